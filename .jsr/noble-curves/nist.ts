@@ -1,0 +1,1 @@
+export * from "npm:@noble/curves@2/nist.js";

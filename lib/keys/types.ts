@@ -1,0 +1,49 @@
+/**
+ * L2. Public keys, signers and agents as the rest of the module sees them.
+ *
+ * @module
+ */
+import type { ByteDuplex, Bytes, MaybePromise } from "../wire/types.ts";
+
+export type { ByteDuplex };
+
+/** A public key. */
+export interface PublicKey {
+  /** Key format name, such as `ssh-ed25519` (RFC 4253 section 6.6). */
+  readonly type: string;
+  /** SSH wire encoding. */
+  readonly blob: Bytes;
+  /** `SHA256:…` fingerprint, as `ssh-keygen -l` prints it. */
+  fingerprint(): Promise<string>;
+  /** Checks a signature blob made with any algorithm this key allows; false for whatever does not fit. */
+  verify(data: Uint8Array, signature: Uint8Array): Promise<boolean>;
+}
+
+/** Something that signs: a private key, an agent identity, a hardware token. */
+export interface Signer {
+  /** The public half. */
+  readonly publicKey: PublicKey;
+  /** Signature algorithms, most wanted first; never empty. */
+  readonly algorithms: readonly string[];
+  /** Signs with one of {@linkcode Signer.algorithms}; returns a signature blob (`string` algorithm, `string` signature). */
+  sign(data: Uint8Array, algorithm: string): Promise<Bytes>;
+}
+
+/** A private key held in memory. */
+export interface PrivateKey extends Signer {
+  /** Comment stored with it. */
+  readonly comment: string;
+  /** Writes the OpenSSH format, not encrypted. */
+  toString(): string;
+  /** Writes the OpenSSH format, encrypted with bcrypt_pbkdf and aes256-ctr when a passphrase is given. */
+  export(options?: { passphrase?: string; rounds?: number }): Promise<string>;
+}
+
+/** A connection to an SSH agent. */
+export interface Agent extends AsyncDisposable {
+  /** The identities it holds. */
+  signers(): Promise<readonly Signer[]>;
+}
+
+/** Decides whether a host key is trusted; anything but `true` refuses it. */
+export type HostKeyVerifier = (key: PublicKey, host: { hostname: string; port: number }) => MaybePromise<boolean>;

@@ -1,0 +1,98 @@
+/**
+ * L3. What the layers above see of a transport: payloads in, payloads out, one end.
+ *
+ * @module
+ */
+import type { PublicKey } from "../keys/types.ts";
+import type { Bytes } from "../wire/types.ts";
+
+/** Algorithm preferences, most wanted first. */
+export interface Algorithms {
+  /** Key exchange names. */
+  readonly kex: readonly string[];
+  /** Host key signature names. */
+  readonly hostKey: readonly string[];
+  /** Cipher names. */
+  readonly cipher: readonly string[];
+  /** MAC names, unused by AEAD ciphers. */
+  readonly mac: readonly string[];
+  /** Compression names. */
+  readonly compression: readonly string[];
+}
+
+/** When keys are renewed. */
+export interface RekeyLimits {
+  /** Bytes in either direction. @default {1073741824, or less where the cipher wants it} */
+  bytes?: number;
+  /** Milliseconds since the last exchange. @default {3600000} */
+  interval?: number;
+  /** Packets in either direction. @default {2147483648} */
+  packets?: number;
+}
+
+/** Algorithms in force in one direction. */
+export interface NegotiatedDirection {
+  /** Cipher name. */
+  readonly cipher: string;
+  /** MAC name, or null where the cipher authenticates. */
+  readonly mac: string | null;
+  /** Compression name. */
+  readonly compression: string;
+}
+
+/** What a finished handshake agreed on. */
+export interface ConnectionInfo {
+  /** Identification line of this side. */
+  readonly localIdent: string;
+  /** Identification line of the peer. */
+  readonly remoteIdent: string;
+  /** Hash of the first exchange. */
+  readonly sessionId: Bytes;
+  /** The server's host key. */
+  readonly hostKey: PublicKey;
+  /** Whether strict key exchange is in force. */
+  readonly strictKex: boolean;
+  /** Key exchange method of the latest exchange. */
+  readonly kex: string;
+  /** Host key signature algorithm of the latest exchange. */
+  readonly hostKeyAlgorithm: string;
+  /** From client to server. */
+  readonly clientToServer: NegotiatedDirection;
+  /** From server to client. */
+  readonly serverToClient: NegotiatedDirection;
+}
+
+/** Receives what the transport does not handle itself: service, authentication and connection messages. */
+export interface MessageHandler {
+  /**
+   * One payload, message number included. It is valid only until this returns. It must not wait: whatever takes time is
+   * started and answered later. What it throws ends the connection. Returns false for a number that it does not know, and
+   * the transport answers UNIMPLEMENTED.
+   */
+  message(payload: Uint8Array): boolean;
+  /** A batch of payloads has been delivered and nothing more is there right now. */
+  batchEnd?(): void;
+  /** The transport has ended: cleanly with null, or with the error that every waiter is to see. Called once. */
+  ended(error: Error | null): void;
+}
+
+/** A transport after its first key exchange, as authentication sees it. */
+export interface PacketTransport {
+  /** Which side this is. */
+  readonly role: "client" | "server";
+  /** What the handshake agreed on. */
+  readonly info: ConnectionInfo;
+  /** Extensions of the peer's EXT_INFO so far (RFC 8308), by name. */
+  readonly extensions: ReadonlyMap<string, Bytes>;
+  /** Takes the place of the handler before. */
+  setHandler(handler: MessageHandler): void;
+  /** Queues a payload. The bytes belong to the transport from here on. Never waits; does nothing once the end has come. */
+  send(payload: Uint8Array): void;
+  /**
+   * Login is done: delayed compression starts behind the USERAUTH_SUCCESS (a server calls it right after `send()` of it, a
+   * client while it handles it), and limits that hold before login are lifted.
+   */
+  setAuthenticated(): void;
+  /** Ends the connection: a DISCONNECT that fits the error, then the streams are closed. */
+  fail(error: Error): void;
+}

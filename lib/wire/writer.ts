@@ -1,0 +1,104 @@
+/**
+ * L0. Writes the data types of RFC 4251 section 5. No I/O, no crypto.
+ *
+ * @module
+ */
+
+const utf8 = new TextEncoder();
+
+/** The two's complement bytes of `value`, as an `mpint` carries them, without the length. */
+export function mpintBytes(value: bigint): Uint8Array<ArrayBuffer> {
+  if (value === 0n) return new Uint8Array(0);
+  if (value < 0n) throw new RangeError("Cannot write mpint: negative numbers are not used in SSH");
+  let hex = value.toString(16);
+  if (hex.length % 2 === 1) hex = "0" + hex;
+  if (parseInt(hex.slice(0, 2), 16) >= 0x80) hex = "00" + hex;
+  const bytes = new Uint8Array(hex.length / 2);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = parseInt(hex.slice(2 * i, 2 * i + 2), 16);
+  return bytes;
+}
+
+/** A growing buffer; methods can be chained. */
+export class Writer {
+  #buffer: Uint8Array<ArrayBuffer>;
+  #length = 0;
+
+  /** Makes room for `capacity` bytes; more is made when it is needed. */
+  constructor(capacity = 128) {
+    this.#buffer = new Uint8Array(capacity);
+  }
+
+  /** Bytes written. */
+  get length(): number {
+    return this.#length;
+  }
+
+  #reserve(length: number): number {
+    const at = this.#length, need = at + length;
+    if (need > this.#buffer.length) {
+      const grown = new Uint8Array(Math.max(need, 2 * this.#buffer.length));
+      grown.set(this.#buffer.subarray(0, at));
+      this.#buffer = grown;
+    }
+    this.#length = need;
+    return at;
+  }
+
+  /** `byte`. */
+  u8(value: number): this {
+    this.#buffer[this.#reserve(1)] = value;
+    return this;
+  }
+
+  /** `boolean`. */
+  bool(value: boolean): this {
+    return this.u8(value ? 1 : 0);
+  }
+
+  /** `uint32`. */
+  u32(value: number): this {
+    if (!(value >= 0 && value <= 0xffff_ffff)) throw new RangeError(`Cannot write uint32: ${value} is out of range`);
+    const at = this.#reserve(4), b = this.#buffer;
+    b[at] = value >>> 24;
+    b[at + 1] = value >>> 16;
+    b[at + 2] = value >>> 8;
+    b[at + 3] = value;
+    return this;
+  }
+
+  /** `uint64`. */
+  u64(value: bigint): this {
+    return this.u32(Number(BigInt.asUintN(64, value) >> 32n)).u32(Number(value & 0xffff_ffffn));
+  }
+
+  /** `byte[n]`. */
+  raw(bytes: Uint8Array): this {
+    this.#buffer.set(bytes, this.#reserve(bytes.length));
+    return this;
+  }
+
+  /** `string`. */
+  string(bytes: Uint8Array): this {
+    return this.u32(bytes.length).raw(bytes);
+  }
+
+  /** `string` holding UTF-8. */
+  text(text: string): this {
+    return this.string(utf8.encode(text));
+  }
+
+  /** `mpint`. */
+  mpint(value: bigint): this {
+    return this.string(mpintBytes(value));
+  }
+
+  /** `name-list`. */
+  nameList(names: readonly string[]): this {
+    return this.text(names.join(","));
+  }
+
+  /** A copy of what was written. */
+  bytes(): Uint8Array<ArrayBuffer> {
+    return this.#buffer.slice(0, this.#length);
+  }
+}
