@@ -3,22 +3,9 @@
  *
  * @module
  */
+export type { Algorithms } from "../crypto/algorithms.ts";
 import type { PublicKey } from "../keys/types.ts";
 import type { Bytes } from "../wire/types.ts";
-
-/** Algorithm preferences, most wanted first. */
-export interface Algorithms {
-  /** Key exchange names. */
-  readonly kex: readonly string[];
-  /** Host key signature names. */
-  readonly hostKey: readonly string[];
-  /** Cipher names. */
-  readonly cipher: readonly string[];
-  /** MAC names, unused by AEAD ciphers. */
-  readonly mac: readonly string[];
-  /** Compression names. */
-  readonly compression: readonly string[];
-}
 
 /** When keys are renewed. */
 export interface RekeyLimits {
@@ -95,4 +82,27 @@ export interface PacketTransport {
   setAuthenticated(): void;
   /** Ends the connection: a DISCONNECT that fits the error, then the streams are closed. */
   fail(error: Error): void;
+}
+
+/**
+ * Something that has data to send and makes each packet when its turn comes: a channel. Sources are served round robin, one
+ * packet each, so that no channel waits for another's bulk.
+ */
+export interface OutboundSource {
+  /** A small message that goes before data, such as a WINDOW_ADJUST that grew while it waited; null when there is none. */
+  takeControl(): Uint8Array | null;
+  /** Writes the payload of the next data packet into `out` at `at` and returns its length; 0 when there is nothing to send. */
+  writeData(out: Uint8Array, at: number): number;
+}
+
+/** A transport as the connection layer sees it: one that asks for data when the socket takes it. */
+export interface DataTransport extends PacketTransport {
+  /** When the peer last sent something, by `performance.now()`. */
+  readonly lastReceived: number;
+  /** A source has a small message that goes before data. */
+  wantControl(source: OutboundSource): void;
+  /** A source has data; it is asked until it has none. */
+  wantData(source: OutboundSource): void;
+  /** A source has gone. */
+  forget(source: OutboundSource): void;
 }

@@ -72,7 +72,7 @@ export interface Message<F> {
 }
 
 /** Declares a message by its number and its fields in wire order. */
-export function message<const F extends Record<string, Field<never>>>(
+export function message<const F extends Record<string, Field<unknown>>>(
   name: string,
   type: number,
   fields: F,

@@ -46,7 +46,9 @@ export class Writer {
 
   /** `byte`. */
   u8(value: number): this {
-    this.#buffer[this.#reserve(1)] = value;
+    // `#reserve()` may replace the buffer, so it runs first.
+    const at = this.#reserve(1);
+    this.#buffer[at] = value;
     return this;
   }
 
@@ -73,7 +75,8 @@ export class Writer {
 
   /** `byte[n]`. */
   raw(bytes: Uint8Array): this {
-    this.#buffer.set(bytes, this.#reserve(bytes.length));
+    const at = this.#reserve(bytes.length);
+    this.#buffer.set(bytes, at);
     return this;
   }
 

@@ -1,0 +1,167 @@
+/**
+ * Bench. Contenders in turn, round after round; medians; rows against targets.
+ *
+ * @module
+ */
+
+/** What a run of the bench was told. */
+export interface Settings {
+  /** Rounds of each figure. */
+  readonly rounds: number;
+  /** Bytes of a transfer. */
+  readonly bytes: number;
+  /** Steps of a figure that counts steps: execs, echoes; logins take a quarter. */
+  readonly count: number;
+  /** The long figures of memory. */
+  readonly long: boolean;
+  /** Contenders wanted, by a part of their name; empty for all. */
+  readonly only: readonly string[];
+  /** Folder for CPU profiles of this module's programs. */
+  readonly profile: string | undefined;
+}
+
+/** What ours must reach against one rival. */
+export interface Target {
+  /** The rival's name. */
+  readonly rival: string;
+  /** Bound of ours divided by theirs; absent where a rival is only shown. */
+  readonly atLeast?: number;
+  /** Bound of ours divided by theirs. */
+  readonly atMost?: number;
+}
+
+/** One quantity, measured of every contender. */
+export interface Figure {
+  /** What it is, with its unit. */
+  readonly what: string;
+  /** Name of ours among the values. */
+  readonly ours: string;
+  /** Values of every round by contender. */
+  readonly values: ReadonlyMap<string, readonly number[]>;
+  /** The rivals, in the order of the rows. */
+  readonly targets: readonly Target[];
+  /** A bound on ours alone. */
+  readonly limit?: { readonly atMost: number };
+  /** Digits after the point. */
+  readonly digits: number;
+}
+
+/** One line of the table. */
+export interface Row {
+  /** What it is, with its unit. */
+  readonly what: string;
+  /** Median of ours. */
+  readonly ours: string;
+  /** The rival's name. */
+  readonly rival: string;
+  /** The rival's median. */
+  readonly theirs: string;
+  /** Ours divided by theirs. */
+  readonly ratio: string;
+  /** What was to be reached. */
+  readonly target: string;
+  /** Whether it was. */
+  readonly verdict: "met" | "short" | "";
+}
+
+/** The middle value; the lower one of two. */
+export function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[(values.length - 1) >> 1] ?? NaN;
+}
+
+/** Writes a line of progress. */
+export function log(text: string): void {
+  Deno.stderr.writeSync(new TextEncoder().encode(text + "\n"));
+}
+
+/** What went wrong, for the notes under the table. */
+export const failures: string[] = [];
+
+/**
+ * Runs the contenders one after the other, as many rounds as wanted: A B C, A B C. A contender that fails is left out of the
+ * rounds that follow, and named in {@linkcode failures}.
+ */
+export async function alternate<T>(
+  settings: Settings,
+  what: string,
+  contenders: Readonly<Record<string, () => Promise<T>>>,
+  show: (result: T) => string,
+): Promise<Map<string, T[]>> {
+  const results = new Map<string, T[]>();
+  const out = new Set<string>();
+  for (let round = 1; round <= settings.rounds; round++) {
+    for (const [name, run] of Object.entries(contenders)) {
+      if (out.has(name)) continue;
+      if (settings.only.length > 0 && !settings.only.some((part) => name.includes(part))) continue;
+      try {
+        const result = await run();
+        results.set(name, [...results.get(name) ?? [], result]);
+        log(`${what}, round ${round}, ${name}: ${show(result)}`);
+      } catch (error) {
+        out.add(name);
+        results.delete(name);
+        const reason = error instanceof Error ? error.message : String(error);
+        failures.push(`${what}, ${name}: ${reason.split("\n", 3).join(" ")}`);
+        log(`${what}, round ${round}, ${name} FAILED: ${reason}`);
+      }
+    }
+  }
+  return results;
+}
+
+/** One quantity of every contender's results. */
+export function pick<T>(results: ReadonlyMap<string, readonly T[]>, of: (result: T) => number): Map<string, number[]> {
+  return new Map([...results].map(([name, each]) => [name, each.map(of)]));
+}
+
+/** The rows of a figure. */
+export function rows(figure: Figure): Row[] {
+  const number = (value: number): string =>
+    Number.isNaN(value) ? "-" : value.toLocaleString("en", {
+      minimumFractionDigits: figure.digits,
+      maximumFractionDigits: figure.digits,
+    });
+  const ours = median(figure.values.get(figure.ours) ?? []);
+  const made: Row[] = [];
+  if (figure.limit !== undefined) {
+    const { atMost } = figure.limit;
+    made.push({
+      what: figure.what,
+      ours: number(ours),
+      rival: "",
+      theirs: "",
+      ratio: "",
+      target: `≤ ${atMost}`,
+      verdict: Number.isNaN(ours) ? "" : ours <= atMost ? "met" : "short",
+    });
+  }
+  for (const { rival, atLeast, atMost } of figure.targets) {
+    const theirs = median(figure.values.get(rival) ?? []);
+    if (Number.isNaN(theirs) && Number.isNaN(ours)) continue;
+    const ratio = ours / theirs;
+    const met = (atLeast === undefined || ratio >= atLeast) && (atMost === undefined || ratio <= atMost);
+    const bound = atLeast !== undefined ? `≥ ${atLeast}` : atMost !== undefined ? `≤ ${atMost}` : "";
+    made.push({
+      what: figure.what,
+      ours: number(ours),
+      rival,
+      theirs: number(theirs),
+      ratio: Number.isNaN(ratio) ? "-" : ratio.toFixed(2),
+      target: bound,
+      verdict: bound === "" || Number.isNaN(ratio) ? "" : met ? "met" : "short",
+    });
+  }
+  return made;
+}
+
+/** The table in Markdown, its columns in line. */
+export function markdown(all: readonly Row[]): string {
+  const head = ["figure", "ours", "rival", "theirs", "ratio", "to reach", ""];
+  const body = all.map((row) => [row.what, row.ours, row.rival, row.theirs, row.ratio, row.target, row.verdict]);
+  const right = [false, true, false, true, true, false, false];
+  const width = head.map((text, i) => Math.max(3, text.length, ...body.map((cells) => cells[i]!.length)));
+  const line = (cells: readonly string[]): string =>
+    `| ${cells.map((text, i) => right[i] ? text.padStart(width[i]!) : text.padEnd(width[i]!)).join(" | ")} |`;
+  const rule = `| ${width.map((w, i) => right[i] ? "-".repeat(w - 1) + ":" : "-".repeat(w)).join(" | ")} |`;
+  return [line(head), rule, ...body.map(line)].join("\n");
+}

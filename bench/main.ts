@@ -1,0 +1,111 @@
+/**
+ * Bench: `deno task bench -- [section …] [options]`. Sets this module beside OpenSSH and npm's ssh2, on loopback, in one run, and prints a table.
+ *
+ * Sections: down up server both gcm channels execs logins echo rest flat import; all of them when none is named.
+ * Options: `--rounds 5`, `--bytes 1e9`, `--count 400`, `--quick` (2 rounds, 200 MB, 100 steps), `--long` (10 GB where
+ * memory must not grow), `--only NAME,…` (contenders by a part of their name), `--json FILE` (every round's values), `--profile FOLDER` (V8 CPU
+ * profiles of this module's programs).
+ *
+ * @module
+ */
+
+import { failures, type Figure, log, markdown, rows, type Settings } from "./harness.ts";
+import { echo, execs, logins } from "./sections/latency.ts";
+import { flat, rest } from "./sections/memory.ts";
+import { importing } from "./sections/start.ts";
+import { bothEnds, channels, gcm, oneChannel, server } from "./sections/throughput.ts";
+import { Bench } from "./support/bench.ts";
+import { describeMachine, installSsh2 } from "./support/machine.ts";
+import { makeKeys, startSshd } from "./support/sshd.ts";
+
+const sections: Readonly<Record<string, (bench: Bench) => Promise<Figure[]>>> = {
+  down: oneChannel("down"),
+  up: oneChannel("up"),
+  server,
+  both: bothEnds,
+  gcm,
+  channels,
+  execs,
+  logins,
+  echo,
+  rest,
+  flat,
+  import: importing,
+};
+
+interface Options extends Settings {
+  readonly wanted: readonly string[];
+  readonly json: string | undefined;
+}
+
+function parse(args: readonly string[]): Options {
+  const quick = args.includes("--quick");
+  let rounds = quick ? 2 : 5, bytes = quick ? 200e6 : 1e9, count = quick ? 100 : 400;
+  let long = false, only: string[] = [], json: string | undefined, profile: string | undefined;
+  const wanted: string[] = [];
+  const rest = args.filter((arg) => arg !== "--" && arg !== "--quick");
+  const value = (name: string): string => {
+    const next = rest.shift();
+    if (next === undefined) throw new TypeError(`${name} needs a value`);
+    return next;
+  };
+  const positive = (name: string): number => {
+    const number = Number(value(name));
+    if (!(number >= 1)) throw new TypeError(`${name} needs a positive number`);
+    return Math.floor(number);
+  };
+  for (let arg = rest.shift(); arg !== undefined; arg = rest.shift()) {
+    if (arg === "--rounds") rounds = positive(arg);
+    else if (arg === "--bytes") bytes = positive(arg);
+    else if (arg === "--count") count = positive(arg);
+    else if (arg === "--long") long = true;
+    else if (arg === "--only") only = value(arg).split(",");
+    else if (arg === "--json") json = value(arg);
+    else if (arg === "--profile") profile = value(arg);
+    else if (Object.hasOwn(sections, arg)) wanted.push(arg);
+    else throw new TypeError(`No such section or option: "${arg}"; sections are ${Object.keys(sections).join(" ")}`);
+  }
+  return {
+    rounds,
+    bytes,
+    count,
+    long,
+    only,
+    json,
+    profile,
+    wanted: wanted.length > 0 ? wanted : Object.keys(sections),
+  };
+}
+
+const options = parse(Deno.args);
+const modules = await installSsh2();
+await using keys = await makeKeys();
+await using sshd = await startSshd(keys);
+const bench = new Bench(options, keys, sshd, modules);
+const figures: Figure[] = [];
+for (const name of options.wanted) {
+  try {
+    figures.push(...await sections[name]!(bench));
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    failures.push(`${name}: ${reason.split("\n", 3).join(" ")}`);
+    log(`${name} FAILED: ${reason}`);
+  }
+}
+const machine = await describeMachine(modules);
+const text = [
+  "",
+  `${machine} Medians of ${options.rounds} rounds, ${options.bytes / 1e6} MB a transfer.`,
+  "",
+  markdown(figures.flatMap(rows)),
+  ...(failures.length > 0 ? ["", "Failed:", ...failures.map((failure) => `- ${failure}`)] : []),
+  "",
+].join("\n");
+await Deno.stdout.write(new TextEncoder().encode(text));
+if (options.json !== undefined) {
+  const values = figures.map((figure) => ({ ...figure, values: Object.fromEntries(figure.values) }));
+  await Deno.writeTextFile(
+    options.json,
+    JSON.stringify({ machine, options, figures: values, failures }, null, 1) + "\n",
+  );
+}

@@ -1,0 +1,140 @@
+/**
+ * Bench. Starts the programs of the contenders and reads their one line of JSON.
+ *
+ * @module
+ */
+
+import { Lines } from "./lines.ts";
+
+const here = new URL("../programs/", import.meta.url);
+
+/** Who is measured as a client. */
+export type Client = "this module" | "ssh2 on Deno" | "ssh2 on Node" | "ssh";
+
+/** What a program prints. */
+export type Result = Record<string, number> & { series?: number[] };
+
+/** How a program is started. */
+export interface StartOptions {
+  /** Lets the program collect garbage by hand, for memory at rest. */
+  gc?: boolean;
+  /** Folder for V8's CPU profiles of this module's programs. */
+  profile?: string | undefined;
+}
+
+/** A started program. */
+export interface Program extends AsyncDisposable {
+  /** Its process id. */
+  readonly pid: number;
+  /** The next line, parsed. */
+  next(): Promise<Result>;
+  /** Sends an empty line. */
+  nudge(): Promise<void>;
+  /** Closes its input, waits for its end, and returns the last line. */
+  finish(): Promise<Result | null>;
+}
+
+/** Command line of a program. */
+function commandLine(program: string, json: string, options: StartOptions): string[] {
+  const path = (name: string): string => new URL(name, here).pathname;
+  const deno = (name: string, profiled: boolean): string[] => [
+    Deno.execPath(),
+    "run",
+    "-A",
+    "--quiet",
+    "--no-lock",
+    ...(options.gc ? ["--v8-flags=--expose-gc"] : []),
+    ...(profiled && options.profile !== undefined ? ["--cpu-prof", `--cpu-prof-dir=${options.profile}`] : []),
+    path(name),
+    json,
+  ];
+  switch (program) {
+    case "this module":
+      return deno("amiko_client.ts", true);
+    case "server":
+      return deno("amiko_server.ts", true);
+    case "ssh2 on Deno":
+      return deno("ssh2_client.mjs", false);
+    case "ssh2 on Node":
+      return ["node", ...(options.gc ? ["--expose-gc"] : []), path("ssh2_client.mjs"), json];
+    case "ssh":
+      return deno("openssh_client.ts", false);
+    default:
+      throw new TypeError(`No such program: "${program}"`);
+  }
+}
+
+/** Starts a program. */
+export function start(program: Client | "server", params: unknown, options: StartOptions = {}): Program {
+  const [command, ...args] = commandLine(program, JSON.stringify(params), options);
+  const child = new Deno.Command(command!, {
+    args,
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "piped",
+    env: { NO_COLOR: "1" },
+  }).spawn();
+  const lines = new Lines(child.stdout);
+  const errors = new Lines(child.stderr).rest();
+  const writer = child.stdin.getWriter();
+  let over = false;
+  const failure = async (): Promise<Error> => {
+    over = true;
+    const { code, signal } = await child.status;
+    return new Error(`"${program}" ended with ${signal ?? code}: ${(await errors).slice(0, 12).join("\n")}`);
+  };
+  const end = async (): Promise<void> => {
+    if (over) return;
+    over = true;
+    try {
+      child.kill("SIGKILL");
+    } catch {
+      // It ended in between.
+    }
+    await child.status;
+    await errors;
+  };
+  return {
+    pid: child.pid,
+    async next() {
+      const line = await lines.next();
+      if (line === null) throw await failure();
+      return JSON.parse(line);
+    },
+    async nudge() {
+      await writer.write(new TextEncoder().encode("\n"));
+    },
+    async finish() {
+      await writer.close().catch(() => {});
+      const rest = await lines.rest();
+      const { success } = await child.status;
+      if (!success) throw await failure();
+      over = true;
+      await errors;
+      const last = rest.at(-1);
+      return last === undefined ? null : JSON.parse(last);
+    },
+    [Symbol.asyncDispose]: end,
+  };
+}
+
+/** Runs a client program to its end. */
+export async function runClient(
+  client: Client,
+  params: unknown,
+  seconds: number,
+  options?: StartOptions,
+): Promise<Result> {
+  await using program = start(client, params, options);
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`"${client}" took more than ${seconds} s`)), seconds * 1000);
+  });
+  try {
+    const result = await Promise.race([program.next(), late]);
+    await Promise.race([program.finish(), late]);
+    return result;
+  } finally {
+    clearTimeout(timer);
+  }
+}

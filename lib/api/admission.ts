@@ -1,0 +1,117 @@
+/**
+ * L6. How many may knock at once: OpenSSH's MaxStartups and PerSourceMaxStartups, and a limit on the rate per source (CVE-2002-20001).
+ * No I/O, no timers.
+ *
+ * @module
+ */
+
+/** Random early drop: from `begin` unauthenticated connections on a share of `rate` percent is turned away, at `full` all. */
+export interface MaxStartups {
+  /** Connections from which some are turned away. */
+  readonly begin: number;
+  /** Percentage turned away there; it grows to 100 at `full`. */
+  readonly rate: number;
+  /** Connections from which all are turned away. */
+  readonly full: number;
+}
+
+/** Limits of {@linkcode Admission}. */
+export interface AdmissionLimits {
+  /** Unauthenticated connections in total. */
+  readonly maxStartups: MaxStartups;
+  /** Unauthenticated connections of one source at a time, and such that did not end in a login per second. */
+  readonly maxStartupsPerSource: number;
+}
+
+/** One admitted connection. */
+export interface Ticket {
+  /** It has logged in, and counts no more. */
+  loggedIn(): void;
+  /** It has ended. */
+  ended(): void;
+}
+
+interface Source {
+  open: number;
+  /** New connections that may come now, refilled at the per-source limit each second. */
+  tokens: number;
+  refilled: number;
+}
+
+/** Sources remembered beyond those with an open connection. */
+const MAX_IDLE_SOURCES = 4096;
+
+/** Counts the connections that have not logged in. */
+export class Admission {
+  readonly #limits: AdmissionLimits;
+  readonly #sources = new Map<string, Source>();
+  #open = 0;
+
+  /** Nothing is open yet. */
+  constructor(limits: AdmissionLimits) {
+    this.#limits = limits;
+  }
+
+  /** Connections that have not logged in. */
+  get open(): number {
+    return this.#open;
+  }
+
+  /** Lets a connection in, or returns null. `now` is in milliseconds; `chance` a number in [0, 1). */
+  admit(address: string, now: number = performance.now(), chance: number = random()): Ticket | null {
+    const key = sourceOf(address), limit = this.#limits.maxStartupsPerSource;
+    const source = this.#sources.get(key) ?? { open: 0, tokens: limit, refilled: now };
+    source.tokens = Math.min(limit, source.tokens + limit * Math.max(0, now - source.refilled) / 1000);
+    source.refilled = now;
+    if (source.open >= limit || source.tokens < 1 || this.#dropped(chance)) return null;
+    source.open++;
+    source.tokens--;
+    this.#open++;
+    this.#sources.set(key, source);
+    if (this.#sources.size > this.#open + MAX_IDLE_SOURCES) this.#forget(now);
+    let waiting = true;
+    const leave = (refund: number): void => {
+      if (!waiting) return;
+      waiting = false;
+      this.#open--;
+      source.open--;
+      source.tokens = Math.min(limit, source.tokens + refund);
+    };
+    return { loggedIn: () => leave(1), ended: () => leave(0) };
+  }
+
+  #dropped(chance: number): boolean {
+    const { begin, rate, full } = this.#limits.maxStartups;
+    if (this.#open >= full) return true;
+    if (this.#open < begin) return false;
+    return chance * 100 < rate + (100 - rate) * (this.#open - begin) / (full - begin);
+  }
+
+  /** Forgets the sources that a second has made equal to unknown ones. */
+  #forget(now: number): void {
+    for (const [key, source] of this.#sources) {
+      if (source.open === 0 && now - source.refilled >= 1000) this.#sources.delete(key);
+    }
+    // Faster than that only a flood from many addresses fills the table: the oldest go.
+    for (const [key, source] of this.#sources) {
+      if (this.#sources.size <= this.#open + MAX_IDLE_SOURCES) break;
+      if (source.open === 0) this.#sources.delete(key);
+    }
+  }
+}
+
+/** What counts as one source: an IPv4 address, or the /64 network that one IPv6 host has to itself. */
+export function sourceOf(address: string): string {
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address);
+  if (mapped !== null) return mapped[1]!;
+  if (!address.includes(":")) return address;
+  const [head, tail] = address.split("%")[0]!.split("::") as [string, string?];
+  const front = head === "" ? [] : head.split(":"), back = tail === undefined || tail === "" ? [] : tail.split(":");
+  const zeros = tail === undefined ? 0 : Math.max(0, 8 - front.length - back.length);
+  const groups = [...front, ...new Array<string>(zeros).fill("0"), ...back];
+  return groups.slice(0, 4).map((group) => group.replace(/^0+(?=.)/, "").toLowerCase()).join(":") + "::/64";
+}
+
+function random(): number {
+  return crypto.getRandomValues(new Uint32Array(1))[0]! / 2 ** 32;
+}

@@ -1,0 +1,231 @@
+/**
+ * L6. The low-level channel: byte streams each way, requests, and the methods a server overrides to serve a client's requests.
+ * RFC 4254 sections 5 and 6.
+ *
+ * @module
+ */
+import { BaseChannel } from "../connection/channel.ts";
+import { SshError, SshProtocolError } from "../errors.ts";
+import { Env, Exec, ExitSignal, ExitStatusRequest, PtyReq, Shell, Signal } from "../session/messages.ts";
+import { Subsystem, WindowChange } from "../session/messages.ts";
+import { decodeExit, encodePty, encodeSignal, encodeWindowSize } from "../session/process.ts";
+import { decodeTerminalModes } from "../session/terminal_modes.ts";
+import type { ExitStatus, PtyOptions, WindowSize } from "../session/types.ts";
+import type { Bytes, MaybePromise } from "../wire/types.ts";
+
+const MAX_VARIABLES = 128;
+const MAX_REQUEST = 32 * 1024;
+
+/**
+ * A multiplexed channel: a readable/writable pair with requests.
+ * On the server, subclass it and override the `check…` methods to serve a client's requests; each refuses unless overridden.
+ *
+ * @example A server's channel that answers commands
+ * ```ts
+ * import { Channel } from "@amiko/ssh/transport";
+ *
+ * class Greeter extends Channel {
+ *   override checkExecRequest(command: string): boolean {
+ *     this.greet(command);
+ *     return true;
+ *   }
+ *   async greet(name: string): Promise<void> {
+ *     const writer = this.writable.getWriter();
+ *     await writer.write(new TextEncoder().encode(`Hello ${name}\n`));
+ *     await writer.close();
+ *     this.sendExitStatus(0);
+ *     await this.close();
+ *   }
+ * }
+ * ```
+ */
+export class Channel extends BaseChannel {
+  #started = false;
+  #pty = false;
+  #variables = 0;
+  #exit: PromiseWithResolvers<ExitStatus> | null = null;
+  #lastExit: { readonly status: ExitStatus } | { readonly error: Error } | null = null;
+
+  /** A server makes one for `checkChannelRequest()`, with the number it was given. */
+  constructor(channelId: number) {
+    super(channelId);
+  }
+
+  /** A command to run; refuses unless overridden. What is true here is answered before anything written meanwhile is read. */
+  checkExecRequest(_command: string): MaybePromise<boolean> {
+    return false;
+  }
+
+  /** A shell; refuses unless overridden. */
+  checkShellRequest(): MaybePromise<boolean> {
+    return false;
+  }
+
+  /** A subsystem; refuses unless overridden. */
+  checkSubsystemRequest(_name: string): MaybePromise<boolean> {
+    return false;
+  }
+
+  /** A terminal; refuses unless overridden. */
+  checkPtyRequest(_pty: PtyOptions): MaybePromise<boolean> {
+    return false;
+  }
+
+  /** An environment variable; refuses unless overridden. */
+  checkEnvRequest(_name: string, _value: string): MaybePromise<boolean> {
+    return false;
+  }
+
+  /** A new terminal size, of a terminal that was granted; does nothing unless overridden. */
+  windowChange(_size: WindowSize): void {}
+
+  /** A signal for the process, by name without `SIG`; refuses unless overridden. */
+  checkSignalRequest(_signal: string): MaybePromise<boolean> {
+    return false;
+  }
+
+  /** Any other request, `data` being what follows want_reply; refuses unless overridden. */
+  checkOtherRequest(_name: string, _data: Bytes): MaybePromise<boolean> {
+    return false;
+  }
+
+  /** Tells the client how the command ended, behind the data already written. Throws `RangeError` for what is no uint32. */
+  sendExitStatus(code: number): void {
+    this.notify(ExitStatusRequest.name, ExitStatusRequest.encode({ code }));
+  }
+
+  /** Tells the client that a signal, by name without `SIG`, ended the command. */
+  sendExitSignal(signal: string, message = ""): void {
+    this.notify(ExitSignal.name, ExitSignal.encode({ signal, coreDumped: false, message, language: "" }));
+  }
+
+  /** Asks for a terminal (RFC 4254 section 6.2). Rejects with `SshError` `REQUEST_DENIED` when refused. */
+  async getPty(pty: PtyOptions = {}): Promise<void> {
+    await this.#ask(PtyReq.name, encodePty(pty));
+  }
+
+  /** Asks for an environment variable, and resolves to whether the server takes it (RFC 4254 section 6.4). */
+  setEnvironmentVariable(name: string, value: string): Promise<boolean> {
+    return this.request(Env.name, Env.encode({ name, value }));
+  }
+
+  /** Runs a command (RFC 4254 section 6.5). Rejects with `SshError` `REQUEST_DENIED` when refused. */
+  async execCommand(command: string): Promise<void> {
+    await this.#ask(Exec.name, Exec.encode({ command }));
+  }
+
+  /** Starts a shell (RFC 4254 section 6.5). Rejects with `SshError` `REQUEST_DENIED` when refused. */
+  async invokeShell(): Promise<void> {
+    await this.#ask(Shell.name, Shell.encode({}));
+  }
+
+  /** Starts a subsystem (RFC 4254 section 6.5). Rejects with `SshError` `REQUEST_DENIED` when refused. */
+  async invokeSubsystem(name: string): Promise<void> {
+    await this.#ask(Subsystem.name, Subsystem.encode({ name }));
+  }
+
+  /** Reports a new terminal size (RFC 4254 section 6.7). */
+  resizePty(size: WindowSize): void {
+    this.notify(WindowChange.name, encodeWindowSize(size));
+  }
+
+  /** Sends a signal by name (RFC 4254 section 6.9). */
+  sendSignal(signal: string): void {
+    this.notify(Signal.name, encodeSignal(signal));
+  }
+
+  /**
+   * How the command on this channel ended: as soon as the peer says so, and at the latest when the channel closes, with neither code
+   * nor signal. Rejects if the connection is lost first.
+   */
+  get exitStatus(): Promise<ExitStatus> {
+    if (this.#exit === null) {
+      this.#exit = Promise.withResolvers();
+      this.#exit.promise.catch(() => {});
+      if (this.#lastExit !== null) this.#settle(this.#lastExit);
+    }
+    return this.#exit.promise;
+  }
+
+  /** Serves the requests of RFC 4254 section 6 through the `check…` methods; overriding those is enough. */
+  override onRequest(name: string, data: Bytes, _wantReply: boolean): MaybePromise<boolean> {
+    if (data.length > MAX_REQUEST && name !== Exec.name) return false;
+    switch (name) {
+      case Exec.name:
+        return this.#start(() => this.checkExecRequest(Exec.decode(data).command));
+      case Shell.name:
+        Shell.decode(data);
+        return this.#start(() => this.checkShellRequest());
+      case Subsystem.name:
+        return this.#start(() => this.checkSubsystemRequest(Subsystem.decode(data).name));
+      case PtyReq.name:
+        return this.#onPty(data);
+      case Env.name: {
+        const { name, value } = Env.decode(data);
+        return !this.#started && this.#variables++ < MAX_VARIABLES && this.checkEnvRequest(name, value);
+      }
+      case WindowChange.name: {
+        const size = WindowChange.decode(data);
+        if (this.#pty) this.windowChange(size);
+        return this.#pty;
+      }
+      case Signal.name:
+        return this.checkSignalRequest(Signal.decode(data).signal);
+      case ExitStatusRequest.name:
+      case ExitSignal.name:
+        return this.#onExit(name, data);
+      default:
+        return this.checkOtherRequest(name, data);
+    }
+  }
+
+  /** The channel has ended; a subclass that overrides this calls `super.onEnded(error)`. */
+  override onEnded(error: Error | null): void {
+    this.#settle(error === null ? { status: { success: false, code: null, signal: null } } : { error });
+  }
+
+  /** Only one exec, shell or subsystem can succeed on a channel (RFC 4254 section 6.5). */
+  async #start(check: () => MaybePromise<boolean>): Promise<boolean> {
+    if (this.#started) return false;
+    this.#started = true;
+    try {
+      return this.#started = await check() === true;
+    } catch (error) {
+      this.#started = false;
+      throw error;
+    }
+  }
+
+  async #onPty(data: Bytes): Promise<boolean> {
+    const { modes, ...pty } = PtyReq.decode(data);
+    if (this.#started || this.#pty) return false;
+    return this.#pty = await this.checkPtyRequest({ ...pty, modes: decodeTerminalModes(modes) }) === true;
+  }
+
+  #onExit(name: string, data: Bytes): boolean {
+    try {
+      this.#settle({ status: decodeExit(name, data)! });
+      return true;
+    } catch (error) {
+      // A peer that garbles this request spoils one channel, not the connection.
+      if (!(error instanceof SshProtocolError)) throw error;
+      this.#settle({ error });
+      this.close().catch(() => {});
+      return false;
+    }
+  }
+
+  #settle(exit: { readonly status: ExitStatus } | { readonly error: Error }): void {
+    this.#lastExit ??= exit;
+    if (this.#exit === null) return;
+    if ("status" in this.#lastExit) this.#exit.resolve(this.#lastExit.status);
+    else this.#exit.reject(this.#lastExit.error);
+  }
+
+  async #ask(name: string, data: Bytes): Promise<void> {
+    if (await this.request(name, data)) return;
+    throw new SshError(`Cannot start on channel ${this.id}: the peer refused the request "${name}"`, {
+      code: "REQUEST_DENIED",
+    });
+  }
+}

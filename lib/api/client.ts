@@ -1,0 +1,226 @@
+/**
+ * L6. `connect()` and the client it gives: dialling, handshake, login, and what an authenticated connection can do.
+ *
+ * @module
+ */
+import { authenticate, ClientAuth } from "../auth/client.ts";
+import { type AuthMethod, publicKey } from "../auth/methods.ts";
+import { Mux } from "../connection/mux.ts";
+import { SshError } from "../errors.ts";
+import { knownHosts } from "../keys/known_hosts.ts";
+import type { HostKeyVerifier } from "../keys/types.ts";
+import { type RemoteProcess, startProcess } from "../session/process.ts";
+import type { ExecOptions, ExecOutput } from "../session/types.ts";
+import { SecureTransport, type TraceEvent } from "../transport/secure_transport.ts";
+import type { Algorithms, ConnectionInfo, RekeyLimits } from "../transport/types.ts";
+import type { ByteDuplex, Bytes } from "../wire/types.ts";
+import { Channel } from "./channel.ts";
+import { checkKeepalive, keepAlive, type KeepaliveOptions } from "./keepalive.ts";
+import { given } from "./options.ts";
+
+/** Options of {@linkcode connect}. */
+export interface ConnectOptions {
+  /** Host to dial; also the name checked in known hosts. */
+  hostname: string;
+  /** TCP port. @default {22} */
+  port?: number;
+  /** User to log in as. */
+  username: string;
+  /** Tried in order, as far as the server allows. @default {the agent at `SSH_AUTH_SOCK` and the user's default key files, as `ssh` does} */
+  auth?: readonly AuthMethod[];
+  /** Host key policy. @default {knownHosts()} */
+  verifyHostKey?: HostKeyVerifier;
+  /** Use these streams instead of dialling: a jump host's channel, a proxy, a test pipe. */
+  transport?: ByteDuplex;
+  /** Overrides of the preference lists. */
+  algorithms?: Partial<Algorithms>;
+  /** When to rekey. */
+  rekey?: RekeyLimits;
+  /** Receive window of each channel in bytes. @default {2097152} */
+  window?: number;
+  /** Aborts dialling and handshake; after that, closes the connection. */
+  signal?: AbortSignal;
+  /** Receives the server's banner. */
+  onBanner?: (text: string) => void;
+  /** Identification, without `SSH-2.0-`. */
+  ident?: string;
+  /** Milliseconds allowed for dialling and the first key exchange, each. @default {30000} */
+  handshakeTimeout?: number;
+  /**
+   * Asks the server for a sign of life after so many milliseconds of silence, and ends the connection when `maxMissed` (3) of them
+   * stay without an answer. @default {off}
+   */
+  keepalive?: KeepaliveOptions;
+  /** Refuse a server without strict key exchange (CVE-2023-48795). @default {false} */
+  requireStrictKex?: boolean;
+  /** Refuse a server that lets the user in without any proof (CVE-2021-36369). @default {false} */
+  requireAuth?: boolean;
+  /** Told of what happens, for whoever debugs a connection: never a payload, never a secret. */
+  trace?: (event: TraceEvent) => void;
+}
+
+/**
+ * Connects, exchanges keys, checks the host key and logs in.
+ *
+ * Rejects with `HostKeyError` (unknown and changed keys are classes of their own), `SshAuthError`, another `SshError`, or the reason
+ * of the signal. Whatever it rejects with, nothing stays open.
+ *
+ * @example A command and its exit code
+ * ```ts no-eval
+ * import { connect } from "@amiko/ssh";
+ *
+ * await using client = await connect({ hostname: "example.org", username: "alice" });
+ * const { code, stdout } = await client.exec("uname -a");
+ * console.log(code, new TextDecoder().decode(stdout));
+ * ```
+ */
+export async function connect(options: ConnectOptions): Promise<SshClient> {
+  const { hostname, port = 22, username, signal } = options;
+  signal?.throwIfAborted();
+  if (options.keepalive !== undefined) checkKeepalive(options.keepalive);
+  const verifyHostKey = options.verifyHostKey ?? knownHosts();
+  const conn = options.transport ?? await dial(hostname, port, options);
+  let secure: SecureTransport;
+  try {
+    secure = new SecureTransport(conn, {
+      role: "client",
+      verifyHostKey: (key) => verifyHostKey(key, { hostname, port }),
+      ...given(options, "algorithms", "rekey", "ident", "handshakeTimeout", "requireStrictKex", "trace"),
+    });
+  } catch (error) {
+    if ("close" in conn) (conn as Deno.TcpConn).close();
+    throw error;
+  }
+  try {
+    await secure.start(signal === undefined ? {} : { signal });
+    const mux = new Mux(secure, given(options, "window"));
+    const auth = new ClientAuth(secure, {
+      onBanner: options.onBanner,
+      onSuccess: () => secure.setHandler(mux),
+    });
+    const methods = options.auth ?? [await defaultAuth()];
+    await authenticate(auth, username, methods, { signal, requireAuth: options.requireAuth });
+    if (options.keepalive !== undefined) keepAlive(secure, mux, options.keepalive);
+    return construct(secure, mux, signal);
+  } catch (error) {
+    await secure.close().catch(() => {});
+    throw error;
+  }
+}
+
+async function defaultAuth(): Promise<AuthMethod> {
+  const { defaultIdentities } = await import("../keys/default_identities.ts");
+  return publicKey(...await defaultIdentities());
+}
+
+/** Opens the TCP connection. Its own signal ends with the dialling: later aborts say goodbye first. */
+async function dial(hostname: string, port: number, options: ConnectOptions): Promise<Deno.TcpConn> {
+  const limit = options.handshakeTimeout ?? 30_000, dialling = new AbortController();
+  const { signal } = options;
+  const onAbort = (): void => dialling.abort(signal!.reason);
+  const timer = setTimeout(() => {
+    dialling.abort(new SshError(`no answer within ${limit} ms`, { code: "CONNECTION_LOST" }));
+  }, limit);
+  signal?.addEventListener("abort", onAbort);
+  try {
+    const conn = await Deno.connect({ hostname, port, signal: dialling.signal });
+    // A request and its answer are small packets: Nagle's algorithm would make each wait for the one before.
+    conn.setNoDelay(true);
+    return conn;
+  } catch (cause) {
+    signal?.throwIfAborted();
+    if (cause instanceof TypeError || cause instanceof Deno.errors.NotCapable) throw cause;
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new SshError(`Cannot connect to "${hostname}" port ${port}: ${why}`, { code: "CONNECTION_LOST", cause });
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", onAbort);
+  }
+}
+
+let construct: (secure: SecureTransport, mux: Mux, signal: AbortSignal | undefined) => SshClient;
+
+/** An authenticated connection. A server opens no channels to it. */
+export class SshClient implements AsyncDisposable {
+  /** What the handshake agreed on. */
+  readonly info: ConnectionInfo;
+  /** Resolves on a clean end, rejects with {@linkcode SshError} otherwise; never an unhandled rejection. */
+  readonly closed: Promise<void>;
+  readonly #transport: SecureTransport;
+  readonly #mux: Mux;
+
+  static {
+    construct = (secure, mux, signal) => new SshClient(secure, mux, signal);
+  }
+
+  private constructor(secure: SecureTransport, mux: Mux, signal: AbortSignal | undefined) {
+    this.#transport = secure;
+    this.#mux = mux;
+    this.info = secure.info;
+    this.closed = secure.closed;
+    if (signal === undefined) return;
+    const onAbort = (): void => void this.close();
+    const leave = (): void => signal.removeEventListener("abort", onAbort);
+    signal.addEventListener("abort", onAbort);
+    this.closed.then(leave, leave);
+    if (signal.aborted) onAbort();
+  }
+
+  /**
+   * Runs a command to its end and collects its output, like `Deno.Command.output()`. Standard input is empty: `spawn()` gives one to
+   * write to. An exit code other than 0 is no error. Rejects with `SshError` when the server refuses, or with the reason of the signal.
+   */
+  async exec(command: string, options: ExecOptions = {}): Promise<ExecOutput> {
+    if (options.stdin === "piped") {
+      throw new TypeError('Cannot execute command with "piped" stdin: nobody could write to it, use spawn()');
+    }
+    const process = await startProcess(this.#mux, { kind: "exec", command }, { ...options, stdin: "null" });
+    return await process.output();
+  }
+
+  /** Starts a command, like `Deno.Command.spawn()`; resolves when the server has accepted it. */
+  spawn(command: string, options: ExecOptions = {}): Promise<RemoteProcess> {
+    return startProcess(this.#mux, { kind: "exec", command }, options);
+  }
+
+  /** Starts a login shell. Without `pty` it is one without prompt and job control. */
+  shell(options: ExecOptions = {}): Promise<RemoteProcess> {
+    return startProcess(this.#mux, { kind: "shell" }, options);
+  }
+
+  /** Starts a subsystem such as `netconf`. */
+  subsystem(name: string, options: ExecOptions = {}): Promise<RemoteProcess> {
+    return startProcess(this.#mux, { kind: "subsystem", name }, options);
+  }
+
+  /**
+   * Opens a channel of any type, `data` being what follows the fixed fields of CHANNEL_OPEN (RFC 4254 section 5.1). Rejects with
+   * `ChannelOpenError`.
+   */
+  openChannel(type: string, data?: Uint8Array, options: { signal?: AbortSignal } = {}): Promise<Channel> {
+    return this.#mux.openChannel(type, data ?? new Uint8Array(0), (id) => new Channel(id), options);
+  }
+
+  /** Sends a global request (RFC 4254 section 4) and resolves to its reply's payload. Rejects with `SshError` `REQUEST_DENIED`. */
+  async request(name: string, data?: Uint8Array, options: { signal?: AbortSignal } = {}): Promise<Bytes> {
+    const reply = await this.#mux.globalRequest(name, data, options);
+    if (reply !== null) return reply;
+    throw new SshError(`Cannot make global request "${name}": the server refused it`, { code: "REQUEST_DENIED" });
+  }
+
+  /** Renews the keys now. */
+  rekey(): Promise<void> {
+    return this.#transport.rekey();
+  }
+
+  /** Disconnects; what still runs rejects with `SshError` `CLOSED`. Never rejects. */
+  async close(): Promise<void> {
+    // A connection that is lost is closed; `closed` says why.
+    await this.#transport.close().catch(() => {});
+  }
+
+  /** Same as {@linkcode SshClient.close}. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}

@@ -1,0 +1,414 @@
+/**
+ * L6. `serve()` and `serveConn()`: listening, the limits before login, and one served connection.
+ *
+ * @module
+ */
+import { defaultSignatureAlgorithms, serveAuth } from "../auth/server.ts";
+import type { AuthenticatedUser, ServerAuth } from "../auth/types.ts";
+import { type ChannelOpenRequest, Mux } from "../connection/mux.ts";
+import { ChannelOpenError, DisconnectReason, SshAuthError, SshError, SshProtocolError } from "../errors.ts";
+import type { Signer } from "../keys/types.ts";
+import { ServerSessionChannel, type SessionHandler } from "../session/server_session.ts";
+import { SecureTransport, type TraceEvent } from "../transport/secure_transport.ts";
+import type { Algorithms, RekeyLimits } from "../transport/types.ts";
+import type { ByteDuplex } from "../wire/types.ts";
+import { Admission, type MaxStartups, type Ticket } from "./admission.ts";
+import { checkKeepalive, keepAlive, type KeepaliveOptions } from "./keepalive.ts";
+import { given } from "./options.ts";
+import { turnAway } from "./turn_away.ts";
+
+/** Options of {@linkcode serve}; names follow `Deno.serve`. */
+export interface ServeOptions {
+  /** Address to bind. @default {"0.0.0.0"} */
+  hostname?: string;
+  /** TCP port; 0 takes a free one. @default {22} */
+  port?: number;
+  /** At least one; no key is ever made up. */
+  hostKeys: readonly Signer[];
+  /** Who may log in; required, so that an open server is a written decision. Without a handler in it nobody gets in. */
+  auth: ServerAuth;
+  /** Shell and exec sessions; both are refused without it. */
+  handler?: SessionHandler;
+  /** Subsystems by name. */
+  subsystems?: Readonly<Record<string, SessionHandler>>;
+  /** Overrides of the preference lists. */
+  algorithms?: Partial<Algorithms>;
+  /** When to rekey. */
+  rekey?: RekeyLimits;
+  /** Receive window of each channel in bytes. @default {2097152} */
+  window?: number;
+  /** Milliseconds allowed until login. @default {120000} */
+  loginTimeout?: number;
+  /** Failed attempts allowed. @default {6} */
+  maxAuthTries?: number;
+  /** Connections without a login from which some, and at `full` all, are turned away. @default {{ begin: 10, rate: 30, full: 100 }} */
+  maxStartups?: MaxStartups;
+  /**
+   * Connections without a login that one source may hold at a time, and make per second; a source is an IPv4 address or an IPv6 /64.
+   * Logins do not count. @default {10}
+   */
+  maxStartupsPerSource?: number;
+  /** Sessions at a time on one connection. @default {10} */
+  maxSessions?: number;
+  /** Channels at a time on one connection. @default {256} */
+  maxChannels?: number;
+  /** Text sent before the login. */
+  banner?: string;
+  /** Identification, without `SSH-2.0-`. */
+  ident?: string;
+  /** Asks a silent client for a sign of life, and ends the connection when it stays silent. @default {off} */
+  keepalive?: KeepaliveOptions;
+  /** Stops listening and closes every connection. */
+  signal?: AbortSignal;
+  /** Called when the server listens. */
+  onListen?: (addr: Deno.NetAddr) => void;
+  /** Called for connection and handler errors. */
+  onError?: (error: unknown) => void;
+  /** Told of what happens on connections, for whoever debugs: never a payload, never a secret. */
+  trace?: (event: TraceEvent) => void;
+}
+
+/** Options of {@linkcode serveConn}. */
+export type ServeConnOptions = Omit<ServeOptions, "hostname" | "port" | "onListen">;
+
+/** A running server: the shape of `Deno.HttpServer`. */
+export interface SshServer extends AsyncDisposable {
+  /** Where it listens. */
+  readonly addr: Deno.NetAddr;
+  /** Settles when the server has stopped and its connections have ended; never rejects. */
+  readonly finished: Promise<void>;
+  /** Accepts no more, drops who has not logged in, waits for the open connections. */
+  shutdown(): Promise<void>;
+  /** Keeps the event loop alive. */
+  ref(): void;
+  /** Lets the event loop end. */
+  unref(): void;
+  /** Stops listening, closes every connection, and waits for that. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+const DEFAULT_LOGIN_TIMEOUT = 120_000;
+const DEFAULT_MAX_STARTUPS: MaxStartups = { begin: 10, rate: 30, full: 100 };
+const DEFAULT_PER_SOURCE = 10;
+const DEFAULT_MAX_SESSIONS = 10;
+/** Milliseconds without accepting after an error such as too many open files; doubled each time up to the second. */
+const ACCEPT_PAUSE = { first: 5, longest: 1000 };
+
+/**
+ * Listens and serves, like `Deno.serve`.
+ *
+ * Throws `TypeError` without host keys, `RangeError` for limits that make no sense, and what `Deno.listen` throws. Errors of
+ * connections and handlers go to `onError` and never end the server.
+ *
+ * @example A server that answers one command
+ * ```ts no-eval
+ * import { generateKey, serve } from "@amiko/ssh";
+ *
+ * await using server = serve({
+ *   hostname: "127.0.0.1",
+ *   port: 2222,
+ *   hostKeys: [await generateKey()],
+ *   auth: { password: ({ username }, password) => username === "alice" && password === "wonderland" },
+ *   async handler(session) {
+ *     const writer = session.stdout.getWriter();
+ *     await writer.write(new TextEncoder().encode(`You said ${session.command}\n`));
+ *     return 0;
+ *   },
+ * });
+ * await server.finished;
+ * ```
+ */
+export function serve(options: ServeOptions): SshServer {
+  checkOptions(options);
+  options.signal?.throwIfAborted();
+  const listener = Deno.listen({ hostname: options.hostname ?? "0.0.0.0", port: options.port ?? 22, transport: "tcp" });
+  return new Server(listener, options);
+}
+
+/**
+ * Serves one connection that is already there. Resolves when it has ended cleanly, and rejects with the `SshError` that ended it
+ * otherwise. A socket should have `setNoDelay(true)`.
+ */
+export async function serveConn(conn: ByteDuplex, options: ServeConnOptions): Promise<void> {
+  checkOptions(options);
+  await new ServedConnection(conn, options).run(() => {});
+}
+
+function checkOptions(options: ServeConnOptions): void {
+  if (options.hostKeys.length === 0) {
+    throw new TypeError(
+      "Cannot serve without host keys: make one with `await generateKey()` and keep it, or clients will warn of a changed host",
+    );
+  }
+  if (options.keepalive !== undefined) checkKeepalive(options.keepalive);
+  const positive = { loginTimeout: 1, maxAuthTries: 1, maxStartupsPerSource: 1, maxSessions: 1, maxChannels: 1 };
+  for (const name of Object.keys(positive) as (keyof typeof positive)[]) {
+    const value = options[name];
+    if (value !== undefined && !(value >= 1)) {
+      throw new RangeError(`Cannot serve: \`${name}\` is ${value}, not 1 or more`);
+    }
+  }
+}
+
+/** One connection, from its first byte to its end. */
+class ServedConnection {
+  readonly #options: ServeConnOptions;
+  readonly #transport: SecureTransport;
+  readonly #mux: Mux;
+  readonly #remoteAddr: Deno.Addr | undefined;
+  #user: AuthenticatedUser | null = null;
+  #sessions = 0;
+  #noMoreSessions = false;
+
+  constructor(conn: ByteDuplex, options: ServeConnOptions) {
+    this.#options = options;
+    this.#remoteAddr = "remoteAddr" in conn ? conn.remoteAddr as Deno.Addr : undefined;
+    this.#transport = new SecureTransport(conn, {
+      role: "server",
+      hostKeys: options.hostKeys,
+      signatureAlgorithms: defaultSignatureAlgorithms,
+      ...given(options, "algorithms", "rekey", "ident", "trace"),
+    });
+    this.#mux = new Mux(this.#transport, {
+      ...given(options, "window", "maxChannels"),
+      onOpen: (request) => this.#onOpen(request),
+      onGlobalRequest: (name) => this.#onGlobalRequest(name),
+    });
+  }
+
+  /** Serves until the end; `onLogin` is called once when the user has logged in. */
+  async run(onLogin: () => void): Promise<void> {
+    const { auth, loginTimeout = DEFAULT_LOGIN_TIMEOUT, signal } = this.#options;
+    const onAbort = (): void => void this.close();
+    // Absolute: neither progress nor chatter moves it.
+    const timer = setTimeout(() => this.#transport.fail(tooSlow(loginTimeout)), loginTimeout);
+    signal?.addEventListener("abort", onAbort);
+    try {
+      if (signal?.aborted) onAbort();
+      await this.#transport.start();
+      await serveAuth(this.#transport, {
+        auth,
+        remoteAddr: this.#remoteAddr,
+        onError: this.#options.onError,
+        ...given(this.#options, "maxAuthTries", "banner"),
+        onSuccess: (user) => {
+          clearTimeout(timer);
+          this.#user = user;
+          this.#transport.setHandler(this.#mux);
+          onLogin();
+        },
+      });
+      if (this.#options.keepalive !== undefined) keepAlive(this.#transport, this.#mux, this.#options.keepalive);
+    } catch (error) {
+      // Both have ended the connection already; `closed` tells why, and whether the end was clean.
+      this.#transport.fail(error instanceof Error ? error : new SshError("Connection failed", { code: "CLOSED" }));
+    } finally {
+      clearTimeout(timer);
+      try {
+        await this.#transport.closed;
+      } finally {
+        signal?.removeEventListener("abort", onAbort);
+      }
+    }
+  }
+
+  /** Disconnects. */
+  close(): Promise<void> {
+    return this.#transport.close();
+  }
+
+  #onOpen(request: ChannelOpenRequest): { channel: ServerSessionChannel } | null {
+    if (request.type !== "session") {
+      if (request.type === "direct-tcpip" || request.type === "direct-streamlocal@openssh.com") return null;
+      throw new ChannelOpenError("Unknown channel type", 3);
+    }
+    if (this.#noMoreSessions) {
+      // What no-more-sessions@openssh.com is for: somebody else talks on the client's connection.
+      this.#transport.fail(new SshProtocolError("Session opened after no-more-sessions@openssh.com"));
+      return null;
+    }
+    if (this.#sessions >= (this.#options.maxSessions ?? DEFAULT_MAX_SESSIONS)) {
+      throw new ChannelOpenError("Too many sessions", 4);
+    }
+    this.#sessions++;
+    const { handler, subsystems, onError } = this.#options;
+    return {
+      channel: new ServerSessionChannel(request.id, {
+        user: this.#user!,
+        handler,
+        subsystems,
+        onError: (error) => report(onError, error),
+        onEnded: () => this.#sessions--,
+      }),
+    };
+  }
+
+  #onGlobalRequest(name: string): boolean {
+    if (name !== "no-more-sessions@openssh.com") return false;
+    return this.#noMoreSessions = true;
+  }
+}
+
+function tooSlow(limit: number): SshAuthError {
+  return new SshAuthError(`Client did not log in within ${limit} ms`, []);
+}
+
+/** An error of the error handler has nowhere to go, and must not end the server. */
+function report(onError: ((error: unknown) => void) | undefined, error: unknown): void {
+  try {
+    onError?.(error);
+  } catch {
+    // Nobody is left to be told.
+  }
+}
+
+class Server implements SshServer {
+  readonly addr: Deno.NetAddr;
+  readonly finished: Promise<void>;
+  readonly #listener: Deno.TcpListener;
+  readonly #options: ServeOptions;
+  readonly #admission: Admission;
+  /** Those that have not logged in are false. */
+  readonly #connections = new Map<ServedConnection, boolean>();
+  readonly #sockets = new Set<Deno.TcpConn>();
+  readonly #serving = new Set<Promise<void>>();
+  readonly #stop = new AbortController();
+  #refed = true;
+
+  constructor(listener: Deno.TcpListener, options: ServeOptions) {
+    this.#listener = listener;
+    this.#options = options;
+    this.addr = listener.addr as Deno.NetAddr;
+    this.#admission = new Admission({
+      maxStartups: options.maxStartups ?? DEFAULT_MAX_STARTUPS,
+      maxStartupsPerSource: options.maxStartupsPerSource ?? DEFAULT_PER_SOURCE,
+    });
+    this.finished = this.#run();
+  }
+
+  async shutdown(): Promise<void> {
+    this.#close();
+    for (const [connection, loggedIn] of this.#connections) if (!loggedIn) void connection.close();
+    await this.finished;
+  }
+
+  ref(): void {
+    this.#refed = true;
+    this.#listener.ref();
+    for (const socket of this.#sockets) socket.ref();
+  }
+
+  unref(): void {
+    this.#refed = false;
+    this.#listener.unref();
+    for (const socket of this.#sockets) socket.unref();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#close();
+    for (const connection of this.#connections.keys()) void connection.close();
+    await this.finished;
+  }
+
+  /** Stops listening. */
+  #close(): void {
+    if (this.#stop.signal.aborted) return;
+    this.#stop.abort();
+    this.#listener.close();
+  }
+
+  async #run(): Promise<void> {
+    const { signal, onListen } = this.#options;
+    // Connections watch the signal themselves.
+    const onAbort = (): void => this.#close();
+    signal?.addEventListener("abort", onAbort);
+    // As a promise's reaction, so that `onListen` may use what `serve()` returned.
+    await null;
+    try {
+      onListen?.(this.addr);
+    } catch (error) {
+      report(this.#options.onError, error);
+    }
+    await this.#accept();
+    while (this.#serving.size > 0) await Promise.all(this.#serving);
+    signal?.removeEventListener("abort", onAbort);
+  }
+
+  /** Accepts until the listener is closed, whatever happens to single connections (EMFILE, a reset in the queue). */
+  async #accept(): Promise<void> {
+    let pause = 0;
+    while (!this.#stop.signal.aborted) {
+      try {
+        const socket = await this.#listener.accept();
+        pause = 0;
+        this.#admit(socket);
+      } catch (error) {
+        if (this.#stop.signal.aborted) return;
+        report(this.#options.onError, error);
+        pause = Math.min(pause === 0 ? ACCEPT_PAUSE.first : 2 * pause, ACCEPT_PAUSE.longest);
+        await sleep(pause, this.#stop.signal);
+      }
+    }
+  }
+
+  #admit(socket: Deno.TcpConn): void {
+    let ticket: Ticket | null;
+    try {
+      // Throws when the client has reset the connection already.
+      socket.setNoDelay(true);
+      if (!this.#refed) socket.unref();
+      ticket = this.#admission.admit((socket.remoteAddr as Deno.NetAddr).hostname);
+    } catch {
+      return closeSocket(socket);
+    }
+    if (ticket === null) {
+      turnAway(socket, this.#options.ident, DisconnectReason.TOO_MANY_CONNECTIONS);
+      return;
+    }
+    const serving = this.#serve(socket, ticket).finally(() => this.#serving.delete(serving));
+    this.#serving.add(serving);
+  }
+
+  async #serve(socket: Deno.TcpConn, ticket: Ticket): Promise<void> {
+    this.#sockets.add(socket);
+    try {
+      const connection = new ServedConnection(socket, this.#options);
+      this.#connections.set(connection, false);
+      try {
+        await connection.run(() => {
+          ticket.loggedIn();
+          this.#connections.set(connection, true);
+        });
+      } finally {
+        this.#connections.delete(connection);
+      }
+    } catch (error) {
+      report(this.#options.onError, error);
+    } finally {
+      ticket.ended();
+      this.#sockets.delete(socket);
+      closeSocket(socket);
+    }
+  }
+}
+
+/** The streams of a socket close it; this is for what was never read. */
+function closeSocket(socket: Deno.TcpConn): void {
+  try {
+    socket.close();
+  } catch {
+    // It is closed.
+  }
+}
+
+function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, milliseconds);
+    signal.addEventListener("abort", done);
+  });
+}

@@ -1,0 +1,437 @@
+/**
+ * L6. One SSH connection step by step: paramiko's `Transport` with promises in the place of events and threads.
+ * RFC 4253, RFC 4252, RFC 4254.
+ *
+ * @module
+ */
+import { ClientAuth } from "../auth/client.ts";
+import { type AuthMethod, keyboardInteractive, none, password, publicKey } from "../auth/methods.ts";
+import { defaultSignatureAlgorithms, serveAuth } from "../auth/server.ts";
+import type { AuthResult, Prompt } from "../auth/types.ts";
+import { type ChannelOpenRequest, Mux } from "../connection/mux.ts";
+import { ChannelOpenError, HostKeyError, SshAuthError, SshError } from "../errors.ts";
+import type { PublicKey, Signer } from "../keys/types.ts";
+import { SecureTransport } from "../transport/secure_transport.ts";
+import type { Algorithms, ConnectionInfo, RekeyLimits } from "../transport/types.ts";
+import { Reader } from "../wire/reader.ts";
+import type { ByteDuplex, Bytes, MaybePromise } from "../wire/types.ts";
+import { Writer } from "../wire/writer.ts";
+import { AcceptQueue } from "./accept_queue.ts";
+import { Channel } from "./channel.ts";
+import { given } from "./options.ts";
+import { authOf, type InteractiveQuery, type ServerInterface, withDefaults } from "./server_interface.ts";
+
+export { Channel } from "./channel.ts";
+export type { InteractiveQuery, ServerInterface } from "./server_interface.ts";
+
+/** Options of {@linkcode Transport}. */
+export interface TransportOptions {
+  /** Overrides of the preference lists. */
+  algorithms?: Partial<Algorithms>;
+  /** When to rekey. */
+  rekey?: RekeyLimits;
+  /** Receive window of each channel in bytes. @default {2097152} */
+  window?: number;
+  /** Identification, without `SSH-2.0-`. */
+  ident?: string;
+  /** Server: milliseconds allowed until login. @default {120000} */
+  loginTimeout?: number;
+  /** Server: failed attempts allowed. @default {6} */
+  maxAuthTries?: number;
+  /** Server: text sent before the login. */
+  banner?: string;
+  /** Client: receives the server's banner. */
+  onBanner?: (text: string) => void;
+  /** Server: called for what the `check…` methods throw. */
+  onError?: (error: unknown) => void;
+}
+
+const DEFAULT_LOGIN_TIMEOUT = 120_000;
+/** Channels that wait for `accept()`. */
+const MAX_UNACCEPTED = 64;
+
+/**
+ * One SSH connection over any byte streams, step by step: paramiko's `Transport` with promises in the place of events and threads.
+ *
+ * | paramiko | here |
+ * | --- | --- |
+ * | `start_client(event)`, `start_server(event)`: return at once, set the event when negotiation ends | return a promise that settles when negotiation ends; on failure `isActive()` is false |
+ * | `open_channel()` returns `None` when refused | rejects with {@linkcode ChannelOpenError}, which says why |
+ * | `accept(timeout)` returns `None` at the end | resolves to null at the end or when its signal aborts |
+ *
+ * @example A client, step by step
+ * ```ts no-eval
+ * import { Transport } from "@amiko/ssh/transport";
+ *
+ * const conn = await Deno.connect({ hostname: "example.org", port: 22 });
+ * conn.setNoDelay(true);
+ * await using transport = new Transport(conn);
+ * await transport.startClient();
+ * console.log(await transport.getRemoteServerKey().fingerprint());
+ * await transport.authPassword("alice", "wonderland");
+ * await using channel = await transport.openSession();
+ * await channel.execCommand("uptime");
+ * for await (const chunk of channel.readable) await Deno.stdout.write(chunk);
+ * console.log(await channel.exitStatus);
+ * ```
+ */
+export class Transport implements ServerInterface, AsyncDisposable {
+  /** Settles when the connection has ended: resolves on a clean end, rejects with `SshError` otherwise; never unhandled. */
+  readonly closed: Promise<void>;
+  readonly #conn: ByteDuplex;
+  readonly #options: TransportOptions;
+  readonly #hostKeys: Signer[] = [];
+  readonly #closed = Promise.withResolvers<void>();
+  readonly #accepted = new AcceptQueue<Channel>(MAX_UNACCEPTED);
+  #started = false;
+  #secure: SecureTransport | null = null;
+  #mux: Mux | null = null;
+  #auth: ClientAuth | null = null;
+  #server: ServerInterface = this;
+  #authenticated = false;
+
+  /** Takes over the streams; nothing moves before `startClient()`, `startServer()` or `connect()`. */
+  constructor(conn: ByteDuplex, options: TransportOptions = {}) {
+    this.#conn = conn;
+    this.#options = options;
+    this.closed = this.#closed.promise;
+    this.closed.catch(() => {});
+  }
+
+  /** What the handshake agreed on. Throws `SshError` before that. */
+  get info(): ConnectionInfo {
+    return this.#live().info;
+  }
+
+  /** Key exchange as client; does not check the host key: `getRemoteServerKey()` is there for that, before any secret is sent. */
+  startClient(options: { signal?: AbortSignal } = {}): Promise<void> {
+    return this.#startClient(() => true, options.signal);
+  }
+
+  /**
+   * Key exchange as server. It resolves when negotiation has ended; authentication through the interface goes on behind it, and
+   * `accept()` gives the channels of a client that got in.
+   */
+  async startServer(server: Partial<ServerInterface> = this, options: { signal?: AbortSignal } = {}): Promise<void> {
+    if (this.#hostKeys.length === 0) throw new TypeError("Cannot start server without a host key: call addServerKey()");
+    this.#server = withDefaults(server, this);
+    const secure = this.#begin({ role: "server", hostKeys: this.#hostKeys });
+    const { loginTimeout = DEFAULT_LOGIN_TIMEOUT, onError } = this.#options;
+    const timer = setTimeout(() => {
+      secure.fail(new SshAuthError(`Client did not log in within ${loginTimeout} ms`, []));
+    }, loginTimeout);
+    const settled = (): void => clearTimeout(timer);
+    secure.closed.then(settled, settled);
+    await secure.start(given(options, "signal"));
+    serveAuth(secure, {
+      auth: authOf(this.#server),
+      onError,
+      ...given(this.#options, "maxAuthTries", "banner"),
+      onSuccess: () => {
+        settled();
+        this.#loggedIn(secure);
+      },
+    }).catch(() => {
+      // `closed` tells why.
+    });
+  }
+
+  /** Adds a host key; before startServer. */
+  addServerKey(key: Signer): void {
+    if (this.#started) throw new TypeError("Cannot add a host key: negotiation has begun");
+    this.#hostKeys.push(key);
+  }
+
+  /**
+   * startClient, host key check and login in one. With a key and a password, the key is tried first and the password where the server
+   * wants more or else; with neither, nobody is logged in. Rejects with `HostKeyError` before any secret is sent, or with
+   * `SshAuthError`, and the connection has ended then.
+   */
+  async connect(
+    options: { username: string; hostKey?: PublicKey; password?: string; key?: Signer; signal?: AbortSignal },
+  ): Promise<void> {
+    const { username, hostKey, signal } = options;
+    await this.#startClient(hostKey === undefined ? () => true : (key) => checkHostKey(key, hostKey), signal);
+    const methods: AuthMethod[] = [];
+    if (options.key !== undefined) methods.push(publicKey(options.key));
+    if (options.password !== undefined) methods.push(password(options.password));
+    try {
+      for (const [i, method] of methods.entries()) {
+        const last = i === methods.length - 1;
+        const needed = await this.#attempt(username, method, signal).catch((error) => {
+          if (last || !(error instanceof SshAuthError) || !this.isActive()) throw error;
+          return error.remaining;
+        });
+        if (this.#authenticated) return;
+        if (last) {
+          throw new SshAuthError(
+            `Cannot log in as "${username}": the server wants ${needed.join(" or ")} as well`,
+            needed,
+          );
+        }
+      }
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
+  }
+
+  /** The key the server proved in the key exchange. Throws `SshError` before that. */
+  getRemoteServerKey(): PublicKey {
+    return this.#live().info.hostKey;
+  }
+
+  /**
+   * Tries no credentials; resolves to the methods still needed. A refusal rejects with {@linkcode SshAuthError}, whose `remaining` are
+   * the methods that the server allows.
+   */
+  authNone(username: string): Promise<readonly string[]> {
+    return this.#attempt(username, none());
+  }
+
+  /** Tries a password; resolves to the methods still needed, none after a login. A refusal rejects with {@linkcode SshAuthError}. */
+  authPassword(username: string, secret: string): Promise<readonly string[]> {
+    return this.#attempt(username, password(secret));
+  }
+
+  /** Tries a key; resolves to the methods still needed, none after a login. A refusal rejects with {@linkcode SshAuthError}. */
+  authPublickey(username: string, key: Signer): Promise<readonly string[]> {
+    return this.#attempt(username, publicKey(key));
+  }
+
+  /** Answers questions; resolves to the methods still needed, none after a login. A refusal rejects with {@linkcode SshAuthError}. */
+  authInteractive(
+    username: string,
+    answer: (title: string, text: string, prompts: readonly Prompt[]) => MaybePromise<readonly string[]>,
+  ): Promise<readonly string[]> {
+    return this.#attempt(
+      username,
+      keyboardInteractive(({ name, instruction, prompts }) => answer(name, instruction, prompts)),
+    );
+  }
+
+  /** See {@linkcode ServerInterface}; rejects unless overridden. */
+  checkChannelRequest(_kind: string, _channelId: number): MaybePromise<Channel | null> {
+    return null;
+  }
+
+  /** See {@linkcode ServerInterface}; unless overridden: the methods whose `checkAuth…` is overridden. */
+  getAllowedAuths(_username: string): MaybePromise<readonly string[]> {
+    const base = Transport.prototype, methods: string[] = [];
+    if (this.checkAuthPublickey !== base.checkAuthPublickey) methods.push("publickey");
+    if (this.checkAuthPassword !== base.checkAuthPassword) methods.push("password");
+    if (this.checkAuthInteractive !== base.checkAuthInteractive) methods.push("keyboard-interactive");
+    return methods;
+  }
+
+  /** See {@linkcode ServerInterface}; refuses unless overridden. */
+  checkAuthNone(_username: string): MaybePromise<AuthResult> {
+    return false;
+  }
+
+  /** See {@linkcode ServerInterface}; refuses unless overridden. */
+  checkAuthPassword(_username: string, _password: string): MaybePromise<AuthResult> {
+    return false;
+  }
+
+  /** See {@linkcode ServerInterface}; refuses unless overridden. */
+  checkAuthPublickey(_username: string, _key: PublicKey): MaybePromise<AuthResult> {
+    return false;
+  }
+
+  /** See {@linkcode ServerInterface}; refuses unless overridden. */
+  checkAuthInteractive(
+    _username: string,
+    _answers: readonly string[] | null,
+  ): MaybePromise<AuthResult | InteractiveQuery> {
+    return false;
+  }
+
+  /** See {@linkcode ServerInterface}; refuses unless overridden. */
+  checkPortForwardRequest(_hostname: string, _port: number): MaybePromise<number | false> {
+    return false;
+  }
+
+  /** See {@linkcode ServerInterface}; refuses unless overridden. */
+  checkGlobalRequest(_name: string, _data: Bytes): MaybePromise<Bytes | boolean> {
+    return false;
+  }
+
+  /** Whether the connection is up: negotiated, and not ended. */
+  isActive(): boolean {
+    return this.#mux !== null && this.#secure!.isActive;
+  }
+
+  /** Whether login is done and the connection is up. */
+  isAuthenticated(): boolean {
+    return this.#authenticated && this.isActive();
+  }
+
+  /** Opens a session channel. Rejects with {@linkcode ChannelOpenError}. */
+  openSession(options: { signal?: AbortSignal } = {}): Promise<Channel> {
+    return this.openChannel("session", options);
+  }
+
+  /**
+   * Opens any channel. `dest` and `origin` are the addresses that `direct-tcpip`, `forwarded-tcpip` and `x11` carry (RFC 4254 sections
+   * 6.3.2 and 7.2); `data` is what follows the fixed fields of any other. Rejects with {@linkcode ChannelOpenError}.
+   */
+  async openChannel(
+    kind: string,
+    options: { dest?: Deno.NetAddr; origin?: Deno.NetAddr; data?: Uint8Array; signal?: AbortSignal } = {},
+  ): Promise<Channel> {
+    const mux = this.#loggedInMux();
+    return await mux.openChannel(kind, openData(kind, options), (id) => new Channel(id), given(options, "signal"));
+  }
+
+  /** Next channel the peer opened, or null at the end or when the signal aborts. */
+  accept(options: { signal?: AbortSignal } = {}): Promise<Channel | null> {
+    return this.#accepted.next(options.signal);
+  }
+
+  /** Sends a global request; resolves to its reply's payload, or to null when the peer refused it. */
+  async globalRequest(name: string, data?: Uint8Array): Promise<Bytes | null> {
+    return await this.#loggedInMux().globalRequest(name, data);
+  }
+
+  /** Renews the keys now. */
+  async renegotiateKeys(): Promise<void> {
+    await this.#live().rekey();
+  }
+
+  /** Disconnects, and resolves when the streams are released. Never rejects. */
+  async close(): Promise<void> {
+    if (this.#secure !== null) await this.#secure.close().catch(() => {});
+    else if (!this.#started) {
+      this.#started = true;
+      await Promise.allSettled([this.#conn.readable.cancel(), this.#conn.writable.abort()]);
+      this.#accepted.end();
+      this.#closed.resolve();
+    }
+  }
+
+  /** Same as {@linkcode Transport.close}. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  // ------------------------------------------------------------ negotiation and login
+
+  async #startClient(
+    verifyHostKey: (key: PublicKey) => MaybePromise<boolean>,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const secure = this.#begin({ role: "client", verifyHostKey });
+    await secure.start(signal === undefined ? {} : { signal });
+    this.#auth = new ClientAuth(secure, {
+      onBanner: this.#options.onBanner,
+      onSuccess: () => this.#loggedIn(secure),
+    });
+  }
+
+  #begin(
+    side: { role: "server"; hostKeys: readonly Signer[] } | {
+      role: "client";
+      verifyHostKey: (key: PublicKey) => MaybePromise<boolean>;
+    },
+  ): SecureTransport {
+    if (this.#started) throw new TypeError("Cannot start transport: it has been started or closed already");
+    const secure = new SecureTransport(this.#conn, {
+      ...side,
+      signatureAlgorithms: defaultSignatureAlgorithms,
+      ...given(this.#options, "algorithms", "rekey", "ident"),
+    });
+    this.#started = true;
+    this.#secure = secure;
+    this.#mux = new Mux(secure, {
+      ...given(this.#options, "window"),
+      ...side.role === "server" && {
+        onOpen: (request: ChannelOpenRequest) => this.#onOpen(request),
+        onGlobalRequest: (name: string, data: Bytes) => this.#onGlobalRequest(name, data),
+      },
+    });
+    const ended = (): void => this.#accepted.end();
+    secure.closed.then(ended, ended);
+    this.#closed.resolve(secure.closed);
+    return secure;
+  }
+
+  #loggedIn(secure: SecureTransport): void {
+    this.#authenticated = true;
+    secure.setHandler(this.#mux!);
+  }
+
+  async #attempt(username: string, method: AuthMethod, signal?: AbortSignal): Promise<readonly string[]> {
+    if (this.#auth === null) throw new TypeError("Cannot log in: startClient() has not been called, or not ended");
+    const { success, partial, remaining, notes } = await this.#auth.attempt(username, method, { signal });
+    if (success) return [];
+    if (partial) return remaining;
+    const why = notes.length === 0 ? "" : `: ${notes.join("; ")}`;
+    const allowed = remaining.length === 0 ? "nothing more" : remaining.join(", ");
+    throw new SshAuthError(
+      `Cannot log in as "${username}" with ${method.name}: the server refused${why}; it allows ${allowed}`,
+      remaining,
+    );
+  }
+
+  #live(): SecureTransport {
+    if (this.#secure === null) throw new SshError("Transport has not negotiated yet", { code: "CLOSED" });
+    return this.#secure;
+  }
+
+  #loggedInMux(): Mux {
+    if (!this.#authenticated) throw new SshError("Cannot use connection: nobody is logged in yet", { code: "CLOSED" });
+    return this.#mux!;
+  }
+
+  // ------------------------------------------------------------ what the peer asks for
+
+  async #onOpen({ type, id }: ChannelOpenRequest): Promise<{ channel: Channel; opened: () => void } | null> {
+    if (this.#accepted.isFull) throw new ChannelOpenError("Too many channels wait to be accepted", 4);
+    const channel = await this.#server.checkChannelRequest(type, id);
+    if (channel === null) return null;
+    return { channel, opened: () => this.#accepted.push(channel) };
+  }
+
+  async #onGlobalRequest(name: string, data: Bytes): Promise<Bytes | boolean> {
+    if (name !== "tcpip-forward") return await this.#server.checkGlobalRequest(name, data);
+    const reader = new Reader(data), hostname = reader.text(), port = reader.u32();
+    reader.end();
+    if (port > 0xffff) return false;
+    const bound = await this.#server.checkPortForwardRequest(hostname, port);
+    if (bound === false) return false;
+    return port === 0 ? new Writer().u32(bound).bytes() : true;
+  }
+}
+
+/** Compares public data: no secret is in it. */
+async function checkHostKey(key: PublicKey, wanted: PublicKey): Promise<boolean> {
+  if (key.blob.length === wanted.blob.length && key.blob.every((byte, i) => byte === wanted.blob[i])) return true;
+  const [proved, expected] = [await key.fingerprint(), await wanted.fingerprint()];
+  throw new HostKeyError(
+    `Cannot trust host key: the server proved ${key.type} ${proved}, and ${wanted.type} ${expected} is wanted`,
+  );
+}
+
+/** The data of CHANNEL_OPEN for the types that carry addresses. */
+function openData(
+  kind: string,
+  { dest, origin, data }: { dest?: Deno.NetAddr; origin?: Deno.NetAddr; data?: Uint8Array },
+): Uint8Array {
+  if (data !== undefined) return data;
+  const writer = new Writer(),
+    addresses: (Deno.NetAddr | undefined)[] = kind === "x11"
+      ? [origin]
+      : kind === "direct-tcpip" || kind === "forwarded-tcpip"
+      ? [dest, origin]
+      : [];
+  for (const address of addresses) {
+    if (address === undefined) {
+      throw new TypeError(
+        `Cannot open "${kind}" channel: ${kind === "x11" ? "`origin` is" : "`dest` and `origin` are"} needed`,
+      );
+    }
+    writer.text(address.hostname).u32(address.port);
+  }
+  return writer.bytes();
+}

@@ -1,0 +1,352 @@
+/**
+ * L4. Authentication as the client: one attempt at a time, and the loop over methods that makes a login.
+ * RFC 4252 sections 4 and 5, RFC 4253 section 10. No timers.
+ *
+ * @module
+ */
+import {
+  DisconnectReason,
+  printable,
+  SshAuthError,
+  SshDisconnectError,
+  SshError,
+  SshProtocolError,
+} from "../errors.ts";
+import type { MessageHandler, PacketTransport } from "../transport/types.ts";
+import { Msg } from "../wire/numbers.ts";
+import type { Bytes } from "../wire/types.ts";
+import {
+  CONNECTION_SERVICE,
+  displayText,
+  serviceAccept,
+  serviceRequest,
+  USERAUTH_SERVICE,
+  userauthBanner,
+  userauthFailure,
+  userauthRequest,
+  userauthSuccess,
+} from "./messages.ts";
+import { type AuthExchange, type AuthMethod, type AuthReply, none, runOf, type SendOptions } from "./methods.ts";
+
+/** Bytes of banners taken on one connection. */
+const MAX_BANNER_BYTES = 131_072;
+
+/** Options of {@linkcode ClientAuth}. */
+export interface ClientAuthOptions {
+  /**
+   * Receives each banner (RFC 4252 section 5.4). It is the server's text, from before the login: control characters other than
+   * newline and tab are replaced. More than 128 KiB on one connection end it.
+   */
+  onBanner?: ((text: string) => void) | undefined;
+  /**
+   * Called while USERAUTH_SUCCESS is handled, before any message behind it: the place to set the transport's next handler. What it
+   * throws ends the connection.
+   */
+  onSuccess: () => void;
+}
+
+/** Options of {@linkcode ClientAuth.attempt}. */
+export interface AttemptOptions {
+  /** Aborting rejects the attempt with the signal's reason and ends the connection: an answer could still come. */
+  signal?: AbortSignal | undefined;
+  /** Take SUCCESS only after a password, a signature or an answer was sent (CVE-2021-36369). @default {false} */
+  requireAuth?: boolean | undefined;
+}
+
+/** Outcome of one attempt. */
+export interface AttemptResult {
+  /** The user is logged in. */
+  readonly success: boolean;
+  /** The method passed, and another one must follow. */
+  readonly partial: boolean;
+  /** Methods that the server would go on with. */
+  readonly remaining: readonly string[];
+  /** Remarks on what happened, such as which keys were refused. */
+  readonly notes: readonly string[];
+}
+
+/** What the next message answers. */
+interface Waiter {
+  readonly want: "accept" | "reply";
+  readonly query: boolean;
+  readonly resolve: (reply: AuthReply) => void;
+}
+
+interface Attempt {
+  readonly requireAuth: boolean;
+  /** Rejects whatever the attempt waits for: the transport, the program's functions, a signer. */
+  readonly stop: PromiseWithResolvers<never>;
+  stopped: boolean;
+}
+
+/** The authentication protocol over one transport, as the client. It makes itself the transport's handler. */
+export class ClientAuth implements MessageHandler {
+  readonly #transport: PacketTransport;
+  readonly #options: ClientAuthOptions;
+  readonly #passedKeys = new Set<string>();
+  #accepted = false;
+  #loggedIn = false;
+  #proved = false;
+  #bannerBytes = 0;
+  #remaining: readonly string[] = [];
+  #waiter: Waiter | null = null;
+  #attempt: Attempt | null = null;
+  #end: Error | null = null;
+
+  /** Takes over the messages of `transport`. Nothing is sent before the first attempt. */
+  constructor(transport: PacketTransport, options: ClientAuthOptions) {
+    this.#transport = transport;
+    this.#options = options;
+    transport.setHandler(this);
+  }
+
+  /**
+   * Tries one method. Rejects with the transport's error when the connection ends meanwhile, with what the program's own
+   * functions throw, and with `TypeError` while another attempt runs or after the login.
+   */
+  async attempt(username: string, method: AuthMethod, options: AttemptOptions = {}): Promise<AttemptResult> {
+    const run = runOf(method), { signal } = options;
+    if (this.#attempt !== null) throw new TypeError("Cannot start an attempt to log in: another one is running");
+    if (this.#loggedIn) throw new TypeError("Cannot start an attempt to log in: the user is logged in");
+    if (this.#end !== null) throw this.#end;
+    signal?.throwIfAborted();
+
+    const attempt: Attempt = {
+      requireAuth: options.requireAuth ?? false,
+      stop: Promise.withResolvers(),
+      stopped: false,
+    };
+    const onAbort = (): void => {
+      this.#stop(attempt, signal!.reason);
+      this.#transport.fail(new SshError("Login aborted", { code: "CLOSED", cause: signal!.reason }));
+    };
+    this.#attempt = attempt;
+    signal?.addEventListener("abort", onAbort);
+    const notes: string[] = [];
+    try {
+      const work = this.#service(attempt).then(() => run(this.#exchange(attempt, username, notes)));
+      const reply = await Promise.race([work, attempt.stop.promise]);
+      if (reply.kind === "success") return { success: true, partial: false, remaining: [], notes };
+      return { success: false, partial: reply.partial, remaining: reply.remaining, notes };
+    } catch (error) {
+      if (error instanceof SshProtocolError && !attempt.stopped) this.#transport.fail(error);
+      throw error;
+    } finally {
+      signal?.removeEventListener("abort", onAbort);
+      attempt.stopped = true;
+      this.#attempt = null;
+      this.#waiter = null;
+    }
+  }
+
+  #stop(attempt: Attempt, reason: unknown): void {
+    attempt.stopped = true;
+    this.#waiter = null;
+    attempt.stop.reject(reason);
+  }
+
+  /** Asks for the service, once on a connection. */
+  async #service(attempt: Attempt): Promise<void> {
+    if (this.#accepted) return;
+    await this.#send(attempt, "accept", serviceRequest.encode({ service: USERAUTH_SERVICE }), {});
+  }
+
+  #send(attempt: Attempt, want: Waiter["want"], payload: Bytes, options: SendOptions): Promise<AuthReply> {
+    if (attempt.stopped) return attempt.stop.promise;
+    if (options.proof) this.#proved = true;
+    return new Promise((resolve) => {
+      this.#waiter = { want, query: options.query ?? false, resolve };
+      this.#transport.send(payload);
+    });
+  }
+
+  #exchange(attempt: Attempt, username: string, notes: string[]): AuthExchange {
+    const names = this.#transport.extensions.get("server-sig-algs");
+    const encoder = new TextEncoder(), user = encoder.encode(username);
+    // deno-lint-ignore no-this-alias
+    const auth = this;
+    return {
+      username,
+      sessionId: this.#transport.info.sessionId,
+      serverSigAlgs: names === undefined
+        ? null
+        : new TextDecoder().decode(names).split(",").filter((name) => name !== ""),
+      get remaining() {
+        return auth.#remaining;
+      },
+      passedKeys: this.#passedKeys,
+      request: (method, fields, sendOptions = {}) => {
+        const service = encoder.encode(CONNECTION_SERVICE);
+        const payload = userauthRequest.encode({ user, service, method: encoder.encode(method), fields });
+        return this.#send(attempt, "reply", payload, sendOptions);
+      },
+      answer: (payload, sendOptions = {}) => this.#send(attempt, "reply", payload.slice(), sendOptions),
+      note: (text) => void notes.push(text),
+    };
+  }
+
+  /** See {@linkcode MessageHandler}. */
+  message(payload: Uint8Array): boolean {
+    switch (payload[0]) {
+      case Msg.SERVICE_ACCEPT: {
+        const waiter = this.#answered("SERVICE_ACCEPT", "accept");
+        // Old servers leave the name out.
+        if (payload.length > 1 && serviceAccept.decode(payload).service !== USERAUTH_SERVICE) {
+          throw new SshProtocolError("Cannot log in: the server accepts a service that was not asked for");
+        }
+        this.#accepted = true;
+        waiter.resolve({ kind: "success" });
+        return true;
+      }
+      case Msg.USERAUTH_BANNER:
+        this.#banner(payload);
+        return true;
+      case Msg.USERAUTH_FAILURE: {
+        const waiter = this.#answered("USERAUTH_FAILURE", "reply");
+        const { methods, partial } = userauthFailure.decode(payload);
+        this.#remaining = methods;
+        waiter.resolve({ kind: "failure", partial, remaining: methods });
+        return true;
+      }
+      case Msg.USERAUTH_SUCCESS:
+        this.#success(payload);
+        return true;
+      // PK_OK, PASSWD_CHANGEREQ and INFO_REQUEST share the number: the method knows which it is.
+      case Msg.USERAUTH_INFO_REQUEST:
+        this.#answered("message 60", "reply").resolve({ kind: "message", payload: payload.slice() as Bytes });
+        return true;
+      case Msg.SERVICE_REQUEST:
+      case Msg.USERAUTH_REQUEST:
+      case Msg.USERAUTH_INFO_RESPONSE:
+        throw new SshProtocolError(`Cannot log in: the server sent message ${payload[0]}, which only clients send`);
+    }
+    const type = payload[0]!;
+    if (type >= 80 && type < 128) {
+      throw new SshProtocolError(`Cannot log in: message ${type} of the connection protocol came before the login`);
+    }
+    return false;
+  }
+
+  /** The question that a message answers: exactly one answer to each question, and none without. */
+  #answered(name: string, want: Waiter["want"]): Waiter {
+    const waiter = this.#waiter;
+    if (waiter === null || waiter.want !== want) {
+      throw new SshProtocolError(`Cannot log in: ${name} came where nothing asked for it`);
+    }
+    this.#waiter = null;
+    return waiter;
+  }
+
+  #banner(payload: Uint8Array): void {
+    this.#bannerBytes += payload.length;
+    if (this.#bannerBytes > MAX_BANNER_BYTES) {
+      throw new SshProtocolError(`Cannot log in: banners of more than ${MAX_BANNER_BYTES} bytes`);
+    }
+    const { text } = userauthBanner.decode(payload);
+    this.#options.onBanner?.(displayText(text));
+  }
+
+  #success(payload: Uint8Array): void {
+    const waiter = this.#answered("USERAUTH_SUCCESS", "reply");
+    userauthSuccess.decode(payload);
+    if (waiter.query) {
+      throw new SshProtocolError("Cannot log in: USERAUTH_SUCCESS answers a question whether a key would do");
+    }
+    if (this.#attempt?.requireAuth && !this.#proved) {
+      throw new SshAuthError("Cannot log in: the server wanted no proof of who the user is, and one is required", []);
+    }
+    this.#loggedIn = true;
+    this.#transport.setAuthenticated();
+    this.#options.onSuccess();
+    waiter.resolve({ kind: "success" });
+  }
+
+  /** See {@linkcode MessageHandler}. */
+  ended(error: Error | null): void {
+    this.#end ??= error ?? new SshError("Connection closed before the login", { code: "CLOSED" });
+    if (this.#attempt !== null) this.#stop(this.#attempt, this.#end);
+  }
+}
+
+/** Options of {@linkcode authenticate}. */
+export interface AuthenticateOptions extends AttemptOptions {
+  /** Methods that may pass in turn (partial success) before the login is given up. @default {10} */
+  maxRounds?: number | undefined;
+}
+
+/** What to try, by the method that the server still allows. */
+const hints: Readonly<Record<string, string>> = {
+  "password": "password()",
+  "publickey": "publicKey()",
+  "keyboard-interactive": "keyboardInteractive()",
+};
+
+/**
+ * Logs in: asks with `none` which methods the server allows, then tries `methods` in order as far as they are allowed, and again
+ * after each partial success. Rejects with {@linkcode SshAuthError}, which says what was tried with what result and what the server
+ * still allows, and else as {@linkcode ClientAuth.attempt} does.
+ */
+export async function authenticate(
+  auth: ClientAuth,
+  username: string,
+  methods: readonly AuthMethod[],
+  options: AuthenticateOptions = {},
+): Promise<void> {
+  const maxRounds = options.maxRounds ?? 10, tried: string[] = [];
+  const failure = (why: string, remaining: readonly string[], cause?: unknown): SshAuthError => {
+    const allowed = remaining.length === 0 ? "nothing more" : remaining.map((name) => printable(name, 64)).join(", ");
+    const done = tried.join("; ");
+    return new SshAuthError(
+      `Cannot log in as "${printable(username, 64)}": ${why}; tried ${done}; the server allows ${allowed}`,
+      remaining,
+      cause === undefined ? undefined : { cause },
+    );
+  };
+  let remaining: readonly string[] = [];
+  const attempt = async (method: AuthMethod): Promise<AttemptResult> => {
+    try {
+      const result = await auth.attempt(username, method, options);
+      const outcome = result.success ? "accepted" : result.partial ? "accepted, more is needed" : "refused";
+      tried.push(`${method.name} (${[outcome, ...result.notes].join(": ")})`);
+      remaining = result.remaining;
+      return result;
+    } catch (error) {
+      // Reason 2 is what OpenSSH sends after too many failures.
+      if (
+        !(error instanceof SshDisconnectError) || error.reason !== DisconnectReason.PROTOCOL_ERROR &&
+          error.reason !== DisconnectReason.NO_MORE_AUTH_METHODS_AVAILABLE
+      ) throw error;
+      tried.push(`${method.name} (disconnected)`);
+      throw failure(`the server ended the connection: ${printable(error.message)}`, remaining, error);
+    }
+  };
+
+  if ((await attempt(none())).success) return;
+  let left = methods.filter((method) => method.name !== "none");
+  for (let rounds = 0;;) {
+    const method = left.find(({ name }) => remaining.includes(name));
+    if (method === undefined) throw failure(whyNot(methods, left, remaining), remaining);
+    left = left.filter((other) => other !== method);
+    const { success, partial } = await attempt(method);
+    if (success) return;
+    if (!partial) continue;
+    if (++rounds === maxRounds) throw failure(`no end after ${rounds} partial successes`, remaining);
+    left = methods.filter((other) => other.name !== "none");
+  }
+}
+
+/** Why no method is left, and what to try. */
+function whyNot(methods: readonly AuthMethod[], left: readonly AuthMethod[], remaining: readonly string[]): string {
+  const given = new Set(methods.map(({ name }) => name));
+  const missing = remaining.filter((name) => !given.has(name) && hints[name] !== undefined).map((name) => hints[name]!);
+  const advice = missing.length > 0
+    ? `add ${missing.join(" or ")}`
+    : remaining.length > 0
+    ? "check the user name and the credentials"
+    : "the server takes no more methods";
+  if (left.length > 0) {
+    const names = [...new Set(left.map(({ name }) => name))].join(", ");
+    return `the server does not allow ${names}; ${advice}`;
+  }
+  return `no method is left; ${advice}`;
+}

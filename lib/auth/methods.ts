@@ -1,0 +1,286 @@
+/**
+ * L4. The client's side of the authentication methods. RFC 4252 sections 5.2, 7 and 8, RFC 4256, RFC 8332 section 3.
+ * No transport: a method talks through an exchange.
+ *
+ * @module
+ */
+import { printable, SshProtocolError } from "../errors.ts";
+import { parsePrivateKey } from "../keys/private_key.ts";
+import type { Agent, Signer } from "../keys/types.ts";
+import type { Bytes, MaybePromise } from "../wire/types.ts";
+import { Writer } from "../wire/writer.ts";
+import {
+  CONNECTION_SERVICE,
+  decodeInfoRequest,
+  displayText,
+  encodeInfoResponse,
+  passwdChangereq,
+  publicKeySignedData,
+  userauthPkOk,
+} from "./messages.ts";
+import type { Prompt } from "./types.ts";
+
+/** One way to prove who the user is. */
+export interface AuthMethod {
+  /** Method name on the wire. */
+  readonly name: string;
+}
+
+/** How the server answered for good. */
+export type FinalReply =
+  | { readonly kind: "success" }
+  | { readonly kind: "failure"; readonly partial: boolean; readonly remaining: readonly string[] };
+
+/** How the server answered: for good, or with message 60 of the method. */
+export type AuthReply = FinalReply | { readonly kind: "message"; readonly payload: Bytes };
+
+/** What a message of the client is. */
+export interface SendOptions {
+  /** It carries a proof: a secret or a signature. */
+  readonly proof?: boolean;
+  /** It only asks: SUCCESS cannot be the answer. */
+  readonly query?: boolean;
+}
+
+/** One attempt, as a method sees it. Every call rejects once the attempt is over. */
+export interface AuthExchange {
+  /** Who wants to log in. */
+  readonly username: string;
+  /** Hash of the first key exchange. */
+  readonly sessionId: Bytes;
+  /** `server-sig-algs` (RFC 8308 section 3.1), or null where the server did not say. */
+  readonly serverSigAlgs: readonly string[] | null;
+  /** Methods the server named last. */
+  readonly remaining: readonly string[];
+  /** Keys that already passed on this connection, as base64 of their blobs. */
+  readonly passedKeys: Set<string>;
+  /** Sends USERAUTH_REQUEST with the fields of the method and waits for the answer. */
+  request(method: string, fields: Uint8Array, options?: SendOptions): Promise<AuthReply>;
+  /** Sends another message of the method and waits for the answer. */
+  answer(payload: Uint8Array, options?: SendOptions): Promise<AuthReply>;
+  /** Keeps a remark for the error that tells why nothing worked; never a secret. */
+  note(text: string): void;
+}
+
+/** What a method does in one attempt. */
+export type MethodRun = (exchange: AuthExchange) => Promise<FinalReply>;
+
+/** Keeps what a method does, and its secrets, out of what a program sees of it. */
+const runs = new WeakMap<AuthMethod, MethodRun>();
+
+function method(name: string, run: MethodRun): AuthMethod {
+  const made: AuthMethod = Object.freeze({ name });
+  runs.set(made, run);
+  return made;
+}
+
+/** What `method` does; throws `TypeError` for an object that no function of this module made. */
+export function runOf(method: AuthMethod): MethodRun {
+  const run = runs.get(method);
+  if (run === undefined) {
+    throw new TypeError(
+      "Cannot use auth method: make it with none(), password(), publicKey() or keyboardInteractive()",
+    );
+  }
+  return run;
+}
+
+function final(reply: AuthReply, name: string): FinalReply {
+  if (reply.kind === "message") {
+    throw new SshProtocolError(`Cannot use answer to ${name}: message 60 has no place there`);
+  }
+  return reply;
+}
+
+/** `none`: succeeds only where the server asks for nothing (RFC 4252 section 5.2). */
+export function none(): AuthMethod {
+  return method("none", async (exchange) => final(await exchange.request("none", new Uint8Array(0)), "none"));
+}
+
+/** Options of {@linkcode password}. */
+export interface PasswordOptions {
+  /**
+   * Gives a new password when the server wants the old one changed (RFC 4252 section 8). The prompt is the server's text,
+   * with control characters replaced. Without it such a login fails.
+   */
+  change?: (prompt: string) => MaybePromise<string>;
+}
+
+/** Times the server may turn down new passwords in one attempt. */
+const MAX_CHANGES = 5;
+
+/** `password` (RFC 4252 section 8); the function form is called when it is needed. What it throws ends the login. */
+export function password(value: string | (() => MaybePromise<string>), options: PasswordOptions = {}): AuthMethod {
+  return method("password", async (exchange) => {
+    const secret = typeof value === "string" ? value : await value();
+    if (typeof secret !== "string") throw new TypeError("Cannot log in: the password is not a string");
+    let reply = await exchange.request("password", new Writer().bool(false).text(secret).bytes(), { proof: true });
+    for (let changes = 0; reply.kind === "message"; changes++) {
+      const prompt = displayText(passwdChangereq.decode(reply.payload).prompt);
+      if (options.change === undefined || changes === MAX_CHANGES) {
+        exchange.note(
+          changes > 0
+            ? `the server turned down ${changes} new passwords`
+            : `the server wants a new password ("${printable(prompt)}"): give password() the option "change"`,
+        );
+        return { kind: "failure", partial: false, remaining: exchange.remaining };
+      }
+      const fresh = await options.change(prompt);
+      if (typeof fresh !== "string") throw new TypeError("Cannot change password: the new password is not a string");
+      const fields = new Writer().bool(true).text(secret).text(fresh).bytes();
+      reply = await exchange.request("password", fields, { proof: true });
+    }
+    return reply;
+  });
+}
+
+/** Rounds of questions in one attempt. */
+const MAX_ROUNDS = 20;
+
+/**
+ * `keyboard-interactive` (RFC 4256). `answer` is called for each round and returns one answer to each prompt; what it throws ends
+ * the login. A round without prompts only shows its text, and what is returned for it is not looked at. All texts are the
+ * server's, with control characters other than newline and tab replaced.
+ */
+export function keyboardInteractive(
+  answer: (
+    round: { name: string; instruction: string; prompts: readonly Prompt[] },
+  ) => MaybePromise<readonly string[]>,
+): AuthMethod {
+  return method("keyboard-interactive", async (exchange) => {
+    let reply = await exchange.request("keyboard-interactive", new Writer().text("").text("").bytes());
+    for (let round = 0; reply.kind === "message"; round++) {
+      if (round === MAX_ROUNDS) {
+        throw new SshProtocolError(`Cannot log in: more than ${MAX_ROUNDS} rounds of keyboard-interactive`);
+      }
+      const { name, instruction, prompts } = decodeInfoRequest(reply.payload);
+      const given = await answer({
+        name: displayText(name),
+        instruction: displayText(instruction),
+        prompts: prompts.map(({ text, echo }) => ({ text: displayText(text), echo })),
+      });
+      const answers = prompts.length === 0 ? [] : given;
+      if (!Array.isArray(answers) || answers.length !== prompts.length || answers.some((a) => typeof a !== "string")) {
+        throw new TypeError(
+          `Cannot answer keyboard-interactive: ${prompts.length} strings are needed, one for each prompt`,
+        );
+      }
+      reply = await exchange.answer(encodeInfoResponse(answers), { proof: answers.length > 0 });
+    }
+    return reply;
+  });
+}
+
+/**
+ * `publickey` (RFC 4252 section 7) with keys held here, in files' text, or by an agent; each is offered in turn. A key is offered
+ * without a signature first, and signs only once the server has said that it would do. RSA keys sign with SHA-2, as
+ * `server-sig-algs` says (RFC 8332), and a key that the server's list rules out is passed over. Text is parsed when its turn comes;
+ * an error in it ends the login.
+ */
+export function publicKey(...keys: readonly (Signer | Agent | string | AsyncIterable<Signer>)[]): AuthMethod {
+  return method("publickey", async (exchange) => {
+    const seen = new Set<string>();
+    let last: FinalReply = { kind: "failure", partial: false, remaining: exchange.remaining };
+    for await (const signer of signersOf(keys, exchange)) {
+      const id = signer.publicKey.blob.toBase64();
+      if (seen.has(id) || exchange.passedKeys.has(id)) continue;
+      seen.add(id);
+      const reply = await offer(signer, exchange);
+      if (reply === null) continue;
+      last = reply;
+      if (reply.kind === "success" || reply.partial) exchange.passedKeys.add(id);
+      if (reply.kind === "success" || reply.partial || !reply.remaining.includes("publickey")) return reply;
+    }
+    if (seen.size === 0) exchange.note("there was no key to offer");
+    return last;
+  });
+}
+
+async function* signersOf(
+  keys: readonly (Signer | Agent | string | AsyncIterable<Signer>)[],
+  exchange: AuthExchange,
+): AsyncGenerator<Signer> {
+  for (const key of keys) {
+    if (typeof key === "string") yield await parsePrivateKey(key);
+    else if (Symbol.asyncIterator in key) yield* key;
+    else if (!("signers" in key)) yield key;
+    else {
+      let signers: readonly Signer[] = [];
+      try {
+        signers = await key.signers();
+      } catch (error) {
+        exchange.note(`the agent gave no keys: ${reasonOf(error)}`);
+      }
+      yield* signers;
+    }
+  }
+}
+
+/** Offers one key with each algorithm that may do; null when there is none. */
+async function offer(signer: Signer, exchange: AuthExchange): Promise<FinalReply | null> {
+  const { type, blob } = signer.publicKey;
+  const name = `${printable(type, 64)} ${await signer.publicKey.fingerprint()}`;
+  const algorithms = usableAlgorithms(signer, exchange.serverSigAlgs);
+  let last: FinalReply | null = null;
+  if (algorithms.length === 0) {
+    exchange.note(`${name} was not offered: the server's server-sig-algs has none of ${signer.algorithms.join(", ")}`);
+  }
+  for (const algorithm of algorithms) {
+    const fields = (signed: boolean): Writer => new Writer(512).bool(signed).text(algorithm).string(blob);
+    const reply = await exchange.request("publickey", fields(false).bytes(), { query: true });
+    if (reply.kind !== "message") {
+      last = reply.kind === "failure" ? { ...reply, partial: false } : reply;
+      if (exchange.remaining.includes("publickey")) continue;
+      break;
+    }
+    const accepted = userauthPkOk.decode(reply.payload);
+    // Servers from before RFC 8332 name the key's type where the algorithm belongs.
+    const sameAlgorithm = accepted.algorithm === algorithm || accepted.algorithm === type;
+    if (!sameAlgorithm || !sameBytes(accepted.blob, blob)) {
+      throw new SshProtocolError("Cannot log in: USERAUTH_PK_OK names a key or an algorithm that was not offered");
+    }
+    const user = new TextEncoder().encode(exchange.username);
+    const data = publicKeySignedData({
+      sessionId: exchange.sessionId,
+      user,
+      service: CONNECTION_SERVICE,
+      algorithm,
+      blob,
+    });
+    let signature: Uint8Array;
+    try {
+      signature = await signer.sign(data, algorithm);
+    } catch (error) {
+      exchange.note(`${name} could not sign: ${reasonOf(error)}`);
+      return { kind: "failure", partial: false, remaining: exchange.remaining };
+    }
+    const outcome = final(
+      await exchange.request("publickey", fields(true).string(signature).bytes(), { proof: true }),
+      "publickey",
+    );
+    if (outcome.kind === "failure" && !outcome.partial) exchange.note(`the signature by ${name} was refused`);
+    return outcome;
+  }
+  if (last !== null) exchange.note(`${name} was refused`);
+  return last;
+}
+
+/** The algorithms of a key that are worth offering, most wanted first. */
+function usableAlgorithms(signer: Signer, serverSigAlgs: readonly string[] | null): readonly string[] {
+  if (serverSigAlgs === null) return signer.algorithms;
+  // OpenSSH 7.2 to 7.4 list rsa-sha2-256 and rsa-sha2-512 alone, and take all the other key types as well.
+  const onlyRsa = serverSigAlgs.every((name) => name.startsWith("rsa-sha2-"));
+  if (onlyRsa && serverSigAlgs.length > 0 && !signer.publicKey.type.startsWith("ssh-rsa")) return signer.algorithms;
+  const usable = signer.algorithms.filter((name) =>
+    serverSigAlgs.includes(name) || serverSigAlgs.includes(name.replace(/-cert-v01@openssh\.com$/, ""))
+  );
+  return usable.slice(0, 1);
+}
+
+function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+}
+
+function reasonOf(error: unknown): string {
+  return printable(error instanceof Error ? error.message : "unknown reason");
+}

@@ -1,0 +1,175 @@
+/**
+ * L4. The server's side of the authentication methods: what a request says, whether it is proven, and what the program's handler
+ * makes of it. RFC 4252 sections 5.2, 7 and 8, RFC 4256 section 3.1, RFC 8332 section 3. No transport, no limits, no timers.
+ *
+ * @module
+ */
+import { SshError } from "../errors.ts";
+import {
+  insecureVerifySha1,
+  keyTypeOf,
+  publicKeyFromBlob,
+  signatureAlgorithm,
+  verifyWith,
+} from "../keys/public_key.ts";
+import type { PublicKey } from "../keys/types.ts";
+import { Reader } from "../wire/reader.ts";
+import type { Bytes } from "../wire/types.ts";
+import { CONNECTION_SERVICE, passwdChangereq, publicKeySignedData, strictText, userauthPkOk } from "./messages.ts";
+import type { AuthInfo, Prompt, ServerAuth } from "./types.ts";
+
+/** Public key signature algorithms taken from clients unless a program says otherwise: what `server-sig-algs` tells them. */
+export const defaultSignatureAlgorithms: readonly string[] = [
+  "ssh-ed25519",
+  "ecdsa-sha2-nistp256",
+  "ecdsa-sha2-nistp384",
+  "ecdsa-sha2-nistp521",
+  "rsa-sha2-512",
+  "rsa-sha2-256",
+];
+
+/** Bytes of a password. */
+const MAX_PASSWORD_BYTES = 16_384;
+
+/** What came of a request. */
+export type Outcome =
+  | { readonly kind: "refused" }
+  | { readonly kind: "accepted"; readonly key: PublicKey | null }
+  | { readonly kind: "partial"; readonly following: readonly string[]; readonly key: PublicKey | null }
+  | { readonly kind: "reply"; readonly payload: Bytes };
+
+/** The outcome of a request that proves nothing. */
+export const refused: Outcome = { kind: "refused" };
+
+/** A request that has its turn. */
+export interface Turn {
+  /** Who may log in. */
+  readonly auth: ServerAuth;
+  /** What handlers see. */
+  readonly info: AuthInfo;
+  /** User name as it came. */
+  readonly user: Uint8Array;
+  /** The fields of the method. */
+  readonly fields: Uint8Array;
+  /** Public key signature algorithms accepted. */
+  readonly algorithms: readonly string[];
+  /** Calls a handler of the program: false where it throws, and where the end came before it was called. */
+  call(handler: () => unknown): Promise<unknown>;
+  /** Asks the client questions (RFC 4256 section 3.2). */
+  ask(
+    prompts: readonly Prompt[],
+    text?: { name?: string; instruction?: string },
+  ): Promise<readonly string[]>;
+}
+
+/** What a handler's result comes to: anything but `true` and a partial success is a refusal. */
+function outcomeOf(result: unknown, key: PublicKey | null = null): Outcome {
+  if (result === true) return { kind: "accepted", key };
+  if (typeof result !== "object" || result === null || !("partial" in result)) return refused;
+  const { partial } = result;
+  if (!Array.isArray(partial)) return refused;
+  return { kind: "partial", following: partial.filter((name) => typeof name === "string"), key };
+}
+
+async function noneTurn({ auth, info, fields, call }: Turn): Promise<Outcome> {
+  new Reader(fields).end();
+  return outcomeOf(await call(() => auth.none?.(info)));
+}
+
+async function passwordTurn({ auth, info, fields, call }: Turn): Promise<Outcome> {
+  const reader = new Reader(fields);
+  const changes = reader.bool();
+  const old = passwordText(reader.view()), fresh = changes ? passwordText(reader.view()) : null;
+  reader.end();
+  if (old === null || changes && fresh === null) return refused;
+  const result = await call(() =>
+    fresh === null ? auth.password?.(info, old) : auth.passwordChange?.(info, old, fresh)
+  );
+  if (typeof result !== "object" || result === null || !("change" in result)) return outcomeOf(result);
+  if (auth.passwordChange === undefined || typeof result.change !== "string") return refused;
+  return { kind: "reply", payload: passwdChangereq.encode({ prompt: result.change, language: "" }) };
+}
+
+function passwordText(bytes: Uint8Array): string | null {
+  return bytes.length > MAX_PASSWORD_BYTES ? null : strictText(bytes);
+}
+
+async function publicKeyTurn(turn: Turn): Promise<Outcome> {
+  const { auth, info, fields, call } = turn;
+  const reader = new Reader(fields);
+  const signed = reader.bool();
+  const algorithm = new TextDecoder().decode(reader.view());
+  const blob = reader.string();
+  const signature = signed ? reader.string() : null;
+  reader.end();
+  const key = keyOf(algorithm, blob, turn.algorithms);
+  if (key === null) return refused;
+  // The handler hears of a key that signed only once that is proven, and last of all: nothing that it noted when keys were
+  // merely offered can be taken for the key that logs in (CVE-2024-45337).
+  if (signature !== null && !await isProven(key, algorithm, blob, signature, turn)) return refused;
+  const outcome = outcomeOf(await call(() => auth.publicKey?.(info, key)), key);
+  if (signature !== null || outcome.kind === "refused") return outcome;
+  return { kind: "reply", payload: userauthPkOk.encode({ algorithm, blob }) };
+}
+
+/** The key of a request, or null where its algorithm is not accepted, does not fit it, or the key is not sound. */
+function keyOf(algorithm: string, blob: Bytes, accepted: readonly string[]): PublicKey | null {
+  // Nothing of the key is parsed for an algorithm that is not accepted (CVE-2026-35387).
+  if (!accepted.includes(algorithm)) return null;
+  return orNull(() => new Reader(blob).ascii() === keyTypeOf(algorithm) ? publicKeyFromBlob(blob) : null);
+}
+
+/** Whether the signature is the key's, made with this algorithm over this very request in this session. */
+async function isProven(
+  key: PublicKey,
+  algorithm: string,
+  blob: Bytes,
+  signature: Bytes,
+  { info, user }: Turn,
+): Promise<boolean> {
+  if (orNull(() => signatureAlgorithm(signature)) !== algorithm) return false;
+  const sessionId = info.connection.sessionId;
+  const data = publicKeySignedData({ sessionId, user, service: CONNECTION_SERVICE, algorithm, blob });
+  // Only where a program named it among the accepted algorithms.
+  if (algorithm === "ssh-rsa") return await insecureVerifySha1(key, data, signature);
+  return await verifyWith(key, algorithm, data, signature);
+}
+
+/** What `parse` returns, or null where the peer's bytes are not what they should be. */
+function orNull<T>(parse: () => T): T | null {
+  try {
+    return parse();
+  } catch (error) {
+    if (error instanceof SshError) return null;
+    throw error;
+  }
+}
+
+async function interactiveTurn({ auth, info, fields, call, ask }: Turn): Promise<Outcome> {
+  const reader = new Reader(fields);
+  // The language tag is deprecated, and submethods are hints that nothing here follows.
+  reader.view();
+  reader.view();
+  reader.end();
+  return outcomeOf(await call(() => auth.keyboardInteractive?.(info, ask)));
+}
+
+/** What the methods do, by their names; in the order in which a refusal names them. */
+export const methodTurns: Readonly<Record<"none" | NamedMethod, (turn: Turn) => Promise<Outcome>>> = {
+  "none": noneTurn,
+  "publickey": publicKeyTurn,
+  "password": passwordTurn,
+  "keyboard-interactive": interactiveTurn,
+};
+
+/** Methods that a refusal names. */
+export type NamedMethod = "publickey" | "password" | "keyboard-interactive";
+
+/** The methods that have a handler. */
+export function handledMethods(auth: ServerAuth): NamedMethod[] {
+  const methods: NamedMethod[] = [];
+  if (auth.publicKey !== undefined) methods.push("publickey");
+  if (auth.password !== undefined) methods.push("password");
+  if (auth.keyboardInteractive !== undefined) methods.push("keyboard-interactive");
+  return methods;
+}

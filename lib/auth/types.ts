@@ -1,0 +1,64 @@
+/**
+ * L4. What the layers above hand to authentication and get from it. RFC 4252, RFC 4256.
+ *
+ * @module
+ */
+import type { PublicKey } from "../keys/types.ts";
+import type { ConnectionInfo } from "../transport/types.ts";
+import type { MaybePromise } from "../wire/types.ts";
+
+/** One question of keyboard-interactive (RFC 4256). */
+export interface Prompt {
+  /** Text shown. */
+  text: string;
+  /** Whether typing is shown. */
+  echo: boolean;
+}
+
+/** Outcome of one authentication step: yes, no, or yes but these methods must follow. */
+export type AuthResult = boolean | { partial: readonly string[] };
+
+/**
+ * Outcome of a password: as {@linkcode AuthResult}, or right but to be changed first. `change` is the prompt that the client shows
+ * (RFC 4252 section 8); it needs {@linkcode ServerAuth.passwordChange}.
+ */
+export type PasswordResult = AuthResult | { change: string };
+
+/** Who is asking. */
+export interface AuthInfo {
+  /** User name offered. */
+  readonly username: string;
+  /** Peer address, where the streams came with one. */
+  readonly remoteAddr: Deno.Addr | undefined;
+  /** What the handshake agreed on. */
+  readonly connection: ConnectionInfo;
+  /** Methods already passed on this connection. */
+  readonly passed: readonly string[];
+}
+
+/** Authentication handlers. A missing handler means the method is not offered. */
+export interface ServerAuth {
+  /** No credentials at all. */
+  none?: (info: AuthInfo) => MaybePromise<AuthResult>;
+  /** Password. */
+  password?: (info: AuthInfo, password: string) => MaybePromise<PasswordResult>;
+  /** The client changes its password (RFC 4252 section 8). */
+  passwordChange?: (info: AuthInfo, oldPassword: string, newPassword: string) => MaybePromise<PasswordResult>;
+  /** Is this key acceptable? Possession is proven afterwards by the library. */
+  publicKey?: (info: AuthInfo, key: PublicKey) => MaybePromise<AuthResult>;
+  /** Asks the user questions. */
+  keyboardInteractive?: (
+    info: AuthInfo,
+    ask: (prompts: readonly Prompt[], text?: { name?: string; instruction?: string }) => Promise<readonly string[]>,
+  ) => MaybePromise<AuthResult>;
+}
+
+/** Who logged in, and how. */
+export interface AuthenticatedUser {
+  /** User name. */
+  readonly name: string;
+  /** The method that completed the login. */
+  readonly method: string;
+  /** The key that was proven, or null. */
+  readonly publicKey: PublicKey | null;
+}

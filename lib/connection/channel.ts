@@ -1,0 +1,119 @@
+/**
+ * L4. A channel as the application sees it. RFC 4254 section 5.
+ *
+ * @module
+ */
+import type { Bytes, MaybePromise } from "../wire/types.ts";
+import { ChannelCore } from "./channel_core.ts";
+
+let coreOf: (channel: BaseChannel) => ChannelCore;
+
+/** One channel of a connection (RFC 4254 section 5): byte streams each way, requests, EOF and CLOSE. */
+export class BaseChannel implements AsyncDisposable {
+  readonly #core: ChannelCore;
+
+  static {
+    coreOf = (channel) => channel.#core;
+  }
+
+  /** Makes a channel that is not open yet; the connection opens it. */
+  constructor(channelId: number) {
+    this.#core = new ChannelCore(channelId, {
+      onRequest: (name, data, wantReply) => this.onRequest(name, data, wantReply),
+      onEof: () => this.onEof(),
+      onEnded: (error) => this.onEnded(error),
+    });
+  }
+
+  /** Channel type, such as `session`. */
+  get type(): string {
+    return this.#core.type;
+  }
+
+  /** Local number. */
+  get id(): number {
+    return this.#core.id;
+  }
+
+  /** Data from the peer, a byte stream; reading returns window (RFC 4254 section 5.2). */
+  get readable(): ReadableStream<Bytes> {
+    return this.#core.received.readable;
+  }
+
+  /** Data to the peer; closing sends EOF, aborting sends CLOSE. */
+  get writable(): WritableStream<Uint8Array> {
+    return this.#core.sent.writable;
+  }
+
+  /** Extended data type 1 from the peer, a byte stream; it shares the window with `readable`. */
+  get stderr(): ReadableStream<Bytes> {
+    return this.#core.receivedStderr.readable;
+  }
+
+  /** Extended data type 1 to the peer; closing it sends nothing. */
+  get stderrWritable(): WritableStream<Uint8Array> {
+    return this.#core.sentStderr.writable;
+  }
+
+  /** Resolves when CLOSE went both ways; rejects when the connection is lost first. Never an unhandled rejection. */
+  get closed(): Promise<void> {
+    return this.#core.closed;
+  }
+
+  /** Whether CLOSE has been neither sent nor received, and the connection is up. */
+  get isOpen(): boolean {
+    return this.#core.isOpen;
+  }
+
+  /**
+   * Sends a request and waits for the answer: true for SUCCESS, false for FAILURE (RFC 4254 section 5.4). `data` is what
+   * follows want_reply. Rejects when the channel ends first, or with the signal's reason.
+   */
+  request(name: string, data: Uint8Array = new Uint8Array(0), options?: { signal?: AbortSignal }): Promise<boolean> {
+    return this.#core.request(name, data, options?.signal);
+  }
+
+  /** Sends a request that wants no answer, behind data that has been written. Does nothing on a channel that is not open. */
+  notify(name: string, data: Uint8Array = new Uint8Array(0)): void {
+    this.#core.notify(name, data);
+  }
+
+  /** Sends CLOSE behind data that has been written, and waits for the peer's. Safe to call twice; never rejects. */
+  close(): Promise<void> {
+    return this.#core.close();
+  }
+
+  /** Sends EOF behind data that has been written, as closing `writable` does (RFC 4254 section 5.3). */
+  sendEof(): void {
+    this.#core.sendEof();
+  }
+
+  /** Throws away what arrives on one stream, giving the window back at once. */
+  discard(stream: "readable" | "stderr"): void {
+    (stream === "readable" ? this.#core.received : this.#core.receivedStderr).discard();
+  }
+
+  /**
+   * A request of the peer, `data` being what follows want_reply. Called in order, one at a time; the answer goes out when
+   * the result is there, and a request that throws is answered FAILURE. The default refuses.
+   */
+  onRequest(_name: string, _data: Bytes, _wantReply: boolean): MaybePromise<boolean> {
+    return false;
+  }
+
+  /** The peer sent EOF. */
+  onEof(): void {}
+
+  /** The channel has ended: null after CLOSE both ways, or why the connection ended. Called once. */
+  onEnded(_error: Error | null): void {}
+
+  /** Same as {@linkcode BaseChannel.close}. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+/** The state behind a channel, for the mux. */
+export function channelCore(channel: BaseChannel): ChannelCore {
+  return coreOf(channel);
+}

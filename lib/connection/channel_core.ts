@@ -1,0 +1,449 @@
+/**
+ * L4. The state of one channel: both windows, EOF and CLOSE each way, requests and their answers. RFC 4254 section 5.
+ * What the application sees of it is `BaseChannel`.
+ *
+ * @module
+ */
+import { ChannelOpenError, printable, SshError, SshProtocolError } from "../errors.ts";
+import type { DataTransport, OutboundSource } from "../transport/types.ts";
+import { closedError } from "../transport/secure_transport.ts";
+import { Msg } from "../wire/numbers.ts";
+import type { Bytes, MaybePromise } from "../wire/types.ts";
+import {
+  ChannelClose,
+  ChannelEof,
+  ChannelFailure,
+  ChannelOpenConfirmation,
+  ChannelRequest,
+  ChannelSuccess,
+  ChannelWindowAdjust,
+  EXTENDED_DATA_STDERR,
+} from "./messages.ts";
+import { ReceiveStream } from "./receive_stream.ts";
+import { decide, RequestQueue } from "./request_queue.ts";
+import { SendStream } from "./send_stream.ts";
+
+/** Data bytes of the largest packet this side takes and makes (RFC 4253 section 6.1 makes peers take as much). */
+export const MAX_PACKET = 32_768;
+/** Receive window of a channel when nobody says otherwise. */
+export const DEFAULT_WINDOW = 2_097_152;
+/** A window may grow to this many times its first size on a path that is fast and long. */
+const WINDOW_GROWTH = 8;
+/** Requests of the peer that wait for their answer; more is abuse. */
+const MAX_REQUESTS = 256;
+
+/** What the channel's owner object does on events. */
+export interface ChannelEvents {
+  /** A request of the peer. */
+  onRequest(name: string, data: Bytes, wantReply: boolean): MaybePromise<boolean>;
+  /** The peer sent EOF. */
+  onEof(): void;
+  /** The channel has ended. */
+  onEnded(error: Error | null): void;
+}
+
+/** What the mux hands to a channel when it opens. */
+export interface ChannelLink {
+  /** Packets go here. */
+  readonly transport: DataTransport;
+  /** The channel has data to deliver when the batch ends. */
+  dirty(core: ChannelCore): void;
+  /** CLOSE went both ways: the number is free. */
+  gone(core: ChannelCore): void;
+}
+
+type State = "new" | "opening" | "open" | "closed";
+
+/** One channel's state; the mux feeds it messages, the transport asks it for packets. */
+export class ChannelCore implements OutboundSource {
+  /** Local number. */
+  readonly id: number;
+  /** Data from the peer. */
+  readonly received: ReceiveStream;
+  /** Extended data of type 1 from the peer. */
+  readonly receivedStderr: ReceiveStream;
+  /** Data to the peer. */
+  readonly sent: SendStream;
+  /** Extended data of type 1 to the peer. */
+  readonly sentStderr: SendStream;
+  /** Settles when the channel has ended. */
+  readonly closed: Promise<void>;
+  /** Channel type, once it is known. */
+  type = "";
+
+  readonly #events: ChannelEvents;
+  readonly #closed = Promise.withResolvers<void>();
+  readonly #requests: RequestQueue;
+  #waiting: PromiseWithResolvers<boolean>[] = [];
+  #link: ChannelLink | null = null;
+  #state: State = "new";
+  #peer = 0;
+  #sendWindow = 0;
+  #sendPacket = 0;
+  #windowSize = DEFAULT_WINDOW;
+  #windowLimit = DEFAULT_WINDOW * WINDOW_GROWTH;
+  #receiveWindow = 0;
+  #owed = 0;
+  #eofSent = false;
+  #eofWanted = false;
+  #closeSent = false;
+  #closeWanted = false;
+  #eofReceived = false;
+  #closeReceived = false;
+  #stderrTurn = false;
+  /** Messages that keep their place behind data that has been written and not left. */
+  #afterData: Uint8Array[] = [];
+
+  /** Makes a channel that belongs to no connection yet. */
+  constructor(id: number, events: ChannelEvents) {
+    this.id = id;
+    this.#events = events;
+    const consumed = (bytes: number) => this.#consumed(bytes);
+    this.received = new ReceiveStream(consumed);
+    this.receivedStderr = new ReceiveStream(consumed);
+    const wantData = () => this.#wantData();
+    const aborted = () => void this.close();
+    this.sent = new SendStream({ wantData, aborted, finished: () => this.sendEof() });
+    this.sentStderr = new SendStream({ wantData, aborted, finished: () => {} });
+    this.#requests = new RequestQueue(MAX_REQUESTS, (error) => this.#link?.transport.fail(error));
+    this.closed = this.#closed.promise;
+    this.closed.catch(() => {});
+  }
+
+  /** Whether CLOSE has been neither sent nor received, and the connection is up. */
+  get isOpen(): boolean {
+    return this.#state === "open" && !this.#closeSent && !this.#closeReceived;
+  }
+
+  // ------------------------------------------------------------------------------------------------ opening
+
+  /** The mux is about to ask for the channel: from here on it has a window. */
+  link(link: ChannelLink, type: string, window: number): void {
+    if (this.#state !== "new") throw new TypeError("Cannot open a channel twice");
+    this.#link = link;
+    this.#state = "opening";
+    this.type = type;
+    this.#windowSize = this.#receiveWindow = window;
+    this.#windowLimit = window * WINDOW_GROWTH;
+  }
+
+  /** Both sides have agreed: `peer` is the other side's number. */
+  open(peer: number, window: number, maxPacket: number): void {
+    if (maxPacket === 0) throw new SshProtocolError("Peer opens a channel with a maximum packet size of 0");
+    this.#state = "open";
+    this.#peer = peer;
+    this.#sendWindow = window;
+    this.#sendPacket = Math.min(maxPacket, MAX_PACKET);
+    this.#wantData();
+  }
+
+  /** CHANNEL_OPEN_CONFIRMATION for a channel that the peer opened. */
+  confirmation(): Bytes {
+    return ChannelOpenConfirmation.encode({
+      recipient: this.#peer,
+      sender: this.id,
+      window: this.#receiveWindow,
+      maxPacket: MAX_PACKET,
+      data: new Uint8Array(0),
+    });
+  }
+
+  // ------------------------------------------------------------------------------------------------ outbound
+
+  /** Data may have become sendable: it counts as such only while there is window for it. */
+  #wantData(): void {
+    if (this.#state === "open" && this.#sendWindow > 0 && !this.#closeSent) this.#link!.transport.wantData(this);
+  }
+
+  /** See {@linkcode OutboundSource}: a WINDOW_ADJUST over everything consumed so far. */
+  takeControl(): Uint8Array | null {
+    const bytes = this.#owed;
+    if (bytes === 0 || this.#closeSent || this.#closeReceived || this.#eofReceived || this.#state !== "open") {
+      return null;
+    }
+    this.#owed = 0;
+    this.#receiveWindow += bytes;
+    return ChannelWindowAdjust.encode({ recipient: this.#peer, bytes });
+  }
+
+  /** See {@linkcode OutboundSource}: CHANNEL_DATA and CHANNEL_EXTENDED_DATA, in turn where both have some. */
+  writeData(out: Uint8Array, at: number): number {
+    if (this.#state !== "open" || this.#closeSent) return 0;
+    const most = Math.min(this.#sendWindow, this.#sendPacket);
+    if (most === 0) return 0;
+    const stderr = this.sentStderr.available > 0 && (this.#stderrTurn || this.sent.available === 0);
+    this.#stderrTurn = !stderr;
+    const stream = stderr ? this.sentStderr : this.sent;
+    const header = stderr ? 13 : 9;
+    // The header stands before `take()` runs: finishing a stream may queue EOF, which goes behind this packet.
+    const length = stream.take(out, at + header, most);
+    if (length === 0) return 0;
+    out[at] = stderr ? Msg.CHANNEL_EXTENDED_DATA : Msg.CHANNEL_DATA;
+    writeU32(out, at + 1, this.#peer);
+    if (stderr) writeU32(out, at + 5, EXTENDED_DATA_STDERR);
+    writeU32(out, at + header - 4, length);
+    this.#sendWindow -= length;
+    this.#sendAfterData();
+    return header + length;
+  }
+
+  get #staged(): number {
+    return this.sent.staged + this.sentStderr.staged;
+  }
+
+  /** What kept its place behind data goes once the data has. The transport sends it behind the packet being made. */
+  #sendAfterData(): void {
+    if (this.#staged > 0 && this.#state === "open" && !this.#closeReceived) return;
+    const transport = this.#link!.transport;
+    for (const payload of this.#afterData) transport.send(payload);
+    this.#afterData = [];
+    if (this.#eofWanted && this.sent.staged === 0) this.#sendEofNow();
+    if (this.#closeWanted) this.#sendCloseNow();
+  }
+
+  /** Sends EOF behind what has been written. */
+  sendEof(): void {
+    if (this.#eofSent || this.#eofWanted || this.#closeSent || this.#state !== "open") return;
+    if (this.sent.staged > 0) this.#eofWanted = true;
+    else this.#sendEofNow();
+  }
+
+  #sendEofNow(): void {
+    this.#eofWanted = false;
+    if (this.#eofSent || this.#closeSent) return;
+    this.#eofSent = true;
+    this.#link!.transport.send(ChannelEof.encode({ recipient: this.#peer }));
+  }
+
+  /** Sends CLOSE behind what has been written, as far as the peer's window takes it; settles with the channel. */
+  close(): Promise<void> {
+    if (this.#state === "new") {
+      this.#state = "closed";
+      this.#end(null);
+    } else if (this.#state === "open" && !this.#closeSent) {
+      if (this.#staged > 0 && this.#sendWindow > 0) this.#closeWanted = true;
+      else this.#sendCloseNow();
+    }
+    return this.closed.catch(() => {});
+  }
+
+  #sendCloseNow(): void {
+    this.#closeWanted = false;
+    if (this.#closeSent) return;
+    for (const payload of this.#afterData) this.#link!.transport.send(payload);
+    this.#afterData = [];
+    this.#closeSent = true;
+    this.#link!.transport.send(ChannelClose.encode({ recipient: this.#peer }));
+    this.#link!.transport.forget(this);
+    const error = channelClosed();
+    this.sent.fail(error);
+    this.sentStderr.fail(error);
+    // The peer answers with its own CLOSE; what it sends until then is thrown away.
+    this.received.discard();
+    this.receivedStderr.discard();
+    this.#rejectWaiting(error);
+    if (this.#closeReceived) this.#gone();
+  }
+
+  /** Sends a request; resolves with the answer where one is wanted. */
+  request(name: string, data: Uint8Array, signal?: AbortSignal): Promise<boolean> {
+    if (!this.isOpen) return Promise.reject(this.#notOpen());
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    this.#link!.transport.send(this.#encodeRequest(name, data, true));
+    const waiter = Promise.withResolvers<boolean>();
+    this.#waiting.push(waiter);
+    if (signal === undefined) return waiter.promise;
+    // The answer still comes, in its place in the order: an aborted waiter stays and is ignored.
+    const abort = () => waiter.reject(signal.reason);
+    signal.addEventListener("abort", abort, { once: true });
+    return waiter.promise.finally(() => signal.removeEventListener("abort", abort));
+  }
+
+  /** Sends a request that wants no answer, behind data that has been written and can leave. */
+  notify(name: string, data: Uint8Array): void {
+    if (!this.isOpen) return;
+    const payload = this.#encodeRequest(name, data, false);
+    if (this.#staged > 0 && this.#sendWindow > 0) this.#afterData.push(payload);
+    else this.#link!.transport.send(payload);
+  }
+
+  #encodeRequest(name: string, data: Uint8Array, wantReply: boolean): Bytes {
+    return ChannelRequest.encode({ recipient: this.#peer, name, wantReply, data });
+  }
+
+  #notOpen(): Error {
+    return this.#state === "opening"
+      ? new TypeError("Channel is not open yet")
+      : new SshError("Channel is closed", { code: "CLOSED" });
+  }
+
+  // ------------------------------------------------------------------------------------------------ inbound
+
+  /** Bytes left a queue: they are owed to the peer, and paid back in steps (the rule of OpenSSH's channels.c). */
+  #consumed(bytes: number): void {
+    this.#owed += bytes;
+    const { transport } = this.#link!;
+    if (this.#eofReceived || this.#closeReceived || this.#state !== "open") return;
+    if (this.#receiveWindow < this.#windowSize / 4 && this.received.drained) this.#grow();
+    if (this.#owed > 3 * MAX_PACKET || this.#receiveWindow < this.#windowSize / 2) transport.wantControl(this);
+  }
+
+  /** The peer came close to the end of the window although the reader keeps up: the path is long, the window too small. */
+  #grow(): void {
+    const more = Math.min(this.#windowSize, this.#windowLimit - this.#windowSize);
+    this.#windowSize += more;
+    this.#owed += more;
+  }
+
+  /** CHANNEL_DATA, or CHANNEL_EXTENDED_DATA of `dataType`. The view dies with the turn of the event loop. */
+  data(data: Uint8Array, dataType: number | null): void {
+    this.#mustBeOpen("data");
+    if (data.length > this.#receiveWindow) {
+      throw new SshProtocolError(
+        `Peer sent ${data.length} bytes into a channel window of ${this.#receiveWindow}`,
+      );
+    }
+    if (data.length > MAX_PACKET) {
+      throw new SshProtocolError(
+        `Peer sent ${data.length} bytes of channel data in a packet: ${MAX_PACKET} were agreed`,
+      );
+    }
+    this.#receiveWindow -= data.length;
+    if (this.#closeReceived || this.#eofReceived) throw new SshProtocolError("Peer sent channel data after its EOF");
+    if (data.length === 0) return;
+    if (dataType !== null && dataType !== EXTENDED_DATA_STDERR) return this.#consumed(data.length);
+    (dataType === null ? this.received : this.receivedStderr).push(data);
+    this.#link!.dirty(this);
+  }
+
+  /** The batch of packets has ended: readers that wait get what there is. */
+  flush(): void {
+    this.received.flush();
+    this.receivedStderr.flush();
+  }
+
+  /** CHANNEL_WINDOW_ADJUST. */
+  adjust(bytes: number): void {
+    this.#mustBeOpen("a window adjustment");
+    if (this.#sendWindow + bytes > 0xffff_ffff) {
+      throw new SshProtocolError("Peer adjusts a channel window beyond 2^32 - 1");
+    }
+    const wasEmpty = this.#sendWindow === 0;
+    this.#sendWindow += bytes;
+    if (wasEmpty && this.sent.available + this.sentStderr.available > 0) this.#wantData();
+  }
+
+  /** CHANNEL_EOF; a second one is ignored. */
+  eof(): void {
+    this.#mustBeOpen("EOF");
+    if (this.#eofReceived) return;
+    this.#eofReceived = true;
+    this.received.end();
+    this.receivedStderr.end();
+    this.#events.onEof();
+  }
+
+  /** CHANNEL_CLOSE. */
+  closeReceived(): void {
+    this.#mustBeOpen("CLOSE");
+    if (this.#closeReceived) throw new SshProtocolError("Peer closed a channel twice");
+    this.#closeReceived = true;
+    this.received.end();
+    this.receivedStderr.end();
+    // A request that came before CLOSE still gets its turn; its answer has nowhere to go.
+    if (this.#closeSent) this.#gone();
+    else this.#sendCloseNow();
+  }
+
+  /** CHANNEL_REQUEST. */
+  requested(name: string, data: Bytes, wantReply: boolean): void {
+    this.#mustBeOpen("a request");
+    if (this.#closeReceived) throw new SshProtocolError("Peer sent a channel request after CLOSE");
+    if (this.#closeSent) return;
+    this.#requests.add(() =>
+      decide(() => this.#events.onRequest(name, data, wantReply), false, (granted) => {
+        if (!wantReply || !this.isOpen) return;
+        const answer = granted === true ? ChannelSuccess : ChannelFailure;
+        this.#link!.transport.send(answer.encode({ recipient: this.#peer }));
+      })
+    );
+  }
+
+  /** CHANNEL_SUCCESS and CHANNEL_FAILURE; one that nobody waits for is dropped. */
+  answered(granted: boolean): void {
+    this.#mustBeOpen("an answer");
+    this.#waiting.shift()?.resolve(granted);
+  }
+
+  #mustBeOpen(what: string): void {
+    if (this.#state !== "open") {
+      throw new SshProtocolError(`Peer sent ${what} for channel ${this.id}, which is not open`);
+    }
+  }
+
+  // ------------------------------------------------------------------------------------------------ the end
+
+  #gone(): void {
+    this.#state = "closed";
+    this.#link!.gone(this);
+    this.#end(null);
+  }
+
+  /** The peer refused to open the channel, or the opener gave up. */
+  refused(error: ChannelOpenError): void {
+    this.#state = "closed";
+    this.#end(error);
+  }
+
+  /** The connection has ended. */
+  lost(error: Error | null): void {
+    if (this.#state === "closed") return;
+    this.#state = "closed";
+    this.#end(closedError(error));
+  }
+
+  #end(error: Error | null): void {
+    this.received.end(error);
+    this.receivedStderr.end(error);
+    const failure = error ?? channelClosed();
+    this.sent.fail(failure);
+    this.sentStderr.fail(failure);
+    this.#rejectWaiting(failure);
+    this.#afterData = [];
+    if (error === null) this.#closed.resolve();
+    else this.#closed.reject(error);
+    this.#events.onEnded(error);
+  }
+
+  #rejectWaiting(error: Error): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const { promise, reject } of waiting) {
+      promise.catch(() => {});
+      reject(error);
+    }
+  }
+}
+
+function channelClosed(): SshError {
+  return new SshError("Channel is closed", { code: "CLOSED" });
+}
+
+function writeU32(out: Uint8Array, at: number, value: number): void {
+  out[at] = value >>> 24;
+  out[at + 1] = value >>> 16;
+  out[at + 2] = value >>> 8;
+  out[at + 3] = value;
+}
+
+/** The error of a CHANNEL_OPEN_FAILURE. */
+export function openRefused(type: string, reason: number, description: string): ChannelOpenError {
+  const reasons = ["", "administratively prohibited", "connect failed", "unknown channel type", "resource shortage"];
+  const text = printable(description);
+  return new ChannelOpenError(
+    `Peer refused to open a "${type}" channel: ${reasons[reason] ?? `reason ${reason}`}${
+      text === "" ? "" : `, "${text}"`
+    }`,
+    reason,
+  );
+}

@@ -1,0 +1,413 @@
+/**
+ * L4. The connection protocol over one transport: channels by number, global requests, their answers in order. RFC 4254
+ * sections 4 and 5. Dispatch never waits for the application.
+ *
+ * @module
+ */
+import { ChannelOpenError, SshError, SshProtocolError } from "../errors.ts";
+import { closedError } from "../transport/secure_transport.ts";
+import type { DataTransport, MessageHandler } from "../transport/types.ts";
+import { Msg } from "../wire/numbers.ts";
+import { Reader } from "../wire/reader.ts";
+import type { Bytes, MaybePromise } from "../wire/types.ts";
+import { type BaseChannel, channelCore } from "./channel.ts";
+import { type ChannelCore, type ChannelLink, DEFAULT_WINDOW, MAX_PACKET, openRefused } from "./channel_core.ts";
+import {
+  ChannelClose,
+  ChannelEof,
+  ChannelFailure,
+  ChannelOpen,
+  ChannelOpenConfirmation,
+  ChannelOpenFailure,
+  ChannelRequest,
+  ChannelSuccess,
+  ChannelWindowAdjust,
+  GlobalRequest,
+  OpenFailureReason,
+  RequestFailure,
+  RequestSuccess,
+} from "./messages.ts";
+import { decide, RequestQueue } from "./request_queue.ts";
+
+/** What a peer asks for with CHANNEL_OPEN (RFC 4254 section 5.1). */
+export interface ChannelOpenRequest {
+  /** Channel type. */
+  readonly type: string;
+  /** What follows the fixed fields. */
+  readonly data: Bytes;
+  /** Local number that the channel will have. */
+  readonly id: number;
+}
+
+/** How a {@linkcode Mux} answers its peer. Everything is refused unless a function allows it. */
+export interface MuxOptions {
+  /** Receive window a channel starts with, in bytes. @default {2097152} */
+  window?: number;
+  /** Channels open at once, whoever opened them. @default {256} */
+  maxChannels?: number;
+  /** Ask the peer after `interval` milliseconds of silence, and end after `maxMissed` without an answer. @default {off; 3} */
+  keepalive?: { interval: number; maxMissed?: number };
+  /**
+   * The peer opens a channel. Returns a channel made with `request.id` to accept, or null to refuse (administratively
+   * prohibited); throw a `ChannelOpenError` for another reason. `opened` runs right after the confirmation is queued.
+   */
+  onOpen?: (request: ChannelOpenRequest) => MaybePromise<{ channel: BaseChannel; opened?: () => void } | null>;
+  /** The peer sends a global request: the payload of the reply or true, false to refuse. */
+  onGlobalRequest?: (name: string, data: Bytes, wantReply: boolean) => MaybePromise<Bytes | boolean>;
+  /** The connection has ended; called once, after every channel and waiter has been told. */
+  onEnded?: (error: Error | null) => void;
+}
+
+/** Global requests of the peer that wait for their answer; more is abuse. */
+const MAX_REQUESTS = 256;
+/** Numbers of channels that have gone, for which a late WINDOW_ADJUST is no error. */
+const REMEMBERED = 64;
+const NOTHING = new Uint8Array(0);
+
+interface Opening {
+  readonly core: ChannelCore;
+  readonly done: (error: ChannelOpenError | null) => void;
+}
+
+/** The connection protocol over one transport: channels and global requests (RFC 4254). */
+export class Mux implements MessageHandler {
+  readonly #transport: DataTransport;
+  readonly #options: MuxOptions;
+  readonly #channels = new Map<number, ChannelCore>();
+  readonly #opening = new Map<number, Opening>();
+  /** Numbers given to channels of the peer that the application is deciding on. */
+  readonly #deciding = new Set<number>();
+  readonly #gone: number[] = [];
+  readonly #requests: RequestQueue;
+  readonly #link: ChannelLink;
+  #dirty = new Set<ChannelCore>();
+  #waiting: PromiseWithResolvers<Bytes | null>[] = [];
+  #ended: { readonly error: Error | null } | null = null;
+  #keepaliveTimer: ReturnType<typeof setTimeout> | undefined;
+  #missed = 0;
+
+  /** Makes a mux; it works once it is the transport's handler. */
+  constructor(transport: DataTransport, options: MuxOptions = {}) {
+    this.#transport = transport;
+    this.#options = options;
+    this.#requests = new RequestQueue(MAX_REQUESTS, (error) => transport.fail(error));
+    this.#link = {
+      transport,
+      dirty: (core) => void this.#dirty.add(core),
+      gone: (core) => this.#remove(core),
+    };
+    this.#armKeepalive();
+  }
+
+  /** Channels that are open. */
+  get channelCount(): number {
+    return this.#channels.size;
+  }
+
+  /**
+   * Opens a channel; `make` builds a subclass of `BaseChannel` from its number. Rejects with `ChannelOpenError` when the peer
+   * refuses, and with the signal's reason.
+   */
+  openChannel<C extends BaseChannel>(
+    type: string,
+    data: Uint8Array,
+    make: (id: number) => C,
+    options: { signal?: AbortSignal } = {},
+  ): Promise<C> {
+    const { signal } = options;
+    if (this.#ended !== null) return Promise.reject(closedError(this.#ended.error));
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    const id = this.#freeNumber();
+    if (id === null) {
+      return Promise.reject(
+        new ChannelOpenError(
+          `Cannot open another channel: ${this.#maxChannels} are open, which is the limit`,
+          OpenFailureReason.RESOURCE_SHORTAGE,
+        ),
+      );
+    }
+    const channel = make(id), core = channelCore(channel);
+    core.link(this.#link, type, this.#window);
+    const opened = Promise.withResolvers<C>();
+    // Aborted, it still waits for the peer's word, and then closes at once.
+    const abort = () => opened.reject(signal!.reason);
+    signal?.addEventListener("abort", abort, { once: true });
+    this.#opening.set(id, {
+      core,
+      done: (error) => {
+        signal?.removeEventListener("abort", abort);
+        if (error !== null) return opened.reject(error);
+        if (signal?.aborted) core.close();
+        else opened.resolve(channel);
+      },
+    });
+    this.#transport.send(
+      ChannelOpen.encode({ type, sender: id, window: this.#window, maxPacket: MAX_PACKET, data }),
+    );
+    return opened.promise;
+  }
+
+  /** Sends a global request and waits for its reply's payload, or null when it was refused. */
+  globalRequest(
+    name: string,
+    data: Uint8Array = NOTHING,
+    options: { signal?: AbortSignal } = {},
+  ): Promise<Bytes | null> {
+    const { signal } = options;
+    if (this.#ended !== null) return Promise.reject(closedError(this.#ended.error));
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    this.#transport.send(GlobalRequest.encode({ name, wantReply: true, data }));
+    const waiter = Promise.withResolvers<Bytes | null>();
+    this.#waiting.push(waiter);
+    if (signal === undefined) return waiter.promise;
+    const abort = () => waiter.reject(signal.reason);
+    signal.addEventListener("abort", abort, { once: true });
+    return waiter.promise.finally(() => signal.removeEventListener("abort", abort));
+  }
+
+  /** Sends a global request that wants no answer. */
+  notify(name: string, data: Uint8Array = NOTHING): void {
+    this.#transport.send(GlobalRequest.encode({ name, wantReply: false, data }));
+  }
+
+  get #window(): number {
+    return this.#options.window ?? DEFAULT_WINDOW;
+  }
+
+  get #maxChannels(): number {
+    return this.#options.maxChannels ?? 256;
+  }
+
+  #freeNumber(): number | null {
+    const used = (id: number) => this.#channels.has(id) || this.#opening.has(id) || this.#deciding.has(id);
+    if (this.#channels.size + this.#opening.size + this.#deciding.size >= this.#maxChannels) return null;
+    let id = 0;
+    while (used(id)) id++;
+    return id;
+  }
+
+  #remove(core: ChannelCore): void {
+    this.#channels.delete(core.id);
+    this.#dirty.delete(core);
+    this.#gone.push(core.id);
+    if (this.#gone.length > REMEMBERED) this.#gone.shift();
+  }
+
+  // ------------------------------------------------------------------------------------------------ inbound
+
+  /** See {@linkcode MessageHandler}. */
+  message(payload: Uint8Array): boolean {
+    this.#missed = 0;
+    switch (payload[0]) {
+      case Msg.CHANNEL_DATA:
+        this.#data(payload);
+        return true;
+      case Msg.CHANNEL_WINDOW_ADJUST: {
+        const { recipient, bytes } = ChannelWindowAdjust.decode(payload);
+        if (this.#channels.has(recipient) || !this.#gone.includes(recipient)) this.#channel(recipient).adjust(bytes);
+        return true;
+      }
+      case Msg.CHANNEL_EXTENDED_DATA:
+        this.#extendedData(payload);
+        return true;
+      case Msg.CHANNEL_EOF:
+        this.#channel(ChannelEof.decode(payload).recipient).eof();
+        return true;
+      case Msg.CHANNEL_CLOSE:
+        this.#channel(ChannelClose.decode(payload).recipient).closeReceived();
+        return true;
+      case Msg.CHANNEL_REQUEST: {
+        const { recipient, name, data, wantReply } = ChannelRequest.decode(payload);
+        this.#channel(recipient).requested(name, data as Bytes, wantReply);
+        return true;
+      }
+      case Msg.CHANNEL_SUCCESS:
+        this.#channel(ChannelSuccess.decode(payload).recipient).answered(true);
+        return true;
+      case Msg.CHANNEL_FAILURE:
+        this.#channel(ChannelFailure.decode(payload).recipient).answered(false);
+        return true;
+      case Msg.CHANNEL_OPEN:
+        this.#peerOpens(payload);
+        return true;
+      case Msg.CHANNEL_OPEN_CONFIRMATION:
+        this.#confirmed(payload);
+        return true;
+      case Msg.CHANNEL_OPEN_FAILURE:
+        this.#refused(payload);
+        return true;
+      case Msg.GLOBAL_REQUEST:
+        this.#globalRequested(payload);
+        return true;
+      case Msg.REQUEST_SUCCESS:
+        this.#waiting.shift()?.resolve(RequestSuccess.decode(payload).data as Bytes);
+        return true;
+      case Msg.REQUEST_FAILURE:
+        RequestFailure.decode(payload);
+        this.#waiting.shift()?.resolve(null);
+        return true;
+      case Msg.USERAUTH_REQUEST:
+        // RFC 4252 section 5.1: requests after the successful one are ignored without a word.
+        return this.#transport.role === "server";
+      case Msg.USERAUTH_BANNER:
+        return this.#transport.role === "client";
+      default:
+        return false;
+    }
+  }
+
+  /** CHANNEL_DATA without a decoder: it is nearly all that ever comes. Held equal to the declaration by a test. */
+  #data(payload: Uint8Array): void {
+    const reader = new Reader(payload, 1);
+    const core = this.#channel(reader.u32());
+    const data = reader.view();
+    reader.end();
+    core.data(data, null);
+  }
+
+  #extendedData(payload: Uint8Array): void {
+    const reader = new Reader(payload, 1);
+    const core = this.#channel(reader.u32()), dataType = reader.u32();
+    const data = reader.view();
+    reader.end();
+    core.data(data, dataType);
+  }
+
+  #channel(id: number): ChannelCore {
+    const core = this.#channels.get(id);
+    if (core === undefined) throw new SshProtocolError(`Peer sent a message for channel ${id}, which is not open`);
+    return core;
+  }
+
+  /** See {@linkcode MessageHandler}. */
+  batchEnd(): void {
+    if (this.#dirty.size === 0) return;
+    const dirty = this.#dirty;
+    this.#dirty = new Set();
+    for (const core of dirty) core.flush();
+  }
+
+  #confirmed(payload: Uint8Array): void {
+    const { recipient, sender, window, maxPacket } = ChannelOpenConfirmation.decode(payload);
+    const { core, done } = this.#takeOpening(recipient);
+    this.#channels.set(recipient, core);
+    core.open(sender, window, maxPacket);
+    done(null);
+  }
+
+  #refused(payload: Uint8Array): void {
+    const { recipient, reason, description } = ChannelOpenFailure.decode(payload);
+    const { core, done } = this.#takeOpening(recipient);
+    const error = openRefused(core.type, reason, description);
+    core.refused(error);
+    done(error);
+  }
+
+  #takeOpening(id: number): Opening {
+    const opening = this.#opening.get(id);
+    if (opening === undefined) throw new SshProtocolError(`Peer answers for channel ${id}, which nobody asked for`);
+    this.#opening.delete(id);
+    return opening;
+  }
+
+  #peerOpens(payload: Uint8Array): void {
+    const { type, sender, window, maxPacket, data } = ChannelOpen.decode(payload);
+    const refuse = (reason: number, description: string) => {
+      this.#transport.send(ChannelOpenFailure.encode({ recipient: sender, reason, description, language: "" }));
+    };
+    if (maxPacket === 0) return refuse(OpenFailureReason.RESOURCE_SHORTAGE, "maximum packet size is 0");
+    const { onOpen } = this.#options;
+    if (onOpen === undefined) return refuse(OpenFailureReason.ADMINISTRATIVELY_PROHIBITED, "not allowed");
+    const id = this.#freeNumber();
+    if (id === null) return refuse(OpenFailureReason.RESOURCE_SHORTAGE, "too many channels");
+    this.#deciding.add(id);
+    let failure: ChannelOpenError | null = null;
+    const decision = async () => {
+      try {
+        return await onOpen({ type, data: data as Bytes, id });
+      } catch (error) {
+        if (error instanceof ChannelOpenError) failure = error;
+        throw error;
+      }
+    };
+    const settled = decide(decision, null, (accepted) => {
+      this.#deciding.delete(id);
+      if (this.#ended !== null) return;
+      if (accepted === null) {
+        return failure === null
+          ? refuse(OpenFailureReason.ADMINISTRATIVELY_PROHIBITED, "not allowed")
+          : refuse(failure.reason, failure.message);
+      }
+      const core = channelCore(accepted.channel);
+      core.link(this.#link, type, this.#window);
+      this.#channels.set(id, core);
+      core.open(sender, window, maxPacket);
+      this.#transport.send(core.confirmation());
+      accepted.opened?.();
+    });
+    if (settled instanceof Promise) settled.catch((error) => this.#transport.fail(error));
+  }
+
+  #globalRequested(payload: Uint8Array): void {
+    const { name, wantReply, data } = GlobalRequest.decode(payload);
+    const { onGlobalRequest } = this.#options;
+    this.#requests.add(() =>
+      decide<Bytes | boolean>(() => onGlobalRequest?.(name, data as Bytes, wantReply) ?? false, false, (reply) => {
+        if (!wantReply || this.#ended !== null) return;
+        this.#transport.send(
+          reply === false
+            ? RequestFailure.encode({})
+            : RequestSuccess.encode({ data: reply instanceof Uint8Array ? reply : NOTHING }),
+        );
+      })
+    );
+  }
+
+  // ------------------------------------------------------------------------------------------------ keepalive, the end
+
+  #armKeepalive(): void {
+    const { keepalive } = this.#options;
+    if (keepalive === undefined) return;
+    const { interval, maxMissed = 3 } = keepalive;
+    if (!(interval > 0)) {
+      throw new RangeError(`Cannot use ${interval} as keepalive.interval: it must be greater than 0`);
+    }
+    this.#keepaliveTimer = setTimeout(() => {
+      if (performance.now() - this.#transport.lastReceived >= interval) {
+        if (this.#missed >= maxMissed) {
+          this.#transport.fail(
+            new SshError(`Peer is gone: ${maxMissed} keepalives in ${maxMissed * interval} ms had no answer`, {
+              code: "CONNECTION_LOST",
+            }),
+          );
+          return;
+        }
+        this.#missed++;
+        this.globalRequest("keepalive@openssh.com").catch(() => {});
+      }
+      this.#armKeepalive();
+    }, interval);
+  }
+
+  /** See {@linkcode MessageHandler}. */
+  ended(error: Error | null): void {
+    if (this.#ended !== null) return;
+    this.#ended = { error };
+    clearTimeout(this.#keepaliveTimer);
+    const failure = closedError(error);
+    for (const { core, done } of this.#opening.values()) {
+      core.lost(error);
+      done(failure as ChannelOpenError);
+    }
+    this.#opening.clear();
+    for (const core of this.#channels.values()) core.lost(error);
+    this.#channels.clear();
+    this.#dirty.clear();
+    for (const { promise, reject } of this.#waiting) {
+      promise.catch(() => {});
+      reject(failure);
+    }
+    this.#waiting = [];
+    this.#options.onEnded?.(error);
+  }
+}

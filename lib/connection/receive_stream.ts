@@ -1,0 +1,129 @@
+/**
+ * L4. What a channel receives, as a byte stream: copied out of the packets once, queued within the window, and credited when
+ * it leaves the queue. RFC 4254 section 5.2.
+ *
+ * @module
+ */
+import type { Bytes } from "../wire/types.ts";
+
+/** The largest buffer that packets are gathered in before they go to the reader as one chunk. */
+const LARGEST_BUFFER = 262_144;
+
+/** One inbound stream of a channel. */
+export class ReceiveStream {
+  /** The stream the application reads; high-water mark 0, so that nothing is credited before somebody wants it. */
+  readonly readable: ReadableStream<Bytes>;
+  readonly #consumed: (bytes: number) => void;
+  #controller!: ReadableByteStreamController;
+  #queue: Bytes[] = [];
+  /** The buffer being filled, and how much of it is. */
+  #open: Bytes | null = null;
+  #filled = 0;
+  /** What the last chunk held tells how large the next buffer should be. */
+  #expected = 0;
+  #wanted = false;
+  #discarding = false;
+  #ended = false;
+  #error: Error | null = null;
+  #settled = false;
+
+  /** `consumed` is told of bytes that left the queue. */
+  constructor(consumed: (bytes: number) => void) {
+    this.#consumed = consumed;
+    const source: UnderlyingByteSource = {
+      type: "bytes",
+      start: (controller) => void (this.#controller = controller),
+      pull: () => {
+        this.#wanted = true;
+        this.flush();
+      },
+      cancel: () => {
+        this.#settled = true;
+        this.discard();
+      },
+    };
+    this.readable = new ReadableStream(source, { highWaterMark: 0 });
+  }
+
+  /** Whether the reader has taken everything that came. */
+  get drained(): boolean {
+    return this.#queue.length === 0 && this.#filled === 0;
+  }
+
+  /** Takes data of a packet; the view may die afterwards. */
+  push(data: Uint8Array): void {
+    if (this.#discarding) return this.#consumed(data.length);
+    let at = 0;
+    while (at < data.length) {
+      if (this.#open === null) {
+        const size = Math.max(data.length - at, Math.min(this.#expected, LARGEST_BUFFER));
+        this.#open = new Uint8Array(size);
+        this.#filled = 0;
+      }
+      const n = Math.min(data.length - at, this.#open.length - this.#filled);
+      this.#open.set(at === 0 && n === data.length ? data : data.subarray(at, at + n), this.#filled);
+      this.#filled += n;
+      at += n;
+      if (this.#filled === this.#open.length) this.#closeBuffer();
+    }
+  }
+
+  #closeBuffer(): void {
+    const filled = this.#filled;
+    if (this.#open === null || filled === 0) return;
+    this.#queue.push(this.#open.subarray(0, filled));
+    // Grows by doubling while buffers fill up within a batch, and follows what comes when they do not.
+    this.#expected = filled === this.#open.length ? Math.min(2 * filled, LARGEST_BUFFER) : filled;
+    this.#open = null;
+    this.#filled = 0;
+  }
+
+  /** Gives the reader a chunk if it waits for one; called when a batch of packets has been taken. */
+  flush(): void {
+    if (!this.#wanted || this.#settled) return;
+    if (this.#queue.length === 0) this.#closeBuffer();
+    const chunk = this.#queue.shift();
+    if (chunk !== undefined) {
+      this.#wanted = false;
+      const { length } = chunk;
+      this.#controller.enqueue(chunk);
+      this.#consumed(length);
+    } else if (this.#ended) {
+      this.#settle();
+    }
+  }
+
+  #settle(): void {
+    this.#settled = true;
+    if (this.#error !== null) return this.#controller.error(this.#error);
+    this.#controller.close();
+    this.#controller.byobRequest?.respond(0);
+  }
+
+  /** No more will come: after what is queued the stream closes, or fails with `error`. */
+  end(error: Error | null = null): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#error = error;
+    if (this.#settled) return;
+    // With nothing left the reader learns it now, whether it waits or not.
+    if (this.drained) this.#settle();
+    else this.flush();
+  }
+
+  /** Throws away what is queued and what will come, and credits it. */
+  discard(): void {
+    if (this.#discarding) return;
+    this.#discarding = true;
+    this.#closeBuffer();
+    let bytes = 0;
+    for (const chunk of this.#queue) bytes += chunk.length;
+    this.#queue = [];
+    if (!this.#settled) {
+      this.#settled = true;
+      this.#controller.close();
+      this.#controller.byobRequest?.respond(0);
+    }
+    if (bytes > 0) this.#consumed(bytes);
+  }
+}

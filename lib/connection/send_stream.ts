@@ -1,0 +1,158 @@
+/**
+ * L4. What a channel sends, as a writable stream: small writes are gathered, large ones are cut into packets straight from
+ * the application's chunk when the socket asks. RFC 4254 section 5.2.
+ *
+ * @module
+ */
+import type { Bytes } from "../wire/types.ts";
+
+/** Bytes gathered from writes that return at once; a chunk that does not fit waits for its turn instead. */
+const STAGE = 131_072;
+
+/** Stages of channels that have nothing to send just now, kept for the next one that has. */
+const spareStages: Bytes[] = [];
+
+/** What the channel does for its outbound streams. */
+export interface SendStreamOwner {
+  /** There is something to send now. */
+  wantData(): void;
+  /** Everything written has become packets, and the application closed the stream. */
+  finished(): void;
+  /** The application gave the stream up. */
+  aborted(reason: unknown): void;
+}
+
+/** One outbound stream of a channel. At most one write of the application waits: streams hand out the next when it is done. */
+export class SendStream {
+  /** The stream the application writes. */
+  readonly writable: WritableStream<Uint8Array>;
+  readonly #owner: SendStreamOwner;
+  #controller!: WritableStreamDefaultController;
+  #stage: Bytes | null = null;
+  #stageStart = 0;
+  #stageEnd = 0;
+  #chunk: Uint8Array | null = null;
+  #chunkAt = 0;
+  #chunkDone: PromiseWithResolvers<void> | null = null;
+  #closing: PromiseWithResolvers<void> | null = null;
+  #error: Error | null = null;
+
+  /** The owner is told when there is something to do. */
+  constructor(owner: SendStreamOwner) {
+    this.#owner = owner;
+    this.writable = new WritableStream<Uint8Array>({
+      start: (controller) => {
+        this.#controller = controller;
+        // A stream calls abort() below only once the write in flight has ended, and that may be waiting for window.
+        controller.signal.addEventListener("abort", () => this.#settle(controller.signal.reason), { once: true });
+      },
+      write: (chunk) => this.#write(chunk),
+      close: () => this.#close(),
+      abort: (reason) => {
+        this.#drop();
+        this.#owner.aborted(reason);
+      },
+    });
+  }
+
+  /** Bytes that the application counts as written and that are not packets yet. */
+  get staged(): number {
+    return this.#stageEnd - this.#stageStart;
+  }
+
+  /** Bytes that could become packets now. */
+  get available(): number {
+    return this.staged + (this.#chunk === null ? 0 : this.#chunk.length - this.#chunkAt);
+  }
+
+  #write(chunk: Uint8Array): void | Promise<void> {
+    if (!(chunk instanceof Uint8Array)) throw new TypeError("Cannot write to a channel: chunks must be Uint8Array");
+    if (this.#error !== null) throw this.#error;
+    if (chunk.length === 0) return;
+    if (chunk.length <= STAGE - this.staged) {
+      this.#gather(chunk);
+      this.#owner.wantData();
+      return;
+    }
+    this.#chunk = chunk;
+    this.#chunkAt = 0;
+    this.#chunkDone = Promise.withResolvers<void>();
+    this.#owner.wantData();
+    return this.#chunkDone.promise;
+  }
+
+  #gather(chunk: Uint8Array): void {
+    this.#stage ??= spareStages.pop() ?? new Uint8Array(STAGE);
+    if (STAGE - this.#stageEnd < chunk.length) {
+      this.#stage.copyWithin(0, this.#stageStart, this.#stageEnd);
+      this.#stageEnd -= this.#stageStart;
+      this.#stageStart = 0;
+    }
+    this.#stage.set(chunk, this.#stageEnd);
+    this.#stageEnd += chunk.length;
+  }
+
+  /** Copies up to `most` bytes into `out` at `at`, and returns how many. */
+  take(out: Uint8Array, at: number, most: number): number {
+    if (this.staged > 0) {
+      const n = Math.min(most, this.staged);
+      out.set(this.#stage!.subarray(this.#stageStart, this.#stageStart + n), at);
+      this.#stageStart += n;
+      if (this.staged === 0) this.#freeStage();
+      this.#finishIfEmpty();
+      return n;
+    }
+    if (this.#chunk === null) return 0;
+    const n = Math.min(most, this.#chunk.length - this.#chunkAt);
+    out.set(this.#chunk.subarray(this.#chunkAt, this.#chunkAt + n), at);
+    this.#chunkAt += n;
+    if (this.#chunkAt === this.#chunk.length) {
+      this.#chunk = null;
+      this.#chunkDone!.resolve();
+      this.#chunkDone = null;
+    }
+    return n;
+  }
+
+  #freeStage(): void {
+    if (this.#stage !== null && spareStages.length < 16) spareStages.push(this.#stage);
+    this.#stage = null;
+    this.#stageStart = this.#stageEnd = 0;
+  }
+
+  #close(): void | Promise<void> {
+    if (this.#error !== null) throw this.#error;
+    if (this.available === 0) return this.#owner.finished();
+    this.#closing = Promise.withResolvers<void>();
+    return this.#closing.promise;
+  }
+
+  #finishIfEmpty(): void {
+    if (this.#closing === null || this.available > 0) return;
+    const closing = this.#closing;
+    this.#closing = null;
+    this.#owner.finished();
+    closing.resolve();
+  }
+
+  #drop(): void {
+    this.#freeStage();
+    this.#chunk = null;
+  }
+
+  /** Nothing more can be sent: what waits is dropped, and writers see `error`. */
+  fail(error: Error): void {
+    if (this.#error !== null) return;
+    this.#error = error;
+    this.#settle(error);
+    this.#controller.error(error);
+  }
+
+  #settle(reason: unknown): void {
+    this.#drop();
+    this.#chunkDone?.reject(reason);
+    this.#chunkDone = null;
+    this.#closing?.reject(reason);
+    this.#closing = null;
+  }
+}

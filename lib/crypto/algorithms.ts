@@ -1,0 +1,96 @@
+/**
+ * L1. Which algorithms are offered, and in what order: the one place that says what is default and what is insecure.
+ * RFC 4253 section 7.1, RFC 9142. Data only.
+ *
+ * Between algorithms of equal strength the one that is faster on Deno comes first.
+ *
+ * @module
+ */
+import { hasMlKem } from "./mlkem.ts";
+
+/** Algorithm preferences, most wanted first. */
+export interface Algorithms {
+  /** Key exchange names. */
+  readonly kex: readonly string[];
+  /** Host key signature names. */
+  readonly hostKey: readonly string[];
+  /** Cipher names. */
+  readonly cipher: readonly string[];
+  /** MAC names, unused by AEAD ciphers. */
+  readonly mac: readonly string[];
+  /** Compression names. */
+  readonly compression: readonly string[];
+}
+
+/** Offered only where the runtime has ML-KEM. */
+const postQuantum = hasMlKem ? ["mlkem768x25519-sha256"] : [];
+
+const aead = ["chacha20-poly1305@openssh.com", "aes128-gcm@openssh.com", "aes256-gcm@openssh.com"];
+const ctr = ["aes128-ctr", "aes192-ctr", "aes256-ctr"];
+const encryptThenMac = ["hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com"];
+
+/** What a client offers unless the program says otherwise; what old servers need comes last. */
+export const defaultAlgorithms: Algorithms = {
+  kex: [
+    ...postQuantum,
+    "curve25519-sha256",
+    "curve25519-sha256@libssh.org",
+    "ecdh-sha2-nistp256",
+    "ecdh-sha2-nistp384",
+    "ecdh-sha2-nistp521",
+    "diffie-hellman-group-exchange-sha256",
+    "diffie-hellman-group16-sha512",
+    "diffie-hellman-group18-sha512",
+    "diffie-hellman-group14-sha256",
+  ],
+  hostKey: [
+    "ssh-ed25519",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "rsa-sha2-512",
+    "rsa-sha2-256",
+  ],
+  cipher: [...aead, ...ctr],
+  mac: [...encryptThenMac, "hmac-sha2-256", "hmac-sha2-512"],
+  compression: ["none"],
+};
+
+/**
+ * What a server offers unless the program says otherwise: no NIST curves, no encrypt-and-MAC, no group whose size and cost the client
+ * chooses. Group 14 is the one that RFC 9142 makes mandatory; group 16 serves clients that may not use Curve25519.
+ */
+export const serverDefaultAlgorithms: Algorithms = {
+  kex: [
+    ...postQuantum,
+    "curve25519-sha256",
+    "curve25519-sha256@libssh.org",
+    "diffie-hellman-group16-sha512",
+    "diffie-hellman-group14-sha256",
+  ],
+  hostKey: ["ssh-ed25519", "rsa-sha2-512", "rsa-sha2-256"],
+  cipher: [...aead, ...ctr],
+  mac: encryptThenMac,
+  compression: ["none"],
+};
+
+/** Only what ssh-audit has nothing to say against: post-quantum key exchange, AEAD and EtM. */
+export const hardenedAlgorithms: Algorithms = {
+  kex: postQuantum,
+  hostKey: ["ssh-ed25519", "rsa-sha2-512", "rsa-sha2-256"],
+  cipher: [...aead, ...ctr],
+  mac: encryptThenMac,
+  compression: ["none"],
+};
+
+/**
+ * What old peers may need and nobody should want; a program adds names from here by hand. `aes192-cbc` is not among them, because Deno
+ * has no such cipher.
+ */
+export const insecureAlgorithms: Algorithms = {
+  kex: ["diffie-hellman-group-exchange-sha1", "diffie-hellman-group14-sha1", "diffie-hellman-group1-sha1"],
+  hostKey: ["ssh-rsa"],
+  cipher: ["aes128-cbc", "aes256-cbc", "3des-cbc"],
+  mac: ["hmac-sha1-etm@openssh.com", "hmac-sha1"],
+  compression: [],
+};

@@ -1,0 +1,147 @@
+/**
+ * L1. The only file that names `node:crypto`. It is loaded at first use, where it exists, without an import statement: in a
+ * browser there is none, and loading it takes some 20 ms. No I/O.
+ *
+ * @module
+ */
+import type { Bytes } from "../wire/types.ts";
+
+/** A block cipher kept open over many packets. Takes whole blocks, except in counter mode, and returns as many bytes. */
+export interface NodeCipher {
+  /** The next bytes, encrypted or decrypted. */
+  update(data: Uint8Array): Uint8Array;
+}
+
+interface NodeAead extends NodeCipher {
+  setAAD(data: Uint8Array): unknown;
+  setAuthTag(tag: Uint8Array): unknown;
+  getAuthTag(): Uint8Array;
+  setAutoPadding(on: boolean): unknown;
+  final(): Uint8Array;
+}
+
+interface NodeHash {
+  update(data: Uint8Array): NodeHash;
+  digest(): Uint8Array<ArrayBuffer>;
+}
+
+interface NodeDiffieHellman {
+  setPrivateKey(key: Uint8Array): void;
+  computeSecret(other: Uint8Array): Uint8Array;
+}
+
+interface NodeCryptoModule {
+  createCipheriv(name: string, key: Uint8Array, iv: Uint8Array | null, options?: { authTagLength: number }): NodeAead;
+  createDecipheriv(name: string, key: Uint8Array, iv: Uint8Array | null, options?: { authTagLength: number }): NodeAead;
+  createHmac(hash: string, key: Uint8Array): NodeHash;
+  createHash(hash: string): NodeHash;
+  createDiffieHellman(prime: Uint8Array, generator: Uint8Array): NodeDiffieHellman;
+  getCiphers(): string[];
+}
+
+interface WithProcess {
+  readonly process?: { getBuiltinModule?: (name: string) => unknown };
+}
+
+let loaded: NodeCryptoModule | null | undefined;
+
+function load(): NodeCryptoModule | null {
+  if (loaded === undefined) {
+    const found = (globalThis as WithProcess).process?.getBuiltinModule?.("node:crypto");
+    loaded = (found as NodeCryptoModule | undefined) ?? null;
+  }
+  return loaded;
+}
+
+function required(): NodeCryptoModule {
+  const node = load();
+  if (node === null) throw new TypeError("Cannot use node:crypto: this runtime has none");
+  return node;
+}
+
+/** A `Buffer` must not leave this file: its `slice()` does not copy. */
+function plainArray(buffer: Uint8Array): Uint8Array {
+  return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength);
+}
+
+/** Whether `node:crypto` is there. Does not load it. */
+export function hasNodeCrypto(): boolean {
+  return loaded !== undefined ? loaded !== null : (globalThis as WithProcess).process?.getBuiltinModule !== undefined;
+}
+
+/** Whether `node:crypto` is there and knows the cipher. Loads it. */
+export function nodeHasCipher(name: string): boolean {
+  return load()?.getCiphers().includes(name) ?? false;
+}
+
+/** A block cipher by the name OpenSSL gives it, such as `aes-256-ctr`, without padding. */
+export function nodeCipher(name: string, direction: "encrypt" | "decrypt", key: Bytes, iv: Bytes | null): NodeCipher {
+  const node = required();
+  const cipher = direction === "encrypt" ? node.createCipheriv(name, key, iv) : node.createDecipheriv(name, key, iv);
+  cipher.setAutoPadding(false);
+  return { update: (data) => plainArray(cipher.update(data)) };
+}
+
+/** Encrypts with AES-GCM: `aad` authenticated, `data` encrypted into `out` at `offset`, the 16-byte tag after it. */
+export function nodeGcmSeal(
+  key: Bytes,
+  iv: Bytes,
+  aad: Uint8Array,
+  data: Uint8Array,
+  out: Bytes,
+  offset: number,
+): void {
+  const cipher = required().createCipheriv(`aes-${8 * key.length}-gcm`, key, iv, { authTagLength: 16 });
+  cipher.setAAD(aad);
+  out.set(cipher.update(data), offset);
+  cipher.final();
+  out.set(cipher.getAuthTag(), offset + data.length);
+}
+
+/** Decrypts with AES-GCM, or returns null where the tag is wrong. */
+export function nodeGcmOpen(
+  key: Bytes,
+  iv: Bytes,
+  aad: Uint8Array,
+  data: Uint8Array,
+  tag: Uint8Array,
+): Uint8Array | null {
+  const cipher = required().createDecipheriv(`aes-${8 * key.length}-gcm`, key, iv, { authTagLength: 16 });
+  cipher.setAAD(aad);
+  cipher.setAuthTag(tag);
+  const plain = cipher.update(data);
+  try {
+    cipher.final();
+  } catch {
+    return null;
+  }
+  return plainArray(plain);
+}
+
+/** HMAC of the parts, one after the other. `hash` is named as OpenSSL does, such as `sha256`. */
+export function nodeHmac(hash: string, key: Bytes, ...parts: Uint8Array[]): Uint8Array {
+  const hmac = required().createHmac(hash, key);
+  for (const part of parts) hmac.update(part);
+  return plainArray(hmac.digest());
+}
+
+/** Hash of the parts, one after the other, or null where there is no `node:crypto`. */
+export function nodeHash(hash: string, ...parts: Uint8Array[]): Bytes | null {
+  const state = load()?.createHash(hash);
+  if (state === undefined) return null;
+  for (const part of parts) state.update(part);
+  return new Uint8Array(state.digest());
+}
+
+/**
+ * `base` to the power of `exponent` modulo `prime`, all unsigned and big endian, as long as `prime`; null where there is no
+ * `node:crypto`. Checks no range: that is for the caller.
+ */
+export function nodeModExp(prime: Uint8Array, base: Uint8Array, exponent: Uint8Array): Bytes | null {
+  const dh = load()?.createDiffieHellman(prime, Uint8Array.of(2));
+  if (dh === undefined) return null;
+  dh.setPrivateKey(exponent);
+  const secret = dh.computeSecret(base), out = new Uint8Array(prime.length);
+  out.set(secret, prime.length - secret.length);
+  return out;
+}

@@ -1,0 +1,62 @@
+/**
+ * L2. The identities that `ssh` tries when it is told of none: the agent's, then the user's default key files. ssh(1), -i.
+ * Reads files and dials only through known_hosts_files.ts and agent_socket.ts.
+ *
+ * @module
+ */
+import { printable, SshError } from "../errors.ts";
+import { connectAgent } from "./agent.ts";
+import { agentSocketPath } from "./agent_socket.ts";
+import { readIfThere, userSshPath } from "./known_hosts_files.ts";
+import { inspectPrivateKey, parsePrivateKey } from "./private_key.ts";
+import type { Signer } from "./types.ts";
+
+/** Key files in the order in which they are tried. */
+const FILES = ["id_ed25519", "id_ecdsa", "id_rsa"] as const;
+
+/** Options of {@linkcode defaultIdentities}. */
+export interface DefaultIdentitiesOptions {
+  /** Is told of each agent or file that was passed over, and why. */
+  onSkip?: (note: string) => void;
+}
+
+/**
+ * Yields the agent's keys, then those of `~/.ssh/id_ed25519`, `id_ecdsa` and `id_rsa` that are not encrypted, each key once.
+ * Nothing is opened before it is its turn. The agent's connection stays open until the iteration ends, so sign inside the loop.
+ */
+export async function* defaultIdentities(options: DefaultIdentitiesOptions = {}): AsyncGenerator<Signer, void, void> {
+  const skip = (what: string, why: string) => options.onSkip?.(`${printable(what)}: ${why}`);
+  const reason = (error: unknown) => printable(error instanceof Error ? error.message : String(error));
+  const seen = new Set<string>();
+  const isNew = (signer: Signer) => seen.size < seen.add(signer.publicKey.blob.toBase64()).size;
+
+  await using stack = new AsyncDisposableStack();
+  const socket = agentSocketPath();
+  if (socket !== null) {
+    let signers: readonly Signer[] = [];
+    try {
+      signers = await stack.use(await connectAgent()).signers();
+    } catch (error) {
+      if (!(error instanceof SshError)) throw error;
+      skip(socket, reason(error));
+    }
+    for (const signer of signers) if (isNew(signer)) yield signer;
+  }
+  for (const path of FILES.map(userSshPath)) {
+    if (path === null) continue;
+    let key: Signer;
+    try {
+      const text = await readIfThere(path);
+      if (text === null) continue;
+      if (inspectPrivateKey(text).encrypted) {
+        skip(path, "it is encrypted; add it to an agent, or hand it over with its passphrase");
+        continue;
+      }
+      key = await parsePrivateKey(text);
+    } catch (error) {
+      skip(path, reason(error));
+      continue;
+    }
+    if (isNew(key)) yield key;
+  }
+}

@@ -1,0 +1,242 @@
+/**
+ * L2. Host key policies: known_hosts, pinned keys, and none. sshd(8), SSH_KNOWN_HOSTS FILE FORMAT. Reads files only through
+ * known_hosts_files.ts.
+ *
+ * @module
+ */
+import { equals } from "@std/bytes";
+import {
+  HostKeyChangedError,
+  HostKeyError,
+  HostKeyRevokedError,
+  HostKeyUnknownError,
+  type KnownHostsPlace,
+  printable,
+} from "../errors.ts";
+import { Reader } from "../wire/reader.ts";
+import type { Bytes, MaybePromise } from "../wire/types.ts";
+import { type HostMatcher, lookupName, parseHosts } from "./host_patterns.ts";
+import { knownHostsPaths, readIfThere } from "./known_hosts_files.ts";
+import { parsePublicKey, publicKeyLine } from "./public_key.ts";
+import type { HostKeyVerifier, PublicKey } from "./types.ts";
+
+export { hashHostname } from "./host_patterns.ts";
+
+/** A line of known_hosts. */
+export interface KnownHostsEntry {
+  /** Where it stands. */
+  readonly place: KnownHostsPlace;
+  /** What the line is for: a host's key, a key never to be accepted, or a certificate authority's key. */
+  readonly marker: "host" | "revoked" | "cert-authority";
+  /** The hosts it names. */
+  readonly hosts: HostMatcher;
+  /** Key type. */
+  readonly type: string;
+  /** Key in wire encoding. */
+  readonly blob: Bytes;
+}
+
+/** A {@linkcode HostKeyVerifier} that can say beforehand which key types it knows, so that a client asks for those first. */
+export interface KnownHostsVerifier {
+  /** Decides whether the key is trusted; see {@linkcode HostKeyVerifier}. */
+  (key: PublicKey, host: { hostname: string; port: number }): Promise<boolean>;
+  /** Types of the keys known for a host, in the order of the lines; empty for an unknown host. */
+  keyTypes(host: { hostname: string; port: number }): Promise<readonly string[]>;
+}
+
+/** A text and the name that errors give it. */
+interface Source {
+  readonly file: string;
+  readonly text: string;
+}
+
+const markers: ReadonlyMap<string, KnownHostsEntry["marker"]> = new Map([
+  ["@revoked", "revoked"],
+  ["@cert-authority", "cert-authority"],
+]);
+
+/** Reads known_hosts text. Comments and malformed lines are passed over, as `ssh` does. */
+export function parseKnownHosts(text: string, file = "known_hosts"): KnownHostsEntry[] {
+  const entries: KnownHostsEntry[] = [];
+  text.split("\n").forEach((line, index) => {
+    const entry = parseLine(line, { file, line: index + 1 });
+    if (entry !== null) entries.push(entry);
+  });
+  return entries;
+}
+
+function parseLine(line: string, place: KnownHostsPlace): KnownHostsEntry | null {
+  // Blanks and tabs separate, nothing else: a no-break space is part of the word it stands in, and spoils it.
+  const words = line.replace(/\r$/, "").split(/[ \t]+/).filter((word) => word !== "");
+  if (words.length === 0 || words[0]!.startsWith("#")) return null;
+  let marker: KnownHostsEntry["marker"] = "host";
+  if (words[0]!.startsWith("@")) {
+    const found = markers.get(words.shift()!);
+    if (found === undefined) return null;
+    marker = found;
+  }
+  const [names, type, base64] = words;
+  if (names === undefined || type === undefined || base64 === undefined || names.startsWith("@")) return null;
+  const hosts = parseHosts(names), blob = decodeBlob(type, base64);
+  return hosts === null || blob === null ? null : { place, marker, hosts, type, blob };
+}
+
+/** The blob, when its own type is the one on the line. Types that this module cannot verify count too: they name the host. */
+function decodeBlob(type: string, base64: string): Bytes | null {
+  try {
+    const blob = Uint8Array.fromBase64(base64, { lastChunkHandling: "strict" });
+    return new Reader(blob).ascii() === type ? blob : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Types of the keys that known_hosts text has for a host, in the order of the lines, without revoked ones. */
+export async function knownHostKeyTypes(
+  text: string | readonly string[],
+  hostname: string,
+  port = 22,
+): Promise<readonly string[]> {
+  const texts = typeof text === "string" ? [text] : text;
+  return await typesIn(texts.map((text, i) => ({ file: `known_hosts text ${i + 1}`, text })), hostname, port);
+}
+
+async function entriesFor(sources: readonly Source[], name: string): Promise<KnownHostsEntry[]> {
+  const found: KnownHostsEntry[] = [];
+  for (const { file, text } of sources) {
+    for (const entry of parseKnownHosts(text, file)) if (await entry.hosts.matches(name)) found.push(entry);
+  }
+  return found;
+}
+
+async function typesIn(sources: readonly Source[], hostname: string, port: number): Promise<readonly string[]> {
+  const entries = await entriesFor(sources, lookupName(hostname, port));
+  const revoked = entries.filter((entry) => entry.marker === "revoked");
+  const usable = entries.filter((entry) =>
+    entry.marker === "host" && !revoked.some((other) => equals(other.blob, entry.blob))
+  );
+  return [...new Set(usable.map((entry) => entry.type))];
+}
+
+/**
+ * Trusts what OpenSSH `known_hosts` text trusts: plain, hashed and wildcard names, `[host]:port`, `@revoked`.
+ * `@cert-authority` lines are read, and trust no plain key. With no argument it reads `~/.ssh/known_hosts`,
+ * `~/.ssh/known_hosts2` and `/etc/ssh/ssh_known_hosts` at each connection; files that are missing count as empty.
+ *
+ * The verifier resolves to true, or throws: {@linkcode HostKeyRevokedError} for a key marked `@revoked`, which always wins,
+ * {@linkcode HostKeyChangedError} for a host known with other keys, {@linkcode HostKeyUnknownError} for a host that no line
+ * names. A host at another port than 22 is known only by a line that names that port, or by a wildcard.
+ */
+export function knownHosts(text?: string | readonly string[]): KnownHostsVerifier {
+  const texts = text === undefined ? null : typeof text === "string" ? [text] : [...text];
+  const given = texts?.map((text, i): Source => ({
+    file: texts.length === 1 ? "known_hosts text" : `known_hosts text ${i + 1}`,
+    text,
+  }));
+  const sources = (): MaybePromise<readonly Source[]> => given ?? readSources();
+  return Object.assign(
+    async (key: PublicKey, host: { hostname: string; port: number }): Promise<boolean> => {
+      const looked = given?.map((source) => source.file) ?? knownHostsPaths();
+      await verify(await sources(), looked, key, host);
+      return true;
+    },
+    {
+      keyTypes: async (host: { hostname: string; port: number }): Promise<readonly string[]> =>
+        await typesIn(await sources(), host.hostname, host.port),
+    },
+  );
+}
+
+async function readSources(): Promise<readonly Source[]> {
+  const sources: Source[] = [];
+  for (const file of knownHostsPaths()) {
+    try {
+      const text = await readIfThere(file);
+      if (text !== null) sources.push({ file, text });
+    } catch (cause) {
+      // A file that cannot be read may hold a revocation.
+      throw new HostKeyError(
+        `Cannot verify host key: "${file}" cannot be read; allow it, or hand its text to knownHosts()`,
+        { cause },
+      );
+    }
+  }
+  return sources;
+}
+
+async function verify(
+  sources: readonly Source[],
+  looked: readonly string[],
+  key: PublicKey,
+  { hostname, port }: { hostname: string; port: number },
+): Promise<void> {
+  const name = lookupName(hostname, port);
+  const blob = key.blob;
+  const entries = await entriesFor(sources, name);
+  const offered = `${printable(key.type, 64)} ${await key.fingerprint()}`;
+
+  const revoked = entries.filter((entry) => entry.marker === "revoked" && equals(entry.blob, blob));
+  if (revoked.length > 0) {
+    const places = revoked.map((entry) => entry.place);
+    throw new HostKeyRevokedError(
+      `Cannot trust host key of "${name}": ${offered} is marked @revoked at ${places.map(showPlace).join(", ")}`,
+      places,
+    );
+  }
+  const known = entries.filter((entry) => entry.marker === "host");
+  if (known.some((entry) => equals(entry.blob, blob))) return;
+  if (known.length > 0) {
+    const expected = await Promise.all(
+      known.map(async (entry) =>
+        `${printable(entry.type, 64)} ${await fingerprintOf(entry.blob)} (${showPlace(entry.place)})`
+      ),
+    );
+    throw new HostKeyChangedError(
+      `Cannot trust host key of "${name}": it has changed, or somebody is in between: expected ${
+        expected.join(", ")
+      }, offered ${offered}; if the change is right, remove the old line with 'ssh-keygen -R "${name}"'`,
+      known.map((entry) => entry.place),
+    );
+  }
+  throw new HostKeyUnknownError(
+    `Cannot trust host key of "${name}": the host is not known, it offered ${offered}; looked in ${
+      looked.join(", ")
+    }; if the key is right, add this line: ${name} ${publicKeyLine(key)}`,
+  );
+}
+
+function showPlace({ file, line }: KnownHostsPlace): string {
+  return `${file}:${line}`;
+}
+
+async function fingerprintOf(blob: Bytes): Promise<string> {
+  const digest = await crypto.subtle.digest("SHA-256", blob);
+  return "SHA256:" + new Uint8Array(digest).toBase64({ omitPadding: true });
+}
+
+/**
+ * Trusts exactly the keys given, as `SHA256:…` fingerprints or public key lines; resolves to false for any other.
+ * Throws `TypeError` when none is given or one is neither.
+ */
+export function pinnedHostKey(...keys: readonly string[]): HostKeyVerifier {
+  if (keys.length === 0) throw new TypeError("Cannot pin host key: no key given");
+  const fingerprints = new Set<string>();
+  const blobs: Bytes[] = [];
+  for (const key of keys) {
+    if (/^SHA256:[A-Za-z0-9+/]{43}=?$/.test(key)) fingerprints.add(key.slice(0, 50));
+    else {
+      try {
+        blobs.push(parsePublicKey(key).blob);
+      } catch (cause) {
+        throw new TypeError("Cannot pin host key: neither a SHA256: fingerprint nor a public key line", { cause });
+      }
+    }
+  }
+  return async (key): Promise<boolean> =>
+    blobs.some((blob) => equals(blob, key.blob)) || fingerprints.has(await fingerprintOf(key.blob));
+}
+
+/** Trusts any host key: for tests and throw-away machines, and named so that it shows in a review. */
+export function insecureAcceptAnyHostKey(): HostKeyVerifier {
+  return (): boolean => true;
+}

@@ -1,0 +1,46 @@
+/**
+ * Keys: public and private keys, known hosts, authorized keys and SSH agents.
+ *
+ * ```ts
+ * import { generateKey, parsePublicKey } from "@amiko/ssh/keys";
+ *
+ * const key = await generateKey("ed25519", { comment: "me@example" });
+ * const signature = await key.sign(new TextEncoder().encode("hello"), "ssh-ed25519");
+ * const known = parsePublicKey(`${key.publicKey.type} ${key.publicKey.blob.toBase64()}`);
+ * console.log(await known.verify(new TextEncoder().encode("hello"), signature)); // true
+ * console.log(await known.fingerprint());
+ * ```
+ *
+ * @module
+ */
+export {
+  HostKeyChangedError,
+  HostKeyError,
+  HostKeyRevokedError,
+  HostKeyUnknownError,
+  type KnownHostsPlace,
+  SshError,
+  type SshErrorCode,
+  type SshErrorOptions,
+} from "../errors.ts";
+export type { ByteDuplex, Bytes, MaybePromise } from "../wire/types.ts";
+export type { Agent, HostKeyVerifier, PrivateKey, PublicKey, Signer } from "./types.ts";
+export { insecureVerifySha1, parsePublicKey, publicKeyFromBlob, publicKeyLine, verifyWith } from "./public_key.ts";
+export { generateKey, insecureSha1Signer, parsePrivateKey } from "./private_key.ts";
+export {
+  hashHostname,
+  insecureAcceptAnyHostKey,
+  knownHostKeyTypes,
+  knownHosts,
+  type KnownHostsVerifier,
+  pinnedHostKey,
+} from "./known_hosts.ts";
+export {
+  type AuthorizedKey,
+  type AuthorizedKeyOption,
+  matchAuthorizedKey,
+  parseAuthorizedKeys,
+  type RejectedLine,
+} from "./authorized_keys.ts";
+export { type AgentConnection, type AgentSigner, connectAgent } from "./agent.ts";
+export { defaultIdentities, type DefaultIdentitiesOptions } from "./default_identities.ts";

@@ -1,0 +1,181 @@
+/**
+ * L2. Private keys: reading, making, signing, writing. OpenSSH PROTOCOL.key, RFC 5915, RFC 5958, RFC 8017. No I/O.
+ *
+ * @module
+ */
+import type { Bytes } from "../wire/types.ts";
+import { curves } from "./curves.ts";
+import { fromBigEndian } from "./integers.ts";
+import { checkMaterial, ed25519Point, type KeyMaterial, MaterialSigner, publicBlobOf } from "./key_material.ts";
+import {
+  DEFAULT_ROUNDS,
+  MAX_ROUNDS,
+  readEnvelope,
+  readPrivatePart,
+  writeEncrypted,
+  writePlain,
+} from "./openssh_format.ts";
+import { readPem } from "./pem.ts";
+import { publicKeyFromBlob, signatureAlgorithmsOf } from "./public_key.ts";
+import { RSA_BITS } from "./rsa_public.ts";
+import type { PrivateKey, PublicKey, Signer } from "./types.ts";
+
+class SshPrivateKey implements PrivateKey {
+  readonly publicKey: PublicKey;
+  readonly algorithms: readonly string[];
+  readonly comment: string;
+  readonly #material: KeyMaterial;
+  readonly #signer: MaterialSigner;
+
+  constructor(material: KeyMaterial, comment: string) {
+    this.#material = material;
+    this.#signer = new MaterialSigner(material);
+    this.publicKey = publicKeyFromBlob(publicBlobOf(material));
+    this.algorithms = Object.freeze([...signatureAlgorithmsOf(this.publicKey.type)]);
+    this.comment = comment;
+  }
+
+  async sign(data: Uint8Array, algorithm: string): Promise<Bytes> {
+    refuseUnlisted(this, algorithm);
+    return await this.#signer.sign(data, algorithm);
+  }
+
+  toString(): string {
+    return writePlain(this.#material, this.comment);
+  }
+
+  async export(options: { passphrase?: string; rounds?: number } = {}): Promise<string> {
+    const { passphrase, rounds = DEFAULT_ROUNDS } = options;
+    if (passphrase === undefined) return this.toString();
+    // ssh-keygen takes an empty passphrase for none; here it would be a key in clear that somebody believes is not.
+    if (passphrase === "") throw new TypeError("Cannot encrypt private key: the passphrase is empty");
+    if (!Number.isInteger(rounds) || rounds < 1 || rounds > MAX_ROUNDS) {
+      throw new RangeError(`Cannot encrypt private key: ${rounds} rounds given, 1 to ${MAX_ROUNDS} are allowed`);
+    }
+    return await writeEncrypted(this.#material, this.comment, passphrase, rounds);
+  }
+
+  static async insecureSignSha1(key: PrivateKey, data: Uint8Array): Promise<Bytes> {
+    if (!(key instanceof SshPrivateKey)) {
+      throw new TypeError("Cannot sign with SHA-1: the key was not made by this module");
+    }
+    return await key.#signer.sign(data, "ssh-rsa");
+  }
+}
+
+function refuseUnlisted(signer: Signer, algorithm: string): void {
+  if (!signer.algorithms.includes(algorithm)) {
+    throw new TypeError(
+      `Cannot sign with "${algorithm}": a key of type ${signer.publicKey.type} has ${signer.algorithms.join(", ")}`,
+    );
+  }
+}
+
+/** A private key object for components from a file or a generator, after they were found to belong together. */
+export async function privateKeyFromMaterial(material: KeyMaterial, comment: string): Promise<PrivateKey> {
+  await checkMaterial(material);
+  return new SshPrivateKey(material, comment);
+}
+
+/**
+ * An RSA key that also signs with `ssh-rsa`, which is SHA-1: only for peers that know nothing better. Its
+ * {@linkcode Signer.algorithms} name `ssh-rsa` last.
+ */
+export function insecureSha1Signer(key: PrivateKey): Signer {
+  if (key.publicKey.type !== "ssh-rsa") throw new TypeError(`Cannot sign with SHA-1: the key is ${key.publicKey.type}`);
+  const algorithms = Object.freeze([...key.algorithms, "ssh-rsa"]);
+  return {
+    publicKey: key.publicKey,
+    algorithms,
+    async sign(data, algorithm): Promise<Bytes> {
+      return algorithm === "ssh-rsa"
+        ? await SshPrivateKey.insecureSignSha1(key, data)
+        : await key.sign(data, algorithm);
+    },
+  };
+}
+
+/**
+ * Reads a private key: the OpenSSH format, PKCS#1, PKCS#8 or SEC1 in PEM.
+ *
+ * Throws `SshError` with code `KEY_FORMAT` for anything else; the message says what was found, whether the passphrase is
+ * missing or wrong, and how to convert a format that is not supported. It never holds any of the text.
+ */
+export async function parsePrivateKey(text: string, options: { passphrase?: string } = {}): Promise<PrivateKey> {
+  const { label, headers, bytes } = readPem(text);
+  if (label === "OPENSSH PRIVATE KEY") {
+    const { material, comment } = await readPrivatePart(readEnvelope(bytes), options.passphrase);
+    return await privateKeyFromMaterial(material, comment);
+  }
+  const { readPemMaterial } = await import("./pem_format.ts");
+  return await privateKeyFromMaterial(await readPemMaterial(label, headers, bytes, options.passphrase), "");
+}
+
+/** What a private key's text says without its passphrase; the public key is null where only the passphrase reveals it. */
+export function inspectPrivateKey(text: string): { encrypted: boolean; publicKey: PublicKey | null } {
+  const { label, headers, bytes } = readPem(text);
+  if (label === "OPENSSH PRIVATE KEY") return readEnvelope(bytes);
+  const encrypted = label === "ENCRYPTED PRIVATE KEY" || headers.has("dek-info") || headers.has("proc-type");
+  return { encrypted, publicKey: null };
+}
+
+/**
+ * Makes a key pair from the runtime's random numbers: Ed25519 unless another type is asked for.
+ *
+ * `bits` is 256 (the default), 384 or 521 for `ecdsa`, 2,048 to 16,384 for `rsa` (3,072 unless given), and nothing but 256 for
+ * `ed25519`. Throws `RangeError` for other sizes.
+ */
+export async function generateKey(
+  type: "ed25519" | "ecdsa" | "rsa" = "ed25519",
+  options: { bits?: number; comment?: string } = {},
+): Promise<PrivateKey> {
+  return new SshPrivateKey(await generateMaterial(type, options.bits), options.comment ?? "");
+}
+
+async function generateMaterial(type: "ed25519" | "ecdsa" | "rsa", bits: number | undefined): Promise<KeyMaterial> {
+  switch (type) {
+    case "ed25519": {
+      if (bits !== undefined && bits !== 256) {
+        throw new RangeError(`Cannot make ed25519 key: ${bits} bits given, it has 256`);
+      }
+      const seed = crypto.getRandomValues(new Uint8Array(32));
+      return { kind: "ed25519", seed, point: await ed25519Point(seed) };
+    }
+    case "ecdsa": {
+      const curve = curves.get(`ecdsa-sha2-nistp${bits ?? 256}`);
+      if (curve === undefined) {
+        throw new RangeError(`Cannot make ecdsa key: ${bits} bits given, 256, 384 or 521 are allowed`);
+      }
+      const algorithm = { name: "ECDSA", namedCurve: curve.webName };
+      const pair = await crypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
+      const { d } = await exported(pair.privateKey);
+      const point = new Uint8Array(await crypto.subtle.exportKey("raw", pair.publicKey));
+      return { kind: "ecdsa", curve, point, d: d! };
+    }
+    case "rsa": {
+      const modulusLength = bits ?? 3072;
+      if (!Number.isInteger(modulusLength) || modulusLength < RSA_BITS.min || modulusLength > RSA_BITS.max) {
+        throw new RangeError(`Cannot make rsa key: ${bits} bits given, ${RSA_BITS.min} to ${RSA_BITS.max} are allowed`);
+      }
+      const pair = await crypto.subtle.generateKey(
+        { name: "RSASSA-PKCS1-v1_5", modulusLength, publicExponent: new Uint8Array([1, 0, 1]), hash: "SHA-512" },
+        true,
+        ["sign", "verify"],
+      );
+      const { n, e, d, qi, p, q } = await exported(pair.privateKey);
+      return { kind: "rsa", n: n!, e: e!, d: d!, iqmp: qi!, p: p!, q: q! };
+    }
+    default:
+      throw new TypeError(`Cannot make key: the type "${type satisfies never}" is not known`);
+  }
+}
+
+async function exported(key: CryptoKey): Promise<Partial<Record<"n" | "e" | "d" | "qi" | "p" | "q", bigint>>> {
+  const jwk = await crypto.subtle.exportKey("jwk", key);
+  const integers: Partial<Record<"n" | "e" | "d" | "qi" | "p" | "q", bigint>> = {};
+  for (const name of ["n", "e", "d", "qi", "p", "q"] as const) {
+    const value = jwk[name];
+    if (value !== undefined) integers[name] = fromBigEndian(Uint8Array.fromBase64(value, { alphabet: "base64url" }));
+  }
+  return integers;
+}

@@ -1,0 +1,81 @@
+/**
+ * L2. RSA signature verification with WebCrypto, and in plain arithmetic for keys that WebCrypto does not take.
+ * RFC 8017 section 8.2.2, RFC 8332. No I/O.
+ *
+ * @module
+ */
+import { equals } from "@std/bytes";
+import type { Bytes } from "../wire/types.ts";
+import { base64url, bitLength, fromBigEndian, publicPower, toBigEndian } from "./integers.ts";
+
+/** Hashes of RSA signatures by algorithm name; `ssh-rsa` is reached only through functions named insecure. */
+export const rsaHashes: ReadonlyMap<string, "SHA-1" | "SHA-256" | "SHA-512"> = new Map([
+  ["rsa-sha2-512", "SHA-512"],
+  ["rsa-sha2-256", "SHA-256"],
+  ["ssh-rsa", "SHA-1"],
+]);
+
+/** DER of DigestInfo up to the digest (RFC 8017 section 9.2, note 1). */
+const digestInfo = {
+  "SHA-1": "3021300906052b0e03021a05000414",
+  "SHA-256": "3031300d060960864801650304020105000420",
+  "SHA-512": "3051300d060960864801650304020305000440",
+} as const;
+
+/** Bits of an RSA modulus that are taken. */
+export const RSA_BITS = { min: 2048, max: 16_384 } as const;
+
+/** Why `n` and `e` are not taken as an RSA public key, or null. */
+export function rsaProblem(n: bigint, e: bigint): string | null {
+  const bits = bitLength(n);
+  if (bits < RSA_BITS.min || bits > RSA_BITS.max) {
+    return `the modulus has ${bits} bits, ${RSA_BITS.min} to ${RSA_BITS.max} are allowed`;
+  }
+  if ((n & 1n) === 0n) return "the modulus is even";
+  if ((e & 1n) === 0n || e < 3n || e >= 1n << 64n) return "the public exponent must be odd, from 3 and below 2^64";
+  return null;
+}
+
+/** Verifies with WebCrypto, one imported key per hash. */
+export class RsaVerifier {
+  readonly #n: bigint;
+  readonly #e: bigint;
+  readonly #keys = new Map<string, Promise<CryptoKey | null>>();
+
+  /** Takes a modulus and an exponent that `rsaProblem()` has nothing against. */
+  constructor(n: bigint, e: bigint) {
+    this.#n = n;
+    this.#e = e;
+  }
+
+  #key(hash: "SHA-1" | "SHA-256" | "SHA-512"): Promise<CryptoKey | null> {
+    let key = this.#keys.get(hash);
+    if (key === undefined) {
+      // Deno's WebCrypto takes moduli up to 4096 bits and exponents up to 2^33 - 1; other runtimes take more.
+      key = bitLength(this.#n) > 4096 || this.#e >= 1n << 32n ? Promise.resolve(null) : crypto.subtle.importKey(
+        "jwk",
+        { kty: "RSA", n: base64url(this.#n), e: base64url(this.#e) },
+        { name: "RSASSA-PKCS1-v1_5", hash },
+        false,
+        ["verify"],
+      ).catch(() => null);
+      this.#keys.set(hash, key);
+    }
+    return key;
+  }
+
+  /** Checks a signature of exactly the modulus' length. */
+  async verify(hash: "SHA-1" | "SHA-256" | "SHA-512", signature: Bytes, data: Bytes): Promise<boolean> {
+    const key = await this.#key(hash);
+    if (key !== null) return await crypto.subtle.verify("RSASSA-PKCS1-v1_5", key, signature, data);
+    const s = fromBigEndian(signature);
+    if (s >= this.#n) return false;
+    const info = Uint8Array.fromHex(digestInfo[hash] + new Uint8Array(await crypto.subtle.digest(hash, data)).toHex());
+    const expected = new Uint8Array(signature.length).fill(0xff);
+    expected[0] = 0;
+    expected[1] = 1;
+    expected[expected.length - info.length - 1] = 0;
+    expected.set(info, expected.length - info.length);
+    return equals(toBigEndian(publicPower(s, this.#e, this.#n), signature.length), expected);
+  }
+}

@@ -1,0 +1,116 @@
+/**
+ * L5. Requests of a session channel: what follows want_reply, declared in wire order.
+ * RFC 4254 sections 6 and 8, RFC 4335, OpenSSH PROTOCOL. No I/O.
+ *
+ * @module
+ */
+import { SshProtocolError } from "../errors.ts";
+import { bool, bytes, looseText, text, u32 } from "../wire/codec.ts";
+import type { Field, ValuesOf } from "../wire/codec.ts";
+import { Reader } from "../wire/reader.ts";
+import type { Bytes } from "../wire/types.ts";
+import { Writer } from "../wire/writer.ts";
+
+/** A declared channel request. */
+export interface RequestCodec<F> {
+  /** Name on the wire. */
+  readonly name: string;
+  /** The data that follows want_reply. */
+  encode(values: ValuesOf<F>): Bytes;
+  /** Reads that data; nothing may be missing and nothing left. */
+  decode(data: Uint8Array): ValuesOf<F>;
+}
+/** The values of a declared request. */
+export type RequestOf<R> = R extends RequestCodec<infer F> ? ValuesOf<F> : never;
+
+/** Declares a channel request by its name and its fields in wire order. */
+function request<const F extends Record<string, Field<unknown>>>(name: string, fields: F): RequestCodec<F> {
+  const entries = Object.entries(fields) as [string, Field<unknown>][];
+  return {
+    name,
+    encode(values): Bytes {
+      const writer = new Writer();
+      for (const [key, field] of entries) field.write(writer, (values as Record<string, unknown>)[key]);
+      return writer.bytes();
+    },
+    decode(data): ValuesOf<F> {
+      const reader = new Reader(data);
+      const values: Record<string, unknown> = {};
+      try {
+        for (const [key, field] of entries) values[key] = field.read(reader);
+        reader.end();
+      } catch (error) {
+        if (!(error instanceof SshProtocolError)) throw error;
+        throw new SshProtocolError(`Malformed channel request "${name}": ${error.message}`, error.reason, {
+          cause: error,
+        });
+      }
+      return values as ValuesOf<F>;
+    },
+  };
+}
+
+/** Text that ends up in a command line, a name or an environment: NUL would cut it short there. */
+const textWithoutNul: Field<string> = {
+  read: (r) => {
+    const value = text.read(r);
+    if (value.includes("\0")) throw new SshProtocolError("Cannot read message: a string contains NUL");
+    return value;
+  },
+  write: (w, v) => {
+    if (v.includes("\0")) throw new TypeError("Cannot write a session request: a string contains NUL");
+    text.write(w, v);
+  },
+};
+
+/** A signal's name without `SIG` (RFC 4254 section 6.10); local ones end in `@domain`. */
+const signalName: Field<string> = {
+  read: (r) => {
+    const value = r.ascii();
+    if (!isSignalName(value)) throw new SshProtocolError("Cannot read message: a signal's name is malformed");
+    return value;
+  },
+  write: (w, v) => {
+    if (!isSignalName(v)) throw new TypeError(`Cannot send signal: "${v}" is not a name such as "TERM"`);
+    w.text(v);
+  },
+};
+
+function isSignalName(name: string): boolean {
+  return name.length <= 64 && /^[A-Za-z0-9][A-Za-z0-9+-]*(@[A-Za-z0-9.-]+)?$/.test(name);
+}
+
+/** RFC 4254 section 6.2. */
+export const PtyReq = request("pty-req", {
+  term: textWithoutNul,
+  columns: u32,
+  rows: u32,
+  width: u32,
+  height: u32,
+  modes: bytes,
+});
+/** RFC 4254 section 6.4. */
+export const Env = request("env", { name: textWithoutNul, value: textWithoutNul });
+/** RFC 4254 section 6.5. */
+export const Shell = request("shell", {});
+/** RFC 4254 section 6.5. */
+export const Exec = request("exec", { command: textWithoutNul });
+/** RFC 4254 section 6.5. */
+export const Subsystem = request("subsystem", { name: textWithoutNul });
+/** RFC 4254 section 6.7. */
+export const WindowChange = request("window-change", { columns: u32, rows: u32, width: u32, height: u32 });
+/** RFC 4254 section 6.9. */
+export const Signal = request("signal", { signal: signalName });
+/** RFC 4254 section 6.10. */
+export const ExitStatusRequest = request("exit-status", { code: u32 });
+/** RFC 4254 section 6.10. */
+export const ExitSignal = request("exit-signal", {
+  signal: signalName,
+  coreDumped: bool,
+  message: looseText,
+  language: looseText,
+});
+/** RFC 4335 section 3: milliseconds, 0 for the receiver's own default. */
+export const Break = request("break", { length: u32 });
+/** OpenSSH PROTOCOL.agent section 3. */
+export const AuthAgentReq = request("auth-agent-req@openssh.com", {});

@@ -1,0 +1,314 @@
+/**
+ * L5. A session channel from the client's side: starting a command, its streams, its end.
+ * RFC 4254 section 6. No I/O of its own.
+ *
+ * @module
+ */
+import { BaseChannel } from "../connection/channel.ts";
+import type { Mux } from "../connection/mux.ts";
+import { SshError, SshProtocolError } from "../errors.ts";
+import type { Bytes } from "../wire/types.ts";
+import { Break, Env, Exec, ExitSignal, ExitStatusRequest, PtyReq, Shell, Signal } from "./messages.ts";
+import { Subsystem, WindowChange } from "./messages.ts";
+import { encodeTerminalModes } from "./terminal_modes.ts";
+import type { ExecOptions, ExecOutput, ExitStatus, PtyOptions, WindowSize } from "./types.ts";
+
+/** What a session is opened for; one per channel (RFC 4254 section 6.5). */
+export type ProcessStart =
+  | { readonly kind: "exec"; readonly command: string }
+  | { readonly kind: "shell" }
+  | { readonly kind: "subsystem"; readonly name: string };
+
+const EMPTY: Bytes = new Uint8Array(0);
+
+/** The data of a pty-req, with the defaults filled in. */
+export function encodePty(pty: PtyOptions): Bytes {
+  return PtyReq.encode({
+    term: pty.term ?? "xterm-256color",
+    columns: pty.columns ?? 80,
+    rows: pty.rows ?? 24,
+    width: pty.width ?? 0,
+    height: pty.height ?? 0,
+    modes: encodeTerminalModes(pty.modes ?? {}),
+  });
+}
+
+/** The data of a window-change. */
+export function encodeWindowSize(size: WindowSize): Bytes {
+  return WindowChange.encode({
+    columns: size.columns,
+    rows: size.rows,
+    width: size.width ?? 0,
+    height: size.height ?? 0,
+  });
+}
+
+/** The data of a signal request: `TERM` and `SIGTERM` are the same. */
+export function encodeSignal(signal: string): Bytes {
+  return Signal.encode({ signal: withoutSig(signal) });
+}
+
+/** Reads how a process ended, or null for a request that does not say so. Throws `SshProtocolError` when it is malformed. */
+export function decodeExit(name: string, data: Uint8Array): ExitStatus | null {
+  if (name === ExitStatusRequest.name) {
+    const { code } = ExitStatusRequest.decode(data);
+    return { success: code === 0, code, signal: null };
+  }
+  if (name === ExitSignal.name) {
+    return { success: false, code: null, signal: withoutSig(ExitSignal.decode(data).signal) };
+  }
+  return null;
+}
+
+function withoutSig(signal: string): string {
+  return signal.startsWith("SIG") ? signal.slice(3) : signal;
+}
+
+/** A session channel that remembers how its process ended. */
+class ClientSession extends BaseChannel {
+  readonly #status = Promise.withResolvers<ExitStatus>();
+  #onEnd: (() => void) | null = null;
+
+  constructor(id: number) {
+    super(id);
+    this.#status.promise.catch(() => {});
+  }
+
+  get status(): Promise<ExitStatus> {
+    return this.#status.promise;
+  }
+
+  /** Calls `onEnd` once when the channel has ended. */
+  whenEnded(onEnd: () => void): void {
+    this.#onEnd = onEnd;
+  }
+
+  override onRequest(name: string, data: Bytes, _wantReply: boolean): boolean {
+    try {
+      const status = decodeExit(name, data);
+      if (status === null) return false;
+      this.#status.resolve(status);
+      return true;
+    } catch (error) {
+      // A server that garbles this request spoils one channel, not the connection.
+      if (!(error instanceof SshProtocolError)) throw error;
+      this.#status.reject(error);
+      this.close().catch(() => {});
+      return false;
+    }
+  }
+
+  override onEnded(error: Error | null): void {
+    if (error === null) this.#status.resolve({ success: false, code: null, signal: null });
+    else this.#status.reject(error);
+    this.#onEnd?.();
+    this.#onEnd = null;
+  }
+}
+
+let construct: (channel: ClientSession, options: ExecOptions, aborted: Promise<never> | null) => RemoteProcess;
+
+/**
+ * A running remote process: the shape of `Deno.ChildProcess`, and a readable/writable pair.
+ *
+ * @example Through a remote filter
+ * ```ts no-eval
+ * import { connect } from "@amiko/ssh";
+ *
+ * await using client = await connect({ hostname: "example.org", username: "alice" });
+ * await using sort = await client.spawn("sort");
+ * const lines = ReadableStream.from(["b\n", "a\n"]).pipeThrough(new TextEncoderStream());
+ * for await (const chunk of lines.pipeThrough(sort)) await Deno.stdout.write(chunk);
+ * console.log((await sort.status).code);
+ * ```
+ */
+export class RemoteProcess implements AsyncDisposable {
+  readonly #channel: ClientSession;
+  readonly #options: ExecOptions;
+  readonly #aborted: Promise<never> | null;
+
+  static {
+    construct = (channel, options, aborted) => new RemoteProcess(channel, options, aborted);
+  }
+
+  private constructor(channel: ClientSession, options: ExecOptions, aborted: Promise<never> | null) {
+    this.#channel = channel;
+    this.#options = options;
+    this.#aborted = aborted;
+  }
+
+  /** Standard input; closing it sends end of file. Closed from the start when `stdin` is `"null"`. */
+  get stdin(): WritableStream<Uint8Array> {
+    return this.#channel.writable;
+  }
+
+  /** Standard output, a byte stream. What is not read holds the process up, and its standard error with it. */
+  get stdout(): ReadableStream<Bytes> {
+    return this.#channel.readable;
+  }
+
+  /** Standard error, a byte stream. What is not read holds the process up, and its standard output with it. */
+  get stderr(): ReadableStream<Bytes> {
+    return this.#channel.stderr;
+  }
+
+  /** Alias of stdout, so that `source.pipeThrough(process)` works. */
+  get readable(): ReadableStream<Bytes> {
+    return this.#channel.readable;
+  }
+
+  /** Alias of stdin. */
+  get writable(): WritableStream<Uint8Array> {
+    return this.#channel.writable;
+  }
+
+  /**
+   * How it ended, as soon as the server says so; output may still be on its way. Rejects if the connection is lost first, or if the
+   * server's word cannot be read.
+   */
+  get status(): Promise<ExitStatus> {
+    return this.#channel.status;
+  }
+
+  /**
+   * Collects everything until both outputs end and the status is there, then closes the channel. It does not close stdin.
+   * Rejects with the reason of the signal that aborts the process.
+   */
+  async output(): Promise<ExecOutput> {
+    const { stdout, stderr } = this.#options;
+    const all = Promise.all([
+      stdout === "null" ? EMPTY : collect(this.stdout),
+      stderr === "null" ? EMPTY : collect(this.stderr),
+      this.status,
+    ]);
+    if (this.#aborted !== null) all.catch(() => {});
+    const [out, err, status] = await (this.#aborted === null ? all : Promise.race([this.#aborted, all]));
+    this.#channel.close().catch(() => {});
+    return { ...status, stdout: out, stderr: err };
+  }
+
+  /**
+   * Sends a signal, by its name with or without `SIG` (RFC 4254 section 6.9); does nothing once the process is gone. Not every server
+   * delivers signals. Throws `TypeError` for what is no name.
+   */
+  kill(signal = "TERM"): void {
+    const data = encodeSignal(signal);
+    if (this.#channel.isOpen) this.#channel.notify(Signal.name, data);
+  }
+
+  /** Reports a new terminal size (RFC 4254 section 6.7); does nothing once the process is gone. */
+  resize(size: WindowSize): void {
+    const data = encodeWindowSize(size);
+    if (this.#channel.isOpen) this.#channel.notify(WindowChange.name, data);
+  }
+
+  /**
+   * Sends a BREAK of so many milliseconds, 0 for the server's own default (RFC 4335): for serial consoles. Resolves to whether the
+   * server performed it.
+   */
+  sendBreak(milliseconds = 0): Promise<boolean> {
+    return this.#channel.request(Break.name, Break.encode({ length: milliseconds }));
+  }
+
+  /** Closes the channel; a process that still runs loses its terminal and its pipes. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    // A connection that is lost has closed the channel too.
+    await this.#channel.close().catch(() => {});
+  }
+}
+
+/**
+ * Opens a session channel and starts what it is for: two round trips, everything after CHANNEL_OPEN in one go.
+ * Rejects with `ChannelOpenError`, with `SshError` `REQUEST_DENIED`, or with the reason of the signal.
+ */
+export async function startProcess(mux: Mux, start: ProcessStart, options: ExecOptions = {}): Promise<RemoteProcess> {
+  const { signal } = options;
+  signal?.throwIfAborted();
+  // The caller's mistakes come out before a channel is opened.
+  const env = Object.entries(options.env ?? {}).map(([name, value]) => Env.encode({ name, value }));
+  const pty = options.pty === undefined || options.pty === false
+    ? null
+    : encodePty(options.pty === true ? {} : options.pty);
+  const [name, data] = encodeStart(start);
+
+  const channel = await mux.openChannel(
+    "session",
+    EMPTY,
+    (id) => new ClientSession(id),
+    signal === undefined ? {} : { signal },
+  );
+  const aborted = signal === undefined ? null : endOnAbort(channel, signal);
+  try {
+    for (const variable of env) channel.notify(Env.name, variable);
+    const answers = [
+      pty === null ? Promise.resolve(true) : channel.request(PtyReq.name, pty),
+      channel.request(name, data),
+    ] as const;
+    if (options.stdin === "null") channel.sendEof();
+    if (options.stdout === "null") channel.discard("readable");
+    if (options.stderr === "null") channel.discard("stderr");
+    const all = Promise.all(answers);
+    all.catch(() => {});
+    const [terminal, started] = await (aborted === null ? all : Promise.race([aborted, all]));
+    if (!terminal) throw denied(start, "it gives no terminal");
+    if (!started) throw denied(start, "it refused");
+    return construct(channel, options, aborted);
+  } catch (error) {
+    channel.close().catch(() => {});
+    throw error;
+  }
+}
+
+function encodeStart(start: ProcessStart): [name: string, data: Bytes] {
+  switch (start.kind) {
+    case "exec":
+      return [Exec.name, Exec.encode({ command: start.command })];
+    case "shell":
+      return [Shell.name, Shell.encode({})];
+    case "subsystem":
+      return [Subsystem.name, Subsystem.encode({ name: start.name })];
+  }
+}
+
+/** A command line may hold secrets and stays out of the message. */
+function denied(start: ProcessStart, why: string): SshError {
+  const what = start.kind === "exec" ? "command" : start.kind === "shell" ? "shell" : `subsystem "${start.name}"`;
+  return new SshError(`Cannot start ${what}: the server answered that ${why}`, { code: "REQUEST_DENIED" });
+}
+
+/** Ends the process when the signal aborts; the promise rejects with the signal's reason then, and is never unhandled. */
+function endOnAbort(channel: ClientSession, signal: AbortSignal): Promise<never> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  promise.catch(() => {});
+  const onAbort = (): void => {
+    reject(signal.reason);
+    if (!channel.isOpen) return;
+    channel.notify(Signal.name, encodeSignal("TERM"));
+    channel.close().catch(() => {});
+  };
+  if (signal.aborted) onAbort();
+  else {
+    signal.addEventListener("abort", onAbort, { once: true });
+    channel.whenEnded(() => signal.removeEventListener("abort", onAbort));
+  }
+  return promise;
+}
+
+async function collect(stream: ReadableStream<Bytes>): Promise<Bytes> {
+  const reader = stream.getReader(), chunks: Bytes[] = [];
+  let length = 0;
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    chunks.push(value);
+    length += value.length;
+  }
+  if (chunks.length === 1) return chunks[0]!;
+  const all = new Uint8Array(length);
+  let at = 0;
+  for (const chunk of chunks) {
+    all.set(chunk, at);
+    at += chunk.length;
+  }
+  return all;
+}

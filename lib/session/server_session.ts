@@ -1,0 +1,305 @@
+/**
+ * L5. A session channel from the server's side: what the client asks for, the handler that serves it, its end.
+ * RFC 4254 section 6, RFC 4335. No I/O of its own.
+ *
+ * @module
+ */
+import type { AuthenticatedUser } from "../auth/types.ts";
+import { BaseChannel } from "../connection/channel.ts";
+import { SshError } from "../errors.ts";
+import type { PublicKey } from "../keys/types.ts";
+import type { Bytes, MaybePromise } from "../wire/types.ts";
+import { Mailbox } from "./mailbox.ts";
+import { Break, Env, Exec, ExitSignal, ExitStatusRequest, PtyReq, Shell, Signal } from "./messages.ts";
+import { Subsystem, WindowChange } from "./messages.ts";
+import { SessionOutput } from "./session_output.ts";
+import { decodeTerminalModes } from "./terminal_modes.ts";
+import type { PtyOptions, WindowSize } from "./types.ts";
+
+const MAX_VARIABLES = 128;
+const MAX_VARIABLE = 32 * 1024;
+const MAX_COMMAND = 256 * 1024;
+const MAX_NAME = 1024;
+const MAX_UNREAD_SIGNALS = 32;
+
+/** Serves one session. The returned number is the exit code; nothing returned means 0. */
+export type SessionHandler = (session: ServerSession) => MaybePromise<number | void>;
+
+/** One session on the server. */
+export interface ServerSession {
+  /** Command line, or null for a shell. It is what the client says: nothing in it is quoted or checked. */
+  readonly command: string | null;
+  /** Subsystem name, or null. */
+  readonly subsystem: string | null;
+  /** Logged-in user and how. */
+  readonly user: { readonly name: string; readonly method: string; readonly publicKey: PublicKey | null };
+  /** Environment asked for, at most 128 variables; what may be set is the handler's decision. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Terminal, or null. */
+  readonly pty: Readonly<Required<PtyOptions>> | null;
+  /** New terminal sizes; only the latest unread one is kept. Ends with the session. */
+  readonly resizes: AsyncIterable<WindowSize>;
+  /** Signals from the client, by name without `SIG`; the 32 latest unread ones are kept. Ends with the session. */
+  readonly signals: AsyncIterable<string>;
+  /** BREAKs from the client in milliseconds, 0 for the server's own default (RFC 4335). Refused while nobody iterates. */
+  readonly breaks: AsyncIterable<number>;
+  /** What the client types, a byte stream. */
+  readonly stdin: ReadableStream<Bytes>;
+  /** To the client. Closing it sends nothing: the client sees the end when the handler has returned. */
+  readonly stdout: WritableStream<Uint8Array>;
+  /** To the client. */
+  readonly stderr: WritableStream<Uint8Array>;
+  /** Aborted when the channel or the connection ends. */
+  readonly signal: AbortSignal;
+  /**
+   * Ends the session early: sends what was written, the status, and CLOSE. What the handler returns later counts for nothing.
+   * Throws `RangeError` for a code that is no unsigned 32-bit integer.
+   */
+  exit(status: number | { signal: string; message?: string }): Promise<void>;
+}
+
+/** Who serves the requests of a session. */
+export interface SessionServices {
+  /** Logged-in user. */
+  readonly user: AuthenticatedUser;
+  /** Shell and exec sessions; both are refused without it. */
+  readonly handler?: SessionHandler | undefined;
+  /** Subsystems by name. */
+  readonly subsystems?: Readonly<Record<string, SessionHandler>> | undefined;
+  /** Told of what a handler throws. */
+  readonly onError: (error: unknown) => void;
+  /** Told once that the channel has ended. */
+  readonly onEnded: () => void;
+}
+
+type Exit = number | { readonly signal: string; readonly message?: string };
+
+/** A session channel that a client opened. One exec, shell or subsystem runs on it. */
+export class ServerSessionChannel extends BaseChannel {
+  readonly #services: SessionServices;
+  readonly #env: Record<string, string> = Object.create(null);
+  #variables = 0;
+  #pty: Required<PtyOptions> | null = null;
+  #session: Session | null = null;
+  #ended = false;
+
+  /** Makes the channel; `services` answers its requests. */
+  constructor(channelId: number, services: SessionServices) {
+    super(channelId);
+    this.#services = services;
+  }
+
+  /** See {@linkcode BaseChannel}. */
+  override onRequest(name: string, data: Bytes, _wantReply: boolean): boolean {
+    switch (name) {
+      case PtyReq.name:
+        return this.#onPty(data);
+      case Env.name:
+        return this.#onEnv(data);
+      case Shell.name:
+        Shell.decode(data);
+        return this.#start(this.#services.handler, null, null);
+      case Exec.name:
+        if (data.length > 4 + MAX_COMMAND) return false;
+        return this.#start(this.#services.handler, Exec.decode(data).command, null);
+      case Subsystem.name: {
+        if (data.length > 4 + MAX_NAME) return false;
+        const subsystem = Subsystem.decode(data).name, subsystems = this.#services.subsystems ?? {};
+        return this.#start(Object.hasOwn(subsystems, subsystem) ? subsystems[subsystem] : undefined, null, subsystem);
+      }
+      case WindowChange.name:
+        return this.#onWindowChange(data);
+      case Signal.name:
+        return this.#session?.onSignal(Signal.decode(data).signal) ?? false;
+      case Break.name:
+        return this.#session?.onBreak(Break.decode(data).length) ?? false;
+      default:
+        return false;
+    }
+  }
+
+  /** See {@linkcode BaseChannel}. */
+  override onEnded(error: Error | null): void {
+    this.#ended = true;
+    this.#session?.onEnded(error);
+    this.#services.onEnded();
+  }
+
+  #onPty(data: Bytes): boolean {
+    if (this.#session !== null || this.#pty !== null) return false;
+    const { term, modes, ...size } = PtyReq.decode(data);
+    if (term.length > MAX_NAME) return false;
+    this.#pty = { term, ...size, modes: Object.freeze(decodeTerminalModes(modes)) };
+    return true;
+  }
+
+  #onEnv(data: Bytes): boolean {
+    if (this.#session !== null || data.length > MAX_VARIABLE) return false;
+    const { name, value } = Env.decode(data);
+    if (name === "" || name.includes("=")) return false;
+    if (!(name in this.#env) && ++this.#variables > MAX_VARIABLES) return false;
+    this.#env[name] = value;
+    return true;
+  }
+
+  #onWindowChange(data: Bytes): boolean {
+    const size = WindowChange.decode(data);
+    if (this.#pty === null) return false;
+    // Before the start there is no reader, and the terminal is made with the latest size.
+    if (this.#session === null) this.#pty = { ...this.#pty, ...size };
+    else this.#session.onResize(size);
+    return true;
+  }
+
+  #start(handler: SessionHandler | undefined, command: string | null, subsystem: string | null): boolean {
+    if (this.#session !== null || handler === undefined) return false;
+    const session = new Session(this, {
+      command,
+      subsystem,
+      user: this.#services.user,
+      env: Object.freeze(this.#env),
+      pty: this.#pty === null ? null : Object.freeze(this.#pty),
+    });
+    this.#session = session;
+    this.discard("stderr");
+    // The answer goes out before anything that the handler writes.
+    queueMicrotask(() => queueMicrotask(() => void this.#run(session, handler)));
+    return true;
+  }
+
+  async #run(session: Session, handler: SessionHandler): Promise<void> {
+    let status = 1;
+    try {
+      status = exitCode(await handler(session) ?? 0);
+    } catch (error) {
+      // A client that leaves breaks the handler's streams, and that is no news.
+      if (!this.#ended || !isEnd(error, session)) this.#services.onError(error);
+    }
+    await session.finish(status);
+  }
+}
+
+function exitCode(code: number): number {
+  if (Number.isInteger(code) && code >= 0 && code <= 0xffff_ffff) return code;
+  throw new RangeError(`Cannot end session: exit code ${code} is not an unsigned 32-bit integer`);
+}
+
+function isEnd(error: unknown, session: ServerSession): boolean {
+  return error instanceof SshError || error === session.signal.reason;
+}
+
+interface SessionStart {
+  readonly command: string | null;
+  readonly subsystem: string | null;
+  readonly user: AuthenticatedUser;
+  readonly env: Readonly<Record<string, string>>;
+  readonly pty: Readonly<Required<PtyOptions>> | null;
+}
+
+/** What a handler sees of the channel. */
+class Session implements ServerSession {
+  readonly command: string | null;
+  readonly subsystem: string | null;
+  readonly user: AuthenticatedUser;
+  readonly env: Readonly<Record<string, string>>;
+  readonly pty: Readonly<Required<PtyOptions>> | null;
+  readonly resizes: Mailbox<WindowSize> = new Mailbox(1);
+  readonly signals: Mailbox<string> = new Mailbox(MAX_UNREAD_SIGNALS);
+  readonly breaks: Mailbox<number> = new Mailbox(1);
+  readonly #channel: ServerSessionChannel;
+  #stdout: SessionOutput | null = null;
+  #stderr: SessionOutput | null = null;
+  #abort: AbortController | null = null;
+  #end: { readonly reason: unknown } | null = null;
+  #finished: Promise<void> | null = null;
+
+  constructor(channel: ServerSessionChannel, start: SessionStart) {
+    this.#channel = channel;
+    this.command = start.command;
+    this.subsystem = start.subsystem;
+    this.user = start.user;
+    this.env = start.env;
+    this.pty = start.pty;
+  }
+
+  get stdin(): ReadableStream<Bytes> {
+    return this.#channel.readable;
+  }
+
+  get stdout(): WritableStream<Uint8Array> {
+    return (this.#stdout ??= new SessionOutput(this.#channel.writable)).writable;
+  }
+
+  get stderr(): WritableStream<Uint8Array> {
+    return (this.#stderr ??= new SessionOutput(this.#channel.stderrWritable)).writable;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#abort === null) {
+      this.#abort = new AbortController();
+      if (this.#end !== null) this.#abort.abort(this.#end.reason);
+    }
+    return this.#abort.signal;
+  }
+
+  exit(status: Exit): Promise<void> {
+    // Encoded here so that a caller's mistake throws before anything is sent.
+    if (typeof status === "number") exitCode(status);
+    else encodeExit(status);
+    return this.finish(status);
+  }
+
+  /** Sends all output, EOF, the status and CLOSE, in this order; only the first call does. Never rejects. */
+  finish(status: Exit): Promise<void> {
+    return this.#finished ??= this.#finish(status);
+  }
+
+  async #finish(status: Exit): Promise<void> {
+    await Promise.all([this.#stdout?.flushed(), this.#stderr?.flushed()]);
+    try {
+      if (this.#channel.isOpen) {
+        this.#channel.sendEof();
+        this.#channel.notify(...encodeExit(status));
+      }
+      await this.#channel.close();
+    } catch {
+      // The connection is lost: nobody is there to be told.
+    }
+  }
+
+  onSignal(signal: string): boolean {
+    this.signals.push(signal.startsWith("SIG") ? signal.slice(3) : signal);
+    return true;
+  }
+
+  onBreak(milliseconds: number): boolean {
+    if (!this.breaks.hasReader) return false;
+    this.breaks.push(milliseconds);
+    return true;
+  }
+
+  onResize(size: WindowSize): void {
+    this.resizes.push(size);
+  }
+
+  onEnded(error: Error | null): void {
+    this.#end = { reason: error ?? new SshError("Session has ended: its channel is closed", { code: "CLOSED" }) };
+    this.#abort?.abort(this.#end.reason);
+    this.resizes.end();
+    this.signals.end();
+    this.breaks.end();
+  }
+}
+
+function encodeExit(status: Exit): [name: string, data: Bytes] {
+  if (typeof status === "number") return [ExitStatusRequest.name, ExitStatusRequest.encode({ code: status })];
+  return [
+    ExitSignal.name,
+    ExitSignal.encode({
+      signal: status.signal.startsWith("SIG") ? status.signal.slice(3) : status.signal,
+      coreDumped: false,
+      message: status.message ?? "",
+      language: "",
+    }),
+  ];
+}

@@ -1,0 +1,60 @@
+/**
+ * L5. What sessions are asked for and how they end. RFC 4254 section 6.
+ *
+ * @module
+ */
+import type { Bytes } from "../wire/types.ts";
+
+/** Terminal size, as `Deno.consoleSize()` returns it. */
+export interface WindowSize {
+  /** Width in cells. */
+  columns: number;
+  /** Height in cells. */
+  rows: number;
+  /** Width in pixels. @default {0} */
+  width?: number;
+  /** Height in pixels. @default {0} */
+  height?: number;
+}
+
+/** A pseudo-terminal request (RFC 4254 section 6.2). */
+export interface PtyOptions extends Partial<WindowSize> {
+  /** Terminal type. @default {"xterm-256color"} */
+  term?: string;
+  /** RFC 4254 section 8 opcodes by name, such as `{ ECHO: 0 }`. */
+  modes?: Readonly<Record<string, number>>;
+}
+
+/** Options of a remote command; field names follow `Deno.CommandOptions`. */
+export interface ExecOptions {
+  /** Environment, subject to the server's AcceptEnv: what it does not accept it ignores without a word. */
+  env?: Record<string, string>;
+  /** Allocate a terminal; 80 columns and 24 rows unless it says otherwise. @default {false} */
+  pty?: boolean | PtyOptions;
+  /** `"null"` sends end of file at once. @default {"null" for `exec()`, "piped" for the others} */
+  stdin?: "piped" | "null";
+  /** `"null"` discards and gives the window back at once. @default {"piped"} */
+  stdout?: "piped" | "null";
+  /** `"null"` discards and gives the window back at once. @default {"piped"} */
+  stderr?: "piped" | "null";
+  /** Aborting sends TERM and closes the channel. */
+  signal?: AbortSignal;
+}
+
+/** How a remote process ended (RFC 4254 section 6.10). */
+export interface ExitStatus {
+  /** True for exit code 0. */
+  readonly success: boolean;
+  /** Exit code, or null when the server sent none. */
+  readonly code: number | null;
+  /** Signal name without `SIG`, or null. */
+  readonly signal: string | null;
+}
+
+/** A finished remote process and what it wrote. */
+export interface ExecOutput extends ExitStatus {
+  /** Collected standard output; empty when it was `"null"`. */
+  readonly stdout: Bytes;
+  /** Collected standard error; empty when it was `"null"`, and with a terminal, which has one output only. */
+  readonly stderr: Bytes;
+}

@@ -1,0 +1,96 @@
+/**
+ * L5. File names as strings, and back, without loss. No I/O.
+ *
+ * SFTP version 3 carries names as bytes of no stated encoding. Here a name is UTF-8 as far as it is valid; each byte that is
+ * not part of valid UTF-8 becomes the lone surrogate U+DC00 plus the byte (U+DC80 to U+DCFF), as Python's `surrogateescape`
+ * does. Encoding turns these back into the same bytes.
+ *
+ * @module
+ */
+import { printable } from "../errors.ts";
+import type { Bytes } from "../wire/types.ts";
+
+const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const encoder = new TextEncoder();
+
+/** The length of the valid UTF-8 sequence that starts at `at`, or 0 (RFC 3629 section 4). */
+function sequenceLength(bytes: Uint8Array, at: number): number {
+  const lead = bytes[at]!;
+  if (lead < 0x80) return 1;
+  if (lead < 0xc2 || lead > 0xf4) return 0;
+  const length = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+  if (at + length > bytes.length) return 0;
+  const second = bytes[at + 1]!;
+  const low = lead === 0xe0 ? 0xa0 : lead === 0xf0 ? 0x90 : 0x80;
+  const high = lead === 0xed ? 0x9f : lead === 0xf4 ? 0x8f : 0xbf;
+  if (second < low || second > high) return 0;
+  for (let i = 2; i < length; i++) if ((bytes[at + i]! & 0xc0) !== 0x80) return 0;
+  return length;
+}
+
+/** The string that stands for the bytes of a name. */
+export function decodeName(bytes: Uint8Array): string {
+  try {
+    return strict.decode(bytes);
+  } catch {
+    // Not all of it is UTF-8.
+  }
+  let text = "", from = 0, at = 0;
+  while (at < bytes.length) {
+    const length = sequenceLength(bytes, at);
+    if (length > 0) {
+      at += length;
+      continue;
+    }
+    text += strict.decode(bytes.subarray(from, at)) + String.fromCharCode(0xdc00 + bytes[at]!);
+    from = ++at;
+  }
+  return text + strict.decode(bytes.subarray(from));
+}
+
+/** The bytes that a string made by {@linkcode decodeName} stands for. Throws `TypeError` for any other lone surrogate. */
+export function encodeName(name: string): Bytes {
+  if (name.isWellFormed()) return encoder.encode(name);
+  const bytes: number[] = [];
+  for (const character of name) {
+    const code = character.codePointAt(0)!;
+    if (code >= 0xdc80 && code <= 0xdcff) bytes.push(code - 0xdc00);
+    else if (code >= 0xd800 && code <= 0xdfff) {
+      throw new TypeError(`Cannot encode a file name: U+${code.toString(16).toUpperCase()} stands for no byte`);
+    } else bytes.push(...encoder.encode(character));
+  }
+  return new Uint8Array(bytes);
+}
+
+/** A name in quotes for an error message. */
+export function quoted(name: string): string {
+  return `"${printable(name, 1024).toWellFormed()}"`;
+}
+
+/** Joins a directory and a name with `/`. */
+export function joinPath(directory: string, name: string): string {
+  if (directory === "" || directory === ".") return name;
+  return directory.endsWith("/") ? directory + name : `${directory}/${name}`;
+}
+
+/** The last component of a path, or "" for a root. */
+export function baseName(path: string): string {
+  const trimmed = path.replace(/\/+$/, "");
+  return trimmed.slice(trimmed.lastIndexOf("/") + 1);
+}
+
+/** All but the last component of a path: ".", "/" or a path without a slash at its end. */
+export function dirName(path: string): string {
+  const trimmed = path.replace(/\/+$/, "");
+  const slash = trimmed.lastIndexOf("/");
+  if (slash < 0) return trimmed === "" && path.startsWith("/") ? "/" : ".";
+  return trimmed.slice(0, slash).replace(/\/+$/, "") || "/";
+}
+
+/**
+ * Whether a name that a peer gave for an entry of a directory is one component and nothing else: not empty, not `.` or `..`,
+ * without `/`, `\` or NUL, and no drive letter.
+ */
+export function isSafeEntryName(name: string): boolean {
+  return name !== "" && name !== "." && name !== ".." && !/[/\\\0]/.test(name) && !/^[A-Za-z]:/.test(name);
+}

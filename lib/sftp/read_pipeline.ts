@@ -1,0 +1,246 @@
+/**
+ * L5. Reads a part of a remote file with many requests under way. draft-ietf-secsh-filexfer-02 section 6.4.
+ *
+ * Answers come in any order and may be short; what is handed out is in order and whole. Bytes go straight from the packet
+ * into the buffer that is handed out.
+ *
+ * @module
+ */
+import { SshProtocolError } from "../errors.ts";
+import { Reader } from "../wire/reader.ts";
+import type { Bytes } from "../wire/types.ts";
+import { Fxp, Status } from "./constants.ts";
+import { FIRST_WINDOW, FlightWindow, LAST_WINDOW } from "./flight_window.ts";
+import { readStatus } from "./messages.ts";
+import type { Pending, SftpSession } from "./requests.ts";
+import { statusError } from "./status.ts";
+
+/** What is read. */
+export interface ReadPlan {
+  /** First byte. */
+  readonly offset: number;
+  /** Where to stop; null for the end of the file. */
+  readonly end: number | null;
+  /** Filled from `offset` on instead of fresh buffers. */
+  readonly target?: Uint8Array;
+  /** Most requests under way. */
+  readonly concurrency?: number;
+}
+
+/** One request, asked again for the rest when its answer is short. */
+class Piece implements Pending {
+  readonly action = "read";
+  readonly path: string | null;
+  readonly owner: ReadPipeline;
+  readonly offset: number;
+  readonly buffer: Uint8Array;
+  got = 0;
+  done = false;
+  error: Error | null = null;
+
+  constructor(owner: ReadPipeline, path: string | null, offset: number, buffer: Uint8Array) {
+    this.owner = owner;
+    this.path = path;
+    this.offset = offset;
+    this.buffer = buffer;
+  }
+
+  data(length: number): Uint8Array {
+    if (length > this.buffer.length - this.got) {
+      throw new SshProtocolError(
+        `Cannot read: the server sent ${length} bytes where ${this.buffer.length - this.got} were asked for`,
+      );
+    }
+    // Without this a server could keep a reader busy for ever.
+    if (length === 0) throw new SshProtocolError("Cannot read: the server sent no bytes and no end of file");
+    this.got += length;
+    return this.buffer.subarray(this.got - length, this.got);
+  }
+
+  dataEnd(): void {
+    if (this.got < this.buffer.length) this.owner.ask(this);
+    else this.owner.settled(this, null);
+  }
+
+  reply(payload: Uint8Array): void {
+    if (payload[0] !== Fxp.STATUS) {
+      throw new SshProtocolError(`Cannot read: the server answered with packet type ${payload[0]}`);
+    }
+    const { status, text } = readStatus(new Reader(payload, 5));
+    if (status === Status.OK) throw new SshProtocolError("Cannot read: the server answered OK and sent no data");
+    this.owner.settled(this, status === Status.EOF ? null : statusError(this, status, text));
+  }
+
+  fail(error: Error): void {
+    this.owner.settled(this, error);
+  }
+}
+
+/** A read in progress. `next()` is called by one reader at a time, until null or an error. */
+export class ReadPipeline {
+  readonly #session: SftpSession;
+  readonly #handle: Uint8Array;
+  readonly #path: string | null;
+  readonly #plan: ReadPlan;
+  readonly #window: FlightWindow;
+  readonly #pieces: Piece[] = [];
+  #offset: number;
+  /** No request starts at or after this. */
+  #end: number;
+  /** Bytes asked for or answered, and not handed out. */
+  #held = 0;
+  #wake: (() => void) | null = null;
+  #over = false;
+
+  /** Starts asking at once. */
+  constructor(session: SftpSession, handle: Uint8Array, path: string | null, plan: ReadPlan) {
+    this.#session = session;
+    this.#handle = handle;
+    this.#path = path;
+    this.#plan = plan;
+    this.#offset = plan.offset;
+    this.#end = plan.end ?? Infinity;
+    const most = plan.concurrency === undefined ? LAST_WINDOW : Math.max(1, plan.concurrency) * session.maxRead;
+    // Where the end is not known it may be near: two requests find out.
+    const first = plan.end === null ? 2 * session.maxRead : FIRST_WINDOW;
+    this.#window = new FlightWindow(first, most);
+    this.#fill();
+  }
+
+  #fill(): void {
+    const chunk = this.#session.maxRead;
+    while (!this.#over && this.#offset < this.#end) {
+      const length = Math.min(chunk, this.#end - this.#offset), { target } = this.#plan;
+      if (this.#held > 0 && this.#held + length > this.#window.size) return;
+      const at = this.#offset - this.#plan.offset;
+      const buffer = target === undefined ? new Uint8Array(length) : target.subarray(at, at + length);
+      const piece = new Piece(this, this.#path, this.#offset, buffer);
+      this.#offset += length;
+      this.#held += length;
+      this.#pieces.push(piece);
+      this.ask(piece);
+    }
+  }
+
+  /** Asks for what a piece still lacks. */
+  ask(piece: Piece): void {
+    if (this.#over) {
+      this.settled(piece, null);
+      return;
+    }
+    this.#session.send(piece, (out, id) => {
+      out.read(id, this.#handle, piece.offset + piece.got, piece.buffer.length - piece.got);
+    });
+  }
+
+  /** A piece is whole, or ends where the file does, or failed. */
+  settled(piece: Piece, error: Error | null): void {
+    piece.done = true;
+    piece.error = error;
+    if (error === null) {
+      this.#window.answered(piece.got, performance.now());
+      // The file ends inside this piece: what lies behind is not part of it.
+      if (piece.got < piece.buffer.length) this.#end = Math.min(this.#end, piece.offset + piece.got);
+    }
+    if (this.#pieces[0] === piece) this.#wake?.();
+  }
+
+  /** The next bytes in order; null at the end. With a `target` they are a view of it. */
+  async next(): Promise<Uint8Array | null> {
+    for (;;) {
+      const piece = this.#pieces[0];
+      if (piece === undefined) {
+        this.#over = true;
+        return null;
+      }
+      if (piece.error !== null) {
+        this.cancel();
+        throw piece.error;
+      }
+      if (piece.done) {
+        this.#pieces.shift();
+        this.#held -= piece.buffer.length;
+        this.#fill();
+        const whole = piece.got === piece.buffer.length;
+        if (!whole) {
+          this.cancel();
+          if (piece.got === 0) return null;
+        }
+        return piece.buffer.subarray(0, piece.got);
+      }
+      this.#window.waited();
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#wake = resolve;
+      await promise;
+      this.#wake = null;
+    }
+  }
+
+  /** Asks for nothing more. What is under way still arrives, and is thrown away. */
+  cancel(): void {
+    this.#over = true;
+    this.#pieces.length = 0;
+    this.#wake?.();
+  }
+}
+
+/** Reads until the buffer is full or the file ends; null where the file had ended already. */
+export async function readInto(
+  session: SftpSession,
+  handle: Uint8Array,
+  path: string | null,
+  target: Uint8Array,
+  offset: number,
+): Promise<number | null> {
+  if (target.length === 0) return 0;
+  const pipeline = new ReadPipeline(session, handle, path, { offset, end: offset + target.length, target });
+  let total = 0;
+  for (let part = await pipeline.next(); part !== null; part = await pipeline.next()) total += part.length;
+  return total === 0 ? null : total;
+}
+
+/** Most bytes of a file of unknown length that are read into memory. */
+const UNKNOWN_LIMIT = 1_073_741_824;
+
+/** Reads from `offset` to the end, or to `size` where the server told one; a file may be cut meanwhile, not endless. */
+export async function readAll(
+  session: SftpSession,
+  handle: Uint8Array,
+  path: string | null,
+  size: number,
+  signal?: AbortSignal,
+): Promise<Bytes> {
+  const known = size > 0;
+  // A server can claim any size: memory follows the bytes that came, but for the first 16 MiB.
+  let result = new Uint8Array(known ? Math.min(size, 16_777_216) : 0), total = 0;
+  const pipeline = new ReadPipeline(session, handle, path, {
+    offset: 0,
+    end: known ? size : null,
+    ...(known && result.length === size ? { target: result } : {}),
+  });
+  const stop = (): void => pipeline.cancel();
+  signal?.addEventListener("abort", stop, { once: true });
+  try {
+    for (let part = await pipeline.next(); part !== null; part = await pipeline.next()) {
+      if (part.buffer !== result.buffer) {
+        if (!known && total + part.length > UNKNOWN_LIMIT) {
+          pipeline.cancel();
+          throw new RangeError("Cannot read file: it has no end within 1 GiB; read it with `open()` and `readable`");
+        }
+        if (total + part.length > result.length) {
+          const grown = new Uint8Array(
+            Math.max(total + part.length, Math.min(2 * result.length, known ? size : Infinity)),
+          );
+          grown.set(result.subarray(0, total));
+          result = grown;
+        }
+        result.set(part, total);
+      }
+      total += part.length;
+    }
+    signal?.throwIfAborted();
+  } finally {
+    signal?.removeEventListener("abort", stop);
+  }
+  return total === result.length ? result : result.slice(0, total);
+}

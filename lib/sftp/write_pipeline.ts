@@ -1,0 +1,141 @@
+/**
+ * L5. Writes to a remote file with many requests under way. draft-ietf-secsh-filexfer-02 section 6.4.
+ *
+ * @module
+ */
+import { SshProtocolError } from "../errors.ts";
+import { Reader } from "../wire/reader.ts";
+import { Fxp, Status } from "./constants.ts";
+import { FIRST_WINDOW, FlightWindow, LAST_WINDOW } from "./flight_window.ts";
+import { readStatus } from "./messages.ts";
+import type { Pending, SftpSession } from "./requests.ts";
+import { statusError } from "./status.ts";
+
+/** How a file is written. */
+export interface WritePlan {
+  /** Where the first byte goes. */
+  readonly offset: number;
+  /** Most requests under way. */
+  readonly concurrency?: number;
+  /** Told of each answered request's bytes. */
+  readonly onWritten?: (bytes: number) => void;
+}
+
+/** A write in progress. The first failure stays and is thrown by every later call. */
+export class WritePipeline {
+  readonly #session: SftpSession;
+  readonly #handle: Uint8Array;
+  readonly #path: string | null;
+  readonly #plan: WritePlan;
+  readonly #window: FlightWindow;
+  #offset: number;
+  #inFlight = 0;
+  #failure: Error | null = null;
+  #wake: (() => void) | null = null;
+  /** Small writes gathered while others are under way. */
+  #staged: Uint8Array | null = null;
+  #stagedLength = 0;
+
+  /** Nothing is sent yet. */
+  constructor(session: SftpSession, handle: Uint8Array, path: string | null, plan: WritePlan) {
+    this.#session = session;
+    this.#handle = handle;
+    this.#path = path;
+    this.#plan = plan;
+    this.#offset = plan.offset;
+    const most = plan.concurrency === undefined ? LAST_WINDOW : Math.max(1, plan.concurrency) * session.maxWrite;
+    this.#window = new FlightWindow(FIRST_WINDOW, most);
+  }
+
+  /** Where the next byte goes. */
+  get offset(): number {
+    return this.#offset + this.#stagedLength;
+  }
+
+  /** Takes the bytes, which may be used again afterwards. Returns a promise only where it must wait. */
+  write(bytes: Uint8Array): Promise<void> | undefined {
+    if (this.#failure !== null) return Promise.reject(this.#failure);
+    const max = this.#session.maxWrite;
+    let at = 0;
+    if (this.#stagedLength > 0 || bytes.length < max && this.#inFlight > 0) {
+      this.#staged ??= new Uint8Array(max);
+      at = Math.min(bytes.length, max - this.#stagedLength);
+      this.#staged.set(bytes.subarray(0, at), this.#stagedLength);
+      this.#stagedLength += at;
+      if (this.#stagedLength === max) this.#sendStaged();
+    }
+    for (; at < bytes.length; at += max) this.#send(bytes.subarray(at, at + max));
+    return this.#inFlight > this.#window.size ? this.#room() : undefined;
+  }
+
+  async #room(): Promise<void> {
+    this.#window.waited();
+    await this.#below(this.#window.size);
+  }
+
+  async #below(limit: number): Promise<void> {
+    while (this.#inFlight > limit && this.#failure === null) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#wake = resolve;
+      await promise;
+    }
+    if (this.#failure !== null) throw this.#failure;
+  }
+
+  #sendStaged(): void {
+    const length = this.#stagedLength;
+    if (length === 0) return;
+    this.#stagedLength = 0;
+    this.#send(this.#staged!.subarray(0, length));
+  }
+
+  #send(bytes: Uint8Array): void {
+    const length = bytes.length, offset = this.#offset;
+    this.#offset += length;
+    this.#inFlight += length;
+    const pending: Pending = {
+      action: "write",
+      path: this.#path,
+      reply: (payload) => {
+        if (payload[0] !== Fxp.STATUS) {
+          throw new SshProtocolError(`Cannot write: the server answered with packet type ${payload[0]}`);
+        }
+        const { status, text } = readStatus(new Reader(payload, 5));
+        this.#settled(length, status === Status.OK ? null : statusError(pending, status, text));
+      },
+      fail: (error) => this.#settled(length, error),
+    };
+    this.#session.send(pending, (out, id) => out.write(id, this.#handle, offset, bytes));
+  }
+
+  #settled(length: number, error: Error | null): void {
+    this.#inFlight -= length;
+    if (error !== null) {
+      this.#failure ??= error;
+      this.#stagedLength = 0;
+    } else {
+      this.#window.answered(length, performance.now());
+      this.#plan.onWritten?.(length);
+      if (this.#inFlight === 0) this.#sendStaged();
+    }
+    this.#wake?.();
+    this.#wake = null;
+  }
+
+  /** Sends what was gathered and waits until everything is answered. */
+  async finish(): Promise<void> {
+    if (this.#failure === null) this.#sendStaged();
+    await this.#below(0);
+  }
+
+  /** Sends nothing more; waits for the answers that are still to come, whatever they say. */
+  async abandon(reason: Error): Promise<void> {
+    this.#failure ??= reason;
+    this.#stagedLength = 0;
+    while (this.#inFlight > 0) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#wake = resolve;
+      await promise;
+    }
+  }
+}

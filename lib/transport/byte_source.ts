@@ -1,0 +1,58 @@
+/**
+ * L3. The inbound pipe: reads straight into the framer where the stream is a byte stream, and copies chunks into it where it
+ * is not. No protocol.
+ *
+ * @module
+ */
+import type { Bytes } from "../wire/types.ts";
+import type { Framer } from "./framer.ts";
+
+/** The only reader of a connection's readable side. */
+export class ByteSource {
+  readonly #framer: Framer;
+  readonly #byob: ReadableStreamBYOBReader | null;
+  readonly #plain: ReadableStreamDefaultReader<Uint8Array> | null;
+
+  /** Locks the stream. */
+  constructor(readable: ReadableStream<Uint8Array>, framer: Framer) {
+    this.#framer = framer;
+    let byob: ReadableStreamBYOBReader | null = null;
+    try {
+      byob = readable.getReader({ mode: "byob" });
+    } catch {
+      // Not a byte stream, or locked: the next line says which.
+    }
+    this.#byob = byob;
+    this.#plain = byob === null ? readable.getReader() : null;
+    (byob ?? this.#plain)!.closed.catch(() => {});
+  }
+
+  /** Reads a chunk that is handed out, for what comes before packets; null at the end. */
+  async readChunk(): Promise<Uint8Array | null> {
+    const { done, value } = this.#byob === null
+      ? await this.#plain!.read()
+      : await this.#byob.read(new Uint8Array(2048));
+    return done ? null : value!;
+  }
+
+  /** Reads into the framer; false at the end. */
+  async fill(): Promise<boolean> {
+    if (this.#byob === null) {
+      const { done, value } = await this.#plain!.read();
+      if (!done) this.#framer.push(value);
+      return !done;
+    }
+    const target = this.#framer.readTarget();
+    const asked = target.length;
+    const { done, value } = await this.#byob.read(target);
+    if (value !== undefined) this.#framer.filled(value as Bytes, asked);
+    return !done;
+  }
+
+  /** Ends reading; a read that waits returns. */
+  async cancel(): Promise<void> {
+    const reader = (this.#byob ?? this.#plain)!;
+    await reader.cancel().catch(() => {});
+    reader.releaseLock();
+  }
+}

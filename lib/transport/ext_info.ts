@@ -1,0 +1,49 @@
+/**
+ * L3. Extension negotiation. RFC 8308, OpenSSH PROTOCOL section 1.8. Pure.
+ *
+ * @module
+ */
+import { SshProtocolError } from "../errors.ts";
+import { Msg } from "../wire/numbers.ts";
+import { Reader } from "../wire/reader.ts";
+import type { Bytes } from "../wire/types.ts";
+import { Writer } from "../wire/writer.ts";
+
+const MAX_EXTENSIONS = 64;
+
+/** Encodes SSH_MSG_EXT_INFO. */
+export function encodeExtInfo(extensions: ReadonlyMap<string, Uint8Array>): Bytes {
+  const w = new Writer().u8(Msg.EXT_INFO).u32(extensions.size);
+  for (const [name, value] of extensions) w.text(name).string(value);
+  return w.bytes();
+}
+
+/** Reads SSH_MSG_EXT_INFO; the number of entries is checked before anything is read. */
+export function decodeExtInfo(payload: Uint8Array): Map<string, Bytes> {
+  const reader = new Reader(payload, 1);
+  const count = reader.u32();
+  if (count > MAX_EXTENSIONS || 8 * count > reader.remaining) {
+    throw new SshProtocolError(
+      `Malformed SSH_MSG_EXT_INFO: it claims ${count} extensions, at most ${MAX_EXTENSIONS} are accepted`,
+    );
+  }
+  const extensions = new Map<string, Bytes>();
+  for (let i = 0; i < count; i++) {
+    const name = reader.ascii();
+    extensions.set(name, reader.string());
+  }
+  reader.end();
+  return extensions;
+}
+
+/** What this side tells its peer. */
+export function ownExtensions(
+  role: "client" | "server",
+  signatureAlgorithms: readonly string[],
+): Map<string, Uint8Array> {
+  const utf8 = new TextEncoder();
+  const extensions = new Map<string, Uint8Array>();
+  if (role === "server") extensions.set("server-sig-algs", utf8.encode(signatureAlgorithms.join(",")));
+  extensions.set("ping@openssh.com", utf8.encode("0"));
+  return extensions;
+}

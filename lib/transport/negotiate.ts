@@ -1,0 +1,123 @@
+/**
+ * L3. Algorithm negotiation. RFC 4253 section 7.1, RFC 8308 section 2.1, OpenSSH PROTOCOL section 1.9. Pure.
+ *
+ * @module
+ */
+import { ciphers } from "../crypto/ciphers.ts";
+import { DisconnectReason, printable, SshProtocolError } from "../errors.ts";
+import type { KexInitValues } from "./messages.ts";
+import type { Algorithms, NegotiatedDirection } from "./types.ts";
+
+/** Pseudo names in the key exchange list: they tell something and are never selected. */
+const PSEUDO = {
+  client: { extInfo: "ext-info-c", strict: ["kex-strict-c-v00@openssh.com", "kex-strict-c"] },
+  server: { extInfo: "ext-info-s", strict: ["kex-strict-s-v00@openssh.com", "kex-strict-s"] },
+} as const;
+
+const ALL_PSEUDO: ReadonlySet<string> = new Set([
+  PSEUDO.client.extInfo,
+  PSEUDO.server.extInfo,
+  ...PSEUDO.client.strict,
+  ...PSEUDO.server.strict,
+]);
+
+/** What two KEXINITs agree on. */
+export interface Negotiated {
+  /** Key exchange method. */
+  readonly kex: string;
+  /** Host key signature algorithm. */
+  readonly hostKey: string;
+  /** From client to server. */
+  readonly clientToServer: NegotiatedDirection;
+  /** From server to client. */
+  readonly serverToClient: NegotiatedDirection;
+  /** Whether the peer's guessed packet, if it sent one, is to be dropped. */
+  readonly guessWrong: boolean;
+}
+
+/** What the peer's pseudo names tell. */
+export function peerMarkers(peer: KexInitValues, peerRole: "client" | "server"): { extInfo: boolean; strict: boolean } {
+  const names = PSEUDO[peerRole];
+  return { extInfo: peer.kex.includes(names.extInfo), strict: names.strict.some((name) => peer.kex.includes(name)) };
+}
+
+/** This side's KEXINIT. Pseudo names stand in the first one only. */
+export function makeKexInit(
+  algorithms: Algorithms,
+  role: "client" | "server",
+  initial: boolean,
+  cookie: Uint8Array,
+): KexInitValues {
+  const pseudo = initial ? [PSEUDO[role].extInfo, ...PSEUDO[role].strict] : [];
+  return {
+    cookie,
+    kex: [...algorithms.kex, ...pseudo],
+    hostKey: algorithms.hostKey,
+    cipherClientToServer: algorithms.cipher,
+    cipherServerToClient: algorithms.cipher,
+    macClientToServer: algorithms.mac,
+    macServerToClient: algorithms.mac,
+    compressionClientToServer: algorithms.compression,
+    compressionServerToClient: algorithms.compression,
+    languageClientToServer: [],
+    languageServerToClient: [],
+    firstKexPacketFollows: false,
+    reserved: 0,
+  };
+}
+
+function choose(what: string, client: readonly string[], server: readonly string[]): string {
+  const offered = new Set(server);
+  const found = client.find((name) => offered.has(name) && !ALL_PSEUDO.has(name));
+  if (found !== undefined) return found;
+  const list = (names: readonly string[]) =>
+    printable(names.filter((n) => !ALL_PSEUDO.has(n)).join(","), 600) || "nothing";
+  throw new SshProtocolError(
+    `No common ${what}: the client offers ${list(client)}; the server offers ${list(server)}. ` +
+      "Add a name that both sides have to `algorithms`",
+    DisconnectReason.KEY_EXCHANGE_FAILED,
+    { code: "NO_COMMON_ALGORITHM" },
+  );
+}
+
+/** Chooses by the rules of RFC 4253 section 7.1; throws `SshProtocolError` that names the list without a common entry. */
+export function negotiate(client: KexInitValues, server: KexInitValues, peerRole: "client" | "server"): Negotiated {
+  const kex = choose("key exchange method", client.kex, server.kex);
+  const hostKey = choose("host key algorithm", client.hostKey, server.hostKey);
+  const direction = (
+    way: string,
+    [cc, cs]: [readonly string[], readonly string[]],
+    [mc, ms]: [readonly string[], readonly string[]],
+    [zc, zs]: [readonly string[], readonly string[]],
+  ): NegotiatedDirection => {
+    const cipher = choose(`cipher ${way}`, cc, cs);
+    const mac = ciphers.get(cipher)?.aead ? null : choose(`MAC ${way}`, mc, ms);
+    return { cipher, mac, compression: choose(`compression ${way}`, zc, zs) };
+  };
+  const peer = peerRole === "client" ? client : server;
+  return {
+    kex,
+    hostKey,
+    clientToServer: direction(
+      "from client to server",
+      [client.cipherClientToServer, server.cipherClientToServer],
+      [client.macClientToServer, server.macClientToServer],
+      [client.compressionClientToServer, server.compressionClientToServer],
+    ),
+    serverToClient: direction(
+      "from server to client",
+      [client.cipherServerToClient, server.cipherServerToClient],
+      [client.macServerToClient, server.macServerToClient],
+      [client.compressionServerToClient, server.compressionServerToClient],
+    ),
+    guessWrong: peer.firstKexPacketFollows &&
+      (client.kex[0] !== server.kex[0] || client.hostKey[0] !== server.hostKey[0]),
+  };
+}
+
+/** Checks what every KEXINIT must hold, beyond its form. */
+export function checkKexInit(values: KexInitValues): void {
+  if (values.reserved !== 0) {
+    throw new SshProtocolError(`KEXINIT has ${values.reserved} in its reserved field, where 0 is wanted`);
+  }
+}

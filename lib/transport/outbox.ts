@@ -1,0 +1,264 @@
+/**
+ * L3. What waits to be sent, and how it becomes packets: built and sealed in batches when the socket asks. RFC 4253
+ * sections 6, 7.1 and 9. No I/O, no timers.
+ *
+ * @module
+ */
+import { plainSealer } from "../crypto/ciphers.ts";
+import { fillRandom } from "../crypto/random.ts";
+import type { Compressor, PacketSealer } from "../crypto/types.ts";
+import type { Bytes, MaybePromise } from "../wire/types.ts";
+import type { OutboundSource } from "./types.ts";
+
+/** Bytes sealed as one chunk. */
+const BATCH = 262_144;
+/** Room behind a full batch for one packet more of data or control, with its header, padding and tag. */
+const PACKET_ROOM = 35_000;
+/** The largest payload of a single message: with its header, padding and tag it still makes a packet that peers accept. */
+export const MAX_PAYLOAD = 261_120;
+/** The largest payload that {@linkcode OutboundSource.writeData} may write. */
+export const MAX_DATA_PAYLOAD = 32_768 + 13;
+
+/** Keys to use after the NEWKEYS they stand with. */
+export interface OutboundKeys {
+  /** Seals from here on. */
+  readonly sealer: PacketSealer;
+  /** Whether the sequence number starts anew (strict key exchange). */
+  readonly resetSequence: boolean;
+  /** Compression that starts here, if it is not delayed. */
+  readonly compressor: Compressor | null;
+}
+
+interface KexItem {
+  readonly payload: Uint8Array;
+  readonly keys: OutboundKeys | null;
+}
+
+interface Item {
+  readonly payload: Uint8Array;
+  /** Compression that starts behind this payload (zlib@openssh.com, behind USERAUTH_SUCCESS). */
+  readonly startCompression: Compressor | null;
+}
+
+/**
+ * Three lanes: key exchange, which always goes; messages, in order; and sources of data. While a key exchange holds the
+ * outbox, only the first moves (RFC 4253 section 7.1).
+ */
+export class Outbox {
+  #sealer: PacketSealer = plainSealer();
+  #compressor: Compressor | null = null;
+  #sequence = 0;
+  #kex: KexItem[] = [];
+  #items: Item[] = [];
+  #itemBytes = 0;
+  #control = new Set<OutboundSource>();
+  #sources = new Set<OutboundSource>();
+  #held = true;
+  #scratch: Uint8Array = new Uint8Array(0);
+  readonly #wake: () => void;
+  readonly #sealed: (packets: number, bytes: number) => void;
+
+  /** `wake` is called when there is something to take; `sealed` is told of each batch, before it is sent. */
+  constructor(wake: () => void, sealed: (packets: number, bytes: number) => void) {
+    this.#wake = wake;
+    this.#sealed = sealed;
+  }
+
+  /** Number of the next packet. */
+  get sequence(): number {
+    return this.#sequence;
+  }
+
+  /** Whether a key exchange keeps everything else waiting. */
+  get held(): boolean {
+    return this.#held;
+  }
+
+  /** Messages that wait in order, without sources: how much the peer has provoked that it does not take. */
+  get queued(): { readonly messages: number; readonly bytes: number } {
+    return { messages: this.#items.length, bytes: this.#itemBytes };
+  }
+
+  /** Sends a message of the key exchange; `keys` go with NEWKEYS. */
+  sendKex(payload: Uint8Array, keys: OutboundKeys | null = null): void {
+    this.#kex.push({ payload, keys });
+    this.#wake();
+  }
+
+  /** Sends a message when its turn comes. */
+  send(payload: Uint8Array, startCompression: Compressor | null = null): void {
+    this.#items.push({ payload, startCompression });
+    this.#itemBytes += payload.length;
+    if (!this.#held) this.#wake();
+  }
+
+  /** Starts compression behind the last message queued. */
+  compressAfterLast(compressor: Compressor): void {
+    const last = this.#items.pop();
+    if (last === undefined) this.#compressor = compressor;
+    else this.#items.push({ payload: last.payload, startCompression: compressor });
+  }
+
+  /** A source has a small message to send. */
+  wantControl(source: OutboundSource): void {
+    this.#control.add(source);
+    if (!this.#held) this.#wake();
+  }
+
+  /** A source has data to send; it is asked until it has none. */
+  wantData(source: OutboundSource): void {
+    this.#sources.add(source);
+    if (!this.#held) this.#wake();
+  }
+
+  /** A source has gone. */
+  forget(source: OutboundSource): void {
+    this.#control.delete(source);
+    this.#sources.delete(source);
+  }
+
+  /** Only key exchange messages leave from here on. */
+  hold(): void {
+    this.#held = true;
+  }
+
+  /** Everything leaves again. */
+  release(): void {
+    this.#held = false;
+    this.#wake();
+  }
+
+  /** Drops all but key exchange messages: the connection ends with an error. */
+  drop(): void {
+    this.#items = [];
+    this.#itemBytes = 0;
+    this.#control.clear();
+    this.#sources.clear();
+  }
+
+  /** Whether `take()` would return something. */
+  get ready(): boolean {
+    return this.#kex.length > 0 ||
+      !this.#held && (this.#items.length > 0 || this.#control.size > 0 || this.#sources.size > 0);
+  }
+
+  /** Builds and seals the next chunk for the socket; null when nothing may leave now. Not to be called before the last one is there. */
+  take(): MaybePromise<Bytes> | null {
+    if (!this.ready) return null;
+    const batch = new Batch(this.#sealer, this.#sequence);
+    let keys: OutboundKeys | null = null;
+    let taken = 0;
+    for (const item of this.#kex) {
+      batch.payload(this.#compress(item.payload));
+      taken++;
+      keys = item.keys;
+      if (keys !== null) break;
+    }
+    this.#kex.splice(0, taken);
+    if (keys === null && !this.#held) this.#fill(batch);
+    if (batch.packets === 0) return null;
+    this.#sequence = (this.#sequence + batch.packets) >>> 0;
+    this.#sealed(batch.packets, batch.length);
+    const chunk = batch.seal();
+    if (keys !== null) {
+      this.#sealer = keys.sealer;
+      this.#compressor = keys.compressor ?? this.#compressor;
+      if (keys.resetSequence) this.#sequence = 0;
+    }
+    return chunk;
+  }
+
+  #compress(payload: Uint8Array): Uint8Array {
+    return this.#compressor === null ? payload : this.#compressor.compress(payload);
+  }
+
+  #fill(batch: Batch): void {
+    let taken = 0;
+    for (const item of this.#items) {
+      if (batch.length + item.payload.length > BATCH && batch.packets > 0) break;
+      batch.payload(this.#compress(item.payload));
+      this.#itemBytes -= item.payload.length;
+      taken++;
+      if (item.startCompression !== null) this.#compressor = item.startCompression;
+    }
+    if (taken === this.#items.length) this.#items = [];
+    else this.#items.splice(0, taken);
+    for (const source of this.#control) {
+      this.#control.delete(source);
+      const payload = source.takeControl();
+      if (payload !== null) batch.payload(this.#compress(payload));
+      if (batch.length >= BATCH) return;
+    }
+    if (this.#items.length > 0) return;
+    for (const source of this.#sources) {
+      if (batch.length >= BATCH) return;
+      // Set keeps the order of insertion: taking a source out and putting it back makes the round.
+      this.#sources.delete(source);
+      if (this.#writeData(batch, source)) this.#sources.add(source);
+    }
+  }
+
+  #writeData(batch: Batch, source: OutboundSource): boolean {
+    if (this.#compressor === null) return batch.data(source);
+    if (this.#scratch.length === 0) this.#scratch = new Uint8Array(MAX_DATA_PAYLOAD);
+    const length = source.writeData(this.#scratch, 0);
+    if (length > 0) batch.payload(this.#compressor.compress(this.#scratch.subarray(0, length)));
+    return length > 0;
+  }
+}
+
+/** Packets laid out one after the other, to be sealed together. */
+class Batch {
+  readonly #sealer: PacketSealer;
+  readonly #sequence: number;
+  readonly #workspace: Uint8Array;
+  #length = 0;
+  #ends: number[] = [];
+
+  constructor(sealer: PacketSealer, sequence: number) {
+    this.#sealer = sealer;
+    this.#sequence = sequence;
+    this.#workspace = sealer.workspace(BATCH + PACKET_ROOM);
+  }
+
+  get packets(): number {
+    return this.#ends.length;
+  }
+
+  get length(): number {
+    return this.#length;
+  }
+
+  payload(payload: Uint8Array): void {
+    this.#workspace.set(payload, this.#length + 5);
+    this.#close(payload.length);
+  }
+
+  data(source: OutboundSource): boolean {
+    const length = source.writeData(this.#workspace, this.#length + 5);
+    if (length > 0) this.#close(length);
+    return length > 0;
+  }
+
+  #close(payload: number): void {
+    const { blockSize, lengthPadded, tagLength } = this.#sealer;
+    const out = this.#workspace, start = this.#length;
+    const block = Math.max(8, blockSize);
+    const body = (lengthPadded ? 5 : 1) + payload;
+    let padding = block - body % block;
+    if (padding < 4) padding += block;
+    const packetLength = 1 + payload + padding;
+    out[start] = packetLength >>> 24;
+    out[start + 1] = packetLength >>> 16;
+    out[start + 2] = packetLength >>> 8;
+    out[start + 3] = packetLength;
+    out[start + 4] = padding;
+    fillRandom(out.subarray(start + 5 + payload, start + 5 + payload + padding));
+    this.#length = start + 4 + packetLength + tagLength;
+    this.#ends.push(this.#length);
+  }
+
+  seal(): MaybePromise<Bytes> {
+    return this.#sealer.seal(this.#workspace, this.#ends, this.#sequence);
+  }
+}

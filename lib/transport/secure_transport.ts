@@ -1,0 +1,718 @@
+/**
+ * L3. One SSH transport over any byte streams: owns the pipes, the keys and the end. RFC 4253, RFC 8308, OpenSSH PROTOCOL
+ * sections 1.8 and 1.9. Reading never waits for writing or for the application.
+ *
+ * @module
+ */
+import { createOpener, createSealer, plainOpener } from "../crypto/ciphers.ts";
+import { defaultAlgorithms, serverDefaultAlgorithms } from "../crypto/algorithms.ts";
+import type { Compressor, Decompressor, PacketOpener } from "../crypto/types.ts";
+import {
+  disconnectOf,
+  DisconnectReason,
+  printable,
+  SshDisconnectError,
+  SshError,
+  SshProtocolError,
+} from "../errors.ts";
+import type { PublicKey, Signer } from "../keys/types.ts";
+import { Msg } from "../wire/numbers.ts";
+import { Reader } from "../wire/reader.ts";
+import type { ByteDuplex, Bytes, MaybePromise } from "../wire/types.ts";
+import { ByteSource } from "./byte_source.ts";
+import { createCompressor, createDecompressor } from "./compression.ts";
+import { decodeExtInfo, encodeExtInfo, ownExtensions } from "./ext_info.ts";
+import { Framer, payloadOf } from "./framer.ts";
+import { identLine, IdentReader } from "./ident.ts";
+import { KexMachine, type KexOutcome } from "./kex_machine.ts";
+import { deriveKeys } from "./key_derivation.ts";
+import { Debug, Disconnect, NewKeys, Unimplemented } from "./messages.ts";
+import { MAX_PAYLOAD, Outbox } from "./outbox.ts";
+import { RekeyPolicy } from "./rekey_policy.ts";
+import type {
+  Algorithms,
+  ConnectionInfo,
+  DataTransport,
+  MessageHandler,
+  OutboundSource,
+  RekeyLimits,
+} from "./types.ts";
+
+/** Numbered events for whoever debugs a connection; never a payload, never a secret. */
+export interface TraceEvent {
+  /** Counts from 0 on each connection. */
+  readonly number: number;
+  /** What happened: `ident`, `received`, `sealed`, `kex`, `keys`, `ended`. */
+  readonly event: string;
+  /** Details: message numbers, sizes, algorithm names. */
+  readonly detail: Readonly<Record<string, string | number | boolean>>;
+}
+
+/** Options of {@linkcode SecureTransport}. */
+export interface SecureTransportOptions {
+  /** Which side this is. */
+  role: "client" | "server";
+  /** Overrides of the preference lists. */
+  algorithms?: Partial<Algorithms>;
+  /** When to rekey. */
+  rekey?: RekeyLimits;
+  /** Identification, without `SSH-2.0-`. @default {"amiko"} */
+  ident?: string;
+  /** Server: at least one. */
+  hostKeys?: readonly Signer[];
+  /**
+   * Client: is this host key trusted? Asked once, in the first exchange, once the key has proved itself. Anything but true
+   * refuses it, and so does leaving it out. What it throws is the error that ends the connection.
+   */
+  verifyHostKey?: (key: PublicKey) => MaybePromise<boolean>;
+  /** Server: signature algorithms accepted from users, told in `server-sig-algs` (RFC 8308 section 3.1). */
+  signatureAlgorithms?: readonly string[];
+  /** Refuse a peer without strict key exchange. @default {false} */
+  requireStrictKex?: boolean;
+  /** Milliseconds that an exchange may take. @default {120000 for a server, 30000 for a client} */
+  handshakeTimeout?: number;
+  /** Told of what happens. */
+  trace?: (event: TraceEvent) => void;
+}
+
+/** Packets opened together; one at a time while keys are being changed. */
+const BATCH_PACKETS = 256;
+/** Messages that a peer may provoke without taking them, beyond which it is held to be abusive: normally, and in an exchange. */
+const MAX_QUEUED = { messages: 16_384, bytes: 4_194_304, messagesHeld: 1024 };
+/** Milliseconds a DISCONNECT gets to leave, and the peer to hang up, before the streams are closed. */
+const FLUSH_TIME = 700;
+const LINGER_TIME = 200;
+
+const USER_SIGNATURE_ALGORITHMS = [
+  "ssh-ed25519",
+  "ecdsa-sha2-nistp256",
+  "ecdsa-sha2-nistp384",
+  "ecdsa-sha2-nistp521",
+  "rsa-sha2-512",
+  "rsa-sha2-256",
+];
+
+/** What starts at the peer's NEWKEYS. */
+interface InboundKeys {
+  readonly opener: PacketOpener;
+  readonly decompressor: Decompressor | null;
+}
+
+/** Where the connection stands. */
+type End = { readonly error: Error | null; readonly clean: boolean };
+
+function lost(message: string, cause?: unknown): SshError {
+  return new SshError(message, cause === undefined ? { code: "CONNECTION_LOST" } : { code: "CONNECTION_LOST", cause });
+}
+
+/** The error that waiters see when the connection has ended without one. */
+export function closedError(error: Error | null): Error {
+  return error ?? new SshError("Connection is closed", { code: "CLOSED" });
+}
+
+function hostKeyNames(options: SecureTransportOptions, preferred: readonly string[]): readonly string[] {
+  if (options.role === "client") return preferred;
+  const signers = options.hostKeys ?? [];
+  if (signers.length === 0) throw new TypeError("Cannot serve without a host key: make one with generateKey()");
+  const made = new Set(signers.flatMap((signer) => signer.algorithms));
+  // A host key that the program gives is offered; the preference list says in what order.
+  const wanted = options.algorithms?.hostKey ?? [...preferred, ...made];
+  const names = [...new Set(wanted)].filter((name) => made.has(name));
+  if (names.length === 0) {
+    throw new TypeError(`No host key fits \`algorithms.hostKey\`: the keys make ${[...made].join(", ")}`);
+  }
+  return names;
+}
+
+/** One SSH transport over any byte streams (RFC 4253). */
+export class SecureTransport implements DataTransport {
+  /** Which side this is. */
+  readonly role: "client" | "server";
+  /**
+   * Resolves on a clean end (either side disconnected "by application"), rejects with `SshError` otherwise. Settles once
+   * the streams are released; never an unhandled rejection.
+   */
+  readonly closed: Promise<void>;
+
+  readonly #conn: ByteDuplex;
+  readonly #options: SecureTransportOptions;
+  readonly #algorithms: Algorithms;
+  readonly #localIdent: string;
+  readonly #policy: RekeyPolicy;
+  readonly #outbox: Outbox;
+  readonly #framer = new Framer();
+  readonly #extensions = new Map<string, Bytes>();
+  readonly #closed = Promise.withResolvers<void>();
+  readonly #handshake = Promise.withResolvers<void>();
+  readonly #readEnded = Promise.withResolvers<void>();
+  readonly #writeEnded = Promise.withResolvers<void>();
+  #source: ByteSource | null = null;
+  #writer: WritableStreamDefaultWriter<Uint8Array> | null = null;
+  #remoteIdent = "";
+  #opener: PacketOpener = plainOpener();
+  #sequence = 0;
+  #machine: KexMachine | null = null;
+  #rekey: PromiseWithResolvers<void> | null = null;
+  #nextInbound: InboundKeys | null = null;
+  #decompressor: Decompressor | null = null;
+  /** zlib@openssh.com, made with the keys and started by login. */
+  #delayedCompression: { outbound: Compressor | null; inbound: Decompressor | null } = {
+    outbound: null,
+    inbound: null,
+  };
+  #info: ConnectionInfo | null = null;
+  #firstDone = false;
+  #strict = false;
+  #authenticated = false;
+  #extInfoCount = 0;
+  #handler: MessageHandler | null = null;
+  #handlerSet: (() => void) | null = null;
+  #end: End | null = null;
+  #wakeWriter: (() => void) | null = null;
+  #exchangeTimer: ReturnType<typeof setTimeout> | undefined;
+  #rekeyTimer: ReturnType<typeof setTimeout> | undefined;
+  #started = false;
+  #traced = 0;
+  #lastReceived = 0;
+
+  /** Takes over the streams; nothing moves before `start()`. */
+  constructor(conn: ByteDuplex, options: SecureTransportOptions) {
+    this.role = options.role;
+    this.#conn = conn;
+    this.#options = options;
+    const defaults = options.role === "client" ? defaultAlgorithms : serverDefaultAlgorithms;
+    const merged = { ...defaults, ...options.algorithms };
+    this.#algorithms = { ...merged, hostKey: hostKeyNames(options, merged.hostKey) };
+    this.#localIdent = identLine(options.ident ?? "amiko");
+    this.#policy = new RekeyPolicy(options.rekey);
+    this.#outbox = new Outbox(() => this.#wake(), (packets, bytes) => this.#sealed(packets, bytes));
+    this.closed = this.#closed.promise;
+    for (const promise of [this.closed, this.#handshake.promise]) promise.catch(() => {});
+  }
+
+  /** What the latest exchange agreed on; throws until the first is done. */
+  get info(): ConnectionInfo {
+    if (this.#info === null) throw new SshError("Key exchange is not done yet", { code: "CLOSED" });
+    return this.#info;
+  }
+
+  /** Extensions of the peer's EXT_INFO so far. */
+  get extensions(): ReadonlyMap<string, Bytes> {
+    return this.#extensions;
+  }
+
+  /** Whether the transport is up: started, and not ended. */
+  get isActive(): boolean {
+    return this.#started && this.#end === null;
+  }
+
+  /** When the peer last sent something, by `performance.now()`. */
+  get lastReceived(): number {
+    return this.#lastReceived;
+  }
+
+  /** Messages waiting to leave; see {@linkcode Outbox.queued}. */
+  get queued(): { readonly messages: number; readonly bytes: number } {
+    return this.#outbox.queued;
+  }
+
+  /** Identification and first key exchange. Aborting ends the connection and rejects with the signal's reason. */
+  async start(options: { signal?: AbortSignal } = {}): Promise<void> {
+    if (this.#started) throw new TypeError("Transport has been started already");
+    const { signal } = options;
+    const abort = () => this.fail(new SshError("Connection was aborted", { code: "CLOSED", cause: signal?.reason }));
+    signal?.addEventListener("abort", abort, { once: true });
+    try {
+      this.#source = new ByteSource(this.#conn.readable, this.#framer);
+      this.#writer = this.#conn.writable.getWriter();
+    } catch (cause) {
+      throw new TypeError("Cannot take over the streams: they are locked or closed", { cause });
+    }
+    this.#started = true;
+    this.#beginExchange();
+    this.#write(this.#writer);
+    this.#read(this.#source);
+    if (signal?.aborted) abort();
+    try {
+      await this.#handshake.promise;
+    } catch (error) {
+      if (signal?.aborted) {
+        await this.closed.catch(() => {});
+        throw signal.reason;
+      }
+      throw error;
+    } finally {
+      signal?.removeEventListener("abort", abort);
+    }
+  }
+
+  /** Takes the place of the handler before. Until one is set, messages beyond the key exchange wait. */
+  setHandler(handler: MessageHandler): void {
+    this.#handler = handler;
+    this.#handlerSet?.();
+    if (this.#end !== null) handler.ended(this.#end.error);
+  }
+
+  /** Queues a payload; it belongs to the transport from here on. Never waits; does nothing once the end has come. */
+  send(payload: Uint8Array): void {
+    if (payload.length > MAX_PAYLOAD) {
+      throw new RangeError(`Cannot send a message of ${payload.length} bytes: at most ${MAX_PAYLOAD} fit in a packet`);
+    }
+    if (this.#end === null) this.#outbox.send(payload);
+  }
+
+  /** A source has a small message that goes before data. */
+  wantControl(source: OutboundSource): void {
+    if (this.#end === null) this.#outbox.wantControl(source);
+  }
+
+  /** A source has data; it is asked until it has none. */
+  wantData(source: OutboundSource): void {
+    if (this.#end === null) this.#outbox.wantData(source);
+  }
+
+  /** A source has gone. */
+  forget(source: OutboundSource): void {
+    this.#outbox.forget(source);
+  }
+
+  /** Login is done: delayed compression starts, and limits that hold before login are lifted. */
+  setAuthenticated(): void {
+    this.#authenticated = true;
+    this.#armRekeyTimer();
+    const { outbound, inbound } = this.#delayedCompression;
+    this.#delayedCompression = { outbound: null, inbound: null };
+    if (outbound !== null) this.#outbox.compressAfterLast(outbound);
+    if (inbound !== null) this.#decompressor = inbound;
+  }
+
+  /** Renews the keys; resolves when both directions use the new ones. */
+  rekey(): Promise<void> {
+    if (this.#end !== null) return Promise.reject(closedError(this.#end.error));
+    if (!this.#firstDone) return this.#handshake.promise;
+    if (this.#rekey === null) this.#beginExchange();
+    return this.#rekey!.promise;
+  }
+
+  /** Ends the connection: a DISCONNECT that fits the error, then the streams are closed. */
+  fail(error: Error): void {
+    this.#finish({ error, clean: false });
+  }
+
+  /** Sends what is queued and DISCONNECT (11, by application), and closes the streams; resolves when all is released. */
+  async close(): Promise<void> {
+    this.#finish({ error: null, clean: true });
+    await this.closed.catch(() => {});
+  }
+
+  // ------------------------------------------------------------------------------------------------ outbound
+
+  #wake(): void {
+    const wake = this.#wakeWriter;
+    this.#wakeWriter = null;
+    wake?.();
+  }
+
+  /** The only writer of the stream. */
+  async #write(writer: WritableStreamDefaultWriter<Uint8Array>): Promise<void> {
+    try {
+      writer.closed.catch(() => {});
+      await writer.write(new TextEncoder().encode(`${this.#localIdent}\r\n`));
+      for (;;) {
+        const taken = this.#outbox.take();
+        if (taken !== null) {
+          await writer.write(taken instanceof Promise ? await taken : taken);
+        } else if (this.#end !== null) {
+          break;
+        } else {
+          await new Promise<void>((resolve) => this.#wakeWriter = resolve);
+        }
+      }
+    } catch (cause) {
+      this.fail(cause instanceof SshError ? cause : lost("Connection was lost while writing", cause));
+    } finally {
+      this.#writeEnded.resolve();
+    }
+  }
+
+  #sealed(packets: number, bytes: number): void {
+    this.#policy.sent(packets, bytes);
+    this.#trace("sealed", { packets, bytes });
+    this.#renewIfDue();
+  }
+
+  /** Volume asks for new keys. Before login nothing legitimate comes near the limits. */
+  #renewIfDue(): void {
+    if (!this.#policy.due || this.#machine !== null || this.#end !== null || !this.#firstDone) return;
+    if (!this.#authenticated) {
+      this.fail(new SshProtocolError("Peer used up its keys before logging in"));
+    } else {
+      this.#beginExchange();
+    }
+  }
+
+  // ------------------------------------------------------------------------------------------------ inbound
+
+  /** The only reader of the stream. */
+  async #read(source: ByteSource): Promise<void> {
+    try {
+      await this.#readIdent(source);
+      while (await source.fill()) {
+        // What comes after the end is read, so that the peer is not cut off while it reads our DISCONNECT, and dropped.
+        if (this.#end !== null) this.#framer.clear();
+        else await this.#received();
+      }
+      if (this.#end === null) throw lost("Peer closed the connection without a word");
+    } catch (cause) {
+      this.fail(cause instanceof SshError ? cause : lost("Connection was lost while reading", cause));
+    } finally {
+      this.#readEnded.resolve();
+    }
+  }
+
+  async #readIdent(source: ByteSource): Promise<void> {
+    const reader = new IdentReader(this.role);
+    for (;;) {
+      const chunk = await source.readChunk();
+      if (this.#end !== null) return;
+      if (chunk === null) throw lost("Peer closed the connection before it identified itself");
+      const found = reader.push(chunk);
+      if (found === null) continue;
+      this.#remoteIdent = found.ident;
+      this.#trace("ident", { remote: found.ident });
+      this.#framer.push(found.rest);
+      return await this.#received();
+    }
+  }
+
+  async #received(): Promise<void> {
+    this.#lastReceived = performance.now();
+    try {
+      await this.#deliver();
+    } catch (cause) {
+      this.fail(cause instanceof Error ? cause : new SshError("Connection failed", { code: "PROTOCOL_ERROR", cause }));
+    }
+  }
+
+  /** Delivers every whole packet that is there. Synchronous but for key exchanges and ciphers that work elsewhere. */
+  async #deliver(): Promise<void> {
+    for (;;) {
+      const limit = this.#machine === null && this.#firstDone ? BATCH_PACKETS : 1;
+      const sequence = this.#sequence;
+      const batch = this.#framer.next(this.#opener, sequence, limit);
+      if (batch === null) break;
+      if (!this.#firstDone && sequence + batch.frames.length > 0xffff_ffff) {
+        throw new SshProtocolError("Sequence number wrapped during the initial key exchange");
+      }
+      this.#sequence = (sequence + batch.frames.length) >>> 0;
+      this.#policy.received(batch.frames.length, batch.bytes);
+      const opened = this.#opener.open(batch.chunk, batch.frames, sequence);
+      let packets = opened instanceof Promise ? await opened : opened;
+      for (let i = 0; i < packets.length; i++) {
+        if (this.#end !== null) return;
+        const pending = this.#receive(payloadOf(packets[i]!), (sequence + i) >>> 0);
+        if (pending === null) continue;
+        // Views into the cipher's memory die with the turn of the event loop.
+        packets = packets.map((packet, k) => k > i ? packet.slice() : packet);
+        await pending;
+      }
+      if (this.#end !== null) return;
+    }
+    this.#handler?.batchEnd?.();
+    this.#renewIfDue();
+    const { messages, bytes } = this.#outbox.queued;
+    const most = this.#outbox.held ? MAX_QUEUED.messagesHeld : MAX_QUEUED.messages;
+    if (this.#firstDone && (messages > most || bytes > MAX_QUEUED.bytes)) {
+      throw new SshProtocolError(`Peer asks for more answers than it reads: ${messages} wait`);
+    }
+  }
+
+  /** One packet's payload. Returns a promise when later packets must wait for it. */
+  #receive(packed: Uint8Array, sequence: number): Promise<void> | null {
+    const payload = this.#decompressor === null ? packed : this.#decompressor.decompress(packed, MAX_PAYLOAD);
+    const type = payload.length === 0 ? 0 : payload[0]!;
+    if (this.#options.trace !== undefined) this.#trace("received", { type, bytes: payload.length });
+    if (type === 0) throw new SshProtocolError("Peer sent an empty message or message number 0");
+    if (type === Msg.DISCONNECT) {
+      this.#disconnected(payload);
+      return null;
+    }
+    if (type >= 20 && type <= 49) return this.#receiveKex(payload, sequence);
+    if (!this.#firstDone || this.#machine?.peerStarted) this.#checkDuringExchange(type);
+    if (type > 4 && type !== Msg.EXT_INFO && type < Msg.PING) {
+      if (this.#handler !== null) {
+        if (!this.#handler.message(payload)) this.send(Unimplemented.encode({ sequence }));
+        return null;
+      }
+      return this.#waitForHandler(payload.slice(), sequence);
+    }
+    this.#receiveGeneric(type, payload, sequence);
+    return null;
+  }
+
+  /** RFC 4253 section 7.1, and OpenSSH PROTOCOL section 1.9 for the strict form of the first exchange. */
+  #checkDuringExchange(type: number): void {
+    const strict = !this.#firstDone && this.#strict;
+    if (type >= Msg.IGNORE && type <= Msg.DEBUG && !strict) return;
+    throw new SshProtocolError(`Peer sent message ${type} during a key exchange`);
+  }
+
+  #receiveGeneric(type: number, payload: Uint8Array, sequence: number): void {
+    switch (type) {
+      case Msg.IGNORE:
+      case Msg.UNIMPLEMENTED:
+        return;
+      case Msg.DEBUG:
+        Debug.decode(payload);
+        return;
+      case Msg.EXT_INFO: {
+        const most = this.role === "server" ? 1 : 2;
+        if (this.#authenticated || ++this.#extInfoCount > most) {
+          throw new SshProtocolError("Peer sent EXT_INFO out of place");
+        }
+        for (const [name, value] of decodeExtInfo(payload)) this.#extensions.set(name, value);
+        return;
+      }
+      case Msg.PING:
+        // Nothing is echoed or queued for a peer that has not logged in.
+        if (!this.#authenticated) return;
+        this.send(pong(payload));
+        return;
+      case Msg.PONG:
+        return;
+      default:
+        this.send(Unimplemented.encode({ sequence }));
+    }
+  }
+
+  async #waitForHandler(payload: Bytes, sequence: number): Promise<void> {
+    await new Promise<void>((resolve) => this.#handlerSet = resolve);
+    this.#handlerSet = null;
+    if (this.#end === null && !this.#handler!.message(payload)) this.send(Unimplemented.encode({ sequence }));
+  }
+
+  #disconnected(payload: Uint8Array): void {
+    const { reason, description } = Disconnect.decode(payload);
+    const text = printable(description);
+    this.#finish({
+      error: new SshDisconnectError(`Peer disconnected: ${text === "" ? "no reason given" : text} (${reason})`, reason),
+      clean: reason === DisconnectReason.BY_APPLICATION && this.#firstDone,
+    });
+  }
+
+  // ------------------------------------------------------------------------------------------------ key exchange
+
+  #beginExchange(): void {
+    // deno-lint-ignore no-this-alias
+    const transport = this;
+    this.#machine = new KexMachine({
+      role: this.role,
+      localIdent: this.#localIdent,
+      // The first KEXINIT leaves before the peer has identified itself.
+      get remoteIdent(): string {
+        return transport.#remoteIdent;
+      },
+      algorithms: this.#algorithms,
+      hostKeys: this.#options.hostKeys ?? [],
+      sessionId: this.#info?.sessionId ?? null,
+      hostKey: this.#info?.hostKey ?? null,
+      verifyHostKey: this.#options.verifyHostKey ?? (() => false),
+    });
+    this.#rekey = Promise.withResolvers<void>();
+    this.#rekey.promise.catch(() => {});
+    this.#outbox.hold();
+    this.#outbox.sendKex(this.#machine.kexInit);
+    const time = this.#options.handshakeTimeout ?? (this.role === "server" ? 120_000 : 30_000);
+    clearTimeout(this.#exchangeTimer);
+    this.#exchangeTimer = setTimeout(() => {
+      this.fail(
+        new SshProtocolError(
+          `Key exchange took longer than ${time} ms: the peer ${
+            this.#remoteIdent === "" ? "did not identify itself" : "did not go on"
+          }`,
+          DisconnectReason.KEY_EXCHANGE_FAILED,
+        ),
+      );
+    }, time);
+  }
+
+  #receiveKex(payload: Uint8Array, sequence: number): Promise<void> {
+    if (this.#machine === null) {
+      if (payload[0] !== Msg.KEXINIT) {
+        throw new SshProtocolError(`Peer sent message ${payload[0]} outside a key exchange`);
+      }
+      if (!this.#policy.peerMayRekey(performance.now())) {
+        throw new SshProtocolError("Peer renews the keys again and again without sending anything");
+      }
+      this.#beginExchange();
+    }
+    return this.#stepKex(this.#machine!, payload.slice() as Bytes, sequence);
+  }
+
+  async #stepKex(machine: KexMachine, payload: Bytes, sequence: number): Promise<void> {
+    const step = await machine.receive(payload);
+    if (this.#end !== null) return;
+    if (payload[0] === Msg.KEXINIT && !this.#firstDone) this.#takeMarkers(machine, sequence);
+    for (const message of step.send) this.#outbox.sendKex(message);
+    if (step.outcome !== undefined) await this.#newOutboundKeys(machine, step.outcome);
+    if (step.newKeys) this.#newInboundKeys();
+  }
+
+  #takeMarkers(machine: KexMachine, sequence: number): void {
+    this.#strict = machine.peerMarkers.strict;
+    if (this.#strict && sequence !== 0) {
+      throw new SshProtocolError("Peer sent a message before its KEXINIT, against strict key exchange");
+    }
+    if (!this.#strict && this.#options.requireStrictKex) {
+      throw new SshProtocolError(
+        "Peer does not do strict key exchange, which `requireStrictKex` asks for",
+        DisconnectReason.KEY_EXCHANGE_FAILED,
+      );
+    }
+  }
+
+  async #newOutboundKeys(machine: KexMachine, outcome: KexOutcome): Promise<void> {
+    const { negotiated, source, hostKey } = outcome;
+    const client = this.role === "client";
+    const outWay = client ? "clientToServer" as const : "serverToClient" as const;
+    const inWay = client ? "serverToClient" as const : "clientToServer" as const;
+    const out = negotiated[outWay], inward = negotiated[inWay];
+    const [outKeys, inKeys] = await Promise.all([deriveKeys(source, outWay, out), deriveKeys(source, inWay, inward)]);
+    const [sealer, opener, compressor, decompressor] = await Promise.all([
+      createSealer(out.cipher, out.mac, outKeys),
+      createOpener(inward.cipher, inward.mac, inKeys),
+      createCompressor(out.compression),
+      createDecompressor(inward.compression),
+    ]);
+    if (this.#end !== null) return;
+    this.#info = {
+      localIdent: this.#localIdent,
+      remoteIdent: this.#remoteIdent,
+      sessionId: source.sessionId as Bytes,
+      hostKey: this.#info?.hostKey ?? hostKey,
+      strictKex: this.#strict,
+      kex: negotiated.kex,
+      hostKeyAlgorithm: negotiated.hostKey,
+      clientToServer: negotiated.clientToServer,
+      serverToClient: negotiated.serverToClient,
+    };
+    const delayed = (name: string) => name === "zlib@openssh.com" && !this.#authenticated;
+    this.#delayedCompression = {
+      outbound: delayed(out.compression) ? compressor : null,
+      inbound: delayed(inward.compression) ? decompressor : null,
+    };
+    this.#nextInbound = { opener, decompressor: delayed(inward.compression) ? null : decompressor };
+    this.#outbox.sendKex(NewKeys.encode({}), {
+      sealer,
+      resetSequence: this.#strict,
+      compressor: delayed(out.compression) ? null : compressor,
+    });
+    if (!this.#firstDone && machine.peerMarkers.extInfo) {
+      const names = this.#options.signatureAlgorithms ?? USER_SIGNATURE_ALGORITHMS;
+      this.#outbox.sendKex(encodeExtInfo(ownExtensions(this.role, names)));
+    }
+    this.#outbox.release();
+  }
+
+  #newInboundKeys(): void {
+    const { opener, decompressor } = this.#nextInbound!;
+    this.#nextInbound = null;
+    this.#opener = opener;
+    this.#decompressor = decompressor;
+    if (this.#strict) this.#sequence = 0;
+    const info = this.info;
+    const [out, inward] = this.role === "client"
+      ? [info.clientToServer, info.serverToClient]
+      : [info.serverToClient, info.clientToServer];
+    this.#policy.renewed(out, inward);
+    this.#machine = null;
+    this.#firstDone = true;
+    clearTimeout(this.#exchangeTimer);
+    this.#trace("keys", {
+      kex: info.kex,
+      hostKey: info.hostKeyAlgorithm,
+      outbound: out.cipher,
+      inbound: inward.cipher,
+    });
+    const rekey = this.#rekey;
+    this.#rekey = null;
+    rekey?.resolve();
+    this.#handshake.resolve();
+    if (this.#authenticated) this.#armRekeyTimer();
+  }
+
+  #armRekeyTimer(): void {
+    clearTimeout(this.#rekeyTimer);
+    this.#rekeyTimer = setTimeout(() => {
+      if (this.#machine === null && this.#end === null) this.#beginExchange();
+    }, Math.min(this.#policy.interval, 0x7fff_ffff));
+  }
+
+  // ------------------------------------------------------------------------------------------------ the end
+
+  #finish(end: End): void {
+    if (this.#end !== null) return;
+    this.#end = end;
+    clearTimeout(this.#exchangeTimer);
+    clearTimeout(this.#rekeyTimer);
+    const { error } = end;
+    this.#trace("ended", { error: error === null ? "" : error.name });
+    const waiting = closedError(error);
+    this.#handshake.reject(waiting);
+    this.#rekey?.reject(waiting);
+    const handler = this.#handler;
+    const told = error === null ? disconnectOf(new SshError("", { code: "CLOSED" })) : disconnectOf(error);
+    // An orderly close lets what is queued leave first, unless an exchange holds it back.
+    if (error !== null || this.#outbox.held) this.#outbox.drop();
+    if (told !== null && this.#started) {
+      const payload = Disconnect.encode({ ...told, description: printable(told.description, 1024), language: "" });
+      if (error === null && !this.#outbox.held) this.#outbox.send(payload);
+      else this.#outbox.sendKex(payload);
+    }
+    this.#release(told !== null && this.#started);
+    this.#wake();
+    this.#handlerSet?.();
+    handler?.ended(error);
+  }
+
+  /** Lets the DISCONNECT leave, waits a moment for the peer to hang up, then lets go of the streams and settles `closed`. */
+  async #release(linger: boolean): Promise<void> {
+    const { error, clean } = this.#end!;
+    if (this.#writer === null || this.#source === null) {
+      await Promise.allSettled([this.#conn.readable.cancel(), this.#conn.writable.abort()]);
+    } else {
+      const flushed = await within(FLUSH_TIME, this.#writeEnded.promise);
+      if (linger && flushed) await within(LINGER_TIME, this.#readEnded.promise);
+      const ending = flushed ? this.#writer.close() : this.#writer.abort(closedError(error));
+      await within(LINGER_TIME, ending.catch(() => {}));
+      await within(LINGER_TIME, this.#source.cancel());
+    }
+    if (clean || error === null) this.#closed.resolve();
+    else this.#closed.reject(error);
+  }
+
+  #trace(event: string, detail: Record<string, string | number | boolean>): void {
+    this.#options.trace?.({ number: this.#traced++, event, detail });
+  }
+}
+
+/** Waits for a promise that never rejects, but not longer than `time` milliseconds; says whether it was in time. */
+async function within(time: number, promise: Promise<unknown>): Promise<boolean> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<false>((resolve) => timer = setTimeout(() => resolve(false), time));
+  try {
+    return await Promise.race([promise.then(() => true), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** PONG carries what PING carried (OpenSSH PROTOCOL section 1.8). */
+function pong(ping: Uint8Array): Uint8Array {
+  const reader = new Reader(ping, 1);
+  reader.view();
+  reader.end();
+  const payload = ping.slice();
+  payload[0] = Msg.PONG;
+  return payload;
+}
