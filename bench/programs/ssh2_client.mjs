@@ -31,34 +31,34 @@ function connect(p) {
 }
 
 function connection(client, closed) {
+  // The end is listened for inside the callback: a short command's end may come in the same chunk as its acceptance.
   const start = (command) =>
     new Promise((resolve, reject) => {
-      client.exec(command, (error, stream) => error ? reject(error) : resolve(stream));
-    });
-  const ended = (stream, command) =>
-    new Promise((resolve, reject) => {
-      let code = null;
-      stream.once("exit", (value) => code = value);
-      stream.once("close", () => code === 0 ? resolve() : reject(new Error(`"${command}" ended with ${code}`)));
+      client.exec(command, (error, stream) => {
+        if (error) return reject(error);
+        const end = new Promise((settle, fail) => {
+          let code = null;
+          stream.once("exit", (value) => code = value);
+          stream.once("close", () => code === 0 ? settle() : fail(new Error(`"${command}" ended with ${code}`)));
+        });
+        resolve({ stream, end });
+      });
     });
   return {
     async exec(command) {
-      const stream = await start(command);
-      const end = ended(stream, command);
+      const { stream, end } = await start(command);
       stream.resume();
       stream.stderr.resume();
       await end;
     },
     async download(command, onStart, onBytes) {
-      const stream = await start(command);
-      const end = ended(stream, command);
+      const { stream, end } = await start(command);
       stream.stderr.on("data", onStart);
       stream.on("data", (chunk) => onBytes(chunk.length));
       await end;
     },
     async upload(command, chunk, bytes, onStart, onBytes) {
-      const stream = await start(command);
-      const end = ended(stream, command);
+      const { stream, end } = await start(command);
       stream.resume();
       await new Promise((resolve) => stream.stderr.once("data", resolve));
       onStart();
@@ -71,8 +71,7 @@ function connection(client, closed) {
       await end;
     },
     async echo(command) {
-      const stream = await start(command);
-      const end = ended(stream, command);
+      const { stream, end } = await start(command);
       const gather = new Gather();
       stream.on("data", (chunk) => gather.add(chunk.length));
       return {

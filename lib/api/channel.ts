@@ -148,8 +148,18 @@ export class Channel extends BaseChannel {
   }
 
   /** Serves the requests of RFC 4254 section 6 through the `check…` methods; overriding those is enough. */
-  override onRequest(name: string, data: Bytes, _wantReply: boolean): MaybePromise<boolean> {
+  override async onRequest(name: string, data: Bytes, _wantReply: boolean): Promise<boolean> {
     if (data.length > MAX_REQUEST && name !== Exec.name) return false;
+    try {
+      return await this.#serve(name, data);
+    } catch (error) {
+      // A malformed request is refused, and spoils nothing else.
+      if (error instanceof SshProtocolError) return false;
+      throw error;
+    }
+  }
+
+  #serve(name: string, data: Bytes): MaybePromise<boolean> {
     switch (name) {
       case Exec.name:
         return this.#start(() => this.checkExecRequest(Exec.decode(data).command));
@@ -210,7 +220,7 @@ export class Channel extends BaseChannel {
       // A peer that garbles this request spoils one channel, not the connection.
       if (!(error instanceof SshProtocolError)) throw error;
       this.#settle({ error });
-      this.close().catch(() => {});
+      void this.close();
       return false;
     }
   }

@@ -6,9 +6,10 @@
 import { authenticate, ClientAuth } from "../auth/client.ts";
 import { type AuthMethod, publicKey } from "../auth/methods.ts";
 import { Mux } from "../connection/mux.ts";
+import { defaultAlgorithms } from "../crypto/algorithms.ts";
 import { SshError } from "../errors.ts";
-import { knownHosts } from "../keys/known_hosts.ts";
-import type { HostKeyVerifier } from "../keys/types.ts";
+import { knownHosts, type KnownHostsVerifier } from "../keys/known_hosts.ts";
+import type { HostKeyVerifier, Signer } from "../keys/types.ts";
 import { type RemoteProcess, startProcess } from "../session/process.ts";
 import type { ExecOptions, ExecOutput } from "../session/types.ts";
 import { SecureTransport, type TraceEvent } from "../transport/secure_transport.ts";
@@ -79,13 +80,15 @@ export async function connect(options: ConnectOptions): Promise<SshClient> {
   signal?.throwIfAborted();
   if (options.keepalive !== undefined) checkKeepalive(options.keepalive);
   const verifyHostKey = options.verifyHostKey ?? knownHosts();
+  const algorithms = await knownFirst(verifyHostKey, { hostname, port }, options.algorithms);
   const conn = options.transport ?? await dial(hostname, port, options);
   let secure: SecureTransport;
   try {
     secure = new SecureTransport(conn, {
       role: "client",
       verifyHostKey: (key) => verifyHostKey(key, { hostname, port }),
-      ...given(options, "algorithms", "rekey", "ident", "handshakeTimeout", "requireStrictKex", "trace"),
+      ...algorithms,
+      ...given(options, "rekey", "ident", "handshakeTimeout", "requireStrictKex", "trace"),
     });
   } catch (error) {
     if ("close" in conn) (conn as Deno.TcpConn).close();
@@ -98,7 +101,7 @@ export async function connect(options: ConnectOptions): Promise<SshClient> {
       onBanner: options.onBanner,
       onSuccess: () => secure.setHandler(mux),
     });
-    const methods = options.auth ?? [await defaultAuth()];
+    const methods = options.auth ?? [defaultAuth()];
     await authenticate(auth, username, methods, { signal, requireAuth: options.requireAuth });
     if (options.keepalive !== undefined) keepAlive(secure, mux, options.keepalive);
     return construct(secure, mux, signal);
@@ -108,9 +111,28 @@ export async function connect(options: ConnectOptions): Promise<SshClient> {
   }
 }
 
-async function defaultAuth(): Promise<AuthMethod> {
-  const { defaultIdentities } = await import("../keys/default_identities.ts");
-  return publicKey(...await defaultIdentities());
+/** The default keys are looked for only when the server allows them. */
+function defaultAuth(): AuthMethod {
+  return publicKey({
+    async *[Symbol.asyncIterator](): AsyncGenerator<Signer> {
+      const { defaultIdentities } = await import("../keys/default_identities.ts");
+      yield* defaultIdentities();
+    },
+  });
+}
+
+/** What `ssh` does: the key types known for the host come first, so that no other key of it looks like a changed one. */
+async function knownFirst(
+  verify: HostKeyVerifier | KnownHostsVerifier,
+  host: { hostname: string; port: number },
+  algorithms: Partial<Algorithms> | undefined,
+): Promise<{ algorithms?: Partial<Algorithms> }> {
+  if (algorithms?.hostKey !== undefined || !("keyTypes" in verify)) return given({ algorithms }, "algorithms");
+  const types = await verify.keyTypes(host);
+  const known = new Set(types.flatMap((type) => type === "ssh-rsa" ? ["rsa-sha2-512", "rsa-sha2-256"] : [type]));
+  const names = defaultAlgorithms.hostKey;
+  const hostKey = [...names.filter((name) => known.has(name)), ...names.filter((name) => !known.has(name))];
+  return { algorithms: { ...algorithms, hostKey } };
 }
 
 /** Opens the TCP connection. Its own signal ends with the dialling: later aborts say goodbye first. */

@@ -21,6 +21,7 @@ import { Channel } from "./channel.ts";
 import { given } from "./options.ts";
 import { authOf, type InteractiveQuery, type ServerInterface, withDefaults } from "./server_interface.ts";
 
+export type { BaseChannel } from "../connection/channel.ts";
 export { Channel } from "./channel.ts";
 export type { InteractiveQuery, ServerInterface } from "./server_interface.ts";
 

@@ -154,10 +154,11 @@ export class ClientAuth implements MessageHandler {
   #send(attempt: Attempt, want: Waiter["want"], payload: Bytes, options: SendOptions): Promise<AuthReply> {
     if (attempt.stopped) return attempt.stop.promise;
     if (options.proof) this.#proved = true;
-    return new Promise((resolve) => {
-      this.#waiter = { want, query: options.query ?? false, resolve };
-      this.#transport.send(payload);
-    });
+    const { promise, resolve } = Promise.withResolvers<AuthReply>();
+    this.#waiter = { want, query: options.query ?? false, resolve };
+    this.#transport.send(payload);
+    // A method that is left waiting could never let go of what it holds, such as an agent's socket.
+    return Promise.race([promise, attempt.stop.promise]);
   }
 
   #exchange(attempt: Attempt, username: string, notes: string[]): AuthExchange {

@@ -110,6 +110,7 @@ class ServerAuthSession implements MessageHandler {
   readonly #failureDelay: number;
   #queueBytes = 0;
   #running: Request | null = null;
+  #draining = false;
   #over = false;
   #served = false;
   #bannerSent = false;
@@ -228,13 +229,16 @@ class ServerAuthSession implements MessageHandler {
       spoilt: false,
     });
     this.#abandonQuestion();
-    if (this.#running === null) void this.#drain();
+    if (!this.#draining) void this.#drain();
   }
 
   // ------------------------------------------------------------ one request after the other
 
   async #drain(): Promise<void> {
+    this.#draining = true;
     try {
+      // No handler of the program runs while the transport delivers.
+      await null;
       while (!this.#over && this.#queue.length > 0) {
         const request = this.#running = this.#queue.shift()!;
         this.#queueBytes -= request.fields.length;
@@ -245,6 +249,7 @@ class ServerAuthSession implements MessageHandler {
       this.#fail(error);
     } finally {
       this.#running = null;
+      this.#draining = false;
     }
   }
 
@@ -397,9 +402,9 @@ class ServerAuthSession implements MessageHandler {
   #infoResponse(payload: Uint8Array): void {
     const question = this.#question, request = this.#running;
     if (question === null || request === null) throw new SshProtocolError("USERAUTH_INFO_RESPONSE answers no question");
+    const answers = decodeInfoResponse(payload, question.count);
     this.#question = null;
     request.heardAt = performance.now();
-    const answers = decodeInfoResponse(payload, question.count);
     if (answers !== null) return question.answer.resolve(answers);
     request.spoilt = true;
     question.answer.reject(new SshError("Cannot ask: the client's answers do not fit the questions", failed));

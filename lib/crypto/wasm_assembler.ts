@@ -10,7 +10,7 @@
 import type { Bytes } from "../wire/types.ts";
 
 /** Instructions in binary form, nested as they were written. */
-export type Code = readonly (number | Code)[];
+export type Code = readonly (number | Uint8Array | Code)[];
 
 /** Types of locals and results, by their binary codes. */
 export const ValueType = { i32: 0x7f, i64: 0x7e, v128: 0x7b } as const;
@@ -41,22 +41,14 @@ function code(operand: Operand): Code {
 }
 
 /** LEB128 of a number from 0 to 2^32 - 1. */
-function unsigned(value: number): Code {
-  const bytes: number[] = [];
-  for (; value > 0x7f; value = Math.floor(value / 128)) bytes.push(value % 128 | 0x80);
-  bytes.push(value);
-  return bytes;
+function unsigned(value: number): number | Code {
+  return value < 128 ? value : [value % 128 | 0x80, unsigned(Math.floor(value / 128))];
 }
 
 /** Signed LEB128. */
-function signed(value: bigint): Code {
-  const bytes: number[] = [];
-  for (;;) {
-    const low = Number(value & 0x7fn);
-    value >>= 7n;
-    if (value === 0n && low < 0x40 || value === -1n && low >= 0x40) return [...bytes, low];
-    bytes.push(low | 0x80);
-  }
+function signed(value: bigint): number | Code {
+  const low = Number(value & 0x7fn);
+  return value >= -64n && value < 64n ? low : [low | 0x80, signed(value >> 7n)];
 }
 
 type Binary = (a: Operand, b: Operand) => Code;
@@ -199,9 +191,29 @@ function section(id: number, content: Code): Code {
   return [id, unsigned(bytes.length), bytes];
 }
 
-function flat(source: Code, into: number[] = []): number[] {
-  for (const item of source) typeof item === "number" ? into.push(item) : flat(item, into);
-  return into;
+let sink = new Uint8Array(8192);
+
+function append(source: Code, length: number): number {
+  for (const item of source) {
+    if (Array.isArray(item)) {
+      length = append(item, length);
+      continue;
+    }
+    const size = typeof item === "number" ? 1 : item.length;
+    if (length + size > sink.length) {
+      const grown = new Uint8Array(2 * (length + size));
+      grown.set(sink);
+      sink = grown;
+    }
+    if (typeof item === "number") sink[length] = item;
+    else sink.set(item as Uint8Array, length);
+    length += size;
+  }
+  return length;
+}
+
+function flat(source: Code): Bytes {
+  return sink.slice(0, append(source, 0));
 }
 
 function text(value: string): Code {
@@ -218,7 +230,7 @@ export function assemble(pages: number, functions: readonly FunctionSource[]): B
     return [unsigned(bytes.length), bytes];
   });
   const count = unsigned(functions.length);
-  return Uint8Array.from(flat([
+  return flat([
     [0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
     section(1, [
       count,
@@ -232,5 +244,5 @@ export function assemble(pages: number, functions: readonly FunctionSource[]): B
       functions.map((source, index) => [text(source.name), 0, unsigned(index)]),
     ]),
     section(10, [count, bodies]),
-  ]));
+  ]);
 }

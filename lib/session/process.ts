@@ -93,7 +93,7 @@ class ClientSession extends BaseChannel {
       // A server that garbles this request spoils one channel, not the connection.
       if (!(error instanceof SshProtocolError)) throw error;
       this.#status.reject(error);
-      this.close().catch(() => {});
+      void this.close();
       return false;
     }
   }
@@ -183,7 +183,7 @@ export class RemoteProcess implements AsyncDisposable {
     ]);
     if (this.#aborted !== null) all.catch(() => {});
     const [out, err, status] = await (this.#aborted === null ? all : Promise.race([this.#aborted, all]));
-    this.#channel.close().catch(() => {});
+    void this.#channel.close();
     return { ...status, stdout: out, stderr: err };
   }
 
@@ -192,14 +192,12 @@ export class RemoteProcess implements AsyncDisposable {
    * delivers signals. Throws `TypeError` for what is no name.
    */
   kill(signal = "TERM"): void {
-    const data = encodeSignal(signal);
-    if (this.#channel.isOpen) this.#channel.notify(Signal.name, data);
+    this.#channel.notify(Signal.name, encodeSignal(signal));
   }
 
   /** Reports a new terminal size (RFC 4254 section 6.7); does nothing once the process is gone. */
   resize(size: WindowSize): void {
-    const data = encodeWindowSize(size);
-    if (this.#channel.isOpen) this.#channel.notify(WindowChange.name, data);
+    this.#channel.notify(WindowChange.name, encodeWindowSize(size));
   }
 
   /**
@@ -212,8 +210,7 @@ export class RemoteProcess implements AsyncDisposable {
 
   /** Closes the channel; a process that still runs loses its terminal and its pipes. */
   async [Symbol.asyncDispose](): Promise<void> {
-    // A connection that is lost has closed the channel too.
-    await this.#channel.close().catch(() => {});
+    await this.#channel.close();
   }
 }
 
@@ -254,7 +251,7 @@ export async function startProcess(mux: Mux, start: ProcessStart, options: ExecO
     if (!started) throw denied(start, "it refused");
     return construct(channel, options, aborted);
   } catch (error) {
-    channel.close().catch(() => {});
+    void channel.close();
     throw error;
   }
 }
@@ -282,9 +279,8 @@ function endOnAbort(channel: ClientSession, signal: AbortSignal): Promise<never>
   promise.catch(() => {});
   const onAbort = (): void => {
     reject(signal.reason);
-    if (!channel.isOpen) return;
     channel.notify(Signal.name, encodeSignal("TERM"));
-    channel.close().catch(() => {});
+    void channel.close();
   };
   if (signal.aborted) onAbort();
   else {

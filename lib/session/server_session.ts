@@ -6,7 +6,7 @@
  */
 import type { AuthenticatedUser } from "../auth/types.ts";
 import { BaseChannel } from "../connection/channel.ts";
-import { SshError } from "../errors.ts";
+import { SshError, SshProtocolError } from "../errors.ts";
 import type { PublicKey } from "../keys/types.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
 import { Mailbox } from "./mailbox.ts";
@@ -91,6 +91,16 @@ export class ServerSessionChannel extends BaseChannel {
 
   /** See {@linkcode BaseChannel}. */
   override onRequest(name: string, data: Bytes, _wantReply: boolean): boolean {
+    try {
+      return this.#serve(name, data);
+    } catch (error) {
+      // A malformed request is refused, and spoils nothing else.
+      if (error instanceof SshProtocolError) return false;
+      throw error;
+    }
+  }
+
+  #serve(name: string, data: Bytes): boolean {
     switch (name) {
       case PtyReq.name:
         return this.#onPty(data);
@@ -255,16 +265,12 @@ class Session implements ServerSession {
   }
 
   async #finish(status: Exit): Promise<void> {
-    await Promise.all([this.#stdout?.flushed(), this.#stderr?.flushed()]);
-    try {
-      if (this.#channel.isOpen) {
-        this.#channel.sendEof();
-        this.#channel.notify(...encodeExit(status));
-      }
-      await this.#channel.close();
-    } catch {
-      // The connection is lost: nobody is there to be told.
-    }
+    // Standard error first: the end of standard output is the EOF of both.
+    await this.#stderr?.end();
+    await this.#stdout?.end();
+    this.#channel.sendEof();
+    this.#channel.notify(...encodeExit(status));
+    await this.#channel.close();
   }
 
   onSignal(signal: string): boolean {

@@ -12,28 +12,29 @@
 export class SessionOutput {
   /** What the handler writes to. */
   readonly writable: WritableStream<Uint8Array>;
+  readonly #target: WritableStreamDefaultWriter<Uint8Array>;
   #queued = 0;
-  #failed = false;
-  #drained: (() => void)[] = [];
+  /** Nothing more comes out of the queue, whatever its count says. */
+  #settled = false;
+  #drained: (() => void) | null = null;
 
   /** Takes over `target`. */
   constructor(target: WritableStream<Uint8Array>) {
-    const writer = target.getWriter();
+    const writer = this.#target = target.getWriter();
     this.writable = new WritableStream<Uint8Array>({
       start: (controller) => {
         writer.closed.catch((error) => {
-          this.#fail();
+          this.#settle();
           controller.error(error);
         });
       },
       write: async (chunk) => {
         await writer.write(chunk);
-        if (--this.#queued === 0) this.#wake();
+        if (--this.#queued === 0) this.#drained?.();
       },
-      abort: (reason) => {
-        this.#fail();
-        return writer.abort(reason);
-      },
+      close: () => this.#settle(),
+      // A handler whose source broke still has a status to send: the channel stays as it is.
+      abort: () => this.#settle(),
     }, {
       highWaterMark: 2,
       // Called for each chunk as it is queued, whoever holds the writer.
@@ -44,18 +45,18 @@ export class SessionOutput {
     });
   }
 
-  /** Resolves when the channel has taken all that was written, or has failed. */
-  flushed(): Promise<void> {
-    if (this.#queued === 0 || this.#failed) return Promise.resolve();
-    return new Promise((resolve) => this.#drained.push(resolve));
+  /** Closes the channel's output; resolves when all that was written has left for the peer, or the channel has failed. */
+  async end(): Promise<void> {
+    if (this.#queued > 0 && !this.#settled) await new Promise<void>((resolve) => this.#drained = resolve);
+    try {
+      await this.#target.close();
+    } catch {
+      // The channel or the connection is closed, and with it this output.
+    }
   }
 
-  #fail(): void {
-    this.#failed = true;
-    this.#wake();
-  }
-
-  #wake(): void {
-    for (const resolve of this.#drained.splice(0)) resolve();
+  #settle(): void {
+    this.#settled = true;
+    this.#drained?.();
   }
 }

@@ -49,6 +49,10 @@ export function expandBraces(pattern: string): string[] {
   return [pattern];
 }
 
+function literal(c: string): string {
+  return c.replace(/[\\^$.*+?()[\]{}|/]/, "\\$&");
+}
+
 /** One component as a matcher. As in a shell, a leading dot is matched by a dot only. */
 export function componentMatcher(pattern: string): (name: string) => boolean {
   let source = "";
@@ -59,7 +63,7 @@ export function componentMatcher(pattern: string): (name: string) => boolean {
       while (pattern.charAt(i + 1) === "*") i++;
       source += "[^]*";
     } else if (c === "?") source += "[^]";
-    else if (c === "\\" && i + 1 < pattern.length) source += pattern.charAt(++i).replace(/[^\w]/, "\\$&");
+    else if (c === "\\" && i + 1 < pattern.length) source += literal(pattern.charAt(++i));
     else if (c === "[") {
       const negated = /[!^]/.test(pattern.charAt(i + 1));
       const from = i + (negated ? 2 : 1), end = pattern.indexOf("]", from + 1);
@@ -68,9 +72,9 @@ export function componentMatcher(pattern: string): (name: string) => boolean {
         source += `[${negated ? "^" : ""}${pattern.slice(from, end).replace(/[\\\]^[]/g, "\\$&")}]`;
         i = end;
       }
-    } else source += c.replace(/[^\w]/, "\\$&");
+    } else source += literal(c);
   }
-  const expression = new RegExp(`^(?:${source})$`);
+  const expression = new RegExp(`^(?:${source})$`, "u");
   const dot = /^(\.|\\\.)/.test(pattern);
   return (name) => (dot || !name.startsWith(".")) && expression.test(name);
 }

@@ -102,7 +102,8 @@ export class Reader {
   mpint(): bigint {
     const bytes = this.view();
     if (bytes.length === 0) return 0n;
-    if (bytes.length > 1 && (bytes[0] === 0 && bytes[1]! < 0x80 || bytes[0] === 0xff && bytes[1]! >= 0x80)) {
+    const second = bytes[1];
+    if (bytes[0] === 0 && (second === undefined || second < 0x80) || bytes[0] === 0xff && second! >= 0x80) {
       throw new SshProtocolError("Cannot read message: an mpint has needless leading bytes");
     }
     let hex = "0x";

@@ -1,0 +1,60 @@
+/**
+ * The client: connect, log in, run commands.
+ *
+ * ```ts no-eval
+ * import { connect, password } from "@amiko/ssh/client";
+ *
+ * await using client = await connect({
+ *   hostname: "example.org",
+ *   username: "alice",
+ *   auth: [password("wonderland")],
+ * });
+ * const { code, stdout } = await client.exec("uname -a");
+ * console.log(code, new TextDecoder().decode(stdout));
+ * ```
+ *
+ * @module
+ */
+export { connect, type ConnectOptions, SshClient } from "./lib/api/client.ts";
+export { Channel } from "./lib/api/channel.ts";
+export type { BaseChannel } from "./lib/connection/channel.ts";
+export type { KeepaliveOptions } from "./lib/api/keepalive.ts";
+export { RemoteProcess } from "./lib/session/process.ts";
+export type { ExecOptions, ExecOutput, ExitStatus, PtyOptions, WindowSize } from "./lib/session/types.ts";
+
+export {
+  type AuthMethod,
+  keyboardInteractive,
+  none,
+  password,
+  type PasswordOptions,
+  publicKey,
+} from "./lib/auth/methods.ts";
+export type { Prompt } from "./lib/auth/types.ts";
+export {
+  insecureAcceptAnyHostKey,
+  knownHosts,
+  type KnownHostsVerifier,
+  pinnedHostKey,
+} from "./lib/keys/known_hosts.ts";
+export type { Agent, HostKeyVerifier, PublicKey, Signer } from "./lib/keys/types.ts";
+
+export { defaultAlgorithms, hardenedAlgorithms, insecureAlgorithms } from "./lib/crypto/algorithms.ts";
+export type { TraceEvent } from "./lib/transport/secure_transport.ts";
+export type { Algorithms, ConnectionInfo, NegotiatedDirection, RekeyLimits } from "./lib/transport/types.ts";
+export type { ByteDuplex, Bytes, MaybePromise } from "./lib/wire/types.ts";
+
+export {
+  ChannelOpenError,
+  HostKeyChangedError,
+  HostKeyError,
+  HostKeyRevokedError,
+  HostKeyUnknownError,
+  type KnownHostsPlace,
+  SshAuthError,
+  SshDisconnectError,
+  SshError,
+  type SshErrorCode,
+  type SshErrorOptions,
+  SshProtocolError,
+} from "./lib/errors.ts";

@@ -1,0 +1,443 @@
+/**
+ * L5. The SFTP client. draft-ietf-secsh-filexfer-02, OpenSSH PROTOCOL section 4. Knows byte streams, not SSH.
+ *
+ * @module
+ */
+import { SftpError, SshProtocolError } from "../errors.ts";
+import type { Bytes } from "../wire/types.ts";
+import { fileInfo, type SftpAttributes, type SftpFileInfo, typeOfLongName } from "./attrs.ts";
+import { Extension, FileType, MAX_DEPTH, OpenFlag, Status } from "./constants.ts";
+import { openedFile, openFlags, secondsOf, SftpFile } from "./file.ts";
+import { expandGlob } from "./glob.ts";
+import { listDirectory } from "./listing.ts";
+import {
+  CopyData,
+  ExpandPath,
+  Fstat,
+  Hardlink,
+  HomeDirectory,
+  Lsetstat,
+  Lstat,
+  Mkdir,
+  Open,
+  PosixRename,
+  Readlink,
+  Realpath,
+  Remove,
+  Rename,
+  Rmdir,
+  Setstat,
+  Stat,
+  Statvfs,
+  StatvfsReply,
+  Symlink,
+  UsersGroupsById,
+  UsersGroupsReply,
+} from "./messages.ts";
+import { dirName, joinPath, quoted } from "./names.ts";
+import { readAll, ReadPipeline } from "./read_pipeline.ts";
+import { type SftpChannel, SftpSession } from "./requests.ts";
+import { type SftpFileSystemInfo, spaceOf } from "./space.ts";
+import { unsupportedError } from "./status.ts";
+import { download } from "./download.ts";
+import type { TransferOptions, TransferSummary } from "./transfer.ts";
+import { upload } from "./upload.ts";
+import { WritePipeline } from "./write_pipeline.ts";
+
+/** Directory entry. */
+export interface SftpDirEntry extends Deno.DirEntry {
+  /** Metadata that came with the entry; of a link, not of what it points to. */
+  readonly info: SftpFileInfo;
+}
+
+/** What an SFTP server offers. */
+export interface SftpServerInfo {
+  /** Protocol version in use: 3. */
+  readonly version: number;
+  /** Extensions by name, with the data the server sent along. */
+  readonly extensions: ReadonlyMap<string, string>;
+  /** The reply to limits@openssh.com by the names of its fields in camel case, or nothing. 0 means unlimited. */
+  readonly limits: Readonly<Record<string, number>>;
+}
+
+let construct: (session: SftpSession) => SftpClient;
+
+/** Starts an SFTP session on the streams of a channel, which it owns from here on. */
+export async function openSftp(channel: SftpChannel, options: { signal?: AbortSignal } = {}): Promise<SftpClient> {
+  const session = new SftpSession(channel);
+  await session.start(options.signal);
+  return construct(session);
+}
+
+/**
+ * An SFTP session. Method names follow `Deno.*` file functions.
+ *
+ * Relative paths start where the server says, which is the user's home directory nearly everywhere. Names that are not UTF-8
+ * survive: each byte that does not belong to valid UTF-8 is the lone surrogate U+DC00 plus the byte, in what is received and
+ * in what is sent. Every method throws {@linkcode SftpError} for a status other than OK, also when the connection is lost
+ * (status 7) or the session was closed (status 6).
+ */
+export class SftpClient implements AsyncDisposable {
+  readonly #session: SftpSession;
+  /** What the server offers: version, extensions and limits. */
+  readonly server: SftpServerInfo;
+
+  static {
+    construct = (session) => new SftpClient(session);
+  }
+
+  private constructor(session: SftpSession) {
+    this.#session = session;
+    this.server = { version: 3, extensions: session.extensions, limits: session.limits };
+  }
+
+  #offers(extension: string): boolean {
+    return this.#session.extensions.has(extension);
+  }
+
+  /** Opens a file; reading is the default, as in `Deno.open`. */
+  async open(path: string, options: Deno.OpenOptions & { signal?: AbortSignal } = {}): Promise<SftpFile> {
+    const flags = openFlags(options);
+    const attrs = options.mode === undefined || !(flags & OpenFlag.CREAT) ? {} : { mode: options.mode & 0o7777 };
+    const handle = await this.#session.handle(
+      Open,
+      { path, flags, attrs },
+      { action: "open", path },
+      options.signal,
+    );
+    return openedFile(this.#session, handle, path, options.append ?? false);
+  }
+
+  /** Reads a whole file, with many requests under way. */
+  async readFile(path: string, options: { signal?: AbortSignal } = {}): Promise<Bytes> {
+    const { signal } = options, session = this.#session;
+    const handle = await session.handle(
+      Open,
+      { path, flags: OpenFlag.READ, attrs: {} },
+      { action: "open", path },
+      signal,
+    );
+    try {
+      const { size, mode } = await session.attrs(Fstat, { handle }, { action: "stat", path });
+      // Only a regular file's size says where it ends; in /proc even that is 0.
+      const regular = mode === undefined || (mode & FileType.MASK) === FileType.REGULAR;
+      return await readAll(session, handle, path, regular ? size ?? 0 : 0, signal);
+    } finally {
+      session.dropHandle(handle, path);
+    }
+  }
+
+  /** Reads a whole file as UTF-8. */
+  async readTextFile(path: string, options: { signal?: AbortSignal } = {}): Promise<string> {
+    return new TextDecoder().decode(await this.readFile(path, options));
+  }
+
+  /** Writes a whole file; it is created, and what was in it replaced, unless the options say otherwise. */
+  async writeFile(
+    path: string,
+    data: Uint8Array | ReadableStream<Uint8Array>,
+    options: Deno.WriteFileOptions = {},
+  ): Promise<void> {
+    const { append = false, create = true, createNew = false, mode, signal } = options;
+    const file = await this.open(path, {
+      write: true,
+      append,
+      create,
+      createNew,
+      truncate: !append,
+      ...(mode === undefined ? {} : { mode }),
+      ...(signal === undefined ? {} : { signal }),
+    });
+    // A stream that is piped closes the file when it ends, and when it breaks.
+    const source = data instanceof Uint8Array ? ReadableStream.from([data]) : data;
+    await source.pipeTo(file.writable, signal === undefined ? {} : { signal });
+  }
+
+  /** Writes a whole file as UTF-8. */
+  writeTextFile(path: string, data: string, options: Deno.WriteFileOptions = {}): Promise<void> {
+    return this.writeFile(path, new TextEncoder().encode(data), options);
+  }
+
+  /** Lists a directory, without `.` and `..`. A listing left early is closed. */
+  async *readDir(path: string): AsyncIterable<SftpDirEntry> {
+    for await (const { name, info } of listDirectory(this.#session, path)) {
+      if (name === "" || /[/\0]/.test(name)) {
+        throw new SftpError(
+          `Cannot list ${quoted(path)}: the server names ${quoted(name)} in it`,
+          Status.BAD_MESSAGE,
+          path,
+        );
+      }
+      yield { name, isFile: info.isFile, isDirectory: info.isDirectory, isSymlink: info.isSymlink, info };
+    }
+  }
+
+  /** Metadata; follows links. */
+  async stat(path: string): Promise<SftpFileInfo> {
+    return fileInfo(await this.#session.attrs(Stat, { path }, { action: "stat", path }));
+  }
+
+  /** Metadata; does not follow links. */
+  async lstat(path: string): Promise<SftpFileInfo> {
+    return fileInfo(await this.#session.attrs(Lstat, { path }, { action: "lstat", path }));
+  }
+
+  /** Makes a directory; with `recursive` its parents too, and it may exist already. */
+  async mkdir(path: string, options: { mode?: number; recursive?: boolean } = {}): Promise<void> {
+    const attrs: SftpAttributes = options.mode === undefined ? {} : { mode: options.mode & 0o7777 };
+    const make = (): Promise<void> => this.#session.status(Mkdir, { path, attrs }, { action: "make directory", path });
+    if (!options.recursive) return await make();
+    try {
+      await make();
+    } catch (error) {
+      if (!(error instanceof SftpError)) throw error;
+      const parent = dirName(path);
+      if (error.status === Status.NO_SUCH_FILE && parent !== path && parent !== "." && parent !== "/") {
+        await this.mkdir(parent, options);
+        await make().catch((second) => this.#ignoreIfDirectory(path, second));
+        return;
+      }
+      await this.#ignoreIfDirectory(path, error);
+    }
+  }
+
+  async #ignoreIfDirectory(path: string, error: unknown): Promise<void> {
+    const info = await this.stat(path).catch(() => null);
+    if (!info?.isDirectory) throw error;
+  }
+
+  /** Removes a file or an empty directory; with `recursive` whatever is in it, links themselves and not their targets. */
+  async remove(path: string, options: { recursive?: boolean } = {}): Promise<void> {
+    await this.#remove(path, options.recursive ?? false, 0);
+  }
+
+  async #remove(path: string, recursive: boolean, depth: number): Promise<void> {
+    try {
+      await this.#session.status(Remove, { path }, { action: "remove", path });
+      return;
+    } catch (error) {
+      if (!(error instanceof SftpError) || error.status === Status.NO_SUCH_FILE) throw error;
+      const info = await this.lstat(path).catch(() => null);
+      if (!info?.isDirectory) throw error;
+    }
+    if (recursive) {
+      if (depth >= MAX_DEPTH) {
+        throw new SftpError(
+          `Cannot remove ${quoted(path)}: more than ${MAX_DEPTH} directories deep`,
+          Status.FAILURE,
+          path,
+        );
+      }
+      const batch: Promise<void>[] = [];
+      for await (const entry of this.readDir(path)) {
+        batch.push(this.#remove(joinPath(path, entry.name), true, depth + 1));
+        if (batch.length === 64) await Promise.all(batch.splice(0));
+      }
+      await Promise.all(batch);
+    }
+    await this.#session.status(Rmdir, { path }, { action: "remove directory", path });
+  }
+
+  /**
+   * Renames. Where the server has posix-rename@openssh.com, a file of the new name is replaced in one step; elsewhere it is an
+   * error.
+   */
+  async rename(oldPath: string, newPath: string): Promise<void> {
+    const purpose = { action: "rename", path: oldPath };
+    const message = this.#offers(Extension.posixRename) ? PosixRename : Rename;
+    await this.#session.status(message, { oldPath, newPath }, purpose);
+  }
+
+  /** Resolves a path to an absolute one; a leading `~` too, where the server has expand-path@openssh.com. */
+  async realPath(path: string): Promise<string> {
+    const purpose = { action: "resolve", path };
+    if (path.startsWith("~") && this.#offers(Extension.expandPath)) {
+      return await this.#session.name(ExpandPath, { path }, purpose);
+    }
+    return await this.#session.name(Realpath, { path }, purpose);
+  }
+
+  /** Expands a leading `~` or `~user` (expand-path@openssh.com); elsewhere `~` and `~/…` by resolving `.` */
+  async expandPath(path: string): Promise<string> {
+    if (this.#offers(Extension.expandPath) || !/^~(\/|$)/.test(path)) return await this.realPath(path);
+    return await this.realPath(joinPath(await this.realPath("."), path.slice(2)));
+  }
+
+  /** The home directory of a user, or of the one logged in (home-directory; elsewhere by resolving `.`). */
+  async homeDirectory(username = ""): Promise<string> {
+    const purpose = { action: "find the home directory of", path: username };
+    if (this.#offers(Extension.homeDirectory)) return await this.#session.name(HomeDirectory, { username }, purpose);
+    if (this.#offers(Extension.expandPath)) {
+      return await this.#session.name(ExpandPath, { path: `~${username}` }, purpose);
+    }
+    if (username !== "") throw unsupportedError(purpose, Extension.homeDirectory);
+    return await this.realPath(".");
+  }
+
+  /** Names of users and groups by number, "" where the server knows none (users-groups-by-id@openssh.com). */
+  async usersGroups(
+    uids: readonly number[],
+    gids: readonly number[],
+  ): Promise<{ users: readonly string[]; groups: readonly string[] }> {
+    const purpose = { action: "look up users and groups", path: null };
+    if (!this.#offers(Extension.usersGroupsById)) throw unsupportedError(purpose, Extension.usersGroupsById);
+    const reply = UsersGroupsReply.decode(await this.#session.extended(UsersGroupsById, { uids, gids }, purpose));
+    if (reply.users.length !== uids.length || reply.groups.length !== gids.length) {
+      throw new SshProtocolError("Cannot look up users and groups: the server answered with another number of names");
+    }
+    return { users: reply.users, groups: reply.groups };
+  }
+
+  /** Reads a link. */
+  async readLink(path: string): Promise<string> {
+    return await this.#session.name(Readlink, { path }, { action: "read link", path });
+  }
+
+  /** Makes a symbolic link at `path` that says `target`. */
+  async symlink(target: string, path: string): Promise<void> {
+    await this.#session.status(Symlink, { target, path }, { action: "make symbolic link", path });
+  }
+
+  /** Makes a hard link (hardlink@openssh.com); `SftpError` OP_UNSUPPORTED where the server cannot. */
+  async link(oldPath: string, newPath: string): Promise<void> {
+    const purpose = { action: "link", path: newPath };
+    if (!this.#offers(Extension.hardlink)) throw unsupportedError(purpose, Extension.hardlink);
+    await this.#session.status(Hardlink, { oldPath, newPath }, purpose);
+  }
+
+  /**
+   * Changes attributes in one request. With `followLinks: false` those of a link itself, which needs lsetstat@openssh.com
+   * unless `path` is no link.
+   */
+  async setStat(path: string, attrs: SftpAttributes, options: { followLinks?: boolean } = {}): Promise<void> {
+    const purpose = { action: "change attributes of", path };
+    if (options.followLinks !== false) return await this.#session.status(Setstat, { path, attrs }, purpose);
+    if (this.#offers(Extension.lsetstat)) return await this.#session.status(Lsetstat, { path, attrs }, purpose);
+    if ((await this.lstat(path)).isSymlink) throw unsupportedError(purpose, Extension.lsetstat);
+    await this.#session.status(Setstat, { path, attrs }, purpose);
+  }
+
+  /** Changes permission bits. */
+  async chmod(path: string, mode: number): Promise<void> {
+    await this.#session.status(Setstat, { path, attrs: { mode } }, { action: "change mode of", path });
+  }
+
+  /** Changes owner and group. */
+  async chown(path: string, uid: number, gid: number): Promise<void> {
+    await this.#session.status(Setstat, { path, attrs: { uid, gid } }, { action: "change owner of", path });
+  }
+
+  /** Changes access and modification times, in seconds since 1970 or as dates. */
+  async utime(path: string, atime: number | Date, mtime: number | Date): Promise<void> {
+    const attrs = { atime: secondsOf(atime), mtime: secondsOf(mtime) };
+    await this.#session.status(Setstat, { path, attrs }, { action: "change times of", path });
+  }
+
+  /** Cuts or extends a file to `len` bytes. */
+  async truncate(path: string, len = 0): Promise<void> {
+    await this.#session.status(Setstat, { path, attrs: { size: len } }, { action: "truncate", path });
+  }
+
+  /** Copies a file and its permission bits on the server's side (copy-data), or through here where it cannot. */
+  async copyFile(from: string, to: string): Promise<void> {
+    const session = this.#session, purpose = { action: "copy", path: from };
+    const [a, b] = await Promise.all([this.realPath(from), this.realPath(to).catch(() => null)]);
+    if (a === b) {
+      throw new SftpError(`Cannot copy ${quoted(from)} to ${quoted(to)}: they are one file`, Status.FAILURE, from);
+    }
+    await using source = await this.open(from);
+    const { mode } = await source.stat();
+    const target = await session.handle(Open, {
+      path: to,
+      flags: OpenFlag.WRITE | OpenFlag.CREAT | OpenFlag.TRUNC,
+      attrs: mode === null ? {} : { mode: mode & 0o777 },
+    }, { action: "open", path: to });
+    try {
+      if (this.#offers(Extension.copyData)) {
+        const handle = await session.handle(Open, { path: from, flags: OpenFlag.READ, attrs: {} }, purpose);
+        try {
+          await session.status(
+            CopyData,
+            { from: handle, fromOffset: 0n, length: 0n, to: target, toOffset: 0n },
+            purpose,
+          );
+        } finally {
+          session.dropHandle(handle, from);
+        }
+      } else {
+        const handle = await session.handle(Open, { path: from, flags: OpenFlag.READ, attrs: {} }, purpose);
+        const reading = new ReadPipeline(session, handle, from, { offset: 0, end: null });
+        const writing = new WritePipeline(session, target, to, { offset: 0 });
+        try {
+          for (let part = await reading.next(); part !== null; part = await reading.next()) await writing.write(part);
+          await writing.finish();
+        } finally {
+          reading.cancel();
+          session.dropHandle(handle, from);
+        }
+      }
+    } catch (error) {
+      session.dropHandle(target, to);
+      throw error;
+    }
+    await session.closeHandle(target, to);
+  }
+
+  /** Free and total space (statvfs@openssh.com); `SftpError` OP_UNSUPPORTED where the server cannot. */
+  async statfs(path: string): Promise<SftpFileSystemInfo> {
+    const purpose = { action: "stat file system of", path };
+    if (!this.#offers(Extension.statvfs)) throw unsupportedError(purpose, Extension.statvfs);
+    return spaceOf(StatvfsReply.decode(await this.#session.extended(Statvfs, { path }, purpose)));
+  }
+
+  /**
+   * Paths that match a glob: `*`, `?`, `[a-z]`, `{a,b}`, and `**` for any depth, which does not follow links. Names with a
+   * leading dot match only where the pattern has one. A backslash takes the meaning off the next character.
+   */
+  async *glob(pattern: string): AsyncIterable<string> {
+    yield* expandGlob({
+      list: async (path) => {
+        const list: { name: string; isDirectory: boolean }[] = [];
+        try {
+          for await (const entry of this.readDir(path)) list.push(entry);
+        } catch (error) {
+          // What is no directory, or may not be read, has nothing that matches.
+          const harmless: number[] = [Status.NO_SUCH_FILE, Status.PERMISSION_DENIED, Status.FAILURE];
+          if (!(error instanceof SftpError) || !harmless.includes(error.status)) throw error;
+        }
+        return list;
+      },
+      exists: (path) =>
+        this.lstat(path).then(() => true, (error) => {
+          if (error instanceof SftpError && error.status <= Status.BAD_MESSAGE) return false;
+          throw error;
+        }),
+    }, pattern);
+  }
+
+  /**
+   * Copies a local file or tree there; parallel, resumable, with progress. `local` may be a glob; `remote` is then, or where
+   * it is a directory, the place the copies go into. Each file is written beside its name and renamed when it is whole.
+   */
+  upload(local: string, remote: string, options: TransferOptions = {}): Promise<TransferSummary> {
+    return upload(this, this.#session, local, remote, options);
+  }
+
+  /**
+   * Copies a remote file or tree here; parallel, resumable, with progress. `remote` may be a glob; `local` is then, or where
+   * it is a directory, the place the copies go into. Each file is written beside its name and renamed when it is whole.
+   */
+  download(remote: string, local: string, options: TransferOptions = {}): Promise<TransferSummary> {
+    return download(this, this.#session, remote, local, options);
+  }
+
+  /** Ends the session; requests without an answer are rejected. Safe to call twice. */
+  async close(): Promise<void> {
+    await this.#session.close();
+  }
+
+  /** Same as {@linkcode SftpClient.close}. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}

@@ -1,0 +1,49 @@
+/**
+ * The server: listen, decide who may log in, serve commands.
+ *
+ * ```ts
+ * import { generateKey, serve } from "@amiko/ssh/server";
+ *
+ * await using server = serve({
+ *   hostname: "127.0.0.1",
+ *   port: 0,
+ *   hostKeys: [await generateKey()],
+ *   auth: { password: ({ username }, password) => username === "alice" && password === "wonderland" },
+ *   async handler(session) {
+ *     const writer = session.stdout.getWriter();
+ *     await writer.write(new TextEncoder().encode(`Hello ${session.user.name}\n`));
+ *     return 0;
+ *   },
+ * });
+ * console.log(`ssh -p ${server.addr.port} alice@127.0.0.1`);
+ * ```
+ *
+ * @module
+ */
+export { serve, serveConn, type ServeConnOptions, type ServeOptions, type SshServer } from "./lib/api/server.ts";
+export type { MaxStartups } from "./lib/api/admission.ts";
+export type { KeepaliveOptions } from "./lib/api/keepalive.ts";
+export type { ServerSession, SessionHandler } from "./lib/session/server_session.ts";
+export type { PtyOptions, WindowSize } from "./lib/session/types.ts";
+
+export type { AuthInfo, AuthResult, PasswordResult, Prompt, ServerAuth } from "./lib/auth/types.ts";
+export { generateKey, parsePrivateKey } from "./lib/keys/private_key.ts";
+export { parsePublicKey } from "./lib/keys/public_key.ts";
+export { matchAuthorizedKey, parseAuthorizedKeys } from "./lib/keys/authorized_keys.ts";
+export type { AuthorizedKey, AuthorizedKeyOption, RejectedLine } from "./lib/keys/authorized_keys.ts";
+export type { PrivateKey, PublicKey, Signer } from "./lib/keys/types.ts";
+
+export { defaultAlgorithms, hardenedAlgorithms, insecureAlgorithms } from "./lib/crypto/algorithms.ts";
+export type { TraceEvent } from "./lib/transport/secure_transport.ts";
+export type { Algorithms, ConnectionInfo, NegotiatedDirection, RekeyLimits } from "./lib/transport/types.ts";
+export type { ByteDuplex, Bytes, MaybePromise } from "./lib/wire/types.ts";
+
+export {
+  ChannelOpenError,
+  SshAuthError,
+  SshDisconnectError,
+  SshError,
+  type SshErrorCode,
+  type SshErrorOptions,
+  SshProtocolError,
+} from "./lib/errors.ts";

@@ -1,0 +1,235 @@
+/**
+ * The shape of the source: layers, dependencies and layout, read from the files themselves.
+ *
+ * @module
+ */
+import { assertEquals } from "@std/assert";
+
+const root = new URL("../", import.meta.url);
+
+/** Layer of each folder of lib/; a file may import its own folder and folders of lower layers. */
+const layers: Readonly<Record<string, number>> = {
+  wire: 0,
+  crypto: 1,
+  keys: 2,
+  transport: 3,
+  auth: 4,
+  connection: 4,
+  session: 5,
+  forward: 5,
+  sftp: 5,
+  config: 5,
+  api: 6,
+};
+
+/** Files of lib/ that belong to no folder; every layer may import them, and they import wire at most. */
+const commonFiles = ["lib/errors.ts"];
+
+/** Entry points above all layers. */
+const entryPoints = ["mod.ts", "client.ts", "server.ts"];
+
+/** Packages that the library may import, and where. */
+const packages: Readonly<Record<string, RegExp>> = {
+  "@std/bytes": /^lib\//,
+  "@std/streams": /^lib\//,
+  "@noble/curves": /^lib\/(crypto|keys)\//,
+  "pako": /^lib\/transport\/compression\.ts$/,
+  "node:crypto": /^lib\/crypto\/node_crypto\.ts$/,
+};
+
+/** Below the facade nothing names `Deno`, but for these: they reach what only the system has. */
+const denoUsers: readonly RegExp[] = [
+  /^lib\/api\//,
+  /^lib\/keys\/known_hosts_files\.ts$/,
+  /^lib\/keys\/agent_socket\.ts$/,
+  /^lib\/sftp\/rooted_backend\.ts$/,
+];
+
+interface Source {
+  readonly path: string;
+  readonly text: string;
+  /** Without comments and the contents of strings. */
+  readonly code: string;
+}
+
+function* filesUnder(folder: string): Generator<string> {
+  for (const entry of Deno.readDirSync(new URL(folder, root))) {
+    if (entry.isDirectory) yield* filesUnder(`${folder}${entry.name}/`);
+    else yield `${folder}${entry.name}`;
+  }
+}
+
+function read(path: string): Source {
+  const text = Deno.readTextFileSync(new URL(path, root));
+  return { path, text, code: bareCode(text) };
+}
+
+/** Drops comments and what stands in quotes, so that a word in a sentence is not taken for code. */
+function bareCode(text: string): string {
+  return text.replace(
+    /\/\*[\s\S]*?\*\/|\/\/[^\n]*|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'/g,
+    (match) => match.startsWith("/") ? "" : '""',
+  );
+}
+
+/** What a file imports or re-exports, statically and by `import()`. */
+function importsOf({ text }: Source): string[] {
+  const code = text.replace(/\/\*[\s\S]*?\*\/|^\s*\/\/[^\n]*/gm, "");
+  return [...code.matchAll(/^(?:import|export|\})[^"\n]*"([^"\n]+)";$|\bimport\(\s*"([^"\n]+)"/gm)]
+    .map((match) => match[1] ?? match[2]!);
+}
+
+/** A relative import as a path from the root. */
+function resolve(from: string, specifier: string): string {
+  return new URL(specifier, new URL(from, "file:///")).pathname.slice(1);
+}
+
+const library = [...filesUnder("lib/")].filter((path) => path.endsWith(".ts")).map(read);
+
+function problems(check: (source: Source) => string[], sources = library): string[] {
+  return sources.flatMap((source) => check(source).map((problem) => `${source.path}: ${problem}`));
+}
+
+Deno.test("lib/ imports go down only, and siblings do not import each other", () => {
+  assertEquals(
+    problems((source) => {
+      const folder = source.path.split("/")[1]!;
+      const own = commonFiles.includes(source.path) ? 0 : layers[folder];
+      if (own === undefined) return ["the folder has no layer in tests/architecture_test.ts"];
+      return importsOf(source).filter((specifier) => specifier.startsWith(".")).flatMap((specifier) => {
+        const target = resolve(source.path, specifier);
+        if (commonFiles.includes(target)) return [];
+        const other = target.split("/")[1]!;
+        if (!target.startsWith("lib/") || layers[other] === undefined) return [`imports ${target}`];
+        return other === folder || layers[other] < own ? [] : [`imports ${target}, which is not below it`];
+      });
+    }),
+    [],
+  );
+});
+
+Deno.test("mod.ts, client.ts and server.ts only re-export", () => {
+  const sources = entryPoints.map(read);
+  assertEquals(
+    problems((source) => {
+      const rest = source.code.replace(/export\s+(?:type\s+)?(?:\{[^}]*\}|\*)\s+from\s+"";/g, "").trim();
+      return rest === "" ? [] : [`holds more than exports: ${rest.slice(0, 80)}`];
+    }, sources),
+    [],
+  );
+});
+
+Deno.test("lib/ imports only the packages that the design names, where it names them", () => {
+  assertEquals(
+    problems((source) =>
+      importsOf(source).filter((specifier) => !specifier.startsWith(".")).flatMap((specifier) => {
+        const name = Object.keys(packages).find((one) => specifier === one || specifier.startsWith(`${one}/`));
+        if (name === undefined) return [`imports "${specifier}"`];
+        return packages[name]!.test(source.path) ? [] : [`imports "${specifier}", which belongs elsewhere`];
+      })
+    ),
+    [],
+  );
+});
+
+Deno.test("lib/ loads node:crypto without naming it in an import", () => {
+  // A browser that fetches the module must not fail on a name it cannot resolve.
+  assertEquals(
+    problems((source) => /from\s+"node:/.test(source.text) ? ["imports a node: module statically"] : []),
+    [],
+  );
+});
+
+Deno.test("lib/ does not write to the console", () => {
+  assertEquals(problems((source) => /\bconsole\b/.test(source.code) ? ["names console"] : []), []);
+});
+
+Deno.test("lib/ names Deno only in the facade and the files that reach the system", () => {
+  // Types such as Deno.NetAddr are no dependency: they are gone when the code runs.
+  const types =
+    /\bDeno\.(?:NetAddr|UnixAddr|Addr|SeekMode|OpenOptions|DirEntry|WriteFileOptions|FileInfo|ConnectOptions)\b/g;
+  assertEquals(
+    problems((source) =>
+      !denoUsers.some((allowed) => allowed.test(source.path)) && /\bDeno\b/.test(source.code.replace(types, ""))
+        ? ["names Deno"]
+        : []
+    ),
+    [],
+  );
+});
+
+Deno.test("lib/ begins each file with its layer", () => {
+  const names = new Map([
+    ["wire", "L0"],
+    ["crypto", "L1"],
+    ["keys", "L2"],
+    ["transport", "L3"],
+    ["auth", "L4"],
+    [
+      "connection",
+      "L4",
+    ],
+    ["session", "L5"],
+    ["forward", "L5"],
+    ["sftp", "L5"],
+    ["config", "L5"],
+    ["api", "L6"],
+  ]);
+  assertEquals(
+    problems((source) => {
+      // A mod.ts is what users read first: its first lines are for them.
+      if (source.path.endsWith("/mod.ts")) return [];
+      const layer = names.get(source.path.split("/")[1]!) ?? "L0";
+      return new RegExp(`^/\\*\\*\\n \\* ${layer}\\.`).test(source.text) ? [] : [`does not begin with ${layer}.`];
+    }),
+    [],
+  );
+});
+
+Deno.test("lib/ has no any, no enum and no default export", () => {
+  assertEquals(
+    problems(({ code }) => [
+      .../\b(?:as|:|<)\s*any\b/.test(code) ? ["any"] : [],
+      .../^\s*(?:export\s+)?(?:const\s+|declare\s+)?enum\b/m.test(code) ? ["enum"] : [],
+      .../\bexport\s+default\b/.test(code) ? ["default export"] : [],
+    ]),
+    [],
+  );
+});
+
+Deno.test("lib/ draws no secret from Math.random()", () => {
+  assertEquals(problems(({ code }) => /\bMath\.random\b/.test(code) ? ["names Math.random"] : []), []);
+});
+
+Deno.test("the top level holds what the design says", () => {
+  const expected = [
+    ".ci",
+    ".gitignore",
+    ".jsr",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "LICENSE",
+    "README.md",
+    "SECURITY.md",
+    "bench",
+    "client.ts",
+    "deno.json",
+    "deno.lock",
+    "examples",
+    "lib",
+    "mod.ts",
+    "server.ts",
+    "tests",
+  ];
+  const local = [".git", ".cache", "node_modules", "coverage"];
+  const actual = [...Deno.readDirSync(root)].map((entry) => entry.name).filter((name) => !local.includes(name));
+  assertEquals(actual.sort(), expected);
+});
+
+Deno.test("tests/ mirrors lib/", () => {
+  const folders = new Set(library.map((source) => source.path.split("/")[1]!).filter((name) => !name.endsWith(".ts")));
+  const tested = new Set(
+    [...filesUnder("tests/")].filter((path) => path.endsWith("_test.ts")).map((path) => path.split("/")[1]!),
+  );
+  assertEquals([...folders].filter((folder) => !tested.has(folder)), []);
+});
