@@ -18,7 +18,7 @@
 export { connect, type ConnectOptions, SshClient } from "./lib/api/client.ts";
 export { Channel } from "./lib/api/channel.ts";
 export type { BaseChannel } from "./lib/connection/channel.ts";
-export type { KeepaliveOptions } from "./lib/api/keepalive.ts";
+export type { KeepaliveOptions } from "./lib/api/options.ts";
 export { RemoteProcess } from "./lib/session/process.ts";
 export type { ExecOptions, ExecOutput, ExitStatus, PtyOptions, WindowSize } from "./lib/session/types.ts";
 

@@ -22,7 +22,7 @@
  */
 export { serve, serveConn, type ServeConnOptions, type ServeOptions, type SshServer } from "./lib/api/server.ts";
 export type { MaxStartups } from "./lib/api/admission.ts";
-export type { KeepaliveOptions } from "./lib/api/keepalive.ts";
+export type { KeepaliveOptions } from "./lib/api/options.ts";
 export type { ServerSession, SessionHandler } from "./lib/session/server_session.ts";
 export type { PtyOptions, WindowSize } from "./lib/session/types.ts";
 

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-console -- a program that prints
 /**
  * What packet protection costs: `deno run bench/crypto_bench.ts [part of a cipher's name]`. For each cipher and packet size, a
  * batch of at most 256 KiB is sealed and opened again and again, each way timed on its own.
@@ -27,7 +28,9 @@ async function measure(cipher: string, mac: string | null, size: number, count: 
     }
     const t0 = performance.now();
     const workspace = sealer.workspace(count * each);
-    for (let i = 0; i < count; i++) new DataView(workspace.buffer, workspace.byteOffset + i * each).setUint32(0, length);
+    for (let i = 0; i < count; i++) {
+      new DataView(workspace.buffer, workspace.byteOffset + i * each).setUint32(0, length);
+    }
     const sealed = sealer.seal(workspace, ends, sequence);
     const chunk = sealed instanceof Promise ? await sealed : sealed;
     const t1 = performance.now();
@@ -55,7 +58,9 @@ for (const info of ciphers.values()) {
   if (info.insecure || !info.name.includes(wanted)) continue;
   for (const mac of info.aead ? [null] : MACS) {
     console.log(`${info.name} ${mac ?? ""}`);
-    for (const [size, count] of [[64, 1], [64, 100], [1024, 1], [4096, 1], [32_768, 1], [32_768, 2], [32_768, 8]] as const) {
+    for (
+      const [size, count] of [[64, 1], [64, 100], [1024, 1], [4096, 1], [32_768, 1], [32_768, 2], [32_768, 8]] as const
+    ) {
       await measure(info.name, mac, size, count, 300);
     }
   }

@@ -64,9 +64,10 @@ export interface Row {
   readonly verdict: "met" | "short" | "";
 }
 
-/** The middle value; the lower one of two. */
+/** The middle value, or the mean of the middle two. */
 export function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[(values.length - 1) >> 1] ?? NaN;
+  const sorted = values.toSorted((a, b) => a - b), half = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
 }
 
 /** Writes a line of progress. */

@@ -148,10 +148,10 @@ export class Channel extends BaseChannel {
   }
 
   /** Serves the requests of RFC 4254 section 6 through the `check…` methods; overriding those is enough. */
-  override async onRequest(name: string, data: Bytes, _wantReply: boolean): Promise<boolean> {
+  override onRequest(name: string, data: Bytes, _wantReply: boolean): MaybePromise<boolean> {
     if (data.length > MAX_REQUEST && name !== Exec.name) return false;
     try {
-      return await this.#serve(name, data);
+      return this.#serve(name, data);
     } catch (error) {
       // A malformed request is refused, and spoils nothing else.
       if (error instanceof SshProtocolError) return false;
@@ -195,21 +195,32 @@ export class Channel extends BaseChannel {
   }
 
   /** Only one exec, shell or subsystem can succeed on a channel (RFC 4254 section 6.5). */
-  async #start(check: () => MaybePromise<boolean>): Promise<boolean> {
+  #start(check: () => MaybePromise<boolean>): MaybePromise<boolean> {
     if (this.#started) return false;
     this.#started = true;
-    try {
-      return this.#started = await check() === true;
-    } catch (error) {
-      this.#started = false;
-      throw error;
-    }
+    return this.#settled(check, (granted) => this.#started = granted);
   }
 
-  async #onPty(data: Bytes): Promise<boolean> {
+  #onPty(data: Bytes): MaybePromise<boolean> {
     const { modes, ...pty } = PtyReq.decode(data);
     if (this.#started || this.#pty) return false;
-    return this.#pty = await this.checkPtyRequest({ ...pty, modes: decodeTerminalModes(modes) }) === true;
+    const request = { ...pty, modes: decodeTerminalModes(modes) };
+    return this.#settled(() => this.checkPtyRequest(request), (granted) => this.#pty = granted);
+  }
+
+  /** An answer given at once goes out at once: ahead of what the method has written. */
+  #settled(check: () => MaybePromise<boolean>, done: (granted: boolean) => boolean): MaybePromise<boolean> {
+    try {
+      const answer = check();
+      if (!(answer instanceof Promise)) return done(answer === true);
+      return answer.then((granted) => done(granted === true), (error) => {
+        done(false);
+        throw error;
+      });
+    } catch (error) {
+      done(false);
+      throw error;
+    }
   }
 
   #onExit(name: string, data: Bytes): boolean {

@@ -16,8 +16,7 @@ import { SecureTransport, type TraceEvent } from "../transport/secure_transport.
 import type { Algorithms, ConnectionInfo, RekeyLimits } from "../transport/types.ts";
 import type { ByteDuplex, Bytes } from "../wire/types.ts";
 import { Channel } from "./channel.ts";
-import { checkKeepalive, keepAlive, type KeepaliveOptions } from "./keepalive.ts";
-import { given } from "./options.ts";
+import { checkKeepalive, given, type KeepaliveOptions } from "./options.ts";
 
 /** Options of {@linkcode connect}. */
 export interface ConnectOptions {
@@ -96,15 +95,14 @@ export async function connect(options: ConnectOptions): Promise<SshClient> {
   }
   try {
     await secure.start(signal === undefined ? {} : { signal });
-    const mux = new Mux(secure, given(options, "window"));
+    let mux: Mux | null = null;
     const auth = new ClientAuth(secure, {
       onBanner: options.onBanner,
-      onSuccess: () => secure.setHandler(mux),
+      onSuccess: () => secure.setHandler(mux = new Mux(secure, given(options, "window", "keepalive"))),
     });
     const methods = options.auth ?? [defaultAuth()];
     await authenticate(auth, username, methods, { signal, requireAuth: options.requireAuth });
-    if (options.keepalive !== undefined) keepAlive(secure, mux, options.keepalive);
-    return construct(secure, mux, signal);
+    return construct(secure, mux!, signal);
   } catch (error) {
     await secure.close().catch(() => {});
     throw error;

@@ -1,8 +1,23 @@
 /**
- * L6. Handing options down.
+ * L6. Options of both roles, and handing them down.
  *
  * @module
  */
+
+/** When a silent peer is asked for a sign of life, and when it is given up (OpenSSH's ServerAliveInterval and its kin). */
+export interface KeepaliveOptions {
+  /** Milliseconds of silence after which the peer is asked. */
+  interval: number;
+  /** Questions without any sign of life before the connection is ended. @default {3} */
+  maxMissed?: number;
+}
+
+/** Throws `RangeError` for options that make no sense. */
+export function checkKeepalive({ interval, maxMissed = 3 }: KeepaliveOptions): void {
+  if (!(interval > 0) || !(maxMissed >= 1)) {
+    throw new RangeError("Cannot keep connection alive: `interval` and `maxMissed` must be positive");
+  }
+}
 
 /** The options that were given, by name: `exactOptionalPropertyTypes` tells an absent option from an undefined one. */
 export function given<T extends object, K extends keyof T>(

@@ -13,8 +13,7 @@ import { SecureTransport, type TraceEvent } from "../transport/secure_transport.
 import type { Algorithms, RekeyLimits } from "../transport/types.ts";
 import type { ByteDuplex } from "../wire/types.ts";
 import { Admission, type MaxStartups, type Ticket } from "./admission.ts";
-import { checkKeepalive, keepAlive, type KeepaliveOptions } from "./keepalive.ts";
-import { given } from "./options.ts";
+import { checkKeepalive, given, type KeepaliveOptions } from "./options.ts";
 import { turnAway } from "./turn_away.ts";
 
 /** Options of {@linkcode serve}; names follow `Deno.serve`. */
@@ -154,9 +153,7 @@ function checkOptions(options: ServeConnOptions): void {
 class ServedConnection {
   readonly #options: ServeConnOptions;
   readonly #transport: SecureTransport;
-  readonly #mux: Mux;
   readonly #remoteAddr: Deno.Addr | undefined;
-  #user: AuthenticatedUser | null = null;
   #sessions = 0;
   #noMoreSessions = false;
 
@@ -168,11 +165,6 @@ class ServedConnection {
       hostKeys: options.hostKeys,
       signatureAlgorithms: defaultSignatureAlgorithms,
       ...given(options, "algorithms", "rekey", "ident", "trace"),
-    });
-    this.#mux = new Mux(this.#transport, {
-      ...given(options, "window", "maxChannels"),
-      onOpen: (request) => this.#onOpen(request),
-      onGlobalRequest: (name) => this.#onGlobalRequest(name),
     });
   }
 
@@ -193,12 +185,10 @@ class ServedConnection {
         ...given(this.#options, "maxAuthTries", "banner"),
         onSuccess: (user) => {
           clearTimeout(timer);
-          this.#user = user;
-          this.#transport.setHandler(this.#mux);
+          this.#transport.setHandler(this.#makeMux(user));
           onLogin();
         },
       });
-      if (this.#options.keepalive !== undefined) keepAlive(this.#transport, this.#mux, this.#options.keepalive);
     } catch (error) {
       // Both have ended the connection already; `closed` tells why, and whether the end was clean.
       this.#transport.fail(error instanceof Error ? error : new SshError("Connection failed", { code: "CLOSED" }));
@@ -217,7 +207,15 @@ class ServedConnection {
     return this.#transport.close();
   }
 
-  #onOpen(request: ChannelOpenRequest): { channel: ServerSessionChannel } | null {
+  #makeMux(user: AuthenticatedUser): Mux {
+    return new Mux(this.#transport, {
+      ...given(this.#options, "window", "maxChannels", "keepalive"),
+      onOpen: (request) => this.#onOpen(request, user),
+      onGlobalRequest: (name) => this.#onGlobalRequest(name),
+    });
+  }
+
+  #onOpen(request: ChannelOpenRequest, user: AuthenticatedUser): { channel: ServerSessionChannel } | null {
     if (request.type !== "session") {
       if (request.type === "direct-tcpip" || request.type === "direct-streamlocal@openssh.com") return null;
       throw new ChannelOpenError("Unknown channel type", 3);
@@ -234,7 +232,7 @@ class ServedConnection {
     const { handler, subsystems, onError } = this.#options;
     return {
       channel: new ServerSessionChannel(request.id, {
-        user: this.#user!,
+        user,
         handler,
         subsystems,
         onError: (error) => report(onError, error),

@@ -172,10 +172,10 @@ export function keyboardInteractive(
 }
 
 /**
- * `publickey` (RFC 4252 section 7) with keys held here, in files' text, or by an agent; each is offered in turn. A key is offered
- * without a signature first, and signs only once the server has said that it would do. RSA keys sign with SHA-2, as
- * `server-sig-algs` says (RFC 8332), and a key that the server's list rules out is passed over. Text is parsed when its turn comes;
- * an error in it ends the login.
+ * `publickey` (RFC 4252 section 7) with keys held here, in files' text, by an agent, or found one after the other by an iteration
+ * that starts when it is needed; each is offered in turn. A key is offered without a signature first, and signs only once the
+ * server has said that it would do. RSA keys sign with SHA-2, as `server-sig-algs` says (RFC 8332), and a key that the server's
+ * list rules out is passed over. Text is parsed when its turn comes; an error in it ends the login, and so does one of an iteration.
  */
 export function publicKey(...keys: readonly (Signer | Agent | string | AsyncIterable<Signer>)[]): AuthMethod {
   return method("publickey", async (exchange) => {

@@ -238,9 +238,11 @@ export class ChannelCore implements OutboundSource {
     const error = channelClosed();
     this.sent.fail(error);
     this.sentStderr.fail(error);
-    // The peer answers with its own CLOSE; what it sends until then is thrown away.
-    this.received.discard();
-    this.receivedStderr.discard();
+    // The peer answers with its own CLOSE; what it sends until then is thrown away. What came before the peer's CLOSE stays.
+    if (!this.#closeReceived) {
+      this.received.discard();
+      this.receivedStderr.discard();
+    }
     this.#rejectWaiting(error);
     if (this.#closeReceived) this.#gone();
   }

@@ -13,7 +13,7 @@ import type { DirectionKeys, PacketFrame, PacketOpener, PacketSealer } from "./t
 
 const TAG_LENGTH = 16;
 /** From this length on a packet goes to WebCrypto; measured, see bench/crypto_bench.ts. */
-const LARGE = 4096;
+const LARGE = 2048;
 
 /** Hands out nonces: 4 fixed bytes and a 64-bit counter that starts anywhere and wraps, but never takes a value twice. */
 class Nonces {

@@ -57,8 +57,8 @@ export const defaultAlgorithms: Algorithms = {
 };
 
 /**
- * What a server offers unless the program says otherwise: no NIST curves, no encrypt-and-MAC, no group whose size and cost the client
- * chooses. Group 14 is the one that RFC 9142 makes mandatory; group 16 serves clients that may not use Curve25519.
+ * What a server offers unless the program says otherwise: no NIST curves, no encrypt-and-MAC, no group whose size and cost the
+ * client chooses. Group 14 is the one that RFC 9142 makes mandatory; group 16 serves clients that may not use Curve25519.
  */
 export const serverDefaultAlgorithms: Algorithms = {
   kex: [
@@ -84,8 +84,8 @@ export const hardenedAlgorithms: Algorithms = {
 };
 
 /**
- * What old peers may need and nobody should want; a program adds names from here by hand. `aes192-cbc` is not among them, because Deno
- * has no such cipher.
+ * What old peers may need and nobody should want; a program adds names from here by hand. `aes192-cbc` is not among them,
+ * because Deno has no such cipher.
  */
 export const insecureAlgorithms: Algorithms = {
   kex: ["diffie-hellman-group-exchange-sha1", "diffie-hellman-group14-sha1", "diffie-hellman-group1-sha1"],

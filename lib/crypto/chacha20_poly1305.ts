@@ -8,6 +8,7 @@
  */
 import type { Bytes } from "../wire/types.ts";
 import { type ChachaFunctions, FREE, instantiateChacha } from "./chacha20_poly1305_wasm.ts";
+import { hasNodeCrypto, nodeCipher } from "./node_crypto.ts";
 import { frameEnd, macInvalid, MAX_PACKET_LENGTH, uint32At } from "./packets.ts";
 import type { DirectionKeys, PacketFrame, PacketOpener, PacketSealer } from "./types.ts";
 
@@ -29,6 +30,13 @@ const SEALING = align(TAG + TAG_LENGTH);
 const OPENING = align(SEALING + CAPACITY);
 const PAGES = Math.ceil((OPENING + CAPACITY) / 65_536);
 
+/**
+ * From this length on ChaCha20 of `node:crypto` is faster, copies included: 13 us instead of 23 for 32 KiB. As loading it takes
+ * 20 ms, only a process that has seen that many large packets does so.
+ */
+const NATIVE_LENGTH = 8192;
+const NATIVE_AFTER = 256;
+
 function align(offset: number): number {
   return Math.ceil(offset / 64) * 64;
 }
@@ -38,6 +46,7 @@ class Engine {
   readonly memory: Uint8Array<ArrayBuffer>;
   readonly functions: ChachaFunctions;
   #key: Bytes | null = null;
+  #large = 0;
 
   constructor() {
     ({ memory: this.memory, functions: this.functions } = instantiateChacha(PAGES));
@@ -65,8 +74,19 @@ class Engine {
 
   /** XORs the padded part of the packet whose first blocks are in {@linkcode FIRST_BLOCKS}. */
   xorBody(nonce: number, at: number, length: number): void {
+    if (length >= NATIVE_LENGTH && ++this.#large > NATIVE_AFTER && hasNodeCrypto()) {
+      return this.#xorNatively(nonce, at, length);
+    }
     this.functions.xor(at, FIRST_BLOCKS + 64, Math.min(length, 192));
     if (length > 192) this.functions.chacha20(PAYLOAD_KEY, nonce, 4, at + 192, length - 192);
+  }
+
+  #xorNatively(nonce: number, at: number, length: number): void {
+    const memory = this.memory, iv = new Uint8Array(16);
+    iv[0] = 1;
+    iv.set(memory.subarray(nonce, nonce + 4), 12);
+    const cipher = nodeCipher("chacha20", "encrypt", memory.subarray(PAYLOAD_KEY, PAYLOAD_KEY + 32), iv);
+    memory.set(cipher.update(memory.subarray(at, at + length)), at);
   }
 }
 
@@ -115,15 +135,18 @@ class ChachaSealer implements PacketSealer {
     this.#guard.take(sequence, ends.length);
     const shared = engine(), memory = shared.memory, length = ends.at(-1) ?? 0;
     shared.use(this.#key);
+    if (length > workspace.length) throw new RangeError("Cannot seal packets: they end outside of the workspace");
     if (workspace.buffer === memory.buffer) {
-      this.#sealAll(SEALING, ends, sequence);
-      return memory.slice(SEALING, SEALING + length);
+      const base = workspace.byteOffset;
+      this.#sealAll(base, ends, sequence);
+      return memory.slice(base, base + length);
     }
     // Not our memory: one packet at a time.
     const out = new Uint8Array(length);
     let start = 0;
     for (let i = 0; i < ends.length; i++) {
       const end = ends[i]!;
+      if (end - start > CAPACITY) throw new RangeError("Cannot seal packets: one is too long");
       memory.set(workspace.subarray(start, end), SEALING);
       this.#sealAll(SEALING, [end - start], sequence + i);
       out.set(memory.subarray(SEALING, SEALING + end - start), start);
@@ -137,6 +160,8 @@ class ChachaSealer implements PacketSealer {
     let start = base;
     for (let i = 0; i < ends.length; i++) {
       const lane = 4 * (i & 3), nonce = NONCES + lane, tag = base + ends[i]! - TAG_LENGTH, body = start + 4;
+      // A length below zero would be a very large one over there.
+      if (!(tag > body)) throw new RangeError("Cannot seal packets: one is too short");
       if (lane === 0) shared.lengthStreams(sequence + i);
       for (let k = 0; k < 4; k++) memory[start + k]! ^= memory[LENGTH_STREAM + lane + k]!;
       functions.keystream(PAYLOAD_KEY, nonce, 0, FIRST_BLOCKS);

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { CtrOpener } from "./aes_ctr.ts";
+import { CtrEtmOpener, CtrOpener, CtrSealer, CtrStream } from "./aes_ctr.ts";
 import { gcmOpener, gcmSealer } from "./aes_gcm.ts";
 import { CbcOpener } from "./cbc_insecure.ts";
 import { chachaOpener, chachaSealer } from "./chacha20_poly1305.ts";
@@ -106,6 +106,17 @@ function check(info: CipherInfo, keys: DirectionKeys): void {
   }
 }
 
+/**
+ * Whether this runtime can do the cipher with that MAC, both ways. Without `node:crypto`, as in a browser, that is
+ * chacha20-poly1305, AES-GCM, and aes128-ctr and aes256-ctr with an encrypt-then-MAC MAC.
+ */
+export function isAvailable(cipher: string, mac: string | null): boolean {
+  const info = find(CIPHERS, "cipher", cipher);
+  if (info.aead) return true;
+  const { etm } = find(MACS, "MAC", mac);
+  return hasNodeCrypto() || info.kind === "ctr" && info.keyLength !== 24 && etm;
+}
+
 /** Makes what protects outbound packets. `mac` is not looked at where the cipher authenticates by itself. */
 export async function createSealer(cipher: string, mac: string | null, keys: DirectionKeys): Promise<PacketSealer> {
   const info = find(CIPHERS, "cipher", cipher);
@@ -114,6 +125,7 @@ export async function createSealer(cipher: string, mac: string | null, keys: Dir
   if (info.kind === "gcm") return await gcmSealer(keys);
   const { hash, etm } = find(MACS, "MAC", mac);
   const hmac = await packetHmac(hash, keys.macKey);
+  if (info.kind === "ctr") return new CtrSealer(await CtrStream.create(keys), hmac, etm);
   return new BlockSealer(nodeCipher(info.openssl, "encrypt", keys.key, keys.iv), info.blockSize, hmac, etm);
 }
 
@@ -125,7 +137,10 @@ export async function createOpener(cipher: string, mac: string | null, keys: Dir
   if (info.kind === "gcm") return await gcmOpener(keys);
   const { hash, etm } = find(MACS, "MAC", mac);
   const hmac = await packetHmac(hash, keys.macKey);
+  if (info.kind === "ctr") {
+    const stream = await CtrStream.create(keys);
+    return etm ? new CtrEtmOpener(stream, hmac) : new CtrOpener(stream, keys, hmac);
+  }
   if (etm) return new EtmOpener(nodeCipher(info.openssl, "decrypt", keys.key, keys.iv), info.blockSize, hmac);
-  if (info.kind === "ctr") return new CtrOpener(keys, hmac);
   return new CbcOpener(info.openssl, info.blockSize, keys, hmac);
 }

@@ -3,8 +3,8 @@
  * RFC 4253 section 8, RFC 8268, RFC 4419. BigInt arithmetic, no I/O.
  *
  * BigInt does not run in constant time. What could be timed is a private exponent that serves one exchange and is forgotten,
- * together with the peer's value in that same exchange: there is nothing to average over. The order of operations does not depend
- * on the exponent either, for it always has the same length and every window costs one multiplication.
+ * together with the peer's value in that same exchange: there is nothing to average over. The order of operations does not
+ * depend on the exponent either, for it always has the same length and every window costs one multiplication.
  *
  * @module
  */
@@ -16,8 +16,9 @@ import { bigIntOf, encodeString, kexFailed } from "./shared_secret.ts";
 import type { KeyAgreement } from "./types.ts";
 
 /**
- * Bits of a private exponent: twice the 256 bits that no cipher key exceeds (RFC 4419 section 6.2), and more than twice the strength of an
- * 8192-bit group. The full length of p would cost up to sixteen times as much and add nothing in a group of a safe prime.
+ * Bits of a private exponent: twice the 256 bits that no cipher key exceeds (RFC 4419 section 6.2), and more than twice the
+ * strength of an 8192-bit group. The full length of p would cost up to sixteen times as much and add nothing in a group of a
+ * safe prime.
  */
 const EXPONENT_BITS = 512;
 /** Bits of the exponent handled at once. */

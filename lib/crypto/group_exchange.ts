@@ -35,8 +35,9 @@ export interface DhGroup {
 }
 
 /**
- * Client: checks the group of a GEX_GROUP against the sizes it asked for, before any exponentiation. Throws `SshProtocolError` with
- * reason 3. Whether p is a safe prime is not tested, as it takes too long: the server's signature answers for it.
+ * Client: checks the group of a GEX_GROUP against the sizes it asked for, before any exponentiation. Throws
+ * `SshProtocolError` with reason 3. Whether p is a safe prime is not tested, as it takes too long: the server's signature
+ * answers for it.
  */
 export function checkGroup(group: DhGroup, sizes: GroupSizes = requestedGroupSizes): void {
   const { p, g } = group;
@@ -51,8 +52,8 @@ export function checkGroup(group: DhGroup, sizes: GroupSizes = requestedGroupSiz
 const built: readonly ModpGroup[] = [MODP_2048, MODP_3072, MODP_4096, MODP_6144, MODP_8192];
 
 /**
- * Server: the smallest of our groups that has the wanted size, else the largest that the client takes. Throws `SshProtocolError` with reason 3
- * when the sizes contradict each other or none of ours fits.
+ * Server: the smallest of our groups that has the wanted size, else the largest that the client takes. Throws
+ * `SshProtocolError` with reason 3 when the sizes contradict each other or none of ours fits.
  */
 export function chooseGroup(sizes: GroupSizes): DhGroup {
   const { min, n, max } = sizes;

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Bytes } from "../wire/types.ts";
-import { hasNodeCrypto, nodeHmac } from "./node_crypto.ts";
+import { nodeHmac } from "./node_crypto.ts";
 
 /** A MAC of packets. */
 export interface PacketMac {
@@ -32,12 +32,11 @@ export async function packetHmac(hash: MacHash, key: Bytes): Promise<PacketMac> 
   if (key.length !== tagLength) throw new RangeError(`Cannot use MAC key: HMAC with ${hash} wants ${tagLength} bytes`);
   const macKey = key.slice();
   const algorithm = { name: "HMAC", hash };
-  const webKey = hasNodeCrypto() ? null : await crypto.subtle.importKey("raw", macKey, algorithm, false, ["sign"]);
+  const webKey = await crypto.subtle.importKey("raw", macKey, algorithm, false, ["sign"]);
   return {
     tagLength,
     compute: (sequence, packet) => nodeHmac(nodeName, macKey, sequenceBytes(sequence), packet),
     async computeLater(sequence, packet) {
-      if (webKey === null) return nodeHmac(nodeName, macKey, sequenceBytes(sequence), packet);
       const data = new Uint8Array(4 + packet.length);
       data.set(sequenceBytes(sequence));
       data.set(packet, 4);

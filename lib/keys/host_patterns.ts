@@ -84,6 +84,8 @@ function hashedMatcher(field: string): HostMatcher | null {
 /** The hosts that the first field of a known_hosts line names, or null when it is malformed. */
 export function parseHosts(field: string): HostMatcher | null {
   if (field.startsWith("|")) return hashedMatcher(field);
+  // deno-lint-ignore no-control-regex
+  if (/[\u0000-\u0020\u007f-\u00a0]/.test(field)) return null;
   const patterns = field.toLowerCase().split(",").map((pattern) =>
     pattern.startsWith("!") ? { negated: true, pattern: pattern.slice(1) } : { negated: false, pattern }
   );

@@ -247,8 +247,8 @@ export async function startProcess(mux: Mux, start: ProcessStart, options: ExecO
     const all = Promise.all(answers);
     all.catch(() => {});
     const [terminal, started] = await (aborted === null ? all : Promise.race([aborted, all]));
-    if (!terminal) throw denied(start, "it gives no terminal");
-    if (!started) throw denied(start, "it refused");
+    if (!terminal) throw denied(start, "gives no terminal");
+    if (!started) throw denied(start, "refused it");
     return construct(channel, options, aborted);
   } catch (error) {
     void channel.close();
@@ -270,7 +270,7 @@ function encodeStart(start: ProcessStart): [name: string, data: Bytes] {
 /** A command line may hold secrets and stays out of the message. */
 function denied(start: ProcessStart, why: string): SshError {
   const what = start.kind === "exec" ? "command" : start.kind === "shell" ? "shell" : `subsystem "${start.name}"`;
-  return new SshError(`Cannot start ${what}: the server answered that ${why}`, { code: "REQUEST_DENIED" });
+  return new SshError(`Cannot start ${what}: the server ${why}`, { code: "REQUEST_DENIED" });
 }
 
 /** Ends the process when the signal aborts; the promise rejects with the signal's reason then, and is never unhandled. */

@@ -5,13 +5,14 @@
  */
 import { SftpError, SshProtocolError } from "../errors.ts";
 import type { Bytes } from "../wire/types.ts";
-import { fileInfo, type SftpAttributes, type SftpFileInfo, typeOfLongName } from "./attrs.ts";
+import { fileInfo, type SftpAttributes, type SftpFileInfo } from "./attrs.ts";
 import { Extension, FileType, MAX_DEPTH, OpenFlag, Status } from "./constants.ts";
-import { openedFile, openFlags, secondsOf, SftpFile } from "./file.ts";
+import { copyRemoteFile } from "./copy.ts";
+import type { SftpDirEntry } from "./entry.ts";
+import { openedFile, openFlags, secondsOf, type SftpFile } from "./file.ts";
 import { expandGlob } from "./glob.ts";
 import { listDirectory } from "./listing.ts";
 import {
-  CopyData,
   ExpandPath,
   Fstat,
   Hardlink,
@@ -35,20 +36,13 @@ import {
   UsersGroupsReply,
 } from "./messages.ts";
 import { dirName, joinPath, quoted } from "./names.ts";
-import { readAll, ReadPipeline } from "./read_pipeline.ts";
+import { readAll } from "./read_pipeline.ts";
 import { type SftpChannel, SftpSession } from "./requests.ts";
 import { type SftpFileSystemInfo, spaceOf } from "./space.ts";
 import { unsupportedError } from "./status.ts";
 import { download } from "./download.ts";
 import type { TransferOptions, TransferSummary } from "./transfer.ts";
 import { upload } from "./upload.ts";
-import { WritePipeline } from "./write_pipeline.ts";
-
-/** Directory entry. */
-export interface SftpDirEntry extends Deno.DirEntry {
-  /** Metadata that came with the entry; of a link, not of what it points to. */
-  readonly info: SftpFileInfo;
-}
 
 /** What an SFTP server offers. */
 export interface SftpServerInfo {
@@ -340,47 +334,11 @@ export class SftpClient implements AsyncDisposable {
 
   /** Copies a file and its permission bits on the server's side (copy-data), or through here where it cannot. */
   async copyFile(from: string, to: string): Promise<void> {
-    const session = this.#session, purpose = { action: "copy", path: from };
     const [a, b] = await Promise.all([this.realPath(from), this.realPath(to).catch(() => null)]);
     if (a === b) {
       throw new SftpError(`Cannot copy ${quoted(from)} to ${quoted(to)}: they are one file`, Status.FAILURE, from);
     }
-    await using source = await this.open(from);
-    const { mode } = await source.stat();
-    const target = await session.handle(Open, {
-      path: to,
-      flags: OpenFlag.WRITE | OpenFlag.CREAT | OpenFlag.TRUNC,
-      attrs: mode === null ? {} : { mode: mode & 0o777 },
-    }, { action: "open", path: to });
-    try {
-      if (this.#offers(Extension.copyData)) {
-        const handle = await session.handle(Open, { path: from, flags: OpenFlag.READ, attrs: {} }, purpose);
-        try {
-          await session.status(
-            CopyData,
-            { from: handle, fromOffset: 0n, length: 0n, to: target, toOffset: 0n },
-            purpose,
-          );
-        } finally {
-          session.dropHandle(handle, from);
-        }
-      } else {
-        const handle = await session.handle(Open, { path: from, flags: OpenFlag.READ, attrs: {} }, purpose);
-        const reading = new ReadPipeline(session, handle, from, { offset: 0, end: null });
-        const writing = new WritePipeline(session, target, to, { offset: 0 });
-        try {
-          for (let part = await reading.next(); part !== null; part = await reading.next()) await writing.write(part);
-          await writing.finish();
-        } finally {
-          reading.cancel();
-          session.dropHandle(handle, from);
-        }
-      }
-    } catch (error) {
-      session.dropHandle(target, to);
-      throw error;
-    }
-    await session.closeHandle(target, to);
+    await copyRemoteFile(this.#session, from, to);
   }
 
   /** Free and total space (statvfs@openssh.com); `SftpError` OP_UNSUPPORTED where the server cannot. */

@@ -91,11 +91,14 @@ async function* walk(tree: GlobTree, base: string, parts: readonly string[], dep
     return;
   }
   if (part === "**") {
-    yield* walk(tree, base, rest, depth);
+    // At the end of a pattern it stands for all there is below; elsewhere for directories, the base among them.
+    if (rest.length > 0) yield* walk(tree, base, rest, depth);
     if (depth >= MAX_DEPTH) return;
     for (const entry of await tree.list(base)) {
+      if (entry.name.startsWith(".")) continue;
       const path = joinPath(base, entry.name);
-      if (entry.isDirectory && !entry.name.startsWith(".")) yield* walk(tree, path, parts, depth + 1);
+      if (rest.length === 0) yield path;
+      if (entry.isDirectory) yield* walk(tree, path, parts, depth + 1);
     }
     return;
   }

@@ -3,5 +3,6 @@
  *
  * @module
  */
-export { openSftp, SftpClient, type SftpDirEntry, type SftpServerInfo } from "./client.ts";
+export { openSftp, SftpClient, type SftpServerInfo } from "./client.ts";
+export type { SftpDirEntry } from "./entry.ts";
 export { SftpFile } from "./file.ts";

@@ -199,6 +199,8 @@ export async function readInto(
   return total === 0 ? null : total;
 }
 
+/** Most bytes set aside for what a server says is there. */
+const KNOWN_LIMIT = 1_073_741_824;
 /** Most bytes of a file of unknown length that are read into memory. */
 const UNKNOWN_LIMIT = 1_073_741_824;
 
@@ -211,8 +213,8 @@ export async function readAll(
   signal?: AbortSignal,
 ): Promise<Bytes> {
   const known = size > 0;
-  // A server can claim any size: memory follows the bytes that came, but for the first 16 MiB.
-  let result = new Uint8Array(known ? Math.min(size, 16_777_216) : 0), total = 0;
+  // A server can claim any size: past this, memory follows the bytes that came. Up to it, pages nobody writes cost nothing.
+  let result = new Uint8Array(known ? Math.min(size, KNOWN_LIMIT) : 0), total = 0;
   const pipeline = new ReadPipeline(session, handle, path, {
     offset: 0,
     end: known ? size : null,

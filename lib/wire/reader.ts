@@ -102,8 +102,9 @@ export class Reader {
   mpint(): bigint {
     const bytes = this.view();
     if (bytes.length === 0) return 0n;
-    const second = bytes[1];
-    if (bytes[0] === 0 && (second === undefined || second < 0x80) || bytes[0] === 0xff && second! >= 0x80) {
+    // Zero is the empty string; -1 is the byte 0xff alone.
+    const second = bytes[1] ?? 0;
+    if (bytes[0] === 0 && second < 0x80 || bytes[0] === 0xff && second >= 0x80) {
       throw new SshProtocolError("Cannot read message: an mpint has needless leading bytes");
     }
     let hex = "0x";

@@ -175,6 +175,14 @@ Deno.test("chachaSealer() refuses to use a sequence number twice", async () => {
   await sealAll(sealer, [packet(sealer, 5)], 1);
 });
 
+Deno.test("chachaSealer() refuses packets that are no packets", () => {
+  for (const ends of [[0], [20], [40, 50], [40, 30], [NaN], [300_000, 2_000_000]]) {
+    const sealer = chachaSealer({ key: random(64), iv: empty, macKey: empty });
+    assertThrows(() => sealer.seal(sealer.workspace(100), ends, 0), RangeError);
+    assertThrows(() => sealer.seal(new Uint8Array(1_000_000), ends, 0), RangeError);
+  }
+});
+
 Deno.test("chachaOpener() decrypts nothing before the tag was right", async () => {
   const keys = { key: random(64), iv: empty, macKey: empty };
   const sealer = chachaSealer(keys), opener = chachaOpener(keys);

@@ -1,5 +1,13 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { ciphers, createOpener, createSealer, macs, plainOpener, plainSealer } from "../../lib/crypto/ciphers.ts";
+import {
+  ciphers,
+  createOpener,
+  createSealer,
+  isAvailable,
+  macs,
+  plainOpener,
+  plainSealer,
+} from "../../lib/crypto/ciphers.ts";
 import type { DirectionKeys, PacketFrame, PacketOpener } from "../../lib/crypto/types.ts";
 import { SshProtocolError } from "../../lib/errors.ts";
 import vectors from "../vectors/packets.json" with { type: "json" };
@@ -225,5 +233,61 @@ Deno.test("createSealer() hands out a buffer of its own each time", async () => 
     assert(one.buffer !== two.buffer);
     structuredClone(one, { transfer: [one.buffer] });
     assert(two.length > 0);
+  }
+});
+
+Deno.test("isAvailable() is true of everything in Deno", () => {
+  assert(pairs.every(([cipher, mac]) => isAvailable(cipher, mac)));
+});
+
+Deno.test("createSealer() and createOpener() do without node:crypto what isAvailable() says", async () => {
+  const worker = new Worker(new URL("./without_node_worker.ts", import.meta.url), { type: "module" });
+  const { promise, resolve, reject } = Promise.withResolvers<{ node: boolean; done: string[]; wrong: string[] }>();
+  worker.onmessage = (event) => resolve(event.data);
+  worker.onerror = (event) => reject(new Error(event.message));
+  const result = await promise.finally(() => worker.terminate());
+  assertEquals([result.node, result.wrong], [false, []]);
+  assertEquals(result.done.toSorted(), [
+    "aes128-ctr hmac-sha1-etm@openssh.com",
+    "aes128-ctr hmac-sha2-256-etm@openssh.com",
+    "aes128-ctr hmac-sha2-512-etm@openssh.com",
+    "aes128-gcm@openssh.com",
+    "aes256-ctr hmac-sha1-etm@openssh.com",
+    "aes256-ctr hmac-sha2-256-etm@openssh.com",
+    "aes256-ctr hmac-sha2-512-etm@openssh.com",
+    "aes256-gcm@openssh.com",
+    "chacha20-poly1305@openssh.com",
+  ]);
+});
+
+Deno.test("createSealer() counts the nonces of AES-GCM up as RFC 5647 says, and never repeats one", async () => {
+  const name = "aes128-gcm@openssh.com", keys = randomKeys(name, null);
+  keys.iv.set(hex("ffffffffffffff80"), 4);
+  const { sealer, opener } = await both(name, null, keys);
+  const webKey = await crypto.subtle.importKey("raw", keys.key, "AES-GCM", false, ["decrypt"]);
+  const sent = packet(sealer, 40), seen = new Set<string>();
+  for (let i = 0; i < 300; i += 3) {
+    const sealed = await sealAll(sealer, [sent, sent, sent], i), each = sealed.length / 3;
+    assertEquals(await openAll(opener, sealed, i), [sent, sent, sent]);
+    for (let k = 0; k < 3; k++) {
+      const one = sealed.subarray(k * each, (k + 1) * each), iv = keys.iv.slice();
+      new DataView(iv.buffer).setBigUint64(4, 0xffffffffffffff80n + BigInt(i + k));
+      const parameters = { name: "AES-GCM", iv, additionalData: one.slice(0, 4) };
+      assertEquals(new Uint8Array(await crypto.subtle.decrypt(parameters, webKey, one.slice(4))), sent.slice(4));
+      seen.add(one.toHex());
+    }
+  }
+  assertEquals(seen.size, 300);
+});
+
+Deno.test("createSealer() and createOpener() mix small batches and large ones", async () => {
+  for (const [cipher, mac] of pairs.filter(([name]) => !name.endsWith("-cbc"))) {
+    const { sealer, opener } = await both(cipher, mac);
+    let sequence = 0;
+    for (const sizes of [[10], [70_000, 5], [20, 30], [40_000, 40_000, 200_000, 3], [4096], [1, 2, 3], [65_536]]) {
+      const packets = sizes.map((size) => packet(sealer, size));
+      assertEquals(await openAll(opener, await sealAll(sealer, packets, sequence), sequence), packets);
+      sequence += sizes.length;
+    }
   }
 });

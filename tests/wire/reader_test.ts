@@ -112,8 +112,7 @@ Deno.test("Reader.ascii() takes printable US-ASCII only", () => {
 });
 
 Deno.test("Reader.mpint() refuses needless leading bytes", () => {
-  for (const hex of ["00", "007f", "0000", "00000080"]) {
-    if (hex === "00") continue;
+  for (const hex of ["007f", "0000", "00000080"]) {
     assertThrows(() => new Reader(stringOf(hexToBytes(hex))).mpint(), SshProtocolError, "needless");
   }
   for (const hex of ["ffff", "ff80", "ffffff7f"]) {

@@ -1,0 +1,72 @@
+/**
+ * L5. What a server's file system is to the SFTP server. No I/O.
+ *
+ * @module
+ */
+import type { AuthInfo } from "../auth/types.ts";
+import type { MaybePromise } from "../wire/types.ts";
+import type { SftpAttributes, SftpFileInfo } from "./attrs.ts";
+import type { SftpDirEntry } from "./entry.ts";
+
+/**
+ * A file system to serve: one method per SFTP request, each allowed to throw `SftpError` or a `Deno.errors` class, which
+ * become statuses. The message of an `SftpError` is sent to the client; of any other error only the status is.
+ *
+ * Paths are absolute and in one form: they start with `/`, and hold no `.`, no `..`, no `//`, no NUL, and no `/` at the end.
+ * `/` is where relative paths of the client start. Names that are not UTF-8 come as they do in `SftpClient`. What is absent
+ * answers OP_UNSUPPORTED, but for `realPath` and `homeDirectory`, whose answers are then the path itself and `/`.
+ */
+export interface SftpBackend {
+  /** Opens a file. `mode` holds no more than the nine permission bits. */
+  open(path: string, options: Deno.OpenOptions, info: AuthInfo): MaybePromise<SftpBackendFile>;
+  /** Lists a directory. It is read as far as the client asks, and left when the client closes the listing. */
+  readDir(path: string, info: AuthInfo): AsyncIterable<SftpDirEntry>;
+  /** Metadata; `followLinks` tells stat from lstat. */
+  stat(path: string, followLinks: boolean, info: AuthInfo): MaybePromise<SftpFileInfo>;
+  /** Changes the attributes that are there (SETSTAT; lsetstat@openssh.com where `followLinks` is false). */
+  setStat?(path: string, attrs: SftpAttributes, followLinks: boolean, info: AuthInfo): MaybePromise<void>;
+  /** Removes a file or link, never a directory. */
+  remove?(path: string, info: AuthInfo): MaybePromise<void>;
+  /** Makes a directory. */
+  mkdir?(path: string, options: { mode?: number }, info: AuthInfo): MaybePromise<void>;
+  /** Removes an empty directory. */
+  rmdir?(path: string, info: AuthInfo): MaybePromise<void>;
+  /** Renames; without `replace` a file of the new name is an error (RENAME; with it posix-rename@openssh.com). */
+  rename?(oldPath: string, newPath: string, options: { replace: boolean }, info: AuthInfo): MaybePromise<void>;
+  /** The canonical form of a path whose last component need not exist. */
+  realPath?(path: string, info: AuthInfo): MaybePromise<string>;
+  /** Reads a link. */
+  readLink?(path: string, info: AuthInfo): MaybePromise<string>;
+  /** Makes a symbolic link at `path`; `target` is as the client gave it. */
+  symlink?(target: string, path: string, info: AuthInfo): MaybePromise<void>;
+  /** Makes a hard link (hardlink@openssh.com). */
+  link?(oldPath: string, newPath: string, info: AuthInfo): MaybePromise<void>;
+  /** Space of the file system, fields by their POSIX names such as `f_bsize` (statvfs@openssh.com). */
+  statfs?(path: string, info: AuthInfo): MaybePromise<Readonly<Record<string, bigint>>>;
+  /** The home directory of a user; "" is the one logged in (home-directory, and `~` of expand-path@openssh.com). */
+  homeDirectory?(username: string, info: AuthInfo): MaybePromise<string>;
+  /** Names by number, "" where there is none (users-groups-by-id@openssh.com). */
+  usersGroups?(
+    uids: readonly number[],
+    gids: readonly number[],
+    info: AuthInfo,
+  ): MaybePromise<{ users: readonly string[]; groups: readonly string[] }>;
+  /** Every other request, by its name; absent ones answer OP_UNSUPPORTED. */
+  [operation: string]: unknown;
+}
+
+/** An open file of a {@linkcode SftpBackend}. */
+export interface SftpBackendFile extends AsyncDisposable {
+  /** Reads at an offset; 0 is the end. Calls may overlap. */
+  readAt(p: Uint8Array, offset: number): MaybePromise<number>;
+  /** Writes all of it at an offset. Calls may overlap, their ranges do not. */
+  writeAt(p: Uint8Array, offset: number): MaybePromise<void>;
+  /** Metadata. */
+  stat(): MaybePromise<SftpFileInfo>;
+  /** Changes the attributes that are there (FSETSTAT). Absent answers OP_UNSUPPORTED. */
+  setStat?(attrs: SftpAttributes): MaybePromise<void>;
+  /** Puts what was written on the disk (fsync@openssh.com). Absent answers OP_UNSUPPORTED. */
+  sync?(): MaybePromise<void>;
+  /** Space of its file system (fstatvfs@openssh.com). Absent answers OP_UNSUPPORTED. */
+  statfs?(): MaybePromise<Readonly<Record<string, bigint>>>;
+}

@@ -1,0 +1,287 @@
+/**
+ * L5. One SFTP session of a server. draft-ietf-secsh-filexfer-02 sections 3, 4 and 6. Knows byte streams, not SSH.
+ *
+ * @module
+ */
+import { printable, SftpError, SshProtocolError } from "../errors.ts";
+import type { AuthInfo } from "../auth/types.ts";
+import { Reader } from "../wire/reader.ts";
+import type { ByteDuplex } from "../wire/types.ts";
+import type { SftpBackend } from "./backend.ts";
+import { Fxp, SFTP_VERSION, Status } from "./constants.ts";
+import { Handles } from "./handles.ts";
+import { decodeVersion, encodeVersion, StatusReply } from "./messages.ts";
+import { PacketBuffer } from "./packet_buffer.ts";
+import { PacketReader } from "./packet_reader.ts";
+import { openRootedBackend, type RootedOptions } from "./rooted_backend.ts";
+import { type DataReply, type Job, type JobContext, offeredExtensions, prepare } from "./server_jobs.ts";
+import { statusOf, statusTexts } from "./status.ts";
+
+/** Requests that run at once. */
+const MAX_RUNNING = 64;
+/** Bytes of replies, sent or being made, at which no request is started. */
+const REPLY_LIMIT = 4_194_304;
+
+/** Options of {@linkcode serveSftp}. */
+export interface ServeSftpOptions {
+  /** Ends the session. */
+  readonly signal?: AbortSignal;
+  /** Told of errors of a backend that are neither an `SftpError` nor one of the file system. */
+  readonly onError?: (error: unknown) => void;
+}
+
+/**
+ * Serves one SFTP session: a part of the real file system, or any backend. Resolves when the client has ended it or the
+ * signal aborts, with every handle closed; rejects with `SshProtocolError` where the client breaks the protocol, and with the
+ * streams' own errors.
+ */
+export async function serveSftp(
+  channel: ByteDuplex,
+  backend: SftpBackend | RootedOptions,
+  info: AuthInfo,
+  options: ServeSftpOptions = {},
+): Promise<void> {
+  if (typeof (backend as SftpBackend).open === "function") {
+    return await new ServerSession(channel, backend as SftpBackend, info, options).run();
+  }
+  await using rooted = await openRootedBackend(backend as RootedOptions);
+  await new ServerSession(channel, rooted, info, options).run();
+}
+
+class ServerSession {
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
+  readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
+  readonly #options: ServeSftpOptions;
+  readonly #context: JobContext;
+  readonly #out = new PacketBuffer();
+  readonly #packets: PacketReader;
+  /** Requests read and not started; never more than one chunk of input held. */
+  readonly #waiting: Uint8Array[] = [];
+  #prepared: { id: number; job: Job } | null = null;
+  readonly #running = new Set<Promise<void>>();
+  #order: Job["order"] = "shared";
+  #writeTarget: Job["target"];
+  #writeEnd = 0;
+  #replyBytes = 0;
+  #sending: Promise<void> | null = null;
+  #begun = false;
+  #failure: { error: unknown } | null = null;
+  #wake: (() => void) | null = null;
+
+  constructor(channel: ByteDuplex, backend: SftpBackend, info: AuthInfo, options: ServeSftpOptions) {
+    this.#reader = channel.readable.getReader();
+    this.#writer = channel.writable.getWriter();
+    this.#writer.closed.catch(() => {});
+    this.#options = options;
+    this.#context = { backend, info, handles: new Handles() };
+    this.#packets = new PacketReader({ packet: (payload) => this.#packet(payload) });
+  }
+
+  async run(): Promise<void> {
+    const { signal } = this.#options;
+    const abort = (): void => {
+      this.#fail(signal!.reason);
+      this.#reader.cancel(signal!.reason).catch(() => {});
+    };
+    if (signal?.aborted) abort();
+    signal?.addEventListener("abort", abort, { once: true });
+    try {
+      await this.#serve();
+    } catch (error) {
+      this.#fail(error);
+    } finally {
+      signal?.removeEventListener("abort", abort);
+      await Promise.allSettled(this.#running);
+      await this.#context.handles.closeAll();
+    }
+    const failure = this.#failure as { error: unknown } | null;
+    if (failure === null) {
+      await this.#sending;
+      await this.#writer.close().catch(() => {});
+      return;
+    }
+    this.#reader.cancel(failure.error).catch(() => {});
+    await this.#writer.abort(failure.error).catch(() => {});
+    if (!signal?.aborted) throw failure.error;
+  }
+
+  async #serve(): Promise<void> {
+    while (this.#failure === null) {
+      const { done, value } = await this.#reader.read();
+      if (done) break;
+      this.#packets.push(value);
+      this.#start();
+      // Back-pressure: nothing is read while what was read cannot be started.
+      while (this.#waiting.length > 0 || this.#prepared !== null) await this.#change();
+    }
+    while (this.#running.size > 0) await this.#change();
+    if (this.#failure !== null) throw this.#failure.error;
+    if (!this.#packets.atBoundary) throw new SshProtocolError("The client ended the SFTP session inside a packet");
+  }
+
+  async #change(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#wake = resolve;
+    if (this.#failure !== null) throw this.#failure.error;
+    await promise;
+    if (this.#failure !== null) throw (this.#failure as { error: unknown }).error;
+  }
+
+  #fail(error: unknown): void {
+    this.#failure ??= { error };
+    this.#wake?.();
+  }
+
+  #packet(payload: Uint8Array): void {
+    if (payload[0] === Fxp.INIT) {
+      if (this.#begun) throw new SshProtocolError("The client sent SSH_FXP_INIT twice");
+      decodeVersion(payload);
+      this.#begun = true;
+      this.#reply(encodeVersion(Fxp.VERSION, SFTP_VERSION, offeredExtensions(this.#context.backend)));
+      return;
+    }
+    if (!this.#begun) throw new SshProtocolError("The client sent a request before SSH_FXP_INIT");
+    this.#waiting.push(payload);
+  }
+
+  /** Starts what may run now. */
+  #start(): void {
+    let next = 0;
+    for (;;) {
+      if (this.#prepared === null) {
+        const payload = this.#waiting[next];
+        if (payload === undefined) break;
+        next++;
+        const id = new Reader(payload, 1).u32();
+        try {
+          this.#prepared = { id, job: prepare(payload, this.#context) };
+        } catch (error) {
+          // It waits for its turn like any request: its answer must not overtake what came before.
+          this.#prepared = {
+            id,
+            job: {
+              order: "alone",
+              run: () => {
+                throw error;
+              },
+            },
+          };
+        }
+      }
+      const { id, job } = this.#prepared;
+      if (!this.#mayRun(job)) break;
+      this.#prepared = null;
+      this.#run(id, job);
+    }
+    this.#waiting.splice(0, next);
+  }
+
+  #mayRun(job: Job): boolean {
+    if (this.#replyBytes > 0 && this.#replyBytes + (job.cost ?? 0) > REPLY_LIMIT) return false;
+    if (this.#running.size === 0) return true;
+    if (this.#running.size >= MAX_RUNNING || job.order !== this.#order) return false;
+    if (job.order === "write") return job.target === this.#writeTarget && job.from! >= this.#writeEnd;
+    return job.order === "shared";
+  }
+
+  #run(id: number, job: Job): void {
+    this.#order = job.order;
+    this.#writeTarget = job.target;
+    this.#writeEnd = job.to ?? 0;
+    const cost = job.cost ?? 0;
+    this.#replyBytes += cost;
+    let result;
+    try {
+      result = job.run();
+    } catch (error) {
+      this.#replyBytes -= cost;
+      this.#refuse(id, error);
+      return;
+    }
+    if (!(result instanceof Promise)) {
+      this.#replyBytes -= cost;
+      this.#answer(id, result);
+      return;
+    }
+    const running = result.then(
+      (value) => {
+        this.#replyBytes -= cost;
+        this.#answer(id, value);
+      },
+      (error) => {
+        this.#replyBytes -= cost;
+        this.#refuse(id, error);
+      },
+    ).catch((error) => this.#fail(error)).finally(() => {
+      this.#running.delete(running);
+      this.#start();
+      this.#wake?.();
+    });
+    this.#running.add(running);
+  }
+
+  #answer(id: number, value: Uint8Array | DataReply | void): void {
+    if (value === undefined) this.#status(id, Status.OK, statusTexts[Status.OK]!);
+    else if (value instanceof Uint8Array) this.#reply(value);
+    else {
+      const head = new DataView(value.packet.buffer, value.packet.byteOffset, 13);
+      head.setUint32(0, 9 + value.length);
+      head.setUint8(4, Fxp.DATA);
+      head.setUint32(5, id);
+      head.setUint32(9, value.length);
+      if (value.length < 16_384) this.#reply(value.packet.subarray(4));
+      else {
+        this.#out.framed(value.packet);
+        this.#replyBytes += value.packet.length;
+        this.#flush();
+      }
+    }
+  }
+
+  #refuse(id: number, error: unknown): void {
+    if (error instanceof SshProtocolError) {
+      this.#status(id, Status.BAD_MESSAGE, statusTexts[Status.BAD_MESSAGE]!);
+      return;
+    }
+    const status = statusOf(error);
+    if (error instanceof SftpError) {
+      this.#status(id, status, printable(error.message).toWellFormed());
+      return;
+    }
+    this.#status(id, status, statusTexts[status] ?? "Failure");
+    const known = status !== Status.FAILURE || error instanceof Error && ("code" in error || error.name in Deno.errors);
+    if (!known) this.#options.onError?.(error);
+  }
+
+  #status(id: number, status: number, text: string): void {
+    this.#reply(StatusReply.encode({ id, status, text, language: "" }));
+  }
+
+  #reply(payload: Uint8Array): void {
+    this.#out.packet(payload);
+    this.#replyBytes += 4 + payload.length;
+    this.#flush();
+  }
+
+  #flush(): void {
+    this.#sending ??= this.#drain();
+  }
+
+  async #drain(): Promise<void> {
+    try {
+      await null;
+      while (this.#out.length > 0) {
+        for (const chunk of this.#out.take()) {
+          await this.#writer.write(chunk);
+          this.#replyBytes -= chunk.length;
+          this.#start();
+          this.#wake?.();
+        }
+      }
+    } catch (error) {
+      this.#fail(error);
+    } finally {
+      this.#sending = null;
+    }
+  }
+}

@@ -1,0 +1,30 @@
+/**
+ * Runs the vectors of packets.json with no `process` in sight, as in a browser, and posts how many pairs went well.
+ *
+ * @module
+ */
+import vectors from "../vectors/packets.json" with { type: "json" };
+
+Object.defineProperty(globalThis, "process", { value: undefined });
+const { createOpener, createSealer, isAvailable } = await import("../../lib/crypto/ciphers.ts");
+const { hasNodeCrypto } = await import("../../lib/crypto/node_crypto.ts");
+const { hex, openAll, packet, sealAll } = await import("./packets_help.ts");
+
+const done: string[] = [], wrong: string[] = [];
+for (const vector of vectors.vectors) {
+  if (!isAvailable(vector.cipher, vector.mac)) continue;
+  const keys = { key: hex(vector.key), iv: hex(vector.iv), macKey: hex(vector.macKey) };
+  const sealer = await createSealer(vector.cipher, vector.mac, keys),
+    opener = await createOpener(vector.cipher, vector.mac, keys);
+  const plain = vector.packets.map((each) => hex(each.plain)), first = vector.packets[0]!.sequence;
+  const chunk = await sealAll(sealer, plain, first);
+  const more = [packet(sealer, 100_000), packet(sealer, 1)], second = (first + plain.length) >>> 0;
+  const opened = [
+    ...await openAll(opener, chunk, first),
+    ...await openAll(opener, await sealAll(sealer, more, second), second),
+  ];
+  const good = chunk.toHex() === vector.packets.map((each) => each.sealed).join("") &&
+    opened.map((bytes) => bytes.toHex()).join() === [...plain, ...more].map((bytes) => bytes.toHex()).join();
+  (good ? done : wrong).push(`${vector.cipher} ${vector.mac ?? ""}`.trim());
+}
+(globalThis as unknown as { postMessage(message: unknown): void }).postMessage({ node: hasNodeCrypto(), done, wrong });

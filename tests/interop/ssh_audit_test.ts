@@ -1,0 +1,78 @@
+/**
+ * What ssh-audit says about a server of ours: with the default algorithms no failure, and no warning but for the key exchanges that are kept for clients
+ * without a post-quantum one; with the hardened ones neither.
+ *
+ * @module
+ */
+import { assert, assertEquals } from "@std/assert";
+import { type Algorithms, generateKey, hardenedAlgorithms, serve } from "../../mod.ts";
+import { run } from "../_support/child.ts";
+import { peerTest, sshAudit } from "../_support/peers.ts";
+
+interface Audited {
+  readonly algorithm: string;
+  readonly notes?: { readonly fail?: readonly string[]; readonly warn?: readonly string[] };
+}
+
+interface Report {
+  readonly cves: readonly unknown[];
+  readonly kex: readonly Audited[];
+  readonly key: readonly Audited[];
+  readonly enc: readonly Audited[];
+  readonly mac: readonly Audited[];
+  readonly additional_notes: readonly string[];
+  readonly recommendations: Readonly<Record<string, unknown>>;
+}
+
+async function audit(algorithms?: Algorithms): Promise<Report> {
+  await using server = serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    hostKeys: [await generateKey("ed25519"), await generateKey("rsa")],
+    auth: { none: () => false },
+    onError: () => {},
+    ...algorithms === undefined ? {} : { algorithms },
+  });
+  const { stdout, stderr } = await run(
+    ["/usr/bin/python3", sshAudit.command, "--skip-rate-test", "-j", "-p", String(server.addr.port), "127.0.0.1"],
+    { env: sshAudit.env },
+  );
+  try {
+    return JSON.parse(new TextDecoder().decode(stdout));
+  } catch (error) {
+    throw new Error(`ssh-audit failed: ${new TextDecoder().decode(stdout)}${stderr}`, { cause: error });
+  }
+}
+
+/** Every finding as "failure|warning: algorithm: text". */
+function findings(report: Report): string[] {
+  return [...report.kex, ...report.key, ...report.enc, ...report.mac].flatMap(({ algorithm, notes }) => [
+    ...(notes?.fail ?? []).map((text) => `failure: ${algorithm}: ${text}`),
+    ...(notes?.warn ?? []).map((text) => `warning: ${algorithm}: ${text}`),
+  ]);
+}
+
+/** That the report is about something: each list was seen. */
+function assertSeen(report: Report): void {
+  for (const list of ["kex", "key", "enc", "mac"] as const) assert(report[list].length > 0, `ssh-audit saw no ${list}`);
+  assert(report.kex.some(({ algorithm }) => algorithm === "kex-strict-s-v00@openssh.com"));
+  assertEquals(report.cves, []);
+}
+
+peerTest("sshaudit", "serve() has no failure and only the allowed warnings from ssh-audit", async () => {
+  const report = await audit();
+  assertSeen(report);
+  const allowed = report.kex.map(({ algorithm }) => algorithm)
+    .filter((name) => name.startsWith("curve25519-sha256") || name.startsWith("diffie-hellman-group"));
+  assertEquals(
+    findings(report).filter((text) => !allowed.some((name) => text.startsWith(`warning: ${name}: `))),
+    [],
+  );
+});
+
+peerTest("sshaudit", "serve() with hardenedAlgorithms has no finding from ssh-audit", async () => {
+  const report = await audit(hardenedAlgorithms);
+  assertSeen(report);
+  assertEquals(findings(report), []);
+  assertEquals(Object.keys(report.recommendations), []);
+});
