@@ -12,7 +12,11 @@ import { frameEnd, macInvalid, sharedWorkspace, uint32At } from "./packets.ts";
 import type { DirectionKeys, PacketFrame, PacketOpener, PacketSealer } from "./types.ts";
 
 const TAG_LENGTH = 16;
-/** From this length on a packet goes to WebCrypto; measured, see bench/crypto_bench.ts. */
+/**
+ * In a batch of this length, packets of that length go to WebCrypto. One way there and back takes some 50 us when nothing else
+ * runs, in which `node:crypto` does 8 KiB; see bench/crypto_bench.ts.
+ */
+const LARGE_BATCH = 16_384;
 const LARGE = 2048;
 
 /** Hands out nonces: 4 fixed bytes and a 64-bit counter that starts anywhere and wraps, but never takes a value twice. */
@@ -32,6 +36,12 @@ class Nonces {
     if (low === 2 ** 32) this.#view.setUint32(4, this.#view.getUint32(4) + 1);
     return nonce;
   }
+}
+
+/** Packets shorter than this are done at once in a batch of `length` bytes. */
+function smallLength(length: number): number {
+  if (!hasNodeCrypto()) return 0;
+  return length < LARGE_BATCH ? Infinity : LARGE;
 }
 
 interface GcmKey {
@@ -66,13 +76,13 @@ class GcmSealer implements PacketSealer {
   }
 
   seal(workspace: Uint8Array, ends: readonly number[]): MaybePromise<Bytes> {
-    const out = new Uint8Array(ends.at(-1) ?? 0), here = hasNodeCrypto(), later: Promise<void>[] = [];
+    const out = new Uint8Array(ends.at(-1) ?? 0), later: Promise<void>[] = [], small = smallLength(out.length);
     let start = 0;
     for (const end of ends) {
       const at = start + 4, iv = this.#nonces.take();
       const aad = workspace.subarray(start, at), plain = workspace.subarray(at, end - TAG_LENGTH);
       out.set(aad, start);
-      if (here && plain.length < LARGE) nodeGcmSeal(this.#key.raw, iv, aad, plain, out, at);
+      if (plain.length < small) nodeGcmSeal(this.#key.raw, iv, aad, plain, out, at);
       else later.push(this.#later(iv, aad, plain, out, at));
       start = end;
     }
@@ -104,12 +114,13 @@ class GcmOpener implements PacketOpener {
   }
 
   open(chunk: Uint8Array, frames: readonly PacketFrame[]): MaybePromise<readonly Uint8Array[]> {
-    const here = hasNodeCrypto();
+    const last = frames.at(-1),
+      small = smallLength(last === undefined ? 0 : last.offset + last.length - frames[0]!.offset);
     let later = false;
     const opened = frames.map((frame) => {
       const end = frameEnd(chunk, frame, TAG_LENGTH), at = frame.offset + 4, tag = end - TAG_LENGTH;
       const iv = this.#nonces.take(), aad = chunk.subarray(frame.offset, at);
-      if (here && frame.length < LARGE) {
+      if (frame.length < small) {
         const plain = nodeGcmOpen(this.#key.raw, iv, aad, chunk.subarray(at, tag), chunk.subarray(tag, end));
         if (plain === null) throw macInvalid();
         return plain;

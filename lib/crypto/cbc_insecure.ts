@@ -32,8 +32,8 @@ export class CbcOpener implements PacketOpener {
   #previous: Bytes;
   #ahead = { sequence: -1, length: 0 };
   #broken = false;
-  /** Offset of the packet after the one last looked at, in a chunk not opened yet; -1 after opening. */
-  #following = -1;
+  /** Sequence number of the packet that `#previous` precedes; null before the first. */
+  #next: number | null = null;
 
   /** Opens with the cipher that OpenSSL gives that name. */
   constructor(name: string, blockSize: number, keys: DirectionKeys, mac: PacketMac) {
@@ -49,13 +49,11 @@ export class CbcOpener implements PacketOpener {
 
   /** Decrypts the first block for its length. */
   packetLength(chunk: Uint8Array, offset: number, sequence: number): number {
-    if (sequence === this.#ahead.sequence) {
-      this.#following = offset + 4 + this.#ahead.length + this.tagLength;
-      return this.#ahead.length;
-    }
-    // The packet before is in the same chunk, just before this one, or it has been opened.
+    if (sequence === this.#ahead.sequence) return this.#ahead.length;
+    this.#next ??= sequence;
+    // The packet before has been opened, or it stands in the same chunk, just before this one.
     const last = offset - this.tagLength;
-    const previous = this.#following === offset ? chunk.subarray(last - this.blockSize, last) : this.#previous;
+    const previous = sequence === this.#next ? this.#previous : chunk.subarray(last - this.blockSize, last);
     const head = nodeCipher(this.#name, "decrypt", this.#key, new Uint8Array(previous));
     let length = uint32At(head.update(chunk.subarray(offset, offset + this.blockSize)), 0);
     if (length < 5 || length > MAX_PACKET_LENGTH || (4 + length) % this.blockSize !== 0) {
@@ -63,7 +61,6 @@ export class CbcOpener implements PacketOpener {
       length = MAX_PACKET_LENGTH - 4;
     }
     this.#ahead = { sequence, length };
-    this.#following = offset + 4 + length + this.tagLength;
     return length;
   }
 
@@ -80,7 +77,7 @@ export class CbcOpener implements PacketOpener {
     if (this.#broken && opened.length > 0 && this.#ahead.sequence === (sequence + frames.length - 1) >>> 0) {
       throw macInvalid();
     }
-    this.#following = -1;
+    this.#next = (sequence + frames.length) >>> 0;
     return opened;
   }
 }

@@ -8,7 +8,7 @@
  */
 import type { Bytes } from "../wire/types.ts";
 import { type ChachaFunctions, FREE, instantiateChacha } from "./chacha20_poly1305_wasm.ts";
-import { hasNodeCrypto, nodeCipher } from "./node_crypto.ts";
+import { nodeCipher, nodeHasCipher } from "./node_crypto.ts";
 import { frameEnd, macInvalid, MAX_PACKET_LENGTH, uint32At } from "./packets.ts";
 import type { DirectionKeys, PacketFrame, PacketOpener, PacketSealer } from "./types.ts";
 
@@ -47,6 +47,7 @@ class Engine {
   readonly functions: ChachaFunctions;
   #key: Bytes | null = null;
   #large = 0;
+  #native = false;
 
   constructor() {
     ({ memory: this.memory, functions: this.functions } = instantiateChacha(PAGES));
@@ -74,8 +75,9 @@ class Engine {
 
   /** XORs the padded part of the packet whose first blocks are in {@linkcode FIRST_BLOCKS}. */
   xorBody(nonce: number, at: number, length: number): void {
-    if (length >= NATIVE_LENGTH && ++this.#large > NATIVE_AFTER && hasNodeCrypto()) {
-      return this.#xorNatively(nonce, at, length);
+    if (length >= NATIVE_LENGTH) {
+      if (++this.#large === NATIVE_AFTER) this.#native = nodeHasCipher("chacha20");
+      if (this.#native) return this.#xorNatively(nonce, at, length);
     }
     this.functions.xor(at, FIRST_BLOCKS + 64, Math.min(length, 192));
     if (length > 192) this.functions.chacha20(PAYLOAD_KEY, nonce, 4, at + 192, length - 192);

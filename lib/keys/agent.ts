@@ -49,7 +49,10 @@ class AgentClient implements Agent {
   #turn: Promise<unknown> = Promise.resolve();
   /** Why no more requests can be made: the connection is out of step, gone or closed. */
   #ended: SshError | null = null;
-  #closing: Promise<void> | undefined;
+  /** Rejects with the same, so that a request ends even where the streams do not. */
+  readonly #gone = Promise.withResolvers<never>();
+  #writing = false;
+  #closing: Promise<unknown> | undefined;
 
   constructor(conn: ByteDuplex) {
     this.#reader = conn.readable.getReader();
@@ -57,6 +60,7 @@ class AgentClient implements Agent {
     // Their errors are seen by the request that meets them.
     this.#reader.closed.catch(() => {});
     this.#writer.closed.catch(() => {});
+    this.#gone.promise.catch(() => {});
   }
 
   async signers(): Promise<readonly AgentSigner[]> {
@@ -127,7 +131,7 @@ class AgentClient implements Agent {
     if (payload.length > MAX_FRAME) {
       return Promise.reject(new RangeError(`Cannot ${action}: ${payload.length} bytes, an agent takes ${MAX_FRAME}`));
     }
-    const answer = this.#turn.then(() => this.#exchange(payload));
+    const answer = this.#turn.then(() => Promise.race([this.#exchange(payload), this.#gone.promise]));
     this.#turn = answer.catch(() => {});
     return answer;
   }
@@ -137,7 +141,9 @@ class AgentClient implements Agent {
     try {
       // What came behind the answer before would be taken for the answer to this request.
       if (this.#left.length > 0) throw new SshProtocolError("Cannot use agent: it sent more than it was asked for");
+      this.#writing = true;
       await this.#writer.write(new Writer(4 + payload.length).string(payload).bytes());
+      this.#writing = false;
       const length = new Reader(await this.#read(4)).u32();
       if (length < 1 || length > MAX_FRAME) {
         throw new SshProtocolError(`Cannot read agent's answer: ${length} bytes, 1 to ${MAX_FRAME} are allowed`);
@@ -172,14 +178,20 @@ class AgentClient implements Agent {
   #end(error: SshError): SshError {
     if (this.#ended === null) {
       this.#ended = error;
+      this.#gone.reject(error);
       this.#release();
     }
     return this.#ended;
   }
 
-  /** Lets go of the streams; a read or write that waits settles. */
-  #release(): Promise<void> {
-    return this.#closing ??= Promise.allSettled([this.#reader.cancel(), this.#writer.abort()]).then(() => {});
+  /** Lets go of the streams. Not waited for is a write that the agent does not take: it may never settle. */
+  #release(): Promise<unknown> {
+    if (this.#closing === undefined) {
+      const parts = [this.#reader.cancel(), this.#writer.abort()];
+      for (const part of parts) part.catch(() => {});
+      this.#closing = Promise.allSettled(this.#writing ? parts.slice(0, 1) : parts);
+    }
+    return this.#closing;
   }
 
   /** Closes the connection; requests that wait reject with code `CLOSED`. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { SshError } from "../errors.ts";
+import { printable, SshError } from "../errors.ts";
 import type { ByteDuplex } from "../wire/types.ts";
 
 /** The path in the environment's SSH_AUTH_SOCK, or null where it is not set. */
@@ -23,7 +23,8 @@ export async function openAgentSocket(): Promise<ByteDuplex> {
   try {
     return await Deno.connect({ transport: "unix", path });
   } catch (cause) {
-    throw new SshError(`Cannot connect to agent: nothing answers at SSH_AUTH_SOCK "${path}"`, {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new SshError(`Cannot connect to agent at SSH_AUTH_SOCK "${printable(path)}": ${why}`, {
       code: "CONNECTION_LOST",
       cause,
     });

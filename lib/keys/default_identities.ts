@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { printable, SshError } from "../errors.ts";
+import { printable } from "../errors.ts";
 import { connectAgent } from "./agent.ts";
 import { agentSocketPath } from "./agent_socket.ts";
 import { readIfThere, userSshPath } from "./known_hosts_files.ts";
@@ -31,21 +31,20 @@ export async function* defaultIdentities(options: DefaultIdentitiesOptions = {})
   const isNew = (signer: Signer) => seen.size < seen.add(signer.publicKey.blob.toBase64()).size;
 
   await using stack = new AsyncDisposableStack();
-  const socket = agentSocketPath();
-  if (socket !== null) {
-    let signers: readonly Signer[] = [];
-    try {
-      signers = await stack.use(await connectAgent()).signers();
-    } catch (error) {
-      if (!(error instanceof SshError)) throw error;
-      skip(socket, reason(error));
-    }
-    for (const signer of signers) if (isNew(signer)) yield signer;
+  let signers: readonly Signer[] = [];
+  try {
+    if (agentSocketPath() !== null) signers = await stack.use(await connectAgent()).signers();
+  } catch (error) {
+    skip("agent", reason(error));
   }
-  for (const path of FILES.map(userSshPath)) {
-    if (path === null) continue;
+  for (const signer of signers) if (isNew(signer)) yield signer;
+
+  for (const name of FILES) {
     let key: Signer;
+    let path: string | null = name;
     try {
+      path = userSshPath(name);
+      if (path === null) continue;
       const text = await readIfThere(path);
       if (text === null) continue;
       if (inspectPrivateKey(text).encrypted) {
@@ -54,7 +53,7 @@ export async function* defaultIdentities(options: DefaultIdentitiesOptions = {})
       }
       key = await parsePrivateKey(text);
     } catch (error) {
-      skip(path, reason(error));
+      skip(path ?? name, reason(error));
       continue;
     }
     if (isNew(key)) yield key;

@@ -136,7 +136,7 @@ export function knownHosts(text?: string | readonly string[]): KnownHostsVerifie
   const sources = (): MaybePromise<readonly Source[]> => given ?? readSources();
   return Object.assign(
     async (key: PublicKey, host: { hostname: string; port: number }): Promise<boolean> => {
-      const looked = given?.map((source) => source.file) ?? knownHostsPaths();
+      const looked = given?.map((source) => source.file) ?? paths();
       await verify(await sources(), looked, key, host);
       return true;
     },
@@ -147,9 +147,20 @@ export function knownHosts(text?: string | readonly string[]): KnownHostsVerifie
   );
 }
 
+function paths(): readonly string[] {
+  try {
+    return knownHostsPaths();
+  } catch (cause) {
+    throw new HostKeyError(
+      "Cannot verify host key: the home folder cannot be looked up; allow --allow-env=HOME,USERPROFILE, or hand text to knownHosts()",
+      { cause },
+    );
+  }
+}
+
 async function readSources(): Promise<readonly Source[]> {
   const sources: Source[] = [];
-  for (const file of knownHostsPaths()) {
+  for (const file of paths()) {
     try {
       const text = await readIfThere(file);
       if (text !== null) sources.push({ file, text });

@@ -156,7 +156,11 @@ function readMaterial(reader: Reader): KeyMaterial {
   const curve = curves.get(type);
   if (curve !== undefined) {
     if (reader.ascii() !== curve.name) throw keyFormatError(`Cannot read ${type} private key: it names another curve`);
-    return { kind: "ecdsa", curve, point: reader.string(), d: positiveMpint(reader, curve.size) };
+    const point = reader.string();
+    if (point.length !== 1 + 2 * curve.size) {
+      throw keyFormatError(`Cannot read ${type} private key: its point does not fit`);
+    }
+    return { kind: "ecdsa", curve, point, d: positiveMpint(reader, curve.size) };
   }
   switch (type) {
     case "ssh-ed25519": {

@@ -17,7 +17,7 @@ import { randomBytes } from "../crypto/random.ts";
 import { kexMethods } from "../crypto/registry.ts";
 import type { KexMethod, KeyAgreement } from "../crypto/types.ts";
 import { DisconnectReason, HostKeyError, SshError, SshProtocolError } from "../errors.ts";
-import { publicKeyFromBlob, signatureAlgorithmsOf, verifyWith } from "../keys/public_key.ts";
+import { insecureVerifySha1, publicKeyFromBlob, signatureAlgorithmsOf, verifyWith } from "../keys/public_key.ts";
 import type { PublicKey, Signer } from "../keys/types.ts";
 import { equals } from "@std/bytes";
 import { Msg } from "../wire/numbers.ts";
@@ -254,7 +254,11 @@ export class KexMachine {
       state.gex,
     );
     const algorithm = this.#negotiated!.hostKey;
-    if (!await verifyWith(hostKey, algorithm, exchangeHash, reply.signature)) {
+    // Offered, and so agreed on, only where the program named it among its algorithms.
+    const proven = algorithm === "ssh-rsa"
+      ? await insecureVerifySha1(hostKey, exchangeHash, reply.signature)
+      : await verifyWith(hostKey, algorithm, exchangeHash, reply.signature);
+    if (!proven) {
       throw failed(`Host key signature is wrong: the server did not prove that it holds its ${hostKey.type} key`);
     }
     await this.#trust(hostKey);

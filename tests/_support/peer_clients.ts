@@ -5,7 +5,7 @@
  */
 import { Driver, type Output, run } from "./child.ts";
 import { dropbearKey, puttyKey, scratchDir, type TestKey } from "./keys.ts";
-import { everyAlgorithm, npmFolder, openSsh10, type PeerId, scripts } from "./peers.ts";
+import { everyAlgorithm, newerPython, npmFolder, openSsh10, type PeerId, scripts } from "./peers.ts";
 
 /** One command on one connection. */
 export interface ClientRun {
@@ -143,7 +143,10 @@ export function puttyClient(): Promise<ClientPeer> {
     interactive: true,
     run: async (request: ClientRun) => {
       const login = [];
-      const settings = ["Protocol=ssh", "PromptOnExit=0"];
+      // No method stands behind WARN: in a batch it would refuse those.
+      const kex = "ntru-curve25519,ecdh,dh-gex-sha1,dh-group18-sha512,dh-group17-sha512,dh-group16-sha512," +
+        "dh-group15-sha512,dh-group14-sha1,dh-group1-sha1,rsa,WARN";
+      const settings = ["Protocol=ssh", "PromptOnExit=0", `KEX=${kex}`];
       if (request.rekeyBytes !== undefined) settings.push(`RekeyBytes=${request.rekeyBytes}`);
       if ("key" in request.login) {
         login.push("-i", await puttyKey(request.login.key));
@@ -186,12 +189,17 @@ export function puttyClient(): Promise<ClientPeer> {
 
 /** paramiko. */
 export function paramikoClient(): Promise<ClientPeer> {
-  return scripted("paramiko", ["/usr/bin/python3", `${scripts}/paramiko_client.py`], true);
+  return scripted("paramiko", ["/usr/bin/python3", `${scripts}/paramiko_client.py`], true, newerPython);
+}
+
+/** The paramiko of Debian 12, which knows no strict key exchange. */
+export function paramiko2Client(): Promise<ClientPeer> {
+  return scripted("paramiko2", ["/usr/bin/python3", `${scripts}/paramiko_client.py`], true);
 }
 
 /** AsyncSSH. */
 export function asyncSshClient(): Promise<ClientPeer> {
-  return scripted("asyncssh", ["/usr/bin/python3", `${scripts}/asyncssh_client.py`], true);
+  return scripted("asyncssh", ["/usr/bin/python3", `${scripts}/asyncssh_client.py`], true, newerPython);
 }
 
 /** ssh2 on Node. */
@@ -199,8 +207,13 @@ export function ssh2Client(): Promise<ClientPeer> {
   return scripted("ssh2", ["node", `${scripts}/ssh2_client.mjs`, npmFolder], true);
 }
 
-async function scripted(id: PeerId, command: readonly string[], rekeys: boolean): Promise<ClientPeer> {
-  const driver = await Driver.start(command, scratchDir());
+async function scripted(
+  id: PeerId,
+  command: readonly string[],
+  rekeys: boolean,
+  env?: Record<string, string>,
+): Promise<ClientPeer> {
+  const driver = await Driver.start(command, scratchDir(), env);
   return {
     id,
     rekeys,

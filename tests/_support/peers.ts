@@ -15,17 +15,17 @@ import { dropbearKey, type KeyType, keyTypes, scratchDir, type TestKey, type Tes
 const root = new URL("../../", import.meta.url).pathname;
 const python = "/usr/bin/python3";
 const pythonPackages = "/usr/lib/python3/dist-packages";
+const newerPackages = `${root}.cache/python/usr/lib/python3/dist-packages`;
 
 /** Where the tests' scripts for paramiko, AsyncSSH and ssh2 lie. */
 export const scripts: string = new URL("../interop/peers", import.meta.url).pathname;
 /** Where ssh2 is installed. */
 export const npmFolder = `${root}.cache/npm`;
 
-/** How ssh-audit is started. */
-export const sshAudit = {
-  command: `${root}.cache/ssh-audit/usr/bin/ssh-audit`,
-  env: { PYTHONPATH: `${root}.cache/ssh-audit/usr/lib/python3/dist-packages` },
-};
+/** Environment in which Python finds the newer paramiko, AsyncSSH and ssh-audit. */
+export const newerPython = { PYTHONPATH: newerPackages };
+/** Where ssh-audit lies; it wants {@linkcode newerPython}. */
+export const sshAudit = `${root}.cache/python/usr/bin/ssh-audit`;
 
 /** Something that tests need from outside. */
 export interface Peer {
@@ -86,7 +86,7 @@ export const peers = {
     "/usr/bin/ssh-keygen",
     nssWrapper(),
   ], () => ""),
-  sshaudit: lookUp("ssh-audit", [python, sshAudit.command, "/usr/bin/ssh-keygen"], () => "3"),
+  sshaudit: lookUp("ssh-audit", [python, sshAudit, "/usr/bin/ssh-keygen"], () => "3"),
 } as const satisfies Record<string, Peer>;
 
 /** Key of {@linkcode peers}. */
@@ -245,23 +245,29 @@ export async function startTinysshd(): Promise<ServerPeer> {
 
 /** Starts a paramiko server. */
 export function startParamikoServer(options: Record<string, unknown> = {}): Promise<ServerPeer> {
-  return startScript("paramiko", (config) => [python, `${scripts}/paramiko_server.py`, config], options);
+  return startScript("paramiko", [python, `${scripts}/paramiko_server.py`], options, newerPython);
+}
+
+/** Starts a server on the paramiko of Debian 12, which knows no strict key exchange. */
+export function startParamiko2Server(options: Record<string, unknown> = {}): Promise<ServerPeer> {
+  return startScript("paramiko2", [python, `${scripts}/paramiko_server.py`], options);
 }
 
 /** Starts an AsyncSSH server. */
 export function startAsyncSshServer(options: Record<string, unknown> = {}): Promise<ServerPeer> {
-  return startScript("asyncssh", (config) => [python, `${scripts}/asyncssh_server.py`, config], options);
+  return startScript("asyncssh", [python, `${scripts}/asyncssh_server.py`], options, newerPython);
 }
 
 /** Starts an ssh2 server on Node. */
 export function startSsh2Server(options: Record<string, unknown> = {}): Promise<ServerPeer> {
-  return startScript("ssh2", (config) => ["node", `${scripts}/ssh2_server.mjs`, npmFolder, config], options);
+  return startScript("ssh2", ["node", `${scripts}/ssh2_server.mjs`, npmFolder], options);
 }
 
 async function startScript(
   id: PeerId,
-  command: (config: string) => string[],
+  command: readonly string[],
   options: Record<string, unknown>,
+  env: Record<string, string> = {},
 ): Promise<ServerPeer> {
   const keys = await testKeys();
   const port = freePort();
@@ -273,7 +279,7 @@ async function startScript(
     authorized: keyTypes.map((type) => keys.user[type].line),
     ...options,
   };
-  const daemon = await startDaemon({ command: command(JSON.stringify(config)), port, dir: scratchDir() });
+  const daemon = await startDaemon({ command: [...command, JSON.stringify(config)], port, dir: scratchDir(), env });
   return server(id, daemon, keys, { username, password, interactive: true });
 }
 
@@ -361,8 +367,8 @@ function versionOf(command: readonly string[], pattern: RegExp): string {
   return pattern.exec(text)?.[1]?.replace(/\.$/, "") ?? "";
 }
 
-function pythonVersion(name: string): string {
-  for (const entry of Deno.readDirSync(pythonPackages)) {
+function pythonVersion(folder: string, name: string): string {
+  for (const entry of Deno.readDirSync(folder)) {
     const match = new RegExp(`^${name}-([\\d.]+)\\.(?:egg|dist)-info$`).exec(entry.name);
     if (match !== null) return match[1]!;
   }

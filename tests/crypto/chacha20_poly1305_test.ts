@@ -175,6 +175,21 @@ Deno.test("chachaSealer() refuses to use a sequence number twice", async () => {
   await sealAll(sealer, [packet(sealer, 5)], 1);
 });
 
+Deno.test("chachaSealer() goes on the same when large packets change over to node:crypto", async () => {
+  const key = random(64), keys = { key, iv: empty, macKey: empty };
+  const sealer = chachaSealer(keys), opener = chachaOpener(keys);
+  const large = packet(sealer, 9000);
+  for (let sequence = 0; sequence < 300; sequence++) {
+    const sealed = await sealAll(sealer, [large], sequence);
+    if (sequence % 50 === 0 || sequence > 290) assertEquals(sealed, twin.sealPacket(key, sequence, large));
+    assertEquals(await openAll(opener, sealed, sequence), [large]);
+  }
+  const packets = [8180, 8187, 8188, 8195, 8200, 100, 40_000].map((size) => packet(sealer, size));
+  const sealed = await sealAll(sealer, packets, 300);
+  assertEquals(sealed, Uint8Array.from(packets.flatMap((bytes, i) => [...twin.sealPacket(key, 300 + i, bytes)])));
+  assertEquals(await openAll(opener, sealed, 300), packets);
+});
+
 Deno.test("chachaSealer() refuses packets that are no packets", () => {
   for (const ends of [[0], [20], [40, 50], [40, 30], [NaN], [300_000, 2_000_000]]) {
     const sealer = chachaSealer({ key: random(64), iv: empty, macKey: empty });

@@ -11,6 +11,7 @@ import {
   type ClientPeer,
   dropbearClient,
   opensshClient,
+  paramiko2Client,
   paramikoClient,
   puttyClient,
   ssh2Client,
@@ -33,6 +34,7 @@ const entries: readonly Entry[] = [
   { id: "dropbear", start: dropbearClient, userKeys: keyTypes, atLeast: 14 },
   { id: "putty", start: puttyClient, userKeys: keyTypes, atLeast: 20 },
   { id: "paramiko", start: paramikoClient, userKeys: keyTypes, atLeast: 15 },
+  { id: "paramiko2", start: paramiko2Client, userKeys: keyTypes, atLeast: 15 },
   { id: "asyncssh", start: asyncSshClient, userKeys: keyTypes, atLeast: 20 },
   { id: "ssh2", start: ssh2Client, userKeys: keyTypes, atLeast: 20 },
 ];

@@ -7,7 +7,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { type Algorithms, generateKey, hardenedAlgorithms, serve } from "../../mod.ts";
 import { run } from "../_support/child.ts";
-import { peerTest, sshAudit } from "../_support/peers.ts";
+import { newerPython, peerTest, sshAudit } from "../_support/peers.ts";
 
 interface Audited {
   readonly algorithm: string;
@@ -34,8 +34,8 @@ async function audit(algorithms?: Algorithms): Promise<Report> {
     ...algorithms === undefined ? {} : { algorithms },
   });
   const { stdout, stderr } = await run(
-    ["/usr/bin/python3", sshAudit.command, "--skip-rate-test", "-j", "-p", String(server.addr.port), "127.0.0.1"],
-    { env: sshAudit.env },
+    ["/usr/bin/python3", sshAudit, "--skip-rate-test", "-j", "-p", String(server.addr.port), "127.0.0.1"],
+    { env: newerPython },
   );
   try {
     return JSON.parse(new TextDecoder().decode(stdout));

@@ -145,7 +145,7 @@ Deno.test("connectAgent() refuses signatures that are not what was asked for", a
 });
 
 Deno.test("connectAgent() takes nothing that it did not ask for as an answer", async () => {
-  const { client, server } = memoryPair();
+  const { client, server } = memoryPair({ chunks: "whole" });
   const two = new Uint8Array([...identities([ed, ""]), ...identities([rsa, ""])]);
   const serving = serve(server, () => two);
   await using agent = await connectAgent(client);

@@ -1,0 +1,149 @@
+/** Every parser of keys on mutated and random input: a typed error or a value, never anything else, and soon. */
+import { assert, assertEquals, assertLess } from "@std/assert";
+import { SshError } from "../../lib/errors.ts";
+import { parseAuthorizedKeys } from "../../lib/keys/authorized_keys.ts";
+import { hashHostname, parseKnownHosts } from "../../lib/keys/known_hosts.ts";
+import { readPemMaterial } from "../../lib/keys/pem_format.ts";
+import { inspectPrivateKey, parsePrivateKey } from "../../lib/keys/private_key.ts";
+import { parsePublicKey, publicKeyFromBlob } from "../../lib/keys/public_key.ts";
+import { signatureAlgorithm } from "../../lib/keys/signature_blob.ts";
+import { seededRandom } from "../_support/duplex.ts";
+import { blobOf, opensshKeys, strings, utf8, vectors } from "./_help.ts";
+
+/** Milliseconds for each parser; `AMIKO_FUZZ_SECONDS` makes it longer. */
+const BUDGET = 1000 * Number(Deno.env.get("AMIKO_FUZZ_SECONDS") ?? 0) || 250;
+
+/** Changes, cuts, doubles and mixes samples, always the same way for the same seed. */
+function mutator(samples: readonly Uint8Array[], seed: number): () => Uint8Array<ArrayBuffer> {
+  const random = seededRandom(seed);
+  const below = (n: number) => Math.floor(random() * n);
+  const interesting = [0, 1, 0x7f, 0x80, 0xff, 0x0a, 0x20, 0x22, 0x2c, 0x3d, 0x5c];
+  return () => {
+    let bytes = samples[below(samples.length)]!.slice();
+    for (let i = below(4); i >= 0 && bytes.length > 0; i--) {
+      const at = below(bytes.length);
+      switch (below(6)) {
+        case 0:
+          bytes[at]! ^= 1 << below(8);
+          break;
+        case 1:
+          bytes[at] = interesting[below(interesting.length)]!;
+          break;
+        case 2:
+          bytes = bytes.slice(0, at);
+          break;
+        case 3:
+          bytes = new Uint8Array([...bytes.subarray(0, at), ...bytes.subarray(below(bytes.length))]);
+          break;
+        case 4:
+          bytes.set([0xff, 0xff, 0xff, 0xff].slice(0, bytes.length - at), at);
+          break;
+        default: {
+          const other = samples[below(samples.length)]!;
+          bytes = new Uint8Array([...bytes.subarray(0, at), ...other.subarray(below(other.length))]);
+        }
+      }
+    }
+    return bytes;
+  };
+}
+
+async function fuzz(samples: readonly Uint8Array[], parse: (bytes: Uint8Array<ArrayBuffer>) => unknown): Promise<void> {
+  const next = mutator(samples, 20_26);
+  const end = performance.now() + BUDGET;
+  let rounds = 0, refused = 0, slowest = 0;
+  while (performance.now() < end) {
+    const input = next();
+    const start = performance.now();
+    try {
+      await parse(input);
+    } catch (error) {
+      assert(error instanceof SshError, `${error} for ${input.toBase64()}`);
+      assertEquals(error.code, "KEY_FORMAT");
+      refused++;
+    }
+    slowest = Math.max(slowest, performance.now() - start);
+    rounds++;
+  }
+  assert(rounds > 20, `${rounds} rounds`);
+  assert(refused > 0);
+  assertLess(slowest, 2000);
+}
+
+const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+const der = (pem: string) => Uint8Array.fromBase64(pem.split("\n").filter((line) => !/[-:]/.test(line)).join(""));
+
+Deno.test("publicKeyFromBlob() survives fuzzing", () =>
+  fuzz(opensshKeys().map(({ public: line }) => blobOf(line)), (bytes) => publicKeyFromBlob(bytes)));
+
+Deno.test("parsePublicKey() survives fuzzing", () =>
+  fuzz(
+    [
+      ...opensshKeys().map(({ public: line }) => utf8(line)),
+      ...vectors<{ rfc4716: string }>("rfc4716", 6).map(({ rfc4716 }) => utf8(rfc4716)),
+    ],
+    (bytes) => parsePublicKey(text(bytes)),
+  ));
+
+Deno.test("parsePrivateKey() survives fuzzing inside the armour", () =>
+  fuzz(
+    opensshKeys().slice(0, 8).map(({ private: key }) => der(key)),
+    (bytes) =>
+      parsePrivateKey(`-----BEGIN OPENSSH PRIVATE KEY-----\n${bytes.toBase64()}\n-----END OPENSSH PRIVATE KEY-----`),
+  ));
+
+Deno.test("parsePrivateKey() and inspectPrivateKey() survive fuzzing of the text", () =>
+  fuzz(opensshKeys().slice(0, 6).map(({ private: key }) => utf8(key)), async (bytes) => {
+    inspectPrivateKey(text(bytes));
+    await parsePrivateKey(text(bytes));
+  }));
+
+Deno.test("readPemMaterial() survives fuzzing", () => {
+  const pem = vectors<{ private: string }>("pem_keys", 24).map(({ private: key }) =>
+    key.slice(key.lastIndexOf("-----BEGIN"))
+  );
+  const labels = ["RSA PRIVATE KEY", "EC PRIVATE KEY", "PRIVATE KEY"];
+  let i = 0;
+  return fuzz(pem.map(der), (bytes) => readPemMaterial(labels[i++ % 3]!, new Map(), bytes, undefined));
+});
+
+Deno.test("signatureAlgorithm() survives fuzzing", () =>
+  fuzz(
+    [strings("ssh-ed25519", new Uint8Array(64)), strings("rsa-sha2-512", "x")],
+    (bytes) => signatureAlgorithm(bytes),
+  ));
+
+Deno.test("verify() survives fuzzing and is never true by chance", async () => {
+  for (const vector of opensshKeys().slice(0, 5)) {
+    const key = await parsePrivateKey(vector.private);
+    const right = await key.sign(utf8("data"), key.algorithms[0]!);
+    const next = mutator([right, right.slice().reverse()], 7);
+    for (let i = 0; i < 60; i++) {
+      const signature = next();
+      assertEquals(await key.publicKey.verify(utf8("data"), signature), signature.toHex() === right.toHex());
+    }
+  }
+});
+
+Deno.test("parseKnownHosts() and parseAuthorizedKeys() survive fuzzing without a throw", async () => {
+  const lines = opensshKeys().slice(0, 6).map(({ public: line }) => line);
+  const samples = [
+    ...lines.map((line) => `host,*.net,!x ${line}`),
+    `@revoked * ${lines[0]}`,
+    `${await hashHostname("host")} ${lines[1]}`,
+    `restrict,command="a \\"b\\" c",from="x" ${lines[2]}`,
+    `no-pty ${lines[3]}`,
+  ].map(utf8);
+  const next = mutator(samples, 99);
+  const end = performance.now() + BUDGET;
+  while (performance.now() < end) {
+    const input = text(next());
+    for (const entry of parseKnownHosts(input)) await entry.hosts.matches("host");
+    for (const entry of parseAuthorizedKeys(input).keys) {
+      // Whatever was accepted holds one of the keys whole, and its restrictions if the line began with them.
+      const line = input.split("\n")[entry.line - 1]!;
+      assert(line.includes(entry.key.blob.toBase64()), line);
+      if (/^(restrict|no-pty)/.test(line)) assert(entry.options.length > 0, line);
+    }
+  }
+});
