@@ -85,6 +85,7 @@ export async function connect(options: ConnectOptions): Promise<SshClient> {
   try {
     secure = new SecureTransport(conn, {
       role: "client",
+      copyingWritable: options.transport === undefined,
       verifyHostKey: (key) => verifyHostKey(key, { hostname, port }),
       ...algorithms,
       ...given(options, "rekey", "ident", "handshakeTimeout", "requireStrictKex", "trace"),

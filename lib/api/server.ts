@@ -157,11 +157,12 @@ class ServedConnection {
   #sessions = 0;
   #noMoreSessions = false;
 
-  constructor(conn: ByteDuplex, options: ServeConnOptions) {
+  constructor(conn: ByteDuplex, options: ServeConnOptions, isSocket = false) {
     this.#options = options;
     this.#remoteAddr = "remoteAddr" in conn ? conn.remoteAddr as Deno.Addr : undefined;
     this.#transport = new SecureTransport(conn, {
       role: "server",
+      copyingWritable: isSocket,
       hostKeys: options.hostKeys,
       signatureAlgorithms: defaultSignatureAlgorithms,
       ...given(options, "algorithms", "rekey", "ident", "trace"),
@@ -370,7 +371,7 @@ class Server implements SshServer {
   async #serve(socket: Deno.TcpConn, ticket: Ticket): Promise<void> {
     this.#sockets.add(socket);
     try {
-      const connection = new ServedConnection(socket, this.#options);
+      const connection = new ServedConnection(socket, this.#options, true);
       this.#connections.set(connection, false);
       try {
         await connection.run(() => {

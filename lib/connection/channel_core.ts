@@ -297,8 +297,8 @@ export class ChannelCore implements OutboundSource {
     this.#owed += more;
   }
 
-  /** CHANNEL_DATA, or CHANNEL_EXTENDED_DATA of `dataType`. The view dies with the turn of the event loop. */
-  data(data: Uint8Array, dataType: number | null): void {
+  /** CHANNEL_DATA, or CHANNEL_EXTENDED_DATA of `dataType`. Unless `owned`, the view dies with the turn of the event loop. */
+  data(data: Uint8Array, dataType: number | null, owned = false): void {
     this.#mustBeOpen("data");
     if (data.length > this.#receiveWindow) {
       throw new SshProtocolError(
@@ -314,7 +314,7 @@ export class ChannelCore implements OutboundSource {
     if (this.#closeReceived || this.#eofReceived) throw new SshProtocolError("Peer sent channel data after its EOF");
     if (data.length === 0) return;
     if (dataType !== null && dataType !== EXTENDED_DATA_STDERR) return this.#consumed(data.length);
-    (dataType === null ? this.received : this.receivedStderr).push(data);
+    (dataType === null ? this.received : this.receivedStderr).push(data, owned);
     this.#link!.dirty(this);
   }
 

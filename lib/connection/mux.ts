@@ -196,11 +196,11 @@ export class Mux implements MessageHandler {
   // ------------------------------------------------------------------------------------------------ inbound
 
   /** See {@linkcode MessageHandler}. */
-  message(payload: Uint8Array): boolean {
+  message(payload: Uint8Array, owned = false): boolean {
     this.#missed = 0;
     switch (payload[0]) {
       case Msg.CHANNEL_DATA:
-        this.#data(payload);
+        this.#data(payload, owned);
         return true;
       case Msg.CHANNEL_WINDOW_ADJUST: {
         const { recipient, bytes } = ChannelWindowAdjust.decode(payload);
@@ -257,12 +257,12 @@ export class Mux implements MessageHandler {
   }
 
   /** CHANNEL_DATA without a decoder: it is nearly all that ever comes. Held equal to the declaration by a test. */
-  #data(payload: Uint8Array): void {
+  #data(payload: Uint8Array, owned: boolean): void {
     const reader = new Reader(payload, 1);
     const core = this.#channel(reader.u32());
     const data = reader.view();
     reader.end();
-    core.data(data, null);
+    core.data(data, null, owned);
   }
 
   #extendedData(payload: Uint8Array): void {

@@ -9,6 +9,9 @@ import type { Bytes } from "../wire/types.ts";
 /** The largest buffer that packets are gathered in before they go to the reader as one chunk. */
 const LARGEST_BUFFER = 262_144;
 
+/** Data that is not shared with anything goes to the reader as it is from this size on; less is worth gathering. */
+const KEPT = 8_192;
+
 /** One inbound stream of a channel. */
 export class ReceiveStream {
   /** The stream the application reads; high-water mark 0, so that nothing is credited before somebody wants it. */
@@ -50,9 +53,14 @@ export class ReceiveStream {
     return this.#queue.length === 0 && this.#filled === 0;
   }
 
-  /** Takes data of a packet; the view may die afterwards. */
-  push(data: Uint8Array): void {
+  /** Takes data of a packet: the view itself where it is `owned` and large, else a copy. */
+  push(data: Uint8Array, owned = false): void {
     if (this.#discarding) return this.#consumed(data.length);
+    if (owned && data.length >= KEPT) {
+      this.#closeBuffer();
+      this.#queue.push(data as Bytes);
+      return;
+    }
     let at = 0;
     while (at < data.length) {
       if (this.#open === null) {

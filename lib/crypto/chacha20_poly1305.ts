@@ -73,22 +73,25 @@ class Engine {
     this.functions.headers(LENGTH_KEY, NONCES, LENGTH_STREAM);
   }
 
+  /** Whether a padded part of this length is better left to `node:crypto`. */
+  prefersNative(length: number): boolean {
+    if (length < NATIVE_LENGTH) return false;
+    if (++this.#large === NATIVE_AFTER) this.#native = nodeHasCipher("chacha20");
+    return this.#native;
+  }
+
   /** XORs the padded part of the packet whose first blocks are in {@linkcode FIRST_BLOCKS}. */
   xorBody(nonce: number, at: number, length: number): void {
-    if (length >= NATIVE_LENGTH) {
-      if (++this.#large === NATIVE_AFTER) this.#native = nodeHasCipher("chacha20");
-      if (this.#native) return this.#xorNatively(nonce, at, length);
-    }
     this.functions.xor(at, FIRST_BLOCKS + 64, Math.min(length, 192));
     if (length > 192) this.functions.chacha20(PAYLOAD_KEY, nonce, 4, at + 192, length - 192);
   }
 
-  #xorNatively(nonce: number, at: number, length: number): void {
+  /** The padded part of a packet XORed by `node:crypto`, in a buffer of its own. */
+  xorNatively(nonce: number, body: Uint8Array): Uint8Array {
     const memory = this.memory, iv = new Uint8Array(16);
     iv[0] = 1;
     iv.set(memory.subarray(nonce, nonce + 4), 12);
-    const cipher = nodeCipher("chacha20", "encrypt", memory.subarray(PAYLOAD_KEY, PAYLOAD_KEY + 32), iv);
-    memory.set(cipher.update(memory.subarray(at, at + length)), at);
+    return nodeCipher("chacha20", "encrypt", memory.subarray(PAYLOAD_KEY, PAYLOAD_KEY + 32), iv).update(body);
   }
 }
 
@@ -133,7 +136,7 @@ class ChachaSealer implements PacketSealer {
     return size <= CAPACITY ? engine().memory.subarray(SEALING, SEALING + CAPACITY) : new Uint8Array(size);
   }
 
-  seal(workspace: Uint8Array, ends: readonly number[], sequence: number): Bytes {
+  seal(workspace: Uint8Array, ends: readonly number[], sequence: number, kept?: Bytes): Bytes {
     this.#guard.take(sequence, ends.length);
     const shared = engine(), memory = shared.memory, length = ends.at(-1) ?? 0;
     shared.use(this.#key);
@@ -141,7 +144,9 @@ class ChachaSealer implements PacketSealer {
     if (workspace.buffer === memory.buffer) {
       const base = workspace.byteOffset;
       this.#sealAll(base, ends, sequence);
-      return memory.slice(base, base + length);
+      if (kept === undefined || kept.length < length) return memory.slice(base, base + length);
+      kept.set(memory.subarray(base, base + length));
+      return kept.subarray(0, length);
     }
     // Not our memory: one packet at a time.
     const out = new Uint8Array(length);
@@ -167,7 +172,9 @@ class ChachaSealer implements PacketSealer {
       if (lane === 0) shared.lengthStreams(sequence + i);
       for (let k = 0; k < 4; k++) memory[start + k]! ^= memory[LENGTH_STREAM + lane + k]!;
       functions.keystream(PAYLOAD_KEY, nonce, 0, FIRST_BLOCKS);
-      shared.xorBody(nonce, body, tag - body);
+      const length = tag - body;
+      if (shared.prefersNative(length)) memory.set(shared.xorNatively(nonce, memory.subarray(body, tag)), body);
+      else shared.xorBody(nonce, body, length);
       functions.poly1305(FIRST_BLOCKS, start, tag - start, tag);
       start = base + ends[i]!;
     }
@@ -211,16 +218,21 @@ class ChachaOpener implements PacketOpener {
       if (copied) at = OPENING;
       if (end - frame.offset > CAPACITY) throw macInvalid();
       memory.set(chunk.subarray(frame.offset, end), at);
-      this.#openOne(shared, at, frame.length, sequence + i);
       const body = at + 4, next = body + frame.length;
-      opened.push(copied ? memory.slice(body, next) : memory.subarray(body, next));
+      this.#verify(shared, at, frame.length, sequence + i);
       at = next + TAG_LENGTH;
+      if (shared.prefersNative(frame.length)) {
+        opened.push(shared.xorNatively(NONCES, memory.subarray(body, next)));
+        continue;
+      }
+      shared.xorBody(NONCES, body, frame.length);
+      opened.push(copied ? memory.slice(body, next) : memory.subarray(body, next));
     }
     return opened;
   }
 
-  /** The tag first: nothing of a packet is decrypted before it has proved itself. */
-  #openOne(shared: Engine, at: number, length: number, sequence: number): void {
+  /** Nothing of a packet is decrypted before it has proved itself. Leaves its nonce and its first blocks in memory. */
+  #verify(shared: Engine, at: number, length: number, sequence: number): void {
     const { memory, functions } = shared, body = at + 4, tag = body + length;
     memory[NONCES] = sequence >>> 24;
     memory[NONCES + 1] = sequence >>> 16;
@@ -231,7 +243,6 @@ class ChachaOpener implements PacketOpener {
     let difference = 0;
     for (let k = 0; k < TAG_LENGTH; k++) difference |= memory[TAG + k]! ^ memory[tag + k]!;
     if (difference !== 0) throw macInvalid();
-    shared.xorBody(NONCES, body, length);
   }
 }
 

@@ -26,11 +26,12 @@ export interface PacketSealer {
   /** Memory for at least `size` bytes, to be used before anything else runs. */
   workspace(size: number): Uint8Array;
   /**
-   * Seals the packets in the workspace and returns what goes on the wire, in a fresh buffer.
+   * Seals the packets in the workspace and returns what goes on the wire: at the start of `out` where the sealer can use it, else
+   * in a fresh buffer.
    * `ends` holds, for each packet, the offset at which it ends, its tag included. The first packet has sequence number
    * `sequence`; the numbers wrap at 2^32.
    */
-  seal(workspace: Uint8Array, ends: readonly number[], sequence: number): MaybePromise<Bytes>;
+  seal(workspace: Uint8Array, ends: readonly number[], sequence: number, out?: Bytes): MaybePromise<Bytes>;
 }
 
 /** Where a packet lies in a chunk: the offset of its packet_length, and the value of packet_length. */
@@ -58,7 +59,8 @@ export interface PacketOpener {
   packetLength(chunk: Uint8Array, offset: number, sequence: number): number;
   /**
    * Opens whole packets in order. Returns for each `byte padding_length | payload | padding`. The views are valid until the
-   * next call to any opener, so the caller uses or copies them before anything else runs. The chunk may be overwritten.
+   * next call to any opener, so the caller uses or copies them before anything else runs; but one that fills its buffer from
+   * end to end belongs to the caller. The chunk may be overwritten.
    * Throws `SshProtocolError` with code `MAC_INVALID` and reason 5 when any packet is not what the peer sent; nothing is
    * delivered then.
    */

@@ -45,9 +45,6 @@ export function readPem(text: string): Pem {
 function whatInstead(lines: readonly string[]): string {
   const first = lines.find((line) => line !== "") ?? "";
   if (first === "") return "the text is empty";
-  if (first.startsWith("PuTTY-User-Key-File-")) {
-    return 'PuTTY keys are not supported; convert it with "puttygen FILE -O private-openssh-new -o NEWFILE"';
-  }
   if (/^---- ?BEGIN SSH2 ENCRYPTED PRIVATE KEY/.test(first)) {
     return 'the ssh.com format is not supported; convert it with "ssh-keygen -i -f FILE"';
   }

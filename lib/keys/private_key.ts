@@ -16,6 +16,7 @@ import {
   writePlain,
 } from "./openssh_format.ts";
 import { readPem } from "./pem.ts";
+import { isPpk, readPpk, readPpkMaterial } from "./ppk_format.ts";
 import { publicKeyFromBlob, signatureAlgorithmsOf } from "./public_key.ts";
 import { RSA_BITS } from "./rsa_public.ts";
 import type { PrivateKey, PublicKey, Signer } from "./types.ts";
@@ -96,12 +97,17 @@ export function insecureSha1Signer(key: PrivateKey): Signer {
 }
 
 /**
- * Reads a private key: the OpenSSH format, PKCS#1, PKCS#8 or SEC1 in PEM.
+ * Reads a private key: the OpenSSH format, PEM (PKCS#1, PKCS#8, SEC1) or PuTTY (versions 2 and 3), encrypted or not. PEM
+ * encrypted the way of RFC 1421 is not supported.
  *
  * Throws `SshError` with code `KEY_FORMAT` for anything else; the message says what was found, whether the passphrase is
  * missing or wrong, and how to convert a format that is not supported. It never holds any of the text.
  */
 export async function parsePrivateKey(text: string, options: { passphrase?: string } = {}): Promise<PrivateKey> {
+  if (isPpk(text)) {
+    const { material, comment } = await readPpkMaterial(readPpk(text), options.passphrase);
+    return await privateKeyFromMaterial(material, comment);
+  }
   const { label, headers, bytes } = readPem(text);
   if (label === "OPENSSH PRIVATE KEY") {
     const { material, comment } = await readPrivatePart(readEnvelope(bytes), options.passphrase);
@@ -113,6 +119,10 @@ export async function parsePrivateKey(text: string, options: { passphrase?: stri
 
 /** What a private key's text says without its passphrase; the public key is null where only the passphrase reveals it. */
 export function inspectPrivateKey(text: string): { encrypted: boolean; publicKey: PublicKey | null } {
+  if (isPpk(text)) {
+    const { encryption, publicKey } = readPpk(text);
+    return { encrypted: encryption !== "none", publicKey };
+  }
   const { label, headers, bytes } = readPem(text);
   if (label === "OPENSSH PRIVATE KEY") return readEnvelope(bytes);
   const encrypted = label === "ENCRYPTED PRIVATE KEY" || headers.has("dek-info") || headers.has("proc-type");

@@ -6,3 +6,4 @@
 export { openSftp, SftpClient, type SftpServerInfo } from "./client.ts";
 export type { SftpDirEntry } from "./entry.ts";
 export { SftpFile } from "./file.ts";
+export { serveSftp, type ServeSftpOptions } from "./server.ts";

@@ -94,3 +94,18 @@ export function dirName(path: string): string {
 export function isSafeEntryName(name: string): boolean {
   return name !== "" && name !== "." && name !== ".." && !/[/\\\0]/.test(name) && !/^[A-Za-z]:/.test(name);
 }
+
+/**
+ * Whether a link's target stays inside a tree, for a link `depth` directories below its top. An absolute target counts from
+ * the top. `..` may only come first, and not more often than there are directories: behind a name, which may be a link itself,
+ * it could lead anywhere.
+ */
+export function isContainedTarget(target: string, depth: number): boolean {
+  let left = target.startsWith("/") ? 0 : depth, named = false;
+  for (const part of target.split("/")) {
+    if (part === "..") {
+      if (named || left-- === 0) return false;
+    } else if (part !== "" && part !== ".") named = true;
+  }
+  return true;
+}

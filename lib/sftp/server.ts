@@ -15,7 +15,7 @@ import { PacketBuffer } from "./packet_buffer.ts";
 import { PacketReader } from "./packet_reader.ts";
 import { openRootedBackend, type RootedOptions } from "./rooted_backend.ts";
 import { type DataReply, type Job, type JobContext, offeredExtensions, prepare } from "./server_jobs.ts";
-import { statusOf, statusTexts } from "./status.ts";
+import { isFileSystemError, statusOf, statusTexts } from "./status.ts";
 
 /** Requests that run at once. */
 const MAX_RUNNING = 64;
@@ -79,10 +79,7 @@ class ServerSession {
 
   async run(): Promise<void> {
     const { signal } = this.#options;
-    const abort = (): void => {
-      this.#fail(signal!.reason);
-      this.#reader.cancel(signal!.reason).catch(() => {});
-    };
+    const abort = (): void => this.#fail(signal!.reason);
     if (signal?.aborted) abort();
     signal?.addEventListener("abort", abort, { once: true });
     try {
@@ -100,7 +97,6 @@ class ServerSession {
       await this.#writer.close().catch(() => {});
       return;
     }
-    this.#reader.cancel(failure.error).catch(() => {});
     await this.#writer.abort(failure.error).catch(() => {});
     if (!signal?.aborted) throw failure.error;
   }
@@ -128,8 +124,10 @@ class ServerSession {
   }
 
   #fail(error: unknown): void {
-    this.#failure ??= { error };
+    if (this.#failure !== null) return;
+    this.#failure = { error };
     this.#wake?.();
+    this.#reader.cancel(error).catch(() => {});
   }
 
   #packet(payload: Uint8Array): void {
@@ -249,8 +247,7 @@ class ServerSession {
       return;
     }
     this.#status(id, status, statusTexts[status] ?? "Failure");
-    const known = status !== Status.FAILURE || error instanceof Error && ("code" in error || error.name in Deno.errors);
-    if (!known) this.#options.onError?.(error);
+    if (!isFileSystemError(error)) this.#options.onError?.(error);
   }
 
   #status(id: number, status: number, text: string): void {

@@ -272,9 +272,11 @@ function rename(replace: boolean): Body<{ oldPath: Field<string>; newPath: Field
 }
 function stat(followLinks: boolean): Body<{ id: Field<number>; path: Field<string> }> {
   return ({ id, path }, { backend, info }) =>
-    shared(async () =>
-      m.Attrs.encode({ id, attrs: attributesOf(await backend.stat(canonicalPath(path), followLinks, info)) })
-    );
+    shared(async () => {
+      // A slash behind a link asks for what it leads to, as in lstat(2).
+      const follow = followLinks || path.endsWith("/");
+      return m.Attrs.encode({ id, attrs: attributesOf(await backend.stat(canonicalPath(path), follow, info)) });
+    });
 }
 function setstat(followLinks: boolean): Body<{ path: Field<string>; attrs: Field<SftpAttributes> }> {
   return ({ path, attrs }, context) =>

@@ -139,3 +139,21 @@ export function statusOf(error: unknown): number {
   const { code } = error as Error & { code?: unknown };
   return (typeof code === "string" ? byErrno[code] : undefined) ?? byName[error.name] ?? Status.FAILURE;
 }
+
+const otherFileSystemErrors: ReadonlySet<string> = new Set([
+  "AlreadyExists",
+  "IsADirectory",
+  "Busy",
+  "BadResource",
+  "WriteZero",
+  "UnexpectedEof",
+  "Interrupted",
+  "TimedOut",
+]);
+
+/** Whether an error tells of the file system, and not of a mistake in the program that serves it. */
+export function isFileSystemError(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  return typeof (error as { code?: unknown }).code === "string" || error.name in byName ||
+    otherFileSystemErrors.has(error.name);
+}

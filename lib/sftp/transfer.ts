@@ -1,7 +1,169 @@
-/** L5 */
+/**
+ * L5. What uploads and downloads share: options, what runs at once, and what is done about errors. No I/O.
+ *
+ * @module
+ */
+import { SftpError } from "../errors.ts";
+import { Status } from "./constants.ts";
+import { encodeName } from "./names.ts";
+import type { SftpSession } from "./requests.ts";
+
+/** How a file or a tree is copied. */
 export interface TransferOptions {
+  /** Copy directories and what is in them. @default {false} */
   recursive?: boolean;
+  /** Keep times and permission bits. @default {false} */
+  preserve?: boolean;
+  /**
+   * Go on where an earlier copy stopped: files that are there whole are left alone, and a file that was cut goes on where it
+   * was. Whole means the same size, and the same time of change or a later one. @default {false}
+   */
+  resume?: boolean;
+  /** Requests kept in flight. @default {as many as the path takes, up to 16 MiB} */
+  concurrency?: number;
+  /** Told of bytes done, per file, by the path it is copied from. */
+  onProgress?: (progress: { path: string; bytes: number; total: number | null }) => void;
+  /** Aborts the copy. What was copied of a file stays beside it, for `resume`. */
+  signal?: AbortSignal;
+  /**
+   * Write to the file's own name at once, instead of beside it and renaming it at the end. An interrupted copy is then left
+   * under that name. @default {false}
+   */
+  inPlace?: boolean;
+  /**
+   * What becomes of symbolic links in a tree: `copy` makes the same link, `follow` copies what it leads to, `skip` leaves it
+   * out. A download makes no link that leads out of the tree. @default {"copy"}
+   */
+  links?: "copy" | "follow" | "skip";
 }
+
+/** What a copy did. */
 export interface TransferSummary {
-  files: number;
+  /** Files copied; those that `resume` found whole are not counted. */
+  readonly files: number;
+  /** Bytes copied. */
+  readonly bytes: number;
+}
+
+/** Files at once. */
+const MAX_FILES = 64;
+/** Bytes of files at once, each counted with at most a half. */
+const MAX_WEIGHT = 8_388_608;
+/** Errors kept to be told. */
+const MAX_ERRORS = 100;
+
+/** One upload or download: its tasks, and how they went. */
+export class TransferRun {
+  readonly #session: SftpSession;
+  readonly #slots: number;
+  readonly #tasks = new Set<Promise<void>>();
+  readonly #errors: unknown[] = [];
+  #failed = 0;
+  #weight = 0;
+  #wake: (() => void) | null = null;
+  #files = 0;
+  #bytes = 0;
+  /** The options. */
+  readonly options: TransferOptions;
+
+  /** A run without tasks yet. */
+  constructor(session: SftpSession, options: TransferOptions) {
+    this.#session = session;
+    this.options = options;
+    const { concurrency } = options;
+    if (concurrency !== undefined && !(concurrency >= 1)) {
+      throw new RangeError(`Cannot copy: a concurrency of ${concurrency} is not possible`);
+    }
+    // A directory that is listed and the file being opened want handles too.
+    const handles = Math.max(1, Math.floor(Math.min(session.maxHandles, 1024) / 2));
+    this.#slots = Math.min(MAX_FILES, Math.floor(concurrency ?? MAX_FILES), handles);
+  }
+
+  /** Throws where the run must not go on: it was aborted, or the session is over. */
+  check(): void {
+    this.options.signal?.throwIfAborted();
+    if (this.#session.ended !== null) throw this.#errors[0] ?? this.#session.ended;
+  }
+
+  /** Most requests under way for a file that starts now. */
+  get requests(): number | undefined {
+    const { concurrency } = this.options;
+    return concurrency === undefined ? undefined : Math.max(1, Math.floor(concurrency / Math.max(1, this.#tasks.size)));
+  }
+
+  /** Starts a task as soon as there is room for it, and goes on; what it throws is kept for the end. */
+  async start(size: number, task: () => Promise<void>): Promise<void> {
+    const weight = Math.min(size, MAX_WEIGHT / 2);
+    while (this.#tasks.size > 0 && (this.#tasks.size >= this.#slots || this.#weight + weight > MAX_WEIGHT)) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#wake = resolve;
+      await promise;
+    }
+    this.check();
+    this.#weight += weight;
+    const running = task().catch((error) => this.failed(error)).finally(() => {
+      this.#weight -= weight;
+      this.#tasks.delete(running);
+      this.#wake?.();
+    });
+    this.#tasks.add(running);
+  }
+
+  /** Waits for all tasks. */
+  async settle(): Promise<void> {
+    while (this.#tasks.size > 0) await Promise.all(this.#tasks);
+  }
+
+  /** Keeps an error and lets the rest go on. */
+  failed(error: unknown): void {
+    this.#failed++;
+    if (this.#errors.length < MAX_ERRORS) this.#errors.push(error);
+  }
+
+  /** Counts bytes that arrived. */
+  copied(bytes: number): void {
+    this.#bytes += bytes;
+  }
+
+  /** Counts a file that is whole. */
+  finished(): void {
+    this.#files++;
+  }
+
+  /** What was done; throws where anything failed: the error itself, or one that tells how many there are. */
+  summary(): TransferSummary {
+    this.options.signal?.throwIfAborted();
+    if (this.#failed === 1 && this.#files === 0) throw this.#errors[0];
+    if (this.#failed > 0) {
+      const first = this.#errors[0];
+      const message = first instanceof Error ? first.message : String(first);
+      throw new SftpError(
+        `Cannot copy everything: ${this.#failed} failed, ${this.#files} files were copied; the first: ${message}`,
+        first instanceof SftpError ? first.status : Status.FAILURE,
+        first instanceof SftpError ? first.path : null,
+        { cause: this.#failed === 1 ? first : new AggregateError(this.#errors, `${this.#failed} errors`) },
+      );
+    }
+    return { files: this.#files, bytes: this.#bytes };
+  }
+}
+
+/** Two 32-bit FNV-1a hashes: enough to tell versions of one file apart, and nothing more. */
+function fingerprint(text: string): string {
+  let result = "";
+  for (const seed of [0x811c9dc5, 0x9dc5811c]) {
+    let hash = seed;
+    for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+    result += (hash >>> 0).toString(16).padStart(8, "0");
+  }
+  return result;
+}
+
+/**
+ * The name beside `base` that a file has while it is copied. It tells the version of the source by its path, size and time, so
+ * that a copy goes on only from the same one.
+ */
+export function partName(base: string, source: string, size: number, mtime: number): string {
+  const tag = fingerprint(`${source}\0${size}\0${mtime}`);
+  return encodeName(base).length > 200 ? `.${tag}.part` : `.${base}.${tag}.part`;
 }

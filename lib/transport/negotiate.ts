@@ -8,10 +8,13 @@ import { DisconnectReason, printable, SshProtocolError } from "../errors.ts";
 import type { KexInitValues } from "./messages.ts";
 import type { Algorithms, NegotiatedDirection } from "./types.ts";
 
-/** Pseudo names in the key exchange list: they tell something and are never selected. */
+/**
+ * Pseudo names in the key exchange list: they tell something and are never selected. OpenSSH's name for strict key exchange stands last: paramiko 3 goes by
+ * the last name of that kind that it sees, and knows only OpenSSH's.
+ */
 const PSEUDO = {
-  client: { extInfo: "ext-info-c", strict: ["kex-strict-c-v00@openssh.com", "kex-strict-c"] },
-  server: { extInfo: "ext-info-s", strict: ["kex-strict-s-v00@openssh.com", "kex-strict-s"] },
+  client: { extInfo: "ext-info-c", strict: ["kex-strict-c", "kex-strict-c-v00@openssh.com"] },
+  server: { extInfo: "ext-info-s", strict: ["kex-strict-s", "kex-strict-s-v00@openssh.com"] },
 } as const;
 
 const ALL_PSEUDO: ReadonlySet<string> = new Set([

@@ -14,6 +14,8 @@ import type { OutboundSource } from "./types.ts";
 const BATCH = 262_144;
 /** Room behind a full batch for one packet more of data or control, with its header, padding and tag. */
 const PACKET_ROOM = 35_000;
+/** Enough for any chunk that `Outbox.take()` makes. */
+const CHUNK_SIZE = BATCH + PACKET_ROOM;
 /** The largest payload of a single message: with its header, padding and tag it still makes a packet that peers accept. */
 export const MAX_PAYLOAD = 261_120;
 /** The largest payload that {@linkcode OutboundSource.writeData} may write. */
@@ -27,6 +29,8 @@ export interface OutboundKeys {
   readonly resetSequence: boolean;
   /** Compression that starts here, if it is not delayed. */
   readonly compressor: Compressor | null;
+  /** Called once the keys are in force. */
+  readonly inForce?: () => void;
 }
 
 interface KexItem {
@@ -39,6 +43,22 @@ interface Item {
   /** Compression that starts behind this payload (zlib@openssh.com, behind USERAUTH_SUCCESS). */
   readonly startCompression: Compressor | null;
 }
+
+/** Options of {@linkcode Outbox}. */
+export interface OutboxOptions {
+  /** Called when there is something to take. */
+  readonly wake: () => void;
+  /** Told of each batch, before it is sent. */
+  readonly sealed: (packets: number, bytes: number) => void;
+  /** Chunks come back by `recycle()`, so their buffers are used again. */
+  readonly reuse: boolean;
+}
+
+/** Buffers of large chunks, for the next one: making one costs as much as filling it. */
+const spareChunks: Bytes[] = [];
+const SPARES = 4;
+/** Chunks from this size on are worth it. */
+const REUSED = 65_536;
 
 /**
  * Three lanes: key exchange, which always goes; messages, in order; and sources of data. While a key exchange holds the
@@ -55,13 +75,11 @@ export class Outbox {
   #sources = new Set<OutboundSource>();
   #held = true;
   #scratch: Uint8Array = new Uint8Array(0);
-  readonly #wake: () => void;
-  readonly #sealed: (packets: number, bytes: number) => void;
+  readonly #options: OutboxOptions;
 
-  /** `wake` is called when there is something to take; `sealed` is told of each batch, before it is sent. */
-  constructor(wake: () => void, sealed: (packets: number, bytes: number) => void) {
-    this.#wake = wake;
-    this.#sealed = sealed;
+  /** Held until `release()`: nothing but the first key exchange may leave. */
+  constructor(options: OutboxOptions) {
+    this.#options = options;
   }
 
   /** Number of the next packet. */
@@ -82,14 +100,14 @@ export class Outbox {
   /** Sends a message of the key exchange; `keys` go with NEWKEYS. */
   sendKex(payload: Uint8Array, keys: OutboundKeys | null = null): void {
     this.#kex.push({ payload, keys });
-    this.#wake();
+    this.#options.wake();
   }
 
   /** Sends a message when its turn comes. */
   send(payload: Uint8Array, startCompression: Compressor | null = null): void {
     this.#items.push({ payload, startCompression });
     this.#itemBytes += payload.length;
-    if (!this.#held) this.#wake();
+    if (!this.#held) this.#options.wake();
   }
 
   /** Starts compression behind the last message queued. */
@@ -102,13 +120,13 @@ export class Outbox {
   /** A source has a small message to send. */
   wantControl(source: OutboundSource): void {
     this.#control.add(source);
-    if (!this.#held) this.#wake();
+    if (!this.#held) this.#options.wake();
   }
 
   /** A source has data to send; it is asked until it has none. */
   wantData(source: OutboundSource): void {
     this.#sources.add(source);
-    if (!this.#held) this.#wake();
+    if (!this.#held) this.#options.wake();
   }
 
   /** A source has gone. */
@@ -125,7 +143,7 @@ export class Outbox {
   /** Everything leaves again. */
   release(): void {
     this.#held = false;
-    this.#wake();
+    this.#options.wake();
   }
 
   /** Drops all but key exchange messages: the connection ends with an error. */
@@ -142,7 +160,10 @@ export class Outbox {
       !this.#held && (this.#items.length > 0 || this.#control.size > 0 || this.#sources.size > 0);
   }
 
-  /** Builds and seals the next chunk for the socket; null when nothing may leave now. Not to be called before the last one is there. */
+  /**
+   * Builds and seals the next chunk for the socket; null when nothing may leave now. Not to be called before the last one is
+   * there.
+   */
   take(): MaybePromise<Bytes> | null {
     if (!this.ready) return null;
     const batch = new Batch(this.#sealer, this.#sequence);
@@ -158,14 +179,22 @@ export class Outbox {
     if (keys === null && !this.#held) this.#fill(batch);
     if (batch.packets === 0) return null;
     this.#sequence = (this.#sequence + batch.packets) >>> 0;
-    this.#sealed(batch.packets, batch.length);
-    const chunk = batch.seal();
+    this.#options.sealed(batch.packets, batch.length);
+    const reuse = this.#options.reuse && batch.length >= REUSED;
+    const chunk = batch.seal(reuse ? spareChunks.pop() ?? new Uint8Array(CHUNK_SIZE) : undefined);
     if (keys !== null) {
       this.#sealer = keys.sealer;
-      this.#compressor = keys.compressor ?? this.#compressor;
+      this.#compressor = keys.compressor;
       if (keys.resetSequence) this.#sequence = 0;
+      keys.inForce?.();
     }
     return chunk;
+  }
+
+  /** A chunk has left, and nobody holds it any more. */
+  recycle(chunk: Bytes): void {
+    if (!this.#options.reuse || chunk.buffer.byteLength !== CHUNK_SIZE || spareChunks.length >= SPARES) return;
+    spareChunks.push(new Uint8Array(chunk.buffer));
   }
 
   #compress(payload: Uint8Array): Uint8Array {
@@ -218,7 +247,7 @@ class Batch {
   constructor(sealer: PacketSealer, sequence: number) {
     this.#sealer = sealer;
     this.#sequence = sequence;
-    this.#workspace = sealer.workspace(BATCH + PACKET_ROOM);
+    this.#workspace = sealer.workspace(CHUNK_SIZE);
   }
 
   get packets(): number {
@@ -258,7 +287,7 @@ class Batch {
     this.#ends.push(this.#length);
   }
 
-  seal(): MaybePromise<Bytes> {
-    return this.#sealer.seal(this.#workspace, this.#ends, this.#sequence);
+  seal(out: Bytes | undefined): MaybePromise<Bytes> {
+    return this.#sealer.seal(this.#workspace, this.#ends, this.#sequence, out);
   }
 }

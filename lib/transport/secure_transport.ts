@@ -71,6 +71,11 @@ export interface SecureTransportOptions {
   requireStrictKex?: boolean;
   /** Milliseconds that an exchange may take. @default {120000 for a server, 30000 for a client} */
   handshakeTimeout?: number;
+  /**
+   * The writable has copied a chunk when its write resolves, as sockets do and streams in memory do not: the chunk's buffer is
+   * used again. @default {false}
+   */
+  copyingWritable?: boolean;
   /** Told of what happens. */
   trace?: (event: TraceEvent) => void;
 }
@@ -185,7 +190,11 @@ export class SecureTransport implements DataTransport {
     this.#algorithms = { ...merged, hostKey: hostKeyNames(options, merged.hostKey) };
     this.#localIdent = identLine(options.ident ?? "amiko");
     this.#policy = new RekeyPolicy(options.rekey);
-    this.#outbox = new Outbox(() => this.#wake(), (packets, bytes) => this.#sealed(packets, bytes));
+    this.#outbox = new Outbox({
+      wake: () => this.#wake(),
+      sealed: (packets, bytes) => this.#sealed(packets, bytes),
+      reuse: options.copyingWritable ?? false,
+    });
     this.closed = this.#closed.promise;
     for (const promise of [this.closed, this.#handshake.promise]) promise.catch(() => {});
   }
@@ -219,6 +228,7 @@ export class SecureTransport implements DataTransport {
   /** Identification and first key exchange. Aborting ends the connection and rejects with the signal's reason. */
   async start(options: { signal?: AbortSignal } = {}): Promise<void> {
     if (this.#started) throw new TypeError("Transport has been started already");
+    if (this.#end !== null) throw closedError(this.#end.error);
     const { signal } = options;
     const abort = () => this.fail(new SshError("Connection was aborted", { code: "CLOSED", cause: signal?.reason }));
     signal?.addEventListener("abort", abort, { once: true });
@@ -226,6 +236,8 @@ export class SecureTransport implements DataTransport {
       this.#source = new ByteSource(this.#conn.readable, this.#framer);
       this.#writer = this.#conn.writable.getWriter();
     } catch (cause) {
+      await this.#source?.cancel();
+      this.#source = null;
       throw new TypeError("Cannot take over the streams: they are locked or closed", { cause });
     }
     this.#started = true;
@@ -321,7 +333,9 @@ export class SecureTransport implements DataTransport {
       for (;;) {
         const taken = this.#outbox.take();
         if (taken !== null) {
-          await writer.write(taken instanceof Promise ? await taken : taken);
+          const chunk = taken instanceof Promise ? await taken : taken;
+          await writer.write(chunk);
+          this.#outbox.recycle(chunk);
         } else if (this.#end !== null) {
           break;
         } else {
@@ -341,14 +355,11 @@ export class SecureTransport implements DataTransport {
     this.#renewIfDue();
   }
 
-  /** Volume asks for new keys. Before login nothing legitimate comes near the limits. */
+  /** Volume asks for new keys. There is no exchange before login, where nothing legitimate comes near the hard limits. */
   #renewIfDue(): void {
     if (!this.#policy.due || this.#machine !== null || this.#end !== null || !this.#firstDone) return;
-    if (!this.#authenticated) {
-      this.fail(new SshProtocolError("Peer used up its keys before logging in"));
-    } else {
-      this.#beginExchange();
-    }
+    if (this.#authenticated) this.#beginExchange();
+    else if (this.#policy.exhausted) this.fail(new SshProtocolError("Peer used up its keys before logging in"));
   }
 
   // ------------------------------------------------------------------------------------------------ inbound
@@ -406,11 +417,15 @@ export class SecureTransport implements DataTransport {
       }
       this.#sequence = (sequence + batch.frames.length) >>> 0;
       this.#policy.received(batch.frames.length, batch.bytes);
-      const opened = this.#opener.open(batch.chunk, batch.frames, sequence);
+      const opener = this.#opener;
+      const opened = opener.open(batch.chunk, batch.frames, sequence);
       let packets = opened instanceof Promise ? await opened : opened;
       for (let i = 0; i < packets.length; i++) {
         if (this.#end !== null) return;
-        const pending = this.#receive(payloadOf(packets[i]!), (sequence + i) >>> 0);
+        if (this.#opener !== opener) throw new SshProtocolError("Peer sent a message under its old keys after NEWKEYS");
+        const packet = packets[i]!;
+        const owned = packet.byteLength === packet.buffer.byteLength;
+        const pending = this.#receive(payloadOf(packet), (sequence + i) >>> 0, owned);
         if (pending === null) continue;
         // Views into the cipher's memory die with the turn of the event loop.
         packets = packets.map((packet, k) => k > i ? packet.slice() : packet);
@@ -428,7 +443,7 @@ export class SecureTransport implements DataTransport {
   }
 
   /** One packet's payload. Returns a promise when later packets must wait for it. */
-  #receive(packed: Uint8Array, sequence: number): Promise<void> | null {
+  #receive(packed: Uint8Array, sequence: number, owned: boolean): Promise<void> | null {
     const payload = this.#decompressor === null ? packed : this.#decompressor.decompress(packed, MAX_PAYLOAD);
     const type = payload.length === 0 ? 0 : payload[0]!;
     if (this.#options.trace !== undefined) this.#trace("received", { type, bytes: payload.length });
@@ -441,7 +456,7 @@ export class SecureTransport implements DataTransport {
     if (!this.#firstDone || this.#machine?.peerStarted) this.#checkDuringExchange(type);
     if (type > 4 && type !== Msg.EXT_INFO && type < Msg.PING) {
       if (this.#handler !== null) {
-        if (!this.#handler.message(payload)) this.send(Unimplemented.encode({ sequence }));
+        if (!this.#handler.message(payload, owned && payload === packed)) this.send(Unimplemented.encode({ sequence }));
         return null;
       }
       return this.#waitForHandler(payload.slice(), sequence);
@@ -541,7 +556,7 @@ export class SecureTransport implements DataTransport {
       if (payload[0] !== Msg.KEXINIT) {
         throw new SshProtocolError(`Peer sent message ${payload[0]} outside a key exchange`);
       }
-      if (!this.#policy.peerMayRekey(performance.now())) {
+      if (!this.#policy.peerMayRekey(performance.now(), payload.length, this.#authenticated)) {
         throw new SshProtocolError("Peer renews the keys again and again without sending anything");
       }
       this.#beginExchange();
@@ -606,6 +621,7 @@ export class SecureTransport implements DataTransport {
       sealer,
       resetSequence: this.#strict,
       compressor: delayed(out.compression) ? null : compressor,
+      inForce: () => this.#policy.renewedOutbound(out),
     });
     if (!this.#firstDone && machine.peerMarkers.extInfo) {
       const names = this.#options.signatureAlgorithms ?? USER_SIGNATURE_ALGORITHMS;
@@ -624,7 +640,7 @@ export class SecureTransport implements DataTransport {
     const [out, inward] = this.role === "client"
       ? [info.clientToServer, info.serverToClient]
       : [info.serverToClient, info.clientToServer];
-    this.#policy.renewed(out, inward);
+    this.#policy.renewedInbound(inward);
     this.#machine = null;
     this.#firstDone = true;
     clearTimeout(this.#exchangeTimer);
@@ -643,6 +659,7 @@ export class SecureTransport implements DataTransport {
 
   #armRekeyTimer(): void {
     clearTimeout(this.#rekeyTimer);
+    if (this.#end !== null) return;
     this.#rekeyTimer = setTimeout(() => {
       if (this.#machine === null && this.#end === null) this.#beginExchange();
     }, Math.min(this.#policy.interval, 0x7fff_ffff));

@@ -54,9 +54,9 @@ export interface MessageHandler {
   /**
    * One payload, message number included. It is valid only until this returns. It must not wait: whatever takes time is
    * started and answered later. What it throws ends the connection. Returns false for a number that it does not know, and
-   * the transport answers UNIMPLEMENTED.
+   * the transport answers UNIMPLEMENTED. With `owned`, the payload's buffer holds nothing else, and the handler may keep it.
    */
-  message(payload: Uint8Array): boolean;
+  message(payload: Uint8Array, owned?: boolean): boolean;
   /** A batch of payloads has been delivered and nothing more is there right now. */
   batchEnd?(): void;
   /** The transport has ended: cleanly with null, or with the error that every waiter is to see. Called once. */

@@ -65,14 +65,21 @@ export const peers = {
     () => versionOf(["/usr/bin/plink", "-V"], /Release ([\d.]+)/),
   ),
   paramiko: lookUp(
+    "paramiko 3",
+    [python, `${newerPackages}/paramiko`, "/usr/bin/ssh-keygen"],
+    () => pythonVersion(newerPackages, "paramiko"),
     "paramiko",
+  ),
+  paramiko2: lookUp(
+    "paramiko 2",
     [python, `${pythonPackages}/paramiko`, "/usr/bin/ssh-keygen"],
-    () => pythonVersion("paramiko"),
+    () => pythonVersion(pythonPackages, "paramiko"),
+    "paramiko",
   ),
   asyncssh: lookUp(
     "AsyncSSH",
-    [python, `${pythonPackages}/asyncssh`, "/usr/bin/ssh-keygen"],
-    () => pythonVersion("asyncssh"),
+    [python, `${newerPackages}/asyncssh`, "/usr/bin/ssh-keygen"],
+    () => pythonVersion(newerPackages, "asyncssh"),
   ),
   ssh2: lookUp(
     "ssh2",

@@ -28,6 +28,8 @@ interface Entry {
   readonly startOther?: () => Promise<ServerPeer>;
   /** One that renews keys behind 128 KiB by itself. */
   readonly startRekeying?: () => Promise<ServerPeer>;
+  /** What it offers and cannot do. */
+  readonly cannot?: readonly string[];
   /** Key types that its users may have. */
   readonly userKeys: readonly KeyType[];
   /** At least so many combinations of key exchange, host key, cipher and MAC. */
@@ -40,50 +42,53 @@ const entries: readonly Entry[] = [
     start: () => startOpenSshd(),
     startRekeying: () => startOpenSshd({ config: ["RekeyLimit=128K"] }),
     userKeys: keyTypes,
-    atLeast: 24,
+    atLeast: 38,
   },
   {
     id: "openssh10",
     start: () => startOpenSshd({ version: "10" }),
     startRekeying: () => startOpenSshd({ version: "10", config: ["RekeyLimit=128K"] }),
     userKeys: keyTypes,
-    atLeast: 26,
+    atLeast: 39,
   },
   {
     id: "dropbear",
     start: () => startDropbear(),
     startOther: () => startDropbear(["ecdsa521"]),
     userKeys: keyTypes,
-    atLeast: 14,
+    atLeast: 17,
   },
   {
     id: "paramiko",
     start: () => startParamikoServer({ compress: true }),
     startRekeying: () => startParamikoServer({ rekey_bytes: 128 * 1024 }),
     userKeys: keyTypes,
-    atLeast: 15,
+    atLeast: 34,
   },
   {
     id: "paramiko2",
     start: () => startParamiko2Server({ compress: true }),
     startRekeying: () => startParamiko2Server({ rekey_bytes: 128 * 1024 }),
     userKeys: keyTypes,
-    atLeast: 15,
+    atLeast: 32,
   },
   {
     id: "asyncssh",
     start: () => startAsyncSshServer(),
     startRekeying: () => startAsyncSshServer({ rekey_bytes: 128 * 1024 }),
     userKeys: keyTypes,
-    atLeast: 20,
+    atLeast: 30,
   },
   {
     id: "ssh2",
     start: () => startSsh2Server({ algorithms: { compress: ["none", "zlib@openssh.com"] } }),
-    userKeys: keyTypes,
-    atLeast: 20,
+    // A server of ssh2 has no groups to give, and ends the connection.
+    cannot: ["diffie-hellman-group-exchange-sha256"],
+    // Its server-sig-algs lacks the comma behind ecdsa-sha2-nistp521, so that our client does not offer such a key.
+    userKeys: keyTypes.filter((type) => type !== "ecdsa521"),
+    atLeast: 28,
   },
-  { id: "tinyssh", start: startTinysshd, userKeys: ["ed25519"], atLeast: 3 },
+  { id: "tinyssh", start: startTinysshd, userKeys: ["ed25519"], atLeast: 4 },
 ];
 
 Deno.test("connect() has the algorithms that the matrix is made for", () => {
@@ -98,7 +103,8 @@ for (const entry of entries) {
   peerTest(entry.id, `${name} over every algorithm that both have`, async (t) => {
     await using server = await entry.start();
     const offer = await readServerOffer(server.port);
-    const tried = combinations(offer);
+    const tried = combinations(offer)
+      .filter(({ pinned }) => !Object.values(pinned).flat().some((name) => entry.cannot?.includes(name)));
     assert(tried.length > entry.atLeast, `${tried.length} combinations: ${JSON.stringify(offer)}`);
     const step = (combination: Combination, at: ServerPeer, offered: Offer) =>
       t.step(`${name} ${combination.title}`, () => tryConnect(at, offered, combination));

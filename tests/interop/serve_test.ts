@@ -29,14 +29,14 @@ interface Entry {
 }
 
 const entries: readonly Entry[] = [
-  { id: "openssh", start: () => opensshClient("9.2"), userKeys: keyTypes, atLeast: 24 },
-  { id: "openssh10", start: () => opensshClient("10"), userKeys: keyTypes, atLeast: 26 },
-  { id: "dropbear", start: dropbearClient, userKeys: keyTypes, atLeast: 14 },
-  { id: "putty", start: puttyClient, userKeys: keyTypes, atLeast: 20 },
-  { id: "paramiko", start: paramikoClient, userKeys: keyTypes, atLeast: 15 },
-  { id: "paramiko2", start: paramiko2Client, userKeys: keyTypes, atLeast: 15 },
-  { id: "asyncssh", start: asyncSshClient, userKeys: keyTypes, atLeast: 20 },
-  { id: "ssh2", start: ssh2Client, userKeys: keyTypes, atLeast: 20 },
+  { id: "openssh", start: () => opensshClient("9.2"), userKeys: keyTypes, atLeast: 38 },
+  { id: "openssh10", start: () => opensshClient("10"), userKeys: keyTypes, atLeast: 39 },
+  { id: "dropbear", start: dropbearClient, userKeys: keyTypes, atLeast: 17 },
+  { id: "putty", start: puttyClient, userKeys: keyTypes, atLeast: 36 },
+  { id: "paramiko", start: paramikoClient, userKeys: keyTypes, atLeast: 34 },
+  { id: "paramiko2", start: paramiko2Client, userKeys: keyTypes, atLeast: 32 },
+  { id: "asyncssh", start: asyncSshClient, userKeys: keyTypes, atLeast: 30 },
+  { id: "ssh2", start: ssh2Client, userKeys: keyTypes, atLeast: 28 },
 ];
 
 for (const entry of entries) {

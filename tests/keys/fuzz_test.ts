@@ -107,6 +107,12 @@ Deno.test("readPemMaterial() survives fuzzing", () => {
   return fuzz(pem.map(der), (bytes) => readPemMaterial(labels[i++ % 3]!, new Map(), bytes, undefined));
 });
 
+Deno.test("parsePrivateKey() survives fuzzing of PuTTY's format", () =>
+  fuzz(
+    vectors<{ private: string }>("putty_keys", 13).slice(0, 7).map(({ private: key }) => utf8(key)),
+    (bytes) => parsePrivateKey(text(bytes)),
+  ));
+
 Deno.test("signatureAlgorithm() survives fuzzing", () =>
   fuzz(
     [strings("ssh-ed25519", new Uint8Array(64)), strings("rsa-sha2-512", "x")],

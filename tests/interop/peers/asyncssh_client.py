@@ -7,6 +7,7 @@ import sys
 import warnings
 
 warnings.filterwarnings("ignore")
+import older_cryptography  # noqa: E402,F401
 import asyncssh  # noqa: E402
 
 

@@ -6,6 +6,7 @@ import sys
 import warnings
 
 warnings.filterwarnings("ignore")
+import older_cryptography  # noqa: E402,F401
 import asyncssh  # noqa: E402
 
 config = json.loads(sys.argv[1])

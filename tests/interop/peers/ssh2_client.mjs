@@ -23,7 +23,7 @@ function answer(request) {
         const err = [];
         stream.on("data", (data) => out.push(data));
         stream.stderr.on("data", (data) => err.push(data));
-        if (request.rekey) client.rekey();
+        if (request.rekey) client._protocol.rekey();
         stream.on("close", (code) => {
           reply = { stdout: Buffer.concat(out).toString("base64"), stderr: Buffer.concat(err).toString(), code };
           client.end();

@@ -1,0 +1,349 @@
+/**
+ * L5. A part of the real file system as a server's backend. May use `node:fs` and `Deno.*`.
+ *
+ * Every path goes through rooted_tree.ts, whose head says what it holds against whom. Looking up, opening and changing names
+ * are synchronous system calls, so that no request of this process comes between a check and its use; reading, writing and
+ * listing are not. Hard links that an administrator made below the root are the files they are.
+ *
+ * @module
+ */
+import { SftpError } from "../errors.ts";
+import type { SftpAttributes, SftpFileInfo } from "./attrs.ts";
+import type { SftpBackend, SftpBackendFile } from "./backend.ts";
+import { Status } from "./constants.ts";
+import { isContainedTarget } from "./names.ts";
+import type { SftpDirEntry } from "./entry.ts";
+import { infoOf, infoOfStats, RootedFile, spaceFields } from "./rooted_file.ts";
+import { type Place, RootedTree } from "./rooted_tree.ts";
+
+type NodeFs = typeof import("node:fs");
+
+const O_PATH = 0o10000000;
+/** Tries of an OPEN whose file is there at one moment and gone at the next. */
+const OPEN_TRIES = 8;
+/** Entries looked at in one synchronous step. */
+const LIST_BATCH = 100;
+
+/** Which part of the file system is served. */
+export interface RootedOptions {
+  /** The directory that clients see as `/`. */
+  readonly root: string;
+  /** Refuse every change. @default {false} */
+  readonly readOnly?: boolean;
+}
+
+/** Opens a root; throws where it is no directory. */
+export async function openRootedBackend(
+  options: RootedOptions & { readonly strategy?: "named" },
+): Promise<SftpBackend & AsyncDisposable> {
+  // Loaded here: in a browser page, which has none, this module still loads.
+  const fs = await import("node:fs");
+  return new RootedBackend(fs, new RootedTree(fs, options.root, options.strategy), options.readOnly ?? false);
+}
+
+function denied(): SftpError {
+  return new SftpError("Permission denied", Status.PERMISSION_DENIED);
+}
+function failure(message: string): SftpError {
+  return new SftpError(message, Status.FAILURE);
+}
+
+function errno(error: unknown): unknown {
+  return (error as { code?: unknown }).code;
+}
+
+function sameFile(a: { dev: number; ino: number | null }, b: { dev: number; ino: number | null }): boolean {
+  return a.dev === b.dev && a.ino === b.ino && a.ino !== null;
+}
+
+class RootedBackend implements SftpBackend, AsyncDisposable {
+  [operation: string]: unknown;
+  readonly #fs: NodeFs;
+  readonly #tree: RootedTree;
+  readonly #readOnly: boolean;
+
+  constructor(fs: NodeFs, tree: RootedTree, readOnly: boolean) {
+    this.#fs = fs;
+    this.#tree = tree;
+    this.#readOnly = readOnly;
+  }
+
+  #change(): void {
+    if (this.#readOnly) throw denied();
+  }
+
+  /** A name that may be made, moved or removed: not the root, nor the end of a path of dots. */
+  #named(path: string): Place {
+    const place = this.#tree.walk(path, false);
+    if (!place.isSelf) return place;
+    place[Symbol.dispose]();
+    throw denied();
+  }
+
+  open(path: string, options: Deno.OpenOptions): SftpBackendFile {
+    if (options.write) this.#change();
+    const { O_RDONLY, O_WRONLY, O_RDWR, O_APPEND, O_CREAT, O_EXCL } = this.#fs.constants;
+    // Absent on Windows, whose links the walk has seen to.
+    const { O_NOFOLLOW = 0, O_NONBLOCK = 0 } = this.#fs.constants as Partial<Record<string, number>>;
+    const access = (options.write ? options.read ? O_RDWR : O_WRONLY : O_RDONLY) | (options.append ? O_APPEND : 0) |
+      O_NONBLOCK;
+    for (let tries = 0; tries < OPEN_TRIES; tries++) {
+      using place = this.#tree.walk(path, !options.createNew);
+      if (place.isSelf) throw failure("Is a directory");
+      if (options.create || options.createNew) {
+        try {
+          const flags = access | O_CREAT | O_EXCL | O_NOFOLLOW;
+          const fd = this.#fs.openSync(place.path, flags, (options.mode ?? 0o666) & 0o777);
+          if (!this.#tree.held) this.#verify(fd, place);
+          return new RootedFile(this.#fs, fd, this.#readOnly);
+        } catch (error) {
+          if (errno(error) !== "EEXIST") throw error;
+          if (options.createNew) throw failure("File exists");
+        }
+      }
+      const fd = this.#openExisting(place, access | O_NOFOLLOW, O_NOFOLLOW);
+      if (fd === null) continue;
+      if (options.truncate) this.#fs.ftruncateSync(fd, 0);
+      return new RootedFile(this.#fs, fd, this.#readOnly);
+    }
+    throw failure("Failure: the file changes while it is opened");
+  }
+
+  /** Opens a regular file that is there; null where it is a link or gone by now and the walk is to be made again. */
+  #openExisting(place: Place, flags: number, noFollow: number): number | null {
+    if (!this.#tree.held) {
+      const before = Deno.lstatSync(place.path);
+      if (before.isSymlink) return null;
+      if (!before.isFile) throw failure(before.isDirectory ? "Is a directory" : "Not a regular file");
+      const fd = this.#fs.openSync(place.path, flags);
+      this.#verify(fd, place, before);
+      return fd;
+    }
+    // First the place, without any effect on what is there; then the very file that was looked at.
+    const at = this.#fs.openSync(place.path, O_PATH | noFollow);
+    try {
+      const info = infoOfStats(this.#fs.fstatSync(at));
+      if (info.isSymlink) return null;
+      if (!info.isFile) throw failure(info.isDirectory ? "Is a directory" : "Not a regular file");
+      return this.#fs.openSync(`/proc/self/fd/${at}`, flags & ~noFollow);
+    } finally {
+      this.#fs.closeSync(at);
+    }
+  }
+
+  /** `named` only: the file that was opened must be the one that the walk finds, before it is handed out. */
+  #verify(fd: number, place: Place, before?: Deno.FileInfo): void {
+    try {
+      const opened = this.#fs.fstatSync(fd);
+      using again = this.#tree.walk(place.canonical, false);
+      const found = Deno.lstatSync(again.path);
+      const same = again.path === place.path && sameFile(opened, found) &&
+        (before === undefined || sameFile(opened, before));
+      if (!same) throw failure("Failure: the file changes while it is opened");
+    } catch (error) {
+      this.#fs.closeSync(fd);
+      throw error;
+    }
+  }
+
+  stat(path: string, followLinks: boolean): SftpFileInfo {
+    using place = this.#tree.walk(path, followLinks);
+    return infoOf(Deno.lstatSync(place.path));
+  }
+
+  readDir(path: string): AsyncIterable<SftpDirEntry> {
+    return this.#tree.held ? this.#listHeld(path) : this.#listNamed(path);
+  }
+
+  async *#listHeld(path: string): AsyncIterable<SftpDirEntry> {
+    let fd: number;
+    {
+      using place = this.#tree.walk(path, true);
+      const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = this.#fs.constants;
+      fd = this.#fs.openSync(place.path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+    }
+    try {
+      for await (const entry of Deno.readDir(`/proc/self/fd/${fd}/.`)) {
+        const found = look(`/proc/self/fd/${fd}/${entry.name}`, entry.name);
+        if (found !== null) yield found;
+      }
+    } finally {
+      this.#fs.closeSync(fd);
+    }
+  }
+
+  async *#listNamed(path: string): AsyncIterable<SftpDirEntry> {
+    let names: string[], canonical: string, self: Deno.FileInfo;
+    {
+      using place = this.#tree.walk(path, true);
+      canonical = place.canonical;
+      self = Deno.lstatSync(place.path);
+      if (!self.isDirectory) throw new SftpError("No such directory", Status.NO_SUCH_FILE);
+      names = Array.from(Deno.readDirSync(place.path), (entry) => entry.name);
+    }
+    for (let from = 0; from < names.length; from += LIST_BATCH) {
+      const batch: SftpDirEntry[] = [];
+      {
+        using place = this.#tree.walk(canonical, false);
+        if (!sameFile(Deno.lstatSync(place.path), self)) throw new SftpError("No such directory", Status.NO_SUCH_FILE);
+        for (const name of names.slice(from, from + LIST_BATCH)) {
+          const found = look(`${place.path}/${name}`, name);
+          if (found !== null) batch.push(found);
+        }
+      }
+      yield* batch;
+    }
+  }
+
+  setStat(path: string, attrs: SftpAttributes, followLinks: boolean): void {
+    this.#change();
+    using place = this.#tree.walk(path, followLinks);
+    if (!this.#tree.held) {
+      this.#setStatAt(place.path, place.path, Deno.lstatSync(place.path).isSymlink, attrs);
+      return;
+    }
+    const at = this.#fs.openSync(place.path, O_PATH | this.#fs.constants.O_NOFOLLOW);
+    try {
+      // The link of /proc leads to the very file; for a link itself there is only its name in a directory that is held.
+      const { isSymlink } = infoOfStats(this.#fs.fstatSync(at));
+      this.#setStatAt(`/proc/self/fd/${at}`, place.path, isSymlink, attrs);
+    } finally {
+      this.#fs.closeSync(at);
+    }
+  }
+
+  #setStatAt(path: string, linkPath: string, isLink: boolean, attrs: SftpAttributes): void {
+    const { size, mode, uid, gid, atime, mtime } = attrs;
+    if (isLink) {
+      if (size !== undefined || mode !== undefined) {
+        throw new SftpError("Operation unsupported: a link has neither size nor mode", Status.OP_UNSUPPORTED);
+      }
+      if (atime !== undefined && mtime !== undefined) this.#fs.lutimesSync(linkPath, atime, mtime);
+      if (uid !== undefined && gid !== undefined) this.#fs.lchownSync(linkPath, uid, gid);
+      return;
+    }
+    if (size !== undefined) {
+      const fd = this.#fs.openSync(path, this.#fs.constants.O_WRONLY | (this.#fs.constants.O_NONBLOCK ?? 0));
+      try {
+        this.#fs.ftruncateSync(fd, size);
+      } finally {
+        this.#fs.closeSync(fd);
+      }
+    }
+    if (mode !== undefined) this.#fs.chmodSync(path, mode);
+    if (atime !== undefined && mtime !== undefined) this.#fs.utimesSync(path, atime, mtime);
+    if (uid !== undefined && gid !== undefined) this.#fs.chownSync(path, uid, gid);
+  }
+
+  remove(path: string): void {
+    this.#change();
+    using place = this.#named(path);
+    // Deno's unlink takes empty directories away too.
+    if (Deno.lstatSync(place.path).isDirectory) throw failure("Is a directory");
+    this.#fs.unlinkSync(place.path);
+  }
+
+  mkdir(path: string, options: { mode?: number }): void {
+    this.#change();
+    using place = this.#tree.walk(path, false);
+    if (place.isSelf) throw failure("File exists");
+    Deno.mkdirSync(place.path, { mode: (options.mode ?? 0o777) & 0o777 });
+  }
+
+  rmdir(path: string): void {
+    this.#change();
+    using place = this.#named(path);
+    if (!Deno.lstatSync(place.path).isDirectory) throw new SftpError("Not a directory", Status.NO_SUCH_FILE);
+    this.#fs.rmdirSync(place.path);
+  }
+
+  rename(oldPath: string, newPath: string, options: { replace: boolean }): void {
+    this.#change();
+    using from = this.#named(oldPath);
+    using to = this.#named(newPath);
+    if (options.replace) {
+      Deno.renameSync(from.path, to.path);
+      return;
+    }
+    // A link that cannot be made over another name is what makes this one step for files.
+    if (Deno.lstatSync(from.path).isFile) {
+      try {
+        this.#fs.linkSync(from.path, to.path);
+        this.#fs.unlinkSync(from.path);
+        return;
+      } catch (error) {
+        if (errno(error) === "EEXIST") throw failure("File exists");
+        // File systems without hard links go on below.
+        const code = errno(error);
+        if (code !== "EPERM" && code !== "EMLINK" && code !== "EOPNOTSUPP" && code !== "ENOSYS") throw error;
+      }
+    }
+    if (exists(to.path)) throw failure("File exists");
+    Deno.renameSync(from.path, to.path);
+  }
+
+  realPath(path: string): string {
+    using place = this.#tree.walk(path, true);
+    return place.canonical;
+  }
+
+  readLink(path: string): string {
+    using place = this.#named(path);
+    return this.#tree.showTarget(this.#fs.readlinkSync(place.path));
+  }
+
+  symlink(target: string, path: string): void {
+    this.#change();
+    using place = this.#named(path);
+    if (target === "" || !target.isWellFormed()) throw failure("Failure: the target is not possible here");
+    // Here a link never leads out; a process of the host that follows it shall not be led out either.
+    if (!isContainedTarget(target, place.canonical.split("/").length - 2)) throw denied();
+    this.#fs.symlinkSync(this.#tree.storeTarget(target), place.path);
+  }
+
+  link(oldPath: string, newPath: string): void {
+    this.#change();
+    using from = this.#named(oldPath);
+    using to = this.#named(newPath);
+    // Only Linux is known to link a symbolic link itself and not what it leads to.
+    const { isFile, isSymlink } = Deno.lstatSync(from.path);
+    if (!isFile && !(isSymlink && this.#tree.held)) throw denied();
+    this.#fs.linkSync(from.path, to.path);
+  }
+
+  statfs(path: string): Readonly<Record<string, bigint>> {
+    using place = this.#tree.walk(path, true);
+    return spaceFields(this.#fs.statfsSync(place.path, { bigint: true }));
+  }
+
+  /** The host's users are none of the clients' business: no number has a name. */
+  usersGroups(uids: readonly number[], gids: readonly number[]): { users: string[]; groups: string[] } {
+    return { users: uids.map(() => ""), groups: gids.map(() => "") };
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#tree[Symbol.dispose]();
+    return Promise.resolve();
+  }
+}
+
+/** An entry with its metadata, or null for one that is gone, or whose name Deno cannot spell. */
+function look(path: string, name: string): SftpDirEntry | null {
+  try {
+    const info = infoOf(Deno.lstatSync(path));
+    return { name, isFile: info.isFile, isDirectory: info.isDirectory, isSymlink: info.isSymlink, info };
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return null;
+    throw error;
+  }
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}

@@ -1,0 +1,113 @@
+/**
+ * L5. An open file of the rooted backend. May use `node:fs`.
+ *
+ * @module
+ */
+import type { SftpAttributes, SftpFileInfo } from "./attrs.ts";
+import type { SftpBackendFile } from "./backend.ts";
+import { FileType } from "./constants.ts";
+import type { Bytes } from "../wire/types.ts";
+
+type NodeFs = typeof import("node:fs");
+
+const none: ReadonlyMap<string, Bytes> = new Map();
+
+/** What fstat tells, as a server's backend gives it. */
+export function infoOfStats(stats: import("node:fs").Stats): SftpFileInfo {
+  const type = stats.mode & FileType.MASK;
+  return {
+    isFile: type === FileType.REGULAR,
+    isDirectory: type === FileType.DIRECTORY,
+    isSymlink: type === FileType.SYMLINK,
+    size: stats.size,
+    mtime: new Date(stats.mtimeMs),
+    atime: new Date(stats.atimeMs),
+    mode: stats.mode,
+    uid: stats.uid,
+    gid: stats.gid,
+    extended: none,
+  };
+}
+
+/** What `Deno.lstat` tells, as a server's backend gives it. */
+export function infoOf(info: Deno.FileInfo): SftpFileInfo {
+  const { isFile, isDirectory, isSymlink, size, mtime, atime, mode, uid, gid } = info;
+  return { isFile, isDirectory, isSymlink, size, mtime, atime, mode, uid, gid, extended: none };
+}
+
+/** Space by the fields of statvfs. */
+export function spaceFields(
+  space: import("node:fs").StatsFs | import("node:fs").BigIntStatsFs,
+): Record<string, bigint> {
+  const one = (value: number | bigint): bigint => BigInt(value);
+  return {
+    f_bsize: one(space.bsize),
+    f_frsize: one(space.bsize),
+    f_blocks: one(space.blocks),
+    f_bfree: one(space.bfree),
+    f_bavail: one(space.bavail),
+    f_files: one(space.files),
+    f_ffree: one(space.ffree),
+    f_favail: one(space.ffree),
+    f_namemax: 255n,
+  };
+}
+
+/** A file by its descriptor: whatever happens to its name, these are its bytes. */
+export class RootedFile implements SftpBackendFile {
+  readonly #fs: NodeFs;
+  readonly #fd: number;
+  readonly #readOnly: boolean;
+
+  /** Owns the descriptor from here on. */
+  constructor(fs: NodeFs, fd: number, readOnly: boolean) {
+    this.#fs = fs;
+    this.#fd = fd;
+    this.#readOnly = readOnly;
+  }
+
+  /** Reads at an offset. */
+  readAt(p: Uint8Array, offset: number): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.#fs.read(this.#fd, p, 0, p.length, offset, (error, count) => error ? reject(error) : resolve(count));
+    });
+  }
+
+  /** Writes all of it at an offset. */
+  async writeAt(p: Uint8Array, offset: number): Promise<void> {
+    for (let done = 0; done < p.length;) {
+      done += await new Promise<number>((resolve, reject) => {
+        this.#fs.write(this.#fd, p, done, p.length - done, offset + done, (error, count) => {
+          if (error) reject(error);
+          else resolve(count);
+        });
+      });
+    }
+  }
+
+  /** Metadata. */
+  stat(): SftpFileInfo {
+    return infoOfStats(this.#fs.fstatSync(this.#fd));
+  }
+
+  /** Changes attributes. */
+  setStat(attrs: SftpAttributes): void {
+    if (this.#readOnly) throw new Deno.errors.PermissionDenied("Permission denied");
+    if (attrs.size !== undefined) this.#fs.ftruncateSync(this.#fd, attrs.size);
+    if (attrs.mode !== undefined) this.#fs.fchmodSync(this.#fd, attrs.mode);
+    if (attrs.atime !== undefined && attrs.mtime !== undefined) {
+      this.#fs.futimesSync(this.#fd, attrs.atime, attrs.mtime);
+    }
+    if (attrs.uid !== undefined && attrs.gid !== undefined) this.#fs.fchownSync(this.#fd, attrs.uid, attrs.gid);
+  }
+
+  /** Puts what was written on the disk. */
+  sync(): Promise<void> {
+    return new Promise((resolve, reject) => this.#fs.fsync(this.#fd, (error) => error ? reject(error) : resolve()));
+  }
+
+  /** Closes the descriptor. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return new Promise((resolve, reject) => this.#fs.close(this.#fd, (error) => error ? reject(error) : resolve()));
+  }
+}

@@ -1,0 +1,152 @@
+import { assert, assertEquals, assertLess, assertNotEquals, assertThrows } from "@std/assert";
+import { argon2, type Argon2Parameters } from "../../lib/keys/argon2.ts";
+import { blake2b } from "../../lib/keys/blake2b.ts";
+import { generateKey, inspectPrivateKey, parsePrivateKey } from "../../lib/keys/private_key.ts";
+import { publicKeyLine } from "../../lib/keys/public_key.ts";
+import { runText } from "../_support/child.ts";
+import { peerTest } from "../_support/peers.ts";
+import { assertKeyFormat, utf8, vectors } from "./_help.ts";
+
+interface PuttyKey {
+  readonly command: string;
+  readonly passphrase: string | null;
+  readonly private: string;
+  readonly public: string;
+  readonly comment: string;
+}
+
+const putty = () => vectors<PuttyKey>("putty_keys", 13);
+const options = (passphrase: string | null) => passphrase === null ? {} : { passphrase };
+
+Deno.test("parsePrivateKey() reads PuTTY's keys, versions 2 and 3", async () => {
+  for (const vector of putty()) {
+    for (const text of [vector.private, vector.private.replaceAll("\n", "\r\n")]) {
+      const key = await parsePrivateKey(text, options(vector.passphrase));
+      assertEquals([publicKeyLine(key.publicKey), key.comment], [vector.public, vector.comment], vector.command);
+      const algorithm = key.algorithms[0]!;
+      assert(await key.publicKey.verify(utf8("x"), await key.sign(utf8("x"), algorithm)), vector.command);
+    }
+    const seen = inspectPrivateKey(vector.private);
+    assertEquals(seen.encrypted, vector.passphrase !== null);
+    assertEquals(publicKeyLine(seen.publicKey!), vector.public);
+    if (vector.passphrase === null) continue;
+    await assertKeyFormat(() => parsePrivateKey(vector.private), "no passphrase was given");
+    await assertKeyFormat(() => parsePrivateKey(vector.private, { passphrase: "wrong" }), "passphrase is wrong");
+  }
+});
+
+Deno.test("parsePrivateKey() refuses PuTTY's keys with anything changed, cut or added", async () => {
+  for (const vector of [putty()[0]!, putty()[1]!, putty()[6]!]) {
+    const read = (text: string) => parsePrivateKey(text, options(vector.passphrase));
+    const lines = vector.private.trimEnd().split("\n");
+    for (let i = 0; i < lines.length; i++) {
+      await assertKeyFormat(() => read(lines.toSpliced(i, 1).join("\n")), "", `without line ${i}`);
+      await assertKeyFormat(() => read(lines.toSpliced(i, 0, lines[i]!).join("\n")), "", `line ${i} twice`);
+      await assertKeyFormat(() => read(lines.slice(0, i).join("\n")), "", `${i} lines`);
+    }
+    await assertKeyFormat(() => read(vector.private + "more\n"), "follow its MAC");
+    const changes: [string, string][] = [
+      ["Comment: key", "Comment: kez"],
+      ["Private-MAC: ", "Private-MAC: 00"],
+      ["Private-MAC: ", "Private-MAC: x"],
+      ["Public-Lines: 2", "Public-Lines: 999"],
+      ["Public-Lines: 2", "Public-Lines: -1"],
+      ["Public-Lines: 2", "Public-Lines: 1e2"],
+      ["ssh-ed25519", "ssh-rsa"],
+      ["Key-File-", "Key-File-1"],
+      ["Encryption: ", "Encryption: x"],
+    ];
+    for (const [from, to] of changes) {
+      const changed = vector.private.replace(from, to);
+      assertNotEquals(changed, vector.private);
+      await assertKeyFormat(() => read(changed), "", to);
+    }
+  }
+});
+
+Deno.test("parsePrivateKey() bounds what PuTTY's keys may ask of Argon2", async () => {
+  const text = putty()[6]!.private;
+  for (
+    const [name, value] of [
+      ["Memory", "262145"],
+      ["Memory", "4294967296"],
+      ["Memory", "7"],
+      ["Memory", "-1"],
+      ["Passes", "0"],
+      ["Passes", "16385"],
+      ["Parallelism", "0"],
+      ["Parallelism", "9"],
+      ["Salt", "00"],
+      ["Salt", "zz".repeat(16)],
+      ["Salt", "00".repeat(65)],
+    ] as const
+  ) {
+    const changed = text.replace(new RegExp(`Argon2-${name}: .*`), `Argon2-${name}: ${value}`);
+    const start = performance.now();
+    await assertKeyFormat(
+      () => parsePrivateKey(changed, { passphrase: "secret" }),
+      "are not supported",
+      `${name} ${value}`,
+    );
+    assertLess(performance.now() - start, 50);
+  }
+  const unknown = text.replace("Argon2id", "Argon3");
+  await assertKeyFormat(() => parsePrivateKey(unknown, { passphrase: "secret" }), 'the KDF "Argon3"');
+});
+
+Deno.test("argon2() makes RFC 9106's tags", () => {
+  const fill = (length: number, value: number) => new Uint8Array(length).fill(value);
+  for (const { type, tag } of vectors<{ type: Argon2Parameters["type"]; tag: string }>("argon2", 3)) {
+    const made = argon2(fill(32, 1), fill(16, 2), {
+      type,
+      memory: 32,
+      passes: 3,
+      parallelism: 4,
+      length: 32,
+      secret: fill(8, 3),
+      data: fill(12, 4),
+    });
+    assertEquals(made.toHex(), tag, type);
+  }
+  const right = { type: "Argon2id", memory: 8, passes: 1, parallelism: 1, length: 32 } as const;
+  for (const wrong of [{ memory: 7 }, { passes: 0 }, { parallelism: 0 }, { length: 3 }, { parallelism: 2 }]) {
+    assertThrows(() => argon2(fill(1, 1), fill(8, 1), { ...right, ...wrong }), RangeError);
+  }
+  assertThrows(() => argon2(fill(1, 1), fill(7, 1), right), RangeError);
+});
+
+Deno.test("blake2b() makes RFC 7693's hash", () => {
+  assertEquals(
+    blake2b(utf8("abc"), 64).toHex(),
+    "ba80a53f981c4d0d6a2797b69f12f6e94c212f14685ac4b74b12bb6fdbffa2d1" +
+      "7d87c5392aab792dc252d5de4533cc9518d38aa8dbf1925ab92386edd4009923",
+  );
+});
+
+peerTest(
+  "putty",
+  "puttygen reads keys made by generateKey() and writes keys that parsePrivateKey() reads",
+  async () => {
+    const dir = await Deno.makeTempDir({ prefix: "amiko_keys_" });
+    try {
+      await Deno.writeTextFile(`${dir}/passphrase`, "correct horse");
+      for (const [type, bits] of [["ed25519", 256], ["ecdsa", 384], ["rsa", 2048]] as const) {
+        const key = await generateKey(type, { bits, comment: "made here" });
+        await Deno.writeTextFile(`${dir}/key`, key.toString(), { mode: 0o600 });
+        for (const parameters of ["version=2", "version=3,memory=64,passes=1"]) {
+          await runText([
+            ...["puttygen", `${dir}/key`, "-O", "private", "-o", `${dir}/key.ppk`],
+            ...["--ppk-param", parameters, "--new-passphrase", `${dir}/passphrase`],
+          ]);
+          const again = await parsePrivateKey(await Deno.readTextFile(`${dir}/key.ppk`), {
+            passphrase: "correct horse",
+          });
+          assertEquals([again.publicKey.blob, again.comment], [key.publicKey.blob, "made here"]);
+          await Deno.remove(`${dir}/key.ppk`);
+        }
+      }
+    } finally {
+      await Deno.remove(dir, { recursive: true });
+    }
+  },
+);
