@@ -1,16 +1,15 @@
 /**
  * The client: connect, log in, run commands.
  *
- * ```ts no-eval
+ * ```ts
  * import { connect, password } from "@amiko/ssh/client";
  *
- * await using client = await connect({
- *   hostname: "example.org",
- *   username: "alice",
- *   auth: [password("wonderland")],
- * });
- * const { code, stdout } = await client.exec("uname -a");
- * console.log(code, new TextDecoder().decode(stdout));
+ * async function uname(hostname: string): Promise<string> {
+ *   await using client = await connect({ hostname, username: "alice", auth: [password("wonderland")] });
+ *   const { code, stdout } = await client.exec("uname -a");
+ *   if (code !== 0) throw new Error(`uname ended with exit code ${code}`);
+ *   return new TextDecoder().decode(stdout);
+ * }
  * ```
  *
  * @module

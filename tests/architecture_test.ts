@@ -34,6 +34,8 @@ const packages: Readonly<Record<string, RegExp>> = {
   "@std/streams": /^lib\//,
   "@noble/curves": /^lib\/(crypto|keys)\//,
   "pako": /^lib\/transport\/compression\.ts$/,
+  // The server's file system: handles that must not follow links need more than Deno's own calls.
+  "node:fs": /^lib\/sftp\/rooted_\w+\.ts$/,
   "node:crypto": /^lib\/crypto\/node_crypto\.ts$/,
 };
 
@@ -42,7 +44,7 @@ const denoUsers: readonly RegExp[] = [
   /^lib\/api\//,
   /^lib\/keys\/known_hosts_files\.ts$/,
   /^lib\/keys\/agent_socket\.ts$/,
-  /^lib\/sftp\/rooted_backend\.ts$/,
+  /^lib\/sftp\/(?:rooted_\w+|local_files)\.ts$/,
 ];
 
 interface Source {
@@ -75,8 +77,8 @@ function bareCode(text: string): string {
 /** What a file imports or re-exports, statically and by `import()`. */
 function importsOf({ text }: Source): string[] {
   const code = text.replace(/\/\*[\s\S]*?\*\/|^\s*\/\/[^\n]*/gm, "");
-  return [...code.matchAll(/^(?:import|export|\})[^"\n]*"([^"\n]+)";$|\bimport\(\s*"([^"\n]+)"/gm)]
-    .map((match) => match[1] ?? match[2]!);
+  const pattern = /^(?:import\s+|(?:import|export|\})[^"=()\n]*\bfrom\s+)"([^"\n]+)"|\bimport\(\s*"([^"\n]+)"/gm;
+  return [...code.matchAll(pattern)].map((match) => match[1] ?? match[2]!);
 }
 
 /** A relative import as a path from the root. */

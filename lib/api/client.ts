@@ -66,12 +66,14 @@ export interface ConnectOptions {
  * of the signal. Whatever it rejects with, nothing stays open.
  *
  * @example A command and its exit code
- * ```ts no-eval
+ * ```ts
  * import { connect } from "@amiko/ssh";
  *
- * await using client = await connect({ hostname: "example.org", username: "alice" });
- * const { code, stdout } = await client.exec("uname -a");
- * console.log(code, new TextDecoder().decode(stdout));
+ * async function uname(hostname: string): Promise<void> {
+ *   await using client = await connect({ hostname, username: "alice" });
+ *   const { code, stdout } = await client.exec("uname -a");
+ *   console.log(code, new TextDecoder().decode(stdout));
+ * }
  * ```
  */
 export async function connect(options: ConnectOptions): Promise<SshClient> {

@@ -100,12 +100,12 @@ const ACCEPT_PAUSE = { first: 5, longest: 1000 };
  * connections and handlers go to `onError` and never end the server.
  *
  * @example A server that answers one command
- * ```ts no-eval
+ * ```ts
  * import { generateKey, serve } from "@amiko/ssh";
  *
  * await using server = serve({
  *   hostname: "127.0.0.1",
- *   port: 2222,
+ *   port: 0,
  *   hostKeys: [await generateKey()],
  *   auth: { password: ({ username }, password) => username === "alice" && password === "wonderland" },
  *   async handler(session) {
@@ -114,7 +114,7 @@ const ACCEPT_PAUSE = { first: 5, longest: 1000 };
  *     return 0;
  *   },
  * });
- * await server.finished;
+ * console.log(`ssh -p ${server.addr.port} alice@127.0.0.1 hello`);
  * ```
  */
 export function serve(options: ServeOptions): SshServer {

@@ -21,7 +21,13 @@ import { Channel } from "./channel.ts";
 import { given } from "./options.ts";
 import { authOf, type InteractiveQuery, type ServerInterface, withDefaults } from "./server_interface.ts";
 
+export type { AuthResult, Prompt } from "../auth/types.ts";
 export type { BaseChannel } from "../connection/channel.ts";
+export { ChannelOpenError, SshAuthError, SshError, type SshErrorCode, type SshErrorOptions } from "../errors.ts";
+export type { PublicKey, Signer } from "../keys/types.ts";
+export type { ExitStatus, PtyOptions, WindowSize } from "../session/types.ts";
+export type { Algorithms, ConnectionInfo, NegotiatedDirection, RekeyLimits } from "../transport/types.ts";
+export type { ByteDuplex, Bytes, MaybePromise } from "../wire/types.ts";
 export { Channel } from "./channel.ts";
 export type { InteractiveQuery, ServerInterface } from "./server_interface.ts";
 
@@ -61,19 +67,21 @@ const MAX_UNACCEPTED = 64;
  * | `accept(timeout)` returns `None` at the end | resolves to null at the end or when its signal aborts |
  *
  * @example A client, step by step
- * ```ts no-eval
+ * ```ts
  * import { Transport } from "@amiko/ssh/transport";
  *
- * const conn = await Deno.connect({ hostname: "example.org", port: 22 });
- * conn.setNoDelay(true);
- * await using transport = new Transport(conn);
- * await transport.startClient();
- * console.log(await transport.getRemoteServerKey().fingerprint());
- * await transport.authPassword("alice", "wonderland");
- * await using channel = await transport.openSession();
- * await channel.execCommand("uptime");
- * for await (const chunk of channel.readable) await Deno.stdout.write(chunk);
- * console.log(await channel.exitStatus);
+ * async function uptime(hostname: string, fingerprint: string): Promise<void> {
+ *   const conn = await Deno.connect({ hostname, port: 22 });
+ *   conn.setNoDelay(true);
+ *   await using transport = new Transport(conn);
+ *   await transport.startClient();
+ *   if (await transport.getRemoteServerKey().fingerprint() !== fingerprint) throw new Error("Another host");
+ *   await transport.authPassword("alice", "wonderland");
+ *   await using channel = await transport.openSession();
+ *   await channel.execCommand("uptime");
+ *   for await (const chunk of channel.readable) await Deno.stdout.write(chunk);
+ *   console.log(await channel.exitStatus);
+ * }
  * ```
  */
 export class Transport implements ServerInterface, AsyncDisposable {

@@ -20,6 +20,7 @@ import {
   EXTENDED_DATA_STDERR,
 } from "./messages.ts";
 import { ReceiveStream } from "./receive_stream.ts";
+import { ReceiveWindow } from "./receive_window.ts";
 import { decide, RequestQueue } from "./request_queue.ts";
 import { SendStream } from "./send_stream.ts";
 
@@ -27,8 +28,6 @@ import { SendStream } from "./send_stream.ts";
 export const MAX_PACKET = 32_768;
 /** Receive window of a channel when nobody says otherwise. */
 export const DEFAULT_WINDOW = 2_097_152;
-/** A window may grow to this many times its first size on a path that is fast and long. */
-const WINDOW_GROWTH = 8;
 /** Requests of the peer that wait for their answer; more is abuse. */
 const MAX_REQUESTS = 256;
 
@@ -80,10 +79,7 @@ export class ChannelCore implements OutboundSource {
   #peer = 0;
   #sendWindow = 0;
   #sendPacket = 0;
-  #windowSize = DEFAULT_WINDOW;
-  #windowLimit = DEFAULT_WINDOW * WINDOW_GROWTH;
-  #receiveWindow = 0;
-  #owed = 0;
+  #window = new ReceiveWindow(DEFAULT_WINDOW, MAX_PACKET, 0);
   #eofSent = false;
   #eofWanted = false;
   #closeSent = false;
@@ -115,6 +111,11 @@ export class ChannelCore implements OutboundSource {
     return this.#state === "open" && !this.#closeSent && !this.#closeReceived;
   }
 
+  /** Whether the channel has ended, or was closed before it was opened. */
+  get hasEnded(): boolean {
+    return this.#state === "closed";
+  }
+
   // ------------------------------------------------------------------------------------------------ opening
 
   /** The mux is about to ask for the channel: from here on it has a window. */
@@ -123,8 +124,7 @@ export class ChannelCore implements OutboundSource {
     this.#link = link;
     this.#state = "opening";
     this.type = type;
-    this.#windowSize = this.#receiveWindow = window;
-    this.#windowLimit = window * WINDOW_GROWTH;
+    this.#window = new ReceiveWindow(window, MAX_PACKET, performance.now());
   }
 
   /** Both sides have agreed: `peer` is the other side's number. */
@@ -134,7 +134,10 @@ export class ChannelCore implements OutboundSource {
     this.#peer = peer;
     this.#sendWindow = window;
     this.#sendPacket = Math.min(maxPacket, MAX_PACKET);
-    this.#wantData();
+    this.#window.heard(this.#link!.transport.lastReceived);
+    // EOF and CLOSE that were asked for before go from `writeData()`: the confirmation leaves before it is called.
+    if (this.#eofWanted || this.#closeWanted) this.#link!.transport.wantData(this);
+    else this.#wantData();
   }
 
   /** CHANNEL_OPEN_CONFIRMATION for a channel that the peer opened. */
@@ -142,7 +145,7 @@ export class ChannelCore implements OutboundSource {
     return ChannelOpenConfirmation.encode({
       recipient: this.#peer,
       sender: this.id,
-      window: this.#receiveWindow,
+      window: this.#window.left,
       maxPacket: MAX_PACKET,
       data: new Uint8Array(0),
     });
@@ -157,27 +160,25 @@ export class ChannelCore implements OutboundSource {
 
   /** See {@linkcode OutboundSource}: a WINDOW_ADJUST over everything consumed so far. */
   takeControl(): Uint8Array | null {
-    const bytes = this.#owed;
-    if (bytes === 0 || this.#closeSent || this.#closeReceived || this.#eofReceived || this.#state !== "open") {
-      return null;
-    }
-    this.#owed = 0;
-    this.#receiveWindow += bytes;
-    return ChannelWindowAdjust.encode({ recipient: this.#peer, bytes });
+    if (this.#closeSent || this.#closeReceived || this.#eofReceived || this.#state !== "open") return null;
+    const bytes = this.#window.pay();
+    return bytes === 0 ? null : ChannelWindowAdjust.encode({ recipient: this.#peer, bytes });
   }
 
   /** See {@linkcode OutboundSource}: CHANNEL_DATA and CHANNEL_EXTENDED_DATA, in turn where both have some. */
   writeData(out: Uint8Array, at: number): number {
     if (this.#state !== "open" || this.#closeSent) return 0;
     const most = Math.min(this.#sendWindow, this.#sendPacket);
-    if (most === 0) return 0;
     const stderr = this.sentStderr.available > 0 && (this.#stderrTurn || this.sent.available === 0);
     this.#stderrTurn = !stderr;
     const stream = stderr ? this.sentStderr : this.sent;
     const header = stderr ? 13 : 9;
     // The header stands before `take()` runs: finishing a stream may queue EOF, which goes behind this packet.
-    const length = stream.take(out, at + header, most);
-    if (length === 0) return 0;
+    const length = most === 0 ? 0 : stream.take(out, at + header, most);
+    if (length === 0) {
+      this.#sendAfterData();
+      return 0;
+    }
     out[at] = stderr ? Msg.CHANNEL_EXTENDED_DATA : Msg.CHANNEL_DATA;
     writeU32(out, at + 1, this.#peer);
     if (stderr) writeU32(out, at + 5, EXTENDED_DATA_STDERR);
@@ -191,20 +192,28 @@ export class ChannelCore implements OutboundSource {
     return this.sent.staged + this.sentStderr.staged;
   }
 
-  /** What kept its place behind data goes once the data has. The transport sends it behind the packet being made. */
+  /** Bytes of both streams that EOF waits for: it ends standard error as well (RFC 4254 section 5.3). */
+  get #unsent(): number {
+    return this.sent.available + this.sentStderr.available;
+  }
+
+  /**
+   * What kept its place behind data goes once the data has, or as soon as the window is used up: more of it may never come.
+   * The transport sends it behind the packet being made.
+   */
   #sendAfterData(): void {
-    if (this.#staged > 0 && this.#state === "open" && !this.#closeReceived) return;
+    if (this.#staged > 0 && this.#sendWindow > 0) return;
     const transport = this.#link!.transport;
     for (const payload of this.#afterData) transport.send(payload);
     this.#afterData = [];
-    if (this.#eofWanted && this.sent.staged === 0) this.#sendEofNow();
+    if (this.#eofWanted && this.#unsent === 0) this.#sendEofNow();
     if (this.#closeWanted) this.#sendCloseNow();
   }
 
-  /** Sends EOF behind what has been written. */
+  /** Sends EOF behind what has been written; writes that come later fail. */
   sendEof(): void {
-    if (this.#eofSent || this.#eofWanted || this.#closeSent || this.#state !== "open") return;
-    if (this.sent.staged > 0) this.#eofWanted = true;
+    if (this.#eofSent || this.#eofWanted || this.#closeSent || this.#state === "closed") return;
+    if (this.#state !== "open" || this.#unsent > 0) this.#eofWanted = true;
     else this.#sendEofNow();
   }
 
@@ -213,6 +222,9 @@ export class ChannelCore implements OutboundSource {
     if (this.#eofSent || this.#closeSent) return;
     this.#eofSent = true;
     this.#link!.transport.send(ChannelEof.encode({ recipient: this.#peer }));
+    const error = new SshError("Cannot write to channel: EOF has been sent", { code: "CLOSED" });
+    this.sent.shut(error);
+    this.sentStderr.shut(error);
   }
 
   /** Sends CLOSE behind what has been written, as far as the peer's window takes it; settles with the channel. */
@@ -220,11 +232,21 @@ export class ChannelCore implements OutboundSource {
     if (this.#state === "new") {
       this.#state = "closed";
       this.#end(null);
-    } else if (this.#state === "open" && !this.#closeSent) {
-      if (this.#staged > 0 && this.#sendWindow > 0) this.#closeWanted = true;
+    } else if (this.#state === "opening") {
+      this.#closeWanted = true;
+    } else if (this.#state === "open" && !this.#closeSent && !this.#closeWanted) {
+      if (this.#staged > 0 && this.#sendWindow > 0) this.#closeBehindData();
       else this.#sendCloseNow();
     }
     return this.closed.catch(() => {});
+  }
+
+  /** What is written from here on would put CLOSE off for ever. */
+  #closeBehindData(): void {
+    this.#closeWanted = true;
+    const error = channelClosed();
+    this.sent.shut(error);
+    this.sentStderr.shut(error);
   }
 
   #sendCloseNow(): void {
@@ -251,7 +273,14 @@ export class ChannelCore implements OutboundSource {
   request(name: string, data: Uint8Array, signal?: AbortSignal): Promise<boolean> {
     if (!this.isOpen) return Promise.reject(this.#notOpen());
     if (signal?.aborted) return Promise.reject(signal.reason);
-    this.#link!.transport.send(this.#encodeRequest(name, data, true));
+    try {
+      const payload = this.#encodeRequest(name, data, true);
+      // Requests keep their order among themselves.
+      if (this.#afterData.length > 0) this.#afterData.push(payload);
+      else this.#link!.transport.send(payload);
+    } catch (error) {
+      return Promise.reject(error);
+    }
     const waiter = Promise.withResolvers<boolean>();
     this.#waiting.push(waiter);
     if (signal === undefined) return waiter.promise;
@@ -281,45 +310,27 @@ export class ChannelCore implements OutboundSource {
 
   // ------------------------------------------------------------------------------------------------ inbound
 
-  /** Bytes left a queue: they are owed to the peer, and paid back in steps (the rule of OpenSSH's channels.c). */
+  /** Bytes left a queue. */
   #consumed(bytes: number): void {
-    this.#owed += bytes;
-    const { transport } = this.#link!;
     if (this.#eofReceived || this.#closeReceived || this.#state !== "open") return;
-    if (this.#receiveWindow < this.#windowSize / 4 && this.received.drained) this.#grow();
-    if (this.#owed > 3 * MAX_PACKET || this.#receiveWindow < this.#windowSize / 2) transport.wantControl(this);
-  }
-
-  /** The peer came close to the end of the window although the reader keeps up: the path is long, the window too small. */
-  #grow(): void {
-    const more = Math.min(this.#windowSize, this.#windowLimit - this.#windowSize);
-    this.#windowSize += more;
-    this.#owed += more;
+    const { transport } = this.#link!;
+    if (this.#window.consumed(bytes, transport.lastReceived)) transport.wantControl(this);
   }
 
   /** CHANNEL_DATA, or CHANNEL_EXTENDED_DATA of `dataType`. Unless `owned`, the view dies with the turn of the event loop. */
   data(data: Uint8Array, dataType: number | null, owned = false): void {
     this.#mustBeOpen("data");
-    if (data.length > this.#receiveWindow) {
-      throw new SshProtocolError(
-        `Peer sent ${data.length} bytes into a channel window of ${this.#receiveWindow}`,
-      );
-    }
-    if (data.length > MAX_PACKET) {
-      throw new SshProtocolError(
-        `Peer sent ${data.length} bytes of channel data in a packet: ${MAX_PACKET} were agreed`,
-      );
-    }
-    this.#receiveWindow -= data.length;
+    this.#window.take(data.length);
     if (this.#closeReceived || this.#eofReceived) throw new SshProtocolError("Peer sent channel data after its EOF");
     if (data.length === 0) return;
+    this.#link!.dirty(this);
     if (dataType !== null && dataType !== EXTENDED_DATA_STDERR) return this.#consumed(data.length);
     (dataType === null ? this.received : this.receivedStderr).push(data, owned);
-    this.#link!.dirty(this);
   }
 
   /** The batch of packets has ended: readers that wait get what there is. */
   flush(): void {
+    this.#window.batchEnd();
     this.received.flush();
     this.receivedStderr.flush();
   }
@@ -367,8 +378,7 @@ export class ChannelCore implements OutboundSource {
         if (!wantReply || !this.isOpen) return;
         const answer = granted === true ? ChannelSuccess : ChannelFailure;
         this.#link!.transport.send(answer.encode({ recipient: this.#peer }));
-      })
-    );
+      }), data.length);
   }
 
   /** CHANNEL_SUCCESS and CHANNEL_FAILURE; one that nobody waits for is dropped. */
@@ -381,6 +391,7 @@ export class ChannelCore implements OutboundSource {
     if (this.#state !== "open") {
       throw new SshProtocolError(`Peer sent ${what} for channel ${this.id}, which is not open`);
     }
+    this.#window.heard(this.#link!.transport.lastReceived);
   }
 
   // ------------------------------------------------------------------------------------------------ the end
@@ -401,6 +412,7 @@ export class ChannelCore implements OutboundSource {
   lost(error: Error | null): void {
     if (this.#state === "closed") return;
     this.#state = "closed";
+    this.#requests.clear();
     this.#end(closedError(error));
   }
 
@@ -414,7 +426,14 @@ export class ChannelCore implements OutboundSource {
     this.#afterData = [];
     if (error === null) this.#closed.resolve();
     else this.#closed.reject(error);
-    this.#events.onEnded(error);
+    try {
+      this.#events.onEnded(error);
+    } catch (cause) {
+      // The other channels still have to be told.
+      this.#link?.transport.fail(
+        cause instanceof Error ? cause : new SshError("Channel failed", { code: "CLOSED", cause }),
+      );
+    }
   }
 
   #rejectWaiting(error: Error): void {

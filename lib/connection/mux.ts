@@ -126,8 +126,16 @@ export class Mux implements MessageHandler {
         ),
       );
     }
-    const channel = make(id), core = channelCore(channel);
-    core.link(this.#link, type, this.#window);
+    let channel: C, core: ChannelCore;
+    try {
+      channel = make(id);
+      core = this.#linked(channel, id, type);
+      this.#transport.send(
+        ChannelOpen.encode({ type, sender: id, window: this.#window, maxPacket: MAX_PACKET, data }),
+      );
+    } catch (error) {
+      return Promise.reject(error);
+    }
     const opened = Promise.withResolvers<C>();
     // Aborted, it still waits for the peer's word, and then closes at once.
     const abort = () => opened.reject(signal!.reason);
@@ -141,10 +149,17 @@ export class Mux implements MessageHandler {
         else opened.resolve(channel);
       },
     });
-    this.#transport.send(
-      ChannelOpen.encode({ type, sender: id, window: this.#window, maxPacket: MAX_PACKET, data }),
-    );
     return opened.promise;
+  }
+
+  /** Gives a channel its number and its window; the answer to the message that names them cannot come before this returns. */
+  #linked(channel: BaseChannel, id: number, type: string): ChannelCore {
+    if (channel.id !== id) {
+      throw new TypeError(`Cannot open a channel made with number ${channel.id}: its number is ${id}`);
+    }
+    const core = channelCore(channel);
+    core.link(this.#link, type, this.#window);
+    return core;
   }
 
   /** Sends a global request and waits for its reply's payload, or null when it was refused. */
@@ -156,7 +171,11 @@ export class Mux implements MessageHandler {
     const { signal } = options;
     if (this.#ended !== null) return Promise.reject(closedError(this.#ended.error));
     if (signal?.aborted) return Promise.reject(signal.reason);
-    this.#transport.send(GlobalRequest.encode({ name, wantReply: true, data }));
+    try {
+      this.#transport.send(GlobalRequest.encode({ name, wantReply: true, data }));
+    } catch (error) {
+      return Promise.reject(error);
+    }
     const waiter = Promise.withResolvers<Bytes | null>();
     this.#waiting.push(waiter);
     if (signal === undefined) return waiter.promise;
@@ -289,24 +308,26 @@ export class Mux implements MessageHandler {
 
   #confirmed(payload: Uint8Array): void {
     const { recipient, sender, window, maxPacket } = ChannelOpenConfirmation.decode(payload);
-    const { core, done } = this.#takeOpening(recipient);
-    this.#channels.set(recipient, core);
+    const { core, done } = this.#findOpening(recipient);
+    // Throws for a confirmation that is none; the opening is still there then, to be told of the end.
     core.open(sender, window, maxPacket);
+    this.#opening.delete(recipient);
+    this.#channels.set(recipient, core);
     done(null);
   }
 
   #refused(payload: Uint8Array): void {
     const { recipient, reason, description } = ChannelOpenFailure.decode(payload);
-    const { core, done } = this.#takeOpening(recipient);
+    const { core, done } = this.#findOpening(recipient);
+    this.#opening.delete(recipient);
     const error = openRefused(core.type, reason, description);
     core.refused(error);
     done(error);
   }
 
-  #takeOpening(id: number): Opening {
+  #findOpening(id: number): Opening {
     const opening = this.#opening.get(id);
     if (opening === undefined) throw new SshProtocolError(`Peer answers for channel ${id}, which nobody asked for`);
-    this.#opening.delete(id);
     return opening;
   }
 
@@ -332,14 +353,19 @@ export class Mux implements MessageHandler {
     };
     const settled = decide(decision, null, (accepted) => {
       this.#deciding.delete(id);
-      if (this.#ended !== null) return;
+      // Too late for the peer; what the channel stands for is told and can let go.
+      if (this.#ended !== null) {
+        return accepted === null ? undefined : channelCore(accepted.channel).lost(this.#ended.error);
+      }
       if (accepted === null) {
         return failure === null
           ? refuse(OpenFailureReason.ADMINISTRATIVELY_PROHIBITED, "not allowed")
           : refuse(failure.reason, failure.message);
       }
-      const core = channelCore(accepted.channel);
-      core.link(this.#link, type, this.#window);
+      if (channelCore(accepted.channel).hasEnded) {
+        return refuse(OpenFailureReason.CONNECT_FAILED, "closed before it was open");
+      }
+      const core = this.#linked(accepted.channel, id, type);
       this.#channels.set(id, core);
       core.open(sender, window, maxPacket);
       this.#transport.send(core.confirmation());
@@ -351,15 +377,17 @@ export class Mux implements MessageHandler {
   #globalRequested(payload: Uint8Array): void {
     const { name, wantReply, data } = GlobalRequest.decode(payload);
     const { onGlobalRequest } = this.#options;
-    this.#requests.add(() =>
-      decide<Bytes | boolean>(() => onGlobalRequest?.(name, data as Bytes, wantReply) ?? false, false, (reply) => {
-        if (!wantReply || this.#ended !== null) return;
-        this.#transport.send(
-          reply === false
-            ? RequestFailure.encode({})
-            : RequestSuccess.encode({ data: reply instanceof Uint8Array ? reply : NOTHING }),
-        );
-      })
+    this.#requests.add(
+      () =>
+        decide<Bytes | boolean>(() => onGlobalRequest?.(name, data as Bytes, wantReply) ?? false, false, (reply) => {
+          if (!wantReply || this.#ended !== null) return;
+          this.#transport.send(
+            reply === true || reply instanceof Uint8Array
+              ? RequestSuccess.encode({ data: reply === true ? NOTHING : reply })
+              : RequestFailure.encode({}),
+          );
+        }),
+      payload.length,
     );
   }
 
@@ -386,7 +414,8 @@ export class Mux implements MessageHandler {
         this.globalRequest("keepalive@openssh.com").catch(() => {});
       }
       this.#armKeepalive();
-    }, interval);
+      // Timers take no more than 31 bits, and take more for 0.
+    }, Math.min(interval, 0x7fff_ffff));
   }
 
   /** See {@linkcode MessageHandler}. */
@@ -394,6 +423,7 @@ export class Mux implements MessageHandler {
     if (this.#ended !== null) return;
     this.#ended = { error };
     clearTimeout(this.#keepaliveTimer);
+    this.#requests.clear();
     const failure = closedError(error);
     for (const { core, done } of this.#opening.values()) {
       core.lost(error);

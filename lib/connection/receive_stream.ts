@@ -88,24 +88,37 @@ export class ReceiveStream {
 
   /** Gives the reader a chunk if it waits for one; called when a batch of packets has been taken. */
   flush(): void {
-    if (!this.#wanted || this.#settled) return;
-    if (this.#queue.length === 0) this.#closeBuffer();
-    const chunk = this.#queue.shift();
-    if (chunk !== undefined) {
-      this.#wanted = false;
-      const { length } = chunk;
-      this.#controller.enqueue(chunk);
-      this.#consumed(length);
-    } else if (this.#ended) {
-      this.#settle();
+    if (this.#settled) return;
+    if (this.#wanted) {
+      if (this.#queue.length === 0) this.#closeBuffer();
+      const chunk = this.#queue.shift();
+      if (chunk !== undefined) {
+        this.#wanted = false;
+        const { length } = chunk;
+        this.#controller.enqueue(chunk);
+        this.#consumed(length);
+      }
     }
+    if (this.#ended && this.drained) this.#settle();
   }
 
   #settle(): void {
+    if (this.#settled) return;
+    if (this.#error === null) return this.#close();
+    // A small BYOB view leaves the rest of a chunk in the stream, and an error would throw it away: it waits for the next pull.
+    if (!this.#wanted && this.#controller.desiredSize! < 0) return;
     this.#settled = true;
-    if (this.#error !== null) return this.#controller.error(this.#error);
-    this.#controller.close();
-    this.#controller.byobRequest?.respond(0);
+    this.#controller.error(this.#error);
+  }
+
+  #close(): void {
+    this.#settled = true;
+    try {
+      this.#controller.close();
+      this.#controller.byobRequest?.respond(0);
+    } catch {
+      // The reader asked for elements of several bytes and the last one is not whole: its stream has failed with a TypeError.
+    }
   }
 
   /** No more will come: after what is queued the stream closes, or fails with `error`. */
@@ -113,10 +126,8 @@ export class ReceiveStream {
     if (this.#ended) return;
     this.#ended = true;
     this.#error = error;
-    if (this.#settled) return;
     // With nothing left the reader learns it now, whether it waits or not.
-    if (this.drained) this.#settle();
-    else this.flush();
+    this.flush();
   }
 
   /** Throws away what is queued and what will come, and credits it. */
@@ -127,11 +138,7 @@ export class ReceiveStream {
     let bytes = 0;
     for (const chunk of this.#queue) bytes += chunk.length;
     this.#queue = [];
-    if (!this.#settled) {
-      this.#settled = true;
-      this.#controller.close();
-      this.#controller.byobRequest?.respond(0);
-    }
+    if (!this.#settled) this.#close();
     if (bytes > 0) this.#consumed(bytes);
   }
 }

@@ -33,8 +33,11 @@ export class SendStream {
   #stageEnd = 0;
   #chunk: Uint8Array | null = null;
   #chunkAt = 0;
+  #chunkEnd = 0;
   #chunkDone: PromiseWithResolvers<void> | null = null;
   #closing: PromiseWithResolvers<void> | null = null;
+  /** Everything has become packets and the stream is closed: nothing can fail any more. */
+  #finished = false;
   #error: Error | null = null;
 
   /** The owner is told when there is something to do. */
@@ -43,8 +46,13 @@ export class SendStream {
     this.writable = new WritableStream<Uint8Array>({
       start: (controller) => {
         this.#controller = controller;
-        // A stream calls abort() below only once the write in flight has ended, and that may be waiting for window.
-        controller.signal.addEventListener("abort", () => this.#settle(controller.signal.reason), { once: true });
+        // A stream calls abort() below only once the write in flight has ended, and that may be waiting for window; and one
+        // that is being closed never calls it.
+        controller.signal.addEventListener("abort", () => {
+          const { reason } = controller.signal, closing = this.#closing !== null;
+          this.#settle(reason);
+          if (closing) queueMicrotask(() => this.#owner.aborted(reason));
+        }, { once: true });
       },
       write: (chunk) => this.#write(chunk),
       close: () => this.#close(),
@@ -62,7 +70,7 @@ export class SendStream {
 
   /** Bytes that could become packets now. */
   get available(): number {
-    return this.staged + (this.#chunk === null ? 0 : this.#chunk.length - this.#chunkAt);
+    return this.staged + (this.#chunk === null ? 0 : this.#chunkEnd - this.#chunkAt);
   }
 
   #write(chunk: Uint8Array): void | Promise<void> {
@@ -76,6 +84,7 @@ export class SendStream {
     }
     this.#chunk = chunk;
     this.#chunkAt = 0;
+    this.#chunkEnd = chunk.length;
     this.#chunkDone = Promise.withResolvers<void>();
     this.#owner.wantData();
     return this.#chunkDone.promise;
@@ -103,10 +112,16 @@ export class SendStream {
       return n;
     }
     if (this.#chunk === null) return 0;
-    const n = Math.min(most, this.#chunk.length - this.#chunkAt);
+    if (this.#chunk.length !== this.#chunkEnd) {
+      this.#settle(new TypeError("Cannot send a chunk: its buffer was transferred or resized during the write"));
+      // The other stream of the channel may still have something.
+      this.#owner.wantData();
+      return 0;
+    }
+    const n = Math.min(most, this.#chunkEnd - this.#chunkAt);
     out.set(this.#chunk.subarray(this.#chunkAt, this.#chunkAt + n), at);
     this.#chunkAt += n;
-    if (this.#chunkAt === this.#chunk.length) {
+    if (this.#chunkAt === this.#chunkEnd) {
       this.#chunk = null;
       this.#chunkDone!.resolve();
       this.#chunkDone = null;
@@ -122,7 +137,10 @@ export class SendStream {
 
   #close(): void | Promise<void> {
     if (this.#error !== null) throw this.#error;
-    if (this.available === 0) return this.#owner.finished();
+    if (this.available === 0) {
+      this.#finished = true;
+      return this.#owner.finished();
+    }
     this.#closing = Promise.withResolvers<void>();
     return this.#closing.promise;
   }
@@ -131,6 +149,7 @@ export class SendStream {
     if (this.#closing === null || this.available > 0) return;
     const closing = this.#closing;
     this.#closing = null;
+    this.#finished = true;
     this.#owner.finished();
     closing.resolve();
   }
@@ -140,9 +159,18 @@ export class SendStream {
     this.#chunk = null;
   }
 
+  /** Takes nothing more from the application; what is staged still leaves. Writers see `error`, a stream being closed does not. */
+  shut(error: Error): void {
+    if (this.#error !== null || this.#finished || this.#closing !== null) return;
+    this.#chunk = null;
+    this.#chunkDone?.reject(error);
+    this.#chunkDone = null;
+    this.#controller.error(error);
+  }
+
   /** Nothing more can be sent: what waits is dropped, and writers see `error`. */
   fail(error: Error): void {
-    if (this.#error !== null) return;
+    if (this.#error !== null || this.#finished) return;
     this.#error = error;
     this.#settle(error);
     this.#controller.error(error);

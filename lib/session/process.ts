@@ -112,14 +112,14 @@ let construct: (channel: ClientSession, options: ExecOptions, aborted: Promise<n
  * A running remote process: the shape of `Deno.ChildProcess`, and a readable/writable pair.
  *
  * @example Through a remote filter
- * ```ts no-eval
- * import { connect } from "@amiko/ssh";
+ * ```ts
+ * import type { SshClient } from "@amiko/ssh";
  *
- * await using client = await connect({ hostname: "example.org", username: "alice" });
- * await using sort = await client.spawn("sort");
- * const lines = ReadableStream.from(["b\n", "a\n"]).pipeThrough(new TextEncoderStream());
- * for await (const chunk of lines.pipeThrough(sort)) await Deno.stdout.write(chunk);
- * console.log((await sort.status).code);
+ * async function sorted(client: SshClient, lines: string[]): Promise<string> {
+ *   await using sort = await client.spawn("sort");
+ *   const input = ReadableStream.from(lines).pipeThrough(new TextEncoderStream());
+ *   return await new Response(input.pipeThrough(sort)).text();
+ * }
  * ```
  */
 export class RemoteProcess implements AsyncDisposable {

@@ -160,3 +160,21 @@ export function splitLocal(path: string): { directory: string; base: string } {
   const directory = match[1]! !== "" ? match[1]! : path.startsWith("/") ? "/" : ".";
   return { directory, base: match[2]! };
 }
+
+/** Makes a file with these contents; what is there already, a link too, is removed and never written to. */
+export async function writeLocal(path: string, data: Uint8Array, mode: number | null): Promise<void> {
+  const options = { createNew: true, ...(mode === null ? {} : { mode }) };
+  try {
+    await Deno.writeFile(path, data, options);
+    return;
+  } catch (error) {
+    if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
+  }
+  await Deno.remove(path);
+  await Deno.writeFile(path, data, options);
+}
+
+/** Whether this system takes a link's target for absolute, or for something else than a relative path. */
+export function isForeignTarget(target: string): boolean {
+  return target.startsWith("/") || Deno.build.os === "windows" && /[\\:]/.test(target);
+}

@@ -97,7 +97,8 @@ class ServerSession {
       await this.#writer.close().catch(() => {});
       return;
     }
-    await this.#writer.abort(failure.error).catch(() => {});
+    // Not waited for: a write that the peer does not take may never end.
+    this.#writer.abort(failure.error).catch(() => {});
     if (!signal?.aborted) throw failure.error;
   }
 

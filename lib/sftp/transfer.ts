@@ -61,6 +61,7 @@ export class TransferRun {
   #failed = 0;
   #weight = 0;
   #wake: (() => void) | null = null;
+  #heavy: (() => void)[] = [];
   #files = 0;
   #bytes = 0;
   /** The options. */
@@ -91,22 +92,36 @@ export class TransferRun {
     return concurrency === undefined ? undefined : Math.max(1, Math.floor(concurrency / Math.max(1, this.#tasks.size)));
   }
 
-  /** Starts a task as soon as there is room for it, and goes on; what it throws is kept for the end. */
-  async start(size: number, task: () => Promise<void>): Promise<void> {
-    const weight = Math.min(size, MAX_WEIGHT / 2);
-    while (this.#tasks.size > 0 && (this.#tasks.size >= this.#slots || this.#weight + weight > MAX_WEIGHT)) {
+  /** Starts a task as soon as there is a place for it, and goes on; what it throws is kept for the end. */
+  async start(task: () => Promise<void>): Promise<void> {
+    while (this.#tasks.size >= this.#slots) {
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#wake = resolve;
       await promise;
     }
     this.check();
-    this.#weight += weight;
     const running = task().catch((error) => this.failed(error)).finally(() => {
-      this.#weight -= weight;
       this.#tasks.delete(running);
       this.#wake?.();
     });
     this.#tasks.add(running);
+  }
+
+  /** Waits until a file of that size may be read or written beside the others; `letGo()` follows. */
+  async hold(size: number): Promise<void> {
+    const weight = Math.min(size, MAX_WEIGHT / 2);
+    while (this.#weight > 0 && this.#weight + weight > MAX_WEIGHT) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#heavy.push(resolve);
+      await promise;
+    }
+    this.#weight += weight;
+  }
+
+  /** A file that was held is done with. */
+  letGo(size: number): void {
+    this.#weight -= Math.min(size, MAX_WEIGHT / 2);
+    for (const resolve of this.#heavy.splice(0)) resolve();
   }
 
   /** Waits for all tasks. */

@@ -45,13 +45,20 @@ export async function upload(
       if (!directory) await client.mkdir(remote, { recursive: true });
       for await (const path of expandGlob(localTree, local)) {
         const info = await localStat(path, true);
-        if (info !== null) await uploader.entry(path, joinPath(remote, splitLocal(path).base), info, 0);
+        if (info !== null) {
+          await uploader.entry(
+            { local: path, remote: joinPath(remote, splitLocal(path).base), identity: await localRealPath(path) },
+            info,
+            [],
+          );
+        }
       }
     } else if (found === null) {
-      throw new SftpError(`Cannot upload ${quoted(local)}: no such file here`, Status.NO_SUCH_FILE, local);
+      throw refused(local, "no such file here", Status.NO_SUCH_FILE);
     } else {
       const into = found.kind !== "directory" && await isRemoteDirectory(client, remote);
-      await uploader.entry(local, into ? joinPath(remote, splitLocal(local).base) : remote, found, 0);
+      const to = into ? joinPath(remote, splitLocal(local).base) : remote;
+      await uploader.entry({ local, remote: to, identity: await localRealPath(local) }, found, []);
     }
   } catch (error) {
     run.failed(error);
@@ -76,6 +83,20 @@ const localTree = {
   exists: async (path: string) => await localStat(path, false) !== null,
 };
 
+/** One thing to copy. */
+interface Item {
+  /** Where it is. */
+  readonly local: string;
+  /** Where it goes. */
+  readonly remote: string;
+  /** Its canonical local path, which says that it is the same one in a later run. */
+  readonly identity: string;
+}
+
+function refused(local: string, why: string, status: number = Status.FAILURE): SftpError {
+  return new SftpError(`Cannot upload ${quoted(local)}: ${why}`, status, local);
+}
+
 class Uploader {
   readonly #client: SftpClient;
   readonly #session: SftpSession;
@@ -89,57 +110,45 @@ class Uploader {
     this.#run = run;
   }
 
-  /** Copies one thing, whatever it is; a file's copy goes on after this returns. */
-  async entry(local: string, remote: string, info: LocalInfo, depth: number): Promise<void> {
-    const { recursive, links = "copy" } = this.#run.options;
-    if (info.kind === "link") {
-      if (links === "skip") return;
-      if (links === "copy") return await this.#run.start(0, () => this.#link(local, remote));
-      const target = await localStat(local, true);
-      if (target === null) {
-        throw new SftpError(`Cannot upload ${quoted(local)}: its target is missing`, Status.NO_SUCH_FILE, local);
+  /** Copies one thing, whatever it is; a file's copy goes on after this returns. `above` are the directories it lies in. */
+  async entry(item: Item, info: LocalInfo, above: readonly string[]): Promise<void> {
+    const { local } = item, { recursive, links = "copy" } = this.#run.options;
+    switch (info.kind) {
+      case "link": {
+        if (links === "skip") return;
+        if (links === "copy") return await this.#run.start(() => this.#link(item));
+        const target = await localStat(local, true);
+        if (target === null) throw refused(local, "its target is missing", Status.NO_SUCH_FILE);
+        return await this.entry({ ...item, identity: await localRealPath(local) }, target, above);
       }
-      return await this.entry(local, remote, target, depth);
+      case "directory":
+        if (!recursive) throw refused(local, "it is a directory; use `recursive: true`");
+        if (above.includes(item.identity)) throw refused(local, "a link leads back to a directory it lies in");
+        if (above.length >= MAX_DEPTH) throw refused(local, `more than ${MAX_DEPTH} directories deep`);
+        return await this.#directory(item, info, [...above, item.identity]);
+      case "other":
+        throw refused(local, "it is neither file, directory nor link");
+      case "file":
+        await this.#run.start(() => this.#file(item));
     }
-    if (info.kind === "directory") {
-      if (!recursive) {
-        throw new SftpError(
-          `Cannot upload ${quoted(local)}: it is a directory; use \`recursive: true\``,
-          Status.FAILURE,
-          local,
-        );
-      }
-      return await this.#directory(local, remote, info, depth);
-    }
-    if (info.kind === "other") {
-      throw new SftpError(
-        `Cannot upload ${quoted(local)}: it is neither file, directory nor link`,
-        Status.FAILURE,
-        local,
-      );
-    }
-    await this.#run.start(info.size, () => this.#file(local, remote));
   }
 
-  async #directory(local: string, remote: string, info: LocalInfo, depth: number): Promise<void> {
-    if (depth >= MAX_DEPTH) {
-      throw new SftpError(
-        `Cannot upload ${quoted(local)}: more than ${MAX_DEPTH} directories deep`,
-        Status.FAILURE,
-        local,
-      );
-    }
-    // Listed first: while it is being filled, the directory is the user's own to write to.
+  async #directory(item: Item, info: LocalInfo, above: readonly string[]): Promise<void> {
+    // While it is being filled, the directory is the user's own to write to.
     const mode = (info.mode ?? 0o755) | 0o700;
-    await this.#client.mkdir(remote, { mode, recursive: true });
-    if (this.#run.options.preserve) this.#directories.push({ path: remote, info });
-    for await (const { name, kind } of listLocal(local)) {
+    await this.#client.mkdir(item.remote, { mode, recursive: true });
+    if (this.#run.options.preserve) this.#directories.push({ path: item.remote, info });
+    for await (const { name, kind } of listLocal(item.local)) {
       this.#run.check();
-      const from = joinPath(local, name), to = joinPath(remote, name);
+      const inner: Item = {
+        local: joinPath(item.local, name),
+        remote: joinPath(item.remote, name),
+        identity: joinPath(item.identity, name),
+      };
       try {
-        // Only a file's size is needed here, and it is looked at again when it is open.
-        const entry = kind === "file" ? sizeless : await localStat(from, false);
-        if (entry !== null) await this.entry(from, to, entry, depth + 1);
+        // A file is looked at when it is open.
+        const found = kind === "file" ? someFile : await localStat(inner.local, false);
+        if (found !== null) await this.entry(inner, found, above);
       } catch (error) {
         this.#run.check();
         this.#run.failed(error);
@@ -159,7 +168,7 @@ class Uploader {
     }
   }
 
-  async #link(local: string, remote: string): Promise<void> {
+  async #link({ local, remote }: Item): Promise<void> {
     const target = await localLink(local);
     try {
       await this.#client.symlink(target, remote);
@@ -173,37 +182,39 @@ class Uploader {
     this.#run.finished();
   }
 
-  async #file(local: string, remote: string): Promise<void> {
+  async #file({ local, remote, identity }: Item): Promise<void> {
     using source = await openLocal(local);
     const info = source.stat(), { options } = this.#run;
-    if (info.kind !== "file") {
-      throw new SftpError(`Cannot upload ${quoted(local)}: it changed meanwhile`, Status.FAILURE, local);
-    }
-    let offset = 0, write = remote;
-    if (!options.inPlace) {
-      const base = remote.slice(remote.lastIndexOf("/") + 1);
-      const identity = options.resume || info.size > LAST_WINDOW ? await localRealPath(local) : local;
-      write = joinPath(dirName(remote), partName(base, identity, info.size, info.mtime));
-    }
-    if (options.resume) {
-      if (await this.#isWhole(remote, info)) {
-        options.onProgress?.({ path: local, bytes: info.size, total: info.size });
-        return;
-      }
-      // Behind the last byte that was written there may be gaps, as wide as what was under way.
-      offset = Math.max(0, Math.min(await this.#sizeOf(write), info.size) - LAST_WINDOW);
-    }
-    options.onProgress?.({ path: local, bytes: offset, total: info.size });
+    if (info.kind !== "file") throw refused(local, "it changed meanwhile");
+    await this.#run.hold(info.size);
     try {
-      await this.#write(source, local, write, info, offset);
-    } catch (error) {
-      // What a server refused is of no use; what was cut can go on.
-      const cut = this.#session.ended !== null || options.signal?.aborted;
-      if (!options.inPlace && !cut) await this.#client.remove(write).catch(() => {});
-      throw error;
+      const base = remote.slice(remote.lastIndexOf("/") + 1);
+      const path = options.inPlace
+        ? remote
+        : joinPath(dirName(remote), partName(base, identity, info.size, info.mtime));
+      let offset = 0;
+      if (options.resume) {
+        if (await this.#isWhole(remote, info)) {
+          options.onProgress?.({ path: local, bytes: info.size, total: info.size });
+          return;
+        }
+        // Behind the last byte that was written there may be gaps, as wide as what was under way.
+        offset = Math.max(0, Math.min(await this.#sizeOf(path), info.size) - LAST_WINDOW);
+      }
+      options.onProgress?.({ path: local, bytes: offset, total: info.size });
+      try {
+        await this.#write(source, local, path, info, offset);
+      } catch (error) {
+        // What a server refused is of no use; what was cut can go on.
+        const cut = this.#session.ended !== null || options.signal?.aborted;
+        if (!options.inPlace && !cut) await this.#client.remove(path).catch(() => {});
+        throw error;
+      }
+      if (path !== remote) await this.#moveIntoPlace(path, remote);
+      this.#run.finished();
+    } finally {
+      this.#run.letGo(info.size);
     }
-    if (write !== remote) await this.#moveIntoPlace(write, remote);
-    this.#run.finished();
   }
 
   async #write(source: LocalFile, local: string, path: string, info: LocalInfo, offset: number): Promise<void> {
@@ -229,7 +240,7 @@ class Uploader {
         const count = await source.read(left < buffer.length ? buffer.subarray(0, left) : buffer);
         signal?.throwIfAborted();
         if (count === null) {
-          throw new SftpError(`Cannot upload ${quoted(local)}: it became shorter meanwhile`, Status.FAILURE, local);
+          throw refused(local, "it became shorter meanwhile");
         }
         await pipeline.write(buffer.subarray(0, count));
         left -= count;
@@ -280,7 +291,7 @@ class Uploader {
   }
 }
 
-const sizeless: LocalInfo = { kind: "file", size: 0, mode: null, atime: 0, mtime: 0 };
+const someFile: LocalInfo = { kind: "file", size: 0, mode: null, atime: 0, mtime: 0 };
 
 /** Waits for all, then throws the first failure: nothing is left running. */
 async function all(promises: readonly (Promise<void> | undefined)[]): Promise<void> {

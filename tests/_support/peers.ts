@@ -223,9 +223,7 @@ export async function startDropbear(
 /** Starts TinySSH, which has one ed25519 key of its own, under socat. */
 export async function startTinysshd(): Promise<ServerPeer> {
   const keys = await testKeys();
-  // It wants no folder above the user's home to be open to others, so /tmp will not do.
-  Deno.mkdirSync(`${root}.cache`, { recursive: true });
-  const dir = scratchDir(`${root}.cache`);
+  const dir = scratchDir(closedFolder());
   const { env } = account(dir, keys.user);
   const made = await new Deno.Command("/usr/sbin/tinysshd-makekey", { args: [`${dir}/key`] }).output();
   if (!made.success) throw new Error(`Cannot make TinySSH's key: ${new TextDecoder().decode(made.stderr)}`);
@@ -353,6 +351,20 @@ export function everyAlgorithm(id: "openssh" | "openssh10"): string[] {
 /** Where OpenSSH 10 is unpacked. */
 export function openSsh10(): string {
   return `${root}.cache/openssh10/usr`;
+}
+
+/** A folder that others cannot write to, and none above it: TinySSH trusts no keys below such a one, so /tmp will not do. */
+function closedFolder(): string {
+  const own = Deno.uid();
+  const closed = (path: string): boolean => {
+    const { uid, mode } = Deno.statSync(path);
+    const safe = (uid === 0 || uid === own) && ((mode ?? 0) & 0o022) === 0;
+    return safe && (path === "/" || closed(path.slice(0, path.lastIndexOf("/")) || "/"));
+  };
+  const candidates = [`${root}.cache`, Deno.env.get("HOME") ?? "", "/root", "/run", "/var/lib"];
+  const found = candidates.find((path) => path !== "" && exists(path) && closed(path));
+  if (found === undefined) throw new Error(`No folder is closed to others: ${candidates.join(", ")}`);
+  return found;
 }
 
 function nssWrapper(): string {

@@ -61,6 +61,7 @@ export class RawPeer {
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
   readonly #framer = new Framer();
   #nextOpener: PacketOpener | null = null;
+  #strict: boolean | null = null;
   #hostKeys: Signer[] | null = null;
 
   constructor(conn: ByteDuplex, options: RawPeerOptions) {
@@ -72,8 +73,9 @@ export class RawPeer {
     this.#writer.closed.catch(() => {});
   }
 
-  get #strict(): boolean {
-    return (this.#options.strict ?? true) && (this.machine?.peerMarkers.strict ?? false);
+  /** Whether numbers start anew at NEWKEYS: the first exchange settles it, as later KEXINITs do not tell. */
+  get strict(): boolean {
+    return this.#strict ??= (this.#options.strict ?? true) && this.machine!.peerMarkers.strict;
   }
 
   /** Puts bytes on the wire as they are. */
@@ -245,7 +247,7 @@ export class RawPeer {
       }
       if (step.newKeys) {
         this.opener = this.#nextOpener!;
-        if (this.#strict) this.receiveSequence = 0;
+        if (this.strict) this.receiveSequence = 0;
       }
     }
   }
@@ -262,7 +264,7 @@ export class RawPeer {
     const sealer = await createSealer(out.cipher, out.mac, await deriveKeys(outcome.source, outWay, out));
     await this.send(NewKeys.encode({}));
     this.sealer = sealer;
-    if (this.#strict) this.sequence = 0;
+    if (this.strict) this.sequence = 0;
   }
 
   /** Hangs up. */

@@ -39,6 +39,8 @@ export class Victim {
   readonly pair: MemoryPair;
   readonly transport: SecureTransport;
   readonly peer: RawPeer;
+  /** What the peer works by; read again at each of its exchanges. */
+  readonly peerOptions: RawPeerOptions;
   /** Messages that the victim's handler got. */
   readonly messages: Bytes[] = [];
   readonly endings: (Error | null)[] = [];
@@ -62,18 +64,15 @@ export class Victim {
       },
       ended: (error) => void this.endings.push(error),
     });
-    this.peer = new RawPeer(client ? this.pair.server : this.pair.client, {
+    this.peerOptions = {
       role: client ? "server" : "client",
       hostKey,
       ...options.peer,
       // One fast exchange unless a test asks for another.
       algorithms: { kex: ["curve25519-sha256"], ...options.peer?.algorithms },
-    });
+    };
+    this.peer = new RawPeer(client ? this.pair.server : this.pair.client, this.peerOptions);
     this.started = this.transport.start().then(() => null, (error) => error);
-  }
-
-  get strict(): boolean {
-    return this.transport.info.strictKex;
   }
 
   /** The whole handshake, and login where it is wanted. */
@@ -118,6 +117,39 @@ export class Victim {
     this.#switch();
   }
 
+  /** Plays the first exchange up to a place between two of its messages (0 is before KEXINIT, 4 before NEWKEYS), or all of it. */
+  async play(
+    upTo: 0 | 1 | 2 | 3 | 4 | 5,
+    at: (place: number) => Promise<void> = () => Promise.resolve(),
+  ): Promise<void> {
+    const { peer } = this, server = this.role === "client";
+    let next: readonly Bytes[] = [];
+    const steps = [
+      () => this.sendKexInit(),
+      async () => {
+        next = await this.takeKexInit();
+        if (server) next = await this.takeValue();
+        else await this.#sendAll(next);
+      },
+      async () => {
+        if (server) await this.#sendAll(next);
+        else await this.takeValue();
+      },
+      () => this.takeNewKeys(),
+      () => peer.newKeys(peer.outcome!),
+    ];
+    await peer.identify();
+    await at(0);
+    for (let i = 0; i < upTo; i++) {
+      await steps[i]!();
+      await at(i + 1);
+    }
+  }
+
+  async #sendAll(payloads: readonly Bytes[]): Promise<void> {
+    for (const payload of payloads) await this.peer.send(payload);
+  }
+
   async prepare(outcome: KexOutcome): Promise<void> {
     this.peer.outcome = outcome;
     const way = this.role === "client" ? "clientToServer" as const : "serverToClient" as const;
@@ -132,7 +164,7 @@ export class Victim {
   #switch(): void {
     this.peer.opener = this.#nextOpener!;
     this.#nextOpener = null;
-    if (this.peer.machine!.peerMarkers.strict) this.peer.receiveSequence = 0;
+    if (this.peer.strict) this.peer.receiveSequence = 0;
   }
 
   /** Reads until DISCONNECT or the end, following the victim's change of keys; returns the reason. */
@@ -268,3 +300,17 @@ export function plainPacket(length: number, padding: number, rest: Uint8Array): 
 export const ignoreMessage = new Writer().u8(Msg.IGNORE).text(MARKER).bytes();
 export const debugMessage = new Writer().u8(Msg.DEBUG).bool(true).text(MARKER).text("").bytes();
 export const unimplementedMessage = new Writer().u8(Msg.UNIMPLEMENTED).u32(0).bytes();
+
+/** Collects garbage and returns the bytes in use, buffers included. */
+export async function memoryInUse(): Promise<number> {
+  const { setFlagsFromString } = await import("node:v8");
+  const { runInNewContext } = await import("node:vm");
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  for (let i = 0; i < 3; i++) {
+    collect();
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  const { heapUsed, external } = Deno.memoryUsage();
+  return heapUsed + external;
+}

@@ -19,6 +19,7 @@ import {
   ignoreMessage,
   inTime,
   MARKER,
+  memoryInUse,
   named,
   plainPacket,
   type Role,
@@ -44,9 +45,12 @@ function family([cipher, mac]: readonly [string, string]): VictimOptions {
   return { transport: { algorithms }, peer: { algorithms } };
 }
 
-/** A packet as the sealer makes it, with a packet_length and a padding_length that may lie about `rest`. */
-async function sealed(peer: RawPeer, length: number, padding: number, rest: Uint8Array): Promise<Bytes> {
+/** A packet as the sealer makes it, with a packet_length and a padding_length that may lie about `body`. */
+async function sealed(peer: RawPeer, length: number, padding: number, body: Uint8Array): Promise<Bytes> {
   const { sealer } = peer;
+  const head = sealer.lengthPadded ? 5 : 1;
+  const rest = new Uint8Array(Math.ceil((head + body.length) / 16) * 16 - head);
+  rest.set(body);
   const end = 5 + rest.length + sealer.tagLength;
   const workspace = sealer.workspace(end);
   workspace.set(plainPacket(length, padding, rest));
@@ -80,7 +84,7 @@ for (const role of roles) {
     for (const length of [0, 1, 4, 262_145, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff]) {
       await each(role, `${length}`, (victim) =>
         expectClose(victim, PROTOCOL_ERROR, async (peer) => {
-          const packet = await sealed(peer, length, 4, utf8(MARKER.padEnd(27)));
+          const packet = await sealed(peer, length, 4, utf8(MARKER.padEnd(20)));
           await peer.sendRaw(packet.subarray(0, headLength(peer)));
         }));
     }
@@ -90,7 +94,7 @@ for (const role of roles) {
   Deno.test(`a ${role} does not hold what follows a bad packet_length`, async () => {
     await each(role, "junk", (victim) =>
       expectClose(victim, PROTOCOL_ERROR, async (peer) => {
-        await peer.sendRaw(concat(await sealed(peer, 0xffff_ffff, 4, new Uint8Array(27)), new Uint8Array(65_536)));
+        await peer.sendRaw(concat(await sealed(peer, 0xffff_ffff, 4, new Uint8Array(20)), new Uint8Array(65_536)));
       }));
   });
 
@@ -99,7 +103,7 @@ for (const role of roles) {
     for (const length of [13, 17, 18, 41]) {
       await each(role, `${length}`, (victim) =>
         expectClose(victim, PROTOCOL_ERROR, async (peer) => {
-          await peer.sendRaw(await sealed(peer, length, 4, new Uint8Array(59)));
+          await peer.sendRaw(await sealed(peer, length, 4, new Uint8Array(50)));
         }));
     }
   });
@@ -195,12 +199,13 @@ for (const role of roles) {
             await victim.peer.sendRaw(await attack(victim.peer));
             await until(() => !victim.transport.isActive, "It lives");
             replayed = victim.messages.length;
-            await expectClose(victim, MAC_ERROR, () => Promise.resolve());
+            await expectClose(victim, [MAC_ERROR, PROTOCOL_ERROR], () => Promise.resolve());
             assertEquals(replayed, 1);
             return;
           }
-          const error = await expectClose(victim, MAC_ERROR, async (peer) => peer.sendRaw(await attack(peer)));
-          assertEquals(error.code, "MAC_INVALID");
+          // Out of order, an encrypted length comes out as any number, and so does what follows a short tag.
+          const reason = name.includes("flipped") ? MAC_ERROR : [MAC_ERROR, PROTOCOL_ERROR];
+          await expectClose(victim, reason, async (peer) => peer.sendRaw(await attack(peer)));
         });
       }
     });
@@ -378,9 +383,8 @@ Deno.test("memory stays flat over a thousand refused connections", async () => {
     });
   };
   for (let i = 0; i < 100; i++) await once();
-  const before = Deno.memoryUsage();
+  const before = await memoryInUse();
   for (let i = 0; i < 1000; i++) await once();
-  const after = Deno.memoryUsage();
-  const grown = (after.heapUsed + after.external - before.heapUsed - before.external) / 1e6;
-  assert(grown < 40, `${grown.toFixed(1)} MB more`);
+  const grown = (await memoryInUse() - before) / 1e6;
+  assert(grown < 3, `${grown.toFixed(1)} MB more`);
 });

@@ -1,0 +1,70 @@
+import { assert, assertEquals, assertNotEquals } from "@std/assert";
+import { Admission, sourceOf } from "../../lib/api/admission.ts";
+
+const limits = { maxStartups: { begin: 10, rate: 30, full: 100 }, maxStartupsPerSource: 10 };
+
+Deno.test("Admission.admit() holds the limit of one source until connections end", () => {
+  const admission = new Admission(limits);
+  const tickets = Array.from({ length: 10 }, () => admission.admit("192.0.2.1", 0, 0.99)!);
+  assert(tickets.every((ticket) => ticket !== null));
+  assertEquals(admission.admit("192.0.2.1", 0, 0.99), null);
+  assertEquals(admission.admit("192.0.2.1", 5000, 0.99), null, "time alone frees nothing that is open");
+  tickets[0]!.ended();
+  tickets[0]!.ended();
+  assertEquals(admission.open, 9);
+  assertNotEquals(admission.admit("192.0.2.1", 5000, 0.99), null);
+  assertEquals(admission.admit("192.0.2.1", 5000, 0.99), null);
+});
+
+Deno.test("Admission.admit() holds the rate of one source, and logins do not count", () => {
+  const admission = new Admission(limits);
+  const knock = (now: number) => admission.admit("192.0.2.1", now, 0.99);
+  let inOneSecond = 0;
+  for (let now = 0; now < 1000; now += 5) {
+    const ticket = knock(now);
+    if (ticket !== null) inOneSecond++;
+    ticket?.ended();
+  }
+  assert(inOneSecond <= 20, `${inOneSecond} connections in a second`);
+  for (let i = 0; i < 100; i++) {
+    const ticket = admission.admit("192.0.2.2", 0, 0.99);
+    assertNotEquals(ticket, null);
+    ticket!.loggedIn();
+    ticket!.ended();
+  }
+  assertEquals(admission.open, 0);
+});
+
+Deno.test("Admission.admit() drops at random from `begin` on, more and more, and all at `full`", () => {
+  const admission = new Admission(limits);
+  const fill = (count: number) => {
+    for (let i = admission.open; i < count; i++) admission.admit(`192.0.2.${i}`, 0, 0.9999);
+    assertEquals(admission.open, count);
+  };
+  fill(9);
+  assertNotEquals(admission.admit("198.51.100.1", 0, 0), null);
+  assertEquals(admission.admit("198.51.100.2", 0, 0.29), null);
+  fill(55);
+  assertEquals(admission.admit("198.51.100.3", 0, 0.64), null);
+  assertNotEquals(admission.admit("198.51.100.3", 0, 0.66), null);
+  fill(100);
+  assertEquals(admission.admit("198.51.100.4", 0, 0.9999), null);
+});
+
+Deno.test("Admission forgets idle sources", () => {
+  const admission = new Admission({ ...limits, maxStartups: { begin: 1e9, rate: 0, full: 1e9 } });
+  for (let i = 0; i < 50_000; i++) admission.admit(`10.${i >> 16}.${i >> 8 & 255}.${i & 255}`, i / 1000, 1)?.ended();
+  assertEquals(admission.open, 0);
+  assertNotEquals(admission.admit("10.0.0.0", 51, 1), null);
+});
+
+Deno.test("sourceOf() takes an IPv4 address and an IPv6 /64 for one source", () => {
+  assertEquals(sourceOf("192.0.2.1"), "192.0.2.1");
+  assertEquals(sourceOf("::ffff:192.0.2.1"), "192.0.2.1");
+  assertEquals(sourceOf("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
+  assertEquals(sourceOf("2001:db8:1:2::6"), "2001:db8:1:2::/64");
+  assertEquals(sourceOf("2001:db8::6"), "2001:db8:0:0::/64");
+  assertEquals(sourceOf("::1"), "0:0:0:0::/64");
+  assertEquals(sourceOf("fe80::1%eth0"), "fe80:0:0:0::/64");
+  assertNotEquals(sourceOf("2001:db8:1:2::1"), sourceOf("2001:db8:1:3::1"));
+});

@@ -1,0 +1,362 @@
+// Attacks on KEXINIT and negotiation (RFC 4253 sections 7 and 9): rows 29 to 42.
+// Held at the unit already: the limits of a name-list and its names (rows 30 and 31) in tests/wire/reader_test.ts.
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { DisconnectReason, SshProtocolError } from "../../lib/errors.ts";
+import { GexRequest, KexInit, type KexInitValues } from "../../lib/transport/messages.ts";
+import { Msg } from "../../lib/wire/numbers.ts";
+import type { Bytes } from "../../lib/wire/types.ts";
+import { Writer } from "../../lib/wire/writer.ts";
+import {
+  concat,
+  expectAlive,
+  expectClose,
+  inTime,
+  memoryInUse,
+  named,
+  roles,
+  until,
+  utf8,
+  Victim,
+  type VictimOptions,
+} from "./_attack.ts";
+
+const { PROTOCOL_ERROR, KEY_EXCHANGE_FAILED } = DisconnectReason;
+
+const values: KexInitValues = {
+  cookie: new Uint8Array(16),
+  kex: ["curve25519-sha256"],
+  hostKey: ["ssh-ed25519"],
+  cipherClientToServer: ["aes128-ctr"],
+  cipherServerToClient: ["aes128-ctr"],
+  macClientToServer: ["hmac-sha2-256-etm@openssh.com"],
+  macServerToClient: ["hmac-sha2-256-etm@openssh.com"],
+  compressionClientToServer: ["none"],
+  compressionServerToClient: ["none"],
+  languageClientToServer: [],
+  languageServerToClient: [],
+  firstKexPacketFollows: false,
+  reserved: 0,
+};
+const lists = Object.keys(values).slice(1, 11) as (keyof KexInitValues)[];
+
+/** A KEXINIT with one list, or its length, replaced by raw bytes. */
+function withList(list: keyof KexInitValues, names: Uint8Array, length = names.length): Bytes {
+  const w = new Writer().u8(Msg.KEXINIT).raw(values.cookie);
+  for (const key of lists) {
+    if (key === list) w.u32(length).raw(names);
+    else w.nameList(values[key] as readonly string[]);
+  }
+  return w.bool(false).u32(0).bytes();
+}
+
+/** Sends a KEXINIT as it is, as the peer's first message. */
+async function sendFirst(victim: Victim, kexInit: Uint8Array): Promise<void> {
+  await victim.peer.identify();
+  await victim.peer.send(kexInit);
+}
+
+for (const role of roles) {
+  // Row 29.
+  Deno.test(`a ${role} closes on a KEXINIT cut at any byte, too long, or with a lying length`, async () => {
+    const whole = KexInit.encode(values);
+    const cases: [string, Uint8Array][] = Array.from(whole, (_, i) => [`cut at ${i}`, whole.subarray(0, i)]);
+    cases.push(["four bytes more", concat(whole, new Uint8Array(4))]);
+    cases.push(["reserved", KexInit.encode({ ...values, reserved: 1 })]);
+    for (const list of lists) cases.push([`length of ${list}`, withList(list, utf8("none"), 0xffff_ffff)]);
+    for (const [name, bytes] of cases) {
+      await named(name, async () => {
+        const victim = new Victim(role);
+        await expectClose(victim, PROTOCOL_ERROR, () => sendFirst(victim, bytes));
+      });
+    }
+  });
+
+  // Rows 30 and 31.
+  Deno.test(`a ${role} closes on lists that are too long and on names that are none`, async () => {
+    const many = Array.from({ length: 28_000 }, (_, i) => `n${i}`).join(",");
+    const cases: [string, Uint8Array][] = [
+      ["28,000 names", utf8(many)],
+      ["257 names", utf8(Array.from({ length: 257 }, (_, i) => `n${i}`).join(","))],
+      ["200 KiB of commas", utf8(",".repeat(200 << 10))],
+      ["an empty name", utf8("a,,b")],
+      ["a comma first", utf8(",a")],
+      ["a comma last", utf8("a,")],
+      ["65 characters", utf8("a".repeat(65))],
+      ["a NUL", utf8("a\0b")],
+      ["a byte 0x80", new Uint8Array([0x61, 0x80])],
+      ["a line break", utf8("a\nb")],
+      ["a space", utf8("a b")],
+    ];
+    for (const [name, bytes] of cases) {
+      for (const list of ["kex", "macServerToClient", "languageServerToClient"] as const) {
+        await named(`${name} in ${list}`, async () => {
+          const victim = new Victim(role);
+          const kexInit = withList(list, bytes);
+          await expectClose(victim, [PROTOCOL_ERROR, KEY_EXCHANGE_FAILED], () => sendFirst(victim, kexInit));
+        });
+      }
+    }
+  });
+
+  // Row 32: the victim's own pseudo names are among them, so that both lists hold them.
+  Deno.test(`a ${role} never selects a pseudo name`, async () => {
+    for (
+      const kex of [
+        ["ext-info-c"],
+        ["ext-info-s"],
+        ["kex-strict-s-v00@openssh.com", "ext-info-s"],
+        ["kex-strict-c-v00@openssh.com", "ext-info-c"],
+        ["kex-strict-c", "kex-strict-s"],
+        [],
+      ]
+    ) {
+      const victim = new Victim(role);
+      const error = await expectClose(
+        victim,
+        KEY_EXCHANGE_FAILED,
+        () => sendFirst(victim, KexInit.encode({ ...values, kex })),
+      );
+      assertEquals(error.code, "NO_COMMON_ALGORITHM");
+    }
+  });
+
+  // Row 33.
+  Deno.test(`a ${role} names the list in which nothing is common`, async () => {
+    const what = ["key exchange method", "host key algorithm", "cipher from client", "cipher from server"];
+    what.push("MAC from client", "MAC from server", "compression from client", "compression from server");
+    for (const [i, words] of what.entries()) {
+      await named(words, async () => {
+        const victim = new Victim(role);
+        const kexInit = KexInit.encode({ ...values, [lists[i]!]: ["nothing@example.com"] });
+        const error = await expectClose(victim, KEY_EXCHANGE_FAILED, () => sendFirst(victim, kexInit));
+        assertEquals(error.code, "NO_COMMON_ALGORITHM");
+        assertStringIncludes(error.message, words);
+        assertStringIncludes(error.message, "nothing@example.com");
+      });
+    }
+  });
+
+  // Row 34.
+  Deno.test(`a ${role} needs no MAC in common where the cipher authenticates`, async () => {
+    const victim = new Victim(role, {
+      peer: { algorithms: { cipher: ["aes128-gcm@openssh.com"], mac: ["nothing@example.com"] } },
+    });
+    await victim.handshake();
+    assertEquals(victim.transport.info.clientToServer.mac, null);
+    await expectAlive(victim);
+  });
+
+  // Row 35.
+  Deno.test(`a ${role} drops exactly one packet of a wrong guess, and uses a right one`, async () => {
+    const junk = new Writer().u8(role === "client" ? Msg.KEX_REPLY : Msg.KEX_INIT).string(new Uint8Array(7)).bytes();
+    const wrong: VictimOptions = {
+      transport: { algorithms: { kex: ["curve25519-sha256"] } },
+      peer: { algorithms: { kex: ["ecdh-sha2-nistp256", "curve25519-sha256"] } },
+    };
+    const begin = async (victim: Victim) => {
+      await victim.peer.identify();
+      await victim.sendKexInit((values) => ({ ...values, firstKexPacketFollows: true }));
+    };
+    const right = new Victim(role, { transport: { algorithms: { kex: ["curve25519-sha256"] } } });
+    await begin(right);
+    await right.peer.runExchange();
+    assertEquals(await right.started, null);
+    await expectAlive(right);
+
+    const one = new Victim(role, wrong);
+    await begin(one);
+    await one.peer.send(junk);
+    await one.peer.runExchange();
+    assertEquals(await one.started, null);
+    await expectAlive(one);
+
+    for (const options of [wrong, { transport: wrong.transport! }]) {
+      const victim = new Victim(role, options);
+      await expectClose(victim, [PROTOCOL_ERROR, KEY_EXCHANGE_FAILED], async (peer) => {
+        await begin(victim);
+        await peer.send(junk);
+        if (options === wrong) await peer.send(junk);
+      });
+    }
+  });
+
+  // Row 36.
+  Deno.test(`a ${role} closes on key exchange messages that are out of order`, async () => {
+    const string = (type: number) => new Writer().u8(type).string(new Uint8Array(32)).bytes();
+    const bare = (type: number) => new Uint8Array([type]);
+    const gexRequest = GexRequest.encode({ min: 2048, n: 2048, max: 8192 });
+    const gex = ["diffie-hellman-group-exchange-sha256"];
+    // Where in the exchange (see play()), what is sent there, and the methods on offer.
+    const cases: [name: string, place: 1 | 2 | 3 | 4, messages: readonly Uint8Array[], kex?: readonly string[]][] = [
+      ["NEWKEYS at once", 1, [bare(Msg.NEWKEYS)]],
+      ["a second KEXINIT", 1, [KexInit.encode(values)]],
+      ["a second KEXINIT in the middle", 2, [KexInit.encode(values)]],
+      ["a second KEXINIT before NEWKEYS", 4, [KexInit.encode(values)]],
+      ["message 22", 1, [bare(22)]],
+      ["message 49", 4, [bare(49)]],
+      ["NEWKEYS with a byte more", 4, [new Uint8Array([Msg.NEWKEYS, 0])]],
+    ];
+    if (role === "server") {
+      cases.push(
+        ["a server's reply", 1, [string(Msg.KEX_REPLY)]],
+        ["its value twice", 2, [string(Msg.KEX_INIT)]],
+        ["a GEX_REQUEST that nobody agreed on", 1, [gexRequest]],
+        ["GEX_INIT before GEX_REQUEST", 1, [string(Msg.KEX_DH_GEX_INIT)], gex],
+        ["the old GEX_REQUEST", 1, [new Writer().u8(Msg.KEX_DH_GEX_REQUEST_OLD).u32(2048).bytes()], gex],
+        ["GEX_REQUEST twice", 1, [gexRequest, gexRequest], gex],
+        ["NEWKEYS instead of GEX_INIT", 1, [gexRequest, bare(Msg.NEWKEYS)], gex],
+      );
+    } else {
+      cases.push(
+        ["a client's value", 1, [string(Msg.KEX_INIT)]],
+        ["its reply twice", 4, [string(Msg.KEX_REPLY)]],
+        ["GEX_REPLY before GEX_GROUP", 1, [string(Msg.KEX_DH_GEX_REPLY)], gex],
+        ["NEWKEYS instead of GEX_GROUP", 1, [bare(Msg.NEWKEYS)], gex],
+      );
+    }
+    for (const [name, place, messages, kex] of cases) {
+      await named(name, async () => {
+        const algorithms = kex === undefined ? {} : { algorithms: { kex } };
+        const victim = new Victim(role, { transport: algorithms, peer: algorithms });
+        await expectClose(victim, [PROTOCOL_ERROR, KEY_EXCHANGE_FAILED], async (peer) => {
+          await victim.play(place);
+          for (const message of messages) await peer.send(message);
+        });
+        assert((await victim.started) !== null);
+      });
+    }
+    const done = new Victim(role);
+    await done.handshake();
+    await expectClose(done, PROTOCOL_ERROR, (peer) => peer.send(bare(Msg.NEWKEYS)));
+  });
+
+  // Row 37. What an application writes meanwhile waits where it is: tests/transport/rekey_test.ts.
+  Deno.test(`a ${role} closes on a peer that stops in the middle of an exchange, the first or a later one`, async () => {
+    const late = async (victim: Victim) => {
+      const error = await inTime(1500, victim.transport.closed.then(() => null, (error) => error), "It did not close");
+      assert(error instanceof SshProtocolError);
+      assertEquals(error.reason, KEY_EXCHANGE_FAILED);
+      assertStringIncludes(error.message, "60 ms");
+      await victim.peer.close();
+    };
+    const transport = { handshakeTimeout: 60 };
+    const silent = [0, 1, 2, 3, 4].map(async (place) => {
+      const victim = new Victim(role, { transport });
+      await victim.play(place as 0);
+      await late(victim);
+    });
+    await Promise.all(silent);
+    const victim = new Victim(role, { transport });
+    await victim.handshake();
+    await new Promise((resolve) => setTimeout(resolve, 80));
+    assert(victim.transport.isActive, "The clock of the first exchange still runs");
+    await victim.peer.send(await victim.peer.kexInit());
+    await late(victim);
+  });
+
+  // Row 38.
+  Deno.test(`a ${role} closes on anything but key exchange after the peer's KEXINIT`, async () => {
+    for (const type of [5, 7, 50, 80, 90, 93, 94, 97, 98, 150, 192]) {
+      await named(`message ${type}`, async () => {
+        const victim = new Victim(role);
+        await victim.handshake();
+        await expectClose(victim, PROTOCOL_ERROR, async (peer) => {
+          await peer.send(await peer.kexInit());
+          await peer.send(new Writer().u8(type).u32(0).string(new Uint8Array(1)).bytes());
+        });
+      });
+    }
+  });
+
+  // Row 39.
+  Deno.test(`a ${role} takes what was in flight before the peer saw its KEXINIT, in order`, async () => {
+    const victim = new Victim(role);
+    await victim.handshake();
+    const { peer, transport, messages } = victim;
+    const renewed = transport.rekey();
+    for (let i = 0; i < 300; i++) await peer.send(new Writer().u8(94).u32(i).bytes());
+    await peer.rekey();
+    await renewed;
+    for (let i = 300; i < 400; i++) await peer.send(new Writer().u8(94).u32(i).bytes());
+    await until(() => messages.length === 400, "Messages were lost");
+    assertEquals(messages.map((m) => new DataView(m.buffer).getUint32(1)), Array.from(messages, (_, i) => i));
+    await expectAlive(victim);
+  });
+
+  // Rows 40 and 42: before login an exchange is served, and soon no more; after login there is a rate.
+  Deno.test(`a ${role} serves a few exchanges before login and many after, without a leak`, async () => {
+    const early = new Victim(role);
+    await early.handshake(false);
+    let served = 0;
+    await expectClose(early, PROTOCOL_ERROR, async (peer) => {
+      for (; served < 100 && early.transport.isActive; served++) {
+        try {
+          await peer.rekey();
+        } catch {
+          break;
+        }
+      }
+      // The DISCONNECT was read in the exchange already.
+      early.readReason = () => Promise.resolve(PROTOCOL_ERROR);
+    });
+    assert(served >= 1 && served < 10, `${served} were served`);
+
+    const victim = new Victim(role);
+    await victim.handshake();
+    const sessionId = victim.transport.info.sessionId;
+    let before = 0;
+    for (let i = 0; i < 250; i++) {
+      if (i === 100) before = await memoryInUse();
+      victim.peer.received.length = 0;
+      await victim.peer.rekey();
+    }
+    const grown = (await memoryInUse() - before) / 1e6;
+    assert(grown < 2, `${grown.toFixed(1)} MB more`);
+    assertEquals(victim.transport.info.sessionId, sessionId);
+    await expectAlive(victim);
+  });
+
+  // Row 41.
+  Deno.test(`a ${role} takes other algorithms in a rekey, and keeps its session identifier`, async () => {
+    const victim = new Victim(role, {
+      transport: { algorithms: { kex: ["curve25519-sha256", "ecdh-sha2-nistp256"], mac: ["hmac-sha2-256"] } },
+    });
+    await victim.handshake();
+    const { sessionId } = victim.transport.info;
+    for (
+      const [kex, cipher] of [["ecdh-sha2-nistp256", "aes256-ctr"], ["curve25519-sha256", "aes128-gcm@openssh.com"]]
+    ) {
+      victim.peerOptions.algorithms = { kex: [kex!], cipher: [cipher!], mac: ["hmac-sha2-256"] };
+      await Promise.all([victim.transport.rekey(), victim.peer.rekey()]);
+      const { info } = victim.transport;
+      assertEquals([info.kex, info.clientToServer.cipher, info.serverToClient.cipher], [kex, cipher, cipher]);
+      assertEquals(info.sessionId, sessionId);
+      await victim.peer.send(new Uint8Array([94]));
+    }
+    await until(() => victim.messages.length === 2, "Messages were lost");
+    await expectAlive(victim);
+  });
+}
+
+// A peer may not go on under its old keys after its NEWKEYS, however it packs them.
+Deno.test("a server closes on messages under old keys behind NEWKEYS in the same segment", async () => {
+  const victim = new Victim("server");
+  await victim.handshake();
+  await expectClose(victim, [PROTOCOL_ERROR, DisconnectReason.MAC_ERROR], async (peer) => {
+    const kexInit = await peer.kexInit();
+    // The value needs nothing of the server's: all four leave before it answers.
+    const parts = [await peer.packet(kexInit)];
+    const { publicKey } = await crypto.subtle.generateKey("X25519", true, ["deriveBits"]) as CryptoKeyPair;
+    const value = new Uint8Array(await crypto.subtle.exportKey("raw", publicKey));
+    parts.push(await peer.packet(new Writer().u8(Msg.KEX_INIT).string(value).bytes()));
+    parts.push(await peer.packet(new Uint8Array([Msg.NEWKEYS])));
+    parts.push(await peer.packet(new Uint8Array([94, 1, 2, 3])));
+    await peer.sendRaw(concat(...parts));
+    // What the server sends after its own NEWKEYS cannot be read without the exchange.
+    victim.readReason = async () => {
+      await peer.disconnected();
+      return PROTOCOL_ERROR;
+    };
+  });
+  assertEquals(victim.messages.length, 0);
+});

@@ -1,0 +1,48 @@
+/** Test support. `setTimeout` and `performance.now()` by hand, for code that looks at the clock and does nothing else with it. */
+export class FakeTime implements Disposable {
+  /** Delays that timers were set with. */
+  readonly delays: number[] = [];
+  readonly #real = {
+    setTimeout: globalThis.setTimeout,
+    clearTimeout: globalThis.clearTimeout,
+    now: performance.now,
+  };
+  #now = 1_000_000;
+  #timers = new Map<number, { at: number; act: () => void }>();
+  #next = 1;
+
+  constructor() {
+    const replacement = (act: () => void, delay = 0) => {
+      this.delays.push(delay);
+      this.#timers.set(this.#next, { at: this.#now + delay, act });
+      return this.#next++;
+    };
+    globalThis.setTimeout = replacement as unknown as typeof setTimeout;
+    globalThis.clearTimeout = ((id?: number) => void this.#timers.delete(id!)) as typeof clearTimeout;
+    performance.now = () => this.#now;
+  }
+
+  /** The time. */
+  now(): number {
+    return this.#now;
+  }
+
+  /** Lets time pass, and runs what falls due. */
+  tick(milliseconds: number): void {
+    const until = this.#now + milliseconds;
+    for (;;) {
+      const [id, timer] = [...this.#timers].sort(([, a], [, b]) => a.at - b.at)[0] ?? [];
+      if (timer === undefined || timer.at > until) break;
+      this.#timers.delete(id!);
+      this.#now = timer.at;
+      timer.act();
+    }
+    this.#now = until;
+  }
+
+  [Symbol.dispose](): void {
+    globalThis.setTimeout = this.#real.setTimeout;
+    globalThis.clearTimeout = this.#real.clearTimeout;
+    performance.now = this.#real.now;
+  }
+}

@@ -1,0 +1,538 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { FakeTime } from "./_fake_time.ts";
+import { ChannelOpenError, SshError, SshProtocolError } from "../../lib/errors.ts";
+import type { BaseChannel } from "../../lib/connection/channel.ts";
+import {
+  ChannelClose,
+  ChannelEof,
+  ChannelFailure,
+  ChannelOpen,
+  ChannelOpenConfirmation,
+  ChannelOpenFailure,
+  ChannelSuccess,
+  ChannelWindowAdjust,
+  GlobalRequest,
+  RequestFailure,
+  RequestSuccess,
+} from "../../lib/connection/messages.ts";
+import { Mux, type MuxOptions } from "../../lib/connection/mux.ts";
+import { Msg } from "../../lib/wire/numbers.ts";
+import type { Bytes } from "../../lib/wire/types.ts";
+import {
+  confirmation,
+  data,
+  extendedData,
+  fakeMux,
+  FakeTransport,
+  globalRequest,
+  open,
+  openChannel,
+  openOn,
+  PEER,
+  request,
+  settle,
+  stateOf,
+  TestChannel,
+  text,
+  utf8,
+} from "./_fake_transport.ts";
+
+const nothing = new Uint8Array(0);
+const success = (data: Uint8Array = nothing) => RequestSuccess.encode({ data });
+const failure = RequestFailure.encode({});
+const make = (id: number) => new TestChannel(id);
+const types = (payloads: readonly Uint8Array[]) => payloads.map((payload) => payload[0]);
+
+// ---------------------------------------------------------------------------------------------- opening
+
+Deno.test("Mux.openChannel() opens a channel, and its number is free again behind CLOSE", async () => {
+  const { transport, mux } = fakeMux({ window: 4096 });
+  const opened = mux.openChannel("direct-tcpip", utf8("where"), make);
+  assertEquals(transport.take(), [
+    ChannelOpen.encode({ type: "direct-tcpip", sender: 0, window: 4096, maxPacket: 32_768, data: utf8("where") }),
+  ]);
+  assertEquals(await stateOf(opened), "pending");
+  transport.receive(confirmation(0));
+  const channel = await opened;
+  assertEquals([channel.id, channel.type, channel.isOpen], [0, "direct-tcpip", true]);
+  assertEquals((await openOn(transport, mux)).id, 1);
+  const closed = channel.close();
+  assertEquals(transport.takeType(Msg.CHANNEL_CLOSE), [ChannelClose.encode({ recipient: PEER })]);
+  assertEquals(mux.channelCount, 2);
+  transport.receive(ChannelClose.encode({ recipient: 0 }));
+  await closed;
+  assertEquals((await openOn(transport, mux)).id, 0);
+});
+
+Deno.test("Mux.openChannel() rejects when the peer refuses, with a text that is fit to print", async () => {
+  const { transport, mux } = fakeMux();
+  let channel: TestChannel | null = null;
+  const opened = mux.openChannel("session", nothing, (id) => channel = make(id));
+  transport.receive(
+    ChannelOpenFailure.encode({ recipient: 0, reason: 2, description: "no \x1b[31mroute", language: "" }),
+  );
+  const error = await assertRejects(() => opened, ChannelOpenError, 'connect failed, "no \ufffd[31mroute"');
+  assertEquals(error.reason, 2);
+  assert(channel!.ended === error);
+  assert(await (channel! as TestChannel).closed.catch((cause) => cause) === error);
+  assertEquals(mux.channelCount, 0);
+  assertEquals((await openOn(transport, mux)).id, 0);
+});
+
+Deno.test("Mux.openChannel() rejects for a channel that does not fit, and keeps nothing", async () => {
+  const { transport, mux } = fakeMux({ maxChannels: 1 });
+  await assertRejects(() => mux.openChannel("session", new Uint8Array(300_000), make), RangeError);
+  await assertRejects(() => mux.openChannel("session", nothing, () => make(5)), TypeError, "its number is 0");
+  await assertRejects(
+    () =>
+      mux.openChannel("session", nothing, () => {
+        throw new Error("mine");
+      }),
+    Error,
+    "mine",
+  );
+  assertEquals(transport.take(), []);
+  const channel = await openOn(transport, mux);
+  await assertRejects(() => mux.openChannel("session", nothing, make), ChannelOpenError, "which is the limit");
+  await assertRejects(() => new Mux(transport).openChannel("session", nothing, () => channel), TypeError, "twice");
+});
+
+Deno.test("Mux.openChannel() rejects when the confirmation has a maximum packet of 0", async () => {
+  // Row 100.
+  const { transport, mux } = fakeMux();
+  const opened = mux.openChannel("session", nothing, make);
+  transport.receive(confirmation(0, { maxPacket: 0 }));
+  const error = await assertRejects(() => opened, SshProtocolError, "maximum packet size of 0");
+  assert(transport.end!.error === error);
+});
+
+Deno.test("Mux.openChannel() aborted at each point rejects once, and a late answer closes the channel", async () => {
+  // Row 112.
+  const { transport, mux } = fakeMux();
+  const aborted = AbortSignal.abort("before");
+  assertEquals(
+    await mux.openChannel("session", nothing, make, { signal: aborted }).catch((reason) => reason),
+    "before",
+  );
+  assertEquals(transport.take(), []);
+
+  for (const answer of ["confirmation", "refusal", "end", "nothing"]) {
+    const { transport, mux } = fakeMux();
+    const abort = new AbortController();
+    let channel: TestChannel | null = null;
+    const opened = mux.openChannel("session", nothing, (id) => channel = make(id), { signal: abort.signal });
+    transport.take();
+    abort.abort("meanwhile");
+    assertEquals(await opened.catch((reason) => reason), "meanwhile");
+    if (answer === "confirmation") {
+      transport.receive(confirmation(0));
+      assertEquals(transport.take(), [ChannelClose.encode({ recipient: PEER })]);
+      transport.receive(data(0, "late"), ChannelClose.encode({ recipient: 0 }));
+      await channel!.closed;
+    } else if (answer === "refusal") {
+      transport.receive(ChannelOpenFailure.encode({ recipient: 0, reason: 1, description: "", language: "" }));
+    } else if (answer === "end") {
+      transport.finish(null);
+      assert(channel!.ended instanceof SshError);
+      continue;
+    } else {
+      // The number stays taken: the answer may still come.
+      assertEquals((await openOn(transport, mux)).id, 1);
+      continue;
+    }
+    assertEquals(transport.end, null);
+    assertEquals(mux.channelCount, 0);
+    assertEquals((await openOn(transport, mux)).id, 0);
+  }
+
+  const abort = new AbortController();
+  const opened = mux.openChannel("session", nothing, make, { signal: abort.signal });
+  transport.receive(confirmation(0));
+  abort.abort("after");
+  const channel = await opened;
+  assert(channel.isOpen);
+});
+
+Deno.test("Mux closes the connection on answers to what nobody asked for", async () => {
+  // Row 101.
+  const refusal = ChannelOpenFailure.encode({ recipient: 0, reason: 1, description: "", language: "" });
+  for (const answer of [confirmation(0), refusal, confirmation(0x8000_0000)]) {
+    const unasked = fakeMux();
+    unasked.transport.receive(answer);
+    assert(unasked.transport.end?.error instanceof SshProtocolError);
+    const { transport, channel } = await openChannel();
+    transport.receive(answer);
+    assert(transport.end?.error instanceof SshProtocolError);
+    assert(await channel.closed.catch((error) => error) === transport.end.error);
+  }
+});
+
+// ---------------------------------------------------------------------------------------------- unknown channels
+
+Deno.test("Mux closes the connection on a message for a channel that is not open", async () => {
+  // Row 96.
+  for (const recipient of [0, 7, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff]) {
+    for (
+      const payload of [
+        data(recipient, "x"),
+        extendedData(recipient, 1, "x"),
+        ChannelEof.encode({ recipient }),
+        ChannelClose.encode({ recipient }),
+        request(recipient, "x"),
+        ChannelSuccess.encode({ recipient }),
+        ChannelFailure.encode({ recipient }),
+        ChannelWindowAdjust.encode({ recipient, bytes: 1 }),
+      ]
+    ) {
+      const { transport, mux } = fakeMux();
+      // One that we are opening is not open either.
+      const opening = recipient === 0 ? mux.openChannel("session", nothing, make) : null;
+      transport.receive(payload);
+      assert(transport.end?.error instanceof SshProtocolError, `${payload[0]}`);
+      if (opening !== null) await assertRejects(() => opening, SshProtocolError);
+    }
+  }
+});
+
+Deno.test("Mux takes a late WINDOW_ADJUST for a channel that has gone, and nothing else", async () => {
+  // Row 96.
+  const { transport, channel } = await openChannel();
+  const late = ChannelWindowAdjust.encode({ recipient: 0, bytes: 5 });
+  transport.receive(ChannelClose.encode({ recipient: 0 }), late, late);
+  await channel.closed;
+  assertEquals(transport.end, null);
+  transport.receive(data(0, "x"));
+  assert(transport.end !== null);
+});
+
+// ---------------------------------------------------------------------------------------------- the peer opens
+
+Deno.test("Mux refuses to open what no function allows", async () => {
+  // Row 92.
+  for (const onOpen of [undefined, () => null, () => Promise.resolve(null), () => Promise.reject(new Error("mine"))]) {
+    const { transport, mux } = fakeMux(onOpen === undefined ? {} : { onOpen });
+    for (const type of ["session", "forwarded-tcpip", "x11", "auth-agent@openssh.com"]) {
+      transport.receive(open(3, type));
+      await settle();
+      const refusal = ChannelOpenFailure.decode(transport.take()[0]!);
+      // What went wrong in the application is its own.
+      assertEquals([refusal.recipient, refusal.reason, refusal.description], [3, 1, "not allowed"], type);
+    }
+    assertEquals(mux.channelCount, 0);
+    assertEquals(transport.end, null);
+  }
+});
+
+Deno.test("Mux refuses with the reason that a ChannelOpenError gives", async () => {
+  const { transport } = fakeMux({
+    onOpen: () => {
+      throw new ChannelOpenError("no such type", 3);
+    },
+  });
+  transport.receive(open(1));
+  await settle();
+  assertEquals(transport.take(), [
+    ChannelOpenFailure.encode({ recipient: 1, reason: 3, description: "no such type", language: "" }),
+  ]);
+});
+
+function accepting(more: MuxOptions = {}): {
+  transport: FakeTransport;
+  mux: Mux;
+  channels: TestChannel[];
+} {
+  const channels: TestChannel[] = [];
+  const { transport, mux } = fakeMux({
+    onOpen: ({ id }) => {
+      const channel = make(id);
+      channels.push(channel);
+      return { channel };
+    },
+    ...more,
+  }, "server");
+  return { transport, mux, channels };
+}
+
+Deno.test("Mux confirms an accepted channel before anything of it", async () => {
+  const { transport, mux } = fakeMux({
+    window: 1234,
+    onOpen: ({ id, type, data }) => {
+      assertEquals([id, type, data.length], [0, "session", 0]);
+      const channel = make(id);
+      const writer = channel.writable.getWriter();
+      void writer.write(utf8("early"));
+      void writer.close();
+      return {
+        channel,
+        opened: () => channel.notify("first"),
+      };
+    },
+  });
+  transport.receive(open(9));
+  await settle();
+  const sent = transport.take();
+  assertEquals(types(sent), [
+    Msg.CHANNEL_OPEN_CONFIRMATION,
+    Msg.CHANNEL_DATA,
+    Msg.CHANNEL_EOF,
+    Msg.CHANNEL_REQUEST,
+  ]);
+  assertEquals(ChannelOpenConfirmation.decode(sent[0]!), {
+    recipient: 9,
+    sender: 0,
+    window: 1234,
+    maxPacket: 32_768,
+    data: nothing,
+  });
+  assertEquals(mux.channelCount, 1);
+});
+
+Deno.test("Mux refuses an OPEN with a maximum packet of 0, and a channel that was closed meanwhile", async () => {
+  // Row 100.
+  const zero = accepting();
+  zero.transport.receive(open(1, "session", { maxPacket: 0 }));
+  await settle();
+  assertEquals(types(zero.transport.take()), [Msg.CHANNEL_OPEN_FAILURE]);
+  assertEquals(zero.channels, []);
+  const { transport, mux } = fakeMux({
+    onOpen: ({ id }) => {
+      const channel = make(id);
+      void channel.close();
+      return { channel };
+    },
+  });
+  transport.receive(open(1));
+  await settle();
+  assertEquals(types(transport.take()), [Msg.CHANNEL_OPEN_FAILURE]);
+  assertEquals([mux.channelCount, transport.end], [0, null]);
+});
+
+Deno.test("Mux ends the connection when the application makes a channel with another number", async () => {
+  const { transport } = fakeMux({ onOpen: () => ({ channel: make(55) }) });
+  transport.receive(open(1));
+  await settle();
+  assert(transport.end?.error instanceof TypeError);
+});
+
+Deno.test("Mux holds no more channels than maxChannels, decisions and openings included", async () => {
+  // Row 104.
+  const { transport, mux, channels } = accepting({ maxChannels: 100 });
+  for (let i = 0; i < 300; i++) transport.receive(open(i));
+  await settle();
+  assertEquals([mux.channelCount, channels.length], [100, 100]);
+  const sent = types(transport.take());
+  assertEquals(sent.filter((type) => type === Msg.CHANNEL_OPEN_CONFIRMATION).length, 100);
+  assertEquals(sent.filter((type) => type === Msg.CHANNEL_OPEN_FAILURE).length, 200);
+  await assertRejects(() => mux.openChannel("session", nothing, make), ChannelOpenError);
+  transport.receive(ChannelClose.encode({ recipient: 50 }), open(1000));
+  await settle();
+  assertEquals(channels.at(-1)!.id, 50);
+
+  let asked = 0;
+  const never = fakeMux({ onOpen: () => (asked++, new Promise<null>(() => {})) });
+  for (let i = 0; i < 100_000; i++) never.transport.receive(open(i));
+  assertEquals(asked, 256);
+  assertEquals(types(never.transport.take()).length, 100_000 - 256);
+});
+
+Deno.test("Mux.onOpen() that settles after the end gets its channel told, and nothing is sent", async () => {
+  for (const error of [null, new SshError("gone", { code: "CONNECTION_LOST" })]) {
+    const decision = Promise.withResolvers<{ channel: BaseChannel; opened: () => void } | null>();
+    const { transport, mux } = fakeMux({ onOpen: () => decision.promise });
+    transport.receive(open(1));
+    transport.finish(error);
+    const channel = make(0);
+    let opened = false;
+    decision.resolve({ channel, opened: () => opened = true });
+    await settle();
+    assert(channel.ended instanceof SshError);
+    if (error !== null) assert(channel.ended === error);
+    await assertRejects(() => channel.closed, SshError);
+    await assertRejects(() => channel.readable.getReader().read(), SshError);
+    await assertRejects(() => channel.writable.getWriter().write(utf8("x")), SshError);
+    assertEquals([opened, mux.channelCount, transport.take().length], [false, 0, 0]);
+  }
+});
+
+Deno.test("Mux.onOpen() that rejects after the end disturbs nobody", async () => {
+  const decision = Promise.withResolvers<null>();
+  const { transport } = fakeMux({ onOpen: () => decision.promise });
+  transport.receive(open(1));
+  transport.finish(null);
+  decision.reject(new Error("late"));
+  await settle();
+  assertEquals(transport.take(), []);
+});
+
+// ---------------------------------------------------------------------------------------------- global requests
+
+Deno.test("Mux.globalRequest() matches replies in order, and an aborted one keeps its place", async () => {
+  // Rows 105 and 112.
+  const { transport, mux } = fakeMux();
+  for (let i = 0; i < 10_000; i++) transport.receive(i % 2 === 0 ? success() : failure);
+  assertEquals(transport.end, null);
+  const abort = new AbortController();
+  const first = mux.globalRequest("a", utf8("data"));
+  const second = mux.globalRequest("b", nothing, { signal: abort.signal });
+  const third = mux.globalRequest("c");
+  mux.notify("d");
+  assertEquals(transport.take(), [
+    GlobalRequest.encode({ name: "a", wantReply: true, data: utf8("data") }),
+    GlobalRequest.encode({ name: "b", wantReply: true, data: nothing }),
+    GlobalRequest.encode({ name: "c", wantReply: true, data: nothing }),
+    GlobalRequest.encode({ name: "d", wantReply: false, data: nothing }),
+  ]);
+  abort.abort("enough");
+  assertEquals(await second.catch((reason) => reason), "enough");
+  transport.receive(success(utf8("1")), success(utf8("2")), failure);
+  assertEquals([text((await first)!), await third], ["1", null]);
+  assertEquals(await mux.globalRequest("e", nothing, { signal: abort.signal }).catch((reason) => reason), "enough");
+  await assertRejects(() => mux.globalRequest("f", new Uint8Array(300_000)), RangeError);
+  assertEquals(transport.take(), []);
+  // What did not leave waits for no reply.
+  const last = mux.globalRequest("g");
+  transport.receive(success(utf8("g")));
+  assertEquals(text((await last)!), "g");
+});
+
+Deno.test("Mux answers global requests in order although their answers come in another", async () => {
+  const decisions = new Map<string, PromiseWithResolvers<Bytes | boolean>>();
+  const asked: string[] = [];
+  const { transport } = fakeMux({
+    onGlobalRequest: (name, _data, wantReply) => {
+      asked.push(`${name} ${wantReply}`);
+      if (name === "now") return utf8("now");
+      const decision = Promise.withResolvers<Bytes | boolean>();
+      decisions.set(name, decision);
+      return decision.promise;
+    },
+  });
+  transport.receive(globalRequest("a"), globalRequest("now"), globalRequest("b"), globalRequest("now", false));
+  await settle();
+  assertEquals(asked, ["a true"]);
+  decisions.get("a")!.resolve(true);
+  await settle();
+  assertEquals(transport.take(), [success(), success(utf8("now"))]);
+  decisions.get("b")!.reject(new Error("no"));
+  await settle();
+  assertEquals(transport.take(), [failure]);
+  assertEquals(asked, ["a true", "now true", "b true", "now false"]);
+});
+
+Deno.test("Mux refuses a global request unless the answer is true or bytes", async () => {
+  const none = fakeMux();
+  none.transport.receive(globalRequest("x"), globalRequest("x", false));
+  assertEquals(none.transport.take(), [failure]);
+  for (
+    const answer of [undefined, null, 0, "", 1, "yes", {}, { then: (done: (value: boolean) => void) => done(false) }]
+  ) {
+    const { transport } = fakeMux({ onGlobalRequest: () => answer as unknown as boolean });
+    transport.receive(globalRequest("x"));
+    await settle();
+    assertEquals(transport.take(), [failure], String(answer));
+  }
+});
+
+Deno.test("Mux closes the connection when too many global requests wait for their answers", () => {
+  // Row 106 in part.
+  const { transport } = fakeMux({ onGlobalRequest: () => new Promise<boolean>(() => {}) });
+  let sent = 0;
+  for (; transport.end === null && sent < 1000; sent++) transport.receive(globalRequest("x"));
+  assert(sent <= 260, `${sent}`);
+  assert(transport.end?.error instanceof SshProtocolError);
+});
+
+Deno.test("Mux calls no handler for global requests that waited when the connection ended", async () => {
+  const decision = Promise.withResolvers<boolean>();
+  let asked = 0;
+  const { transport } = fakeMux({ onGlobalRequest: () => (asked++, decision.promise) });
+  transport.receive(globalRequest("a"), globalRequest("b"));
+  transport.finish(null);
+  decision.resolve(true);
+  await settle();
+  assertEquals([asked, transport.take().length], [1, 0]);
+});
+
+// ---------------------------------------------------------------------------------------------- the rest
+
+Deno.test("Mux knows no other messages, and late messages of authentication only for their side", () => {
+  for (const role of ["client", "server"] as const) {
+    const { mux } = fakeMux({}, role);
+    assertEquals(mux.message(new Uint8Array([Msg.USERAUTH_REQUEST, 1, 2])), role === "server");
+    assertEquals(mux.message(new Uint8Array([Msg.USERAUTH_BANNER, 1, 2])), role === "client");
+    for (const type of [5, 51, 52, 60, 61, 79, 83, 89, 101, 127]) {
+      assertEquals(mux.message(new Uint8Array([type])), false);
+    }
+  }
+});
+
+Deno.test("Mux.ended() settles everything once, and what is asked later rejects", async () => {
+  for (const error of [null, new SshError("gone", { code: "CONNECTION_LOST" })]) {
+    const endings: (Error | null)[] = [];
+    const { transport, mux } = fakeMux({ onEnded: (error) => void endings.push(error) });
+    const channel = await openOn(transport, mux, { window: 0 });
+    const abort = new AbortController();
+    const writer = channel.writable.getWriter();
+    await writer.write(utf8("staged"));
+    const pending = [
+      mux.openChannel("session", nothing, make),
+      mux.openChannel("session", nothing, make, { signal: abort.signal }),
+      mux.globalRequest("x"),
+      mux.globalRequest("x", nothing, { signal: abort.signal }),
+      channel.request("x"),
+      channel.request("x", nothing, { signal: abort.signal }),
+      writer.write(new Uint8Array(200_000)),
+      channel.readable.getReader().read(),
+      channel.stderr.getReader({ mode: "byob" }).read(new Uint8Array(1)),
+      channel.closed,
+    ];
+    const closing = channel.stderrWritable.getWriter();
+    await closing.write(utf8("staged"));
+    pending.push(closing.close());
+    await settle();
+    transport.finish(error);
+    mux.ended(null);
+    const results = await Promise.allSettled(pending);
+    for (const result of results) {
+      assert(result.status === "rejected");
+      if (error !== null) assert(result.reason === error);
+      else assertEquals((result.reason as SshError).code, "CLOSED");
+    }
+    abort.abort("late");
+    assertEquals(endings, [error]);
+    await assertRejects(() => mux.openChannel("session", nothing, make), SshError);
+    await assertRejects(() => mux.globalRequest("x"), SshError);
+    mux.notify("x");
+    await channel.close();
+    assertEquals(mux.channelCount, 0);
+  }
+});
+
+Deno.test("Mux ends the connection when keepalives get no answer, and only then", () => {
+  // Row 106 in part.
+  using time = new FakeTime();
+  const transport = new FakeTransport();
+  transport.setHandler(new Mux(transport, { keepalive: { interval: 1000, maxMissed: 2 } }));
+  time.tick(1000);
+  assertEquals(GlobalRequest.decode(transport.take()[0]!).name, "keepalive@openssh.com");
+  // Any answer will do.
+  transport.lastReceived = time.now();
+  transport.receive(failure);
+  time.tick(500);
+  assertEquals(transport.take(), []);
+  let asked = 0;
+  for (let i = 0; i < 10; i++) {
+    time.tick(1000);
+    asked += transport.take().length;
+  }
+  assertEquals(asked, 2);
+  assertEquals((transport.end?.error as SshError).code, "CONNECTION_LOST");
+});
+
+Deno.test("Mux.keepalive takes an interval that timers cannot", () => {
+  using time = new FakeTime();
+  const transport = new FakeTransport();
+  transport.setHandler(new Mux(transport, { keepalive: { interval: 1e12 } }));
+  assert(time.delays.every((delay) => delay === 0x7fff_ffff));
+  transport.finish(null);
+});

@@ -1,0 +1,271 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { concat } from "@std/bytes";
+import { ReceiveStream } from "../../lib/connection/receive_stream.ts";
+import { Prng } from "../_support/fuzz.ts";
+import { settle, stateOf, text, utf8 } from "./_fake_transport.ts";
+
+function make(): { stream: ReceiveStream; credited: () => number } {
+  let bytes = 0;
+  const stream = new ReceiveStream((n) => {
+    assert(n > 0);
+    bytes += n;
+  });
+  return { stream, credited: () => bytes };
+}
+
+const broken = new Error("broken");
+
+/** The plain twin: one array of bytes, and how it ended. */
+class Twin {
+  bytes: number[] = [];
+  end: Error | null | undefined = undefined;
+}
+
+Deno.test("ReceiveStream gives what was pushed, whatever the splits, the reader and the end (twin)", async () => {
+  // "Fast code has a plain twin".
+  for (let seed = 0; seed < 400; seed++) {
+    const prng = new Prng(seed);
+    const { stream, credited } = make();
+    const twin = new Twin();
+    const kind = prng.pick(["default", "byob", "byob min"] as const);
+    const largest = prng.pick([1, 10, 3000, 40_000]);
+    const got: Uint8Array[] = [];
+    const pushing = async () => {
+      for (let n = prng.below(40); n > 0; n--) {
+        const bytes = prng.bytes(1 + prng.below(largest));
+        // Owned data is kept, other data dies behind the call.
+        const owned = prng.below(3) === 0;
+        for (const byte of bytes) twin.bytes.push(byte);
+        const pushed = bytes.slice();
+        stream.push(pushed, owned);
+        if (!owned) pushed.fill(0xdd);
+        if (prng.below(2) === 0) stream.flush();
+        if (prng.below(3) === 0) await Promise.resolve();
+        if (prng.below(20) === 0) await settle();
+      }
+      // The batch ends at last, as every batch does.
+      stream.flush();
+      twin.end = prng.below(2) === 0 ? null : broken;
+      stream.end(twin.end);
+    };
+    const reading = async (): Promise<Error | null> => {
+      let reader: ReadableStreamBYOBReader | ReadableStreamDefaultReader<Uint8Array> | null = null;
+      try {
+        for (;;) {
+          reader ??= kind === "default" ? stream.readable.getReader() : stream.readable.getReader({ mode: "byob" });
+          let result: { done: boolean; value?: Uint8Array | undefined };
+          if (reader instanceof ReadableStreamDefaultReader) result = await reader.read();
+          else {
+            const view = new Uint8Array(1 + prng.below(largest * 2));
+            // A min beyond what comes would lose a part when the stream fails: asked for only where it closes.
+            result = await reader.read(view, kind === "byob min" && prng.below(4) === 0 ? { min: 1 } : {});
+          }
+          if (result.value !== undefined && result.value.length > 0) got.push(result.value);
+          if (result.done) return null;
+          if (prng.below(5) === 0) {
+            reader.releaseLock();
+            reader = null;
+          }
+          if (prng.below(4) === 0) await settle();
+        }
+      } catch (error) {
+        return error as Error;
+      }
+    };
+    const [, end] = await Promise.all([pushing(), reading()]);
+    const bytes = concat(got);
+    assertEquals(bytes.length, twin.bytes.length, `seed ${seed}`);
+    assert(bytes.every((byte, i) => byte === twin.bytes[i]), `seed ${seed}`);
+    assert(end === twin.end, `seed ${seed}: ${end}`);
+    assertEquals(credited(), bytes.length, `seed ${seed}`);
+    assert(stream.drained);
+  }
+});
+
+Deno.test("ReceiveStream credits nothing before somebody reads, and a chunk when it leaves", async () => {
+  const { stream, credited } = make();
+  stream.push(new Uint8Array(1000));
+  stream.flush();
+  await settle();
+  assertEquals(credited(), 0);
+  const reader = stream.readable.getReader();
+  const { value } = await reader.read();
+  assertEquals(value!.length, credited());
+  stream.push(new Uint8Array(500));
+  stream.flush();
+  await settle();
+  assert(credited() <= 1000, "nobody asked for the rest");
+});
+
+Deno.test("ReceiveStream hands small packets of a batch over as one chunk", async () => {
+  const { stream } = make();
+  const reader = stream.readable.getReader();
+  const first = reader.read();
+  for (let i = 0; i < 64; i++) stream.push(utf8("0123456789"));
+  stream.flush();
+  let length = (await first).value!.length, chunks = 1;
+  while (length < 640) {
+    length += (await reader.read()).value!.length;
+    chunks++;
+  }
+  assert(chunks <= 10, `${chunks} chunks`);
+});
+
+Deno.test("ReceiveStream.push() makes no buffer much larger than what came", async () => {
+  const { stream } = make();
+  const reader = stream.readable.getReader();
+  // Large chunks teach it to expect large ones; single bytes behind them must not keep 256 KiB each.
+  for (let i = 0; i < 40; i++) stream.push(new Uint8Array(32_768));
+  let rest = 40 * 32_768;
+  while (rest > 0) rest -= (await reader.read()).value!.length;
+  let held = 0;
+  for (let i = 0; i < 40; i++) {
+    stream.push(new Uint8Array(1));
+    stream.push(new Uint8Array(8192), true);
+  }
+  for (let bytes = 0; bytes < 40 * 8193;) {
+    const { value } = await reader.read();
+    bytes += value!.length;
+    held += value!.buffer.byteLength;
+  }
+  assert(held < 40 * 8193 + 300_000, `${held}`);
+});
+
+Deno.test("ReceiveStream.end() closes behind what is queued, and reader.closed settles with the last chunk", async () => {
+  const { stream } = make();
+  stream.push(utf8("last"));
+  stream.end();
+  const reader = stream.readable.getReader();
+  assertEquals(await stateOf(reader.closed), "pending");
+  assertEquals(text((await reader.read()).value!), "last");
+  await reader.closed;
+  assertEquals((await reader.read()).done, true);
+});
+
+Deno.test("ReceiveStream.end() tells a reader that waits, and one that does not", async () => {
+  const waits = make(), idle = make(), failed = make();
+  const pending = waits.stream.readable.getReader().read();
+  waits.stream.end();
+  assertEquals((await pending).done, true);
+  idle.stream.end();
+  await idle.stream.readable.getReader().closed;
+  failed.stream.end(broken);
+  assert(await failed.stream.readable.getReader().closed.catch((error) => error) === broken);
+});
+
+Deno.test("ReceiveStream.end() with an error gives the reader all data first", async () => {
+  const { stream } = make();
+  for (let i = 0; i < 5; i++) stream.push(new Uint8Array(20_000).fill(i), i % 2 === 0);
+  stream.end(broken);
+  const reader = stream.readable.getReader();
+  let bytes = 0;
+  const error = await assertRejects(async () => {
+    for (;;) bytes += (await reader.read()).value!.length;
+  });
+  assert(error === broken);
+  assertEquals(bytes, 100_000);
+});
+
+Deno.test("ReceiveStream.end() with an error gives a BYOB reader with small views all data first", async () => {
+  const { stream } = make();
+  const reader = stream.readable.getReader({ mode: "byob" });
+  const first = reader.read(new Uint8Array(10));
+  stream.push(utf8("0123456789abcdefghij"));
+  stream.flush();
+  assertEquals(text((await first).value!), "0123456789");
+  // The second half has left this queue, but not the stream.
+  stream.end(broken);
+  assertEquals(text((await reader.read(new Uint8Array(4))).value!), "abcd");
+  assertEquals(text((await reader.read(new Uint8Array(100))).value!), "efghij");
+  assert(await reader.read(new Uint8Array(1)).catch((error) => error) === broken);
+});
+
+Deno.test("ReceiveStream.end() does not lose a chunk whose reader let go of its lock", async () => {
+  const { stream } = make();
+  const reader = stream.readable.getReader();
+  const given = reader.read();
+  reader.releaseLock();
+  await assertRejects(() => given, TypeError);
+  stream.push(utf8("kept"));
+  stream.flush();
+  stream.end(broken);
+  const next = stream.readable.getReader();
+  assertEquals(text((await next.read()).value!), "kept");
+  assert(await next.read().catch((error) => error) === broken);
+});
+
+Deno.test("ReceiveStream.end() fails only the reader that waits for half an element", async () => {
+  const { stream } = make();
+  const reader = stream.readable.getReader({ mode: "byob" });
+  const pending = reader.read(new Uint16Array(4));
+  await settle();
+  stream.push(new Uint8Array(1));
+  stream.flush();
+  // A stream throws here, and that must not end the connection.
+  stream.end();
+  await assertRejects(() => pending, TypeError);
+});
+
+Deno.test("ReceiveStream.discard() fails only the reader that waits for half an element", async () => {
+  const { stream } = make();
+  const pending = stream.readable.getReader({ mode: "byob" }).read(new Uint32Array(4));
+  await settle();
+  stream.push(new Uint8Array(3));
+  stream.flush();
+  stream.discard();
+  await assertRejects(() => pending, TypeError);
+});
+
+Deno.test("ReceiveStream.end() counts once: the first end is the end", async () => {
+  const { stream } = make();
+  stream.push(utf8("x"));
+  stream.end();
+  stream.end(broken);
+  const reader = stream.readable.getReader();
+  assertEquals((await reader.read()).value!.length, 1);
+  assertEquals((await reader.read()).done, true);
+});
+
+Deno.test("ReceiveStream credits at once what a cancelled reader will not read", async () => {
+  // Row 103 in part.
+  const { stream, credited } = make();
+  stream.push(new Uint8Array(300));
+  await stream.readable.cancel("enough");
+  assertEquals(credited(), 300);
+  stream.push(new Uint8Array(200));
+  assertEquals(credited(), 500);
+  stream.end(broken);
+  stream.flush();
+});
+
+Deno.test("ReceiveStream.discard() closes the stream, and credits what is queued and what comes", async () => {
+  const { stream, credited } = make();
+  const reader = stream.readable.getReader({ mode: "byob" });
+  stream.push(new Uint8Array(10));
+  const { value } = await reader.read(new Uint8Array(4));
+  assertEquals(value!.length, 4);
+  const waiting = reader.read(new Uint8Array(4)).then(() => reader.read(new Uint8Array(4))).then(() =>
+    reader.read(new Uint8Array(4))
+  );
+  await settle();
+  stream.discard();
+  stream.discard();
+  assertEquals((await waiting).done, true);
+  stream.push(new Uint8Array(7));
+  assertEquals(credited(), 17);
+  stream.end();
+});
+
+Deno.test("ReceiveStream serves several reads that wait at once", async () => {
+  const { stream, credited } = make();
+  const reader = stream.readable.getReader();
+  const reads = [reader.read(), reader.read(), reader.read()];
+  await settle();
+  stream.push(new Uint8Array(10_000).fill(1), true);
+  stream.push(new Uint8Array(10_000).fill(2), true);
+  stream.flush();
+  stream.end();
+  const [a, b, c] = await Promise.all(reads);
+  assertEquals([a!.value![0], b!.value![0], c!.done], [1, 2, true]);
+  assertEquals(credited(), 20_000);
+});

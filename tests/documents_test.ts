@@ -1,0 +1,272 @@
+/**
+ * The documents: what they point at is there, what they tell to run exists, and their code compiles.
+ *
+ * @module
+ */
+import { assert, assertEquals } from "@std/assert";
+
+const root = new URL("../", import.meta.url);
+const documents = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"] as const;
+
+function read(path: string): string {
+  return Deno.readTextFileSync(new URL(path, root));
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.statSync(new URL(path, root));
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+/** Fenced blocks of one language, with the fences left out. */
+function blocks(text: string, language: string): string[] {
+  return [...text.matchAll(/^```(\w*)\n([\s\S]*?)^```$/gm)].filter((match) => match[1] === language)
+    .map((match) => match[2]!);
+}
+
+function withoutBlocks(text: string): string {
+  return text.replace(/^```[\s\S]*?^```$/gm, "");
+}
+
+/** The anchors that headings give: GitHub's way, which is JSR's too. */
+function anchors(text: string): Set<string> {
+  return new Set(
+    [...withoutBlocks(text).matchAll(/^#+ (.+)$/gm)].map((match) =>
+      match[1]!.toLowerCase().replace(/[^\p{L}\p{N} _-]/gu, "").replaceAll(" ", "-")
+    ),
+  );
+}
+
+/** Where the Markdown of a document links to. */
+function links(text: string): string[] {
+  return [...withoutBlocks(text).matchAll(/\]\(([^)\s]+)\)/g)].map((match) => match[1]!);
+}
+
+interface Config {
+  readonly version: string;
+  readonly license: string;
+  readonly exports: Readonly<Record<string, string>>;
+  readonly tasks: Readonly<Record<string, string>>;
+}
+
+const config: Config = JSON.parse(read("deno.json"));
+
+async function deno(...args: string[]): Promise<{ code: number; text: string }> {
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args,
+    cwd: root,
+    env: { NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1" },
+    stdin: "null",
+  }).output();
+  const decoder = new TextDecoder();
+  return { code, text: decoder.decode(stdout) + decoder.decode(stderr) };
+}
+
+/** The files that a commit would hold; without git, all that .gitignore does not leave out. */
+async function trackedFiles(): Promise<string[]> {
+  try {
+    const { code, stdout } = await new Deno.Command("git", {
+      args: ["ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+      cwd: root,
+      stderr: "null",
+    }).output();
+    const listed = new TextDecoder().decode(stdout).split("\0").filter((path) => path !== "" && exists(path));
+    if (code === 0 && listed.length > 0) return listed;
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+  return [...filesUnder("")];
+}
+
+function* filesUnder(folder: string): Generator<string> {
+  const ignored = [".git", "node_modules", "coverage", ".cache", "__pycache__"];
+  for (const { name, isDirectory } of Deno.readDirSync(new URL(folder === "" ? "./" : folder, root))) {
+    if (ignored.includes(name) || name.endsWith(".log")) continue;
+    if (isDirectory) yield* filesUnder(`${folder}${name}/`);
+    else yield `${folder}${name}`;
+  }
+}
+
+Deno.test("README.md begins with the two commands that do everything", () => {
+  const shell = blocks(read("README.md"), "sh");
+  assertEquals(shell[0]?.trim().split("\n"), ["npx --yes deno@2 task demo", "npx --yes deno@2 task test"]);
+});
+
+Deno.test("documents name no task that deno.json does not have", () => {
+  const named = documents.flatMap((path) =>
+    [...read(path).matchAll(/deno(?:@2)? task (\w+)/g)].map((match) => match[1]!)
+  );
+  assert(new Set(named).size >= 4);
+  assertEquals(named.filter((name) => config.tasks[name] === undefined), []);
+});
+
+Deno.test("tasks of deno.json name files that are there", () => {
+  const named = Object.values(config.tasks).flatMap((task) =>
+    [...task.matchAll(/(?<=\s)[\w./-]+(?:\.ts|\.md|\/)(?=\s|$)/g)].map((match) => match[0])
+  );
+  assert(named.length >= 10);
+  assertEquals(named.filter((path) => !exists(path)), []);
+});
+
+Deno.test("the documentation lint of deno.json reads every entry point", () => {
+  const lint = /deno doc --lint ([^&]+)/.exec(config.tasks["ok"]!)![1]!.trim().split(/\s+/);
+  assertEquals(lint.toSorted(), Object.values(config.exports).map((path) => path.replace("./", "")).toSorted());
+});
+
+Deno.test("links in documents lead to files and headings that are there", () => {
+  const broken: string[] = [];
+  let count = 0;
+  for (const path of documents) {
+    const text = read(path);
+    for (const link of links(text)) {
+      if (/^[a-z]+:/.test(link)) continue;
+      count++;
+      const [file, anchor] = link.split("#") as [string, string?];
+      if (file !== "" && !exists(file)) broken.push(`${path}: ${link}`);
+      else if (anchor !== undefined && !anchors(file === "" ? text : read(file)).has(anchor)) {
+        broken.push(`${path}: ${link}`);
+      }
+    }
+  }
+  assert(count > 100);
+  assertEquals(broken, []);
+});
+
+Deno.test("paths in documents are those of files that are there, and links show where they lead", () => {
+  const wrong: string[] = [];
+  for (const path of documents) {
+    const text = withoutBlocks(read(path));
+    for (const [, name] of text.matchAll(/`((?:lib|tests|bench|examples|\.ci|\.jsr)\/[\w./-]*)`/g)) {
+      if (!exists(name!)) wrong.push(`${path}: ${name}`);
+    }
+    for (const [whole, name, link] of text.matchAll(/\[`([^`]+)`\]\(([^)]+)\)/g)) {
+      if (name!.replace(/\/$/, "") !== link) wrong.push(`${path}: ${whole}`);
+    }
+  }
+  assertEquals(wrong, []);
+});
+
+Deno.test("the table of CONTRIBUTING.md leads from RFC sections to files that name the RFC", () => {
+  const rows = [
+    ...read("CONTRIBUTING.md").matchAll(/^\| ((?:RFC|draft-|OpenSSH PROTOCOL|sshd)[^|]*)\|[^|]*\|(.*)\|$/gm),
+  ];
+  assert(rows.length > 40);
+  const wrong: string[] = [];
+  for (const [, sections, files] of rows) {
+    const named = sections!.match(/RFC \d+|draft-[\w-]+|OpenSSH PROTOCOL/g) ?? ["sshd(8)"];
+    const heads = links(files!).map((file) => [file, read(file)] as const);
+    assert(heads.length > 0, sections);
+    for (const one of named) {
+      if (!heads.some(([, text]) => text.includes(one))) {
+        wrong.push(`${one}: ${heads.map(([file]) => file).join(", ")}`);
+      }
+    }
+  }
+  assertEquals(wrong, []);
+});
+
+Deno.test("every folder of lib/ stands in the tour of CONTRIBUTING.md", () => {
+  const text = read("CONTRIBUTING.md");
+  const folders = [...Deno.readDirSync(new URL("lib/", root))].filter((entry) => entry.isDirectory)
+    .map(({ name }) => `lib/${name}/`)
+    .filter((folder) => [...Deno.readDirSync(new URL(folder, root))].length > 0);
+  assert(folders.length >= 8);
+  assertEquals(folders.filter((folder) => !text.includes(folder)), []);
+});
+
+Deno.test("code in documents compiles", async () => {
+  assert(blocks(read("README.md"), "ts").length >= 5);
+  const { code, text } = await deno("check", "--doc-only", ...documents);
+  assertEquals(code, 0, text);
+});
+
+Deno.test("README.md names every algorithm that is offered, and no other", async () => {
+  const { defaultAlgorithms, serverDefaultAlgorithms } = await import("../lib/crypto/algorithms.ts");
+  const text = read("README.md");
+  const row = (title: string): string => {
+    const found = new RegExp(`^\\| ${title} +\\|(.*)\\|$`, "m").exec(text)?.[1];
+    assert(found !== undefined, `no row "${title}"`);
+    return found;
+  };
+  /** What a row names: a name that begins with a dash goes on where the one before it ends. */
+  const names = (cell: string): string[] => {
+    let stem = "";
+    return cell.replaceAll("*", "").split(";")[0]!.split(",").map((word) => {
+      const name = word.trim().split(" ")[0]!;
+      if (!name.startsWith("-")) stem = name.replace(/-nistp\d+$/, "");
+      return name.startsWith("-") ? stem + name : name;
+    });
+  };
+  const bold = (cell: string): string[] => [...cell.matchAll(/\*\*([^*]+)\*\*/g)].map((match) => match[1]!);
+  const shown = { kex: "key exchange", hostKey: "host keys", cipher: "ciphers", mac: "MACs" } as const;
+  for (const [list, title] of Object.entries(shown) as [keyof typeof shown, string][]) {
+    const own = (all: readonly string[]): string[] => all.filter((name) => name !== "curve25519-sha256@libssh.org");
+    assertEquals(names(row(title)), own(defaultAlgorithms[list]), title);
+    assertEquals(bold(row(title)), own(serverDefaultAlgorithms[list]), title);
+  }
+});
+
+Deno.test("SECURITY.md names only tests that are there and run", () => {
+  const named = links(read("SECURITY.md")).filter((link) => link.startsWith("tests/"));
+  assert(named.length > 30);
+  assertEquals(named.filter((path) => !path.endsWith("_test.ts") || !exists(path)), []);
+});
+
+Deno.test("CHANGELOG.md has the version of deno.json, and LICENSE its license", () => {
+  assert(read("CHANGELOG.md").includes(`\n## [${config.version}]`));
+  assertEquals(config.license, "MIT");
+  assert(read("LICENSE").startsWith("MIT License\n\nCopyright 2026 the amiko authors\n"));
+});
+
+Deno.test("no file names a place that only some machine has, or a registry's host", async () => {
+  // Each is put together here, so that this file does not hold what it looks for.
+  const forbidden = [
+    ["\\.\\./", "shared\\b"],
+    ["(?<![\\w.:/-])/", "work/"],
+    ["/npm", "test/"],
+    ["\\bregistry\\.", "(?:npm|yarn|deno)"],
+    ["\\bnpm", "js\\.(?:org|com)"],
+    ["\\bnpm\\.", "jsr\\.io"],
+    ["\\b_auth", "Token"],
+  ];
+  const pattern = new RegExp(forbidden.map((parts) => parts.join("")).join("|"));
+  const files = await trackedFiles();
+  assert(files.includes("mod.ts"));
+  const found = files.flatMap((path) =>
+    read(path).split("\n").flatMap((line, i) => pattern.test(line) ? [`${path}:${i + 1}`] : [])
+  );
+  assertEquals(found, []);
+});
+
+Deno.test("deno.lock names packages of npm and no hosts", () => {
+  const lock = read("deno.lock");
+  assertEquals(lock.match(/\w+:\/\/[^"]*/g) ?? [], []);
+  const { specifiers } = JSON.parse(lock) as { specifiers: Record<string, string> };
+  assert(Object.keys(specifiers).length >= 3);
+  assertEquals(Object.keys(specifiers).filter((name) => !name.startsWith("npm:")), []);
+});
+
+Deno.test("deno publish takes the library, its documents, and what links need of .jsr/", async () => {
+  const { code, text } = await deno("publish", "--dry-run", "--allow-dirty", "--no-check");
+  assertEquals(code, 0, text);
+  const files = [...text.matchAll(/^ +(file:\S+) \(/gm)].map((match) => decodeURI(match[1]!.slice(root.href.length)));
+  assertEquals(files.filter((path) => !path.startsWith("lib/")).toSorted(), [
+    ".jsr/bytes/mod.d.ts",
+    ".jsr/bytes/mod.ts",
+    ".jsr/noble-curves/nist.ts",
+    "CHANGELOG.md",
+    "LICENSE",
+    "README.md",
+    "SECURITY.md",
+    "client.ts",
+    "deno.json",
+    "mod.ts",
+    "server.ts",
+  ]);
+  assert(files.filter((path) => path.startsWith("lib/")).length > 50);
+  assertEquals(files.filter((path) => path.startsWith("lib/") && !path.endsWith(".ts")), []);
+});

@@ -1,0 +1,72 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import { SessionOutput } from "../../lib/session/session_output.ts";
+
+/** A target that takes a chunk only when told to. */
+function slowTarget() {
+  const taken: number[] = [], gates: (() => void)[] = [];
+  let closed = false, controller!: WritableStreamDefaultController;
+  const stream = new WritableStream<Uint8Array>({
+    start: (c) => void (controller = c),
+    write: async (chunk) => {
+      await new Promise<void>((resolve) => gates.push(resolve));
+      taken.push(chunk[0]!);
+    },
+    close: () => void (closed = true),
+  });
+  const open = async () => {
+    for (let i = 0; i < 20; i++) {
+      gates.shift()?.();
+      await Promise.resolve();
+    }
+  };
+  return { stream, taken, open, isClosed: () => closed, error: (e: Error) => controller.error(e) };
+}
+
+Deno.test("SessionOutput.end() waits for what a writer that is still held has written", async () => {
+  const target = slowTarget(), output = new SessionOutput(target.stream);
+  const writer = output.writable.getWriter();
+  for (const n of [1, 2, 3]) writer.write(new Uint8Array([n]));
+  let ended = false;
+  const end = output.end().then(() => ended = true);
+  await Promise.resolve();
+  assertEquals([ended, target.isClosed()], [false, false]);
+  while (!ended) await target.open();
+  await end;
+  assertEquals(target.taken, [1, 2, 3]);
+  assertEquals(target.isClosed(), true);
+});
+
+Deno.test("SessionOutput closes its target only at the end", async () => {
+  const target = slowTarget(), output = new SessionOutput(target.stream);
+  await output.writable.close();
+  assertEquals(target.isClosed(), false);
+  await output.end();
+  assertEquals(target.isClosed(), true);
+});
+
+Deno.test("SessionOutput.end() does not wait for a write behind the close", async () => {
+  const output = new SessionOutput(slowTarget().stream);
+  const writer = output.writable.getWriter();
+  writer.close();
+  await assertRejects(() => writer.write(new Uint8Array([1])), TypeError);
+  await output.end();
+});
+
+Deno.test("SessionOutput.end() ends when the channel fails, and writers see why", async () => {
+  const target = slowTarget(), output = new SessionOutput(target.stream);
+  const writer = output.writable.getWriter();
+  const writes = [1, 2].map((n) => assertRejects(() => writer.write(new Uint8Array([n])), Error, "gone"));
+  const end = output.end();
+  target.error(new Error("gone"));
+  await target.open();
+  await end;
+  await Promise.all(writes);
+  await assertRejects(() => writer.closed, Error, "gone");
+});
+
+Deno.test("SessionOutput keeps its target when its own writer is aborted", async () => {
+  const target = slowTarget(), output = new SessionOutput(target.stream);
+  await output.writable.abort(new Error("source broke"));
+  await output.end();
+  assertEquals(target.isClosed(), true);
+});
