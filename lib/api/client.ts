@@ -12,6 +12,7 @@ import { knownHosts, type KnownHostsVerifier } from "../keys/known_hosts.ts";
 import type { HostKeyVerifier, Signer } from "../keys/types.ts";
 import { type RemoteProcess, startProcess } from "../session/process.ts";
 import type { ExecOptions, ExecOutput } from "../session/types.ts";
+import type { SftpClient } from "../sftp/client.ts";
 import { SecureTransport, type TraceEvent } from "../transport/secure_transport.ts";
 import type { Algorithms, ConnectionInfo, RekeyLimits } from "../transport/types.ts";
 import type { ByteDuplex, Bytes } from "../wire/types.ts";
@@ -78,36 +79,29 @@ export interface ConnectOptions {
  */
 export async function connect(options: ConnectOptions): Promise<SshClient> {
   const { hostname, port = 22, username, signal } = options;
-  signal?.throwIfAborted();
-  if (options.keepalive !== undefined) checkKeepalive(options.keepalive);
   const verifyHostKey = options.verifyHostKey ?? knownHosts();
-  const algorithms = await knownFirst(verifyHostKey, { hostname, port }, options.algorithms);
-  const conn = options.transport ?? await dial(hostname, port, options);
-  let secure: SecureTransport;
+  let conn = options.transport, secure: SecureTransport | null = null, mux: Mux | null = null;
   try {
-    secure = new SecureTransport(conn, {
+    signal?.throwIfAborted();
+    if (options.keepalive !== undefined) checkKeepalive(options.keepalive);
+    const algorithms = await knownFirst(verifyHostKey, { hostname, port }, options.algorithms);
+    conn ??= await dial(hostname, port, options);
+    const transport = secure = new SecureTransport(conn, {
       role: "client",
-      copyingWritable: options.transport === undefined,
       verifyHostKey: (key) => verifyHostKey(key, { hostname, port }),
       ...algorithms,
       ...given(options, "rekey", "ident", "handshakeTimeout", "requireStrictKex", "trace"),
     });
-  } catch (error) {
-    if ("close" in conn) (conn as Deno.TcpConn).close();
-    throw error;
-  }
-  try {
-    await secure.start(signal === undefined ? {} : { signal });
-    let mux: Mux | null = null;
-    const auth = new ClientAuth(secure, {
+    await transport.start(signal === undefined ? {} : { signal });
+    const auth = new ClientAuth(transport, {
       onBanner: options.onBanner,
-      onSuccess: () => secure.setHandler(mux = new Mux(secure, given(options, "window", "keepalive"))),
+      onSuccess: () => transport.setHandler(mux = new Mux(transport, given(options, "window", "keepalive"))),
     });
-    const methods = options.auth ?? [defaultAuth()];
-    await authenticate(auth, username, methods, { signal, requireAuth: options.requireAuth });
-    return construct(secure, mux!, signal);
+    await authenticate(auth, username, options.auth ?? [defaultAuth()], { signal, requireAuth: options.requireAuth });
+    return construct(transport, mux!, signal);
   } catch (error) {
-    await secure.close().catch(() => {});
+    if (secure !== null) await secure.close();
+    else if (conn !== undefined) await Promise.allSettled([conn.readable.cancel(error), conn.writable.abort(error)]);
     throw error;
   }
 }
@@ -214,6 +208,18 @@ export class SshClient implements AsyncDisposable {
   /** Starts a subsystem such as `netconf`. */
   subsystem(name: string, options: ExecOptions = {}): Promise<RemoteProcess> {
     return startProcess(this.#mux, { kind: "subsystem", name }, options);
+  }
+
+  /** Opens an SFTP session. Rejects with `SshError` `REQUEST_DENIED` where the server has no such subsystem. */
+  async sftp(options: { signal?: AbortSignal } = {}): Promise<SftpClient> {
+    const { openSftp } = await import("../sftp/client.ts");
+    const process = await startProcess(this.#mux, { kind: "subsystem", name: "sftp" }, { stderr: "null", ...options });
+    try {
+      return await openSftp(process, options);
+    } catch (error) {
+      await process[Symbol.asyncDispose]();
+      throw error;
+    }
   }
 
   /**

@@ -170,11 +170,12 @@ class ServedConnection {
   }
 
   /** Serves until the end; `onLogin` is called once when the user has logged in. */
-  async run(onLogin: () => void): Promise<void> {
+  async run(onLogin: () => void, keepsAlive = true): Promise<void> {
     const { auth, loginTimeout = DEFAULT_LOGIN_TIMEOUT, signal } = this.#options;
     const onAbort = (): void => void this.close();
     // Absolute: neither progress nor chatter moves it.
     const timer = setTimeout(() => this.#transport.fail(tooSlow(loginTimeout)), loginTimeout);
+    if (!keepsAlive) Deno.unrefTimer(timer);
     signal?.addEventListener("abort", onAbort);
     try {
       if (signal?.aborted) onAbort();
@@ -234,6 +235,12 @@ class ServedConnection {
     return {
       channel: new ServerSessionChannel(request.id, {
         user,
+        info: {
+          username: user.name,
+          remoteAddr: this.#remoteAddr,
+          connection: this.#transport.info,
+          passed: [user.method],
+        },
         handler,
         subsystems,
         onError: (error) => report(onError, error),
@@ -377,7 +384,7 @@ class Server implements SshServer {
         await connection.run(() => {
           ticket.loggedIn();
           this.#connections.set(connection, true);
-        });
+        }, this.#refed);
       } finally {
         this.#connections.delete(connection);
       }

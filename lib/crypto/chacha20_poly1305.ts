@@ -173,8 +173,12 @@ class ChachaSealer implements PacketSealer {
       for (let k = 0; k < 4; k++) memory[start + k]! ^= memory[LENGTH_STREAM + lane + k]!;
       functions.keystream(PAYLOAD_KEY, nonce, 0, FIRST_BLOCKS);
       const length = tag - body;
-      if (shared.prefersNative(length)) memory.set(shared.xorNatively(nonce, memory.subarray(body, tag)), body);
-      else shared.xorBody(nonce, body, length);
+      if (shared.prefersNative(length)) {
+        const sealed = shared.xorNatively(nonce, memory.subarray(body, tag));
+        memory.set(sealed, body);
+        // Frees the memory at once: left to the garbage collector, a packet's worth each would keep it busy.
+        (sealed.buffer as ArrayBuffer).transfer(0);
+      } else shared.xorBody(nonce, body, length);
       functions.poly1305(FIRST_BLOCKS, start, tag - start, tag);
       start = base + ends[i]!;
     }

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { AuthenticatedUser } from "../auth/types.ts";
+import type { AuthenticatedUser, AuthInfo } from "../auth/types.ts";
 import { BaseChannel } from "../connection/channel.ts";
 import { SshError, SshProtocolError } from "../errors.ts";
 import type { PublicKey } from "../keys/types.ts";
@@ -33,6 +33,8 @@ export interface ServerSession {
   readonly subsystem: string | null;
   /** Logged-in user and how. */
   readonly user: { readonly name: string; readonly method: string; readonly publicKey: PublicKey | null };
+  /** What the login's handlers were told: the peer's address, the handshake, and the methods that the user passed. */
+  readonly info: AuthInfo;
   /** Environment asked for, at most 128 variables; what may be set is the handler's decision. */
   readonly env: Readonly<Record<string, string>>;
   /** Terminal, or null. */
@@ -62,6 +64,8 @@ export interface ServerSession {
 export interface SessionServices {
   /** Logged-in user. */
   readonly user: AuthenticatedUser;
+  /** What the login's handlers were told. */
+  readonly info: AuthInfo;
   /** Shell and exec sessions; both are refused without it. */
   readonly handler?: SessionHandler | undefined;
   /** Subsystems by name. */
@@ -167,6 +171,7 @@ export class ServerSessionChannel extends BaseChannel {
       command,
       subsystem,
       user: this.#services.user,
+      info: this.#services.info,
       env: Object.freeze(this.#env),
       pty: this.#pty === null ? null : Object.freeze(this.#pty),
     });
@@ -202,6 +207,7 @@ interface SessionStart {
   readonly command: string | null;
   readonly subsystem: string | null;
   readonly user: AuthenticatedUser;
+  readonly info: AuthInfo;
   readonly env: Readonly<Record<string, string>>;
   readonly pty: Readonly<Required<PtyOptions>> | null;
 }
@@ -211,6 +217,7 @@ class Session implements ServerSession {
   readonly command: string | null;
   readonly subsystem: string | null;
   readonly user: AuthenticatedUser;
+  readonly info: AuthInfo;
   readonly env: Readonly<Record<string, string>>;
   readonly pty: Readonly<Required<PtyOptions>> | null;
   readonly resizes: Mailbox<WindowSize> = new Mailbox(1);
@@ -228,6 +235,7 @@ class Session implements ServerSession {
     this.command = start.command;
     this.subsystem = start.subsystem;
     this.user = start.user;
+    this.info = start.info;
     this.env = start.env;
     this.pty = start.pty;
   }

@@ -1,9 +1,31 @@
 /**
  * SFTP and SCP over any pair of byte streams: the client, the server, and a server's rooted file system.
  *
+ * @example A client of a program that serves SFTP on its standard input and output
+ * ```ts ignore
+ * import { openSftp } from "@amiko/ssh/sftp";
+ *
+ * const server = new Deno.Command("/usr/lib/openssh/sftp-server", { stdin: "piped", stdout: "piped" }).spawn();
+ * await using sftp = await openSftp({ readable: server.stdout, writable: server.stdin });
+ * for await (const entry of sftp.readDir("/tmp")) console.log(entry.name, entry.info.size);
+ * ```
+ *
  * @module
  */
+export type { AuthInfo } from "../auth/types.ts";
+export { SftpError, SshError, type SshErrorCode, type SshErrorOptions } from "../errors.ts";
+export type { PublicKey } from "../keys/types.ts";
+export type { ConnectionInfo, NegotiatedDirection } from "../transport/types.ts";
+export type { ByteDuplex, Bytes, MaybePromise } from "../wire/types.ts";
+export type { SftpAttributes, SftpFileInfo } from "./attrs.ts";
+export type { SftpBackend, SftpBackendFile } from "./backend.ts";
 export { openSftp, SftpClient, type SftpServerInfo } from "./client.ts";
 export type { SftpDirEntry } from "./entry.ts";
 export { SftpFile } from "./file.ts";
+export type { SftpChannel } from "./requests.ts";
+export type { RootedOptions } from "./rooted_backend.ts";
+export { scpDownload, type ScpOptions, scpUpload, serveScp, type ServeScpOptions } from "./scp.ts";
+export { scpCommand } from "./scp_command.ts";
 export { serveSftp, type ServeSftpOptions } from "./server.ts";
+export type { SftpFileSystemInfo } from "./space.ts";
+export type { TransferOptions, TransferSummary } from "./transfer.ts";

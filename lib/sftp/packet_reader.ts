@@ -119,7 +119,8 @@ export class PacketReader {
       const got = this.#headLength;
       this.#headLength = 0;
       if (wanted > 5 && this.#startData(head, 0, length)) return at;
-      this.#body = new Uint8Array(Math.min(length, 4096));
+      // At most sixteen times what is there: one allocation where packets come in a few pieces, little where they trickle.
+      this.#body = new Uint8Array(Math.min(length, Math.max(4096, 16 * (chunk.length - at))));
       this.#body.set(head.subarray(4, got));
       this.#bodyLength = length;
       this.#filled = got - 4;

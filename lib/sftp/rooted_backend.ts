@@ -3,7 +3,7 @@
  *
  * Every path goes through rooted_tree.ts, whose head says what it holds against whom. Looking up, opening and changing names
  * are synchronous system calls, so that no request of this process comes between a check and its use; reading, writing and
- * listing are not. Hard links that an administrator made below the root are the files they are.
+ * listing are not, nor, where directories are held, what takes long. Hard links that an administrator made below the root are the files they are.
  *
  * @module
  */
@@ -235,12 +235,14 @@ class RootedBackend implements SftpBackend, AsyncDisposable {
     if (uid !== undefined && gid !== undefined) this.#fs.chownSync(path, uid, gid);
   }
 
-  remove(path: string): void {
+  async remove(path: string): Promise<void> {
     this.#change();
     using place = this.#named(path);
-    // Deno's unlink takes empty directories away too.
+    // Deno takes empty directories away too.
     if (Deno.lstatSync(place.path).isDirectory) throw failure("Is a directory");
-    this.#fs.unlinkSync(place.path);
+    // A large file takes a while. Only where the directory is held may something else happen meanwhile.
+    if (this.#tree.held) await Deno.remove(place.path);
+    else Deno.removeSync(place.path);
   }
 
   mkdir(path: string, options: { mode?: number }): void {
@@ -257,12 +259,13 @@ class RootedBackend implements SftpBackend, AsyncDisposable {
     this.#fs.rmdirSync(place.path);
   }
 
-  rename(oldPath: string, newPath: string, options: { replace: boolean }): void {
+  async rename(oldPath: string, newPath: string, options: { replace: boolean }): Promise<void> {
     this.#change();
     using from = this.#named(oldPath);
     using to = this.#named(newPath);
     if (options.replace) {
-      Deno.renameSync(from.path, to.path);
+      if (this.#tree.held) await Deno.rename(from.path, to.path);
+      else Deno.renameSync(from.path, to.path);
       return;
     }
     // A link that cannot be made over another name is what makes this one step for files.

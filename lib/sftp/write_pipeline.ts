@@ -64,13 +64,27 @@ export class WritePipeline {
       this.#stagedLength += at;
       if (this.#stagedLength === max) this.#sendStaged();
     }
-    for (; at < bytes.length; at += max) this.#send(bytes.subarray(at, at + max));
-    return this.#inFlight > this.#window.size ? this.#room() : undefined;
+    for (; at < bytes.length; at += max) {
+      if (!this.#fits(Math.min(max, bytes.length - at))) return this.#writeRest(bytes, at);
+      this.#send(bytes.subarray(at, at + max));
+    }
+    return undefined;
   }
 
-  async #room(): Promise<void> {
-    this.#window.waited();
-    await this.#below(this.#window.size);
+  #fits(length: number): boolean {
+    return this.#inFlight === 0 || this.#inFlight + length <= this.#window.size;
+  }
+
+  async #writeRest(bytes: Uint8Array, from: number): Promise<void> {
+    const max = this.#session.maxWrite;
+    for (let at = from; at < bytes.length; at += max) {
+      const part = bytes.subarray(at, at + max);
+      while (!this.#fits(part.length)) {
+        this.#window.waited();
+        await this.#below(this.#inFlight - 1);
+      }
+      this.#send(part);
+    }
   }
 
   async #below(limit: number): Promise<void> {

@@ -85,7 +85,7 @@ const BATCH_PACKETS = 256;
 /** Messages that a peer may provoke without taking them, beyond which it is held to be abusive: normally, and in an exchange. */
 const MAX_QUEUED = { messages: 16_384, bytes: 4_194_304, messagesHeld: 1024 };
 /** Milliseconds a DISCONNECT gets to leave, and the peer to hang up, before the streams are closed. */
-const FLUSH_TIME = 700;
+const FLUSH_TIME = 600;
 const LINGER_TIME = 200;
 
 const USER_SIGNATURE_ALGORITHMS = [
@@ -229,17 +229,13 @@ export class SecureTransport implements DataTransport {
   async start(options: { signal?: AbortSignal } = {}): Promise<void> {
     if (this.#started) throw new TypeError("Transport has been started already");
     if (this.#end !== null) throw closedError(this.#end.error);
+    const { readable, writable } = this.#conn;
+    if (readable.locked || writable.locked) throw new TypeError("Cannot take over the streams: they are locked");
     const { signal } = options;
     const abort = () => this.fail(new SshError("Connection was aborted", { code: "CLOSED", cause: signal?.reason }));
     signal?.addEventListener("abort", abort, { once: true });
-    try {
-      this.#source = new ByteSource(this.#conn.readable, this.#framer);
-      this.#writer = this.#conn.writable.getWriter();
-    } catch (cause) {
-      await this.#source?.cancel();
-      this.#source = null;
-      throw new TypeError("Cannot take over the streams: they are locked or closed", { cause });
-    }
+    this.#source = new ByteSource(readable, this.#framer);
+    this.#writer = writable.getWriter();
     this.#started = true;
     this.#beginExchange();
     this.#write(this.#writer);
@@ -689,7 +685,11 @@ export class SecureTransport implements DataTransport {
     this.#release(told !== null && this.#started);
     this.#wake();
     this.#handlerSet?.();
-    handler?.ended(error);
+    try {
+      handler?.ended(error);
+    } catch {
+      // Whoever called this may be a timer or the reader: the connection has ended, and nothing more can follow from an error.
+    }
   }
 
   /** Lets the DISCONNECT leave, waits a moment for the peer to hang up, then lets go of the streams and settles `closed`. */
@@ -709,7 +709,11 @@ export class SecureTransport implements DataTransport {
   }
 
   #trace(event: string, detail: Record<string, string | number | boolean>): void {
-    this.#options.trace?.({ number: this.#traced++, event, detail });
+    try {
+      this.#options.trace?.({ number: this.#traced++, event, detail });
+    } catch {
+      // Who watches a connection does not change what becomes of it.
+    }
   }
 }
 

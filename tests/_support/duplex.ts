@@ -13,9 +13,9 @@
  * pair.reset();                                                         // what a killed process leaves behind
  * ```
  *
- * `AMIKO_CHUNK=1` makes one-byte chunks the default, `AMIKO_CHUNK=random` or `random:SEED` random ones, and `AMIKO_HWM=N` sets the default
- * high-water mark: with them the whole suite runs once more under worse streams. A test that moves megabytes says
- * `chunks: "whole"` to stay out of it.
+ * `AMIKO_CHUNK=1` makes one-byte chunks the default for the first 8 KiB of a direction (handshake, login and more) and small random ones behind them,
+ * `AMIKO_CHUNK=random` or `random:SEED` random ones, and `AMIKO_HWM=N` sets the default high-water mark: with them the whole suite runs once more under
+ * worse streams. A test that moves megabytes says `chunks: "whole"` to stay out of it.
  *
  * @module
  */
@@ -29,6 +29,8 @@ export type Chunks =
   | "whole"
   /** One byte each. */
   | "bytes"
+  /** One byte each at first, and then at random as with `{ seed: 1, max: 1024 }`. */
+  | "bytes-first"
   /** At random, repeatable by seed; pieces of 1 to `max` (default 64) bytes, small ones more often. */
   | { readonly seed: number; readonly max?: number };
 
@@ -124,7 +126,7 @@ export function seededBytes(length: number, seed = 1): Uint8Array<ArrayBuffer> {
 
 function defaultChunks(): Chunks {
   const value = Deno.env.get("AMIKO_CHUNK") ?? "";
-  if (value === "1") return "bytes";
+  if (value === "1") return "bytes-first";
   if (value.startsWith("random")) return { seed: Number(value.slice("random:".length)) || 1 };
   return "whole";
 }
@@ -137,6 +139,11 @@ function defaultHighWaterMark(): number {
 function chunkSizes(chunks: Chunks, salt: number): (waiting: number) => number {
   if (chunks === "whole") return (waiting) => waiting;
   if (chunks === "bytes") return () => 1;
+  if (chunks === "bytes-first") {
+    let left = 8 * 1024;
+    const later = chunkSizes({ seed: 1, max: 1024 }, salt);
+    return (waiting) => left-- > 0 ? 1 : later(waiting);
+  }
   const random = seededRandom(chunks.seed * 31 + salt);
   const max = chunks.max ?? 64;
   return () => 1 + Math.floor(random() ** 3 * max);

@@ -36,6 +36,15 @@ for (const chunks of ["whole", "bytes", { seed: 3 }] as const) {
   }
 }
 
+Deno.test("memoryPair() makes one-byte chunks first and small ones later", async () => {
+  const pair = memoryPair({ chunks: "bytes-first" });
+  const bytes = seededBytes(20_000);
+  const [, got] = await Promise.all([writeAll(pair.client.writable, bytes), readAll(pair.server.readable)]);
+  assertEquals(join(got), bytes);
+  assertEquals(got.findIndex((chunk) => chunk.length > 1) >= 8192, true);
+  assert(got.length < 9000);
+});
+
 Deno.test("memoryPair() reads into a caller's buffer", async () => {
   const pair = memoryPair({ chunks: "whole" });
   const writing = writeAll(pair.client.writable, seededBytes(100));

@@ -281,7 +281,8 @@ for (const role of roles) {
     const victim = new Victim(role);
     await victim.handshake(false);
     const { peer, transport } = victim;
-    for (let i = 0; i < 1000; i++) await peer.send(ping(i));
+    const early = new Writer().u8(Msg.PING).text("before login").bytes();
+    for (let i = 0; i < 1000; i++) await peer.send(early);
     await peer.send(new Uint8Array([90, 1]));
     await until(() => victim.messages.length === 1, "The message did not come");
     assertEquals(transport.queued.messages, 0);

@@ -16,6 +16,7 @@ import {
   confirmation,
   data,
   extendedData,
+  fakeMux,
   type FakeTransport,
   openChannel,
   openOn,
@@ -222,6 +223,38 @@ Deno.test("Channel.readable that nobody reads stalls its own channel only", asyn
   transport.receive(request(0, "ping"));
   assertEquals(types(transport.take()), [Msg.CHANNEL_SUCCESS]);
   assertEquals(channel.requests.length, 1);
+});
+
+Deno.test("Channel grows its window by eight at most on a long path, and never for a reader that is slow", async () => {
+  for (const slow of [false, true]) {
+    const { transport, mux } = fakeMux({ window: 100_000 });
+    const opened = mux.openChannel("session", new Uint8Array(0), (id) => new TestChannel(id));
+    transport.take();
+    // A round trip of 100 ms, by the transport's clock.
+    transport.lastReceived = performance.now() + 100;
+    transport.receive(confirmation(0));
+    const channel = await opened;
+    const reader = channel.readable.getReader();
+    let room = 100_000, size = room;
+    for (let trip = 0; trip < 20; trip++) {
+      transport.lastReceived += 101;
+      // The peer uses all it has, in batches of one packet.
+      let sent = 0;
+      while (room > 0) {
+        const length = Math.min(room, PACKET);
+        transport.receive(data(0, new Uint8Array(length)));
+        room -= length;
+        sent += length;
+        if (!slow) sent -= (await reader.read()).value!.length;
+      }
+      while (sent > 0) sent -= (await reader.read()).value!.length;
+      for (const bytes of adjusted(transport)) room += bytes;
+      size = Math.max(size, room);
+    }
+    assertEquals(transport.end, null);
+    if (slow) assertEquals(size, 100_000);
+    else assert(size > 700_000 && size <= 800_000, `${size}`);
+  }
 });
 
 Deno.test("Channel gives no window back for what nobody may send any more", async () => {

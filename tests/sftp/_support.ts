@@ -10,8 +10,8 @@ import type { RootedOptions } from "../../lib/sftp/rooted_backend.ts";
 import { Reader } from "../../lib/wire/reader.ts";
 import { Writer } from "../../lib/wire/writer.ts";
 
-/** Where OpenSSH's own server lies. */
-export const OPENSSH_SERVER = "/usr/lib/openssh/sftp-server";
+/** Where OpenSSH's own server lies; another version's can be named. */
+export const OPENSSH_SERVER = Deno.env.get("AMIKO_SFTP_SERVER") ?? "/usr/lib/openssh/sftp-server";
 
 /** Whether a program is there; tests that need it are ignored, by name, where it is not. */
 export function isMissing(program: string): boolean {

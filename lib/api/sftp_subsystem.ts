@@ -1,0 +1,20 @@
+/**
+ * L6. SFTP as a subsystem of a server.
+ *
+ * @module
+ */
+import type { ServerSession, SessionHandler } from "../session/server_session.ts";
+import type { SftpBackend } from "../sftp/backend.ts";
+
+/**
+ * An `sftp` subsystem on a file system: `serve({ subsystems: { sftp: sftpSubsystem({ root: "/srv" }) } })`.
+ * Nothing outside `root` can be reached, by `..` or by link. With a {@linkcode SftpBackend} any file system is served.
+ */
+export function sftpSubsystem(options: { root: string; readOnly?: boolean } | SftpBackend): SessionHandler {
+  return async (session: ServerSession): Promise<void> => {
+    // Only servers of files pay for it.
+    const { serveSftp } = await import("../sftp/server.ts");
+    const { stdin, stdout, info, signal } = session;
+    await serveSftp({ readable: stdin, writable: stdout }, options, info, { signal });
+  };
+}

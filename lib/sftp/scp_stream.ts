@@ -1,0 +1,148 @@
+/**
+ * L5. The bytes of the SCP protocol: lines, acknowledgements and contents. As OpenSSH's scp.c has them; there is no RFC.
+ * Knows byte streams, not SSH.
+ *
+ * @module
+ */
+import { printable, SftpError, SshProtocolError } from "../errors.ts";
+import type { ByteDuplex } from "../wire/types.ts";
+import { Status } from "./constants.ts";
+import { decodeName, encodeName } from "./names.ts";
+
+/** Longest line: a path of 4,096 bytes and what stands before it. */
+const MAX_LINE = 4352;
+
+/** A line that starts a file or a directory, or tells its times. */
+export type ScpControl =
+  | { readonly kind: "file" | "directory"; readonly mode: number; readonly size: number; readonly name: string }
+  | { readonly kind: "times"; readonly mtime: number; readonly atime: number }
+  | { readonly kind: "end" }
+  | { readonly kind: "error"; readonly message: string; readonly fatal: boolean };
+
+/** Reads `C`, `D`, `T` and `E` lines; what is not exactly one of them is an error. */
+export function parseControl(line: Uint8Array): ScpControl {
+  const text = decodeName(line);
+  if (text === "E") return { kind: "end" };
+  const times = /^T(\d{1,12}) \d{1,9} (\d{1,12}) \d{1,9}$/.exec(text);
+  if (times !== null) return { kind: "times", mtime: Number(times[1]), atime: Number(times[2]) };
+  const entry = /^([CD])([0-7]{4,7}) (\d{1,16}) (.+)$/s.exec(text);
+  const size = Number(entry?.[3]);
+  if (entry === null || !Number.isSafeInteger(size)) {
+    throw new SshProtocolError(`Malformed SCP message: "${printable(text, 80).toWellFormed()}"`);
+  }
+  return { kind: entry[1] === "C" ? "file" : "directory", mode: parseInt(entry[2]!, 8) & 0o777, size, name: entry[4]! };
+}
+
+/** One side of an SCP exchange. */
+export class ScpStream {
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
+  readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
+  #chunk = new Uint8Array(0);
+
+  /** Takes over the streams. */
+  constructor(channel: ByteDuplex) {
+    this.#reader = channel.readable.getReader();
+    this.#writer = channel.writable.getWriter();
+    this.#writer.closed.catch(() => {});
+  }
+
+  /** Whether a byte is there; false at the end. */
+  async #fill(): Promise<boolean> {
+    while (this.#chunk.length === 0) {
+      const { done, value } = await this.#reader.read();
+      if (done) return false;
+      this.#chunk = value as Uint8Array<ArrayBuffer>;
+    }
+    return true;
+  }
+
+  async #byte(): Promise<number | null> {
+    if (!await this.#fill()) return null;
+    const byte = this.#chunk[0]!;
+    this.#chunk = this.#chunk.subarray(1);
+    return byte;
+  }
+
+  /** The rest of a line, without its end. */
+  async #line(first: number[]): Promise<Uint8Array> {
+    const bytes = first;
+    for (;;) {
+      const byte = await this.#byte();
+      if (byte === null) throw ended();
+      if (byte === 0x0a) return Uint8Array.from(bytes);
+      if (bytes.length === MAX_LINE) throw new SshProtocolError(`Malformed SCP message: longer than ${MAX_LINE} bytes`);
+      bytes.push(byte);
+    }
+  }
+
+  async #message(fatal: boolean): Promise<ScpControl> {
+    const message = printable(decodeName(await this.#line([]))).toWellFormed().replace(/^scp: /, "");
+    return { kind: "error", message, fatal };
+  }
+
+  /** The next control line, or null at the end. */
+  async control(): Promise<ScpControl | null> {
+    const byte = await this.#byte();
+    if (byte === null) return null;
+    if (byte === 1 || byte === 2) return await this.#message(byte === 2);
+    return parseControl(await this.#line([byte]));
+  }
+
+  /** An acknowledgement: null, or what went wrong at the other side. Throws where that ends everything. */
+  async acknowledged(): Promise<string | null> {
+    const byte = await this.#byte();
+    if (byte === null) throw ended();
+    if (byte === 0) return null;
+    if (byte !== 1 && byte !== 2) throw new SshProtocolError(`Malformed SCP answer: byte ${byte}`);
+    const { message } = await this.#message(byte === 2) as { message: string };
+    if (byte === 2) throw new SftpError(`Cannot copy: the other side says: ${message}`, Status.FAILURE);
+    return message;
+  }
+
+  /** The next bytes of contents, `most` at most. */
+  async contents(most: number): Promise<Uint8Array> {
+    if (!await this.#fill()) throw ended();
+    const part = this.#chunk.subarray(0, most);
+    this.#chunk = this.#chunk.subarray(part.length);
+    return part;
+  }
+
+  /** Sends bytes, which belong to the stream from here on. */
+  async write(bytes: Uint8Array): Promise<void> {
+    await this.#writer.write(bytes);
+  }
+
+  /** Sends a line. */
+  async line(text: string): Promise<void> {
+    await this.write(encodeName(`${text}\n`));
+  }
+
+  /** Acknowledges, or starts. */
+  async acknowledge(): Promise<void> {
+    await this.write(new Uint8Array([0]));
+  }
+
+  /** Tells the other side of an error; a fatal one is the last that is said. */
+  async refuse(message: string, fatal: boolean): Promise<void> {
+    await this.write(encodeName(`${fatal ? "\x02" : "\x01"}scp: ${printable(message).toWellFormed()}\n`));
+  }
+
+  /** Nothing more is sent; what still comes is thrown away. */
+  async close(): Promise<void> {
+    await this.#writer.close().catch(() => {});
+    await this.#reader.cancel().catch(() => {});
+  }
+
+  /** Ends both directions at once. */
+  abort(reason: unknown): void {
+    this.#writer.abort(reason).catch(() => {});
+    this.#reader.cancel(reason).catch(() => {});
+  }
+}
+
+function ended(): SftpError {
+  return new SftpError(
+    "Cannot copy: the other side ended before everything was there; it may have no scp program, or not this path",
+    Status.CONNECTION_LOST,
+  );
+}

@@ -1,0 +1,265 @@
+/**
+ * Starts every example as a reader would, with the permissions that its first line names and no others.
+ *
+ * @module
+ */
+import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
+import {
+  connect,
+  generateKey,
+  insecureAcceptAnyHostKey,
+  password,
+  pinnedHostKey,
+  publicKey,
+  serve,
+} from "../../mod.ts";
+import { SshAuthError } from "../../mod.ts";
+import { endChild } from "../_support/child.ts";
+import { commands, hostKey, say, text } from "../api/_help.ts";
+
+const examples = new URL("../../examples/", import.meta.url).pathname;
+const tested = [
+  "demo.ts",
+  "echo_server.ts",
+  "exec.ts",
+  "server.ts",
+  "shell.ts",
+  "transport_client.ts",
+  "transport_server.ts",
+];
+
+/** Program and arguments that start an example. */
+function commandOf(name: string, args: readonly string[]): [string, ...string[]] {
+  const [first] = Deno.readTextFileSync(`${examples}${name}`).split("\n");
+  const match = /^#!\/usr\/bin\/env -S deno run (--allow-.*)$/.exec(first!);
+  assert(match !== null, `${name} says how it is started: ${first}`);
+  return [Deno.execPath(), "run", "--quiet", "--no-prompt", ...match[1]!.split(" "), `${examples}${name}`, ...args];
+}
+
+function start(name: string, args: readonly string[], env: Record<string, string> = {}): Deno.ChildProcess {
+  const [program, ...rest] = commandOf(name, args);
+  return new Deno.Command(program, { args: rest, env, stdin: "null", stdout: "piped", stderr: "piped" }).spawn();
+}
+
+/** Runs an example to its end. */
+async function run(name: string, args: readonly string[], env?: Record<string, string>) {
+  const child = start(name, args, env);
+  const timer = setTimeout(() => child.kill("SIGKILL"), 60_000);
+  const { code, stdout, stderr } = await child.output();
+  clearTimeout(timer);
+  return { code, stdout: text(stdout), stderr: text(stderr) };
+}
+
+/** A server among the examples: what it wrote until it listened, and its port. */
+async function startServer(name: string, args: readonly string[], env?: Record<string, string>) {
+  const child = start(name, args, env);
+  const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  const errors = new Response(child.stderr).text();
+  let said = "", match: RegExpExecArray | null = null;
+  while ((match = /port (\d+)/.exec(said)) === null) {
+    const { value, done } = await reader.read();
+    if (done) throw new Error(`${name} ended: ${said}${await errors}`);
+    said += value;
+  }
+  return {
+    port: Number(match[1]),
+    said,
+    child,
+    async [Symbol.asyncDispose]() {
+      await endChild(child);
+      await reader.cancel();
+      await errors;
+    },
+  };
+}
+
+/** A home with a key and a known_hosts for a server, and that server. */
+async function serverWithHome(handler = commands) {
+  const home = await Deno.makeTempDir({ prefix: "amiko_ssh_" });
+  const key = await generateKey();
+  const server = serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    hostKeys: [await hostKey()],
+    auth: { publicKey: (_info, offered) => offered.blob.toBase64() === key.publicKey.blob.toBase64() },
+    handler,
+  });
+  const { type, blob } = (await hostKey()).publicKey;
+  await Deno.mkdir(`${home}/.ssh`, { mode: 0o700 });
+  await Deno.writeTextFile(`${home}/.ssh/known_hosts`, `[127.0.0.1]:${server.addr.port} ${type} ${blob.toBase64()}\n`);
+  await Deno.writeTextFile(`${home}/.ssh/id_ed25519`, key.toString(), { mode: 0o600 });
+  return {
+    target: `alice@127.0.0.1:${server.addr.port}`,
+    env: { HOME: home, SSH_AUTH_SOCK: "", TERM: "vt100", DENO_DIR: denoDir() },
+    async [Symbol.asyncDispose]() {
+      await server[Symbol.asyncDispose]();
+      await Deno.remove(home, { recursive: true });
+    },
+  };
+}
+
+/** Where Deno keeps its packages, which another HOME would move. */
+function denoDir(): string {
+  return Deno.env.get("DENO_DIR") ?? `${Deno.env.get("XDG_CACHE_HOME") ?? `${Deno.env.get("HOME")}/.cache`}/deno`;
+}
+
+Deno.test("examples/ holds what is tested here, and no more", () => {
+  const found = [...Deno.readDirSync(examples)].map(({ name }) => name).filter((name) => name.endsWith(".ts"));
+  assertEquals(found.toSorted(), tested);
+});
+
+Deno.test("examples/demo.ts holds every step", async () => {
+  const { code, stdout, stderr } = await run("demo.ts", []);
+  assertEquals([code, stderr], [0, ""], stdout);
+  assertStringIncludes(stdout, "Every step held.");
+  assertEquals(stdout.match(/^ok {4}/gm)?.length, 8);
+});
+
+Deno.test("examples/exec.ts runs a command with its output and exit code", async () => {
+  await using server = await serverWithHome();
+  assertEquals(await run("exec.ts", [server.target, "echo", "hello"], server.env), {
+    code: 0,
+    stdout: "hello\n",
+    stderr: "",
+  });
+  assertEquals(await run("exec.ts", [server.target, "stderr"], server.env), { code: 3, stdout: "out", stderr: "err" });
+  const lost = await run("exec.ts", ["alice@127.0.0.1:1", "true"], server.env);
+  assertEquals(lost.code, 255);
+  assertStringIncludes(lost.stderr, "Connection refused");
+});
+
+Deno.test({
+  name: "examples/shell.ts gives a raw terminal of the same size, and passes resizes on",
+  ignore: Deno.build.os !== "linux",
+  fn: async () => {
+    await using server = await serverWithHome(async (session) => {
+      const writer = session.stdout.getWriter();
+      await say(writer, `${session.pty?.term} ${session.pty?.columns}x${session.pty?.rows}\r\n`);
+      for await (const { columns, rows } of session.resizes) {
+        await say(writer, `resized ${columns}x${rows}\r\n`);
+        break;
+      }
+      const reader = session.stdin.getReader();
+      const { value } = await reader.read();
+      await say(writer, `key ${value?.[0]}\r\n`);
+      return 9;
+    });
+    const words = commandOf("shell.ts", [server.target]).map((word) => `'${word}'`).join(" ");
+    const script = `stty columns 100 rows 30; ${words}; code=$?; stty -a | grep -o -- '-\\?icanon'; exit $code`;
+    const child = new Deno.Command("script", {
+      // The terminal is script's: its child is what a user's shell would be, and ^C is the key pressed.
+      args: ["-qefc", `(sleep 3; stty columns 101 rows 31; sleep 1; printf '') & ${script}`, "/dev/null"],
+      env: server.env,
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "null",
+    }).spawn();
+    const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+    const writer = child.stdin.getWriter();
+    let said = "";
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) break;
+      const had = said.includes("resized");
+      said += value;
+      if (!had && said.includes("resized")) await writer.write(new Uint8Array([3]));
+    }
+    await writer.close().catch(() => {});
+    const { code } = await child.status;
+    assertEquals(code, 9, said);
+    assertMatch(said, /vt100 100x30\r\n[^]*resized 101x31\r\n[^]*key 3\r\n[^]*\bicanon/);
+    assert(!said.includes("-icanon"), "the terminal is as it was");
+  },
+});
+
+Deno.test("examples/server.ts serves commands, with a password and an authorized_keys file, and a real shell", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "amiko_ssh_" });
+  try {
+    const key = await generateKey();
+    await Deno.writeTextFile(`${dir}/keys`, `ssh-ed25519 ${key.publicKey.blob.toBase64()} alice\n`);
+    await using server = await startServer("server.ts", [
+      "--port=0",
+      `--host-key=${dir}/host_key`,
+      `--authorized-keys=${dir}/keys`,
+    ], { SSH_PASSWORD: "a password" });
+    const fingerprint = /SHA256:\S+/.exec(server.said)![0];
+    const options = {
+      hostname: "127.0.0.1",
+      port: server.port,
+      username: "alice",
+      verifyHostKey: pinnedHostKey(fingerprint),
+    };
+    {
+      await using client = await connect({ ...options, auth: [password("a password")] });
+      const { code, stdout, stderr } = await client.exec("echo out; echo err >&2; env; exit 5");
+      assertEquals([code, text(stderr)], [5, "err\n"]);
+      assertMatch(text(stdout), /^out\n/);
+      assert(!text(stdout).includes("a password"), "the password is nobody's business");
+      assertEquals((await client.exec("kill -TERM $$")).signal, "TERM");
+      await using cat = await client.spawn("cat");
+      await new Blob(["through cat"]).stream().pipeTo(cat.stdin);
+      assertEquals(text((await cat.output()).stdout), "through cat");
+    }
+    {
+      await using client = await connect({ ...options, auth: [publicKey(key)] });
+      await using shell = await client.shell({ pty: { columns: 90, rows: 20, term: "dumb" } });
+      const writer = shell.stdin.getWriter();
+      await say(writer, "stty -echo; stty size\n");
+      const reader = shell.stdout.pipeThrough(new TextDecoderStream()).getReader();
+      let said = "";
+      const until = async (wanted: string) => {
+        while (!said.includes(wanted)) said += (await reader.read()).value ?? "(end)";
+      };
+      await until("20 90");
+      shell.resize({ columns: 91, rows: 21 });
+      for (let i = 0; i < 50 && !said.includes("21 91"); i++) {
+        await say(writer, "sleep 0.1; stty size\n");
+        said += (await reader.read()).value;
+      }
+      await until("21 91");
+      await say(writer, "exit 6\n");
+      while (!(await reader.read()).done);
+      assertEquals((await shell.status).code, 6);
+    }
+    await assertRejects(() => connect({ ...options, auth: [password("another")] }), SshAuthError);
+    await assertRejects(async () => connect({ ...options, auth: [publicKey(await generateKey())] }), SshAuthError);
+    server.child.kill("SIGINT");
+    assertEquals((await server.child.status).code, 0);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
+Deno.test("examples/echo_server.ts gives back what it gets", async () => {
+  await using server = await startServer("echo_server.ts", ["0"]);
+  await using client = await connect({
+    hostname: "127.0.0.1",
+    port: server.port,
+    username: "anyone",
+    auth: [password("echo")],
+    verifyHostKey: insecureAcceptAnyHostKey(),
+  });
+  await using process = await client.spawn("echo");
+  await new Blob(["hello"]).stream().pipeTo(process.stdin);
+  const { stdout, code } = await process.output();
+  assertEquals([text(stdout), code], ["hello", 0]);
+});
+
+Deno.test("examples/transport_client.ts and transport_server.ts talk to each other", async () => {
+  await using server = await startServer("transport_server.ts", ["0"]);
+  const fingerprint = /SHA256:\S+/.exec(server.said)![0];
+  const { code, stdout, stderr } = await run("transport_client.ts", [
+    ...["127.0.0.1", `${server.port}`, "robey", "foo"],
+    fingerprint,
+    "world",
+  ]);
+  assertEquals([code, stdout], [0, "Hello world\n"], stderr);
+  assertMatch(stderr, /^Negotiated \S+, \S+\n$/);
+  const impostor = await run("transport_client.ts", [
+    ...["127.0.0.1", `${server.port}`, "robey", "foo"],
+    "SHA256:another",
+    "world",
+  ]);
+  assertEquals(impostor.stdout, "");
+  assertStringIncludes(impostor.stderr, `The server shows the key ${fingerprint}`);
+});
