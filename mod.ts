@@ -37,3 +37,4 @@ export * from "./client.ts";
 export * from "./server.ts";
 export { type InteractiveQuery, type ServerInterface, Transport, type TransportOptions } from "./lib/api/transport.ts";
 export * from "./lib/keys/mod.ts";
+export * from "./lib/sftp/mod.ts";

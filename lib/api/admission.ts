@@ -1,6 +1,7 @@
 /**
  * L6. How many may knock at once: OpenSSH's MaxStartups and PerSourceMaxStartups, and a limit on the rate per source (CVE-2002-20001).
- * No I/O, no timers.
+ * Where OpenSSH would turn a connection away, the oldest one of the source that holds the most makes room first: who holds many
+ * without logging in keeps out nobody but himself. No I/O, no timers.
  *
  * @module
  */
@@ -29,13 +30,21 @@ export interface Ticket {
   loggedIn(): void;
   /** It has ended. */
   ended(): void;
+  /** Called when its place has gone to a source that holds fewer; it counts no more then. */
+  onDismissed: (() => void) | null;
 }
 
 interface Source {
-  open: number;
+  /** Connections without a login, the oldest first. */
+  readonly waiting: Set<Place>;
   /** New connections that may come now, refilled at the per-source limit each second. */
   tokens: number;
   refilled: number;
+}
+
+/** A ticket as seen from here. */
+interface Place extends Ticket {
+  dismiss(): void;
 }
 
 /** Sources remembered beyond those with an open connection. */
@@ -60,24 +69,43 @@ export class Admission {
   /** Lets a connection in, or returns null. `now` is in milliseconds; `chance` a number in [0, 1). */
   admit(address: string, now: number = performance.now(), chance: number = random()): Ticket | null {
     const key = sourceOf(address), limit = this.#limits.maxStartupsPerSource;
-    const source = this.#sources.get(key) ?? { open: 0, tokens: limit, refilled: now };
+    const source = this.#sources.get(key) ?? { waiting: new Set(), tokens: limit, refilled: now };
     source.tokens = Math.min(limit, source.tokens + limit * Math.max(0, now - source.refilled) / 1000);
     source.refilled = now;
-    if (source.open >= limit || source.tokens < 1 || this.#dropped(chance)) return null;
-    source.open++;
+    if (source.waiting.size >= limit || source.tokens < 1) return null;
+    if (this.#dropped(chance) && !this.#makeRoom(source)) return null;
     source.tokens--;
     this.#open++;
     this.#sources.set(key, source);
     if (this.#sources.size > this.#open + MAX_IDLE_SOURCES) this.#forget(now);
-    let waiting = true;
-    const leave = (refund: number): void => {
-      if (!waiting) return;
-      waiting = false;
+    const leave = (refund: number): boolean => {
+      if (!source.waiting.delete(place)) return false;
       this.#open--;
-      source.open--;
       source.tokens = Math.min(limit, source.tokens + refund);
+      return true;
     };
-    return { loggedIn: () => leave(1), ended: () => leave(0) };
+    const place: Place = {
+      onDismissed: null,
+      loggedIn: () => void leave(1),
+      ended: () => void leave(0),
+      dismiss: () => {
+        if (leave(0)) place.onDismissed?.();
+      },
+    };
+    source.waiting.add(place);
+    return place;
+  }
+
+  /** Dismisses a connection of the source that holds the most, unless `source` would hold as many then. */
+  #makeRoom(source: Source): boolean {
+    let most = source;
+    for (const other of this.#sources.values()) if (other.waiting.size > most.waiting.size) most = other;
+    if (most.waiting.size <= source.waiting.size + 1) return false;
+    for (const oldest of most.waiting) {
+      oldest.dismiss();
+      break;
+    }
+    return true;
   }
 
   #dropped(chance: number): boolean {
@@ -90,12 +118,12 @@ export class Admission {
   /** Forgets the sources that a second has made equal to unknown ones. */
   #forget(now: number): void {
     for (const [key, source] of this.#sources) {
-      if (source.open === 0 && now - source.refilled >= 1000) this.#sources.delete(key);
+      if (source.waiting.size === 0 && now - source.refilled >= 1000) this.#sources.delete(key);
     }
-    // Faster than that only a flood from many addresses fills the table: the oldest go.
+    // Faster than that only a flood from many addresses fills the table: the oldest half goes, so that this is not done each time.
     for (const [key, source] of this.#sources) {
-      if (this.#sources.size <= this.#open + MAX_IDLE_SOURCES) break;
-      if (source.open === 0) this.#sources.delete(key);
+      if (this.#sources.size <= this.#open + MAX_IDLE_SOURCES / 2) break;
+      if (source.waiting.size === 0) this.#sources.delete(key);
     }
   }
 }

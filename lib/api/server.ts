@@ -209,6 +209,13 @@ class ServedConnection {
     return this.#transport.close();
   }
 
+  /** Makes room for a client from elsewhere. */
+  dismiss(): void {
+    this.#transport.fail(
+      new SshProtocolError("Too many connections without a login", DisconnectReason.TOO_MANY_CONNECTIONS),
+    );
+  }
+
   #makeMux(user: AuthenticatedUser): Mux {
     return new Mux(this.#transport, {
       ...given(this.#options, "window", "maxChannels", "keepalive"),
@@ -380,6 +387,7 @@ class Server implements SshServer {
     try {
       const connection = new ServedConnection(socket, this.#options, true);
       this.#connections.set(connection, false);
+      ticket.onDismissed = () => connection.dismiss();
       try {
         await connection.run(() => {
           ticket.loggedIn();

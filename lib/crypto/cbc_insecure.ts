@@ -7,7 +7,7 @@
 import type { Bytes } from "../wire/types.ts";
 import { equalBytes } from "./constant_time.ts";
 import type { PacketMac } from "./hmac.ts";
-import { type NodeCipher, nodeCipher } from "./node_crypto.ts";
+import { type NodeCipher, nodeCipher, nodeCipherOnce } from "./node_crypto.ts";
 import { frameEnd, macInvalid, MAX_PACKET_LENGTH, uint32At } from "./packets.ts";
 import type { DirectionKeys, PacketFrame, PacketOpener } from "./types.ts";
 
@@ -54,8 +54,9 @@ export class CbcOpener implements PacketOpener {
     // The packet before has been opened, or it stands in the same chunk, just before this one.
     const last = offset - this.tagLength;
     const previous = sequence === this.#next ? this.#previous : chunk.subarray(last - this.blockSize, last);
-    const head = nodeCipher(this.#name, "decrypt", this.#key, new Uint8Array(previous));
-    let length = uint32At(head.update(chunk.subarray(offset, offset + this.blockSize)), 0);
+    const block = chunk.subarray(offset, offset + this.blockSize);
+    const head = nodeCipherOnce(this.#name, "decrypt", this.#key, new Uint8Array(previous), block);
+    let length = uint32At(head, 0);
     if (length < 5 || length > MAX_PACKET_LENGTH || (4 + length) % this.blockSize !== 0) {
       this.#broken = true;
       length = MAX_PACKET_LENGTH - 4;

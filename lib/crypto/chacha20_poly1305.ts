@@ -8,7 +8,7 @@
  */
 import type { Bytes } from "../wire/types.ts";
 import { type ChachaFunctions, FREE, instantiateChacha } from "./chacha20_poly1305_wasm.ts";
-import { nodeCipher, nodeHasCipher } from "./node_crypto.ts";
+import { nodeCipherOnce, nodeHasCipher } from "./node_crypto.ts";
 import { frameEnd, macInvalid, MAX_PACKET_LENGTH, uint32At } from "./packets.ts";
 import type { DirectionKeys, PacketFrame, PacketOpener, PacketSealer } from "./types.ts";
 
@@ -91,7 +91,7 @@ class Engine {
     const memory = this.memory, iv = new Uint8Array(16);
     iv[0] = 1;
     iv.set(memory.subarray(nonce, nonce + 4), 12);
-    return nodeCipher("chacha20", "encrypt", memory.subarray(PAYLOAD_KEY, PAYLOAD_KEY + 32), iv).update(body);
+    return nodeCipherOnce("chacha20", "encrypt", memory.subarray(PAYLOAD_KEY, PAYLOAD_KEY + 32), iv, body);
   }
 }
 

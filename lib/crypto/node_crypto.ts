@@ -74,12 +74,49 @@ export function nodeHasCipher(name: string): boolean {
   return load()?.getCiphers().includes(name) ?? false;
 }
 
-/** A block cipher by the name OpenSSL gives it, such as `aes-256-ctr`, without padding. */
-export function nodeCipher(name: string, direction: "encrypt" | "decrypt", key: Bytes, iv: Bytes | null): NodeCipher {
+/**
+ * Deno keeps the state of a cipher, about 1 KiB, until `final()`, whatever becomes of the object: the state of one that is kept
+ * open over many packets goes when nobody holds it any more.
+ */
+const abandoned = new FinalizationRegistry<NodeAead>(finish);
+
+function finish(cipher: NodeAead): void {
+  try {
+    cipher.final();
+  } catch {
+    // What is left over does not matter.
+  }
+}
+
+function makeCipher(name: string, direction: "encrypt" | "decrypt", key: Bytes, iv: Bytes | null): NodeAead {
   const node = required();
   const cipher = direction === "encrypt" ? node.createCipheriv(name, key, iv) : node.createDecipheriv(name, key, iv);
   cipher.setAutoPadding(false);
-  return { update: (data) => plainArray(cipher.update(data)) };
+  return cipher;
+}
+
+/** A block cipher by the name OpenSSL gives it, such as `aes-256-ctr`, without padding. */
+export function nodeCipher(name: string, direction: "encrypt" | "decrypt", key: Bytes, iv: Bytes | null): NodeCipher {
+  const cipher = makeCipher(name, direction, key, iv);
+  const open = { update: (data: Uint8Array) => plainArray(cipher.update(data)) };
+  abandoned.register(open, cipher);
+  return open;
+}
+
+/** The same for data that comes all at once. */
+export function nodeCipherOnce(
+  name: string,
+  direction: "encrypt" | "decrypt",
+  key: Bytes,
+  iv: Bytes | null,
+  data: Uint8Array,
+): Uint8Array {
+  const cipher = makeCipher(name, direction, key, iv);
+  try {
+    return plainArray(cipher.update(data));
+  } finally {
+    finish(cipher);
+  }
 }
 
 /** Encrypts with AES-GCM: `aad` authenticated, `data` encrypted into `out` at `offset`, the 16-byte tag after it. */

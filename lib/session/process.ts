@@ -208,9 +208,13 @@ export class RemoteProcess implements AsyncDisposable {
     return this.#channel.request(Break.name, Break.encode({ length: milliseconds }));
   }
 
-  /** Closes the channel; a process that still runs loses its terminal and its pipes. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#channel.close();
+  /**
+   * Closes the channel; a process that still runs loses its terminal and its pipes. It does not wait for the server's CLOSE, which
+   * OpenSSH holds back until the process has ended: `status` tells of that.
+   */
+  [Symbol.asyncDispose](): Promise<void> {
+    void this.#channel.close();
+    return Promise.resolve();
   }
 }
 

@@ -37,7 +37,7 @@ import {
 } from "./messages.ts";
 import { dirName, joinPath, quoted } from "./names.ts";
 import { readAll } from "./read_pipeline.ts";
-import { type SftpChannel, SftpSession } from "./requests.ts";
+import { abortable, type SftpChannel, SftpSession } from "./requests.ts";
 import { type SftpFileSystemInfo, spaceOf } from "./space.ts";
 import { unsupportedError } from "./status.ts";
 import { download } from "./download.ts";
@@ -52,6 +52,11 @@ export interface SftpServerInfo {
   readonly extensions: ReadonlyMap<string, string>;
   /** The reply to limits@openssh.com by the names of its fields in camel case, or nothing. 0 means unlimited. */
   readonly limits: Readonly<Record<string, number>>;
+}
+
+/** Bytes in pieces, between which a write can be aborted. */
+function* pieces(data: Uint8Array): Iterable<Uint8Array> {
+  for (let at = 0; at < data.length; at += 1_048_576) yield data.subarray(at, at + 1_048_576);
 }
 
 let construct: (session: SftpSession) => SftpClient;
@@ -104,7 +109,12 @@ export class SftpClient implements AsyncDisposable {
 
   /** Reads a whole file, with many requests under way. */
   async readFile(path: string, options: { signal?: AbortSignal } = {}): Promise<Bytes> {
-    const { signal } = options, session = this.#session;
+    const reading = this.#readFile(path, options.signal);
+    return await (options.signal === undefined ? reading : abortable(reading, options.signal, () => {}));
+  }
+
+  async #readFile(path: string, signal?: AbortSignal): Promise<Bytes> {
+    const session = this.#session;
     const handle = await session.handle(
       Open,
       { path, flags: OpenFlag.READ, attrs: {} },
@@ -142,9 +152,13 @@ export class SftpClient implements AsyncDisposable {
       ...(mode === undefined ? {} : { mode }),
       ...(signal === undefined ? {} : { signal }),
     });
-    // A stream that is piped closes the file when it ends, and when it breaks.
-    const source = data instanceof Uint8Array ? ReadableStream.from([data]) : data;
-    await source.pipeTo(file.writable, signal === undefined ? {} : { signal });
+    const source = data instanceof Uint8Array ? ReadableStream.from(pieces(data)) : data;
+    try {
+      await source.pipeTo(file.writable, signal === undefined ? {} : { signal });
+    } finally {
+      // Closed with the stream already, but where the source could not be piped at all.
+      await file.close();
+    }
   }
 
   /** Writes a whole file as UTF-8. */

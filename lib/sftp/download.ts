@@ -32,7 +32,7 @@ import { Open } from "./messages.ts";
 import { baseName, encodeName, isContainedTarget, isSafeEntryName, joinPath, quoted } from "./names.ts";
 import { ReadPipeline } from "./read_pipeline.ts";
 import type { SftpSession } from "./requests.ts";
-import { partName, type TransferOptions, TransferRun, type TransferSummary } from "./transfer.ts";
+import { partName, type TransferOptions, TransferRun, type TransferSummary, withGrace } from "./transfer.ts";
 
 /** Most bytes of a file whose size the server gives as 0, as for those of /proc. */
 const UNKNOWN_LIMIT = 1_073_741_824;
@@ -53,6 +53,16 @@ function refused(remote: string, why: string, status: number = Status.FAILURE): 
 
 /** Copies a remote file, a tree, or what a glob finds. */
 export async function download(
+  client: SftpClient,
+  session: SftpSession,
+  remote: string,
+  local: string,
+  options: TransferOptions,
+): Promise<TransferSummary> {
+  return await withGrace(copy(client, session, remote, local, options), options.signal);
+}
+
+async function copy(
   client: SftpClient,
   session: SftpSession,
   remote: string,
@@ -206,9 +216,9 @@ class Downloader {
   }
 
   async #copy({ remote, local, identity }: Item, info: SftpFileInfo): Promise<void> {
-    const { inPlace, resume, preserve, onProgress, signal } = this.#run.options;
+    const { inPlace, resume, preserve, signal } = this.#run.options;
     if (resume && await isWhole(local, info)) {
-      onProgress?.({ path: remote, bytes: info.size, total: info.size });
+      this.#run.report(remote, info.size, info.size);
       return;
     }
     const mode = info.mode === null ? null : info.mode & 0o777;
@@ -244,8 +254,8 @@ class Downloader {
 
   /** A file of one request is written in one step. */
   async #small(handle: Uint8Array, remote: string, path: string, size: number, mode: number | null): Promise<void> {
-    const { onProgress, signal } = this.#run.options;
-    onProgress?.({ path: remote, bytes: 0, total: size });
+    const { signal } = this.#run.options;
+    this.#run.report(remote, 0, size);
     const data = new Uint8Array(size);
     const pipeline = new ReadPipeline(this.#session, handle, remote, { offset: 0, end: size, target: data });
     const got = await pipeline.next();
@@ -253,15 +263,15 @@ class Downloader {
     if (got === null || got.length < size) throw shorter(remote, got?.length ?? 0, size);
     await writeLocal(path, data, mode);
     this.#run.copied(size);
-    onProgress?.({ path: remote, bytes: size, total: size });
+    this.#run.report(remote, size, size);
   }
 
   /** Writes in order, so that what is there of a cut copy is the start of the file. */
   async #large(handle: Uint8Array, remote: string, target: LocalFile, size: number, resume: boolean): Promise<void> {
-    const { onProgress, signal } = this.#run.options;
+    const { signal } = this.#run.options;
     const offset = resume ? Math.min(target.stat().size, size) : 0, total = size > 0 ? size : null;
     if (offset > 0) await target.seek(offset);
-    onProgress?.({ path: remote, bytes: offset, total });
+    this.#run.report(remote, offset, total);
     const requests = this.#run.requests;
     const pipeline = new ReadPipeline(this.#session, handle, remote, {
       offset,
@@ -279,7 +289,8 @@ class Downloader {
         if (size === 0 && done > UNKNOWN_LIMIT) {
           throw refused(remote, "the server gives its size as 0 and sends over 1 GiB");
         }
-        onProgress?.({ path: remote, bytes: done, total });
+        this.#run.report(remote, done, total);
+        this.#run.check(remote);
       }
     } finally {
       pipeline.cancel();

@@ -144,7 +144,7 @@ export class SftpFile implements AsyncDisposable {
         }
       },
       abort: async (reason) => {
-        await pipeline?.abandon(reason instanceof Error ? reason : new Error("The stream was aborted"));
+        pipeline?.abandon(reason);
         await this.close();
       },
     });

@@ -10,16 +10,15 @@ export const FIRST_WINDOW = 2_097_152;
 export const LAST_WINDOW = 16_777_216;
 
 /**
- * Grows while a larger window makes the path faster: twice the window must bring an eighth more. Below the first window it
- * grows whenever it holds the transfer up.
+ * Grows to twice what the path holds: the rate of answers times the shortest time that one took. While the window is what
+ * holds the transfer up, that doubles it each round trip; where the peer or the path does, it stays.
  */
 export class FlightWindow {
   #size: number;
   readonly #last: number;
+  #shortest = Infinity;
   #round = 0;
   #roundStart = -1;
-  #best = 0;
-  #waited = false;
 
   /** A window that starts at `first` bytes and grows up to `last`. */
   constructor(first: number = FIRST_WINDOW, last: number = LAST_WINDOW) {
@@ -32,23 +31,21 @@ export class FlightWindow {
     return this.#size;
   }
 
-  /** This side had to wait for the peer: the window may be what holds the transfer up. */
-  waited(): void {
-    this.#waited = true;
-  }
-
-  /** `bytes` were answered at `now` milliseconds. A round is a window's worth of answers. */
-  answered(bytes: number, now: number): void {
-    if (this.#roundStart < 0) this.#roundStart = now;
-    this.#round += bytes;
-    if (this.#round < this.#size) return;
-    const rate = this.#round / Math.max(now - this.#roundStart, 0.01);
-    if (this.#waited && (this.#size < FIRST_WINDOW || rate > this.#best * 1.125)) {
-      this.#best = rate;
-      this.#size = Math.min(2 * this.#size, this.#last);
+  /** `bytes` were answered at `now` that were asked for at `sent`, both in milliseconds. */
+  answered(bytes: number, sent: number, now: number): void {
+    this.#shortest = Math.min(this.#shortest, Math.max(now - sent, 0.01));
+    if (this.#roundStart < 0) {
+      // An answer shows that there is more to come than was thought.
+      this.#size = Math.max(this.#size, Math.min(FIRST_WINDOW, this.#last));
+      this.#roundStart = now;
+      return;
     }
+    this.#round += bytes;
+    const elapsed = now - this.#roundStart;
+    if (elapsed < this.#shortest) return;
+    const held = (this.#round / elapsed) * this.#shortest;
+    this.#size = Math.max(this.#size, Math.min(Math.ceil(2 * held), this.#last));
     this.#round = 0;
     this.#roundStart = now;
-    this.#waited = false;
   }
 }

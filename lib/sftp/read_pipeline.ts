@@ -34,6 +34,7 @@ class Piece implements Pending {
   readonly owner: ReadPipeline;
   readonly offset: number;
   readonly buffer: Uint8Array;
+  readonly sent = performance.now();
   got = 0;
   done = false;
   error: Error | null = null;
@@ -138,7 +139,7 @@ export class ReadPipeline {
     piece.done = true;
     piece.error = error;
     if (error === null) {
-      this.#window.answered(piece.got, performance.now());
+      this.#window.answered(piece.got, piece.sent, performance.now());
       // The file ends inside this piece: what lies behind is not part of it.
       if (piece.got < piece.buffer.length) this.#end = Math.min(this.#end, piece.offset + piece.got);
     }
@@ -168,7 +169,6 @@ export class ReadPipeline {
         }
         return piece.buffer.subarray(0, piece.got);
       }
-      this.#window.waited();
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#wake = resolve;
       await promise;

@@ -88,7 +88,7 @@ class ServerSession {
       this.#fail(error);
     } finally {
       signal?.removeEventListener("abort", abort);
-      await Promise.allSettled(this.#running);
+      while (this.#running.size > 0) await Promise.allSettled(this.#running);
       await this.#context.handles.closeAll();
     }
     const failure = this.#failure as { error: unknown } | null;
@@ -145,6 +145,7 @@ class ServerSession {
 
   /** Starts what may run now. */
   #start(): void {
+    if (this.#failure !== null) return;
     let next = 0;
     for (;;) {
       if (this.#prepared === null) {

@@ -7,6 +7,7 @@ import { SftpError } from "../errors.ts";
 import { Status } from "./constants.ts";
 import { encodeName } from "./names.ts";
 import type { SftpSession } from "./requests.ts";
+import { lostError } from "./status.ts";
 
 /** How a file or a tree is copied. */
 export interface TransferOptions {
@@ -62,6 +63,7 @@ export class TransferRun {
   #weight = 0;
   #wake: (() => void) | null = null;
   #heavy: (() => void)[] = [];
+  #broken: { error: unknown } | null = null;
   #files = 0;
   #bytes = 0;
   /** The options. */
@@ -80,10 +82,11 @@ export class TransferRun {
     this.#slots = Math.min(MAX_FILES, Math.floor(concurrency ?? MAX_FILES), handles);
   }
 
-  /** Throws where the run must not go on: it was aborted, or the session is over. */
-  check(): void {
+  /** Throws where the run must not go on: it was aborted, the session is over, or `onProgress` threw. */
+  check(path: string | null = null): void {
     this.options.signal?.throwIfAborted();
-    if (this.#session.ended !== null) throw this.#errors[0] ?? this.#session.ended;
+    if (this.#broken !== null) throw this.#broken.error;
+    if (this.#session.ended !== null) throw lostError({ action: "copy", path }, this.#session.ended);
   }
 
   /** Most requests under way for a file that starts now. */
@@ -124,6 +127,15 @@ export class TransferRun {
     for (const resolve of this.#heavy.splice(0)) resolve();
   }
 
+  /** Tells of bytes done. What the listener throws ends the run, and not the session that answers are read by. */
+  report(path: string, bytes: number, total: number | null): void {
+    try {
+      this.options.onProgress?.({ path, bytes, total });
+    } catch (error) {
+      this.#broken ??= { error };
+    }
+  }
+
   /** Waits for all tasks. */
   async settle(): Promise<void> {
     while (this.#tasks.size > 0) await Promise.all(this.#tasks);
@@ -148,6 +160,7 @@ export class TransferRun {
   /** What was done; throws where anything failed: the error itself, or one that tells how many there are. */
   summary(): TransferSummary {
     this.options.signal?.throwIfAborted();
+    if (this.#broken !== null) throw this.#broken.error;
     if (this.#failed === 1 && this.#files === 0) throw this.#errors[0];
     if (this.#failed > 0) {
       const first = this.#errors[0];
@@ -160,6 +173,25 @@ export class TransferRun {
       );
     }
     return { files: this.#files, bytes: this.#bytes };
+  }
+}
+
+/** How long a copy that is aborted may take to end, in milliseconds: a server that answers nothing must not hold it. */
+const GRACE = 1000;
+
+/** `work`, or the signal's reason when it aborts and the work has ended or had its time. */
+export async function withGrace<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return await work;
+  let timer: ReturnType<typeof setTimeout> | undefined, abort = (): void => {};
+  const late = new Promise<never>((_, reject) => {
+    abort = () => timer = setTimeout(() => reject(signal.reason), GRACE);
+    signal.addEventListener("abort", abort, { once: true });
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    signal.removeEventListener("abort", abort);
+    clearTimeout(timer);
   }
 }
 

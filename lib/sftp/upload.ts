@@ -21,7 +21,7 @@ import {
 import { Fsetstat, Open } from "./messages.ts";
 import { dirName, joinPath, quoted } from "./names.ts";
 import type { SftpSession } from "./requests.ts";
-import { partName, type TransferOptions, TransferRun, type TransferSummary } from "./transfer.ts";
+import { partName, type TransferOptions, TransferRun, type TransferSummary, withGrace } from "./transfer.ts";
 import { WritePipeline } from "./write_pipeline.ts";
 
 /** Read from a local file at once. */
@@ -29,6 +29,16 @@ const BLOCK = 1_048_576;
 
 /** Copies a local file, a tree, or what a glob finds. */
 export async function upload(
+  client: SftpClient,
+  session: SftpSession,
+  local: string,
+  remote: string,
+  options: TransferOptions,
+): Promise<TransferSummary> {
+  return await withGrace(copy(client, session, local, remote, options), options.signal);
+}
+
+async function copy(
   client: SftpClient,
   session: SftpSession,
   local: string,
@@ -195,13 +205,13 @@ class Uploader {
       let offset = 0;
       if (options.resume) {
         if (await this.#isWhole(remote, info)) {
-          options.onProgress?.({ path: local, bytes: info.size, total: info.size });
+          this.#run.report(local, info.size, info.size);
           return;
         }
         // Behind the last byte that was written there may be gaps, as wide as what was under way.
         offset = Math.max(0, Math.min(await this.#sizeOf(path), info.size) - LAST_WINDOW);
       }
-      options.onProgress?.({ path: local, bytes: offset, total: info.size });
+      this.#run.report(local, offset, info.size);
       try {
         await this.#write(source, local, path, info, offset);
       } catch (error) {
@@ -218,7 +228,7 @@ class Uploader {
   }
 
   async #write(source: LocalFile, local: string, path: string, info: LocalInfo, offset: number): Promise<void> {
-    const session = this.#session, { preserve, onProgress, signal } = this.#run.options;
+    const session = this.#session, { preserve, signal } = this.#run.options;
     const flags = OpenFlag.WRITE | OpenFlag.CREAT | (offset === 0 ? OpenFlag.TRUNC : 0);
     const attrs = info.mode === null ? {} : { mode: info.mode };
     const handle = await session.handle(Open, { path, flags, attrs }, { action: "create", path }, signal);
@@ -230,15 +240,17 @@ class Uploader {
       onWritten: (bytes) => {
         done += bytes;
         this.#run.copied(bytes);
-        onProgress?.({ path: local, bytes: done, total: info.size });
+        this.#run.report(local, done, info.size);
       },
     });
+    const stop = (): void => pipeline.abandon(signal!.reason);
+    signal?.addEventListener("abort", stop, { once: true });
     try {
       if (offset > 0) await source.seek(offset);
       const buffer = new Uint8Array(Math.min(BLOCK, info.size - offset));
       for (let left = info.size - offset; left > 0;) {
         const count = await source.read(left < buffer.length ? buffer.subarray(0, left) : buffer);
-        signal?.throwIfAborted();
+        this.#run.check(local);
         if (count === null) {
           throw refused(local, "it became shorter meanwhile");
         }
@@ -260,9 +272,11 @@ class Uploader {
         : undefined;
       await all([written, kept, cut, session.closeHandle(handle, path)]);
     } catch (error) {
-      await pipeline.abandon(error instanceof Error ? error : new Error("Aborted"));
+      pipeline.abandon(error);
       session.dropHandle(handle, path);
       throw error;
+    } finally {
+      signal?.removeEventListener("abort", stop);
     }
   }
 

@@ -79,10 +79,7 @@ export class WritePipeline {
     const max = this.#session.maxWrite;
     for (let at = from; at < bytes.length; at += max) {
       const part = bytes.subarray(at, at + max);
-      while (!this.#fits(part.length)) {
-        this.#window.waited();
-        await this.#below(this.#inFlight - 1);
-      }
+      while (!this.#fits(part.length)) await this.#below(this.#inFlight - 1);
       this.#send(part);
     }
   }
@@ -104,7 +101,7 @@ export class WritePipeline {
   }
 
   #send(bytes: Uint8Array): void {
-    const length = bytes.length, offset = this.#offset;
+    const length = bytes.length, offset = this.#offset, sent = performance.now();
     this.#offset += length;
     this.#inFlight += length;
     const pending: Pending = {
@@ -115,20 +112,20 @@ export class WritePipeline {
           throw new SshProtocolError(`Cannot write: the server answered with packet type ${payload[0]}`);
         }
         const { status, text } = readStatus(new Reader(payload, 5));
-        this.#settled(length, status === Status.OK ? null : statusError(pending, status, text));
+        this.#settled(length, sent, status === Status.OK ? null : statusError(pending, status, text));
       },
-      fail: (error) => this.#settled(length, error),
+      fail: (error) => this.#settled(length, sent, error),
     };
     this.#session.send(pending, (out, id) => out.write(id, this.#handle, offset, bytes));
   }
 
-  #settled(length: number, error: Error | null): void {
+  #settled(length: number, sent: number, error: Error | null): void {
     this.#inFlight -= length;
     if (error !== null) {
       this.#failure ??= error;
       this.#stagedLength = 0;
     } else {
-      this.#window.answered(length, performance.now());
+      this.#window.answered(length, sent, performance.now());
       this.#plan.onWritten?.(length);
       if (this.#inFlight === 0) this.#sendStaged();
     }
@@ -142,14 +139,11 @@ export class WritePipeline {
     await this.#below(0);
   }
 
-  /** Sends nothing more; waits for the answers that are still to come, whatever they say. */
-  async abandon(reason: Error): Promise<void> {
-    this.#failure ??= reason;
+  /** Sends nothing more, and wakes who waits. Answers that are still to come do not matter; a CLOSE may follow at once. */
+  abandon(reason: unknown): void {
+    this.#failure ??= reason instanceof Error ? reason : new Error("The write was given up", { cause: reason });
     this.#stagedLength = 0;
-    while (this.#inFlight > 0) {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      this.#wake = resolve;
-      await promise;
-    }
+    this.#wake?.();
+    this.#wake = null;
   }
 }

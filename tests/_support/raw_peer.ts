@@ -95,7 +95,9 @@ export class RawPeer {
     workspace[4] = padding;
     workspace.set(payload, 5);
     workspace.fill(7, 5 + payload.length, 4 + length);
-    const sealed = await this.sealer.seal(workspace, [4 + length + tagLength], this.sequence);
+    // A view into memory that every cipher shares: an `await` here would let another one write over it.
+    const sealing = this.sealer.seal(workspace, [4 + length + tagLength], this.sequence);
+    const sealed = sealing instanceof Promise ? await sealing : sealing;
     this.sequence = (this.sequence + 1) >>> 0;
     return sealed.slice();
   }
@@ -129,7 +131,9 @@ export class RawPeer {
     for (;;) {
       const batch = this.#framer.next(this.opener, this.receiveSequence, 1);
       if (batch !== null) {
-        const [packet] = await this.opener.open(batch.chunk, batch.frames, this.receiveSequence);
+        // As above: taken before anybody else opens something.
+        const opening = this.opener.open(batch.chunk, batch.frames, this.receiveSequence);
+        const [packet] = opening instanceof Promise ? await opening : opening;
         this.receiveSequence = (this.receiveSequence + 1) >>> 0;
         const payload = payloadOf(packet!).slice() as Bytes;
         this.received.push(payload);

@@ -68,3 +68,31 @@ Deno.test("sourceOf() takes an IPv4 address and an IPv6 /64 for one source", () 
   assertEquals(sourceOf("fe80::1%eth0"), "fe80:0:0:0::/64");
   assertNotEquals(sourceOf("2001:db8:1:2::1"), sourceOf("2001:db8:1:3::1"));
 });
+
+Deno.test("Admission.admit() makes room for a source that holds fewer, and never by one that holds one", () => {
+  const admission = new Admission(limits);
+  const dismissed: number[] = [];
+  const tickets = Array.from({ length: 10 }, (_, i) => {
+    const ticket = admission.admit("192.0.2.1", 0, 0)!;
+    ticket.onDismissed = () => void dismissed.push(i);
+    return ticket;
+  });
+  tickets[0]!.loggedIn();
+  assertNotEquals(admission.admit("192.0.2.2", 0, 0), null);
+  // From here on chance is against everybody; 192.0.2.1 holds 9, from the one that came second.
+  assertNotEquals(admission.admit("192.0.2.3", 0, 0), null);
+  assertEquals(dismissed, [1]);
+  assertEquals(admission.open, 10);
+  assertEquals(admission.admit("192.0.2.1", 0, 0), null, "who holds the most makes no room for himself");
+  for (let i = 0; i < 4; i++) assertNotEquals(admission.admit("192.0.2.4", 0, 0), null);
+  assertEquals(admission.admit("192.0.2.4", 0, 0), null, "4 of his own against 4");
+  assertEquals(dismissed, [1, 2, 3, 4, 5]);
+  // What ends late is not counted twice.
+  for (const ticket of tickets.slice(0, 6)) ticket.ended();
+  assertEquals(admission.open, 10);
+
+  const others = new Admission(limits);
+  for (let i = 0; i < 10; i++) others.admit(`198.51.100.${i}`, 0, 0)!.onDismissed = () => dismissed.push(i);
+  assertEquals(others.admit("192.0.2.9", 0, 0), null, "one each: chance decides, as with OpenSSH");
+  assertEquals(dismissed.length, 5);
+});

@@ -13,6 +13,7 @@ import { serviceAccept, serviceRequest, userauthRequest, userauthSuccess } from 
 import {
   ChannelClose,
   ChannelEof,
+  ChannelOpen,
   ChannelOpenFailure,
   ChannelSuccess,
   OpenFailureReason,
@@ -235,54 +236,49 @@ Deno.test("session attacks: connect() lets the server open nothing (92)", async 
 
 Deno.test("session attacks: connect() takes a garbled exit for an error of one session (93)", async () => {
   const { peer, client } = await server();
-  /** Starts a command on the client, and gives it the messages. */
-  const run = async (id: number, ...payloads: Uint8Array[]) => {
+  /** Starts a command on the client, and gives its channel the messages. */
+  const run = async (payloads: (id: number) => Uint8Array[]) => {
     const spawning = client.spawn("x");
-    await peer.receiveType(Msg.CHANNEL_OPEN);
+    const { sender: id } = ChannelOpen.decode(await peer.receiveType(Msg.CHANNEL_OPEN));
     await peer.send(confirmation(id));
     await peer.receiveType(Msg.CHANNEL_REQUEST);
     await peer.send(ChannelSuccess.encode({ recipient: id }));
     const process = await spawning;
     process.status.catch(() => {});
-    for (const payload of payloads) await peer.send(payload);
+    for (const payload of payloads(id)) await peer.send(payload);
     await peer.receiveType(Msg.CHANNEL_CLOSE);
-    return process;
+    return { process, id };
   };
   const end = (id: number) => [ChannelEof.encode({ recipient: id }), ChannelClose.encode({ recipient: id })];
   const status = (code: number) => ExitStatusRequest.encode({ code });
-  // Each garbled one closes its channel, and its number is free behind the server's CLOSE.
-  for (let length = 0; length < 4; length++) {
-    const process = await run(0, request(0, "exit-status", false, status(0).subarray(0, length)));
+  const garbled = [
+    ...[0, 1, 2, 3].map((length) => ["exit-status", status(0).subarray(0, length)] as const),
+    ["exit-signal", new Writer().text("K\x1bILL").bool(false).text("").text("").bytes()],
+  ] as const;
+  for (const [name, more] of garbled) {
+    const { process, id } = await run((id) => [request(id, name, false, more)]);
     await assertRejects(() => inTime(1000, process.status, "No status"), SshProtocolError);
-    await peer.send(ChannelClose.encode({ recipient: 0 }));
+    await peer.send(ChannelClose.encode({ recipient: id }));
   }
-  const controls = await run(
-    0,
-    request(0, "exit-signal", false, new Writer().text("K\x1bILL").bool(false).text("").text("").bytes()),
-  );
-  await assertRejects(() => inTime(1000, controls.status, "No status"), SshProtocolError);
-  await peer.send(ChannelClose.encode({ recipient: 0 }));
   // The first of two counts.
-  const twice = await run(
-    0,
-    data(0, "out"),
-    request(0, "exit-status", false, status(3)),
-    request(0, "exit-status", false, status(4)),
-    ...end(0),
-  );
-  assertEquals((await twice.status).code, 3);
-  const killed = await run(
-    0,
+  const twice = await run((id) => [
+    data(id, "out"),
+    request(id, "exit-status", false, status(3)),
+    request(id, "exit-status", false, status(4)),
+    ...end(id),
+  ]);
+  assertEquals((await twice.process.status).code, 3);
+  assertEquals(await new Response(twice.process.stdout).text(), "out");
+  const killed = await run((id) => [
     request(
-      0,
+      id,
       "exit-signal",
       false,
       ExitSignal.encode({ signal: "KILL", coreDumped: true, message: "\x1b[2J", language: "" }),
     ),
-    ...end(0),
-  );
-  assertEquals((await killed.status).signal, "KILL");
-  assertEquals(await new Response(twice.stdout).text(), "out");
+    ...end(id),
+  ]);
+  assertEquals((await killed.process.status).signal, "KILL");
   const closed = client.close();
   await peer.disconnected();
   await peer.close();

@@ -23,7 +23,7 @@ class Twin {
 
 Deno.test("ReceiveStream gives what was pushed, whatever the splits, the reader and the end (twin)", async () => {
   // "Fast code has a plain twin".
-  for (let seed = 0; seed < 400; seed++) {
+  for (let seed = 0; seed < 200; seed++) {
     const prng = new Prng(seed);
     const { stream, credited } = make();
     const twin = new Twin();

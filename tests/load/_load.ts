@@ -3,7 +3,15 @@
  *
  * @module
  */
-import { connect, type ConnectOptions, serve, type ServeOptions, type SshClient, SshError, type SshServer } from "../../mod.ts";
+import {
+  connect,
+  type ConnectOptions,
+  serve,
+  type ServeOptions,
+  type SshClient,
+  SshError,
+  type SshServer,
+} from "../../mod.ts";
 import { login, serverOptions } from "../api/_help.ts";
 
 /** One fast exchange and one fast cipher, for tests that are not about them. */

@@ -505,3 +505,42 @@ Deno.test({
     await assertRejects(() => sftp.stat(path), SftpError, "no such file");
   },
 });
+
+Deno.test("an error of onProgress ends the copy and not the session", async () => {
+  await using dir = await tempDir();
+  await Deno.writeFile(`${dir.path}/f`, pattern(3_000_000));
+  await using peer = await ours({ root: dir.path });
+  const onProgress = ({ bytes }: { bytes: number }): void => {
+    if (bytes > 0) throw new RangeError("in the listener");
+  };
+  await assertRejects(() => peer.sftp.upload(`${dir.path}/f`, "/g", { onProgress }), RangeError, "in the listener");
+  await assertRejects(() => peer.sftp.download("/f", `${dir.path}/h`, { onProgress }), RangeError, "in the listener");
+  assertEquals((await peer.sftp.stat("/f")).size, 3_000_000);
+  await assertRejects(() => Deno.lstat(`${dir.path}/g`), Deno.errors.NotFound);
+  await assertRejects(() => Deno.lstat(`${dir.path}/h`), Deno.errors.NotFound);
+});
+
+Deno.test("a copy from a server that answers nothing can be aborted", async () => {
+  const { near, far } = pipes(), peer = new RawPeer(far);
+  const opening = openSftp(near);
+  await peer.next();
+  await peer.send(m.encodeVersion(Fxp.VERSION, 3));
+  const sftp = await opening;
+  await using dir = await tempDir();
+  await Deno.writeTextFile(`${dir.path}/f`, "x");
+  for (
+    const copy of [
+      (signal: AbortSignal) => sftp.upload(`${dir.path}/f`, "/g", { signal }),
+      (signal: AbortSignal) => sftp.download("/g", `${dir.path}/h`, { signal }),
+      (signal: AbortSignal) => sftp.readFile("/g", { signal }),
+      (signal: AbortSignal) => sftp.writeFile("/g", pattern(10), { signal }),
+    ]
+  ) {
+    const controller = new AbortController(), copying = copy(controller.signal);
+    copying.catch(() => {});
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    controller.abort(new Error("stop it"));
+    await assertRejects(() => copying, Error, "stop it");
+  }
+  await Promise.all([peer.end(), sftp.close()]);
+});

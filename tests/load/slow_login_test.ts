@@ -1,0 +1,165 @@
+/**
+ * Who connects and does not log in, from many addresses at once: everybody else still gets in, and whoever is too slow is closed.
+ * Rows 144 and 145 of the table of attacks.
+ *
+ * @module
+ */
+import { assert, assertEquals } from "@std/assert";
+import { connect as connectSocket, type Socket } from "node:net";
+import { password, type SshServer } from "../../mod.ts";
+import { text } from "../api/_help.ts";
+import { sleep } from "../_support/duplex.ts";
+import { assertGivenBack, holdings, sized } from "../_support/resources.ts";
+import { client, ENDS, outcome, startServer } from "./_load.ts";
+
+const IDLE = sized(150, 5000);
+const LOGINS = sized(40, 400);
+
+/** What `serve()` does by itself. */
+const defaults = { maxStartups: { begin: 10, rate: 30, full: 100 }, maxStartupsPerSource: 10 };
+
+/** The whole of 127.0.0.0/8 is this machine, on Linux. */
+const ignore = Deno.build.os !== "linux";
+
+/** A socket that says nothing, from an address of one's choice. */
+class IdleSocket {
+  /** What the server said. */
+  greeting = "";
+  /** When the server closed it, by `performance.now()`. */
+  closedAt: number | null = null;
+  readonly opened: Promise<number>;
+  readonly #socket: Socket;
+
+  constructor(server: SshServer, localAddress: string) {
+    const socket = this.#socket = connectSocket({ host: "127.0.0.1", port: server.addr.port, localAddress });
+    this.opened = new Promise((resolve, reject) => {
+      socket.on("connect", () => resolve(performance.now()));
+      socket.on("error", reject);
+    });
+    socket.on("error", () => {});
+    socket.on("data", (data: Uint8Array) => this.greeting += new TextDecoder().decode(data));
+    socket.on("close", () => this.closedAt = performance.now());
+  }
+
+  close(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#socket.closed) return resolve();
+      this.#socket.on("close", () => resolve());
+      this.#socket.destroy();
+    });
+  }
+}
+
+/** Addresses 127.0.0.2 and on, taken in turn. */
+const address = (i: number, count: number) => `127.0.0.${2 + i % count}`;
+
+/** Logs in again and again, as somebody who knows the password; returns how many got in. */
+async function logins(server: SshServer, count = LOGINS): Promise<number> {
+  let successes = 0;
+  for (let i = 0; i < count; i++) {
+    try {
+      await using connection = await client(server);
+      assertEquals(text((await connection.exec("echo in")).stdout), "in\n");
+      successes++;
+    } catch (error) {
+      assert(ENDS.has(await outcome(Promise.reject(error))), String(error));
+    }
+  }
+  return successes;
+}
+
+for (const sources of [1, 15]) {
+  Deno.test({
+    name: `${IDLE} idle sockets from ${sources} addresses keep nobody else from logging in`,
+    ignore,
+    fn: async () => {
+      await using server = await startServer(defaults);
+      await logins(server, 1);
+      const before = await holdings();
+      const idle: IdleSocket[] = [];
+      for (let i = 0; i < IDLE; i++) {
+        idle.push(new IdleSocket(server, address(i, sources)));
+        if (i % 10 === 9) await Promise.all(idle.slice(-10).map((socket) => socket.opened));
+      }
+      assert(await logins(server) >= 0.95 * LOGINS);
+      // Those that were turned away come again, as fast as they like.
+      let attacking = true;
+      const attack = (async () => {
+        for (let i = 0; attacking; i++) {
+          idle.push(new IdleSocket(server, address(i, sources)));
+          await sleep(4);
+        }
+      })();
+      const successes = await logins(server);
+      attacking = false;
+      await attack;
+      await Promise.all(idle.map((socket) => socket.close()));
+      assert(successes >= 0.95 * LOGINS, `${successes} of ${LOGINS} logins succeeded under attack`);
+      idle.length = 0;
+      await assertGivenBack(before);
+    },
+  });
+}
+
+Deno.test({
+  name: `${IDLE} idle sockets are closed at the login timeout, each within a second`,
+  ignore,
+  fn: async () => {
+    const loginTimeout = sized(700, 10_000);
+    await using server = await startServer({ loginTimeout });
+    await logins(server, 1);
+    const before = await holdings();
+    const idle = Array.from({ length: IDLE }, (_, i) => new IdleSocket(server, address(i, 200)));
+    const opened = await Promise.all(idle.map((socket) => socket.opened));
+    await sleep(loginTimeout + 1500);
+    for (const [i, { closedAt }] of idle.entries()) {
+      assert(closedAt !== null, "a socket is still open");
+      const time = closedAt - opened[i]!;
+      // The server may have taken the connection a little before this side heard of it.
+      assert(time > loginTimeout - 300 && time < loginTimeout + 1000, `closed after ${time} ms`);
+    }
+    await Promise.all(idle.map((socket) => socket.close()));
+    idle.length = opened.length = 0;
+    await assertGivenBack(before);
+  },
+});
+
+Deno.test({
+  name: "one address makes no more than 20 connections a second, and others make theirs",
+  ignore,
+  fn: async () => {
+    await using server = await startServer(defaults);
+    let served = 0;
+    // What the rate test of ssh-audit does: 16 sockets at a time that wait for the identification, and make way for the next at once.
+    const end = performance.now() + 1000;
+    let others = 0, tried = 0, knocks = 0;
+    await Promise.all([
+      ...Array.from({ length: 16 }, async () => {
+        while (performance.now() < end) {
+          knocks++;
+          const socket = new IdleSocket(server, "127.0.0.9");
+          await socket.opened.catch(() => {});
+          while (socket.greeting === "" && socket.closedAt === null) await sleep(5);
+          if (socket.greeting.startsWith("SSH-2.0-")) served++;
+          await socket.close();
+        }
+      }),
+      (async () => {
+        for (; performance.now() < end; tried++) others += await logins(server, 1);
+      })(),
+    ]);
+    assert(knocks > 100, `only ${knocks} attempts`);
+    assert(others === tried && others > 0, `${others} of ${tried} logins succeeded`);
+    assert(served >= 10 && served <= 20, `${served} of ${knocks} connections were served`);
+  },
+});
+
+Deno.test("a client whose login fails ten times in a row is not locked out", async () => {
+  await using server = await startServer(defaults);
+  for (let i = 0; i < 10; i++) {
+    assertEquals(await outcome(client(server, { auth: [password("wrong")] })), "AUTH_FAILED");
+  }
+  const start = performance.now();
+  while (await logins(server, 1) === 0) await sleep(50);
+  assert(performance.now() - start < 2000, `locked out for ${performance.now() - start} ms`);
+});
