@@ -4,9 +4,9 @@
  *
  * @module
  */
-import { createOpener, createSealer, plainOpener } from "../crypto/ciphers.ts";
+import { plainOpener } from "../crypto/ciphers.ts";
 import { defaultAlgorithms, serverDefaultAlgorithms } from "../crypto/algorithms.ts";
-import type { Compressor, Decompressor, PacketOpener } from "../crypto/types.ts";
+import type { Decompressor, PacketOpener } from "../crypto/types.ts";
 import {
   disconnectOf,
   DisconnectReason,
@@ -20,15 +20,12 @@ import { Msg } from "../wire/numbers.ts";
 import { Reader } from "../wire/reader.ts";
 import type { ByteDuplex, Bytes, MaybePromise } from "../wire/types.ts";
 import { ByteSource } from "./byte_source.ts";
-import { createCompressor, createDecompressor } from "./compression.ts";
-import { decodeExtInfo, encodeExtInfo, ownExtensions } from "./ext_info.ts";
+import { decodeExtInfo } from "./ext_info.ts";
 import { Framer, payloadOf } from "./framer.ts";
 import { identLine, IdentReader } from "./ident.ts";
-import { KexMachine, type KexOutcome } from "./kex_machine.ts";
-import { deriveKeys } from "./key_derivation.ts";
-import { Debug, Disconnect, NewKeys, Unimplemented } from "./messages.ts";
+import { type KeyExchangeOptions, KeyExchanges } from "./key_exchanges.ts";
+import { Debug, Disconnect, Unimplemented } from "./messages.ts";
 import { MAX_PAYLOAD, Outbox } from "./outbox.ts";
-import { RekeyPolicy } from "./rekey_policy.ts";
 import type {
   Algorithms,
   ConnectionInfo,
@@ -97,12 +94,6 @@ const USER_SIGNATURE_ALGORITHMS = [
   "rsa-sha2-256",
 ];
 
-/** What starts at the peer's NEWKEYS. */
-interface InboundKeys {
-  readonly opener: PacketOpener;
-  readonly decompressor: Decompressor | null;
-}
-
 /** Where the connection stands. */
 type End = { readonly error: Error | null; readonly clean: boolean };
 
@@ -129,6 +120,27 @@ function hostKeyNames(options: SecureTransportOptions, preferred: readonly strin
   return names;
 }
 
+function exchangeOptions(
+  options: SecureTransportOptions,
+  localIdent: string,
+  remoteIdent: () => string,
+): KeyExchangeOptions {
+  const { role, algorithms = {} } = options;
+  const merged = { ...role === "client" ? defaultAlgorithms : serverDefaultAlgorithms, ...algorithms };
+  return {
+    role,
+    algorithms: { ...merged, hostKey: hostKeyNames(options, merged.hostKey) },
+    hostKeys: options.hostKeys ?? [],
+    verifyHostKey: options.verifyHostKey ?? (() => false),
+    signatureAlgorithms: options.signatureAlgorithms ?? USER_SIGNATURE_ALGORITHMS,
+    rekey: options.rekey ?? {},
+    timeout: options.handshakeTimeout ?? (role === "server" ? 120_000 : 30_000),
+    requireStrictKex: options.requireStrictKex ?? false,
+    localIdent,
+    remoteIdent,
+  };
+}
+
 /** One SSH transport over any byte streams (RFC 4253). */
 export class SecureTransport implements DataTransport {
   /** Which side this is. */
@@ -141,14 +153,12 @@ export class SecureTransport implements DataTransport {
 
   readonly #conn: ByteDuplex;
   readonly #options: SecureTransportOptions;
-  readonly #algorithms: Algorithms;
   readonly #localIdent: string;
-  readonly #policy: RekeyPolicy;
   readonly #outbox: Outbox;
+  readonly #exchanges: KeyExchanges;
   readonly #framer = new Framer();
   readonly #extensions = new Map<string, Bytes>();
   readonly #closed = Promise.withResolvers<void>();
-  readonly #handshake = Promise.withResolvers<void>();
   readonly #readEnded = Promise.withResolvers<void>();
   readonly #writeEnded = Promise.withResolvers<void>();
   #source: ByteSource | null = null;
@@ -156,26 +166,13 @@ export class SecureTransport implements DataTransport {
   #remoteIdent = "";
   #opener: PacketOpener = plainOpener();
   #sequence = 0;
-  #machine: KexMachine | null = null;
-  #rekey: PromiseWithResolvers<void> | null = null;
-  #nextInbound: InboundKeys | null = null;
   #decompressor: Decompressor | null = null;
-  /** zlib@openssh.com, made with the keys and started by login. */
-  #delayedCompression: { outbound: Compressor | null; inbound: Decompressor | null } = {
-    outbound: null,
-    inbound: null,
-  };
-  #info: ConnectionInfo | null = null;
-  #firstDone = false;
-  #strict = false;
   #authenticated = false;
   #extInfoCount = 0;
   #handler: MessageHandler | null = null;
   #handlerSet: (() => void) | null = null;
   #end: End | null = null;
   #wakeWriter: (() => void) | null = null;
-  #exchangeTimer: ReturnType<typeof setTimeout> | undefined;
-  #rekeyTimer: ReturnType<typeof setTimeout> | undefined;
   #started = false;
   #traced = 0;
   #lastReceived = 0;
@@ -185,24 +182,29 @@ export class SecureTransport implements DataTransport {
     this.role = options.role;
     this.#conn = conn;
     this.#options = options;
-    const defaults = options.role === "client" ? defaultAlgorithms : serverDefaultAlgorithms;
-    const merged = { ...defaults, ...options.algorithms };
-    this.#algorithms = { ...merged, hostKey: hostKeyNames(options, merged.hostKey) };
     this.#localIdent = identLine(options.ident ?? "amiko");
-    this.#policy = new RekeyPolicy(options.rekey);
     this.#outbox = new Outbox({
       wake: () => this.#wake(),
       sealed: (packets, bytes) => this.#sealed(packets, bytes),
       reuse: options.copyingWritable ?? false,
     });
+    this.#exchanges = new KeyExchanges(exchangeOptions(options, this.#localIdent, () => this.#remoteIdent), {
+      outbox: this.#outbox,
+      useInbound: (opener, decompressor, resetSequence) => {
+        this.#opener = opener;
+        this.#decompressor = decompressor;
+        if (resetSequence) this.#sequence = 0;
+      },
+      fail: (error) => this.fail(error),
+      trace: (event, detail) => this.#trace(event, detail),
+    });
     this.closed = this.#closed.promise;
-    for (const promise of [this.closed, this.#handshake.promise]) promise.catch(() => {});
+    this.closed.catch(() => {});
   }
 
   /** What the latest exchange agreed on; throws until the first is done. */
   get info(): ConnectionInfo {
-    if (this.#info === null) throw new SshError("Key exchange is not done yet", { code: "CLOSED" });
-    return this.#info;
+    return this.#exchanges.info;
   }
 
   /** Extensions of the peer's EXT_INFO so far. */
@@ -237,12 +239,12 @@ export class SecureTransport implements DataTransport {
     this.#source = new ByteSource(readable, this.#framer);
     this.#writer = writable.getWriter();
     this.#started = true;
-    this.#beginExchange();
+    this.#exchanges.begin();
     this.#write(this.#writer);
     this.#read(this.#source);
     if (signal?.aborted) abort();
     try {
-      await this.#handshake.promise;
+      await this.#exchanges.first;
     } catch (error) {
       if (signal?.aborted) {
         await this.closed.catch(() => {});
@@ -287,19 +289,13 @@ export class SecureTransport implements DataTransport {
   /** Login is done: delayed compression starts, and limits that hold before login are lifted. */
   setAuthenticated(): void {
     this.#authenticated = true;
-    this.#armRekeyTimer();
-    const { outbound, inbound } = this.#delayedCompression;
-    this.#delayedCompression = { outbound: null, inbound: null };
-    if (outbound !== null) this.#outbox.compressAfterLast(outbound);
-    if (inbound !== null) this.#decompressor = inbound;
+    this.#decompressor = this.#exchanges.loggedIn() ?? this.#decompressor;
   }
 
   /** Renews the keys; resolves when both directions use the new ones. */
   rekey(): Promise<void> {
     if (this.#end !== null) return Promise.reject(closedError(this.#end.error));
-    if (!this.#firstDone) return this.#handshake.promise;
-    if (this.#rekey === null) this.#beginExchange();
-    return this.#rekey!.promise;
+    return this.#exchanges.rekey();
   }
 
   /** Ends the connection: a DISCONNECT that fits the error, then the streams are closed. */
@@ -346,16 +342,8 @@ export class SecureTransport implements DataTransport {
   }
 
   #sealed(packets: number, bytes: number): void {
-    this.#policy.sent(packets, bytes);
     this.#trace("sealed", { packets, bytes });
-    this.#renewIfDue();
-  }
-
-  /** Volume asks for new keys. There is no exchange before login, where nothing legitimate comes near the hard limits. */
-  #renewIfDue(): void {
-    if (!this.#policy.due || this.#machine !== null || this.#end !== null || !this.#firstDone) return;
-    if (this.#authenticated) this.#beginExchange();
-    else if (this.#policy.exhausted) this.fail(new SshProtocolError("Peer used up its keys before logging in"));
+    this.#exchanges.sent(packets, bytes);
   }
 
   // ------------------------------------------------------------------------------------------------ inbound
@@ -404,15 +392,15 @@ export class SecureTransport implements DataTransport {
   /** Delivers every whole packet that is there. Synchronous but for key exchanges and ciphers that work elsewhere. */
   async #deliver(): Promise<void> {
     for (;;) {
-      const limit = this.#machine === null && this.#firstDone ? BATCH_PACKETS : 1;
+      const limit = this.#exchanges.running ? 1 : BATCH_PACKETS;
       const sequence = this.#sequence;
       const batch = this.#framer.next(this.#opener, sequence, limit);
       if (batch === null) break;
-      if (!this.#firstDone && sequence + batch.frames.length > 0xffff_ffff) {
+      if (!this.#exchanges.firstDone && sequence + batch.frames.length > 0xffff_ffff) {
         throw new SshProtocolError("Sequence number wrapped during the initial key exchange");
       }
       this.#sequence = (sequence + batch.frames.length) >>> 0;
-      this.#policy.received(batch.frames.length, batch.bytes);
+      this.#exchanges.received(batch.frames.length, batch.bytes);
       const opener = this.#opener;
       const opened = opener.open(batch.chunk, batch.frames, sequence);
       let packets = opened instanceof Promise ? await opened : opened;
@@ -430,10 +418,10 @@ export class SecureTransport implements DataTransport {
       if (this.#end !== null) return;
     }
     this.#handler?.batchEnd?.();
-    this.#renewIfDue();
+    this.#exchanges.renewIfDue();
     const { messages, bytes } = this.#outbox.queued;
     const most = this.#outbox.held ? MAX_QUEUED.messagesHeld : MAX_QUEUED.messages;
-    if (this.#firstDone && (messages > most || bytes > MAX_QUEUED.bytes)) {
+    if (this.#exchanges.firstDone && (messages > most || bytes > MAX_QUEUED.bytes)) {
       throw new SshProtocolError(`Peer asks for more answers than it reads: ${messages} wait`);
     }
   }
@@ -448,8 +436,8 @@ export class SecureTransport implements DataTransport {
       this.#disconnected(payload);
       return null;
     }
-    if (type >= 20 && type <= 49) return this.#receiveKex(payload, sequence);
-    if (!this.#firstDone || this.#machine?.peerStarted) this.#checkDuringExchange(type);
+    if (type >= 20 && type <= 49) return this.#exchanges.receive(payload, sequence);
+    if (!this.#exchanges.peerIsFree) this.#checkDuringExchange(type);
     if (type > 4 && type !== Msg.EXT_INFO && type < Msg.PING) {
       if (this.#handler !== null) {
         if (!this.#handler.message(payload, owned && payload === packed)) this.send(Unimplemented.encode({ sequence }));
@@ -463,8 +451,7 @@ export class SecureTransport implements DataTransport {
 
   /** RFC 4253 section 7.1, and OpenSSH PROTOCOL section 1.9 for the strict form of the first exchange. */
   #checkDuringExchange(type: number): void {
-    const strict = !this.#firstDone && this.#strict;
-    if (type >= Msg.IGNORE && type <= Msg.DEBUG && !strict) return;
+    if (type >= Msg.IGNORE && type <= Msg.DEBUG && !this.#exchanges.strictNow) return;
     throw new SshProtocolError(`Peer sent message ${type} during a key exchange`);
   }
 
@@ -507,158 +494,8 @@ export class SecureTransport implements DataTransport {
     const text = printable(description);
     this.#finish({
       error: new SshDisconnectError(`Peer disconnected: ${text === "" ? "no reason given" : text} (${reason})`, reason),
-      clean: reason === DisconnectReason.BY_APPLICATION && this.#firstDone,
+      clean: reason === DisconnectReason.BY_APPLICATION && this.#exchanges.firstDone,
     });
-  }
-
-  // ------------------------------------------------------------------------------------------------ key exchange
-
-  #beginExchange(): void {
-    // deno-lint-ignore no-this-alias
-    const transport = this;
-    this.#machine = new KexMachine({
-      role: this.role,
-      localIdent: this.#localIdent,
-      // The first KEXINIT leaves before the peer has identified itself.
-      get remoteIdent(): string {
-        return transport.#remoteIdent;
-      },
-      algorithms: this.#algorithms,
-      hostKeys: this.#options.hostKeys ?? [],
-      sessionId: this.#info?.sessionId ?? null,
-      hostKey: this.#info?.hostKey ?? null,
-      verifyHostKey: this.#options.verifyHostKey ?? (() => false),
-    });
-    this.#rekey = Promise.withResolvers<void>();
-    this.#rekey.promise.catch(() => {});
-    this.#outbox.hold();
-    this.#outbox.sendKex(this.#machine.kexInit);
-    const time = this.#options.handshakeTimeout ?? (this.role === "server" ? 120_000 : 30_000);
-    clearTimeout(this.#exchangeTimer);
-    this.#exchangeTimer = setTimeout(() => {
-      this.fail(
-        new SshProtocolError(
-          `Key exchange took longer than ${time} ms: the peer ${
-            this.#remoteIdent === "" ? "did not identify itself" : "did not go on"
-          }`,
-          DisconnectReason.KEY_EXCHANGE_FAILED,
-        ),
-      );
-    }, time);
-  }
-
-  #receiveKex(payload: Uint8Array, sequence: number): Promise<void> {
-    if (this.#machine === null) {
-      if (payload[0] !== Msg.KEXINIT) {
-        throw new SshProtocolError(`Peer sent message ${payload[0]} outside a key exchange`);
-      }
-      if (!this.#policy.peerMayRekey(performance.now(), payload.length, this.#authenticated)) {
-        throw new SshProtocolError("Peer renews the keys again and again without sending anything");
-      }
-      this.#beginExchange();
-    }
-    return this.#stepKex(this.#machine!, payload.slice() as Bytes, sequence);
-  }
-
-  async #stepKex(machine: KexMachine, payload: Bytes, sequence: number): Promise<void> {
-    const step = await machine.receive(payload);
-    if (this.#end !== null) return;
-    if (payload[0] === Msg.KEXINIT && !this.#firstDone) this.#takeMarkers(machine, sequence);
-    for (const message of step.send) this.#outbox.sendKex(message);
-    if (step.outcome !== undefined) await this.#newOutboundKeys(machine, step.outcome);
-    if (step.newKeys) this.#newInboundKeys();
-  }
-
-  #takeMarkers(machine: KexMachine, sequence: number): void {
-    this.#strict = machine.peerMarkers.strict;
-    if (this.#strict && sequence !== 0) {
-      throw new SshProtocolError("Peer sent a message before its KEXINIT, against strict key exchange");
-    }
-    if (!this.#strict && this.#options.requireStrictKex) {
-      throw new SshProtocolError(
-        "Peer does not do strict key exchange, which `requireStrictKex` asks for",
-        DisconnectReason.KEY_EXCHANGE_FAILED,
-      );
-    }
-  }
-
-  async #newOutboundKeys(machine: KexMachine, outcome: KexOutcome): Promise<void> {
-    const { negotiated, source, hostKey } = outcome;
-    const client = this.role === "client";
-    const outWay = client ? "clientToServer" as const : "serverToClient" as const;
-    const inWay = client ? "serverToClient" as const : "clientToServer" as const;
-    const out = negotiated[outWay], inward = negotiated[inWay];
-    const [outKeys, inKeys] = await Promise.all([deriveKeys(source, outWay, out), deriveKeys(source, inWay, inward)]);
-    const [sealer, opener, compressor, decompressor] = await Promise.all([
-      createSealer(out.cipher, out.mac, outKeys),
-      createOpener(inward.cipher, inward.mac, inKeys),
-      createCompressor(out.compression),
-      createDecompressor(inward.compression),
-    ]);
-    if (this.#end !== null) return;
-    this.#info = {
-      localIdent: this.#localIdent,
-      remoteIdent: this.#remoteIdent,
-      sessionId: source.sessionId as Bytes,
-      hostKey: this.#info?.hostKey ?? hostKey,
-      strictKex: this.#strict,
-      kex: negotiated.kex,
-      hostKeyAlgorithm: negotiated.hostKey,
-      clientToServer: negotiated.clientToServer,
-      serverToClient: negotiated.serverToClient,
-    };
-    const delayed = (name: string) => name === "zlib@openssh.com" && !this.#authenticated;
-    this.#delayedCompression = {
-      outbound: delayed(out.compression) ? compressor : null,
-      inbound: delayed(inward.compression) ? decompressor : null,
-    };
-    this.#nextInbound = { opener, decompressor: delayed(inward.compression) ? null : decompressor };
-    this.#outbox.sendKex(NewKeys.encode({}), {
-      sealer,
-      resetSequence: this.#strict,
-      compressor: delayed(out.compression) ? null : compressor,
-      inForce: () => this.#policy.renewedOutbound(out),
-    });
-    if (!this.#firstDone && machine.peerMarkers.extInfo) {
-      const names = this.#options.signatureAlgorithms ?? USER_SIGNATURE_ALGORITHMS;
-      this.#outbox.sendKex(encodeExtInfo(ownExtensions(this.role, names)));
-    }
-    this.#outbox.release();
-  }
-
-  #newInboundKeys(): void {
-    const { opener, decompressor } = this.#nextInbound!;
-    this.#nextInbound = null;
-    this.#opener = opener;
-    this.#decompressor = decompressor;
-    if (this.#strict) this.#sequence = 0;
-    const info = this.info;
-    const [out, inward] = this.role === "client"
-      ? [info.clientToServer, info.serverToClient]
-      : [info.serverToClient, info.clientToServer];
-    this.#policy.renewedInbound(inward);
-    this.#machine = null;
-    this.#firstDone = true;
-    clearTimeout(this.#exchangeTimer);
-    this.#trace("keys", {
-      kex: info.kex,
-      hostKey: info.hostKeyAlgorithm,
-      outbound: out.cipher,
-      inbound: inward.cipher,
-    });
-    const rekey = this.#rekey;
-    this.#rekey = null;
-    rekey?.resolve();
-    this.#handshake.resolve();
-    if (this.#authenticated) this.#armRekeyTimer();
-  }
-
-  #armRekeyTimer(): void {
-    clearTimeout(this.#rekeyTimer);
-    if (this.#end !== null) return;
-    this.#rekeyTimer = setTimeout(() => {
-      if (this.#machine === null && this.#end === null) this.#beginExchange();
-    }, Math.min(this.#policy.interval, 0x7fff_ffff));
   }
 
   // ------------------------------------------------------------------------------------------------ the end
@@ -666,13 +503,9 @@ export class SecureTransport implements DataTransport {
   #finish(end: End): void {
     if (this.#end !== null) return;
     this.#end = end;
-    clearTimeout(this.#exchangeTimer);
-    clearTimeout(this.#rekeyTimer);
     const { error } = end;
     this.#trace("ended", { error: error === null ? "" : error.name });
-    const waiting = closedError(error);
-    this.#handshake.reject(waiting);
-    this.#rekey?.reject(waiting);
+    this.#exchanges.end(closedError(error));
     const handler = this.#handler;
     const told = error === null ? disconnectOf(new SshError("", { code: "CLOSED" })) : disconnectOf(error);
     // An orderly close lets what is queued leave first, unless an exchange holds it back.

@@ -94,7 +94,6 @@ class Target {
     options: MuxOptions & { pair?: MemoryPairOptions; peerWindow?: number } = {},
   ): Promise<Target> {
     const { pair, peerWindow = 1_000_000, ...muxOptions } = options;
-    // A client's delay before it may rekey is no part of this.
     const victim = new Victim(role, pair === undefined ? {} : { pair });
     await victim.handshake();
     const target = new Target(victim, muxOptions);

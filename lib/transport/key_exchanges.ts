@@ -1,0 +1,314 @@
+/**
+ * L3. The key exchanges of one connection: when one starts, its steps, and the keys that come out of it. RFC 4253 sections 7 to
+ * 9, RFC 8308, OpenSSH PROTOCOL section 1.9. Sends through the outbox; reads nothing.
+ *
+ * @module
+ */
+import { createOpener, createSealer } from "../crypto/ciphers.ts";
+import type { Compressor, Decompressor, PacketOpener } from "../crypto/types.ts";
+import { DisconnectReason, SshError, SshProtocolError } from "../errors.ts";
+import type { PublicKey, Signer } from "../keys/types.ts";
+import { Msg } from "../wire/numbers.ts";
+import type { Bytes, MaybePromise } from "../wire/types.ts";
+import { createCompressor, createDecompressor } from "./compression.ts";
+import { encodeExtInfo, ownExtensions } from "./ext_info.ts";
+import { KexMachine, type KexOutcome } from "./kex_machine.ts";
+import { deriveKeys } from "./key_derivation.ts";
+import { NewKeys } from "./messages.ts";
+import type { Outbox } from "./outbox.ts";
+import { RekeyPolicy } from "./rekey_policy.ts";
+import type { Algorithms, ConnectionInfo, RekeyLimits } from "./types.ts";
+
+/** What the exchanges of a connection are run with. */
+export interface KeyExchangeOptions {
+  /** This side. */
+  readonly role: "client" | "server";
+  /** Preferences. */
+  readonly algorithms: Algorithms;
+  /** Server: its host keys. */
+  readonly hostKeys: readonly Signer[];
+  /** Client: is this host key trusted? */
+  readonly verifyHostKey: (key: PublicKey) => MaybePromise<boolean>;
+  /** Signature algorithms told in `server-sig-algs`. */
+  readonly signatureAlgorithms: readonly string[];
+  /** When to rekey. */
+  readonly rekey: RekeyLimits;
+  /** Milliseconds that an exchange may take. */
+  readonly timeout: number;
+  /** Refuse a peer without strict key exchange. */
+  readonly requireStrictKex: boolean;
+  /** Identification line of this side. */
+  readonly localIdent: string;
+  /** Identification line of the peer, empty until it has come: the first KEXINIT leaves before. */
+  readonly remoteIdent: () => string;
+}
+
+/** What an exchange does to the rest of the transport. */
+export interface KeyExchangeHost {
+  /** Where messages go. */
+  readonly outbox: Outbox;
+  /** From here on the peer's packets are opened with these. */
+  useInbound(opener: PacketOpener, decompressor: Decompressor | null, resetSequence: boolean): void;
+  /** Ends the connection. */
+  fail(error: Error): void;
+  /** Tells whoever watches. */
+  trace(event: string, detail: Record<string, string | number | boolean>): void;
+}
+
+/** What starts at the peer's NEWKEYS. */
+interface InboundKeys {
+  readonly opener: PacketOpener;
+  readonly decompressor: Decompressor | null;
+}
+
+/** All key exchanges of one connection, one at a time. */
+export class KeyExchanges {
+  readonly #options: KeyExchangeOptions;
+  readonly #host: KeyExchangeHost;
+  readonly #policy: RekeyPolicy;
+  readonly #first = Promise.withResolvers<void>();
+  #machine: KexMachine | null = null;
+  #rekey: PromiseWithResolvers<void> | null = null;
+  #nextInbound: InboundKeys | null = null;
+  /** zlib@openssh.com, made with the keys and started by login. */
+  #delayed: { outbound: Compressor | null; inbound: Decompressor | null } = { outbound: null, inbound: null };
+  #info: ConnectionInfo | null = null;
+  #firstDone = false;
+  #strict = false;
+  #loggedIn = false;
+  #ended = false;
+  #exchangeTimer: ReturnType<typeof setTimeout> | undefined;
+  #rekeyTimer: ReturnType<typeof setTimeout> | undefined;
+
+  /** Nothing starts before `begin()`. */
+  constructor(options: KeyExchangeOptions, host: KeyExchangeHost) {
+    this.#options = options;
+    this.#host = host;
+    this.#policy = new RekeyPolicy(options.rekey);
+    this.#first.promise.catch(() => {});
+  }
+
+  /** What the latest exchange agreed on; throws until the first is done. */
+  get info(): ConnectionInfo {
+    if (this.#info === null) throw new SshError("Key exchange is not done yet", { code: "CLOSED" });
+    return this.#info;
+  }
+
+  /** Resolves when the first exchange is done. */
+  get first(): Promise<void> {
+    return this.#first.promise;
+  }
+
+  /** Whether the first exchange is done. */
+  get firstDone(): boolean {
+    return this.#firstDone;
+  }
+
+  /** Whether an exchange is under way, on whichever side: packets may be under other keys from one to the next. */
+  get running(): boolean {
+    return this.#machine !== null || !this.#firstDone;
+  }
+
+  /** Whether the peer may send messages beyond the exchange's own. */
+  get peerIsFree(): boolean {
+    return this.#firstDone && !this.#machine?.peerStarted;
+  }
+
+  /** Whether the first exchange is under way, and strict. */
+  get strictNow(): boolean {
+    return this.#strict && !this.#firstDone;
+  }
+
+  // ------------------------------------------------------------------------------------------------ when
+
+  /** Starts an exchange: from here on nothing but its own messages leaves. */
+  begin(): void {
+    const { role, algorithms, hostKeys, verifyHostKey, localIdent, remoteIdent, timeout } = this.#options;
+    this.#machine = new KexMachine({
+      role,
+      localIdent,
+      get remoteIdent(): string {
+        return remoteIdent();
+      },
+      algorithms,
+      hostKeys,
+      sessionId: this.#info?.sessionId ?? null,
+      hostKey: this.#info?.hostKey ?? null,
+      verifyHostKey,
+    });
+    this.#rekey = Promise.withResolvers<void>();
+    this.#rekey.promise.catch(() => {});
+    this.#host.outbox.hold();
+    this.#host.outbox.sendKex(this.#machine.kexInit);
+    clearTimeout(this.#exchangeTimer);
+    this.#exchangeTimer = setTimeout(() => {
+      const why = remoteIdent() === "" ? "did not identify itself" : "did not go on";
+      this.#host.fail(
+        new SshProtocolError(
+          `Key exchange took longer than ${timeout} ms: the peer ${why}`,
+          DisconnectReason.KEY_EXCHANGE_FAILED,
+        ),
+      );
+    }, timeout);
+  }
+
+  /** Renews the keys, or waits for the exchange that is under way. */
+  rekey(): Promise<void> {
+    if (!this.#firstDone) return this.#first.promise;
+    if (this.#rekey === null) this.begin();
+    return this.#rekey!.promise;
+  }
+
+  /** Packets were sealed. */
+  sent(packets: number, bytes: number): void {
+    this.#policy.sent(packets, bytes);
+    this.renewIfDue();
+  }
+
+  /** Packets came in. */
+  received(packets: number, bytes: number): void {
+    this.#policy.received(packets, bytes);
+  }
+
+  /** Volume asks for new keys. There is no exchange before login, where nothing legitimate comes near the hard limits. */
+  renewIfDue(): void {
+    if (!this.#policy.due || this.running || this.#ended) return;
+    if (this.#loggedIn) this.begin();
+    else if (this.#policy.exhausted) this.#host.fail(new SshProtocolError("Peer used up its keys before logging in"));
+  }
+
+  #armRekeyTimer(): void {
+    clearTimeout(this.#rekeyTimer);
+    if (this.#ended) return;
+    this.#rekeyTimer = setTimeout(() => {
+      if (this.#machine === null) this.begin();
+    }, Math.min(this.#policy.interval, 0x7fff_ffff));
+  }
+
+  /** Login is done. Returns the expansion that starts with it; compression starts behind the last message queued. */
+  loggedIn(): Decompressor | null {
+    this.#loggedIn = true;
+    this.#armRekeyTimer();
+    const { outbound, inbound } = this.#delayed;
+    this.#delayed = { outbound: null, inbound: null };
+    if (outbound !== null) this.#host.outbox.compressAfterLast(outbound);
+    return inbound;
+  }
+
+  /** The connection has ended: no timer runs on, and whoever waits sees `error`. */
+  end(error: Error): void {
+    this.#ended = true;
+    clearTimeout(this.#exchangeTimer);
+    clearTimeout(this.#rekeyTimer);
+    this.#first.reject(error);
+    this.#rekey?.reject(error);
+  }
+
+  // ------------------------------------------------------------------------------------------------ how
+
+  /** Takes a message of types 20 to 49. Later packets wait for the promise. */
+  receive(payload: Uint8Array, sequence: number): Promise<void> {
+    if (this.#machine === null) {
+      if (payload[0] !== Msg.KEXINIT) {
+        throw new SshProtocolError(`Peer sent message ${payload[0]} outside a key exchange`);
+      }
+      if (!this.#policy.peerMayRekey(performance.now(), payload.length, this.#loggedIn)) {
+        throw new SshProtocolError("Peer renews the keys again and again without sending anything");
+      }
+      this.begin();
+    }
+    return this.#step(this.#machine!, payload.slice() as Bytes, sequence);
+  }
+
+  async #step(machine: KexMachine, payload: Bytes, sequence: number): Promise<void> {
+    const step = await machine.receive(payload);
+    if (this.#ended) return;
+    if (payload[0] === Msg.KEXINIT && !this.#firstDone) this.#takeMarkers(machine, sequence);
+    for (const message of step.send) this.#host.outbox.sendKex(message);
+    if (step.outcome !== undefined) await this.#makeKeys(machine, step.outcome);
+    if (step.newKeys) this.#useInbound();
+  }
+
+  /** The pseudo names count in the first exchange only. */
+  #takeMarkers(machine: KexMachine, sequence: number): void {
+    this.#strict = machine.peerMarkers.strict;
+    if (this.#strict && sequence !== 0) {
+      throw new SshProtocolError("Peer sent a message before its KEXINIT, against strict key exchange");
+    }
+    if (!this.#strict && this.#options.requireStrictKex) {
+      throw new SshProtocolError(
+        "Peer does not do strict key exchange, which `requireStrictKex` asks for",
+        DisconnectReason.KEY_EXCHANGE_FAILED,
+      );
+    }
+  }
+
+  /** Makes the keys of both directions, and sends NEWKEYS: outbound they start there, inbound at the peer's. */
+  async #makeKeys(machine: KexMachine, outcome: KexOutcome): Promise<void> {
+    const { negotiated, source, hostKey } = outcome;
+    const [outWay, inWay] = this.#options.role === "client"
+      ? ["clientToServer", "serverToClient"] as const
+      : ["serverToClient", "clientToServer"] as const;
+    const out = negotiated[outWay], inward = negotiated[inWay];
+    const [outKeys, inKeys] = await Promise.all([deriveKeys(source, outWay, out), deriveKeys(source, inWay, inward)]);
+    const [sealer, opener, compressor, decompressor] = await Promise.all([
+      createSealer(out.cipher, out.mac, outKeys),
+      createOpener(inward.cipher, inward.mac, inKeys),
+      createCompressor(out.compression),
+      createDecompressor(inward.compression),
+    ]);
+    if (this.#ended) return;
+    this.#info = {
+      localIdent: this.#options.localIdent,
+      remoteIdent: this.#options.remoteIdent(),
+      sessionId: source.sessionId as Bytes,
+      hostKey: this.#info?.hostKey ?? hostKey,
+      strictKex: this.#strict,
+      kex: negotiated.kex,
+      hostKeyAlgorithm: negotiated.hostKey,
+      clientToServer: negotiated.clientToServer,
+      serverToClient: negotiated.serverToClient,
+    };
+    const delayed = (name: string) => name === "zlib@openssh.com" && !this.#loggedIn;
+    this.#delayed = {
+      outbound: delayed(out.compression) ? compressor : null,
+      inbound: delayed(inward.compression) ? decompressor : null,
+    };
+    this.#nextInbound = { opener, decompressor: delayed(inward.compression) ? null : decompressor };
+    const { outbox } = this.#host;
+    outbox.sendKex(NewKeys.encode({}), {
+      sealer,
+      resetSequence: this.#strict,
+      compressor: delayed(out.compression) ? null : compressor,
+      inForce: () => this.#policy.renewedOutbound(out),
+    });
+    if (!this.#firstDone && machine.peerMarkers.extInfo) {
+      outbox.sendKex(encodeExtInfo(ownExtensions(this.#options.role, this.#options.signatureAlgorithms)));
+    }
+    outbox.release();
+  }
+
+  #useInbound(): void {
+    const { opener, decompressor } = this.#nextInbound!, { info } = this;
+    const [out, inward] = this.#options.role === "client"
+      ? [info.clientToServer, info.serverToClient]
+      : [info.serverToClient, info.clientToServer];
+    this.#nextInbound = null;
+    this.#host.useInbound(opener, decompressor, this.#strict);
+    this.#policy.renewedInbound(inward);
+    this.#machine = null;
+    this.#firstDone = true;
+    clearTimeout(this.#exchangeTimer);
+    this.#host.trace("keys", {
+      kex: info.kex,
+      hostKey: info.hostKeyAlgorithm,
+      outbound: out.cipher,
+      inbound: inward.cipher,
+    });
+    const rekey = this.#rekey;
+    this.#rekey = null;
+    rekey?.resolve();
+    this.#first.resolve();
+    if (this.#loggedIn) this.#armRekeyTimer();
+  }
+}
