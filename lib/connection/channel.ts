@@ -78,7 +78,11 @@ export class BaseChannel implements AsyncDisposable {
     this.#core.notify(name, data);
   }
 
-  /** Sends CLOSE behind data that has been written, and waits for the peer's. Safe to call twice; never rejects. */
+  /**
+   * Sends CLOSE behind data that has been written, as far as the peer's window takes it; where every byte must arrive, close
+   * `writable` first and wait for that. Resolves when CLOSE has been queued; `closed` tells of the peer's answer, which may be a
+   * long time coming. Safe to call twice; never rejects.
+   */
   close(): Promise<void> {
     return this.#core.close();
   }

@@ -72,6 +72,8 @@ export class ChannelCore implements OutboundSource {
 
   readonly #events: ChannelEvents;
   readonly #closed = Promise.withResolvers<void>();
+  /** Settles when CLOSE has been sent: a peer may hold its own back for as long as a process runs. */
+  readonly #leaving = Promise.withResolvers<void>();
   readonly #requests: RequestQueue;
   #waiting: PromiseWithResolvers<boolean>[] = [];
   #link: ChannelLink | null = null;
@@ -227,7 +229,7 @@ export class ChannelCore implements OutboundSource {
     this.sentStderr.shut(error);
   }
 
-  /** Sends CLOSE behind what has been written, as far as the peer's window takes it; settles with the channel. */
+  /** Sends CLOSE behind what has been written, as far as the peer's window takes it; settles when it has. */
   close(): Promise<void> {
     if (this.#state === "new") {
       this.#state = "closed";
@@ -238,7 +240,7 @@ export class ChannelCore implements OutboundSource {
       if (this.#staged > 0 && this.#sendWindow > 0) this.#closeBehindData();
       else this.#sendCloseNow();
     }
-    return this.closed.catch(() => {});
+    return this.#leaving.promise;
   }
 
   /** What is written from here on would put CLOSE off for ever. */
@@ -255,6 +257,7 @@ export class ChannelCore implements OutboundSource {
     for (const payload of this.#afterData) this.#link!.transport.send(payload);
     this.#afterData = [];
     this.#closeSent = true;
+    this.#leaving.resolve();
     this.#link!.transport.send(ChannelClose.encode({ recipient: this.#peer }));
     this.#link!.transport.forget(this);
     const error = channelClosed();
@@ -417,6 +420,7 @@ export class ChannelCore implements OutboundSource {
   }
 
   #end(error: Error | null): void {
+    this.#leaving.resolve();
     this.received.end(error);
     this.receivedStderr.end(error);
     const failure = error ?? channelClosed();

@@ -279,6 +279,7 @@ class Session implements ServerSession {
     this.#channel.sendEof();
     this.#channel.notify(...encodeExit(status));
     await this.#channel.close();
+    await this.#channel.closed.catch(() => {});
   }
 
   onSignal(signal: string): boolean {

@@ -388,16 +388,20 @@ export class SftpClient implements AsyncDisposable {
   }
 
   /**
-   * Copies a local file or tree there; parallel, resumable, with progress. `local` may be a glob; `remote` is then, or where
-   * it is a directory, the place the copies go into. Each file is written beside its name and renamed when it is whole.
+   * Copies a local file or tree there; parallel, resumable, with progress. A file becomes `remote`, or goes into it where that
+   * is a directory; a directory becomes `remote`, and is merged with what is there; what a glob finds goes into `remote`. Each
+   * file is written beside its name and renamed when it is whole. What fails does not keep the rest from being copied, and is
+   * thrown at the end.
    */
   upload(local: string, remote: string, options: TransferOptions = {}): Promise<TransferSummary> {
-    return upload(this, this.#session, local, remote, options);
+    return upload(this, this.#session, local, remote === "" ? "." : remote, options);
   }
 
   /**
-   * Copies a remote file or tree here; parallel, resumable, with progress. `remote` may be a glob; `local` is then, or where
-   * it is a directory, the place the copies go into. Each file is written beside its name and renamed when it is whole.
+   * Copies a remote file or tree here; parallel, resumable, with progress. A file becomes `local`, or goes into it where that
+   * is a directory; a directory becomes `local`, and is merged with what is there; what a glob finds goes into `local`. Each
+   * file is written beside its name and renamed when it is whole. What fails does not keep the rest from being copied, and is
+   * thrown at the end. Bytes of names that are not UTF-8, which Deno cannot spell, become `%XX` here.
    */
   download(remote: string, local: string, options: TransferOptions = {}): Promise<TransferSummary> {
     return download(this, this.#session, remote, local, options);

@@ -78,7 +78,8 @@ async function copy(
       throw error;
     });
     if (found !== null) {
-      const into = !found.isDirectory && (await localStat(local, true))?.kind === "directory";
+      const into = !found.isDirectory &&
+        (local.endsWith("/") || (await localStat(local, true))?.kind === "directory");
       const to = into ? joinPath(local, localName(baseName(remote), remote)) : local;
       await downloader.entry({ remote, local: to, identity: await client.realPath(remote) }, found, []);
     } else {

@@ -26,7 +26,10 @@ const LIST_BATCH = 100;
 
 /** Which part of the file system is served. */
 export interface RootedOptions {
-  /** The directory that clients see as `/`. */
+  /**
+   * The directory that clients see as `/`. On Linux with `--allow-all` nothing that other processes do below it can lead a
+   * client out; elsewhere no other process that is not trusted may be able to write below it.
+   */
   readonly root: string;
   /** Refuse every change. @default {false} */
   readonly readOnly?: boolean;

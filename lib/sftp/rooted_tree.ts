@@ -45,6 +45,12 @@ export interface Place extends Disposable {
   readonly isSelf: boolean;
 }
 
+const PERMISSIONS = ["read", "write", "net", "env", "sys", "run", "ffi"] as const;
+
+function isGranted(name: typeof PERMISSIONS[number]): boolean {
+  return Deno.permissions.querySync({ name }).state === "granted";
+}
+
 function errno(error: unknown): string | undefined {
   const { code } = error as { code?: unknown };
   return typeof code === "string" ? code : undefined;
@@ -68,7 +74,8 @@ export class RootedTree implements Disposable {
 
   /** Opens the root for `held`, or null where that does not work here. */
   #hold(): number | null {
-    if (Deno.build.os !== "linux") return null;
+    // Deno keeps /proc for those who may do everything; asking for less would make it ask the user.
+    if (Deno.build.os !== "linux" || !PERMISSIONS.every((name) => isGranted(name))) return null;
     const { O_DIRECTORY, O_NOFOLLOW } = this.#fs.constants;
     let fd: number | null = null;
     try {

@@ -14,7 +14,7 @@ import { baseName, isSafeEntryName, joinPath, quoted } from "./names.ts";
 import { openRootedBackend, type RootedOptions } from "./rooted_backend.ts";
 import { parseScpCommand, type ScpCommand } from "./scp_command.ts";
 import { backendScpFiles, localScpFiles, type ScpFiles } from "./scp_files.ts";
-import { receiveScp } from "./scp_sink.ts";
+import { receiveScp, type ScpDestination } from "./scp_sink.ts";
 import { reason, type ScpPlan, type ScpResult, sendScp } from "./scp_source.ts";
 import { ScpStream } from "./scp_stream.ts";
 import type { TransferSummary } from "./transfer.ts";
@@ -94,15 +94,12 @@ export async function scpDownload(
   options: ScpOptions = {},
 ): Promise<TransferSummary> {
   const plan = planOf(options);
-  let path = local;
-  if (!plan.recursive && (await localStat(local, true))?.kind === "directory") {
-    const base = baseName(remote);
-    if (!isSafeEntryName(base)) {
-      throw new SftpError(`Cannot copy ${quoted(remote)}: it names no file`, Status.FAILURE, remote);
-    }
-    path = joinPath(local, base);
-  }
-  const run = (stream: ScpStream): Promise<ScpResult> => receiveScp(stream, localScpFiles, { path, place: "as" }, plan);
+  const destination: ScpDestination = { path: local, place: "as" };
+  const base = baseName(remote), there = await localStat(local, true);
+  const inside = there?.kind === "directory" && isSafeEntryName(base) ? { file: joinPath(local, base) } : {};
+  const run = (stream: ScpStream): Promise<ScpResult> => {
+    return receiveScp(stream, localScpFiles, { ...destination, ...inside }, plan);
+  };
   return summary(await exchange(channel, options.signal, run));
 }
 

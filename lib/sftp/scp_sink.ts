@@ -22,6 +22,8 @@ export interface ScpDestination {
    * sender calls it, and allows one thing only.
    */
   readonly place: "inside" | "as";
+  /** With `as`, what a file becomes instead of `path`: for a `path` that is a directory already. */
+  readonly file?: string;
 }
 
 interface OpenDirectory {
@@ -105,7 +107,7 @@ class Sink {
   }
 
   /** The path that a name stands for; a name that would lead elsewhere ends the exchange. */
-  #path(name: string): string {
+  #path(name: string, kind: "file" | "directory"): string {
     if (!isSafeEntryName(name)) {
       throw new SshProtocolError(`Cannot copy: the other side names ${quoted(name)}, which is no name of a file`);
     }
@@ -114,11 +116,11 @@ class Sink {
     this.#tops++;
     if (this.#destination.place === "inside") return joinPath(this.#destination.path, name);
     if (this.#tops > 1) throw new SshProtocolError("Cannot copy: the other side sends more than was asked for");
-    return this.#destination.path;
+    return kind === "file" ? this.#destination.file ?? this.#destination.path : this.#destination.path;
   }
 
   async #enter(name: string, mode: number, times: ScpTimes | null): Promise<void> {
-    const isTop = this.#open.length === 0, path = this.#path(name);
+    const isTop = this.#open.length === 0, path = this.#path(name, "directory");
     if (!this.#plan.recursive) {
       throw new SshProtocolError("Cannot copy: the other side sends a directory nobody asked for");
     }
@@ -152,7 +154,7 @@ class Sink {
   }
 
   async #file(name: string, mode: number, size: number, times: ScpTimes | null): Promise<void> {
-    const path = this.#path(name);
+    const path = this.#path(name, "file");
     let target;
     try {
       target = await this.#files.create(path, mode, size);

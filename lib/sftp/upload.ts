@@ -66,7 +66,7 @@ async function copy(
     } else if (found === null) {
       throw refused(local, "no such file here", Status.NO_SUCH_FILE);
     } else {
-      const into = found.kind !== "directory" && await isRemoteDirectory(client, remote);
+      const into = found.kind !== "directory" && (remote.endsWith("/") || await isRemoteDirectory(client, remote));
       const to = into ? joinPath(remote, splitLocal(local).base) : remote;
       await uploader.entry({ local, remote: to, identity: await localRealPath(local) }, found, []);
     }

@@ -214,7 +214,7 @@ for (const role of roles) {
     Deno.test(`a ${role} closes on a changed length within 256 KiB: ${cipher} ${mac}`, async () => {
       for (let bit = 0; bit < 32; bit += 3) {
         await named(`bit ${bit}`, async () => {
-          const victim = new Victim(role, family(names));
+          const victim = new Victim(role, { ...family(names), pair: { chunks: "whole" } });
           await victim.handshake();
           await expectClose(victim, [PROTOCOL_ERROR, MAC_ERROR], async (peer) => {
             const bytes = await peer.packet(new Writer().u8(80).text(MARKER).bytes());
@@ -377,7 +377,7 @@ Deno.test("a server offers no compression that starts before login", async () =>
 // The last line of what CLOSE means: a thousand repeats leave nothing behind.
 Deno.test("memory stays flat over a thousand refused connections", async () => {
   const once = async () => {
-    const victim = new Victim("server");
+    const victim = new Victim("server", { pair: { chunks: "whole" } });
     await expectClose(victim, PROTOCOL_ERROR, async (peer) => {
       await peer.identify();
       await peer.sendRaw(concat(plainPacket(262_148, 4, new Uint8Array(0)), new Uint8Array(65_536)));

@@ -495,9 +495,11 @@ Deno.test("Channel.close() sends CLOSE behind staged data as far as the window t
   const closed = channel.close();
   transport.drain();
   assertEquals(types(transport.take()), [Msg.CHANNEL_DATA, Msg.CHANNEL_CLOSE]);
-  assertEquals(await stateOf(closed), "pending");
-  transport.receive(close);
+  // What was asked for is done; the peer may take its time.
   await closed;
+  assertEquals(await stateOf(channel.closed), "pending");
+  transport.receive(close);
+  await channel.closed;
   // And all of it where the window is large enough.
   const wide = await openChannel();
   wide.transport.takes = false;

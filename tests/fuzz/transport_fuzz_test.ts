@@ -211,7 +211,7 @@ for (const role of ["server", "client"] as const) {
       assertEquals(endings.length, 1);
       await inTime(2000, victim.started, "start()");
       return lived;
-    }, { count: 400, share: SHARE });
+    }, { count: 250, share: SHARE });
     assert(accepted > 10);
   });
 }

@@ -90,6 +90,12 @@ for (const { name, ignore, run } of [openssh, own]) {
         assertEquals(await sha256(`${dir.path}/one ' file`), await sha256(`${dir.path}/src/sub/large`));
       }
       {
+        await Deno.mkdir(`${dir.path}/box`);
+        await using peer = run(scpCommand("from", "one ' file", { recursive: true }), there);
+        await scpDownload(peer.channel, "one ' file", `${dir.path}/box`, { recursive: true });
+        assertEquals(Array.from(Deno.readDirSync(`${dir.path}/box`), (entry) => entry.name), ["one ' file"]);
+      }
+      {
         await using peer = run(scpCommand("from", "none"), there);
         await assertRejects(() => scpDownload(peer.channel, "none", `${dir.path}/x`), SftpError, "No such file");
         assert(await peer.code !== 0);

@@ -118,6 +118,7 @@ for (
       await Deno.mkdir(`${dir.path}/into`);
       assertEquals(await sftp.upload(`${dir.path}/a.txt`, `${base}/copy`), { files: 1, bytes: 10 });
       assertEquals(await sftp.upload(`${dir.path}/a.txt`, `${base}/into`), { files: 1, bytes: 10 });
+      assertEquals(await sftp.upload(`${dir.path}/a.txt`, `${base}/into/`), { files: 1, bytes: 10 });
       assertEquals(await sftp.upload(`${dir.path}/*.txt`, `${base}/globbed`), { files: 2, bytes: 10 });
       assertEquals(await sftp.download(`${base}/a.txt`, `${dir.path}/copy2`), { files: 1, bytes: 10 });
       assertEquals(await sftp.download(`${base}/c.bin`, `${dir.path}/into`), { files: 1, bytes: 20 });
