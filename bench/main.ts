@@ -1,7 +1,8 @@
 /**
  * Bench: `deno task bench -- [section …] [options]`. Sets this module beside OpenSSH and npm's ssh2, on loopback, in one run, and prints a table.
  *
- * Sections: down up server both gcm channels execs logins echo rest flat import; all of them when none is named.
+ * Sections: down up server both gcm channels execs logins echo rest flat import, sftp-file sftp-small sftp-stat sftp-list
+ * sftp-delay sftp-server sftp-memory; all of them when none is named. A file of the sftp sections has at most 300 MB.
  * Options: `--rounds 5`, `--bytes 1e9`, `--count 400`, `--quick` (2 rounds, 200 MB, 100 steps), `--long` (10 GB where
  * memory must not grow), `--only NAME,…` (contenders by a part of their name), `--json FILE` (every round's values), `--profile FOLDER` (V8 CPU
  * profiles of this module's programs).
@@ -12,6 +13,7 @@
 import { failures, type Figure, log, markdown, rows, type Settings } from "./harness.ts";
 import { echo, execs, logins } from "./sections/latency.ts";
 import { flat, rest } from "./sections/memory.ts";
+import { sftpDelay, sftpFile, sftpList, sftpMemory, sftpServer, sftpSmall, sftpStat } from "./sections/sftp.ts";
 import { importing } from "./sections/start.ts";
 import { bothEnds, channels, gcm, oneChannel, server } from "./sections/throughput.ts";
 import { Bench } from "./support/bench.ts";
@@ -31,6 +33,13 @@ const sections: Readonly<Record<string, (bench: Bench) => Promise<Figure[]>>> = 
   rest,
   flat,
   import: importing,
+  "sftp-file": sftpFile,
+  "sftp-small": sftpSmall,
+  "sftp-stat": sftpStat,
+  "sftp-list": sftpList,
+  "sftp-delay": sftpDelay,
+  "sftp-server": sftpServer,
+  "sftp-memory": sftpMemory,
 };
 
 interface Options extends Settings {

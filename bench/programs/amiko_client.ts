@@ -3,7 +3,9 @@
  */
 
 import { connect as dial, insecureAcceptAnyHostKey, publicKey, type SshClient } from "../../mod.ts";
+import type { TransferOptions } from "../../lib/sftp/mod.ts";
 import { Gather, run } from "./common.mjs";
+import "./sftp_scenarios.mjs";
 
 interface Params {
   hostname: string;
@@ -83,9 +85,37 @@ function connection(client: SshClient) {
         },
       };
     },
+    sftp: () => sftp(client),
     async close() {
       await client.close();
     },
+  };
+}
+
+async function sftp(client: SshClient) {
+  const session = await client.sftp();
+  const progress = (onBytes?: (done: number) => void): TransferOptions =>
+    onBytes === undefined ? {} : { onProgress: ({ bytes }) => onBytes(bytes) };
+  return {
+    async get(remote: string, local: string, onBytes?: (done: number) => void) {
+      await session.download(remote, local, progress(onBytes));
+    },
+    async put(local: string, remote: string, onBytes?: (done: number) => void) {
+      await session.upload(local, remote, progress(onBytes));
+    },
+    async getTree(remote: string, local: string) {
+      await session.download(remote, local, { recursive: true });
+    },
+    async putTree(local: string, remote: string) {
+      await session.upload(local, remote, { recursive: true });
+    },
+    stat: (path: string) => session.stat(path),
+    async list(path: string) {
+      let count = 0;
+      for await (const _ of session.readDir(path)) count++;
+      return count;
+    },
+    close: () => session.close(),
   };
 }
 

@@ -1,9 +1,10 @@
 /**
- * Bench. This module as a server: makes and discards bytes in process, or with `spawn` runs the same commands as sshd does.
+ * Bench. This module as a server: makes and discards bytes in process, or with `spawn` runs the same commands as sshd does;
+ * with `root` serves the files there.
  * Prints its port; then for each line on stdin its memory and CPU so far; ends when stdin does.
  */
 
-import { parsePrivateKey, serve, type ServerSession } from "../../mod.ts";
+import { parsePrivateKey, serve, type ServerSession, sftpSubsystem } from "../../mod.ts";
 import { cpuSeconds, params, peakRss, report, rss, settle } from "./common.mjs";
 
 const chunk = new Uint8Array(64 * 1024);
@@ -57,6 +58,7 @@ await using server = serve({
   hostKeys: [await parsePrivateKey(params.hostKey)],
   auth: { publicKey: () => true },
   handler: params.spawn ? spawned : inProcess,
+  ...(params.root ? { subsystems: { sftp: sftpSubsystem({ root: params.root }) } } : {}),
   onListen: ({ port }) => report({ port }),
   onError: (error) => Deno.stderr.writeSync(new TextEncoder().encode(`server: ${error}\n`)),
 });

@@ -2,8 +2,11 @@
  * Bench. npm ssh2 as a client, on Deno and on Node. `params.modules` is the node_modules folder the bench installed.
  */
 
+import { mkdirSync, readdirSync } from "node:fs";
 import { createRequire } from "node:module";
+import { promisify } from "node:util";
 import { Gather, params, run } from "./common.mjs";
+import "./sftp_scenarios.mjs";
 
 const require = createRequire(`${params.modules}/`);
 const { Client } = require("ssh2");
@@ -86,10 +89,44 @@ function connection(client, closed) {
         },
       };
     },
+    sftp: async () => sftp(await promisify(client.sftp.bind(client))()),
     async close() {
       client.end();
       await closed;
     },
+  };
+}
+
+/** Files of a folder at once: what ssh2-sftp-client has for its `downloadDir` and `uploadDir`. */
+const FILES_AT_ONCE = 10;
+
+async function inParallel(names, one) {
+  const left = [...names];
+  const work = async () => {
+    for (let name = left.pop(); name !== undefined; name = left.pop()) await one(name);
+  };
+  await Promise.all(Array.from({ length: FILES_AT_ONCE }, work));
+}
+
+function sftp(session) {
+  const method = (name) => promisify(session[name].bind(session));
+  const fastGet = method("fastGet"), fastPut = method("fastPut"), readdir = method("readdir"), stat = method("stat");
+  const step = (onBytes) => onBytes === undefined ? {} : { step: (done) => onBytes(done) };
+  return {
+    get: (remote, local, onBytes) => fastGet(remote, local, step(onBytes)),
+    put: (local, remote, onBytes) => fastPut(local, remote, step(onBytes)),
+    async getTree(remote, local) {
+      mkdirSync(local, { recursive: true });
+      const names = (await readdir(remote)).map(({ filename }) => filename);
+      await inParallel(names, (name) => fastGet(`${remote}/${name}`, `${local}/${name}`));
+    },
+    async putTree(local, remote) {
+      await method("mkdir")(remote).catch(() => {});
+      await inParallel(readdirSync(local), (name) => fastPut(`${local}/${name}`, `${remote}/${name}`));
+    },
+    stat,
+    list: async (path) => (await readdir(path)).length,
+    close: () => session.end(),
   };
 }
 

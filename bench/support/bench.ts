@@ -97,13 +97,17 @@ export class Bench {
     };
   }
 
-  /** Starts this module's server; with `spawn` it runs commands as sshd does, else it makes and discards bytes itself. */
-  server(options: { spawn?: boolean } & StartOptions = {}): LazyServer {
+  /**
+   * Starts this module's server; with `spawn` it runs commands as sshd does, else it makes and discards bytes itself; with
+   * `root` it serves the files there.
+   */
+  server(options: { spawn?: boolean; root?: string } & StartOptions = {}): LazyServer {
     return new LazyServer(() => this.#startServer(options));
   }
 
-  async #startServer(options: { spawn?: boolean } & StartOptions): Promise<AmikoServer> {
-    const program = start("server", { hostKey: this.keys.hostKey, spawn: options.spawn ?? false }, {
+  async #startServer(options: { spawn?: boolean; root?: string } & StartOptions): Promise<AmikoServer> {
+    const { spawn = false, root } = options;
+    const program = start("server", { hostKey: this.keys.hostKey, spawn, root }, {
       ...options,
       profile: this.settings.profile,
     });

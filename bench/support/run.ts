@@ -9,7 +9,7 @@ import { Lines } from "./lines.ts";
 const here = new URL("../programs/", import.meta.url);
 
 /** Who is measured as a client. */
-export type Client = "this module" | "ssh2 on Deno" | "ssh2 on Node" | "ssh";
+export type Client = "this module" | "ssh2 on Deno" | "ssh2 on Node" | "ssh" | "sftp" | "paramiko" | "AsyncSSH";
 
 /** What a program prints. */
 export type Result = Record<string, number> & { series?: number[] };
@@ -59,13 +59,20 @@ function commandLine(program: string, json: string, options: StartOptions): stri
       return ["node", ...(options.gc ? ["--expose-gc"] : []), path("ssh2_client.mjs"), json];
     case "ssh":
       return deno("openssh_client.ts", false);
+    case "sftp":
+      return deno("openssh_sftp.ts", false);
+    case "paramiko":
+    case "AsyncSSH":
+      return ["/usr/bin/python3", path("python_clients.py"), program, json];
+    case "relay":
+      return deno("relay.ts", false);
     default:
       throw new TypeError(`No such program: "${program}"`);
   }
 }
 
 /** Starts a program. */
-export function start(program: Client | "server", params: unknown, options: StartOptions = {}): Program {
+export function start(program: Client | "server" | "relay", params: unknown, options: StartOptions = {}): Program {
   const [command, ...args] = commandLine(program, JSON.stringify(params), options);
   const child = new Deno.Command(command!, {
     args,

@@ -18,6 +18,7 @@ import type { Algorithms, ConnectionInfo, RekeyLimits } from "../transport/types
 import type { ByteDuplex, Bytes } from "../wire/types.ts";
 import { Channel } from "./channel.ts";
 import { checkKeepalive, given, type KeepaliveOptions } from "./options.ts";
+import { type ScpClient, scpClient } from "./scp.ts";
 
 /** Options of {@linkcode connect}. */
 export interface ConnectOptions {
@@ -220,6 +221,11 @@ export class SshClient implements AsyncDisposable {
       await process[Symbol.asyncDispose]();
       throw error;
     }
+  }
+
+  /** Copies by SCP, for servers without SFTP. */
+  get scp(): ScpClient {
+    return scpClient(this.#mux);
   }
 
   /**

@@ -71,9 +71,15 @@ export class CtrStream implements NodeCipher {
     return this.#open.update(data);
   }
 
+  /** Lets go of the cipher of `node:crypto`. */
+  close(): void {
+    this.#open?.close();
+    this.#open = null;
+  }
+
   /** XORs the parts one after the other, through WebCrypto; they are copied before this returns. */
   async later(parts: readonly Uint8Array[]): Promise<Uint8Array[]> {
-    this.#open = null;
+    this.close();
     const groups: Promise<Uint8Array[]>[] = [];
     for (let from = 0; from < parts.length;) {
       let to = from, length = 0;
@@ -149,6 +155,11 @@ export class CtrSealer implements PacketSealer {
     (tags ?? await macs()).forEach((tag, i) => out.set(tag, ends[i]! - this.tagLength));
     return out;
   }
+
+  /** See {@linkcode PacketSealer}. */
+  close(): void {
+    this.#stream.close();
+  }
 }
 
 /** Opens counter mode with encrypt-then-MAC: the length is clear, and nothing is decrypted before its MAC was right. */
@@ -193,6 +204,11 @@ export class CtrEtmOpener implements PacketOpener {
     }));
     const bodies = frames.map(({ offset, length }) => chunk.subarray(offset + 4, offset + 4 + length));
     return await this.#stream.later(bodies);
+  }
+
+  /** See {@linkcode PacketOpener}. */
+  close(): void {
+    this.#stream.close();
   }
 }
 
@@ -265,5 +281,11 @@ export class CtrOpener implements PacketOpener {
     return this.#stream.later(packets).then((plains) =>
       Promise.all(plains.map(async (plain, i) => check(plain, i, await this.#mac.computeLater(number(i), plain))))
     );
+  }
+
+  /** See {@linkcode PacketOpener}. */
+  close(): void {
+    this.#stream.close();
+    this.#block.close();
   }
 }

@@ -81,4 +81,9 @@ export class CbcOpener implements PacketOpener {
     this.#next = (sequence + frames.length) >>> 0;
     return opened;
   }
+
+  /** See {@linkcode PacketOpener}. */
+  close(): void {
+    this.#cipher.close();
+  }
 }

@@ -49,6 +49,11 @@ export class BlockSealer implements PacketSealer {
     }
     return out;
   }
+
+  /** See {@linkcode PacketSealer}. */
+  close(): void {
+    this.#cipher.close();
+  }
 }
 
 /** Opens encrypt-then-MAC: the length is clear, and nothing is decrypted before its MAC was right. */
@@ -85,5 +90,10 @@ export class EtmOpener implements PacketOpener {
       if (frame.length % this.blockSize !== 0 || !equalBytes(expected, chunk.subarray(tag, end))) throw macInvalid();
       return this.#cipher.update(chunk.subarray(frame.offset + 4, tag));
     });
+  }
+
+  /** See {@linkcode PacketOpener}. */
+  close(): void {
+    this.#cipher.close();
   }
 }

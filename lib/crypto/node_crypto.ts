@@ -10,9 +10,12 @@ import type { Bytes } from "../wire/types.ts";
 export interface NodeCipher {
   /** The next bytes, encrypted or decrypted. */
   update(data: Uint8Array): Uint8Array;
+  /** Lets go of its state. */
+  close(): void;
 }
 
-interface NodeAead extends NodeCipher {
+interface NodeAead {
+  update(data: Uint8Array): Uint8Array;
   setAAD(data: Uint8Array): unknown;
   setAuthTag(tag: Uint8Array): unknown;
   getAuthTag(): Uint8Array;
@@ -75,8 +78,8 @@ export function nodeHasCipher(name: string): boolean {
 }
 
 /**
- * Deno keeps the state of a cipher, about 1 KiB, until `final()`, whatever becomes of the object: the state of one that is kept
- * open over many packets goes when nobody holds it any more.
+ * Deno keeps the state of a cipher, about 1 KiB, until `final()`, whatever becomes of the object: the state of one that nobody
+ * closed goes when nobody holds it any more.
  */
 const abandoned = new FinalizationRegistry<NodeAead>(finish);
 
@@ -98,8 +101,13 @@ function makeCipher(name: string, direction: "encrypt" | "decrypt", key: Bytes, 
 /** A block cipher by the name OpenSSL gives it, such as `aes-256-ctr`, without padding. */
 export function nodeCipher(name: string, direction: "encrypt" | "decrypt", key: Bytes, iv: Bytes | null): NodeCipher {
   const cipher = makeCipher(name, direction, key, iv);
-  const open = { update: (data: Uint8Array) => plainArray(cipher.update(data)) };
-  abandoned.register(open, cipher);
+  const open = {
+    update: (data: Uint8Array) => plainArray(cipher.update(data)),
+    close: () => {
+      if (abandoned.unregister(open)) finish(cipher);
+    },
+  };
+  abandoned.register(open, cipher, open);
   return open;
 }
 

@@ -32,6 +32,8 @@ export interface PacketSealer {
    * `sequence`; the numbers wrap at 2^32.
    */
   seal(workspace: Uint8Array, ends: readonly number[], sequence: number, out?: Bytes): MaybePromise<Bytes>;
+  /** Lets go of what the runtime holds for it. Nothing is sealed after that. */
+  close?(): void;
 }
 
 /** Where a packet lies in a chunk: the offset of its packet_length, and the value of packet_length. */
@@ -65,6 +67,8 @@ export interface PacketOpener {
    * delivered then.
    */
   open(chunk: Uint8Array, frames: readonly PacketFrame[], sequence: number): MaybePromise<readonly Uint8Array[]>;
+  /** Lets go of what the runtime holds for it. Nothing is opened after that. */
+  close?(): void;
 }
 
 /** Keys of one direction, already cut to the lengths that the algorithms need. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { SftpError, SshProtocolError } from "../errors.ts";
+import { SftpError } from "../errors.ts";
 import type { Bytes } from "../wire/types.ts";
 import { fileInfo, type SftpAttributes, type SftpFileInfo } from "./attrs.ts";
 import { Extension, FileType, MAX_DEPTH, OpenFlag, Status } from "./constants.ts";
@@ -289,11 +289,12 @@ export class SftpClient implements AsyncDisposable {
   ): Promise<{ users: readonly string[]; groups: readonly string[] }> {
     const purpose = { action: "look up users and groups", path: null };
     if (!this.#offers(Extension.usersGroupsById)) throw unsupportedError(purpose, Extension.usersGroupsById);
-    const reply = UsersGroupsReply.decode(await this.#session.extended(UsersGroupsById, { uids, gids }, purpose));
-    if (reply.users.length !== uids.length || reply.groups.length !== gids.length) {
-      throw new SshProtocolError("Cannot look up users and groups: the server answered with another number of names");
+    const { users, groups } = await this.#session.extended(UsersGroupsById, { uids, gids }, UsersGroupsReply, purpose);
+    if (users.length !== uids.length || groups.length !== gids.length) {
+      const message = "Cannot look up users and groups: the server answered with another number of names";
+      throw new SftpError(message, Status.BAD_MESSAGE);
     }
-    return { users: reply.users, groups: reply.groups };
+    return { users, groups };
   }
 
   /** Reads a link. */
@@ -359,7 +360,7 @@ export class SftpClient implements AsyncDisposable {
   async statfs(path: string): Promise<SftpFileSystemInfo> {
     const purpose = { action: "stat file system of", path };
     if (!this.#offers(Extension.statvfs)) throw unsupportedError(purpose, Extension.statvfs);
-    return spaceOf(StatvfsReply.decode(await this.#session.extended(Statvfs, { path }, purpose)));
+    return spaceOf(await this.#session.extended(Statvfs, { path }, StatvfsReply, purpose));
   }
 
   /**

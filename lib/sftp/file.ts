@@ -235,7 +235,7 @@ export class SftpFile implements AsyncDisposable {
   async statfs(): Promise<SftpFileSystemInfo> {
     const purpose = { action: "stat file system of", path: this.#path }, handle = this.#open("stat file system of");
     if (!this.#session.extensions.has(Extension.fstatvfs)) throw unsupportedError(purpose, Extension.fstatvfs);
-    return spaceOf(StatvfsReply.decode(await this.#session.extended(Fstatvfs, { handle }, purpose)));
+    return spaceOf(await this.#session.extended(Fstatvfs, { handle }, StatvfsReply, purpose));
   }
 
   /** Closes the handle; what `read`, `write` and `seek` still do is done first. Safe to call twice. */

@@ -11,6 +11,7 @@ import type { SftpDirEntry } from "./entry.ts";
 
 /** An open file. */
 export interface FileHandle {
+  /** Tells it from a directory. */
   readonly kind: "file";
   /** The backend's file. */
   readonly file: SftpBackendFile;
@@ -26,6 +27,7 @@ export interface FileHandle {
 
 /** A directory being listed. */
 export interface DirectoryHandle {
+  /** Tells it from a file. */
   readonly kind: "directory";
   /** Its path. */
   readonly path: string;

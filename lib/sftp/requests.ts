@@ -75,11 +75,11 @@ export class SftpSession {
   /** The numbers of limits@openssh.com, or nothing. */
   limits: Readonly<Record<string, number>> = {};
   /** Most bytes of one READ. */
-  maxRead = SAFE_TRANSFER;
+  maxRead: number = SAFE_TRANSFER;
   /** Most bytes of one WRITE. */
-  maxWrite = SAFE_TRANSFER;
+  maxWrite: number = SAFE_TRANSFER;
   /** Most handles that may be open at once. */
-  maxHandles = Infinity;
+  maxHandles: number = Infinity;
 
   /** Takes over the streams; nothing is sent yet. */
   constructor(channel: SftpChannel) {
@@ -127,15 +127,14 @@ export class SftpSession {
   }
 
   async #askLimits(): Promise<void> {
-    let reply;
+    let limits;
     try {
-      reply = await this.extended(Limits, {}, { action: "ask for limits", path: null });
+      limits = await this.extended(Limits, {}, LimitsReply, { action: "ask for limits", path: null });
     } catch (error) {
       // A server that names the extension and then refuses it is one without limits.
       if (this.#ended !== null) throw error;
       return;
     }
-    const limits = LimitsReply.decode(reply);
     const packet = Number(limits.maxPacketLength), read = Number(limits.maxReadLength);
     const write = Number(limits.maxWriteLength), handles = Number(limits.maxOpenHandles);
     this.limits = { maxPacketLength: packet, maxReadLength: read, maxWriteLength: write, maxOpenHandles: handles };
@@ -237,21 +236,29 @@ export class SftpSession {
   }
 
   /** A request whose answer is one name. */
-  async name<F extends FieldMap>(message: Message<F>, values: RequestValues<F>, purpose: Purpose): Promise<string> {
-    const entries = await this.names(message, values, purpose);
-    if (entries === null || entries.length !== 1) {
-      throw new SshProtocolError(`Cannot ${purpose.action}: the server answered with ${entries?.length ?? 0} names`);
-    }
-    return entries[0]!.name;
+  name<F extends FieldMap>(message: Message<F>, values: RequestValues<F>, purpose: Purpose): Promise<string> {
+    return this.#request(message, values, purpose, (payload) => {
+      if (payload[0] !== Fxp.NAME) return null;
+      const { entries } = Name.decode(payload);
+      if (entries.length !== 1) {
+        throw new SshProtocolError(`Cannot ${purpose.action}: the server answered with ${entries.length} names`);
+      }
+      return { value: entries[0]!.name };
+    });
   }
 
-  /** An extended request with an EXTENDED_REPLY, whose payload it resolves to. */
-  extended<F extends FieldMap>(message: Message<F>, values: RequestValues<F>, purpose: Purpose): Promise<Uint8Array> {
+  /** An extended request with an EXTENDED_REPLY of its own. */
+  extended<F extends FieldMap, R extends FieldMap>(
+    message: Message<F>,
+    values: RequestValues<F>,
+    reply: Message<R>,
+    purpose: Purpose,
+  ): Promise<ValuesOf<R>> {
     return this.#request(
       message,
       values,
       purpose,
-      (payload) => payload[0] === Fxp.EXTENDED_REPLY ? { value: payload } : null,
+      (payload) => payload[0] === Fxp.EXTENDED_REPLY ? { value: reply.decode(payload) } : null,
     );
   }
 

@@ -200,6 +200,8 @@ export class KeyExchanges {
     this.#ended = true;
     clearTimeout(this.#exchangeTimer);
     clearTimeout(this.#rekeyTimer);
+    this.#nextInbound?.opener.close?.();
+    this.#nextInbound = null;
     this.#first.reject(error);
     this.#rekey?.reject(error);
   }
@@ -257,7 +259,11 @@ export class KeyExchanges {
       createCompressor(out.compression),
       createDecompressor(inward.compression),
     ]);
-    if (this.#ended) return;
+    if (this.#ended) {
+      sealer.close?.();
+      opener.close?.();
+      return;
+    }
     this.#info = {
       localIdent: this.#options.localIdent,
       remoteIdent: this.#options.remoteIdent(),

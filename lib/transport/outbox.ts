@@ -154,6 +154,14 @@ export class Outbox {
     this.#sources.clear();
   }
 
+  /** Nothing will be taken any more. */
+  close(): void {
+    this.drop();
+    for (const { keys } of this.#kex) keys?.sealer.close?.();
+    this.#kex = [];
+    this.#sealer.close?.();
+  }
+
   /** Whether `take()` would return something. */
   get ready(): boolean {
     return this.#kex.length > 0 ||
@@ -183,6 +191,7 @@ export class Outbox {
     const reuse = this.#options.reuse && batch.length >= REUSED;
     const chunk = batch.seal(reuse ? spareChunks.pop() ?? new Uint8Array(CHUNK_SIZE) : undefined);
     if (keys !== null) {
+      this.#sealer.close?.();
       this.#sealer = keys.sealer;
       this.#compressor = keys.compressor;
       if (keys.resetSequence) this.#sequence = 0;

@@ -191,6 +191,7 @@ export class SecureTransport implements DataTransport {
     this.#exchanges = new KeyExchanges(exchangeOptions(options, this.#localIdent, () => this.#remoteIdent), {
       outbox: this.#outbox,
       useInbound: (opener, decompressor, resetSequence) => {
+        this.#opener.close?.();
         this.#opener = opener;
         this.#decompressor = decompressor;
         if (resetSequence) this.#sequence = 0;
@@ -537,6 +538,8 @@ export class SecureTransport implements DataTransport {
       await within(LINGER_TIME, ending.catch(() => {}));
       await within(LINGER_TIME, this.#source.cancel());
     }
+    this.#outbox.close();
+    this.#opener.close?.();
     if (clean || error === null) this.#closed.resolve();
     else this.#closed.reject(error);
   }

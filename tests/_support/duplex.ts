@@ -2,7 +2,7 @@
  * Test support. Byte streams without a peer: pairs in memory that split, stall and cut, and (from relay.ts) a TCP relay with delay.
  * Imports nothing from lib/ but types, so that a test of any layer can use it.
  *
- * ```ts
+ * ```ts ignore
  * const { client, server } = memoryPair();                              // like a socket: 256 KiB between the ends
  * const pair = memoryPair({ chunks: "bytes" });                         // one byte per chunk
  * const pair = memoryPair({ chunks: { seed: 7 } });                     // split at random, the same way every time

@@ -23,7 +23,7 @@ export interface ClientRun {
   input: Uint8Array<ArrayBuffer>;
   /** Ask for compression. */
   compress?: boolean;
-  /** Have the client renew keys behind so many bytes. */
+  /** Have the client renew keys behind so many bytes; paramiko and ssh2 do it once, half way. */
   rekeyBytes?: number;
 }
 
@@ -189,34 +189,33 @@ export function puttyClient(): Promise<ClientPeer> {
 
 /** paramiko. */
 export function paramikoClient(): Promise<ClientPeer> {
-  return scripted("paramiko", ["/usr/bin/python3", `${scripts}/paramiko_client.py`], true, newerPython);
+  return scripted("paramiko", ["/usr/bin/python3", `${scripts}/paramiko_client.py`], newerPython);
 }
 
 /** The paramiko of Debian 12, which knows no strict key exchange. */
 export function paramiko2Client(): Promise<ClientPeer> {
-  return scripted("paramiko2", ["/usr/bin/python3", `${scripts}/paramiko_client.py`], true);
+  return scripted("paramiko2", ["/usr/bin/python3", `${scripts}/paramiko_client.py`]);
 }
 
 /** AsyncSSH. */
 export function asyncSshClient(): Promise<ClientPeer> {
-  return scripted("asyncssh", ["/usr/bin/python3", `${scripts}/asyncssh_client.py`], true, newerPython);
+  return scripted("asyncssh", ["/usr/bin/python3", `${scripts}/asyncssh_client.py`], newerPython);
 }
 
 /** ssh2 on Node. */
 export function ssh2Client(): Promise<ClientPeer> {
-  return scripted("ssh2", ["node", `${scripts}/ssh2_client.mjs`, npmFolder], true);
+  return scripted("ssh2", ["node", `${scripts}/ssh2_client.mjs`, npmFolder]);
 }
 
 async function scripted(
   id: PeerId,
   command: readonly string[],
-  rekeys: boolean,
   env?: Record<string, string>,
 ): Promise<ClientPeer> {
   const driver = await Driver.start(command, scratchDir(), env);
   return {
     id,
-    rekeys,
+    rekeys: true,
     interactive: true,
     run: async (request) => {
       const { login } = request;

@@ -61,7 +61,7 @@ export const peers = {
   ], () => versionOf(["/usr/bin/dbclient", "-V"], /Dropbear v([\d.]+)/)),
   putty: lookUp(
     "PuTTY",
-    ["/usr/bin/plink", "/usr/bin/puttygen", "/usr/bin/ssh-keygen"],
+    ["/usr/bin/plink", "/usr/bin/psftp", "/usr/bin/pscp", "/usr/bin/puttygen", "/usr/bin/ssh-keygen"],
     () => versionOf(["/usr/bin/plink", "-V"], /Release ([\d.]+)/),
   ),
   paramiko: lookUp(
@@ -93,6 +93,18 @@ export const peers = {
     "/usr/bin/ssh-keygen",
     nssWrapper(),
   ], () => ""),
+  lftp: lookUp(
+    "lftp",
+    ["/usr/bin/lftp", "/usr/bin/ssh"],
+    () => versionOf(["/usr/bin/lftp", "--version"], /Version ([\d.]+)/),
+  ),
+  curl: lookUp("curl", ["/usr/bin/curl"], () => versionOf(["/usr/bin/curl", "--version"], /curl ([\d.]+)/)),
+  rclone: lookUp("rclone", ["/usr/bin/rclone"], () => versionOf(["/usr/bin/rclone", "version"], /rclone v([\d.]+)/)),
+  sshfs: lookUp(
+    "SSHFS",
+    ["/usr/bin/sshfs", "/usr/bin/ssh", "/usr/bin/fusermount3"],
+    () => versionOf(["/usr/bin/sshfs", "--version"], /SSHFS version ([\d.]+)/),
+  ),
   sshaudit: lookUp("ssh-audit", [python, sshAudit, "/usr/bin/ssh-keygen"], () => "3"),
 } as const satisfies Record<string, Peer>;
 

@@ -66,17 +66,16 @@ for (const entry of entries) {
       `${name} and renews keys every 128 KiB`,
       () => tryServe(client, offer, tried[0]!, { rekey: { bytes: 128 * 1024 }, repeat: 8 }),
     );
-    if (client.rekeys) {
-      await t.step(
-        `${name} that renews keys every 128 KiB`,
-        () => tryServe(client, offer, tried[0]!, { peerRekeyBytes: 128 * 1024, repeat: 8 }),
-      );
-      await t.step(`${name} when both renew keys every 128 KiB`, () =>
-        tryServe(client, offer, tried[0]!, {
-          rekey: { bytes: 128 * 1024 },
-          peerRekeyBytes: 128 * 1024,
-          repeat: 8,
-        }));
-    }
+    if (!client.rekeys) return;
+    await t.step(
+      `${name} that renews keys by itself`,
+      () => tryServe(client, offer, tried[0]!, { peerRekeyBytes: 128 * 1024, repeat: 8 }),
+    );
+    await t.step(`${name} when both renew keys`, () =>
+      tryServe(client, offer, tried[0]!, {
+        rekey: { bytes: 128 * 1024 },
+        peerRekeyBytes: 128 * 1024,
+        repeat: 8,
+      }));
   });
 }

@@ -41,10 +41,15 @@ const utf8 = (text: string) => new TextEncoder().encode(text);
 const text = (value: string) => new Writer().text(value).bytes();
 const NOTHING = new Uint8Array(0);
 
-type Make = (prng: Prng) => Uint8Array;
+/** Makes a message; `open` are the server's numbers of the open channels. */
+type Make = (prng: Prng, open: readonly number[]) => Uint8Array;
 
-const number = (prng: Prng) => prng.pick([0, 0, 0, 1, 2, 3, 255, 0xffff_ffff]);
+/** A channel: as a rule one that is open. */
+const number = (prng: Prng, open: readonly number[]) =>
+  open.length > 0 && prng.below(60) > 0 ? prng.pick(open) : prng.pick([0, 1, 255, 0xffff_ffff]);
 const amount = (prng: Prng) => prng.pick([0, 1, 100, 32_768, 2 ** 21, 0x7fff_ffff, 0xffff_ffff]);
+
+const ignored = new Writer().u8(Msg.IGNORE).text("").bytes();
 
 /** Messages that any stage has to stand; most are sound, in place or not. */
 const transportMessages: readonly Make[] = [
@@ -66,12 +71,12 @@ const rareMessages: readonly Make[] = [
 
 /** Never the right password. */
 const authMessages: readonly Make[] = [
-  (prng) => serviceRequest.encode({ service: prng.pick(["ssh-userauth", "ssh-userauth", "ssh-userauth", "nope"]) }),
+  (prng) => serviceRequest.encode({ service: prng.below(60) === 0 ? "nope" : "ssh-userauth" }),
   (prng) => {
     const method = prng.pick(["none", "password", "publickey", "keyboard-interactive", "hostbased", "x"]);
     return userauthRequest.encode({
-      user: utf8(prng.below(20) === 0 ? "bob" : "alice"),
-      service: utf8(prng.below(40) === 0 ? "nope" : "ssh-connection"),
+      user: utf8(prng.below(200) === 0 ? "bob" : "alice"),
+      service: utf8(prng.below(200) === 0 ? "nope" : "ssh-connection"),
       method: utf8(method),
       fields: prng.pick<Make>([
         () => NOTHING,
@@ -80,7 +85,7 @@ const authMessages: readonly Make[] = [
         () => new Writer().text("").text("").bytes(),
         () => new Writer().bool(true).text("ssh-ed25519").string(prng.bytes(51)).string(prng.bytes(83)).bytes(),
         () => prng.bytes(prng.below(60)),
-      ])(prng),
+      ])(prng, []),
     });
   },
 ];
@@ -119,32 +124,38 @@ const connectionMessages: readonly Make[] = [
       maxPacket: amount(prng),
       data: prng.bytes(prng.pick([0, 0, 20])),
     }),
-  (prng) => ChannelData.encode({ recipient: number(prng), data: prng.bytes(prng.pick([0, 1, 100, 5000])) }),
-  (prng) =>
-    ChannelExtendedData.encode({ recipient: number(prng), dataType: prng.below(3), data: prng.bytes(prng.below(100)) }),
-  (prng) => ChannelWindowAdjust.encode({ recipient: number(prng), bytes: prng.pick([0, 1, 100_000, 0x7fff_ffff]) }),
-  (prng) => ChannelEof.encode({ recipient: number(prng) }),
-  (prng) => ChannelClose.encode({ recipient: number(prng) }),
-  ...[1, 2, 3].map((): Make => (prng) => {
+  (prng, open) => ChannelData.encode({ recipient: number(prng, open), data: prng.bytes(prng.pick([0, 1, 100, 5000])) }),
+  (prng, open) =>
+    ChannelExtendedData.encode({
+      recipient: number(prng, open),
+      dataType: prng.below(3),
+      data: prng.bytes(prng.below(100)),
+    }),
+  (prng, open) =>
+    ChannelWindowAdjust.encode({ recipient: number(prng, open), bytes: prng.pick([0, 1, 1000, 100_000]) }),
+  (prng, open) => prng.below(8) === 0 ? ChannelEof.encode({ recipient: number(prng, open) }) : ignored,
+  (prng, open) => ChannelClose.encode({ recipient: number(prng, open) }),
+  ...[1, 2, 3].map((): Make => (prng, open) => {
     const name = prng.pick(Object.keys(requestData));
-    const data = requestData[name]!(prng);
-    return ChannelRequest.encode({ recipient: number(prng), name, wantReply: prng.below(3) > 0, data });
+    const data = requestData[name]!(prng, open);
+    return ChannelRequest.encode({ recipient: number(prng, open), name, wantReply: prng.below(3) > 0, data });
   }),
-  (prng) => prng.pick([ChannelSuccess, ChannelFailure]).encode({ recipient: number(prng) }),
+  (prng, open) => prng.pick([ChannelSuccess, ChannelFailure]).encode({ recipient: number(prng, open) }),
   () => RequestSuccess.encode({ data: NOTHING }),
   () => RequestFailure.encode({}),
 ];
 
 const closingMessages: readonly Make[] = [
-  (prng) =>
+  (prng, open) =>
     ChannelOpenConfirmation.encode({
-      recipient: number(prng),
+      recipient: number(prng, open),
       sender: 0,
       window: amount(prng),
       maxPacket: amount(prng),
       data: NOTHING,
     }),
-  (prng) => ChannelOpenFailure.encode({ recipient: number(prng), reason: 1, description: "", language: "" }),
+  (prng, open) =>
+    ChannelOpenFailure.encode({ recipient: number(prng, open), reason: 1, description: "", language: "" }),
   () => GlobalRequest.encode({ name: "no-more-sessions@openssh.com", wantReply: true, data: NOTHING }),
 ];
 
@@ -160,13 +171,13 @@ const stages: readonly Stage[] = [
   {
     name: "connected",
     loggedIn: false,
-    start: (handler) => Served.connected({ handler }),
+    start: (handler) => Served.connected({ handler, maxAuthTries: 100 }),
     usual: [...transportMessages, ...authMessages],
   },
   {
     name: "accepted",
     loggedIn: false,
-    start: (handler) => Served.accepted({ handler }),
+    start: (handler) => Served.accepted({ handler, maxAuthTries: 100 }),
     usual: [...transportMessages, ...authMessages, ...authMessages],
   },
   {
@@ -213,6 +224,7 @@ async function play(seed: number): Promise<Played> {
     return run;
   });
   const { peer } = served;
+  const open: number[] = stage.name === "in a session" ? [0] : [];
   let sequences = 0, disconnects = 0, alive = true;
   const allowed = stage.loggedIn ? MAY_SAY.after : MAY_SAY.before;
   try {
@@ -221,9 +233,15 @@ async function play(seed: number): Promise<Played> {
       const messages = Array.from({ length: 1 + prng.below(8) }, () => {
         const other = prng.below(100);
         const from = other === 0 ? rareMessages : other === 1 ? closingMessages : stage.usual;
-        const message = prng.pick(from)(prng);
-        return prng.below(40) === 0 ? mutate(message, prng.u32()) : message;
+        const message = prng.pick(from)(prng, open);
+        return prng.below(60) === 0 ? mutate(message, prng.u32()) : message;
       }).filter((message) => message.length > 0);
+      for (const message of messages) {
+        // Nothing more is meant for a channel behind its CLOSE.
+        if (message[0] !== Msg.CHANNEL_CLOSE || message.length !== 5) continue;
+        const at = open.indexOf(new DataView(message.buffer, message.byteOffset).getUint32(1));
+        if (at >= 0) open.splice(at, 1);
+      }
       const probe = peer.sequence + messages.length;
       await served.sendAll([...messages, PROBE]).catch(() => {});
       for (;;) {
@@ -242,6 +260,7 @@ async function play(seed: number): Promise<Played> {
             break;
           }
         }
+        if (payload[0] === Msg.CHANNEL_OPEN_CONFIRMATION) open.push(ChannelOpenConfirmation.decode(payload).sender);
         if (payload[0] === Msg.UNIMPLEMENTED && new DataView(payload.buffer).getUint32(1) === probe) break;
       }
     }
@@ -253,7 +272,9 @@ async function play(seed: number): Promise<Played> {
   while (running.size > 0) await inTime(Promise.allSettled(running));
   if (!stage.loggedIn) assertEquals(handled, 0, "a handler ran before the login");
   // What a handler threw by itself is told, and nothing else.
-  for (const told of served.errors) assert(told instanceof Error && told.message === "the handler failed", String(told));
+  for (const told of served.errors) {
+    assert(told instanceof Error && told.message === "the handler failed", String(told));
+  }
   return { sequences, closed: !alive };
 }
 

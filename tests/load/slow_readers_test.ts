@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import type { ServerSession, SshServer } from "../../mod.ts";
 import { join } from "../api/_help.ts";
 import { memoryPair, sleep } from "../_support/duplex.ts";
@@ -16,67 +16,90 @@ const POINTS = sized(8, 40);
 const points = Array.from({ length: POINTS }, (_, i) => Math.floor(i * 2 ** 22 / POINTS) + i);
 const PIECE = 65_536;
 const LIMIT = 32 * 2 ** 20;
+const WINDOW = 131_072;
+/** A window that has grown as far as it may, what a channel gathers, what the pair holds, and a piece: a writer gets no further. */
+const AHEAD = 8 * WINDOW + 131_072 + 262_144 + PIECE;
+
+/** What went through one direction of a channel. */
+interface Flow {
+  written: number;
+  read: number;
+}
+let toClient: Flow, toServer: Flow;
 /** How long a reader stands still, while the other side writes as much as it is let. */
-const PAUSE = 40;
+const PAUSE = 60;
 
 /** Looks while a reader stands still. */
 let watch: MemoryWatch;
 
 /** Reads to the end, and counts; behind `point` bytes it stands still once, and then calls `rested`. */
-async function readSlowly(readable: ReadableStream<Uint8Array>, point: number, rested: () => void): Promise<number> {
-  let length = 0, paused = false;
+async function readSlowly(
+  readable: ReadableStream<Uint8Array>,
+  point: number,
+  flow: Flow,
+  rested: () => void,
+): Promise<number> {
+  let paused = false;
   for await (const chunk of readable) {
-    length += chunk.length;
-    if (paused || length < point) continue;
+    flow.read += chunk.length;
+    if (paused || flow.read < point) continue;
     paused = true;
     await sleep(PAUSE);
     watch.look();
+    assert(flow.written - flow.read <= AHEAD, `the writer is ${flow.written - flow.read} bytes ahead`);
     rested();
   }
-  return length;
+  return flow.read;
 }
 
 /** Writes, and counts, until it is told that this is enough. */
-async function writeOn(writable: WritableStream<Uint8Array>, enough: () => boolean): Promise<number> {
+async function writeOn(writable: WritableStream<Uint8Array>, flow: Flow, enough: () => boolean): Promise<number> {
   const writer = writable.getWriter(), piece = new Uint8Array(PIECE);
-  let length = 0;
-  for (; !enough(); length += PIECE) {
+  while (!enough()) {
     await writer.write(piece);
+    flow.written += PIECE;
     // In memory everything happens in microtasks, and they go before timers.
-    if (length % 2 ** 20 === 0) await sleep(0);
+    if (flow.written % 2 ** 20 === 0) await sleep(0);
   }
   await writer.close();
-  return length;
+  return flow.written;
 }
 
 /** Writes until the client's end of file has come, and tells how much it wrote and how much it read, standing still at a point. */
 async function handler(session: ServerSession): Promise<void> {
   let over = false;
   const [read, written] = await Promise.all([
-    readSlowly(session.stdin, Number(session.command), () => {}).then((length) => {
+    readSlowly(session.stdin, Number(session.command), toServer, () => {}).then((length) => {
       over = true;
       return length;
     }),
-    writeOn(session.stdout, () => over),
+    writeOn(session.stdout, toClient, () => over),
   ]);
   const writer = session.stderr.getWriter();
   await writer.write(new TextEncoder().encode(`${read} ${written}`));
+}
+
+function startFlows(): void {
+  toClient = { written: 0, read: 0 };
+  toServer = { written: 0, read: 0 };
 }
 
 type Client = Awaited<ReturnType<typeof join>>["client"];
 
 /** Both sides write all the time; the client stands still at one point, the handler at another. */
 async function run(client: Client, clientPoint: number, serverPoint: number, writes = true): Promise<void> {
+  startFlows();
   const process = await client.spawn(String(serverPoint));
   let rested = false;
   const enough = () => rested;
   if (!writes) {
-    const read = readSlowly(process.stdout, clientPoint, () => void process.stdin.close());
-    assertEquals(await new Response(process.stderr).text(), `0 ${await read}`);
+    const read = readSlowly(process.stdout, clientPoint, toClient, () => void process.stdin.close());
+    const [told, length] = await Promise.all([new Response(process.stderr).text(), read]);
+    assertEquals(told, `0 ${length}`);
   } else {
     const [read, written, told] = await Promise.all([
-      readSlowly(process.stdout, clientPoint, () => rested = true),
-      writeOn(process.stdin, enough),
+      readSlowly(process.stdout, clientPoint, toClient, () => rested = true),
+      writeOn(process.stdin, toServer, enough),
       new Response(process.stderr).text(),
     ]);
     assertEquals(told, `${written} ${read}`);
@@ -89,6 +112,7 @@ const kinds: Record<string, (joined: Awaited<ReturnType<typeof join>>, point: nu
   "a handler that stops reading": ({ client }, point) => run(client, 1, point),
   "both of them at once": ({ client }, point) => run(client, point, 2 ** 22 - point),
   "a client that gives up reading": async ({ client }, point) => {
+    startFlows();
     const process = await client.spawn("0");
     const reader = process.stdout.getReader();
     for (let length = 0; length < point;) length += (await reader.read()).value!.length;
@@ -119,8 +143,8 @@ const kinds: Record<string, (joined: Awaited<ReturnType<typeof join>>, point: nu
 for (const [name, run] of Object.entries(kinds)) {
   Deno.test(`${name} at any of ${POINTS} points holds little, and all comes in the end`, async () => {
     await using joined = await join(
-      { algorithms: fast, handler },
-      { algorithms: fast },
+      { algorithms: fast, handler, window: WINDOW },
+      { algorithms: fast, window: WINDOW },
       memoryPair({ chunks: "whole" }),
     );
     watch = await MemoryWatch.start();
@@ -171,6 +195,7 @@ Deno.test(`${READERS} connections with a reader that has stopped hold little, an
 });
 
 async function stoppedReaders(server: SshServer): Promise<void> {
+  startFlows();
   const watch = await MemoryWatch.start();
   const clients = await Promise.all(Array.from({ length: READERS }, () => client(server, { algorithms: fast })));
   const processes = await Promise.all(clients.map((client) => client.spawn("0")));

@@ -278,3 +278,39 @@ Deno.test("close() rejects what is asked afterwards with status 6, and is safe t
   const error = await assertRejects(() => peer.sftp.stat("/x"), SftpError, "was closed");
   assertEquals(error.status, Status.NO_CONNECTION);
 });
+
+Deno.test("SftpFile.readable is a byte stream, from the position on, and closes the file at its end", async () => {
+  await using dir = await tempDir();
+  const data = pattern(700_001);
+  await Deno.writeFile(`${dir.path}/f`, data);
+  await using peer = await ours({ root: dir.path });
+  const file = await peer.sftp.open("/f");
+  await file.seek(1000, Deno.SeekMode.Start);
+  const reader = file.readable.getReader({ mode: "byob" });
+  const parts: number[] = [];
+  let buffer = new ArrayBuffer(10_000);
+  for (;;) {
+    const { done, value } = await reader.read(new Uint8Array(buffer));
+    if (done) break;
+    for (const byte of value) parts.push(byte);
+    buffer = value.buffer as ArrayBuffer;
+  }
+  assertEquals(Uint8Array.from(parts), data.subarray(1000));
+  await assertRejects(() => file.stat(), SshError, "is closed");
+});
+
+Deno.test("SftpFile.writable gathers small writes and keeps their order", async () => {
+  await using dir = await tempDir();
+  await using peer = await ours({ root: dir.path });
+  const data = pattern(50_000);
+  const writer = (await peer.sftp.open("/f", { write: true, create: true })).writable.getWriter();
+  const writes: Promise<void>[] = [];
+  for (let at = 0; at < data.length; at += 7) writes.push(writer.write(data.slice(at, at + 7)));
+  await Promise.all(writes);
+  await writer.close();
+  assertEquals(await Deno.readFile(`${dir.path}/f`), data);
+  const cut = (await peer.sftp.open("/g", { write: true, create: true })).writable.getWriter();
+  await cut.write(data);
+  await cut.abort(new Error("given up"));
+  assert((await peer.sftp.stat("/g")).size <= data.length);
+});

@@ -258,3 +258,17 @@ Deno.test("openSftp() fails with what happened, and aborts", async () => {
   controller.abort(new Error("enough"));
   await assertRejects(() => waiting, Error, "enough");
 });
+
+Deno.test("row 133: a malformed answer to an extension, or names where one is due, end the session", async () => {
+  await using space = await rogue(
+    (payload) => new Writer().u8(Fxp.EXTENDED_REPLY).u32(idOf(payload)).u64(1n).bytes(),
+    [[Extension.statvfs, "2"]],
+  );
+  await assertRejects(() => space.sftp.statfs("/x"), SftpError, "SSH_FXP_EXTENDED_REPLY");
+  await assertRejects(() => space.sftp.stat("/x"), SftpError, "ended");
+  for (const count of [0, 2]) {
+    const entries = Array.from({ length: count }, () => ({ name: "x", longName: "", attrs: {} }));
+    await using names = await rogue((payload) => m.Name.encode({ id: idOf(payload), entries }));
+    await assertRejects(() => names.sftp.realPath("/x"), SftpError, `${count} names`);
+  }
+});

@@ -253,7 +253,7 @@ Deno.test({
       worker.onmessage = ({ data }) => data === -1 ? resolve() : void (swaps = data);
     });
     worker.postMessage({ root, outside });
-    const tries = Number(Deno.env.get("AMIKO_RACE_TRIES") ?? 1500);
+    const tries = Number(Deno.env.get("AMIKO_RACE_TRIES") ?? 1000);
     let harmless = 0, refused = 0;
     const attempt = async (work: () => Promise<unknown>): Promise<void> => {
       await work().catch((error) => {

@@ -81,6 +81,8 @@ async def main():
         server_host_keys=config["host_keys"],
         process_factory=run,
         encoding=None,
+        sftp_factory=True,
+        allow_scp=True,
         **options,
     )
     await asyncio.get_running_loop().create_future()

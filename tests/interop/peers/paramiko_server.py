@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -52,6 +53,101 @@ class Server(paramiko.ServerInterface):
         return True
 
 
+def answer(call):
+    """A method of the file system below whose exceptions become statuses."""
+
+    def wrapped(*args):
+        try:
+            result = call(*args)
+            return paramiko.SFTP_OK if result is None else result
+        except OSError as error:
+            return paramiko.SFTPServer.convert_errno(error.errno)
+
+    return wrapped
+
+
+class File(paramiko.SFTPHandle):
+    @answer
+    def stat(self):
+        return paramiko.SFTPAttributes.from_stat(os.fstat(self.readfile.fileno()))
+
+    @answer
+    def chattr(self, attr):
+        change(self.readfile.fileno(), attr)
+
+
+def change(file, attr):
+    if attr._flags & attr.FLAG_SIZE:
+        os.truncate(file, attr.st_size)
+    if attr._flags & attr.FLAG_PERMISSIONS:
+        os.chmod(file, attr.st_mode & 0o7777)
+    if attr._flags & attr.FLAG_AMTIME:
+        os.utime(file, (attr.st_atime, attr.st_mtime))
+
+
+class Files(paramiko.SFTPServerInterface):
+    @answer
+    def list_folder(self, path):
+        entries = []
+        for name in os.listdir(path):
+            entry = paramiko.SFTPAttributes.from_stat(os.lstat(os.path.join(path, name)))
+            entry.filename = name
+            entries.append(entry)
+        return entries
+
+    @answer
+    def stat(self, path):
+        return paramiko.SFTPAttributes.from_stat(os.stat(path))
+
+    @answer
+    def lstat(self, path):
+        return paramiko.SFTPAttributes.from_stat(os.lstat(path))
+
+    @answer
+    def open(self, path, flags, attr):
+        fd = os.open(path, flags, 0o666 if attr.st_mode is None else attr.st_mode & 0o777)
+        handle = File(flags)
+        handle.readfile = handle.writefile = os.fdopen(fd, "r+b" if flags & 3 else "rb", buffering=0)
+        return handle
+
+    @answer
+    def remove(self, path):
+        os.remove(path)
+
+    @answer
+    def rename(self, old, new):
+        if os.path.lexists(new):
+            return paramiko.SFTP_FAILURE
+        os.rename(old, new)
+
+    @answer
+    def posix_rename(self, old, new):
+        os.rename(old, new)
+
+    @answer
+    def mkdir(self, path, attr):
+        os.mkdir(path, 0o777 if attr.st_mode is None else attr.st_mode & 0o777)
+
+    @answer
+    def rmdir(self, path):
+        os.rmdir(path)
+
+    @answer
+    def chattr(self, path, attr):
+        change(path, attr)
+
+    def canonicalize(self, path):
+        return os.path.realpath(path)
+
+    @answer
+    def readlink(self, path):
+        return os.readlink(path)
+
+    @answer
+    def symlink(self, target, path):
+        os.symlink(target, path)
+
+
 def run(channel, command):
     child = subprocess.Popen(
         command, shell=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
@@ -91,6 +187,7 @@ def serve(conn):
     transport.use_compression(config.get("compress", False))
     for key in host_keys:
         transport.add_server_key(key)
+    transport.set_subsystem_handler("sftp", paramiko.SFTPServer, Files)
     try:
         transport.start_server(server=Server())
         channels = []  # One that nobody holds closes itself.

@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { serveFiles } from "./ssh2_files.mjs";
 
 const { Server, utils } = createRequire(`${process.argv[2]}/index.js`)("ssh2");
 const config = JSON.parse(process.argv[3]);
@@ -36,7 +37,9 @@ const server = new Server({
   });
   client.on("ready", () => {
     client.on("session", (accept) => {
-      accept().on("exec", (acceptExec, _reject, info) => {
+      const session = accept();
+      session.on("sftp", (acceptSftp) => serveFiles(acceptSftp(), utils.sftp));
+      session.on("exec", (acceptExec, _reject, info) => {
         const stream = acceptExec();
         const child = spawn("/bin/sh", ["-c", info.command]);
         child.stdin.on("error", () => {});

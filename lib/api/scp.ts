@@ -1,0 +1,66 @@
+/**
+ * L6. SCP on a client's connection, and as a handler of a server. For peers that have no SFTP.
+ *
+ * @module
+ */
+import type { Mux } from "../connection/mux.ts";
+import { startProcess } from "../session/process.ts";
+import type { ServerSession, SessionHandler } from "../session/server_session.ts";
+import type { SftpBackend } from "../sftp/backend.ts";
+import type { ScpOptions } from "../sftp/scp.ts";
+import type { RootedOptions } from "../sftp/rooted_backend.ts";
+import type { TransferSummary } from "../sftp/transfer.ts";
+import type { ByteDuplex } from "../wire/types.ts";
+
+/** Copies by the `scp` program of the server, as `scp -O` does. Where the server has SFTP, `sftp()` is faster and can resume. */
+export interface ScpClient {
+  /**
+   * Copies a local file or tree there. The server puts it into `remote` where that is a directory, and gives it that name where it
+   * is not. Rejects with `SftpError`, at the end for those of single files, and with `SshError` where the server runs no commands.
+   */
+  upload(local: string, remote: string, options?: ScpOptions): Promise<TransferSummary>;
+  /**
+   * Copies a remote file or tree to a local path, whatever the server calls it; a file goes into `local` where that is a directory.
+   * Nothing in `remote` is expanded. Rejects as `upload()` does.
+   */
+  download(remote: string, local: string, options?: ScpOptions): Promise<TransferSummary>;
+}
+
+/** SCP over channels of a connection, one for each copy. */
+export function scpClient(mux: Mux): ScpClient {
+  const copy = async (
+    direction: "to" | "from",
+    remote: string,
+    options: ScpOptions,
+    run: (scp: typeof import("../sftp/scp.ts"), channel: ByteDuplex) => Promise<TransferSummary>,
+  ): Promise<TransferSummary> => {
+    // Only those who copy pay for it.
+    const [scp, { scpCommand }] = await Promise.all([import("../sftp/scp.ts"), import("../sftp/scp_command.ts")]);
+    const command = scpCommand(direction, remote, options);
+    const { signal } = options;
+    await using process = await startProcess(mux, { kind: "exec", command }, {
+      stderr: "null",
+      ...signal === undefined ? {} : { signal },
+    });
+    return await run(scp, process);
+  };
+  return {
+    upload: (local, remote, options = {}) =>
+      copy("to", remote, options, (scp, channel) => scp.scpUpload(channel, local, options)),
+    download: (remote, local, options = {}) =>
+      copy("from", remote, options, (scp, channel) => scp.scpDownload(channel, remote, local, options)),
+  };
+}
+
+/**
+ * A handler that serves `scp -O` from a file system, and refuses every other command with exit code 127:
+ * `serve({ handler: scpHandler({ root: "/srv" }) })`. Nothing outside `root` can be reached, and no shell is involved. A server that
+ * runs other commands too calls it where `session.command` starts with `scp `.
+ */
+export function scpHandler(options: RootedOptions | SftpBackend): SessionHandler {
+  return async (session: ServerSession): Promise<number> => {
+    const { serveScp } = await import("../sftp/scp.ts");
+    const { stdin, stdout, info, signal } = session;
+    return await serveScp({ readable: stdin, writable: stdout }, session.command ?? "", options, info, { signal });
+  };
+}
