@@ -58,6 +58,9 @@ await using server = serve({
   hostKeys: [await parsePrivateKey(params.hostKey)],
   auth: { publicKey: () => true },
   handler: params.spawn ? spawned : inProcess,
+  // Many connections at once from one address are what some sections measure.
+  maxStartups: { begin: 1000, rate: 30, full: 2000 },
+  maxStartupsPerSource: 1000,
   ...(params.root ? { subsystems: { sftp: sftpSubsystem({ root: params.root }) } } : {}),
   onListen: ({ port }) => report({ port }),
   onError: (error) => Deno.stderr.writeSync(new TextEncoder().encode(`server: ${error}\n`)),

@@ -1,12 +1,16 @@
 /**
  * L6. How many may knock at once: OpenSSH's MaxStartups and PerSourceMaxStartups, and a limit on the rate per source (CVE-2002-20001).
- * Where OpenSSH would turn a connection away, the oldest one of the source that holds the most makes room first: who holds many
- * without logging in keeps out nobody but himself. No I/O, no timers.
+ * Unlike OpenSSH's, the random early drop spares the first connection of a source, and where a connection would be turned away the
+ * oldest one of the source that holds the most makes room: who holds many without logging in keeps out nobody but himself.
+ * No I/O, no timers.
  *
  * @module
  */
 
-/** Random early drop: from `begin` unauthenticated connections on a share of `rate` percent is turned away, at `full` all. */
+/**
+ * Random early drop: from `begin` unauthenticated connections on, a share of `rate` percent of those is turned away whose source has
+ * others waiting, and at `full` all, unless another source holds more.
+ */
 export interface MaxStartups {
   /** Connections from which some are turned away. */
   readonly begin: number;
@@ -73,7 +77,7 @@ export class Admission {
     source.tokens = Math.min(limit, source.tokens + limit * Math.max(0, now - source.refilled) / 1000);
     source.refilled = now;
     if (source.waiting.size >= limit || source.tokens < 1) return null;
-    if (this.#dropped(chance) && !this.#makeRoom(source)) return null;
+    if (this.#dropped(source, chance) && !this.#makeRoom(source)) return null;
     source.tokens--;
     this.#open++;
     this.#sources.set(key, source);
@@ -108,10 +112,10 @@ export class Admission {
     return true;
   }
 
-  #dropped(chance: number): boolean {
+  #dropped(source: Source, chance: number): boolean {
     const { begin, rate, full } = this.#limits.maxStartups;
     if (this.#open >= full) return true;
-    if (this.#open < begin) return false;
+    if (this.#open < begin || source.waiting.size === 0) return false;
     return chance * 100 < rate + (100 - rate) * (this.#open - begin) / (full - begin);
   }
 

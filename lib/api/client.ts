@@ -214,9 +214,10 @@ export class SshClient implements AsyncDisposable {
   /** Opens an SFTP session. Rejects with `SshError` `REQUEST_DENIED` where the server has no such subsystem. */
   async sftp(options: { signal?: AbortSignal } = {}): Promise<SftpClient> {
     const { openSftp } = await import("../sftp/client.ts");
+    const { putsLinkFirst } = await import("../sftp/symlink_order.ts");
     const process = await startProcess(this.#mux, { kind: "subsystem", name: "sftp" }, { stderr: "null", ...options });
     try {
-      return await openSftp(process, options);
+      return await openSftp(process, { ...options, linkFirst: putsLinkFirst(this.info.remoteIdent) });
     } catch (error) {
       await process[Symbol.asyncDispose]();
       throw error;

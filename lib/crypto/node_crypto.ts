@@ -152,9 +152,15 @@ export function nodeGcmOpen(
   tag: Uint8Array,
 ): Uint8Array | null {
   const cipher = required().createDecipheriv(`aes-${8 * key.length}-gcm`, key, iv, { authTagLength: 16 });
-  cipher.setAAD(aad);
-  cipher.setAuthTag(tag);
-  const plain = cipher.update(data);
+  let plain: Uint8Array;
+  try {
+    cipher.setAAD(aad);
+    cipher.setAuthTag(tag);
+    plain = cipher.update(data);
+  } catch (error) {
+    finish(cipher);
+    throw error;
+  }
   try {
     cipher.final();
   } catch {

@@ -59,13 +59,19 @@ function* pieces(data: Uint8Array): Iterable<Uint8Array> {
   for (let at = 0; at < data.length; at += 1_048_576) yield data.subarray(at, at + 1_048_576);
 }
 
-let construct: (session: SftpSession) => SftpClient;
+let construct: (session: SftpSession, linkFirst: boolean) => SftpClient;
 
-/** Starts an SFTP session on the streams of a channel, which it owns from here on. */
-export async function openSftp(channel: SftpChannel, options: { signal?: AbortSignal } = {}): Promise<SftpClient> {
+/**
+ * Starts an SFTP session on the streams of a channel, which it owns from here on. With `linkFirst` the fields of SYMLINK are in
+ * the draft's order and not in that of OpenSSH and most others.
+ */
+export async function openSftp(
+  channel: SftpChannel,
+  options: { signal?: AbortSignal; linkFirst?: boolean } = {},
+): Promise<SftpClient> {
   const session = new SftpSession(channel);
   await session.start(options.signal);
-  return construct(session);
+  return construct(session, options.linkFirst ?? false);
 }
 
 /**
@@ -78,15 +84,17 @@ export async function openSftp(channel: SftpChannel, options: { signal?: AbortSi
  */
 export class SftpClient implements AsyncDisposable {
   readonly #session: SftpSession;
+  readonly #linkFirst: boolean;
   /** What the server offers: version, extensions and limits. */
   readonly server: SftpServerInfo;
 
   static {
-    construct = (session) => new SftpClient(session);
+    construct = (session, linkFirst) => new SftpClient(session, linkFirst);
   }
 
-  private constructor(session: SftpSession) {
+  private constructor(session: SftpSession, linkFirst: boolean) {
     this.#session = session;
+    this.#linkFirst = linkFirst;
     this.server = { version: 3, extensions: session.extensions, limits: session.limits };
   }
 
@@ -304,7 +312,8 @@ export class SftpClient implements AsyncDisposable {
 
   /** Makes a symbolic link at `path` that says `target`. */
   async symlink(target: string, path: string): Promise<void> {
-    await this.#session.status(Symlink, { target, path }, { action: "make symbolic link", path });
+    const fields = this.#linkFirst ? { target: path, path: target } : { target, path };
+    await this.#session.status(Symlink, fields, { action: "make symbolic link", path });
   }
 
   /** Makes a hard link (hardlink@openssh.com); `SftpError` OP_UNSUPPORTED where the server cannot. */

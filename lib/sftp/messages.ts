@@ -68,7 +68,7 @@ export const Stat = message("SSH_FXP_STAT", Fxp.STAT, { id: u32, path: name });
 export const Rename = message("SSH_FXP_RENAME", Fxp.RENAME, { id: u32, oldPath: name, newPath: name });
 /** SSH_FXP_READLINK. */
 export const Readlink = message("SSH_FXP_READLINK", Fxp.READLINK, { id: u32, path: name });
-/** SSH_FXP_SYMLINK in the order of fields that OpenSSH and all who follow it use (PROTOCOL section 4.1). */
+/** SSH_FXP_SYMLINK in the order of fields that OpenSSH and most others use (PROTOCOL section 4.1); see symlink_order.ts. */
 export const Symlink = message("SSH_FXP_SYMLINK", Fxp.SYMLINK, { id: u32, target: name, path: name });
 
 /** SSH_FXP_HANDLE. */

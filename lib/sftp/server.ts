@@ -16,6 +16,7 @@ import { PacketReader } from "./packet_reader.ts";
 import { openRootedBackend, type RootedOptions } from "./rooted_backend.ts";
 import { type DataReply, type Job, type JobContext, offeredExtensions, prepare } from "./server_jobs.ts";
 import { isFileSystemError, statusOf, statusTexts } from "./status.ts";
+import { putsLinkFirst } from "./symlink_order.ts";
 
 /** Requests that run at once. */
 const MAX_RUNNING = 64;
@@ -73,7 +74,9 @@ class ServerSession {
     this.#writer = channel.writable.getWriter();
     this.#writer.closed.catch(() => {});
     this.#options = options;
-    this.#context = { backend, info, handles: new Handles() };
+    // Streams that are no SSH connection have no identification.
+    const connection = info.connection as AuthInfo["connection"] | undefined;
+    this.#context = { backend, info, handles: new Handles(), linkFirst: putsLinkFirst(connection?.remoteIdent) };
     this.#packets = new PacketReader({ packet: (payload) => this.#packet(payload) });
   }
 

@@ -34,6 +34,8 @@ export interface JobContext {
   readonly info: AuthInfo;
   /** Open files and directories. */
   readonly handles: Handles;
+  /** Whether SYMLINK's fields come in the draft's order. */
+  readonly linkFirst: boolean;
 }
 
 /** What DATA replies with: the bytes are read into a whole packet, its head left to the sender. */
@@ -354,8 +356,9 @@ const handlers: Readonly<Record<number, Handler>> = {
     ({ id, path }, context) =>
       shared(async () => oneName(id, await call(context, ["readLink", "readlink"], canonicalPath(path)) as string)),
   ),
-  [Fxp.SYMLINK]: on(m.Symlink, ({ target, path }, context) =>
+  [Fxp.SYMLINK]: on(m.Symlink, (fields, context) =>
     alone(() => {
+      const [target, path] = context.linkFirst ? [fields.path, fields.target] : [fields.target, fields.path];
       // The target is no path of this server yet; only what no file system takes is refused here.
       canonicalPath(target);
       return call(context, ["symlink"], target, canonicalPath(path)) as MaybePromise<void>;

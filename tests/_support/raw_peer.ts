@@ -250,7 +250,9 @@ export class RawPeer {
         await this.newKeys(step.outcome);
       }
       if (step.newKeys) {
+        this.opener.close?.();
         this.opener = this.#nextOpener!;
+        this.#nextOpener = null;
         if (this.strict) this.receiveSequence = 0;
       }
     }
@@ -267,13 +269,15 @@ export class RawPeer {
     this.#nextOpener = await createOpener(inward.cipher, inward.mac, await deriveKeys(outcome.source, inWay, inward));
     const sealer = await createSealer(out.cipher, out.mac, await deriveKeys(outcome.source, outWay, out));
     await this.send(NewKeys.encode({}));
+    this.sealer.close?.();
     this.sealer = sealer;
     if (this.strict) this.sequence = 0;
   }
 
-  /** Hangs up. */
+  /** Hangs up, and lets go of what the runtime holds for the ciphers. */
   async close(): Promise<void> {
     await this.#writer.close().catch(() => {});
     await this.#reader.cancel().catch(() => {});
+    for (const cipher of [this.sealer, this.opener, this.#nextOpener]) cipher?.close?.();
   }
 }

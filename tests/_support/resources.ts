@@ -111,10 +111,13 @@ export class MemoryWatch {
     this.#growth = Math.max(this.#growth, heapUsed + external - this.#start.memory);
   }
 
-  /** Fails when more than so many bytes were held at a time, or the process as a whole grew by much more. */
-  assertUnder(bytes: number): void {
+  /**
+   * Fails when more than so many bytes were held at a time, or the process as a whole grew by much more: `garbage` is what the
+   * collector may let lie.
+   */
+  assertUnder(bytes: number, garbage = GARBAGE): void {
     this.look();
-    if (this.#growth < bytes && this.#rssGrowth < bytes + GARBAGE) return;
+    if (this.#growth < bytes && this.#rssGrowth < bytes + garbage) return;
     throw new Error(
       `Grown by ${mebibytes(this.#growth)}, and the process by ${mebibytes(this.#rssGrowth)}: ${
         mebibytes(bytes)

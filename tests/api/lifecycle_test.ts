@@ -270,13 +270,15 @@ Deno.test("loginTimeout ends handshakes and logins that take too long", async ()
     const served = serveConn(pair.server, await serverOptions({ loginTimeout: 150 }));
     const rejected = assertRejects(() => served, SshError, "150 ms");
     if (!silent) {
+      const asked = Promise.withResolvers<string>();
       const never = connect({
         hostname: "test.invalid",
         ...login,
         transport: pair.client,
-        auth: [password(() => sleep(400).then(() => "wonderland"))],
+        auth: [password(() => asked.promise)],
       });
       await assertRejects(() => never, SshError, "log in");
+      asked.resolve("wonderland");
     }
     await rejected;
     await pair.client.readable.cancel().catch(() => {});

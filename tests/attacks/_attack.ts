@@ -162,6 +162,7 @@ export class Victim {
   }
 
   #switch(): void {
+    this.peer.opener.close?.();
     this.peer.opener = this.#nextOpener!;
     this.#nextOpener = null;
     if (this.peer.strict) this.peer.receiveSequence = 0;

@@ -1,17 +1,12 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import {
-  ciphers,
-  createOpener,
-  createSealer,
-  isAvailable,
-  macs,
-  plainOpener,
-  plainSealer,
-} from "../../lib/crypto/ciphers.ts";
+import { ciphers, isAvailable, macs, plainOpener, plainSealer } from "../../lib/crypto/ciphers.ts";
 import type { DirectionKeys, PacketFrame, PacketOpener } from "../../lib/crypto/types.ts";
 import { SshProtocolError } from "../../lib/errors.ts";
+import { closeCiphers, createOpener, createSealer } from "../_support/packet_ciphers.ts";
 import vectors from "../vectors/packets.json" with { type: "json" };
 import { hex, openAll, packet, pairs, random, randomKeys, sealAll, split } from "./packets_help.ts";
+
+Deno.test.afterEach(closeCiphers);
 
 /** Opening must fail as for a wrong MAC, now or later. */
 async function assertMacInvalid(open: () => unknown, message = ""): Promise<void> {

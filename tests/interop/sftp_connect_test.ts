@@ -35,7 +35,7 @@ interface Entry {
   readonly start: () => Promise<ServerPeer>;
   /** Whether names that are not UTF-8 survive in it. */
   readonly rawNames: boolean;
-  /** Whether it replaces a file by a rename. */
+  /** Whether it says that a rename can replace a file. */
   readonly posixRename: boolean;
 }
 
@@ -44,7 +44,7 @@ const entries: readonly Entry[] = [
   { id: "openssh10", start: () => startOpenSshd({ version: "10" }), rawNames: true, posixRename: true },
   // Its SFTP server is that of OpenSSH.
   { id: "dropbear", start: () => startDropbear(), rawNames: true, posixRename: true },
-  { id: "paramiko", start: () => startParamikoServer(), rawNames: false, posixRename: true },
+  { id: "paramiko", start: () => startParamikoServer(), rawNames: false, posixRename: false },
   { id: "asyncssh", start: () => startAsyncSshServer(), rawNames: true, posixRename: true },
   { id: "ssh2", start: () => startSsh2Server(), rawNames: false, posixRename: false },
 ];

@@ -310,7 +310,8 @@ Deno.test(`${SEQUENCES} random sequences of messages neither hang a server nor g
       if (mine % 1000 === 0) watch.look();
     }
   }));
-  watch.assertUnder(64 * 2 ** 20);
+  // Thousands of connections leave much for the collector, which has its time.
+  watch.assertUnder(32 * 2 ** 20, 512 * 2 ** 20);
   // Most sequences leave the connection up: what follows is tried on a state that is deep.
   assert(sequences > 3 * seed, `${sequences} sequences on ${seed} connections`);
   assert(closed > 0);

@@ -13,7 +13,7 @@ import { assertGivenBack, holdings, sized } from "../_support/resources.ts";
 import { client, ENDS, outcome, startServer } from "./_load.ts";
 
 const IDLE = sized(150, 5000);
-const LOGINS = sized(40, 400);
+const LOGINS = sized(100, 400);
 
 /** What `serve()` does by itself. */
 const defaults = { maxStartups: { begin: 10, rate: 30, full: 100 }, maxStartupsPerSource: 10 };
@@ -81,7 +81,8 @@ for (const sources of [1, 15]) {
         idle.push(new IdleSocket(server, address(i, sources)));
         if (i % 10 === 9) await Promise.all(idle.slice(-10).map((socket) => socket.opened));
       }
-      assert(await logins(server) >= 0.95 * LOGINS);
+      const calm = await logins(server);
+      assert(calm >= 0.95 * LOGINS, `${calm} of ${LOGINS} logins succeeded`);
       // Those that were turned away come again, as fast as they like.
       let attacking = true;
       const attack = (async () => {
@@ -109,14 +110,19 @@ Deno.test({
     await using server = await startServer({ loginTimeout });
     await logins(server, 1);
     const before = await holdings();
-    const idle = Array.from({ length: IDLE }, (_, i) => new IdleSocket(server, address(i, 200)));
-    const opened = await Promise.all(idle.map((socket) => socket.opened));
+    const idle: IdleSocket[] = [], opened: number[] = [];
+    // As many at a time as the system keeps for a server that is busy.
+    for (let i = 0; i < IDLE; i += 50) {
+      for (let k = i; k < i + 50; k++) idle.push(new IdleSocket(server, address(k, 200)));
+      opened.push(...await Promise.all(idle.slice(i).map((socket) => socket.opened)));
+    }
     await sleep(loginTimeout + 1500);
     for (const [i, { closedAt }] of idle.entries()) {
       assert(closedAt !== null, "a socket is still open");
       const time = closedAt - opened[i]!;
-      // The server may have taken the connection a little before this side heard of it.
-      assert(time > loginTimeout - 300 && time < loginTimeout + 1000, `closed after ${time} ms`);
+      // The server may have taken the connection a little before this side heard of it. Both ends are in this process: thousands of
+      // them take their time.
+      assert(time > loginTimeout - 300 && time < loginTimeout + sized(1000, 1500), `closed after ${time} ms`);
     }
     await Promise.all(idle.map((socket) => socket.close()));
     idle.length = opened.length = 0;

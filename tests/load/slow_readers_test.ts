@@ -172,7 +172,11 @@ Deno.test("the end of one direction at any point leaves the other one open", asy
     await error.write(new TextEncoder().encode("late"));
     return 7;
   };
-  await using joined = await join({ algorithms: fast, handler: half }, { algorithms: fast });
+  await using joined = await join(
+    { algorithms: fast, handler: half },
+    { algorithms: fast },
+    memoryPair({ chunks: "whole" }),
+  );
   for (let point = 0; point < POINTS; point++) {
     const process = await joined.client.spawn("half"), writer = process.stdin.getWriter();
     const bytes = Math.floor(point * 2 ** 21 / POINTS);

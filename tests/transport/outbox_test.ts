@@ -1,9 +1,12 @@
 import { assert, assertEquals } from "@std/assert";
-import { createOpener, createSealer, plainOpener, plainSealer } from "../../lib/crypto/ciphers.ts";
+import { plainOpener, plainSealer } from "../../lib/crypto/ciphers.ts";
 import type { Compressor, PacketOpener } from "../../lib/crypto/types.ts";
 import { Framer, payloadOf } from "../../lib/transport/framer.ts";
 import { MAX_DATA_PAYLOAD, MAX_PAYLOAD, Outbox } from "../../lib/transport/outbox.ts";
 import type { OutboundSource } from "../../lib/transport/types.ts";
+import { closeCiphers, createOpener, createSealer } from "../_support/packet_ciphers.ts";
+
+Deno.test.afterEach(closeCiphers);
 
 /** An outbox with what reads its chunks. */
 function make() {

@@ -22,6 +22,19 @@ class Client(asyncssh.SSHClient):
         return [self.request["password"] for _ in prompts]
 
 
+async def copy(conn, files):
+    """Copies a tree to /tree and back."""
+    tree, back = files["tree"].encode(), files["back"].encode()
+    if files["by"] == "scp":
+        await asyncssh.scp(tree, (conn, b"/"), recurse=True, preserve=True)
+        await asyncssh.scp((conn, b"/tree"), back, recurse=True, preserve=True)
+        return None
+    async with conn.start_sftp_client(path_encoding=None) as sftp:
+        await sftp.put(tree, b"/tree", recurse=True, preserve=True)
+        await sftp.get(b"/tree", back + b"/tree", recurse=True, preserve=True)
+        return [name.decode("utf-8", "replace") for name in await sftp.listdir(b"/tree")]
+
+
 async def answer(request):
     options = {"client_keys": None, "agent_path": None, "preferred_auth": "publickey"}
     if request.get("key_file"):
@@ -49,6 +62,8 @@ async def answer(request):
         **options,
     )
     async with conn:
+        if "files" in request:
+            return {"listing": await copy(conn, request["files"])}
         result = await conn.run(request["command"], input=base64.b64decode(request["input"]), encoding=None)
         return {
             "stdout": base64.b64encode(result.stdout).decode(),

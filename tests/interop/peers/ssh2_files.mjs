@@ -36,18 +36,21 @@ export function serveFiles(sftp, { STATUS_CODE, OPEN_MODE }) {
     chmod: (mode) => files.chmod(path, mode),
     utimes: (atime, mtime) => files.utimes(path, atime, mtime),
   });
+  // One request after the other, as the draft wants it for those of one file.
+  let before = Promise.resolve();
   // What a handler gives back is the answer; nothing is "OK".
   const on = (event, handler) => {
-    sftp.on(event, async (id, ...args) => {
-      try {
-        const answer = await handler(...args);
-        if (answer === undefined) sftp.status(id, STATUS_CODE.OK);
-        else answer(id);
-      } catch (error) {
-        const codes = { ENOENT: STATUS_CODE.NO_SUCH_FILE, EACCES: STATUS_CODE.PERMISSION_DENIED };
-        sftp.status(id, codes[error.code] ?? STATUS_CODE.FAILURE, error.message);
-      }
-    });
+    sftp.on(event, (id, ...args) => before = before.then(() => run(handler, id, args)));
+  };
+  const run = async (handler, id, args) => {
+    try {
+      const answer = await handler(...args);
+      if (answer === undefined) sftp.status(id, STATUS_CODE.OK);
+      else answer(id);
+    } catch (error) {
+      const codes = { ENOENT: STATUS_CODE.NO_SUCH_FILE, EACCES: STATUS_CODE.PERMISSION_DENIED };
+      sftp.status(id, codes[error.code] ?? STATUS_CODE.FAILURE, error.message);
+    }
   };
   const end = (id) => sftp.status(id, STATUS_CODE.EOF);
 
@@ -109,6 +112,5 @@ export function serveFiles(sftp, { STATUS_CODE, OPEN_MODE }) {
     const target = await files.readlink(path);
     return (id) => sftp.name(id, [entry(target, null)]);
   });
-  // As on the wire, where OpenSSH made it target first.
-  on("SYMLINK", (target, path) => files.symlink(target, path));
+  on("SYMLINK", (path, target) => files.symlink(target, path));
 }

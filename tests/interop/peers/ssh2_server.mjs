@@ -12,6 +12,7 @@ const server = new Server({
   hostKeys: config.host_keys.map((file) => readFileSync(file)),
   algorithms: config.algorithms,
 }, (client) => {
+  client.setNoDelay?.(true);
   client.on("error", (error) => process.stderr.write(`${error}\n`));
   client.on("authentication", (context) => {
     const rest = ["publickey", "password", "keyboard-interactive"];
