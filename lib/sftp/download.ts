@@ -287,6 +287,7 @@ class Downloader {
         await target.write(part);
         done += part.length;
         this.#run.copied(part.length);
+        pipeline.recycle(part);
         if (size === 0 && done > UNKNOWN_LIMIT) {
           throw refused(remote, "the server gives its size as 0 and sends over 1 GiB");
         }

@@ -33,6 +33,15 @@ export const handle: Field<Uint8Array> = {
 };
 /** `string` of bytes, as a view of the packet. */
 const dataView: Field<Uint8Array> = { read: (r) => r.view(), write: (w, v) => void w.string(v) };
+/** The same where anything may follow: Go's pkg/sftp sends the whole of a buffer that is filled in part. */
+const paddedDataView: Field<Uint8Array> = {
+  read: (r) => {
+    const data = r.view();
+    if (r.remaining > 0) r.rest();
+    return data;
+  },
+  write: (w, v) => void w.string(v),
+};
 
 /** SSH_FXP_OPEN. */
 export const Open = message("SSH_FXP_OPEN", Fxp.OPEN, { id: u32, path: name, flags: u32, attrs: attributes });
@@ -40,8 +49,8 @@ export const Open = message("SSH_FXP_OPEN", Fxp.OPEN, { id: u32, path: name, fla
 export const Close = message("SSH_FXP_CLOSE", Fxp.CLOSE, { id: u32, handle });
 /** SSH_FXP_READ. */
 export const Read = message("SSH_FXP_READ", Fxp.READ, { id: u32, handle, offset: u64, length: u32 });
-/** SSH_FXP_WRITE; `data` is a view. */
-export const Write = message("SSH_FXP_WRITE", Fxp.WRITE, { id: u32, handle, offset: u64, data: dataView });
+/** SSH_FXP_WRITE; `data` is a view, and what follows it counts for nothing. */
+export const Write = message("SSH_FXP_WRITE", Fxp.WRITE, { id: u32, handle, offset: u64, data: paddedDataView });
 /** SSH_FXP_LSTAT. */
 export const Lstat = message("SSH_FXP_LSTAT", Fxp.LSTAT, { id: u32, path: name });
 /** SSH_FXP_FSTAT. */

@@ -85,6 +85,8 @@ export class ReadPipeline {
   readonly #plan: ReadPlan;
   readonly #window: FlightWindow;
   readonly #pieces: Piece[] = [];
+  /** Buffers that came back, to be filled again. */
+  readonly #spare: Uint8Array[] = [];
   #offset: number;
   /** No request starts at or after this. */
   #end: number;
@@ -114,7 +116,8 @@ export class ReadPipeline {
       const length = Math.min(chunk, this.#end - this.#offset), { target } = this.#plan;
       if (this.#held > 0 && this.#held + length > this.#window.size) return;
       const at = this.#offset - this.#plan.offset;
-      const buffer = target === undefined ? new Uint8Array(length) : target.subarray(at, at + length);
+      const spare = target === undefined && length === chunk ? this.#spare.pop() : undefined;
+      const buffer = spare ?? (target === undefined ? new Uint8Array(length) : target.subarray(at, at + length));
       const piece = new Piece(this, this.#path, this.#offset, buffer);
       this.#offset += length;
       this.#held += length;
@@ -174,6 +177,11 @@ export class ReadPipeline {
       await promise;
       this.#wake = null;
     }
+  }
+
+  /** Takes back bytes that `next()` gave, by a caller who is done with them and did not give a `target`. */
+  recycle(part: Uint8Array): void {
+    if (part.length === this.#session.maxRead && this.#plan.target === undefined) this.#spare.push(part);
   }
 
   /** Asks for nothing more. What is under way still arrives, and is thrown away. */

@@ -2,8 +2,8 @@
  * L5. A part of the real file system as a server's backend. May use `node:fs` and `Deno.*`.
  *
  * Every path goes through rooted_tree.ts, whose head says what it holds against whom. Looking up, opening and changing names
- * are synchronous system calls, so that no request of this process comes between a check and its use; reading, writing and
- * listing are not, nor, where directories are held, what takes long. Hard links that an administrator made below the root are the files they are.
+ * are synchronous system calls, so that no request of this process comes between a check and its use; reading but for small
+ * files, writing and listing are not, nor, where directories are held, what takes long. Hard links that an administrator made below the root are the files they are.
  *
  * @module
  */
@@ -104,23 +104,24 @@ class RootedBackend implements SftpBackend, AsyncDisposable {
           if (options.createNew) throw failure("File exists");
         }
       }
-      const fd = this.#openExisting(place, access | O_NOFOLLOW, O_NOFOLLOW);
-      if (fd === null) continue;
+      const existing = this.#openExisting(place, access | O_NOFOLLOW, O_NOFOLLOW);
+      if (existing === null) continue;
+      const { fd, size } = existing;
       if (options.truncate) this.#fs.ftruncateSync(fd, 0);
-      return new RootedFile(this.#fs, fd, this.#readOnly);
+      return new RootedFile(this.#fs, fd, this.#readOnly, size);
     }
     throw failure("Failure: the file changes while it is opened");
   }
 
   /** Opens a regular file that is there; null where it is a link or gone by now and the walk is to be made again. */
-  #openExisting(place: Place, flags: number, noFollow: number): number | null {
+  #openExisting(place: Place, flags: number, noFollow: number): { fd: number; size: number } | null {
     if (!this.#tree.held) {
       const before = Deno.lstatSync(place.path);
       if (before.isSymlink) return null;
       if (!before.isFile) throw failure(before.isDirectory ? "Is a directory" : "Not a regular file");
       const fd = this.#fs.openSync(place.path, flags);
       this.#verify(fd, place, before);
-      return fd;
+      return { fd, size: before.size };
     }
     // First the place, without any effect on what is there; then the very file that was looked at.
     const at = this.#fs.openSync(place.path, O_PATH | noFollow);
@@ -128,7 +129,7 @@ class RootedBackend implements SftpBackend, AsyncDisposable {
       const info = infoOfStats(this.#fs.fstatSync(at));
       if (info.isSymlink) return null;
       if (!info.isFile) throw failure(info.isDirectory ? "Is a directory" : "Not a regular file");
-      return this.#fs.openSync(`/proc/self/fd/${at}`, flags & ~noFollow);
+      return { fd: this.#fs.openSync(`/proc/self/fd/${at}`, flags & ~noFollow), size: info.size };
     } finally {
       this.#fs.closeSync(at);
     }

@@ -246,6 +246,8 @@ export class SecureTransport implements DataTransport {
     if (signal?.aborted) abort();
     try {
       await this.#exchanges.first;
+      // It may have been aborted since the exchange ended.
+      signal?.throwIfAborted();
     } catch (error) {
       if (signal?.aborted) {
         await this.closed.catch(() => {});

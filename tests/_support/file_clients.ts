@@ -34,6 +34,8 @@ export interface FileClient {
   readonly names: "raw" | "lineFeed" | "plain";
   /** Whether links are copied as links. */
   readonly links: boolean;
+  /** Whether it has no MAC that a server offers by itself: libssh2 before 1.11 knows none that is encrypt-then-MAC. */
+  readonly oldMacs?: boolean;
   /** Copies there and back; gives a listing of `/tree` that has the names in it, or null where it has none. */
   copy(job: FileJob): Promise<string | null>;
 }
@@ -186,6 +188,7 @@ mirror --parallel=4 /tree ${job.back}/tree`,
 const curl: FileClient = {
   id: "curl",
   title: "curl sftp://",
+  oldMacs: true,
   names: "plain",
   links: false,
   copy: async (job) => {
@@ -313,7 +316,7 @@ export const fileClients: readonly FileClient[] = [
   psftp,
   pscp("-sftp"),
   pscp("-scp"),
-  scripted("paramiko", [python, `${scripts}/paramiko_client.py`], "lineFeed", "sftp", newerPython),
+  scripted("paramiko", [python, `${scripts}/paramiko_files.py`], "lineFeed", "sftp", newerPython),
   scripted("asyncssh", [python, `${scripts}/asyncssh_client.py`], "raw", "sftp", newerPython),
   scripted("asyncssh", [python, `${scripts}/asyncssh_client.py`], "plain", "scp", newerPython),
   scripted("ssh2", ["node", `${scripts}/ssh2_client.mjs`, npmFolder], "lineFeed"),

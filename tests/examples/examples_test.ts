@@ -4,104 +4,23 @@
  * @module
  */
 import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
-import {
-  connect,
-  generateKey,
-  insecureAcceptAnyHostKey,
-  password,
-  pinnedHostKey,
-  publicKey,
-  serve,
-} from "../../mod.ts";
+import { connect, generateKey, insecureAcceptAnyHostKey, password, pinnedHostKey, publicKey } from "../../mod.ts";
 import { SshAuthError } from "../../mod.ts";
-import { endChild } from "../_support/child.ts";
-import { commands, hostKey, say, text } from "../api/_help.ts";
+import { say, text } from "../api/_help.ts";
+import { commandOf, examples, run, serverWithHome, startServer } from "./_help.ts";
 
-const examples = new URL("../../examples/", import.meta.url).pathname;
 const tested = [
   "demo.ts",
   "echo_server.ts",
   "exec.ts",
   "server.ts",
+  "sftp.ts",
+  "sftp_server.ts",
   "shell.ts",
+  "sync.ts",
   "transport_client.ts",
   "transport_server.ts",
 ];
-
-/** Program and arguments that start an example. */
-function commandOf(name: string, args: readonly string[]): [string, ...string[]] {
-  const [first] = Deno.readTextFileSync(`${examples}${name}`).split("\n");
-  const match = /^#!\/usr\/bin\/env -S deno run (--allow-.*)$/.exec(first!);
-  assert(match !== null, `${name} says how it is started: ${first}`);
-  return [Deno.execPath(), "run", "--quiet", "--no-prompt", ...match[1]!.split(" "), `${examples}${name}`, ...args];
-}
-
-function start(name: string, args: readonly string[], env: Record<string, string> = {}): Deno.ChildProcess {
-  const [program, ...rest] = commandOf(name, args);
-  return new Deno.Command(program, { args: rest, env, stdin: "null", stdout: "piped", stderr: "piped" }).spawn();
-}
-
-/** Runs an example to its end. */
-async function run(name: string, args: readonly string[], env?: Record<string, string>) {
-  const child = start(name, args, env);
-  const timer = setTimeout(() => child.kill("SIGKILL"), 60_000);
-  const { code, stdout, stderr } = await child.output();
-  clearTimeout(timer);
-  return { code, stdout: text(stdout), stderr: text(stderr) };
-}
-
-/** A server among the examples: what it wrote until it listened, and its port. */
-async function startServer(name: string, args: readonly string[], env?: Record<string, string>) {
-  const child = start(name, args, env);
-  const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
-  const errors = new Response(child.stderr).text();
-  let said = "", match: RegExpExecArray | null = null;
-  while ((match = /port (\d+)/.exec(said)) === null) {
-    const { value, done } = await reader.read();
-    if (done) throw new Error(`${name} ended: ${said}${await errors}`);
-    said += value;
-  }
-  return {
-    port: Number(match[1]),
-    said,
-    child,
-    async [Symbol.asyncDispose]() {
-      await endChild(child);
-      await reader.cancel();
-      await errors;
-    },
-  };
-}
-
-/** A home with a key and a known_hosts for a server, and that server. */
-async function serverWithHome(handler = commands) {
-  const home = await Deno.makeTempDir({ prefix: "amiko_ssh_" });
-  const key = await generateKey();
-  const server = serve({
-    hostname: "127.0.0.1",
-    port: 0,
-    hostKeys: [await hostKey()],
-    auth: { publicKey: (_info, offered) => offered.blob.toBase64() === key.publicKey.blob.toBase64() },
-    handler,
-  });
-  const { type, blob } = (await hostKey()).publicKey;
-  await Deno.mkdir(`${home}/.ssh`, { mode: 0o700 });
-  await Deno.writeTextFile(`${home}/.ssh/known_hosts`, `[127.0.0.1]:${server.addr.port} ${type} ${blob.toBase64()}\n`);
-  await Deno.writeTextFile(`${home}/.ssh/id_ed25519`, key.toString(), { mode: 0o600 });
-  return {
-    target: `alice@127.0.0.1:${server.addr.port}`,
-    env: { HOME: home, SSH_AUTH_SOCK: "", TERM: "vt100", DENO_DIR: denoDir() },
-    async [Symbol.asyncDispose]() {
-      await server[Symbol.asyncDispose]();
-      await Deno.remove(home, { recursive: true });
-    },
-  };
-}
-
-/** Where Deno keeps its packages, which another HOME would move. */
-function denoDir(): string {
-  return Deno.env.get("DENO_DIR") ?? `${Deno.env.get("XDG_CACHE_HOME") ?? `${Deno.env.get("HOME")}/.cache`}/deno`;
-}
 
 Deno.test("examples/ holds what is tested here, and no more", () => {
   const found = [...Deno.readDirSync(examples)].map(({ name }) => name).filter((name) => name.endsWith(".ts"));
@@ -132,17 +51,19 @@ Deno.test({
   name: "examples/shell.ts gives a raw terminal of the same size, and passes resizes on",
   ignore: Deno.build.os !== "linux",
   fn: async () => {
-    await using server = await serverWithHome(async (session) => {
-      const writer = session.stdout.getWriter();
-      await say(writer, `${session.pty?.term} ${session.pty?.columns}x${session.pty?.rows}\r\n`);
-      for await (const { columns, rows } of session.resizes) {
-        await say(writer, `resized ${columns}x${rows}\r\n`);
-        break;
-      }
-      const reader = session.stdin.getReader();
-      const { value } = await reader.read();
-      await say(writer, `key ${value?.[0]}\r\n`);
-      return 9;
+    await using server = await serverWithHome({
+      handler: async (session) => {
+        const writer = session.stdout.getWriter();
+        await say(writer, `${session.pty?.term} ${session.pty?.columns}x${session.pty?.rows}\r\n`);
+        for await (const { columns, rows } of session.resizes) {
+          await say(writer, `resized ${columns}x${rows}\r\n`);
+          break;
+        }
+        const reader = session.stdin.getReader();
+        const { value } = await reader.read();
+        await say(writer, `key ${value?.[0]}\r\n`);
+        return 9;
+      },
     });
     const words = commandOf("shell.ts", [server.target]).map((word) => `'${word}'`).join(" ");
     const script = `stty columns 100 rows 30; ${words}; code=$?; stty -a | grep -o -- '-\\?icanon'; exit $code`;

@@ -8,6 +8,7 @@
 import { assertEquals } from "@std/assert";
 import {
   connect,
+  defaultAlgorithms,
   parsePrivateKey,
   pinnedHostKey,
   publicKey,
@@ -102,8 +103,8 @@ export interface OurServer extends AsyncDisposable, Target {
   readonly errors: unknown[];
 }
 
-/** `serve()` with SFTP and SCP over a root. */
-export async function startOurs(root: string): Promise<OurServer> {
+/** `serve()` with SFTP and SCP over a root; `oldMacs` lets in clients that have no encrypt-then-MAC. */
+export async function startOurs(root: string, options: { oldMacs?: boolean } = {}): Promise<OurServer> {
   const { host, user } = await testKeys();
   const keys = [host.ed25519, host.ecdsa256, host.rsa];
   const errors: unknown[] = [];
@@ -117,6 +118,7 @@ export async function startOurs(root: string): Promise<OurServer> {
     handler: scpHandler({ root }),
     subsystems: { sftp: sftpSubsystem({ root }) },
     onError: (error) => errors.push(error),
+    ...options.oldMacs ? { algorithms: { mac: defaultAlgorithms.mac } } : {},
   });
   return {
     port: server.addr.port,

@@ -17,9 +17,9 @@ async function check(client: FileClient): Promise<void> {
   await Deno.writeTextFile(`${tree}/deep/er/file`, "deep");
   if (client.links) {
     await Deno.symlink("deep/er/file", `${tree}/link`);
-    await Deno.symlink("../missing", `${tree}/deep/dangling`);
+    await Deno.symlink("missing", `${tree}/deep/dangling`);
   }
-  await using server = await startOurs(root);
+  await using server = await startOurs(root, { oldMacs: client.oldMacs ?? false });
   const listing = await client.copy({ ...server, tree, back }).catch((error) => {
     throw new Error(`${error}; the server saw: ${server.errors.map(String).join("; ")}`, { cause: error });
   });

@@ -71,9 +71,10 @@ def answer(request):
             try:
                 while piece := channel.recv_stderr(65536):
                     err.extend(piece)
-                import time
-                time.sleep(0.05)
-                if err != b"err": err.extend(repr(EV[-12:]).encode())
+                if err != b"err":
+                    import time
+                    time.sleep(0.05)
+                    err.extend(repr(EV[-12:]).encode())
             except BaseException as e:
                 err.extend(repr(e).encode())
 
