@@ -48,9 +48,12 @@ interface Source {
 
 /** A ticket as seen from here. */
 interface Place extends Ticket {
+  readonly since: number;
   dismiss(): void;
 }
 
+/** Milliseconds after which a connection that has not logged in gives its place to a new one of the same source. */
+const PATIENCE = 1000;
 /** Sources remembered beyond those with an open connection. */
 const MAX_IDLE_SOURCES = 4096;
 
@@ -76,7 +79,8 @@ export class Admission {
     const source = this.#sources.get(key) ?? { waiting: new Set(), tokens: limit, refilled: now };
     source.tokens = Math.min(limit, source.tokens + limit * Math.max(0, now - source.refilled) / 1000);
     source.refilled = now;
-    if (source.waiting.size >= limit || source.tokens < 1) return null;
+    if (source.tokens < 1) return null;
+    if (source.waiting.size >= limit && !dismissIdle(source, now)) return null;
     if (this.#dropped(source, chance) && !this.#makeRoom(source)) return null;
     source.tokens--;
     this.#open++;
@@ -89,6 +93,7 @@ export class Admission {
       return true;
     };
     const place: Place = {
+      since: now,
       onDismissed: null,
       loggedIn: () => void leave(1),
       ended: () => void leave(0),
@@ -130,6 +135,14 @@ export class Admission {
       if (source.waiting.size === 0) this.#sources.delete(key);
     }
   }
+}
+
+/** A source at its limit replaces its oldest connection, if that has had its time: idle ones do not lock their own host out. */
+function dismissIdle(source: Source, now: number): boolean {
+  const [oldest] = source.waiting;
+  if (oldest === undefined || now - oldest.since < PATIENCE) return false;
+  oldest.dismiss();
+  return true;
 }
 
 /** What counts as one source: an IPv4 address, or the /64 network that one IPv6 host has to itself. */

@@ -13,6 +13,7 @@ import type { HostKeyVerifier, Signer } from "../keys/types.ts";
 import { type RemoteProcess, startProcess } from "../session/process.ts";
 import type { ExecOptions, ExecOutput } from "../session/types.ts";
 import type { SftpClient } from "../sftp/client.ts";
+import type { SftpChannel } from "../sftp/requests.ts";
 import { SecureTransport, type TraceEvent } from "../transport/secure_transport.ts";
 import type { Algorithms, ConnectionInfo, RekeyLimits } from "../transport/types.ts";
 import type { ByteDuplex, Bytes } from "../wire/types.ts";
@@ -216,8 +217,10 @@ export class SshClient implements AsyncDisposable {
     const { openSftp } = await import("../sftp/client.ts");
     const { putsLinkFirst } = await import("../sftp/symlink_order.ts");
     const process = await startProcess(this.#mux, { kind: "subsystem", name: "sftp" }, { stderr: "null", ...options });
+    const { readable, writable } = process;
+    const channel: SftpChannel = { readable, writable, releasesChunks: true };
     try {
-      return await openSftp(process, { ...options, linkFirst: putsLinkFirst(this.info.remoteIdent) });
+      return await openSftp(channel, { ...options, linkFirst: putsLinkFirst(this.info.remoteIdent) });
     } catch (error) {
       await process[Symbol.asyncDispose]();
       throw error;

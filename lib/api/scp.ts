@@ -4,7 +4,7 @@
  * @module
  */
 import type { Mux } from "../connection/mux.ts";
-import { startProcess } from "../session/process.ts";
+import { type RemoteProcess, startProcess } from "../session/process.ts";
 import type { ServerSession, SessionHandler } from "../session/server_session.ts";
 import type { SftpBackend } from "../sftp/backend.ts";
 import type { ScpOptions } from "../sftp/scp.ts";
@@ -26,6 +26,18 @@ export interface ScpClient {
   download(remote: string, local: string, options?: ScpOptions): Promise<TransferSummary>;
 }
 
+/** How long a server's scp may take to end when everything is said, in milliseconds. */
+const GRACE = 1000;
+
+/** Lets the other side end by itself: some servers speak on, of the exit code, when the channel is closed to them before. */
+async function ended(process: RemoteProcess): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, GRACE);
+  const done = process.status.then(() => {}, () => {});
+  await Promise.race([done, promise]);
+  clearTimeout(timer);
+}
+
 /** SCP over channels of a connection, one for each copy. */
 export function scpClient(mux: Mux): ScpClient {
   const copy = async (
@@ -42,7 +54,9 @@ export function scpClient(mux: Mux): ScpClient {
       stderr: "null",
       ...signal === undefined ? {} : { signal },
     });
-    return await run(scp, process);
+    const summary = await run(scp, process);
+    await ended(process);
+    return summary;
   };
   return {
     upload: (local, remote, options = {}) =>

@@ -44,7 +44,7 @@ export interface ServeOptions {
   maxStartups?: MaxStartups;
   /**
    * Connections without a login that one source may hold at a time, and make per second; a source is an IPv4 address or an IPv6 /64.
-   * Logins do not count. @default {10}
+   * Logins do not count. At the limit a new one takes the place of the source's oldest, if that has had a second. @default {10}
    */
   maxStartupsPerSource?: number;
   /** Sessions at a time on one connection. @default {10} */

@@ -15,6 +15,6 @@ export function sftpSubsystem(options: { root: string; readOnly?: boolean } | Sf
     // Only servers of files pay for it.
     const { serveSftp } = await import("../sftp/server.ts");
     const { stdin, stdout, info, signal } = session;
-    await serveSftp({ readable: stdin, writable: stdout }, options, info, { signal });
+    await serveSftp({ readable: stdin, writable: stdout, releasesChunks: true }, options, info, { signal });
   };
 }

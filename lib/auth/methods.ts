@@ -267,10 +267,8 @@ async function offer(signer: Signer, exchange: AuthExchange): Promise<FinalReply
 
 /** The algorithms of a key that are worth offering, most wanted first. */
 function usableAlgorithms(signer: Signer, serverSigAlgs: readonly string[] | null): readonly string[] {
-  if (serverSigAlgs === null) return signer.algorithms;
-  // OpenSSH 7.2 to 7.4 list rsa-sha2-256 and rsa-sha2-512 alone, and take all the other key types as well.
-  const onlyRsa = serverSigAlgs.every((name) => name.startsWith("rsa-sha2-"));
-  if (onlyRsa && serverSigAlgs.length > 0 && !signer.publicKey.type.startsWith("ssh-rsa")) return signer.algorithms;
+  // RFC 8308 has the list for what a key type alone does not tell, and some servers leave other types out of it that they take.
+  if (serverSigAlgs === null || !signer.publicKey.type.startsWith("ssh-rsa")) return signer.algorithms;
   const usable = signer.algorithms.filter((name) =>
     serverSigAlgs.includes(name) || serverSigAlgs.includes(name.replace(/-cert-v01@openssh\.com$/, ""))
   );

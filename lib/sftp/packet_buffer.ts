@@ -8,13 +8,17 @@ import { Fxp } from "./constants.ts";
 /** Chunks grow up to this. */
 const CHUNK = 262_144 + 32_768;
 
-/** Packets one behind the other. A chunk that was taken is never written again. */
+/** Chunks kept to be filled again. */
+const MAX_SPARE = 8;
+
+/** Packets one behind the other. A chunk that was taken is never written again, unless it is given back. */
 export class PacketBuffer {
-  #chunk = new Uint8Array(0);
+  #chunk: Uint8Array = new Uint8Array(0);
   #length = 0;
   #full: Uint8Array[] = [];
   #fullLength = 0;
   #next = 512;
+  readonly #spare: Uint8Array[] = [];
 
   /** Bytes waiting. */
   get length(): number {
@@ -25,7 +29,9 @@ export class PacketBuffer {
   #reserve(length: number): number {
     if (this.#length + length > this.#chunk.length) {
       this.#finish();
-      this.#chunk = new Uint8Array(Math.max(length, this.#next));
+      const size = Math.max(length, this.#next);
+      const spare = size > CHUNK / 2 && size <= CHUNK ? this.#spare.pop() ?? new Uint8Array(CHUNK) : undefined;
+      this.#chunk = spare ?? new Uint8Array(size);
       this.#next = Math.min(2 * this.#chunk.length, CHUNK);
     }
     const at = this.#length;
@@ -89,6 +95,13 @@ export class PacketBuffer {
     const at = this.#transfer(Fxp.WRITE, id, handle, offset, 4 + data.length);
     this.#u32(at, data.length);
     this.#chunk.set(data, at + 4);
+  }
+
+  /** Takes back a chunk that nobody reads any more. */
+  recycle(chunk: Uint8Array): void {
+    if (chunk.buffer.byteLength === CHUNK && this.#spare.length < MAX_SPARE) {
+      this.#spare.push(new Uint8Array(chunk.buffer));
+    }
   }
 
   /** All that waits, as few chunks, which belong to the caller. */

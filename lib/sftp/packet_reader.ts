@@ -25,6 +25,11 @@ function u32(b: Uint8Array, at: number): number {
   return ((b[at]! << 24) | (b[at + 1]! << 16) | (b[at + 2]! << 8) | b[at + 3]!) >>> 0;
 }
 
+/** Packets from this size on are worth their memory being kept for the next ones. */
+const LARGE = 65_536;
+/** Packets whose memory is kept. */
+const MAX_SPARE = 8;
+
 /** Takes chunks of any size. Chunks belong to the reader once pushed. */
 export class PacketReader {
   readonly #sink: PacketSink;
@@ -36,6 +41,7 @@ export class PacketReader {
   #body: Uint8Array | null = null;
   #bodyLength = 0;
   #filled = 0;
+  readonly #spare: Uint8Array[] = [];
   /** Where the data of a DATA packet goes. */
   #data: Uint8Array | null = null;
   #dataId = 0;
@@ -59,6 +65,13 @@ export class PacketReader {
       else if (this.#body !== null) at = this.#continueBody(chunk, at);
       else at = this.#start(chunk, at);
     }
+  }
+
+  /** Takes back a packet that nobody reads any more. */
+  recycle(payload: Uint8Array): void {
+    // One that lies in a chunk does not start where its memory does, and shares it with others.
+    if (payload.byteOffset > 0 || payload.length < LARGE || this.#spare.length >= MAX_SPARE) return;
+    this.#spare.push(new Uint8Array(payload.buffer));
   }
 
   #continueData(chunk: Uint8Array, at: number): number {
@@ -120,7 +133,10 @@ export class PacketReader {
       this.#headLength = 0;
       if (wanted > 5 && this.#startData(head, 0, length)) return at;
       // At most sixteen times what is there: one allocation where packets come in a few pieces, little where they trickle.
-      this.#body = new Uint8Array(Math.min(length, Math.max(4096, 16 * (chunk.length - at))));
+      const spare = length >= LARGE ? this.#spare.pop() : undefined;
+      this.#body = spare !== undefined && spare.length >= length
+        ? spare.subarray(0, length)
+        : new Uint8Array(Math.min(length, Math.max(4096, 16 * (chunk.length - at))));
       this.#body.set(head.subarray(4, got));
       this.#bodyLength = length;
       this.#filled = got - 4;

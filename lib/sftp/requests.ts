@@ -30,6 +30,8 @@ import { lostError, type Purpose, statusError } from "./status.ts";
 export type SftpChannel = ByteDuplex & {
   /** Ends both directions. */
   close?(): Promise<void>;
+  /** Whether a chunk is free for other bytes as soon as its write has ended, as with the channels of this module. */
+  readonly releasesChunks?: boolean;
 };
 
 /** A request without an answer yet. Exactly one of `reply`, `data` to `dataEnd`, and `fail` is called, once. */
@@ -282,7 +284,10 @@ export class SftpSession {
       // Requests of the same turn leave in one chunk.
       await null;
       while (this.#out.length > 0 && this.#ended === null) {
-        for (const chunk of this.#out.take()) await this.#writer.write(chunk);
+        for (const chunk of this.#out.take()) {
+          await this.#writer.write(chunk);
+          if (this.#channel.releasesChunks) this.#out.recycle(chunk);
+        }
       }
     } catch (error) {
       this.#end(error);

@@ -6,7 +6,7 @@
 import { printable, SftpError, SshProtocolError } from "../errors.ts";
 import type { AuthInfo } from "../auth/types.ts";
 import { Reader } from "../wire/reader.ts";
-import type { ByteDuplex } from "../wire/types.ts";
+import type { SftpChannel } from "./requests.ts";
 import type { SftpBackend } from "./backend.ts";
 import { Fxp, SFTP_VERSION, Status } from "./constants.ts";
 import { Handles } from "./handles.ts";
@@ -14,7 +14,7 @@ import { decodeVersion, encodeVersion, StatusReply } from "./messages.ts";
 import { PacketBuffer } from "./packet_buffer.ts";
 import { PacketReader } from "./packet_reader.ts";
 import { openRootedBackend, type RootedOptions } from "./rooted_backend.ts";
-import { type DataReply, type Job, type JobContext, offeredExtensions, prepare } from "./server_jobs.ts";
+import { type DataReply, type Job, type JobContext, offeredExtensions, prepare, recycle } from "./server_jobs.ts";
 import { isFileSystemError, statusOf, statusTexts } from "./status.ts";
 import { putsLinkFirst } from "./symlink_order.ts";
 
@@ -37,19 +37,22 @@ export interface ServeSftpOptions {
  * streams' own errors.
  */
 export async function serveSftp(
-  channel: ByteDuplex,
+  channel: SftpChannel,
   backend: SftpBackend | RootedOptions,
   info: AuthInfo,
   options: ServeSftpOptions = {},
 ): Promise<void> {
   if (typeof (backend as SftpBackend).open === "function") {
-    return await new ServerSession(channel, backend as SftpBackend, info, options).run();
+    return await new ServerSession(channel, backend as SftpBackend, info, options, false).run();
   }
   await using rooted = await openRootedBackend(backend as RootedOptions);
-  await new ServerSession(channel, rooted, info, options).run();
+  await new ServerSession(channel, rooted, info, options, true).run();
 }
 
 class ServerSession {
+  readonly #channel: SftpChannel;
+  /** Whether the backend keeps nothing of what it was given to write. */
+  readonly #borrows: boolean;
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
   readonly #options: ServeSftpOptions;
@@ -58,7 +61,7 @@ class ServerSession {
   readonly #packets: PacketReader;
   /** Requests read and not started; never more than one chunk of input held. */
   readonly #waiting: Uint8Array[] = [];
-  #prepared: { id: number; job: Job } | null = null;
+  #prepared: { id: number; job: Job; payload: Uint8Array } | null = null;
   readonly #running = new Set<Promise<void>>();
   #order: Job["order"] = "shared";
   #writeTarget: Job["target"];
@@ -69,7 +72,9 @@ class ServerSession {
   #failure: { error: unknown } | null = null;
   #wake: (() => void) | null = null;
 
-  constructor(channel: ByteDuplex, backend: SftpBackend, info: AuthInfo, options: ServeSftpOptions) {
+  constructor(channel: SftpChannel, backend: SftpBackend, info: AuthInfo, options: ServeSftpOptions, borrows: boolean) {
+    this.#channel = channel;
+    this.#borrows = borrows;
     this.#reader = channel.readable.getReader();
     this.#writer = channel.writable.getWriter();
     this.#writer.closed.catch(() => {});
@@ -157,11 +162,12 @@ class ServerSession {
         next++;
         const id = new Reader(payload, 1).u32();
         try {
-          this.#prepared = { id, job: prepare(payload, this.#context) };
+          this.#prepared = { id, payload, job: prepare(payload, this.#context) };
         } catch (error) {
           // It waits for its turn like any request: its answer must not overtake what came before.
           this.#prepared = {
             id,
+            payload,
             job: {
               order: "alone",
               run: () => {
@@ -171,10 +177,10 @@ class ServerSession {
           };
         }
       }
-      const { id, job } = this.#prepared;
+      const { id, job, payload } = this.#prepared;
       if (!this.#mayRun(job)) break;
       this.#prepared = null;
-      this.#run(id, job);
+      this.#run(id, job, payload);
     }
     this.#waiting.splice(0, next);
   }
@@ -187,7 +193,7 @@ class ServerSession {
     return job.order === "shared";
   }
 
-  #run(id: number, job: Job): void {
+  #run(id: number, job: Job, payload: Uint8Array): void {
     this.#order = job.order;
     this.#writeTarget = job.target;
     this.#writeEnd = job.to ?? 0;
@@ -209,6 +215,7 @@ class ServerSession {
     const running = result.then(
       (value) => {
         this.#replyBytes -= cost;
+        if (this.#borrows && job.target !== undefined) this.#packets.recycle(payload);
         this.#answer(id, value);
       },
       (error) => {
@@ -276,6 +283,7 @@ class ServerSession {
         for (const chunk of this.#out.take()) {
           await this.#writer.write(chunk);
           this.#replyBytes -= chunk.length;
+          if (this.#channel.releasesChunks) recycle(chunk);
           this.#start();
           this.#wake?.();
         }

@@ -203,7 +203,14 @@ async function readdir(directory: DirectoryHandle, id: number): Promise<Uint8Arr
 
 /** Buffers of full size for READ: what a client asks for is seldom what a small file has. */
 const spare: Uint8Array[] = [];
+const MAX_SPARE = 16;
 const HEAD = 13;
+
+/** Takes back the packet of a {@linkcode DataReply} that nobody reads any more. */
+export function recycle(packet: Uint8Array): void {
+  const { buffer } = packet;
+  if (buffer.byteLength === HEAD + MAX_TRANSFER && spare.length < MAX_SPARE) spare.push(new Uint8Array(buffer));
+}
 
 async function read(handle: FileHandle, offset: number, length: number): Promise<DataReply> {
   if (length === 0) throw new SftpError("End of file", Status.EOF);
@@ -213,7 +220,7 @@ async function read(handle: FileHandle, offset: number, length: number): Promise
   if (!(got >= 0 && got <= length)) throw new SftpError("Failure", Status.FAILURE);
   if (got === 0 || large && got < MAX_TRANSFER / 4) {
     const packet = scratch.slice(0, HEAD + got);
-    if (large && spare.length < 8) spare.push(scratch);
+    if (large) recycle(scratch);
     if (got === 0) throw new SftpError("End of file", Status.EOF);
     return { packet, length: got };
   }

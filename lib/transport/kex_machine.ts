@@ -181,7 +181,7 @@ export class KexMachine {
     checkKexInit(theirs);
     const peerRole = role === "client" ? "server" : "client";
     this.#peerKexInit = payload.slice() as Bytes;
-    this.#markers = peerMarkers(theirs, peerRole);
+    this.#markers = peerMarkers(this.#ours, theirs, peerRole);
     const negotiated = role === "client"
       ? negotiate(this.#ours, theirs, peerRole)
       : negotiate(theirs, this.#ours, peerRole);

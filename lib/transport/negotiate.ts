@@ -8,21 +8,15 @@ import { DisconnectReason, printable, SshProtocolError } from "../errors.ts";
 import type { KexInitValues } from "./messages.ts";
 import type { Algorithms, NegotiatedDirection } from "./types.ts";
 
-/**
- * Pseudo names in the key exchange list: they tell something and are never selected. OpenSSH's name for strict key exchange stands last: paramiko 3 goes by
- * the last name of that kind that it sees, and knows only OpenSSH's.
- */
+/** Pseudo names in the key exchange list: they tell something and are never selected. Strict key exchange has two, the IETF's and OpenSSH's. */
 const PSEUDO = {
-  client: { extInfo: "ext-info-c", strict: ["kex-strict-c", "kex-strict-c-v00@openssh.com"] },
-  server: { extInfo: "ext-info-s", strict: ["kex-strict-s", "kex-strict-s-v00@openssh.com"] },
+  client: { extInfo: "ext-info-c", strict: { ietf: "kex-strict-c", openssh: "kex-strict-c-v00@openssh.com" } },
+  server: { extInfo: "ext-info-s", strict: { ietf: "kex-strict-s", openssh: "kex-strict-s-v00@openssh.com" } },
 } as const;
 
-const ALL_PSEUDO: ReadonlySet<string> = new Set([
-  PSEUDO.client.extInfo,
-  PSEUDO.server.extInfo,
-  ...PSEUDO.client.strict,
-  ...PSEUDO.server.strict,
-]);
+const ALL_PSEUDO: ReadonlySet<string> = new Set(
+  [PSEUDO.client, PSEUDO.server].flatMap(({ extInfo, strict }) => [extInfo, strict.ietf, strict.openssh]),
+);
 
 /** What two KEXINITs agree on. */
 export interface Negotiated {
@@ -38,10 +32,16 @@ export interface Negotiated {
   readonly guessWrong: boolean;
 }
 
-/** What the peer's pseudo names tell. */
-export function peerMarkers(peer: KexInitValues, peerRole: "client" | "server"): { extInfo: boolean; strict: boolean } {
-  const names = PSEUDO[peerRole];
-  return { extInfo: peer.kex.includes(names.extInfo), strict: names.strict.some((name) => peer.kex.includes(name)) };
+/** What the peer's pseudo names tell. Strict key exchange is in force when both sides name it, by the same name. */
+export function peerMarkers(
+  ours: KexInitValues,
+  peer: KexInitValues,
+  peerRole: "client" | "server",
+): { extInfo: boolean; strict: boolean } {
+  const theirs = PSEUDO[peerRole], mine = PSEUDO[peerRole === "client" ? "server" : "client"];
+  const both = (name: "ietf" | "openssh") =>
+    peer.kex.includes(theirs.strict[name]) && ours.kex.includes(mine.strict[name]);
+  return { extInfo: peer.kex.includes(theirs.extInfo), strict: both("openssh") || both("ietf") };
 }
 
 /** This side's KEXINIT. Pseudo names stand in the first one only. */
@@ -51,10 +51,14 @@ export function makeKexInit(
   initial: boolean,
   cookie: Uint8Array,
 ): KexInitValues {
-  const pseudo = initial ? [PSEUDO[role].extInfo, ...PSEUDO[role].strict] : [];
+  const { extInfo, strict } = PSEUDO[role];
+  // A server names the IETF's form only for a program that lists it: ssh-audit does not know that name, and calls it a failure. OpenSSH's
+  // stands last: paramiko 3 goes by the last name of that kind that it sees, and knows only OpenSSH's.
+  const ietf = role === "client" || algorithms.kex.includes(strict.ietf) ? [strict.ietf] : [];
+  const pseudo = initial ? [extInfo, ...ietf, strict.openssh] : [];
   return {
     cookie,
-    kex: [...algorithms.kex, ...pseudo],
+    kex: [...algorithms.kex.filter((name) => !ALL_PSEUDO.has(name)), ...pseudo],
     hostKey: algorithms.hostKey,
     cipherClientToServer: algorithms.cipher,
     cipherServerToClient: algorithms.cipher,

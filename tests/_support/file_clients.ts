@@ -66,7 +66,7 @@ function knownHosts({ keys, port }: FileJob): string {
 }
 
 /** Options of `ssh` and of what runs it, but for the port. */
-function opensshOptions(job: FileJob): string[] {
+export function opensshOptions(job: FileJob): string[] {
   return [
     "-F",
     "/dev/null",
@@ -227,7 +227,8 @@ async function* filesIn(dir: string, below = ""): AsyncGenerator<string> {
 const rclone: FileClient = {
   id: "rclone",
   title: "rclone",
-  names: "lineFeed",
+  // It spells line feeds otherwise.
+  names: "plain",
   links: false,
   copy: async (job) => {
     const home = knownHosts(job);

@@ -37,7 +37,13 @@ interface Family {
 function family(name: string, cipher: string, options: Partial<RecordedAlgorithms> = {}): Family {
   return {
     name,
-    algorithms: { kex: "curve25519-sha256", cipher, mac: "hmac-sha2-256-etm@openssh.com", compression: "none", ...options },
+    algorithms: {
+      kex: "curve25519-sha256",
+      cipher,
+      mac: "hmac-sha2-256-etm@openssh.com",
+      compression: "none",
+      ...options,
+    },
     versions: ["9.2", "10"],
     size: { client: 9_000, server: 12_000 },
   };
@@ -112,6 +118,7 @@ async function record(scene: Scene, conn: ByteDuplex, version: Version): Promise
 /** A recording of something that went wrong would prove nothing. */
 function checkSeen(seen: Seen): void {
   assertEquals(seen.ended, "cleanly");
+  assertEquals(seen.keyExchanges, 2);
   assertEquals(seen.catStdoutIsInput ?? seen.stdinIsInput, true);
 }
 
@@ -134,8 +141,9 @@ for (const one of families) {
         }
       }
       files.set(name, encode(recording));
-      console.log(`${name}: ${files.get(name)!.length} bytes`);
     }
   }
 }
 for (const [name, content] of files) Deno.writeTextFileSync(new URL(name, recordingsDir), content);
+const bytes = [...files.values()].reduce((sum, content) => sum + content.length, 0);
+await Deno.stdout.write(new TextEncoder().encode(`${files.size} recordings, ${bytes} bytes\n`));

@@ -77,6 +77,7 @@ function algorithmsOf({ algorithms }: Scene) {
 }
 
 async function playClient(scene: Scene, tape: Tape): Promise<Seen> {
+  let keyExchanges = 0;
   await using client = await connect({
     hostname: "recorded.invalid",
     username: scene.username,
@@ -85,6 +86,7 @@ async function playClient(scene: Scene, tape: Tape): Promise<Seen> {
     transport: tape.duplex,
     algorithms: algorithmsOf(scene),
     ident: "amiko",
+    trace: ({ event }) => void (event === "keys" && keyExchanges++),
   });
   await tape.quiet();
   const first = await client.exec(shortCommand);
@@ -99,6 +101,7 @@ async function playClient(scene: Scene, tape: Tape): Promise<Seen> {
   await tape.quiet();
   const seen = {
     ...seenOf(client.info),
+    keyExchanges,
     firstStdout: text(first.stdout),
     firstStderr: text(first.stderr),
     firstCode: first.code,
@@ -112,7 +115,7 @@ async function playClient(scene: Scene, tape: Tape): Promise<Seen> {
 }
 
 async function playServer(scene: Scene, tape: Tape): Promise<Seen> {
-  let seen: Seen = {};
+  let seen: Seen = {}, keyExchanges = 0;
   const errors: unknown[] = [];
   const handler = async (session: ServerSession) => {
     const input = new Uint8Array(await new Response(session.stdin).arrayBuffer());
@@ -128,8 +131,9 @@ async function playServer(scene: Scene, tape: Tape): Promise<Seen> {
     await tape.quiet();
     seen = {
       ...seenOf(session.info.connection),
+      keyExchanges,
       username: session.user.name,
-      userKey: session.user.publicKey?.toString() ?? "",
+      userKey: session.user.publicKey?.blob.toBase64() ?? "",
       command: session.command,
       stdinLength: input.length,
       stdinIsInput: text(input) === text(clientInput(scene)),
@@ -147,6 +151,7 @@ async function playServer(scene: Scene, tape: Tape): Promise<Seen> {
     rekey: { bytes: 0.4 * scene.size },
     ident: "amiko",
     onError: (error) => errors.push(error),
+    trace: ({ event }) => void (event === "keys" && keyExchanges++),
   }));
   if (errors.length > 0) throw errors[0];
   return { ...seen, ended };
@@ -157,7 +162,7 @@ function seenOf(info: ConnectionInfo): Seen {
   return {
     remoteIdent: info.remoteIdent,
     sessionId: info.sessionId.toBase64(),
-    hostKey: info.hostKey.toString(),
+    hostKey: info.hostKey.blob.toBase64(),
     strictKex: info.strictKex,
     kex: info.kex,
     clientToServer: `${clientToServer.cipher} ${clientToServer.mac} ${clientToServer.compression}`,

@@ -219,14 +219,14 @@ export class Replay implements Tape, Disposable {
     this.#theirs = Uint8Array.fromBase64(recording.theirs);
     this.#failed.promise.catch(() => {});
     this.#timer = setTimeout(() => this.#fail(`no more was sent within ${STUCK} ms`), STUCK);
-    const pull = (controller: ReadableByteStreamController | ReadableStreamDefaultController) =>
-      this.#pull(controller, chunks === "bytes" ? 1 : Infinity);
+    const most = chunks === "bytes" ? 1 : Infinity;
     // Sockets are byte streams, and read in another way than streams that are not.
-    const readable = chunks === "bytes"
-      ? new ReadableStream({ pull }, { highWaterMark: 0 })
-      : new ReadableStream({ type: "bytes", pull }, { highWaterMark: 0 });
+    const plain = (): ReadableStream<Uint8Array> =>
+      new ReadableStream({ pull: (controller) => this.#pull(controller, most) }, { highWaterMark: 0 });
+    const byteStream = (): ReadableStream<Uint8Array> =>
+      new ReadableStream({ type: "bytes", pull: (controller) => this.#pull(controller, most) }, { highWaterMark: 0 });
     this.duplex = {
-      readable,
+      readable: chunks === "bytes" ? plain() : byteStream(),
       writable: new WritableStream({ write: (chunk) => this.#write(chunk) }, { highWaterMark: 0 }),
     };
   }

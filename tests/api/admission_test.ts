@@ -8,12 +8,22 @@ Deno.test("Admission.admit() holds the limit of one source until connections end
   const tickets = Array.from({ length: 10 }, () => admission.admit("192.0.2.1", 0, 0.99)!);
   assert(tickets.every((ticket) => ticket !== null));
   assertEquals(admission.admit("192.0.2.1", 0, 0.99), null);
-  assertEquals(admission.admit("192.0.2.1", 5000, 0.99), null, "time alone frees nothing that is open");
+  assertEquals(admission.admit("192.0.2.1", 900, 0.99), null, "a login may take its time");
   tickets[0]!.ended();
   tickets[0]!.ended();
   assertEquals(admission.open, 9);
-  assertNotEquals(admission.admit("192.0.2.1", 5000, 0.99), null);
-  assertEquals(admission.admit("192.0.2.1", 5000, 0.99), null);
+  assertNotEquals(admission.admit("192.0.2.1", 900, 0.99), null);
+  assertEquals(admission.admit("192.0.2.1", 900, 0.99), null);
+});
+
+Deno.test("Admission.admit() gives the place of a source's oldest idle connection to a new one of the same source", () => {
+  const admission = new Admission(limits);
+  const dismissed: number[] = [];
+  for (let i = 0; i < 10; i++) admission.admit("192.0.2.1", i, 0.99)!.onDismissed = () => void dismissed.push(i);
+  assertNotEquals(admission.admit("192.0.2.1", 1000, 0.99), null);
+  assertEquals(admission.admit("192.0.2.1", 1000, 0.99), null, "the next one has not had its second");
+  assertEquals(dismissed, [0]);
+  assertEquals(admission.open, 10);
 });
 
 Deno.test("Admission.admit() holds the rate of one source, and logins do not count", () => {

@@ -294,8 +294,9 @@ export async function tryServe(
     }).catch((error) => {
       throw new Error(`${error}; the server saw: ${errors.map(String).join("; ")}`, { cause: error });
     });
-    assertEquals(output.stderr, "err");
-    assertEquals(output.code, 3);
+    const saw = `the server saw: ${errors.map(String).join("; ") || "nothing amiss"}`;
+    assertEquals(output.stderr, "err", saw);
+    assertEquals(output.code, 3, saw);
     assertSameBytes(output.stdout, repeated(options.repeat ?? 1));
     assert(seen.info !== undefined);
     checkNegotiated(seen.info, pinned, offer);

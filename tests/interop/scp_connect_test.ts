@@ -47,6 +47,11 @@ for (const [id, start] of entries) {
     await t.step("special names", async () => {
       const { local, remote, back } = folders("local", "remote", "back");
       for (const name of await writeNames(local)) {
+        // AsyncSSH takes every path for a pattern.
+        if (id === "asyncssh" && name.includes("*")) {
+          await Deno.remove(`${local}/${name}`);
+          continue;
+        }
         await client.scp.upload(`${local}/${name}`, `${remote}/${name}`);
         await client.scp.download(`${remote}/${name}`, `${back}/${name}`);
       }

@@ -49,7 +49,8 @@ async function flip(way: "toServer" | "toClient", cipher: string, mac: string, o
         if (way === "toClient") {
           await session.stdin.getReader().read();
           await writer.write(new Uint8Array(PACKET));
-          await sleep(0);
+          // The connection may end meanwhile, and nobody waits for a handler then.
+          await sleep(0, session.signal);
           await writer.write(new Uint8Array(BEHIND));
           return await new Promise(() => {}) as never;
         }

@@ -220,3 +220,12 @@ Deno.test("messages.Name refuses a count that lies", () => {
   const payload = new Writer().u8(Fxp.NAME).u32(1).u32(0xffff_ffff).bytes();
   assertThrows(() => messages.Name.decode(payload), SshProtocolError, "do not fit");
 });
+
+Deno.test("Write takes a packet with more behind its data, as Go's pkg/sftp sends it", () => {
+  const data = pattern(100);
+  const packet = messages.Write.encode({ id: 6, handle: Uint8Array.of(1), offset: 7n, data });
+  const padded = new Uint8Array(packet.length + 28_672);
+  padded.set(packet);
+  assertEquals(messages.Write.decode(padded), messages.Write.decode(packet));
+  assertEquals(messages.Write.decode(padded).data, data);
+});

@@ -26,7 +26,12 @@ Deno.test("makeKexInit() puts pseudo names behind the methods, in the first exch
   assertEquals(client.kex, [...defaultAlgorithms.kex, ...names]);
   assertEquals(
     makeKexInit(serverDefaultAlgorithms, "server", true, cookie).kex.slice(-3),
-    ["ext-info-s", "kex-strict-s", "kex-strict-s-v00@openssh.com"],
+    ["diffie-hellman-group14-sha256", "ext-info-s", "kex-strict-s-v00@openssh.com"],
+  );
+  const named = { ...serverDefaultAlgorithms, kex: ["kex-strict-s", ...serverDefaultAlgorithms.kex] };
+  assertEquals(
+    makeKexInit(named, "server", true, cookie).kex,
+    [...serverDefaultAlgorithms.kex, "ext-info-s", "kex-strict-s", "kex-strict-s-v00@openssh.com"],
   );
   assertEquals(makeKexInit(defaultAlgorithms, "client", false, cookie).kex, defaultAlgorithms.kex);
   assertEquals([client.firstKexPacketFollows, client.reserved], [false, 0]);
@@ -116,8 +121,15 @@ Deno.test("negotiate() finds the peer's guess wrong unless both first names are 
 });
 
 // Row 45.
-Deno.test("peerMarkers() reads the names of the peer's side only", () => {
-  const both = (kex: string[]) => [peerMarkers(lists({ kex }), "client"), peerMarkers(lists({ kex }), "server")];
+Deno.test("peerMarkers() reads the names of the peer's side only, and wants strict key exchange named by both", () => {
+  const all = (side: string) =>
+    lists({ kex: ["a", `ext-info-${side}`, `kex-strict-${side}`, `kex-strict-${side}-v00@openssh.com`] });
+  const both = (
+    kex: string[],
+  ) => [peerMarkers(all("s"), lists({ kex }), "client"), peerMarkers(all("c"), lists({ kex }), "server")];
+  const openssh = lists({ kex: ["a", "kex-strict-s-v00@openssh.com"] });
+  assertEquals(peerMarkers(openssh, lists({ kex: ["a", "kex-strict-c"] }), "client").strict, false);
+  assertEquals(peerMarkers(openssh, lists({ kex: ["a", "kex-strict-c-v00@openssh.com"] }), "client").strict, true);
   const none = { extInfo: false, strict: false }, strict = { extInfo: false, strict: true };
   assertEquals(both(["a"]), [none, none]);
   assertEquals(both(["kex-strict-c-v00@openssh.com"]), [strict, none]);

@@ -168,6 +168,28 @@ Deno.test("SecureTransport.start() leaves streams alone that it cannot have", as
   }
 });
 
+Deno.test("SecureTransport.start() aborted at any write rejects with the signal's reason, or is done and active", async () => {
+  const reason = new Error("enough");
+  for (let at = 0, done = false; !done; at++) {
+    const controller = new AbortController();
+    let writes = 0;
+    const count = () => {
+      if (writes++ === at) controller.abort(reason);
+    };
+    const pair = memoryPair({ highWaterMark: 0, tap: { toServer: count, toClient: count } });
+    const near = client(pair.client);
+    const far = server(pair.server), peer = far.start().catch(() => {});
+    const error = await near.start({ signal: controller.signal }).then(() => null, (error) => error);
+    if (error === null) {
+      assert(at > 4 && near.isActive, `aborted at write ${at}`);
+      done = true;
+      await near.close();
+    } else assertEquals(error, reason);
+    await peer;
+    await far.closed.catch(() => {});
+  }
+});
+
 Deno.test("SecureTransport.start() rejects with the signal's reason, before and while it waits", async () => {
   const reason = new Error("enough");
   const aborted = client(memoryPair().client);

@@ -18,19 +18,7 @@ def load_key(file):
     raise ValueError(file)
 
 
-EV = []
-import paramiko.transport as T
-for t, h in list(T.Transport._channel_handler_table.items()):
-    def wrap(h, t):
-        def f(chan, m):
-            EV.append((t, len(m.asbytes())))
-            return h(chan, m)
-        return f
-    T.Transport._channel_handler_table[t] = wrap(h, t)
-
-
 def answer(request):
-    EV.clear()
     sock = socket.create_connection(("127.0.0.1", request["port"]))
     transport = paramiko.Transport(sock)
     try:
@@ -68,15 +56,8 @@ def answer(request):
         out, err = bytearray(), bytearray()
 
         def drain_stderr():
-            try:
-                while piece := channel.recv_stderr(65536):
-                    err.extend(piece)
-                if err != b"err":
-                    import time
-                    time.sleep(0.05)
-                    err.extend(repr(EV[-12:]).encode())
-            except BaseException as e:
-                err.extend(repr(e).encode())
+            while piece := channel.recv_stderr(65536):
+                err.extend(piece)
 
         drain = threading.Thread(target=drain_stderr, daemon=True)
         drain.start()
