@@ -250,9 +250,14 @@ Deno.test("a client closes on a host key that is not sound, or of another type t
   ];
   for (const [name, key] of cases) {
     await named(name, async () => {
-      const start = performance.now();
-      await refused({ peer: { tamper: changedReply(() => ({ hostKey: key })) } }, KEY_EXCHANGE_FAILED);
-      assert(performance.now() - start < 100, `It took ${performance.now() - start} ms`);
+      // The best of some: the machine may have other things to do, but long arithmetic is long each time.
+      let time = Infinity;
+      for (let i = 0; i < 10 && time > 100; i++) {
+        const start = performance.now();
+        await refused({ peer: { tamper: changedReply(() => ({ hostKey: key })) } }, KEY_EXCHANGE_FAILED);
+        time = Math.min(time, performance.now() - start);
+      }
+      assert(time < 100, `It took ${time} ms`);
     });
   }
   // A sound key of the server's, and another one that somebody puts in its place.
