@@ -60,7 +60,10 @@ export interface MuxOptions {
 
 /** Global requests of the peer that wait for their answer; more is abuse. */
 const MAX_REQUESTS = 256;
-/** Numbers of channels that have gone, for which a late WINDOW_ADJUST is no error. */
+/**
+ * Numbers of channels that have gone, for which late messages without data are no error: servers of paramiko send an exit-status,
+ * EOF and CLOSE once more when theirs and ours have crossed.
+ */
 const REMEMBERED = 64;
 const NOTHING = new Uint8Array(0);
 
@@ -78,6 +81,8 @@ export class Mux implements MessageHandler {
   /** Numbers given to channels of the peer that the application is deciding on. */
   readonly #deciding = new Set<number>();
   readonly #gone: number[] = [];
+  /** Numbers are not given out again soon: what a peer still has to say of a channel that has gone must not hit another. */
+  #nextNumber = 0;
   readonly #requests: RequestQueue;
   readonly #link: ChannelLink;
   #dirty = new Set<ChannelCore>();
@@ -200,9 +205,14 @@ export class Mux implements MessageHandler {
   #freeNumber(): number | null {
     const used = (id: number) => this.#channels.has(id) || this.#opening.has(id) || this.#deciding.has(id);
     if (this.#channels.size + this.#opening.size + this.#deciding.size >= this.#maxChannels) return null;
-    let id = 0;
-    while (used(id)) id++;
+    while (used(this.#nextNumber)) this.#countOn();
+    const id = this.#nextNumber;
+    this.#countOn();
     return id;
+  }
+
+  #countOn(): void {
+    this.#nextNumber = (this.#nextNumber + 1) % 2 ** 31;
   }
 
   #remove(core: ChannelCore): void {
@@ -223,21 +233,21 @@ export class Mux implements MessageHandler {
         return true;
       case Msg.CHANNEL_WINDOW_ADJUST: {
         const { recipient, bytes } = ChannelWindowAdjust.decode(payload);
-        if (this.#channels.has(recipient) || !this.#gone.includes(recipient)) this.#channel(recipient).adjust(bytes);
+        this.#late(recipient)?.adjust(bytes);
         return true;
       }
       case Msg.CHANNEL_EXTENDED_DATA:
         this.#extendedData(payload);
         return true;
       case Msg.CHANNEL_EOF:
-        this.#channel(ChannelEof.decode(payload).recipient).eof();
+        this.#late(ChannelEof.decode(payload).recipient)?.eof();
         return true;
       case Msg.CHANNEL_CLOSE:
-        this.#channel(ChannelClose.decode(payload).recipient).closeReceived();
+        this.#late(ChannelClose.decode(payload).recipient)?.closeReceived();
         return true;
       case Msg.CHANNEL_REQUEST: {
         const { recipient, name, data, wantReply } = ChannelRequest.decode(payload);
-        this.#channel(recipient).requested(name, data as Bytes, wantReply);
+        this.#late(recipient)?.requested(name, data as Bytes, wantReply);
         return true;
       }
       case Msg.CHANNEL_SUCCESS:
@@ -290,6 +300,11 @@ export class Mux implements MessageHandler {
     const data = reader.view();
     reader.end();
     core.data(data, dataType);
+  }
+
+  /** The channel, or null where it has gone not long ago and the message may just come late. */
+  #late(id: number): ChannelCore | null {
+    return !this.#channels.has(id) && this.#gone.includes(id) ? null : this.#channel(id);
   }
 
   #channel(id: number): ChannelCore {

@@ -71,6 +71,7 @@ export class SftpSession {
   #sending: Promise<void> | null = null;
   #ended: Error | null = null;
   #receiving: Promise<void> = Promise.resolve();
+  #closing = false;
   #version: PromiseWithResolvers<void> | null = Promise.withResolvers();
   /** Extensions that the server named, with their data. */
   extensions: ReadonlyMap<string, string> = new Map();
@@ -303,6 +304,7 @@ export class SftpSession {
         if (done) break;
         this.#packets.push(value);
       }
+      if (this.#closing) return this.#end(new SshError("Closed by the application", { code: "CLOSED" }));
       this.#end(
         new SshError(
           this.#version !== null
@@ -369,7 +371,10 @@ export class SftpSession {
       const patience = new Promise<void>((resolve) => timer = setTimeout(resolve, 1000));
       const ended = (async () => {
         await this.#sending;
+        this.#closing = true;
         await this.#writer.close();
+        // A server whose process is still ending when the next session starts may end that one instead (Dropbear 2022 does).
+        await this.#receiving;
       })().catch(() => {});
       await Promise.race([ended, patience]);
       clearTimeout(timer);

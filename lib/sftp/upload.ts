@@ -214,6 +214,8 @@ class Uploader {
       this.#run.report(local, offset, info.size);
       try {
         await this.#write(source, local, path, info, offset);
+        // All may have been under way when the first answer came, and the listener threw.
+        this.#run.check(local);
       } catch (error) {
         // What a server refused is of no use; what was cut can go on.
         const cut = this.#session.ended !== null || options.signal?.aborted;

@@ -9,6 +9,7 @@ import {
   ChannelOpen,
   ChannelOpenConfirmation,
   ChannelOpenFailure,
+  ChannelRequest,
   ChannelSuccess,
   ChannelWindowAdjust,
   GlobalRequest,
@@ -194,11 +195,18 @@ Deno.test("Mux closes the connection on a message for a channel that is not open
   }
 });
 
-Deno.test("Mux takes a late WINDOW_ADJUST for a channel that has gone, and nothing else", async () => {
+Deno.test("Mux takes late messages for a channel that has gone, but no data", async () => {
   // Row 96.
   const { transport, channel } = await openChannel();
   const late = ChannelWindowAdjust.encode({ recipient: 0, bytes: 5 });
-  transport.receive(ChannelClose.encode({ recipient: 0 }), late, late);
+  const close = ChannelClose.encode({ recipient: 0 }), eof = ChannelEof.encode({ recipient: 0 });
+  const status = ChannelRequest.encode({
+    recipient: 0,
+    name: "exit-status",
+    wantReply: false,
+    data: new Uint8Array(4),
+  });
+  transport.receive(close, late, late, status, eof, close);
   await channel.closed;
   assertEquals(transport.end, null);
   transport.receive(data(0, "x"));
