@@ -61,8 +61,8 @@ export interface MuxOptions {
 /** Global requests of the peer that wait for their answer; more is abuse. */
 const MAX_REQUESTS = 256;
 /**
- * Numbers of channels that have gone, for which late messages without data are no error: servers of paramiko send an exit-status,
- * EOF and CLOSE once more when theirs and ours have crossed.
+ * Numbers of channels that have gone, for which late messages are dropped: servers of paramiko send an exit-status, EOF and CLOSE
+ * once more when theirs and ours have crossed.
  */
 const REMEMBERED = 64;
 const NOTHING = new Uint8Array(0);
@@ -233,28 +233,28 @@ export class Mux implements MessageHandler {
         return true;
       case Msg.CHANNEL_WINDOW_ADJUST: {
         const { recipient, bytes } = ChannelWindowAdjust.decode(payload);
-        this.#late(recipient)?.adjust(bytes);
+        this.#channel(recipient)?.adjust(bytes);
         return true;
       }
       case Msg.CHANNEL_EXTENDED_DATA:
         this.#extendedData(payload);
         return true;
       case Msg.CHANNEL_EOF:
-        this.#late(ChannelEof.decode(payload).recipient)?.eof();
+        this.#channel(ChannelEof.decode(payload).recipient)?.eof();
         return true;
       case Msg.CHANNEL_CLOSE:
-        this.#late(ChannelClose.decode(payload).recipient)?.closeReceived();
+        this.#channel(ChannelClose.decode(payload).recipient)?.closeReceived();
         return true;
       case Msg.CHANNEL_REQUEST: {
         const { recipient, name, data, wantReply } = ChannelRequest.decode(payload);
-        this.#late(recipient)?.requested(name, data as Bytes, wantReply);
+        this.#channel(recipient)?.requested(name, data as Bytes, wantReply);
         return true;
       }
       case Msg.CHANNEL_SUCCESS:
-        this.#channel(ChannelSuccess.decode(payload).recipient).answered(true);
+        this.#channel(ChannelSuccess.decode(payload).recipient)?.answered(true);
         return true;
       case Msg.CHANNEL_FAILURE:
-        this.#channel(ChannelFailure.decode(payload).recipient).answered(false);
+        this.#channel(ChannelFailure.decode(payload).recipient)?.answered(false);
         return true;
       case Msg.CHANNEL_OPEN:
         this.#peerOpens(payload);
@@ -291,7 +291,7 @@ export class Mux implements MessageHandler {
     const core = this.#channel(reader.u32());
     const data = reader.view();
     reader.end();
-    core.data(data, null, owned);
+    core?.data(data, null, owned);
   }
 
   #extendedData(payload: Uint8Array): void {
@@ -299,18 +299,15 @@ export class Mux implements MessageHandler {
     const core = this.#channel(reader.u32()), dataType = reader.u32();
     const data = reader.view();
     reader.end();
-    core.data(data, dataType);
+    core?.data(data, dataType);
   }
 
-  /** The channel, or null where it has gone not long ago and the message may just come late. */
-  #late(id: number): ChannelCore | null {
-    return !this.#channels.has(id) && this.#gone.includes(id) ? null : this.#channel(id);
-  }
-
-  #channel(id: number): ChannelCore {
+  /** The channel, or null where it has gone not long ago and the message just comes late. */
+  #channel(id: number): ChannelCore | null {
     const core = this.#channels.get(id);
-    if (core === undefined) throw new SshProtocolError(`Peer sent a message for channel ${id}, which is not open`);
-    return core;
+    if (core !== undefined) return core;
+    if (this.#gone.includes(id)) return null;
+    throw new SshProtocolError(`Peer sent a message for channel ${id}, which is not open`);
   }
 
   /** See {@linkcode MessageHandler}. */

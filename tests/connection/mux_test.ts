@@ -46,7 +46,7 @@ const types = (payloads: readonly Uint8Array[]) => payloads.map((payload) => pay
 
 // ---------------------------------------------------------------------------------------------- opening
 
-Deno.test("Mux.openChannel() opens a channel, and its number is free again behind CLOSE", async () => {
+Deno.test("Mux.openChannel() opens a channel, and its number is not the next again behind CLOSE", async () => {
   const { transport, mux } = fakeMux({ window: 4096 });
   const opened = mux.openChannel("direct-tcpip", utf8("where"), make);
   assertEquals(transport.take(), [
@@ -62,7 +62,7 @@ Deno.test("Mux.openChannel() opens a channel, and its number is free again behin
   assertEquals(mux.channelCount, 2);
   transport.receive(ChannelClose.encode({ recipient: 0 }));
   await closed;
-  assertEquals((await openOn(transport, mux)).id, 0);
+  assertEquals((await openOn(transport, mux)).id, 2);
 });
 
 Deno.test("Mux.openChannel() rejects when the peer refuses, with a text that is fit to print", async () => {
@@ -77,13 +77,13 @@ Deno.test("Mux.openChannel() rejects when the peer refuses, with a text that is 
   assert(channel!.ended === error);
   assert(await (channel! as TestChannel).closed.catch((cause) => cause) === error);
   assertEquals(mux.channelCount, 0);
-  assertEquals((await openOn(transport, mux)).id, 0);
+  assertEquals((await openOn(transport, mux)).id, 1);
 });
 
 Deno.test("Mux.openChannel() rejects for a channel that does not fit, and keeps nothing", async () => {
   const { transport, mux } = fakeMux({ maxChannels: 1 });
   await assertRejects(() => mux.openChannel("session", new Uint8Array(300_000), make), RangeError);
-  await assertRejects(() => mux.openChannel("session", nothing, () => make(5)), TypeError, "its number is 0");
+  await assertRejects(() => mux.openChannel("session", nothing, () => make(5)), TypeError, "its number is 1");
   await assertRejects(
     () =>
       mux.openChannel("session", nothing, () => {
@@ -95,7 +95,15 @@ Deno.test("Mux.openChannel() rejects for a channel that does not fit, and keeps 
   assertEquals(transport.take(), []);
   const channel = await openOn(transport, mux);
   await assertRejects(() => mux.openChannel("session", nothing, make), ChannelOpenError, "which is the limit");
-  await assertRejects(() => new Mux(transport).openChannel("session", nothing, () => channel), TypeError, "twice");
+  const other = new Mux(transport);
+  for (let number = 0; number < channel.id; number++) {
+    await assertRejects(
+      () => other.openChannel("session", nothing, () => make(55)),
+      TypeError,
+      `its number is ${number}`,
+    );
+  }
+  await assertRejects(() => other.openChannel("session", nothing, () => channel), TypeError, "twice");
 });
 
 Deno.test("Mux.openChannel() rejects when the confirmation has a maximum packet of 0", async () => {
@@ -143,7 +151,7 @@ Deno.test("Mux.openChannel() aborted at each point rejects once, and a late answ
     }
     assertEquals(transport.end, null);
     assertEquals(mux.channelCount, 0);
-    assertEquals((await openOn(transport, mux)).id, 0);
+    assertEquals((await openOn(transport, mux)).id, 1);
   }
 
   const abort = new AbortController();
@@ -195,8 +203,8 @@ Deno.test("Mux closes the connection on a message for a channel that is not open
   }
 });
 
-Deno.test("Mux takes late messages for a channel that has gone, but no data", async () => {
-  // Row 96.
+Deno.test("Mux drops late messages for a channel that has gone", async () => {
+  // Rows 96 and 102.
   const { transport, channel } = await openChannel();
   const late = ChannelWindowAdjust.encode({ recipient: 0, bytes: 5 });
   const close = ChannelClose.encode({ recipient: 0 }), eof = ChannelEof.encode({ recipient: 0 });
@@ -206,10 +214,10 @@ Deno.test("Mux takes late messages for a channel that has gone, but no data", as
     wantReply: false,
     data: new Uint8Array(4),
   });
-  transport.receive(close, late, late, status, eof, close);
+  transport.receive(close, late, late, status, data(0, "x"), eof, close);
   await channel.closed;
   assertEquals(transport.end, null);
-  transport.receive(data(0, "x"));
+  transport.receive(data(1, "x"));
   assert(transport.end !== null);
 });
 
@@ -334,7 +342,7 @@ Deno.test("Mux holds no more channels than maxChannels, decisions and openings i
   await assertRejects(() => mux.openChannel("session", nothing, make), ChannelOpenError);
   transport.receive(ChannelClose.encode({ recipient: 50 }), open(1000));
   await settle();
-  assertEquals(channels.at(-1)!.id, 50);
+  assertEquals(channels.at(-1)!.id, 100);
 
   let asked = 0;
   const never = fakeMux({ onOpen: () => (asked++, new Promise<null>(() => {})) });
