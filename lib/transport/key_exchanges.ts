@@ -77,6 +77,7 @@ export class KeyExchanges {
   #strict = false;
   #loggedIn = false;
   #ended = false;
+  #stepping: Promise<void> = Promise.resolve();
   #exchangeTimer: ReturnType<typeof setTimeout> | undefined;
   #rekeyTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -219,7 +220,14 @@ export class KeyExchanges {
       }
       this.begin();
     }
-    return this.#step(this.#machine!, payload.slice() as Bytes, sequence);
+    const step = this.#step(this.#machine!, payload.slice() as Bytes, sequence);
+    this.#stepping = step.catch(() => {});
+    return step;
+  }
+
+  /** Settles when nothing is being computed any more: what WebCrypto has begun cannot be called off. */
+  get idle(): Promise<void> {
+    return this.#stepping;
   }
 
   async #step(machine: KexMachine, payload: Bytes, sequence: number): Promise<void> {

@@ -540,6 +540,7 @@ export class SecureTransport implements DataTransport {
       await within(LINGER_TIME, ending.catch(() => {}));
       await within(LINGER_TIME, this.#source.cancel());
     }
+    await within(LINGER_TIME, this.#exchanges.idle);
     this.#outbox.close();
     this.#opener.close?.();
     if (clean || error === null) this.#closed.resolve();
