@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { defaultAlgorithms } from "../crypto/algorithms.ts";
 import { SshError } from "../errors.ts";
 import {
   insecureVerifySha1,
@@ -19,14 +20,7 @@ import { CONNECTION_SERVICE, passwdChangereq, publicKeySignedData, strictText, u
 import type { AuthInfo, Prompt, ServerAuth } from "./types.ts";
 
 /** Public key signature algorithms taken from clients unless a program says otherwise: what `server-sig-algs` tells them. */
-export const defaultSignatureAlgorithms: readonly string[] = [
-  "ssh-ed25519",
-  "ecdsa-sha2-nistp256",
-  "ecdsa-sha2-nistp384",
-  "ecdsa-sha2-nistp521",
-  "rsa-sha2-512",
-  "rsa-sha2-256",
-];
+export const defaultSignatureAlgorithms: readonly string[] = defaultAlgorithms.hostKey;
 
 /** Bytes of a password. */
 const MAX_PASSWORD_BYTES = 16_384;

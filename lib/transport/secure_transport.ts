@@ -85,15 +85,6 @@ const MAX_QUEUED = { messages: 16_384, bytes: 4_194_304, messagesHeld: 1024 };
 const FLUSH_TIME = 600;
 const LINGER_TIME = 200;
 
-const USER_SIGNATURE_ALGORITHMS = [
-  "ssh-ed25519",
-  "ecdsa-sha2-nistp256",
-  "ecdsa-sha2-nistp384",
-  "ecdsa-sha2-nistp521",
-  "rsa-sha2-512",
-  "rsa-sha2-256",
-];
-
 /** Where the connection stands. */
 type End = { readonly error: Error | null; readonly clean: boolean };
 
@@ -132,7 +123,7 @@ function exchangeOptions(
     algorithms: { ...merged, hostKey: hostKeyNames(options, merged.hostKey) },
     hostKeys: options.hostKeys ?? [],
     verifyHostKey: options.verifyHostKey ?? (() => false),
-    signatureAlgorithms: options.signatureAlgorithms ?? USER_SIGNATURE_ALGORITHMS,
+    signatureAlgorithms: options.signatureAlgorithms ?? defaultAlgorithms.hostKey,
     rekey: options.rekey ?? {},
     timeout: options.handshakeTimeout ?? (role === "server" ? 120_000 : 30_000),
     requireStrictKex: options.requireStrictKex ?? false,
