@@ -3,18 +3,20 @@
  *
  * @module
  */
-import type { ServerSession, SessionHandler } from "../session/server_session.ts";
+import { errorReporter, type ServerSession, type SessionHandler } from "../session/server_session.ts";
 import type { SftpBackend } from "../sftp/backend.ts";
 
 /**
  * An `sftp` subsystem on a file system: `serve({ subsystems: { sftp: sftpSubsystem({ root: "/srv" }) } })`.
- * Nothing outside `root` can be reached, by `..` or by link. With a {@linkcode SftpBackend} any file system is served.
+ * Nothing outside `root` can be reached, by `..` or by link. With a {@linkcode SftpBackend} any file system is served;
+ * its errors that are neither an `SftpError` nor one of a file system go to the server's `onError`.
  */
 export function sftpSubsystem(options: { root: string; readOnly?: boolean } | SftpBackend): SessionHandler {
   return async (session: ServerSession): Promise<void> => {
     // Only servers of files pay for it.
     const { serveSftp } = await import("../sftp/server.ts");
     const { stdin, stdout, info, signal } = session;
-    await serveSftp({ readable: stdin, writable: stdout, releasesChunks: true }, options, info, { signal });
+    const channel = { readable: stdin, writable: stdout, releasesChunks: true };
+    await serveSftp(channel, options, info, { signal, onError: errorReporter(session) });
   };
 }

@@ -174,6 +174,7 @@ export class ServerSessionChannel extends BaseChannel {
       info: this.#services.info,
       env: Object.freeze(this.#env),
       pty: this.#pty === null ? null : Object.freeze(this.#pty),
+      onError: this.#services.onError,
     });
     this.#session = session;
     this.discard("stderr");
@@ -210,6 +211,15 @@ interface SessionStart {
   readonly info: AuthInfo;
   readonly env: Readonly<Record<string, string>>;
   readonly pty: Readonly<Required<PtyOptions>> | null;
+  readonly onError: (error: unknown) => void;
+}
+
+/**
+ * Where a handler of this module tells of an error that does not end its session: the server's `onError`. Nowhere for a session
+ * that somebody else made.
+ */
+export function errorReporter(session: ServerSession): (error: unknown) => void {
+  return session instanceof Session ? session.onError : () => {};
 }
 
 /** What a handler sees of the channel. */
@@ -223,6 +233,7 @@ class Session implements ServerSession {
   readonly resizes: Mailbox<WindowSize> = new Mailbox(1);
   readonly signals: Mailbox<string> = new Mailbox(MAX_UNREAD_SIGNALS);
   readonly breaks: Mailbox<number> = new Mailbox(1);
+  readonly onError: (error: unknown) => void;
   readonly #channel: ServerSessionChannel;
   #stdout: SessionOutput | null = null;
   #stderr: SessionOutput | null = null;
@@ -238,6 +249,7 @@ class Session implements ServerSession {
     this.info = start.info;
     this.env = start.env;
     this.pty = start.pty;
+    this.onError = start.onError;
   }
 
   get stdin(): ReadableStream<Bytes> {

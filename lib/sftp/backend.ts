@@ -17,7 +17,10 @@ import type { SftpDirEntry } from "./entry.ts";
  * answers OP_UNSUPPORTED, but for `realPath` and `homeDirectory`, whose answers are then the path itself and `/`.
  */
 export interface SftpBackend {
-  /** Opens a file. `mode` holds no more than the nine permission bits. */
+  /**
+   * Opens a file. `mode` holds no more than the nine permission bits. Unlike in `Deno.open`, `create` and `createNew` may come
+   * with `read` alone.
+   */
   open(path: string, options: Deno.OpenOptions, info: AuthInfo): MaybePromise<SftpBackendFile>;
   /** Lists a directory. It is read as far as the client asks, and left when the client closes the listing. */
   readDir(path: string, info: AuthInfo): AsyncIterable<SftpDirEntry>;
@@ -57,16 +60,16 @@ export interface SftpBackend {
 
 /** An open file of a {@linkcode SftpBackend}. */
 export interface SftpBackendFile extends AsyncDisposable {
-  /** Reads at an offset; 0 is the end. Calls may overlap. */
-  readAt(p: Uint8Array, offset: number): MaybePromise<number>;
+  /** Reads at an offset; 0 or null is the end. Calls may overlap. */
+  readAt(p: Uint8Array, offset: number): MaybePromise<number | null>;
   /** Writes all of it at an offset. Calls may overlap, their ranges do not. */
   writeAt(p: Uint8Array, offset: number): MaybePromise<void>;
   /** Metadata. */
   stat(): MaybePromise<SftpFileInfo>;
-  /** Changes the attributes that are there (FSETSTAT). Absent answers OP_UNSUPPORTED. */
+  /** Changes the attributes that are there (FSETSTAT). Where it is absent, the backend's own `setStat` gets the path. */
   setStat?(attrs: SftpAttributes): MaybePromise<void>;
   /** Puts what was written on the disk (fsync@openssh.com). Absent answers OP_UNSUPPORTED. */
   sync?(): MaybePromise<void>;
-  /** Space of its file system (fstatvfs@openssh.com). Absent answers OP_UNSUPPORTED. */
+  /** Space of its file system (fstatvfs@openssh.com). Where it is absent, the backend's own `statfs` gets the path. */
   statfs?(): MaybePromise<Readonly<Record<string, bigint>>>;
 }

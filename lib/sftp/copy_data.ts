@@ -9,11 +9,12 @@ import type { FileHandle } from "./handles.ts";
 
 const CHUNK = 262_144;
 
-/** Copies `length` bytes, or to the end where that is 0; never more than the source had when it began. */
+/** Copies `length` bytes, or to the end where that is 0; never more than the source had when it began, nor when `ended` is. */
 export async function copyData(
   from: FileHandle,
   to: FileHandle,
   range: { readonly fromOffset: bigint; readonly length: bigint; readonly toOffset: bigint },
+  ended: AbortSignal,
 ): Promise<void> {
   if (!from.read || !to.write) {
     throw new SftpError("Permission denied: a handle is not open for this", Status.PERMISSION_DENIED);
@@ -28,7 +29,8 @@ export async function copyData(
   const buffer = new Uint8Array(Number(count < CHUNK ? count : CHUNK));
   let read = Number(fromOffset), write = Number(toOffset), left = Number(count);
   while (left > 0) {
-    const got = await from.file.readAt(buffer.subarray(0, Math.min(left, buffer.length)), read);
+    ended.throwIfAborted();
+    const got = await from.file.readAt(buffer.subarray(0, Math.min(left, buffer.length)), read) ?? 0;
     if (got === 0) return;
     await to.file.writeAt(buffer.subarray(0, got), to.append ? (await to.file.stat()).size : write);
     read += got;

@@ -81,8 +81,9 @@ export class Handles {
   }
 
   #number(handle: Uint8Array): number {
-    if (handle.length !== TAG + 4 || !this.#tag.every((byte, i) => byte === handle[i])) return -1;
-    return new DataView(handle.buffer, handle.byteOffset).getUint32(TAG);
+    if (handle.length !== TAG + 4) return -1;
+    for (let i = 0; i < TAG; i++) if (handle[i] !== this.#tag[i]) return -1;
+    return ((handle[TAG]! << 24) | (handle[TAG + 1]! << 16) | (handle[TAG + 2]! << 8) | handle[TAG + 3]!) >>> 0;
   }
 
   /** What a handle stands for; throws FAILURE for one that is unknown, closed, or another session's. */
@@ -113,11 +114,11 @@ export class Handles {
     await closeEntry(entry);
   }
 
-  /** Closes all of them. */
-  async closeAll(): Promise<void> {
+  /** Closes all of them; `failed` is told of each that cannot be. */
+  async closeAll(failed: (error: unknown) => void): Promise<void> {
     const entries = [...this.#open.values()];
     this.#open.clear();
-    await Promise.allSettled(entries.map(closeEntry));
+    await Promise.all(entries.map((entry) => closeEntry(entry).catch(failed)));
   }
 }
 

@@ -18,7 +18,7 @@ import { decodeName, encodeName } from "./names.ts";
 /** `string` that is a path or a name. */
 export const name: Field<string> = {
   read: (r) => decodeName(r.view()),
-  write: (w, v) => void w.string(encodeName(v)),
+  write: (w, v) => void (v.isWellFormed() ? w.text(v) : w.string(encodeName(v))),
 };
 /** `string` that is a handle of 1 to 256 bytes (section 6.2). */
 export const handle: Field<Uint8Array> = {

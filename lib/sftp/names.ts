@@ -28,8 +28,16 @@ function sequenceLength(bytes: Uint8Array, at: number): number {
   return length;
 }
 
+/** Names up to this are read without the decoder, which takes longer to call than they take to read. */
+const SHORT_NAME = 48;
+
+function isAscii(byte: number): boolean {
+  return byte < 0x80;
+}
+
 /** The string that stands for the bytes of a name. */
 export function decodeName(bytes: Uint8Array): string {
+  if (bytes.length <= SHORT_NAME && bytes.every(isAscii)) return String.fromCharCode(...bytes);
   try {
     return strict.decode(bytes);
   } catch {
@@ -60,6 +68,13 @@ export function encodeName(name: string): Bytes {
     } else bytes.push(...encoder.encode(character));
   }
   return new Uint8Array(bytes);
+}
+
+/** Whether bytes stand for a name: {@linkcode encodeName} does not throw. */
+export function isEncodable(name: string): boolean {
+  if (name.isWellFormed()) return true;
+  for (const character of name) if (/^[\ud800-\udc7f\udd00-\udfff]$/.test(character)) return false;
+  return true;
 }
 
 /** A name in quotes for an error message. */

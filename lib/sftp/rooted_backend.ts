@@ -11,7 +11,7 @@ import { SftpError } from "../errors.ts";
 import type { SftpAttributes, SftpFileInfo } from "./attrs.ts";
 import type { SftpBackend, SftpBackendFile } from "./backend.ts";
 import { Status } from "./constants.ts";
-import { isContainedTarget } from "./names.ts";
+import { encodeName, isContainedTarget } from "./names.ts";
 import type { SftpDirEntry } from "./entry.ts";
 import { infoOf, infoOfStats, RootedFile, spaceFields } from "./rooted_file.ts";
 import { type Place, RootedTree } from "./rooted_tree.ts";
@@ -23,6 +23,9 @@ const O_PATH = 0o10000000;
 const OPEN_TRIES = 8;
 /** Entries looked at in one synchronous step. */
 const LIST_BATCH = 100;
+
+/** Characters of names that the open listings of a session may hold; one directory alone may have more. */
+const MAX_LISTED = 4_194_304;
 
 /** Which part of the file system is served. */
 export interface RootedOptions {
@@ -64,6 +67,8 @@ class RootedBackend implements SftpBackend, AsyncDisposable {
   readonly #fs: NodeFs;
   readonly #tree: RootedTree;
   readonly #readOnly: boolean;
+  /** Characters of names that open listings hold, where directories go by names. */
+  #listed = 0;
 
   constructor(fs: NodeFs, tree: RootedTree, readOnly: boolean) {
     this.#fs = fs;
@@ -84,55 +89,68 @@ class RootedBackend implements SftpBackend, AsyncDisposable {
   }
 
   open(path: string, options: Deno.OpenOptions): SftpBackendFile {
-    if (options.write) this.#change();
+    if (options.write || options.create || options.createNew) this.#change();
     const { O_RDONLY, O_WRONLY, O_RDWR, O_APPEND, O_CREAT, O_EXCL } = this.#fs.constants;
     // Absent on Windows, whose links the walk has seen to.
     const { O_NOFOLLOW = 0, O_NONBLOCK = 0 } = this.#fs.constants as Partial<Record<string, number>>;
     const access = (options.write ? options.read ? O_RDWR : O_WRONLY : O_RDONLY) | (options.append ? O_APPEND : 0) |
       O_NONBLOCK;
+    const creates = options.create || options.createNew;
     for (let tries = 0; tries < OPEN_TRIES; tries++) {
-      using place = this.#tree.walk(path, !options.createNew);
+      // A name to be created is new most of the time: it is looked at only when that has failed.
+      using place = this.#tree.walk(path, !options.createNew && !(creates && tries === 0));
       if (place.isSelf) throw failure("Is a directory");
-      if (options.create || options.createNew) {
+      if (creates) {
         try {
-          const flags = access | O_CREAT | O_EXCL | O_NOFOLLOW;
+          // Deno 2.9 loses O_EXCL for a file that is only read. What a handle is for, the session sees to.
+          const flags = (options.write ? access : O_RDWR | O_NONBLOCK) | O_CREAT | O_EXCL | O_NOFOLLOW;
           const fd = this.#fs.openSync(place.path, flags, (options.mode ?? 0o666) & 0o777);
           if (!this.#tree.held) this.#verify(fd, place);
-          return new RootedFile(this.#fs, fd, this.#readOnly);
+          return this.#file(fd);
         } catch (error) {
           if (errno(error) !== "EEXIST") throw error;
           if (options.createNew) throw failure("File exists");
         }
       }
-      const existing = this.#openExisting(place, access | O_NOFOLLOW, O_NOFOLLOW);
+      const existing = this.#openExisting(place, access | O_NOFOLLOW);
       if (existing === null) continue;
       const { fd, size } = existing;
-      if (options.truncate) this.#fs.ftruncateSync(fd, 0);
-      return new RootedFile(this.#fs, fd, this.#readOnly, size);
+      try {
+        if (options.truncate) this.#fs.ftruncateSync(fd, 0);
+      } catch (error) {
+        this.#fs.closeSync(fd);
+        throw error;
+      }
+      return this.#file(fd, size);
     }
     throw failure("Failure: the file changes while it is opened");
   }
 
-  /** Opens a regular file that is there; null where it is a link or gone by now and the walk is to be made again. */
-  #openExisting(place: Place, flags: number, noFollow: number): { fd: number; size: number } | null {
+  #file(fd: number, size = Infinity): RootedFile {
+    return new RootedFile(this.#fs, fd, { readOnly: this.#readOnly, held: this.#tree.held, size });
+  }
+
+  /** Opens a regular file that is there; null where it is a link or something else by now, and the walk is to be made again. */
+  #openExisting(place: Place, flags: number): { fd: number; size: number } | null {
+    // Looked at first: opening a device or a pipe may do something to it.
+    const before = place.found ?? Deno.lstatSync(place.path);
+    if (before.isSymlink) return null;
+    if (!before.isFile) throw failure(before.isDirectory ? "Is a directory" : "Not a regular file");
+    let fd: number;
+    try {
+      fd = this.#fs.openSync(place.path, flags);
+    } catch (error) {
+      if (errno(error) === "ELOOP") return null;
+      throw error;
+    }
     if (!this.#tree.held) {
-      const before = Deno.lstatSync(place.path);
-      if (before.isSymlink) return null;
-      if (!before.isFile) throw failure(before.isDirectory ? "Is a directory" : "Not a regular file");
-      const fd = this.#fs.openSync(place.path, flags);
       this.#verify(fd, place, before);
       return { fd, size: before.size };
     }
-    // First the place, without any effect on what is there; then the very file that was looked at.
-    const at = this.#fs.openSync(place.path, O_PATH | noFollow);
-    try {
-      const info = infoOfStats(this.#fs.fstatSync(at));
-      if (info.isSymlink) return null;
-      if (!info.isFile) throw failure(info.isDirectory ? "Is a directory" : "Not a regular file");
-      return { fd: this.#fs.openSync(`/proc/self/fd/${at}`, flags & ~noFollow), size: info.size };
-    } finally {
-      this.#fs.closeSync(at);
-    }
+    const { isFile, size } = Deno.statSync(`/proc/self/fd/${fd}`);
+    if (isFile) return { fd, size };
+    this.#fs.closeSync(fd);
+    return null;
   }
 
   /** `named` only: the file that was opened must be the one that the walk finds, before it is handed out. */
@@ -152,7 +170,26 @@ class RootedBackend implements SftpBackend, AsyncDisposable {
 
   stat(path: string, followLinks: boolean): SftpFileInfo {
     using place = this.#tree.walk(path, followLinks);
-    return infoOf(Deno.lstatSync(place.path));
+    if (place.found === null) throw new SftpError("No such file", Status.NO_SUCH_FILE);
+    return this.#infoAt(place.path, place.found ?? Deno.lstatSync(place.path));
+  }
+
+  /** Metadata; the size of a link is the length of what READLINK tells, as POSIX wants it. */
+  #infoAt(path: string, found: Deno.FileInfo): SftpFileInfo {
+    if (!found.isSymlink) return infoOf(found);
+    return { ...infoOf(found), size: encodeName(this.#tree.showTarget(this.#fs.readlinkSync(path))).length };
+  }
+
+  /** An entry with its metadata, or null for one that is gone, or whose name Deno cannot spell. */
+  #look(path: string, name: string): SftpDirEntry | null {
+    try {
+      const info = this.#infoAt(path, Deno.lstatSync(path));
+      return { name, isFile: info.isFile, isDirectory: info.isDirectory, isSymlink: info.isSymlink, info };
+    } catch (error) {
+      // EINVAL: it was a link a moment ago.
+      if (error instanceof Deno.errors.NotFound || errno(error) === "EINVAL") return null;
+      throw error;
+    }
   }
 
   readDir(path: string): AsyncIterable<SftpDirEntry> {
@@ -168,7 +205,7 @@ class RootedBackend implements SftpBackend, AsyncDisposable {
     }
     try {
       for await (const entry of Deno.readDir(`/proc/self/fd/${fd}/.`)) {
-        const found = look(`/proc/self/fd/${fd}/${entry.name}`, entry.name);
+        const found = this.#look(`/proc/self/fd/${fd}/${entry.name}`, entry.name);
         if (found !== null) yield found;
       }
     } finally {
@@ -177,25 +214,39 @@ class RootedBackend implements SftpBackend, AsyncDisposable {
   }
 
   async *#listNamed(path: string): AsyncIterable<SftpDirEntry> {
-    let names: string[], canonical: string, self: Deno.FileInfo;
+    // All names at once, in one string, which takes a third of the memory.
+    let names: string, canonical: string, self: Deno.FileInfo;
     {
       using place = this.#tree.walk(path, true);
       canonical = place.canonical;
       self = Deno.lstatSync(place.path);
       if (!self.isDirectory) throw new SftpError("No such directory", Status.NO_SUCH_FILE);
-      names = Array.from(Deno.readDirSync(place.path), (entry) => entry.name);
+      names = Array.from(Deno.readDirSync(place.path), (entry) => entry.name).join("/");
     }
-    for (let from = 0; from < names.length; from += LIST_BATCH) {
-      const batch: SftpDirEntry[] = [];
-      {
-        using place = this.#tree.walk(canonical, false);
-        if (!sameFile(Deno.lstatSync(place.path), self)) throw new SftpError("No such directory", Status.NO_SUCH_FILE);
-        for (const name of names.slice(from, from + LIST_BATCH)) {
-          const found = look(`${place.path}/${name}`, name);
-          if (found !== null) batch.push(found);
+    if (this.#listed > 0 && this.#listed + names.length > MAX_LISTED) {
+      throw failure("Too many names in the listings that are open");
+    }
+    const { length } = names;
+    this.#listed += length;
+    try {
+      for (let at = 0; at < length;) {
+        const batch: SftpDirEntry[] = [];
+        {
+          using place = this.#tree.walk(canonical, false);
+          if (!sameFile(Deno.lstatSync(place.path), self)) {
+            throw new SftpError("No such directory", Status.NO_SUCH_FILE);
+          }
+          while (at < length && batch.length < LIST_BATCH) {
+            const slash = names.indexOf("/", at), end = slash < 0 ? length : slash;
+            const name = names.slice(at, end), found = this.#look(`${place.path}/${name}`, name);
+            if (found !== null) batch.push(found);
+            at = end + 1;
+          }
         }
+        yield* batch;
       }
-      yield* batch;
+    } finally {
+      this.#listed -= length;
     }
   }
 
@@ -267,26 +318,46 @@ class RootedBackend implements SftpBackend, AsyncDisposable {
     this.#change();
     using from = this.#named(oldPath);
     using to = this.#named(newPath);
+    const { isFile, isSymlink } = Deno.lstatSync(from.path);
+    if (isSymlink) this.#checkTarget(this.#fs.readlinkSync(from.path), to);
     if (options.replace) {
       if (this.#tree.held) await Deno.rename(from.path, to.path);
       else Deno.renameSync(from.path, to.path);
       return;
     }
     // A link that cannot be made over another name is what makes this one step for files.
-    if (Deno.lstatSync(from.path).isFile) {
+    if (isFile && this.#linkNew(from, to)) {
       try {
-        this.#fs.linkSync(from.path, to.path);
         this.#fs.unlinkSync(from.path);
-        return;
       } catch (error) {
-        if (errno(error) === "EEXIST") throw failure("File exists");
-        // File systems without hard links go on below.
-        const code = errno(error);
-        if (code !== "EPERM" && code !== "EMLINK" && code !== "EOPNOTSUPP" && code !== "ENOSYS") throw error;
+        this.#fs.unlinkSync(to.path);
+        throw error;
       }
+      return;
     }
     if (exists(to.path)) throw failure("File exists");
     Deno.renameSync(from.path, to.path);
+  }
+
+  /** Links a file under a new name; false where the file system cannot. */
+  #linkNew(from: Place, to: Place): boolean {
+    try {
+      this.#fs.linkSync(from.path, to.path);
+      return true;
+    } catch (error) {
+      const code = errno(error);
+      if (code === "EEXIST") throw failure("File exists");
+      if (code === "EPERM" || code === "EMLINK" || code === "EOPNOTSUPP" || code === "ENOSYS") return false;
+      throw error;
+    }
+  }
+
+  /**
+   * Here a link never leads out; a process of the host that follows it at this place shall not be led out either. That a
+   * directory with links in it moves up is not looked at.
+   */
+  #checkTarget(target: string, place: Place): void {
+    if (!isContainedTarget(this.#tree.showTarget(target), place.canonical.split("/").length - 2)) throw denied();
   }
 
   realPath(path: string): string {
@@ -303,8 +374,7 @@ class RootedBackend implements SftpBackend, AsyncDisposable {
     this.#change();
     using place = this.#named(path);
     if (target === "" || !target.isWellFormed()) throw failure("Failure: the target is not possible here");
-    // Here a link never leads out; a process of the host that follows it shall not be led out either.
-    if (!isContainedTarget(target, place.canonical.split("/").length - 2)) throw denied();
+    this.#checkTarget(this.#tree.storeTarget(target), place);
     this.#fs.symlinkSync(this.#tree.storeTarget(target), place.path);
   }
 
@@ -315,12 +385,21 @@ class RootedBackend implements SftpBackend, AsyncDisposable {
     // Only Linux is known to link a symbolic link itself and not what it leads to.
     const { isFile, isSymlink } = Deno.lstatSync(from.path);
     if (!isFile && !(isSymlink && this.#tree.held)) throw denied();
+    if (isSymlink) this.#checkTarget(this.#fs.readlinkSync(from.path), to);
     this.#fs.linkSync(from.path, to.path);
   }
 
   statfs(path: string): Readonly<Record<string, bigint>> {
     using place = this.#tree.walk(path, true);
-    return spaceFields(this.#fs.statfsSync(place.path, { bigint: true }));
+    const { statfsSync, openSync, closeSync, constants } = this.#fs;
+    if (!this.#tree.held) return spaceFields(statfsSync(place.path, { bigint: true }));
+    // By its name it would be asked for what a link leads to that has come there since.
+    const at = openSync(place.path, O_PATH | constants.O_NOFOLLOW);
+    try {
+      return spaceFields(statfsSync(`/proc/self/fd/${at}`, { bigint: true }));
+    } finally {
+      closeSync(at);
+    }
   }
 
   /** The host's users are none of the clients' business: no number has a name. */
@@ -331,17 +410,6 @@ class RootedBackend implements SftpBackend, AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     this.#tree[Symbol.dispose]();
     return Promise.resolve();
-  }
-}
-
-/** An entry with its metadata, or null for one that is gone, or whose name Deno cannot spell. */
-function look(path: string, name: string): SftpDirEntry | null {
-  try {
-    const info = infoOf(Deno.lstatSync(path));
-    return { name, isFile: info.isFile, isDirectory: info.isDirectory, isSymlink: info.isSymlink, info };
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return null;
-    throw error;
   }
 }
 

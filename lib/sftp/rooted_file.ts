@@ -10,8 +10,10 @@ import type { Bytes, MaybePromise } from "../wire/types.ts";
 
 type NodeFs = typeof import("node:fs");
 
-/** A file up to this is read as it is opened, in a synchronous call: a thread for it takes ten times as long as the read. */
-const SMALL_FILE = 65_536;
+/**
+ * A file up to this is read, and so much is written, in a synchronous call: a thread for it takes ten times as long as the call.
+ */
+const SMALL = 65_536;
 
 const none: ReadonlyMap<string, Bytes> = new Map();
 
@@ -62,13 +64,16 @@ export class RootedFile implements SftpBackendFile {
   readonly #fd: number;
   readonly #readOnly: boolean;
   readonly #small: boolean;
+  /** Space of its file system, whatever became of its name; absent where a descriptor cannot be asked. */
+  readonly statfs?: () => Record<string, bigint>;
 
-  /** Owns the descriptor from here on. `size` is what the file had when it was opened. */
-  constructor(fs: NodeFs, fd: number, readOnly: boolean, size = Infinity) {
+  /** Owns the descriptor from here on. `size` is what the file had when it was opened; `held` as in rooted_tree.ts. */
+  constructor(fs: NodeFs, fd: number, options: { readOnly: boolean; held: boolean; size?: number }) {
     this.#fs = fs;
     this.#fd = fd;
-    this.#readOnly = readOnly;
-    this.#small = size <= SMALL_FILE;
+    this.#readOnly = options.readOnly;
+    this.#small = (options.size ?? Infinity) <= SMALL;
+    if (options.held) this.statfs = () => spaceFields(fs.statfsSync(`/proc/self/fd/${fd}`, { bigint: true }));
   }
 
   /** Reads at an offset. */
@@ -80,7 +85,14 @@ export class RootedFile implements SftpBackendFile {
   }
 
   /** Writes all of it at an offset. */
-  async writeAt(p: Uint8Array, offset: number): Promise<void> {
+  writeAt(p: Uint8Array, offset: number): MaybePromise<void> {
+    if (p.length > SMALL) return this.#writeLarge(p, offset);
+    for (let done = 0; done < p.length;) {
+      done += this.#fs.writeSync(this.#fd, p, done, p.length - done, offset + done);
+    }
+  }
+
+  async #writeLarge(p: Uint8Array, offset: number): Promise<void> {
     for (let done = 0; done < p.length;) {
       done += await new Promise<number>((resolve, reject) => {
         this.#fs.write(this.#fd, p, done, p.length - done, offset + done, (error, count) => {

@@ -43,6 +43,8 @@ export interface Place extends Disposable {
   readonly canonical: string;
   /** It is a directory that the path ended in, and not a name in one. */
   readonly isSelf: boolean;
+  /** What the name was a moment ago, for a walk that looked: no link, or null for a name that is not there. */
+  readonly found?: Deno.FileInfo | null;
 }
 
 const PERMISSIONS = ["read", "write", "net", "env", "sys", "run", "ffi"] as const;
@@ -56,10 +58,16 @@ function errno(error: unknown): string | undefined {
   return typeof code === "string" ? code : undefined;
 }
 
+function components(path: string): string[] {
+  return path.split("/").filter((part) => part !== "" && part !== ".");
+}
+
 /** A root directory and the walks below it. */
 export class RootedTree implements Disposable {
   readonly #fs: NodeFs;
   readonly #root: string;
+  /** The components of the root's path: as the system has it, and as it was given. */
+  readonly #prefixes: readonly (readonly string[])[];
   readonly #rootFd: number | null;
   readonly #windows: boolean;
 
@@ -67,6 +75,7 @@ export class RootedTree implements Disposable {
   constructor(fs: NodeFs, root: string, strategy?: "named") {
     this.#fs = fs;
     this.#root = Deno.realPathSync(root);
+    this.#prefixes = [components(this.#root), ...(root.startsWith("/") ? [components(root)] : [])];
     this.#windows = Deno.build.os === "windows";
     if (!Deno.statSync(this.#root).isDirectory) throw new TypeError(`Cannot serve "${root}": it is no directory`);
     this.#rootFd = strategy === "named" ? null : this.#hold();
@@ -118,24 +127,26 @@ export class RootedTree implements Disposable {
     }
   }
 
-  /** What a link says, or null where there is no link of that name. */
-  #readLink(directory: Directory, name: string): string | null {
-    const path = `${directory.at}/${name}`;
+  /** What is there of that name, not following a link; null where there is nothing. */
+  #look(directory: Directory, name: string): Deno.FileInfo | null {
     try {
-      // Asked first: most names are no links, and the error that says so takes as long as ten answers.
-      return Deno.lstatSync(path).isSymlink ? this.#fs.readlinkSync(path) : null;
+      return Deno.lstatSync(`${directory.at}/${name}`);
     } catch (error) {
-      const code = errno(error);
-      if (code === "EINVAL" || code === "ENOENT" || code === "UNKNOWN") return null;
+      if (errno(error) === "ENOENT") return null;
       throw error;
     }
   }
 
-  /** A link's target as clients see it: an absolute one below the root loses the root's own path. */
+  /** A link's target as clients see it: an absolute one below the root loses the root's own path, however that is written. */
   showTarget(target: string): string {
-    if (target === this.#root) return "/";
-    const prefix = this.#root.endsWith("/") ? this.#root : this.#root + "/";
-    return target.startsWith(prefix) ? "/" + target.slice(prefix.length) : target;
+    if (!target.startsWith("/")) return target;
+    const parts = components(target);
+    for (const prefix of this.#prefixes) {
+      if (prefix.length > 0 && prefix.every((part, i) => part === parts[i])) {
+        return "/" + parts.slice(prefix.length).join("/");
+      }
+    }
+    return target;
   }
 
   /** A link's target as it is stored: an absolute one gets the root's own path, so that the host sees the same file. */
@@ -165,10 +176,11 @@ export class RootedTree implements Disposable {
     const release = (): void => {
       for (const directory of stack.splice(0)) this.#leave(directory);
     };
-    const place = (name: string | null): Place => ({
+    const place = (name: string | null, found?: Deno.FileInfo | null): Place => ({
       path: `${stack.at(-1)!.at}/${name ?? "."}`,
       canonical: "/" + (name === null ? names : [...names, name]).join("/"),
       isSelf: name === null,
+      ...(found === undefined ? {} : { found }),
       [Symbol.dispose]: release,
     });
     try {
@@ -192,11 +204,12 @@ export class RootedTree implements Disposable {
           names.push(part);
           continue;
         }
-        const target = this.#readLink(top, part);
-        if (target === null) {
-          if (last) return place(part);
+        const found = this.#look(top, part);
+        if (!found?.isSymlink) {
+          if (last) return place(part, found);
           throw new SftpError("No such file", Status.NO_SUCH_FILE);
         }
+        const target = this.#fs.readlinkSync(`${top.at}/${part}`);
         if (++links > MAX_LINKS) throw new SftpError("No such file: too many links", Status.NO_SUCH_FILE);
         const shown = this.showTarget(target);
         todo.push(...shown.split("/").reverse());

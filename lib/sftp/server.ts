@@ -14,12 +14,22 @@ import { decodeVersion, encodeVersion, StatusReply } from "./messages.ts";
 import { PacketBuffer } from "./packet_buffer.ts";
 import { PacketReader } from "./packet_reader.ts";
 import { openRootedBackend, type RootedOptions } from "./rooted_backend.ts";
-import { type DataReply, type Job, type JobContext, offeredExtensions, prepare, recycle } from "./server_jobs.ts";
+import {
+  type Answer,
+  isPending,
+  type Job,
+  type JobContext,
+  offeredExtensions,
+  prepare,
+  recycle,
+} from "./server_jobs.ts";
 import { isFileSystemError, statusOf, statusTexts } from "./status.ts";
 import { putsLinkFirst } from "./symlink_order.ts";
 
 /** Requests that run at once. */
 const MAX_RUNNING = 64;
+/** Milliseconds for which requests are started in one go. */
+const TURN = 10;
 /** Bytes of replies, sent or being made, at which no request is started. */
 const REPLY_LIMIT = 4_194_304;
 
@@ -62,7 +72,11 @@ class ServerSession {
   /** Requests read and not started; never more than one chunk of input held. */
   readonly #waiting: Uint8Array[] = [];
   #prepared: { id: number; job: Job; payload: Uint8Array } | null = null;
-  readonly #running = new Set<Promise<void>>();
+  #running = 0;
+  #idle: (() => void) | null = null;
+  readonly #ended = new AbortController();
+  /** While it is set, other work of the process has its turn. */
+  #pause: ReturnType<typeof setTimeout> | undefined;
   #order: Job["order"] = "shared";
   #writeTarget: Job["target"];
   #writeEnd = 0;
@@ -81,7 +95,13 @@ class ServerSession {
     this.#options = options;
     // Streams that are no SSH connection have no identification.
     const connection = info.connection as AuthInfo["connection"] | undefined;
-    this.#context = { backend, info, handles: new Handles(), linkFirst: putsLinkFirst(connection?.remoteIdent) };
+    this.#context = {
+      backend,
+      info,
+      handles: new Handles(),
+      linkFirst: putsLinkFirst(connection?.remoteIdent),
+      ended: this.#ended.signal,
+    };
     this.#packets = new PacketReader({ packet: (payload) => this.#packet(payload) });
   }
 
@@ -92,22 +112,38 @@ class ServerSession {
     signal?.addEventListener("abort", abort, { once: true });
     try {
       await this.#serve();
+      await this.#finish();
     } catch (error) {
       this.#fail(error);
     } finally {
       signal?.removeEventListener("abort", abort);
-      while (this.#running.size > 0) await Promise.allSettled(this.#running);
-      await this.#context.handles.closeAll();
+      if (this.#running > 0) await new Promise<void>((resolve) => this.#idle = resolve);
+      await this.#context.handles.closeAll((error) => this.#report(error));
     }
     const failure = this.#failure as { error: unknown } | null;
-    if (failure === null) {
-      await this.#sending;
-      await this.#writer.close().catch(() => {});
-      return;
-    }
+    if (failure === null) return;
     // Not waited for: a write that the peer does not take may never end.
     this.#writer.abort(failure.error).catch(() => {});
     if (!signal?.aborted) throw failure.error;
+  }
+
+  /** Lets the last answers leave and ends the stream. A client that takes nothing holds it up until the signal aborts. */
+  async #finish(): Promise<void> {
+    while (this.#sending !== null) await this.#change();
+    let closed = false;
+    this.#writer.close().catch(() => {}).then(() => {
+      closed = true;
+      this.#wake?.();
+    });
+    while (!closed) await this.#change();
+  }
+
+  #report(error: unknown): void {
+    try {
+      if (!(error instanceof SftpError) && !isFileSystemError(error)) this.#options.onError?.(error);
+    } catch {
+      // What listens for errors does not decide about the session.
+    }
   }
 
   async #serve(): Promise<void> {
@@ -119,7 +155,7 @@ class ServerSession {
       // Back-pressure: nothing is read while what was read cannot be started.
       while (this.#waiting.length > 0 || this.#prepared !== null) await this.#change();
     }
-    while (this.#running.size > 0) await this.#change();
+    while (this.#running > 0) await this.#change();
     if (this.#failure !== null) throw this.#failure.error;
     if (!this.#packets.atBoundary) throw new SshProtocolError("The client ended the SFTP session inside a packet");
   }
@@ -135,6 +171,8 @@ class ServerSession {
   #fail(error: unknown): void {
     if (this.#failure !== null) return;
     this.#failure = { error };
+    clearTimeout(this.#pause);
+    this.#ended.abort(error);
     this.#wake?.();
     this.#reader.cancel(error).catch(() => {});
   }
@@ -151,11 +189,20 @@ class ServerSession {
     this.#waiting.push(payload);
   }
 
-  /** Starts what may run now. */
+  /** Starts what may run now; with many requests at once, in portions that leave time for the rest of the process. */
   #start(): void {
-    if (this.#failure !== null) return;
+    if (this.#failure !== null || this.#pause !== undefined) return;
+    const until = performance.now() + TURN;
     let next = 0;
     for (;;) {
+      if (next > 0 && performance.now() > until) {
+        this.#pause = setTimeout(() => {
+          this.#pause = undefined;
+          this.#start();
+          this.#wake?.();
+        }, 0);
+        break;
+      }
       if (this.#prepared === null) {
         const payload = this.#waiting[next];
         if (payload === undefined) break;
@@ -187,8 +234,8 @@ class ServerSession {
 
   #mayRun(job: Job): boolean {
     if (this.#replyBytes > 0 && this.#replyBytes + (job.cost ?? 0) > REPLY_LIMIT) return false;
-    if (this.#running.size === 0) return true;
-    if (this.#running.size >= MAX_RUNNING || job.order !== this.#order) return false;
+    if (this.#running === 0) return true;
+    if (this.#running >= MAX_RUNNING || job.order !== this.#order) return false;
     if (job.order === "write") return job.target === this.#writeTarget && job.from! >= this.#writeEnd;
     return job.order === "shared";
   }
@@ -207,31 +254,39 @@ class ServerSession {
       this.#refuse(id, error);
       return;
     }
-    if (!(result instanceof Promise)) {
+    if (!isPending(result)) {
       this.#replyBytes -= cost;
       this.#answer(id, result);
       return;
     }
-    const running = result.then(
-      (value) => {
-        this.#replyBytes -= cost;
-        if (this.#borrows && job.target !== undefined) this.#packets.recycle(payload);
-        this.#answer(id, value);
-      },
-      (error) => {
-        this.#replyBytes -= cost;
-        this.#refuse(id, error);
-      },
-    ).catch((error) => this.#fail(error)).finally(() => {
-      this.#running.delete(running);
-      this.#start();
-      this.#wake?.();
-    });
-    this.#running.add(running);
+    this.#running++;
+    const answer = (value: Answer): void => {
+      if (this.#borrows && job.target !== undefined) this.#packets.recycle(payload);
+      this.#answer(id, value);
+    };
+    Promise.resolve(result).then(
+      (value) => this.#ran(cost, () => answer(value)),
+      (error) => this.#ran(cost, () => this.#refuse(id, error)),
+    );
   }
 
-  #answer(id: number, value: Uint8Array | DataReply | void): void {
-    if (value === undefined) this.#status(id, Status.OK, statusTexts[Status.OK]!);
+  /** A request that took its time has ended. */
+  #ran(cost: number, reply: () => void): void {
+    this.#running--;
+    this.#replyBytes -= cost;
+    try {
+      reply();
+      this.#start();
+    } catch (error) {
+      this.#fail(error);
+    }
+    if (this.#running === 0) this.#idle?.();
+    this.#wake?.();
+  }
+
+  #answer(id: number, value: Answer): void {
+    if (value === undefined) this.#status(id, Status.OK);
+    else if (typeof value === "number") this.#status(id, value);
     else if (value instanceof Uint8Array) this.#reply(value);
     else {
       const head = new DataView(value.packet.buffer, value.packet.byteOffset, 13);
@@ -250,7 +305,7 @@ class ServerSession {
 
   #refuse(id: number, error: unknown): void {
     if (error instanceof SshProtocolError) {
-      this.#status(id, Status.BAD_MESSAGE, statusTexts[Status.BAD_MESSAGE]!);
+      this.#status(id, Status.BAD_MESSAGE);
       return;
     }
     const status = statusOf(error);
@@ -258,11 +313,11 @@ class ServerSession {
       this.#status(id, status, printable(error.message).toWellFormed());
       return;
     }
-    this.#status(id, status, statusTexts[status] ?? "Failure");
-    if (!isFileSystemError(error)) this.#options.onError?.(error);
+    this.#status(id, status);
+    this.#report(error);
   }
 
-  #status(id: number, status: number, text: string): void {
+  #status(id: number, status: number, text = statusTexts[status] ?? "Failure"): void {
     this.#reply(StatusReply.encode({ id, status, text, language: "" }));
   }
 
@@ -292,6 +347,7 @@ class ServerSession {
       this.#fail(error);
     } finally {
       this.#sending = null;
+      this.#wake?.();
     }
   }
 }

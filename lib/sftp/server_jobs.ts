@@ -9,15 +9,15 @@ import type { AuthInfo } from "../auth/types.ts";
 import type { Field, Message, ValuesOf } from "../wire/codec.ts";
 import { Reader } from "../wire/reader.ts";
 import type { MaybePromise } from "../wire/types.ts";
-import { attributesOf, longName, type SftpAttributes } from "./attrs.ts";
-import type { SftpBackend } from "./backend.ts";
+import { attributesOf, longName, type SftpAttributes, type SftpFileInfo } from "./attrs.ts";
+import type { SftpBackend, SftpBackendFile } from "./backend.ts";
 import { canonicalPath } from "./canonical.ts";
 import { Extension, Fxp, MAX_PACKET, MAX_TRANSFER, OpenFlag, Status } from "./constants.ts";
 import { copyData } from "./copy_data.ts";
 import type { SftpDirEntry } from "./entry.ts";
 import { type DirectoryHandle, type FileHandle, type Handles, MAX_HANDLES } from "./handles.ts";
 import * as m from "./messages.ts";
-import { encodeName } from "./names.ts";
+import { isEncodable } from "./names.ts";
 
 /** Names in one reply. */
 const MAX_NAMES = 100;
@@ -36,6 +36,8 @@ export interface JobContext {
   readonly handles: Handles;
   /** Whether SYMLINK's fields come in the draft's order. */
   readonly linkFirst: boolean;
+  /** Aborted when the session ends: what takes long stops. */
+  readonly ended: AbortSignal;
 }
 
 /** What DATA replies with: the bytes are read into a whole packet, its head left to the sender. */
@@ -45,6 +47,9 @@ export interface DataReply {
   /** Bytes of data. */
   readonly length: number;
 }
+
+/** What answers a request: a payload, data, a status that is no failure (EOF), or nothing for status OK. */
+export type Answer = Uint8Array | DataReply | typeof Status.EOF | void;
 
 /** A request that is ready to run. */
 export interface Job {
@@ -61,8 +66,8 @@ export interface Job {
   readonly to?: number;
   /** Bytes that the reply may need. */
   readonly cost?: number;
-  /** Does it; a payload, data, or nothing for status OK. */
-  run(): MaybePromise<Uint8Array | DataReply | void>;
+  /** Does it. What is known at once is returned at once: a promise costs more than most requests do. */
+  run(): MaybePromise<Answer>;
 }
 
 type Body<F> = (values: ValuesOf<F>, context: JobContext) => Job;
@@ -107,10 +112,22 @@ function offsetOf(offset: bigint, length = 0): number {
   return value;
 }
 
+/** Whether a value is yet to come; a backend may return any thenable. */
+export function isPending<T>(value: MaybePromise<T>): value is Promise<T> {
+  return typeof (value as { then?: unknown } | null | undefined)?.then === "function";
+}
+/** Goes on with a value when it is there, which may be now. */
+function after<T, R>(value: MaybePromise<T>, next: (value: T) => MaybePromise<R>): MaybePromise<R> {
+  return isPending(value) ? Promise.resolve(value).then(next) : next(value);
+}
+
 function denied(what: string): SftpError {
   return new SftpError(`Permission denied: the handle is not open for ${what}`, Status.PERMISSION_DENIED);
 }
 
+function attributesReply(id: number, info: SftpFileInfo): Uint8Array {
+  return m.Attrs.encode({ id, attrs: attributesOf(info) });
+}
 function names(id: number, entries: readonly m.NameEntry[]): Uint8Array {
   return m.Name.encode({ id, entries });
 }
@@ -118,31 +135,33 @@ function oneName(id: number, name: string): Uint8Array {
   return names(id, [{ name, longName: name, attrs: {} }]);
 }
 
-async function openFile(
+function openFile(
   context: JobContext,
   id: number,
   path: string,
   flags: number,
   mode: number,
-): Promise<Uint8Array> {
+): MaybePromise<Uint8Array> {
   const write = (flags & OpenFlag.WRITE) !== 0, append = write && (flags & OpenFlag.APPEND) !== 0;
   const read = (flags & OpenFlag.READ) !== 0 || !write;
-  const create = write && (flags & OpenFlag.CREAT) !== 0;
+  const create = (flags & OpenFlag.CREAT) !== 0;
   const createNew = create && (flags & OpenFlag.EXCL) !== 0;
   const truncate = write && (flags & OpenFlag.TRUNC) !== 0;
   const options: Deno.OpenOptions = { read, write, append, truncate, create, createNew };
-  context.handles.reserve();
-  let file;
-  try {
-    file = await context.backend.open(path, create ? { ...options, mode: mode & MODE_MASK } : options, context.info);
-  } catch (error) {
-    context.handles.release();
+  const { backend, handles, info } = context;
+  const opened = (file: SftpBackendFile): Uint8Array =>
+    m.Handle.encode({ id, handle: handles.add({ kind: "file", file, path, read, write, append }) });
+  const failed = (error: unknown): never => {
+    handles.release();
     throw error;
+  };
+  handles.reserve();
+  try {
+    const file = backend.open(path, create ? { ...options, mode: mode & MODE_MASK } : options, info);
+    return isPending(file) ? Promise.resolve(file).then(opened, failed) : opened(file);
+  } catch (error) {
+    return failed(error);
   }
-  return m.Handle.encode({
-    id,
-    handle: context.handles.add({ kind: "file", file, path, read, write, append }),
-  });
 }
 
 function openDirectory(context: JobContext, id: number, path: string): Uint8Array {
@@ -182,23 +201,23 @@ async function nextEntry(directory: DirectoryHandle): Promise<SftpDirEntry | nul
   return directory.kept;
 }
 
-async function readdir(directory: DirectoryHandle, id: number): Promise<Uint8Array> {
+async function readdir(directory: DirectoryHandle, id: number): Promise<Answer> {
   const entries: m.NameEntry[] = [], now = Date.now();
   let size = 0;
   while (entries.length < MAX_NAMES) {
     const entry = await nextEntry(directory);
     if (entry === null) break;
-    const attrs = attributesOf(entry.info);
-    const { name } = entry, length = 2 * encodeName(name).length + 160;
+    // No UTF-16 unit of a name takes more than three bytes; it stands in the reply twice.
+    const { name } = entry, length = 6 * name.length + 160;
     if (size > 0 && size + length > NAMES_LIMIT) break;
     directory.kept = null;
-    // A backend's entry that is no single name, or too long for any file system, is not one to pass on.
-    if (name === "" || /[/\0]/.test(name) || length > NAMES_LIMIT) continue;
+    // A backend's entry that is no single name, that no bytes stand for, or too long for any file system, is not one to pass on.
+    if (name === "" || /[/\0]/.test(name) || length > NAMES_LIMIT || !isEncodable(name)) continue;
     size += length;
+    const attrs = attributesOf(entry.info);
     entries.push({ name, longName: longName(name, attrs, now), attrs });
   }
-  if (entries.length === 0) throw new SftpError("End of file", Status.EOF);
-  return names(id, entries);
+  return entries.length === 0 ? Status.EOF : names(id, entries);
 }
 
 /** Buffers of full size for READ: what a client asks for is seldom what a small file has. */
@@ -212,29 +231,33 @@ export function recycle(packet: Uint8Array): void {
   if (buffer.byteLength === HEAD + MAX_TRANSFER && spare.length < MAX_SPARE) spare.push(new Uint8Array(buffer));
 }
 
-async function read(handle: FileHandle, offset: number, length: number): Promise<DataReply> {
-  if (length === 0) throw new SftpError("End of file", Status.EOF);
+function read(handle: FileHandle, offset: number, length: number): MaybePromise<Answer> {
+  if (length === 0) return Status.EOF;
   const large = length > 16_384;
   const scratch = (large ? spare.pop() : undefined) ?? new Uint8Array(HEAD + (large ? MAX_TRANSFER : length));
-  const got = await handle.file.readAt(scratch.subarray(HEAD, HEAD + length), offset);
-  if (!(got >= 0 && got <= length)) throw new SftpError("Failure", Status.FAILURE);
-  if (got === 0 || large && got < MAX_TRANSFER / 4) {
-    const packet = scratch.slice(0, HEAD + got);
-    if (large) recycle(scratch);
-    if (got === 0) throw new SftpError("End of file", Status.EOF);
-    return { packet, length: got };
-  }
-  return { packet: scratch.subarray(0, HEAD + got), length: got };
+  return after(handle.file.readAt(scratch.subarray(HEAD, HEAD + length), offset), (count) => {
+    const got = count ?? 0;
+    if (!(got >= 0 && got <= length)) throw new SftpError("Failure", Status.FAILURE);
+    let packet = scratch.subarray(0, HEAD + got);
+    if (large && got < MAX_TRANSFER / 4) {
+      // So little is copied, and the buffer serves the next one.
+      packet = packet.slice();
+      recycle(scratch);
+    }
+    return got === 0 ? Status.EOF : { packet, length: got };
+  });
 }
 
-async function write(handle: FileHandle, offset: number, data: Uint8Array): Promise<void> {
-  await handle.file.writeAt(data, handle.append ? (await handle.file.stat()).size : offset);
+function write({ file, append }: FileHandle, offset: number, data: Uint8Array): MaybePromise<void> {
+  if (!append) return file.writeAt(data, offset);
+  return after(file.stat(), ({ size }) => file.writeAt(data, size));
 }
 
-async function setFileStat(handle: FileHandle, attrs: SftpAttributes): Promise<void> {
-  if (handle.file.setStat === undefined) throw new SftpError("Operation unsupported", Status.OP_UNSUPPORTED);
+function setFileStat(context: JobContext, handle: FileHandle, attrs: SftpAttributes): MaybePromise<void> {
   if (attrs.size !== undefined && !handle.write) throw denied("writing");
-  await handle.file.setStat(changes(attrs));
+  const { file, path } = handle, wanted = changes(attrs);
+  if (file.setStat !== undefined) return file.setStat(wanted);
+  return call(context, ["setStat", "setstat"], path, wanted, true) as MaybePromise<void>;
 }
 
 /** `~` and `~user` in front of a path, each by the backend's own home directories. */
@@ -281,10 +304,10 @@ function rename(replace: boolean): Body<{ oldPath: Field<string>; newPath: Field
 }
 function stat(followLinks: boolean): Body<{ id: Field<number>; path: Field<string> }> {
   return ({ id, path }, { backend, info }) =>
-    shared(async () => {
+    shared(() => {
       // A slash behind a link asks for what it leads to, as in lstat(2).
       const follow = followLinks || path.endsWith("/");
-      return m.Attrs.encode({ id, attrs: attributesOf(await backend.stat(canonicalPath(path), follow, info)) });
+      return after(backend.stat(canonicalPath(path), follow, info), (found) => attributesReply(id, found));
     });
 }
 function setstat(followLinks: boolean): Body<{ path: Field<string>; attrs: Field<SftpAttributes> }> {
@@ -296,7 +319,7 @@ function setstat(followLinks: boolean): Body<{ path: Field<string>; attrs: Field
 
 const handlers: Readonly<Record<number, Handler>> = {
   [Fxp.OPEN]: on(m.Open, ({ id, path, flags, attrs }, context) => ({
-    order: flags & OpenFlag.WRITE ? "alone" : "shared",
+    order: flags & (OpenFlag.WRITE | OpenFlag.CREAT) ? "alone" : "shared",
     run: () => openFile(context, id, canonicalPath(path), flags, attrs.mode ?? 0o666),
   })),
   [Fxp.CLOSE]: on(m.Close, ({ handle }, { handles }) => alone(() => handles.close(handle))),
@@ -326,15 +349,15 @@ const handlers: Readonly<Record<number, Handler>> = {
   [Fxp.LSTAT]: on(m.Lstat, stat(false)),
   [Fxp.STAT]: on(m.Stat, stat(true)),
   [Fxp.FSTAT]: on(m.Fstat, ({ id, handle }, { handles, backend, info }) =>
-    shared(async () => {
+    shared(() => {
       const entry = handles.get(handle);
-      const found = await (entry.kind === "file" ? entry.file.stat() : backend.stat(entry.path, true, info));
-      return m.Attrs.encode({ id, attrs: attributesOf(found) });
+      const found = entry.kind === "file" ? entry.file.stat() : backend.stat(entry.path, true, info);
+      return after(found, (info) => attributesReply(id, info));
     })),
   [Fxp.SETSTAT]: on(m.Setstat, setstat(true)),
   [Fxp.FSETSTAT]: on(
     m.Fsetstat,
-    ({ handle, attrs }, { handles }) => alone(() => setFileStat(handles.file(handle), attrs)),
+    ({ handle, attrs }, context) => alone(() => setFileStat(context, context.handles.file(handle), attrs)),
   ),
   [Fxp.OPENDIR]: on(m.Opendir, ({ id, path }, context) => alone(() => opendir(context, id, canonicalPath(path)))),
   [Fxp.READDIR]: on(m.Readdir, ({ id, handle }, { handles }) => alone(() => readdir(handles.directory(handle), id))),
@@ -372,7 +395,7 @@ const handlers: Readonly<Record<number, Handler>> = {
     })),
 };
 
-const extensions: Readonly<Record<string, Handler>> = {
+const extensions: ReadonlyMap<string, Handler> = new Map(Object.entries({
   [Extension.posixRename]: on(m.PosixRename, rename(true)),
   [Extension.statvfs]: on(
     m.Statvfs,
@@ -417,7 +440,8 @@ const extensions: Readonly<Record<string, Handler>> = {
   ),
   [Extension.copyData]: on(
     m.CopyData,
-    (values, { handles }) => alone(() => copyData(handles.file(values.from), handles.file(values.to), values)),
+    (values, { handles, ended }) =>
+      alone(() => copyData(handles.file(values.from), handles.file(values.to), values, ended)),
   ),
   [Extension.homeDirectory]: on(
     m.HomeDirectory,
@@ -431,7 +455,7 @@ const extensions: Readonly<Record<string, Handler>> = {
       };
       return m.UsersGroupsReply.encode({ id, users: found.users, groups: found.groups });
     })),
-};
+}));
 
 /** Extensions to offer: those that the backend has no part in, and those it can serve. */
 export function offeredExtensions(backend: SftpBackend): [string, string][] {
@@ -454,7 +478,7 @@ export function offeredExtensions(backend: SftpBackend): [string, string][] {
 /** Reads a request; what does not fit throws SshProtocolError. */
 export function prepare(payload: Uint8Array, context: JobContext): Job {
   const type = payload[0]!;
-  const handler = type === Fxp.EXTENDED ? extensions[new Reader(payload, 5).ascii()] : handlers[type];
+  const handler = type === Fxp.EXTENDED ? extensions.get(new Reader(payload, 5).ascii()) : handlers[type];
   if (handler === undefined) throw new SftpError("Operation unsupported", Status.OP_UNSUPPORTED);
   return handler(payload, context);
 }

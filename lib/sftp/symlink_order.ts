@@ -5,8 +5,8 @@
  * @module
  */
 
-/** Those that keep to the draft with all but OpenSSH: AsyncSSH, ssh2 for Node, libssh. */
-const LINK_FIRST = /^SSH-2\.0-(?:AsyncSSH_|ssh2js|libssh_)/;
+/** Those that keep to the draft with all but OpenSSH, or nearly all: AsyncSSH, ssh2 for Node, libssh, WinSCP. */
+const LINK_FIRST = /^SSH-2\.0-(?:AsyncSSH_|ssh2js|libssh_|WinSCP_)/;
 
 /**
  * Whether a peer of this identification line sends and expects the link before its target, as the draft has it. OpenSSH has the

@@ -84,6 +84,8 @@ const MAX_QUEUED = { messages: 16_384, bytes: 4_194_304, messagesHeld: 1024 };
 /** Milliseconds a DISCONNECT gets to leave, and the peer to hang up, before the streams are closed. */
 const FLUSH_TIME = 600;
 const LINGER_TIME = 200;
+/** Chunks below this are worth waiting a moment for what may follow them. */
+const SMALL_CHUNK = 16_384;
 
 /** Where the connection stands. */
 type End = { readonly error: Error | null; readonly clean: boolean };
@@ -322,6 +324,7 @@ export class SecureTransport implements DataTransport {
           const chunk = taken instanceof Promise ? await taken : taken;
           await writer.write(chunk);
           this.#outbox.recycle(chunk);
+          if (chunk.length < SMALL_CHUNK) await turnEnd();
         } else if (this.#end !== null) {
           break;
         } else {
@@ -545,6 +548,15 @@ export class SecureTransport implements DataTransport {
       // Who watches a connection does not change what becomes of it.
     }
   }
+}
+
+/**
+ * The end of this turn of the event loop, or now where the runtime cannot tell. What else a turn sets off, such as a WINDOW_ADJUST and
+ * the requests that answers to others have set free, leaves in one chunk behind the first: each is a system call here and wakes the peer.
+ */
+function turnEnd(): Promise<void> | undefined {
+  if (typeof setImmediate !== "function") return undefined;
+  return new Promise((resolve) => void setImmediate(resolve));
 }
 
 /** Waits for a promise that never rejects, but not longer than `time` milliseconds; says whether it was in time. */

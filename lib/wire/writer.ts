@@ -5,6 +5,8 @@
  */
 
 const utf8 = new TextEncoder();
+/** UTF-16 units of a text for which room is made without counting its bytes first. */
+const SHORT_TEXT = 1024;
 
 /** The two's complement bytes of `value`, as an `mpint` carries them, without the length. */
 export function mpintBytes(value: bigint): Uint8Array<ArrayBuffer> {
@@ -87,7 +89,14 @@ export class Writer {
 
   /** `string` holding UTF-8. */
   text(text: string): this {
-    return this.string(utf8.encode(text));
+    if (text.length > SHORT_TEXT) return this.string(utf8.encode(text));
+    // Straight into the buffer: three bytes is the most that a UTF-16 unit takes.
+    const at = this.#reserve(4 + 3 * text.length);
+    const { written } = utf8.encodeInto(text, this.#buffer.subarray(at + 4));
+    this.#length = at;
+    this.u32(written);
+    this.#length += written;
+    return this;
   }
 
   /** `mpint`. */

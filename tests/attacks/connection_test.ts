@@ -436,9 +436,10 @@ Deno.test("connection: eight channels get their share, and one that nobody reads
   const shares = counts.slice(1);
   assert(Math.max(...shares) <= 2 * Math.min(...shares), `${shares}`);
   stop.abort();
+  const settled = Promise.allSettled([...writing, ...reading]);
   await client.close();
   await server.closed;
-  await Promise.allSettled([...writing, ...reading]);
+  await settled;
 });
 
 Deno.test("connection: aborting at each point of open and request leaves the connection whole (112)", async () => {

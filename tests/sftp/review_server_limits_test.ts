@@ -1,0 +1,330 @@
+/** The server against clients that want its time, its memory or its descriptors. security.md rows 118 to 121, 129 to 131, and SCP. */
+import { assert, assertEquals } from "@std/assert";
+import type { SftpFileInfo } from "../../lib/sftp/attrs.ts";
+import type { SftpBackend } from "../../lib/sftp/backend.ts";
+import { Fxp, OpenFlag, Status } from "../../lib/sftp/constants.ts";
+import * as m from "../../lib/sftp/messages.ts";
+import { openRootedBackend, type RootedOptions } from "../../lib/sftp/rooted_backend.ts";
+import { serveScp } from "../../lib/sftp/scp.ts";
+import { serveSftp, type ServeSftpOptions } from "../../lib/sftp/server.ts";
+import { holdings, openFiles } from "../_support/resources.ts";
+import { framed, pipes, RawPeer, someone, statusIn, tempDir } from "./_support.ts";
+
+const text = new TextEncoder();
+
+const info = (size: number, isDirectory = false): SftpFileInfo => ({
+  isFile: !isDirectory,
+  isDirectory,
+  isSymlink: false,
+  size,
+  mtime: null,
+  atime: null,
+  mode: null,
+  uid: null,
+  gid: null,
+  extended: new Map(),
+});
+
+/** A backend of nothing, to put methods into. */
+const nothing: SftpBackend = {
+  open: () => {
+    throw new Deno.errors.NotFound();
+  },
+  async *readDir() {},
+  stat: () => {
+    throw new Deno.errors.NotFound();
+  },
+};
+
+async function begin(
+  backend: SftpBackend | RootedOptions,
+  options: ServeSftpOptions = {},
+): Promise<{ readonly peer: RawPeer; readonly served: Promise<void> }> {
+  const { near, far } = pipes();
+  const served = serveSftp(far, backend, someone, options);
+  served.catch(() => {});
+  const peer = new RawPeer(near);
+  assertEquals((await peer.ask(m.encodeVersion(Fxp.INIT, 3)))![0], Fxp.VERSION);
+  return { peer, served };
+}
+
+async function handleOf(peer: RawPeer, payload: Uint8Array): Promise<Uint8Array> {
+  return m.Handle.decode((await peer.ask(payload))!).handle;
+}
+
+/** What a promise comes to within a time, or "waiting". */
+async function within<T>(promise: Promise<T>, milliseconds: number): Promise<T | "waiting" | "rejected"> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const waiting = new Promise<"waiting">((resolve) => timer = setTimeout(() => resolve("waiting"), milliseconds));
+  const outcome = await Promise.race([promise.catch(() => "rejected" as const), waiting]);
+  clearTimeout(timer);
+  return outcome;
+}
+
+Deno.test("serveScp() expands a pattern in a time that does not depend on its stars", async () => {
+  await using dir = await tempDir();
+  await Deno.writeTextFile(`${dir.path}/${"a".repeat(255)}`, "");
+  const { near, far } = pipes();
+  const started = performance.now();
+  const code = serveScp(far, "scp -f *a*a*a*b", { root: dir.path }, someone);
+  const said = near.readable.pipeTo(new WritableStream()).catch(() => {});
+  const writer = near.writable.getWriter();
+  await writer.write(new Uint8Array(3)).catch(() => {});
+  await writer.close().catch(() => {});
+  assertEquals(await code, 1);
+  await said;
+  // One star more makes it a minute, and meanwhile nobody else is served.
+  assert(performance.now() - started < 500, `${performance.now() - started} ms`);
+});
+
+Deno.test("serveScp() ends with its signal while it expands patterns", async () => {
+  let listings = 0;
+  const controller = new AbortController();
+  // A tree without end, as a link to its own parent is in a backend that follows it.
+  const backend: SftpBackend = {
+    ...nothing,
+    async *readDir() {
+      // Ends the test where the signal does not.
+      if (++listings > 3000) throw new Deno.errors.NotFound();
+      await new Promise((resolve) => setTimeout(resolve, 0));
+      yield { name: "d", isFile: false, isDirectory: true, isSymlink: false, info: info(0, true) };
+    },
+    stat: () => info(0, true),
+  };
+  const { near, far } = pipes();
+  const code = serveScp(far, "scp -f /**/**/**/**/x*", backend, someone, { signal: controller.signal });
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  controller.abort();
+  const outcome = await within(code, 300), done = listings;
+  await code;
+  await near.readable.cancel().catch(() => {});
+  await near.writable.abort().catch(() => {});
+  assertEquals(outcome, 1);
+  assert(listings <= done + 1, `${listings - done} directories were listed after the client had gone`);
+});
+
+Deno.test("serveScp() expands one pattern of a command at a time, when its turn has come", async () => {
+  let listings = 0;
+  const backend: SftpBackend = {
+    ...nothing,
+    async *readDir() {
+      listings++;
+      for (let i = 0; i < 10; i++) {
+        yield { name: `f${i}`, isFile: true, isDirectory: false, isSymlink: false, info: info(0) };
+      }
+    },
+    stat: (path) => info(0, path === "/"),
+  };
+  const { near, far } = pipes();
+  // 256 KiB of it would be 130,000 patterns, each a list of all there is.
+  const code = serveScp(far, `scp -f ${"* ".repeat(500)}`, backend, someone);
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  const before = listings;
+  await near.writable.close();
+  await near.readable.cancel();
+  await code;
+  assert(before <= 2, `${before} patterns were expanded before the client had said a word`);
+});
+
+Deno.test("serveScp() keeps no more of a client's errors than it can tell", async () => {
+  await using dir = await tempDir();
+  const { near, far } = pipes();
+  const code = serveScp(far, "scp -t .", { root: dir.path }, someone);
+  const said = near.readable.pipeTo(new WritableStream()).catch(() => {});
+  const writer = near.writable.getWriter(), chunk = text.encode("\x01x\n".repeat(10_000));
+  const before = await holdings();
+  for (let i = 0; i < 5; i++) await writer.write(chunk);
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  const after = await holdings();
+  await writer.close();
+  await code;
+  await said;
+  const grown = after.memory - before.memory;
+  assert(grown < 4_000_000, `150 KB of errors are ${Math.round(grown / 1e6)} MB here`);
+});
+
+Deno.test("serveScp() closes its file when the client is lost in the middle of it", async () => {
+  await using dir = await tempDir();
+  const before = openFiles(), controller = new AbortController(), { near, far } = pipes();
+  const code = serveScp(far, "scp -t g", { root: dir.path }, someone, { signal: controller.signal });
+  const said = near.readable.pipeTo(new WritableStream()).catch(() => {});
+  const writer = near.writable.getWriter();
+  await writer.write(text.encode("C0644 1000000 g\nabc"));
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  controller.abort();
+  assertEquals(await within(code, 1000), 1);
+  await writer.abort().catch(() => {});
+  await said;
+  assert(openFiles() <= before + 1, `${openFiles() - before} files more are open`);
+});
+
+Deno.test("serveScp() ends with its signal while the client takes nothing, and closes its file", async () => {
+  await using dir = await tempDir();
+  await Deno.writeFile(`${dir.path}/f`, new Uint8Array(3_000_000));
+  const before = openFiles(), controller = new AbortController(), { near, far } = pipes();
+  const code = serveScp(far, "scp -f f", { root: dir.path }, someone, { signal: controller.signal });
+  const writer = near.writable.getWriter(), reader = near.readable.getReader();
+  const sent = writer.write(new Uint8Array(2)).catch(() => {});
+  // A line and a block.
+  for (let i = 0; i < 2; i++) await reader.read();
+  await sent;
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  controller.abort();
+  const outcome = await within(code, 300), files = openFiles();
+  await reader.cancel().catch(() => {});
+  await writer.abort().catch(() => {});
+  await code;
+  assertEquals(outcome, 1);
+  assert(files <= before + 1, `${files - before} files more are open`);
+});
+
+Deno.test("serveSftp() ends copy-data with the session, and closes both files", async () => {
+  let reads = 0;
+  const closed: string[] = [], controller = new AbortController();
+  const backend: SftpBackend = {
+    ...nothing,
+    open: (path) => ({
+      async readAt(p: Uint8Array) {
+        await new Promise((resolve) => setTimeout(resolve, 1));
+        // Ends the test where the signal does not.
+        return ++reads > 1000 ? 0 : p.length;
+      },
+      writeAt() {},
+      stat: () => info(2 ** 40),
+      [Symbol.asyncDispose]: () => Promise.resolve(void closed.push(path)),
+    }),
+  };
+  const { peer, served } = await begin(backend, { signal: controller.signal });
+  const from = await handleOf(peer, m.Open.encode({ id: 1, path: "/a", flags: OpenFlag.READ, attrs: {} }));
+  const flags = OpenFlag.WRITE | OpenFlag.CREAT;
+  const to = await handleOf(peer, m.Open.encode({ id: 1, path: "/b", flags, attrs: {} }));
+  const range = { fromOffset: 0n, length: 0n, toOffset: 0n };
+  await peer.send(m.CopyData.encode({ id: 2, extension: "copy-data", from, to, ...range }));
+  await new Promise((resolve) => setTimeout(resolve, 30));
+  controller.abort();
+  const before = reads, outcome = await within(served, 300), after = reads;
+  await served;
+  await peer.end();
+  assertEquals(outcome, undefined, `${after - before} blocks were copied after the client had gone`);
+  assertEquals(closed.sort(), ["/a", "/b"]);
+});
+
+Deno.test("serveSftp() ends with its signal when the client has ended and takes no answers", async () => {
+  await using dir = await tempDir();
+  const controller = new AbortController(), { near, far } = pipes();
+  const served = serveSftp(far, { root: dir.path }, someone, { signal: controller.signal });
+  const writer = near.writable.getWriter(), reader = near.readable.getReader();
+  const version = reader.read();
+  await writer.write(framed(m.encodeVersion(Fxp.INIT, 3)));
+  await version;
+  for (let i = 0; i < 3; i++) await writer.write(framed(m.Stat.encode({ id: i, path: "/" })));
+  await writer.close();
+  await new Promise((resolve) => setTimeout(resolve, 30));
+  controller.abort();
+  const outcome = await within(served, 500);
+  await reader.cancel();
+  await served.catch(() => {});
+  assertEquals(outcome, undefined);
+});
+
+Deno.test("serveSftp() closes all files when the client is lost in the middle of a write and a read", async () => {
+  await using dir = await tempDir();
+  await Deno.writeFile(`${dir.path}/f`, new Uint8Array(1_000_000));
+  const before = openFiles(), controller = new AbortController();
+  const { peer, served } = await begin({ root: dir.path }, { signal: controller.signal });
+  const flags = OpenFlag.READ | OpenFlag.WRITE;
+  const handle = await handleOf(peer, m.Open.encode({ id: 1, path: "/f", flags, attrs: {} }));
+  await handleOf(peer, m.Opendir.encode({ id: 1, path: "/" }));
+  for (let i = 0; i < 4; i++) {
+    await peer.send(m.Write.encode({ id: i, handle, offset: 0n, data: new Uint8Array(200_000) }));
+    await peer.send(m.Read.encode({ id: i, handle, offset: 0n, length: 200_000 }));
+  }
+  await peer.raw(framed(m.Write.encode({ id: 9, handle, offset: 0n, data: new Uint8Array(200_000) })).subarray(0, 999));
+  controller.abort();
+  assertEquals(await within(served, 1000), undefined);
+  await peer.end();
+  assert(openFiles() <= before + 1, `${openFiles() - before} files more are open`);
+});
+
+Deno.test("serveSftp() gives the rest of the program its turns while a client floods it", async () => {
+  await using dir = await tempDir();
+  const path = "/a".repeat(1000);
+  await Deno.mkdir(dir.path + path, { recursive: true });
+  const { peer, served } = await begin({ root: dir.path });
+  const one = framed(m.Stat.encode({ id: 1, path })), many = new Uint8Array(120 * one.length);
+  for (let i = 0; i < 120; i++) many.set(one, i * one.length);
+  let longest = 0, last = performance.now();
+  const timer = setInterval(() => {
+    const now = performance.now();
+    longest = Math.max(longest, now - last);
+    last = now;
+  }, 5);
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  longest = 0;
+  const sent = peer.raw(many);
+  for (let i = 0; i < 120; i++) assertEquals((await peer.next())![0], Fxp.ATTRS);
+  await sent;
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  clearInterval(timer);
+  await peer.end();
+  await served;
+  assert(longest < 250, `240 KB of requests took ${Math.round(longest)} ms in one go`);
+});
+
+for (const strategy of [undefined, "named"] as const) {
+  Deno.test(`serveSftp() does not hold the names of every listing that is open (${strategy ?? "held"})`, async () => {
+    await using dir = await tempDir();
+    for (let i = 0; i < 3000; i++) Deno.writeFileSync(`${dir.path}/a-name-of-usual-length-${i}`, new Uint8Array());
+    await using backend = await openRootedBackend({ root: dir.path, ...(strategy === undefined ? {} : { strategy }) });
+    const { peer, served } = await begin(backend);
+    await handleOf(peer, m.Opendir.encode({ id: 1, path: "/" }));
+    const before = await holdings();
+    let refused = 0;
+    for (let i = 0; i < 100; i++) {
+      const reply = (await peer.ask(m.Opendir.encode({ id: i, path: "/" })))!;
+      if (reply[0] === Fxp.STATUS) {
+        assertEquals(statusIn(reply), Status.FAILURE);
+        refused++;
+        continue;
+      }
+      const { handle } = m.Handle.decode(reply);
+      assertEquals((await peer.ask(m.Readdir.encode({ id: i, handle })))![0], Fxp.NAME);
+    }
+    // By names, a listing holds what it lists, and there is a cap on the sum.
+    assertEquals(refused > 0, strategy === "named");
+    const grown = (await holdings()).memory - before.memory;
+    await peer.end();
+    await served;
+    // 1,024 handles on 100,000 files would be 6 GB.
+    assert(grown < 8_000_000, `100 listings of 3,000 names hold ${(grown / 1e6).toFixed(1)} MB`);
+  });
+}
+
+Deno.test("serveSftp() leaves no descriptor behind for a listing that is closed early", async () => {
+  await using dir = await tempDir();
+  for (let i = 0; i < 500; i++) Deno.writeFileSync(`${dir.path}/${i}`, new Uint8Array());
+  const { peer, served } = await begin({ root: dir.path });
+  const before = openFiles();
+  for (let i = 0; i < 30; i++) {
+    const handle = await handleOf(peer, m.Opendir.encode({ id: i, path: "/" }));
+    if (i % 2) assertEquals((await peer.ask(m.Readdir.encode({ id: i, handle })))![0], Fxp.NAME);
+    assertEquals(statusIn(await peer.ask(m.Close.encode({ id: i, handle }))), Status.OK);
+  }
+  assert(openFiles() <= before + 1);
+  await peer.end();
+  await served;
+});
+
+Deno.test("serveSftp() answers extensions that are named like members of every object as unknown ones", async () => {
+  await using dir = await tempDir();
+  const mistakes: unknown[] = [];
+  const { peer, served } = await begin({ root: dir.path }, { onError: (error) => mistakes.push(error) });
+  const { Writer } = await import("../../lib/wire/writer.ts");
+  for (const name of ["constructor", "toString", "__proto__", "hasOwnProperty", "valueOf"]) {
+    const payload = new Writer().u8(Fxp.EXTENDED).u32(5).text(name).bytes();
+    assertEquals(statusIn(await peer.ask(payload)), Status.OP_UNSUPPORTED, name);
+  }
+  assertEquals(mistakes, []);
+  await peer.end();
+  await served;
+});

@@ -1,0 +1,413 @@
+/** A rooted server's answers: beside OpenSSH's own server, to the names of its root, in read-only mode, and to links that move. */
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import type { AuthInfo } from "../../lib/auth/types.ts";
+import { SftpError } from "../../lib/errors.ts";
+import type { SftpBackend } from "../../lib/sftp/backend.ts";
+import { Extension, Fxp, OpenFlag, Status } from "../../lib/sftp/constants.ts";
+import * as m from "../../lib/sftp/messages.ts";
+import { openRootedBackend } from "../../lib/sftp/rooted_backend.ts";
+import { serveScp } from "../../lib/sftp/scp.ts";
+import { serveSftp } from "../../lib/sftp/server.ts";
+import { isMissing, OPENSSH_SERVER, ours, pipes, RawPeer, someone, statusIn, tempDir } from "./_support.ts";
+
+const { READ, WRITE, APPEND, CREAT, TRUNC, EXCL } = OpenFlag;
+const text = new TextEncoder();
+
+/** A raw client of a server on a root; `path()` spells a path below the root for it. */
+interface World extends AsyncDisposable {
+  readonly peer: RawPeer;
+  path(path: string): string;
+}
+
+async function rooted(
+  root: string,
+  options: { strategy?: "named"; readOnly?: boolean; ident?: string } = {},
+): Promise<World> {
+  const { strategy, readOnly = false, ident } = options;
+  const backend: SftpBackend & AsyncDisposable = await openRootedBackend({
+    root,
+    readOnly,
+    ...(strategy === undefined ? {} : { strategy }),
+  });
+  const who = ident === undefined ? someone : { ...someone, connection: { remoteIdent: ident } } as unknown as AuthInfo;
+  const { near, far } = pipes(), served = serveSftp(far, backend, who);
+  served.catch(() => {});
+  const peer = new RawPeer(near);
+  await peer.ask(m.encodeVersion(Fxp.INIT, 3));
+  return {
+    peer,
+    path: (path) => path,
+    async [Symbol.asyncDispose]() {
+      await peer.end();
+      await served.catch(() => {});
+      await backend[Symbol.asyncDispose]();
+    },
+  };
+}
+
+async function openssh(root: string): Promise<World> {
+  const child = new Deno.Command(OPENSSH_SERVER, { stdin: "piped", stdout: "piped", stderr: "null" }).spawn();
+  const peer = new RawPeer({ readable: child.stdout, writable: child.stdin });
+  await peer.ask(m.encodeVersion(Fxp.INIT, 3));
+  return {
+    peer,
+    path: (path) => root + path,
+    async [Symbol.asyncDispose]() {
+      await peer.end();
+      await child.status;
+    },
+  };
+}
+
+/** What a reply says, in a word: a status, or the type of the packet. */
+function word(reply: Uint8Array | null): string {
+  if (reply === null) return "the end";
+  const types: Record<number, string> = {
+    102: "HANDLE",
+    103: "DATA",
+    104: "NAME",
+    105: "ATTRS",
+    201: "EXTENDED_REPLY",
+  };
+  if (reply[0] !== Fxp.STATUS) return types[reply[0]!] ?? `type ${reply[0]}`;
+  const status = statusIn(reply);
+  return Object.entries(Status).find(([, value]) => value === status)?.[0] ?? String(status);
+}
+
+/** Every request that changes or tells names, with its answer. */
+async function answers({ peer, path }: World, root: string): Promise<string[]> {
+  const list: string[] = [], id = 1, long = `/${"n".repeat(300)}`;
+  const ask = async (what: string, payload: Uint8Array): Promise<void> => {
+    list.push(`${what.replace(long, "/nnn…")}: ${word(await peer.ask(payload))}`);
+  };
+  await Deno.mkdir(`${root}/d/sub`, { recursive: true });
+  await Deno.mkdir(`${root}/empty`);
+  for (const name of ["f", "g", "d/x"]) await Deno.writeTextFile(`${root}/${name}`, "hello");
+  for (const [target, name] of [["f", "l"], ["d", "ld"], ["missing", "dangling"], ["loop", "loop"]] as const) {
+    await Deno.symlink(target, `${root}/${name}`);
+  }
+  for (
+    const name of ["/f", "/none", "/none/x", "/f/x", "/l", "/l/x", "/ld/x", "/dangling", "/loop", "/loop/x", "/", long]
+  ) {
+    const here = path(name);
+    await ask(`STAT ${name}`, m.Stat.encode({ id, path: here }));
+    await ask(`LSTAT ${name}`, m.Lstat.encode({ id, path: here }));
+    await ask(`REALPATH ${name}`, m.Realpath.encode({ id, path: here }));
+    await ask(`READLINK ${name}`, m.Readlink.encode({ id, path: here }));
+    await ask(`OPENDIR ${name}`, m.Opendir.encode({ id, path: here }));
+    await ask(`STATVFS ${name}`, m.Statvfs.encode({ id, extension: Extension.statvfs, path: here }));
+    for (const flags of [READ, WRITE, WRITE | TRUNC, WRITE | CREAT | EXCL]) {
+      if (flags !== READ && name === "/dangling" || flags === READ && (name === "/ld/x" || name === "/")) continue;
+      await ask(`OPEN ${flags} ${name}`, m.Open.encode({ id, path: here, flags, attrs: {} }));
+    }
+    await ask(`MKDIR ${name}`, m.Mkdir.encode({ id, path: here, attrs: {} }));
+    await Deno.remove(`${root}/none`).catch(() => {});
+  }
+  for (const name of ["/d", "/f", "/none", "/none/x", "/ld", "/l/x", "/dangling", long]) {
+    await ask(`RMDIR ${name}`, m.Rmdir.encode({ id, path: path(name) }));
+  }
+  for (const name of ["/d", "/empty", "/none", "/f/x", "/ld/none", long]) {
+    await ask(`REMOVE ${name}`, m.Remove.encode({ id, path: path(name) }));
+  }
+  const pairs: readonly [string, string][] = [
+    ["/f", "/g"],
+    ["/f", "/f"],
+    ["/f", "/empty"],
+    ["/d", "/empty"],
+    ["/d", "/f"],
+    ["/d", "/d/sub/x"],
+    ["/none", "/x"],
+    ["/f", "/none/x"],
+    ["/f", "/g/x"],
+    ["/l", "/g"],
+    ["/f", "/dangling"],
+    ["/f", long],
+    ["/l", "/l2"],
+    ["/d", "/d2"],
+    ["/d2", "/d"],
+  ];
+  for (const [from, to] of pairs) {
+    const [oldPath, newPath] = [path(from), path(to)];
+    await ask(`RENAME ${from} ${to}`, m.Rename.encode({ id, oldPath, newPath }));
+    if (from === "/d2" || to === "/d2") continue;
+    await ask(`hardlink ${from} ${to}`, m.Hardlink.encode({ id, extension: Extension.hardlink, oldPath, newPath }));
+  }
+  for (const [from, to] of pairs) {
+    const [oldPath, newPath] = [path(from), path(to)];
+    await ask(
+      `posix-rename ${from} ${to}`,
+      m.PosixRename.encode({ id, extension: Extension.posixRename, oldPath, newPath }),
+    );
+    await Deno.writeTextFile(`${root}/f`, "hello").catch(() => {});
+  }
+  for (const [target, name] of [["f", "/s"], ["f", "/s"], ["f", "/none/s"], ["f", "/f/s"]] as const) {
+    await ask(`SYMLINK ${target} ${name}`, m.Symlink.encode({ id, target, path: path(name) }));
+  }
+  const changes = [{ size: 2 }, { mode: 0o600 }, { atime: 5, mtime: 6 }, { uid: 0, gid: 0 }, { size: 5_000_000_000 }];
+  for (const attrs of [...changes, { size: 2 ** 62 }]) {
+    for (const name of ["/f", "/s", "/none", "/none/x"]) {
+      // Here what no file system takes is refused before anything is looked at.
+      if (attrs.size === 2 ** 62 && name.startsWith("/none")) continue;
+      await ask(`SETSTAT ${name} ${JSON.stringify(attrs)}`, m.Setstat.encode({ id, path: path(name), attrs }));
+    }
+  }
+  const opened = await peer.ask(m.Open.encode({ id, path: path("/f"), flags: READ | WRITE, attrs: {} }));
+  const { handle } = m.Handle.decode(opened!);
+  for (const offset of [0n, 4_999_999_990n, 5_000_000_000n, 6_000_000_000n]) {
+    await ask(`READ ${offset}`, m.Read.encode({ id, handle, offset, length: 10 }));
+  }
+  await ask("WRITE 6e9", m.Write.encode({ id, handle, offset: 6_000_000_000n, data: text.encode("end") }));
+  await ask("WRITE of nothing", m.Write.encode({ id, handle, offset: 0n, data: new Uint8Array() }));
+  await ask("REMOVE of an open file", m.Remove.encode({ id, path: path("/f") }));
+  for (const attrs of changes) await ask("FSETSTAT", m.Fsetstat.encode({ id, handle, attrs }));
+  await ask("FSTAT of a removed file", m.Fstat.encode({ id, handle }));
+  await ask("READ of a removed file", m.Read.encode({ id, handle, offset: 0n, length: 10 }));
+  await ask("fsync", m.Fsync.encode({ id, extension: Extension.fsync, handle }));
+  await ask("CLOSE", m.Close.encode({ id, handle }));
+  return list;
+}
+
+for (const strategy of [undefined, "named"] as const) {
+  const how = strategy ?? "held", options = strategy === undefined ? {} : { strategy };
+
+  Deno.test({
+    name: `serveSftp() gives the statuses that OpenSSH's server gives (${how})`,
+    ignore: isMissing(OPENSSH_SERVER),
+    async fn() {
+      await using mine = await tempDir();
+      await using theirs = await tempDir();
+      await using own = await rooted(mine.path, options);
+      await using other = await openssh(theirs.path);
+      const got = await answers(own, mine.path), wanted = await answers(other, theirs.path);
+      assertEquals(got.length, wanted.length);
+      const differ = got.filter((line, i) => line !== wanted[i]);
+      // What may differ: the root is no link and never one to be made, a directory is not linked wherever to, and where
+      // directories go by names a link to a link cannot be made.
+      const known = /^(READLINK \/|hardlink \/d \S+|hardlink \/l \S+): PERMISSION_DENIED$/;
+      assertEquals(differ.filter((line) => !known.test(line)), [], differ.join("\n"));
+      assert(got.length > 200);
+    },
+  });
+
+  Deno.test(`serveSftp() creates with READ and CREAT, as flock(1) on SSHFS opens its file (${how})`, async () => {
+    await using dir = await tempDir();
+    await using world = await rooted(dir.path, options);
+    const attrs = { mode: 0o640 };
+    const reply = await world.peer.ask(m.Open.encode({ id: 1, path: "/lock", flags: READ | CREAT, attrs }));
+    assertEquals(word(reply), "HANDLE");
+    assertEquals((await Deno.stat(`${dir.path}/lock`)).size, 0);
+    const again = await world.peer.ask(m.Open.encode({ id: 1, path: "/lock", flags: READ | CREAT | EXCL, attrs }));
+    assertEquals(word(again), "FAILURE");
+  });
+
+  Deno.test(`serveSftp() tells the size of a link as the length of what READLINK tells (${how})`, async () => {
+    await using dir = await tempDir();
+    await using world = await rooted(dir.path, options);
+    const { peer } = world;
+    await peer.ask(m.Symlink.encode({ id: 1, target: "/abs", path: "/l" }));
+    const { attrs } = m.Attrs.decode((await peer.ask(m.Lstat.encode({ id: 1, path: "/l" })))!);
+    const [shown] = m.Name.decode((await peer.ask(m.Readlink.encode({ id: 1, path: "/l" })))!).entries;
+    assertEquals(shown!.name, "/abs");
+    // More than that is the length of the path of the root.
+    assertEquals(attrs.size, 4);
+    const { handle } = m.Handle.decode((await peer.ask(m.Opendir.encode({ id: 1, path: "/" })))!);
+    const { entries } = m.Name.decode((await peer.ask(m.Readdir.encode({ id: 1, handle })))!);
+    assertEquals(entries.map((entry) => entry.attrs.size), [4]);
+  });
+
+  Deno.test(`row 126: READLINK does not tell the root as it was given (${how})`, async () => {
+    await using dir = await tempDir();
+    await Deno.mkdir(`${dir.path}/disk/www`, { recursive: true });
+    await Deno.symlink("disk/www", `${dir.path}/srv`);
+    await Deno.writeTextFile(`${dir.path}/srv/f`, "inside");
+    // The administrator knows the root as /srv.
+    await Deno.symlink(`${dir.path}/srv/f`, `${dir.path}/srv/link`);
+    await Deno.symlink(`${dir.path}//disk/www/f`, `${dir.path}/srv/slashes`);
+    const backend = await openRootedBackend({ root: `${dir.path}/srv`, ...options });
+    await using peer = await ours(backend);
+    const shown = [await peer.sftp.readLink("/link"), await peer.sftp.readLink("/slashes")];
+    const read = await peer.sftp.readTextFile("/link").catch((error) => error.message);
+    await backend[Symbol.asyncDispose]();
+    assertEquals([shown, read], [["/f", "/f"], "inside"]);
+  });
+
+  Deno.test(`row 124: a link that moves leads no process of the host out (${how})`, async () => {
+    await using dir = await tempDir();
+    const root = `${dir.path}/root`, secret = `${dir.path}/secret`;
+    await Deno.mkdir(`${root}/a/b`, { recursive: true });
+    await Deno.writeTextFile(secret, "nobody may read this");
+    const backend = await openRootedBackend({ root, ...options });
+    await using peer = await ours(backend);
+    const { sftp } = peer;
+    // Each of these links is fine where it is made, and made of a kind that symlink() itself refuses at the top.
+    for (const name of ["moved", "replaced", "linked", "kept"]) await sftp.symlink("../secret", `/a/b/${name}`);
+    await assertRejects(() => sftp.symlink("../secret", "/direct"), SftpError);
+    const ask = async (payload: (oldPath: string, newPath: string) => Promise<void>, from: string, to: string) =>
+      await payload(from, to).catch((error) => assert(error instanceof SftpError, String(error)));
+    await ask((from, to) => sftp.rename(from, to), "/a/b/moved", "/moved");
+    await ask((from, to) => sftp.link(from, to), "/a/b/linked", "/linked");
+    await ask((from, to) => sftp.rename(from, to), "/a/b", "/b");
+    await ask((from, to) => sftp.rename(from, to), "/b/kept", "/kept");
+    const leaks: string[] = [];
+    for (const path of ["moved", "linked", "kept", "b/kept", "b/replaced"]) {
+      const read = await Deno.readTextFile(`${root}/${path}`).catch(() => "");
+      if (read !== "") leaks.push(path);
+      await assertRejects(() => sftp.readTextFile(`/${path}`), SftpError);
+    }
+    await backend[Symbol.asyncDispose]();
+    assertEquals(leaks, []);
+  });
+
+  Deno.test(`serveSftp() in read-only mode refuses each request and flag that changes something (${how})`, async () => {
+    await using dir = await tempDir();
+    for (const name of ["f", "g"]) await Deno.writeTextFile(`${dir.path}/${name}`, name);
+    await Deno.mkdir(`${dir.path}/d`);
+    await Deno.symlink("f", `${dir.path}/l`);
+    await Deno.symlink("new", `${dir.path}/dangling`);
+    const state = async (): Promise<string[]> => {
+      const list: string[] = [];
+      for await (const { name } of Deno.readDir(dir.path)) {
+        const { size, mode, mtime, uid, ino, ctime } = await Deno.lstat(`${dir.path}/${name}`);
+        list.push(`${name} ${size} ${mode} ${mtime?.getTime()} ${uid} ${ino} ${ctime?.getTime()}`);
+      }
+      return list.sort();
+    };
+    const before = await state();
+    await using world = await rooted(dir.path, { ...options, readOnly: true });
+    const { peer } = world, id = 1;
+    const refused = async (payload: Uint8Array, what: string): Promise<void> => {
+      assertEquals(word(await peer.ask(payload)), "PERMISSION_DENIED", what);
+    };
+    for (const path of ["/f", "/new", "/l", "/dangling"]) {
+      for (const more of [0, READ]) {
+        for (const flags of [0, APPEND, CREAT, TRUNC, CREAT | EXCL, CREAT | TRUNC, CREAT | APPEND]) {
+          await refused(m.Open.encode({ id, path, flags: flags | more | WRITE, attrs: {} }), `OPEN ${path} ${flags}`);
+        }
+      }
+    }
+    for (const flags of [APPEND, CREAT, TRUNC, CREAT | EXCL, CREAT | TRUNC]) {
+      for (const path of ["/f", "/new", "/dangling"]) {
+        await peer.ask(m.Open.encode({ id, path, flags: flags | READ, attrs: { size: 0, mode: 0o777 } }));
+        await peer.ask(m.Open.encode({ id, path, flags, attrs: { size: 0, mode: 0o777 } }));
+      }
+    }
+    const opened = await peer.ask(m.Open.encode({ id, path: "/f", flags: READ, attrs: {} }));
+    const { handle } = m.Handle.decode(opened!);
+    const all = [{ size: 0 }, { mode: 0o777 }, { uid: 7, gid: 7 }, { atime: 7, mtime: 7 }];
+    for (const attrs of all) {
+      await refused(m.Fsetstat.encode({ id, handle, attrs }), "FSETSTAT");
+      for (const path of ["/f", "/l", "/d"]) {
+        await refused(m.Setstat.encode({ id, path, attrs }), "SETSTAT");
+        await refused(m.Lsetstat.encode({ id, extension: Extension.lsetstat, path, attrs }), "lsetstat");
+      }
+    }
+    await refused(m.Write.encode({ id, handle, offset: 0n, data: new Uint8Array(1) }), "WRITE");
+    const range = { from: handle, fromOffset: 0n, length: 1n, to: handle, toOffset: 0n };
+    await refused(m.CopyData.encode({ id, extension: Extension.copyData, ...range }), "copy-data");
+    await refused(m.Remove.encode({ id, path: "/f" }), "REMOVE");
+    await refused(m.Mkdir.encode({ id, path: "/new", attrs: {} }), "MKDIR");
+    await refused(m.Rmdir.encode({ id, path: "/d" }), "RMDIR");
+    await refused(m.Symlink.encode({ id, target: "f", path: "/new" }), "SYMLINK");
+    for (const newPath of ["/new", "/g"]) {
+      const pair = { oldPath: "/f", newPath };
+      await refused(m.Rename.encode({ id, ...pair }), "RENAME");
+      await refused(m.PosixRename.encode({ id, extension: Extension.posixRename, ...pair }), "posix-rename");
+      await refused(m.Hardlink.encode({ id, extension: Extension.hardlink, ...pair }), "hardlink");
+    }
+    assertEquals(await state(), before);
+  });
+}
+
+/** Bytes sent to `serveScp()`, and what it says. */
+async function scp(
+  command: string,
+  bytes: string,
+  backend: SftpBackend | { root: string; readOnly?: boolean },
+): Promise<{ code: number; said: string }> {
+  const { near, far } = pipes(), code = serveScp(far, command, backend, someone);
+  let said = "";
+  const read = near.readable.pipeThrough(new TextDecoderStream() as TransformStream<Uint8Array, string>)
+    .pipeTo(new WritableStream({ write: (part) => void (said += part) })).catch(() => {});
+  const writer = near.writable.getWriter();
+  await writer.write(text.encode(bytes)).catch(() => {});
+  await writer.close().catch(() => {});
+  const result = await code;
+  await read;
+  return { code: result, said };
+}
+
+Deno.test("serveScp() in read-only mode changes nothing", async () => {
+  await using dir = await tempDir();
+  await Deno.mkdir(`${dir.path}/d`, { mode: 0o750 });
+  await Deno.writeTextFile(`${dir.path}/f`, "old", { mode: 0o640 });
+  await Deno.utime(dir.path, 5, 5);
+  for (
+    const [command, bytes] of [
+      ["scp -t /f", "C0777 3 f\nnew\0"],
+      ["scp -p -t /f", "T7 0 7 0\nC0777 3 f\nnew\0"],
+      ["scp -t /new", "C0777 3 f\nnew\0"],
+      ["scp -t /d", "C0777 3 f\nnew\0"],
+      ["scp -r -t /", "D0777 0 new\nE\n"],
+      ["scp -r -p -t /", "T7 0 7 0\nD0777 0 d\nE\n"],
+      ["scp -r -p -d -t /", "T7 0 7 0\nD0777 0 d\nC0777 1 x\nx\0E\n"],
+    ] as const
+  ) {
+    const { code, said } = await scp(command, bytes, { root: dir.path, readOnly: true });
+    assertEquals(code, 1, command);
+    assert(/permission denied/i.test(said), `${command}: ${JSON.stringify(said)}`);
+  }
+  assertEquals(await Deno.readTextFile(`${dir.path}/f`), "old");
+  assertEquals(Array.from(Deno.readDirSync(dir.path), ({ name }) => name).sort(), ["d", "f"]);
+  assertEquals(Array.from(Deno.readDirSync(`${dir.path}/d`)), []);
+  assertEquals((await Deno.stat(`${dir.path}/d`)).mode! & 0o777, 0o750);
+  assertEquals((await Deno.stat(dir.path)).mtime, new Date(5000));
+});
+
+Deno.test("serveScp() says what went wrong, by names and held", async () => {
+  await using dir = await tempDir();
+  await Deno.mkdir(`${dir.path}/d`);
+  await Deno.writeTextFile(`${dir.path}/f`, "x");
+  for (const strategy of [undefined, "named"] as const) {
+    await using backend = await openRootedBackend({ root: dir.path, ...(strategy === undefined ? {} : { strategy }) });
+    for (
+      const [command, bytes, why] of [
+        ["scp -t /none/x", "C0644 1 x\nx\0", /no such file|not found/i],
+        ["scp -t /f/x", "C0644 1 x\nx\0", /no such file|not a directory/i],
+        [`scp -t /${"n".repeat(300)}`, "C0644 1 x\nx\0", /name too long|bad message/i],
+        ["scp -d -t /f", "C0644 1 x\nx\0", /not a directory/i],
+        ["scp -f /none", "\0\0", /no such file/i],
+        ["scp -f /d", "\0\0", /directory/i],
+        ["scp -f [z-a]*", "\0\0", /no such file/i],
+      ] as const
+    ) {
+      const { code, said } = await scp(command, bytes, backend);
+      assertEquals(code, 1, command);
+      assert(why.test(said), `${command} (${strategy ?? "held"}): ${JSON.stringify(said)}`);
+      assert(!said.includes(dir.path), said);
+      // It is read by a user of scp, who has no options of this module.
+      assert(!said.includes("recursive: true"), said);
+    }
+  }
+});
+
+Deno.test("serveSftp() knows that WinSCP puts the link first", async () => {
+  await using dir = await tempDir();
+  // To every server but OpenSSH's and ProFTPD's, WinSCP keeps to the draft's order.
+  await using world = await rooted(dir.path, { ident: "SSH-2.0-WinSCP_release_6.3.5" });
+  const payload = m.Symlink.encode({ id: 1, target: "/link", path: "its-target" });
+  assertEquals(word(await world.peer.ask(payload)), "OK");
+  assertEquals(await Deno.readLink(`${dir.path}/link`).catch(() => null), "its-target");
+});
+
+Deno.test("serveSftp() tells the space of a file that is open and removed", async () => {
+  await using dir = await tempDir();
+  await using world = await rooted(dir.path);
+  const { peer } = world;
+  const opened = await peer.ask(m.Open.encode({ id: 1, path: "/f", flags: READ | WRITE | CREAT, attrs: {} }));
+  const { handle } = m.Handle.decode(opened!);
+  const ask = async (): Promise<string> =>
+    word(await peer.ask(m.Fstatvfs.encode({ id: 2, extension: Extension.fstatvfs, handle })));
+  assertEquals(await ask(), "EXTENDED_REPLY");
+  await Deno.remove(`${dir.path}/f`);
+  assertEquals(await ask(), "EXTENDED_REPLY");
+});
