@@ -8,7 +8,6 @@
  */
 import type { Bytes } from "../wire/types.ts";
 import { type ChachaFunctions, FREE, instantiateChacha } from "./chacha20_poly1305_wasm.ts";
-import { nodeCipherOnce, nodeHasCipher } from "./node_crypto.ts";
 import { frameEnd, macInvalid, MAX_PACKET_LENGTH, uint32At } from "./packets.ts";
 import type { DirectionKeys, PacketFrame, PacketOpener, PacketSealer } from "./types.ts";
 
@@ -28,14 +27,12 @@ const FIRST_BLOCKS = LENGTH_STREAM + 16;
 const TAG = FIRST_BLOCKS + 256;
 const SEALING = align(TAG + TAG_LENGTH);
 const OPENING = align(SEALING + CAPACITY);
-const PAGES = Math.ceil((OPENING + CAPACITY) / 65_536);
+/** Blocks 4 and on of the key stream of a packet that is being opened. */
+const LATER_BLOCKS = align(OPENING + CAPACITY);
+const PAGES = Math.ceil((LATER_BLOCKS + CAPACITY) / 65_536);
 
-/**
- * From this length on ChaCha20 of `node:crypto` is faster, copies included: 13 us instead of 23 for 32 KiB. As loading it takes
- * 20 ms, only a process that has seen that many large packets does so.
- */
-const NATIVE_LENGTH = 8192;
-const NATIVE_AFTER = 256;
+/** Blocks 1 to 7 are encrypted before ChaCha20 and Poly1305 go on side by side, as Poly1305 has to stay 256 bytes behind. */
+const AHEAD = 448;
 
 function align(offset: number): number {
   return Math.ceil(offset / 64) * 64;
@@ -46,8 +43,6 @@ class Engine {
   readonly memory: Uint8Array<ArrayBuffer>;
   readonly functions: ChachaFunctions;
   #key: Bytes | null = null;
-  #large = 0;
-  #native = false;
 
   constructor() {
     ({ memory: this.memory, functions: this.functions } = instantiateChacha(PAGES));
@@ -59,25 +54,20 @@ class Engine {
     this.#key = key;
   }
 
-  /** Computes the length key stream of four packets from `sequence` on, and leaves their nonces in {@linkcode NONCES}. */
-  lengthStreams(sequence: number): void {
+  /** Writes a sequence number, as it stands in the nonce. */
+  nonce(at: number, sequence: number): void {
     const memory = this.memory;
-    for (let i = 0; i < 4; i++) {
-      const nonce = sequence + i, at = NONCES + 4 * i;
-      memory[at] = nonce >>> 24;
-      memory[at + 1] = nonce >>> 16;
-      memory[at + 2] = nonce >>> 8;
-      memory[at + 3] = nonce;
-    }
-    memory.fill(0, LENGTH_STREAM, LENGTH_STREAM + 16);
-    this.functions.headers(LENGTH_KEY, NONCES, LENGTH_STREAM);
+    memory[at] = sequence >>> 24;
+    memory[at + 1] = sequence >>> 16;
+    memory[at + 2] = sequence >>> 8;
+    memory[at + 3] = sequence;
   }
 
-  /** Whether a padded part of this length is better left to `node:crypto`. */
-  prefersNative(length: number): boolean {
-    if (length < NATIVE_LENGTH) return false;
-    if (++this.#large === NATIVE_AFTER) this.#native = nodeHasCipher("chacha20");
-    return this.#native;
+  /** Computes the length key stream of four packets from `sequence` on, and leaves their nonces in {@linkcode NONCES}. */
+  lengthStreams(sequence: number): void {
+    for (let i = 0; i < 4; i++) this.nonce(NONCES + 4 * i, sequence + i);
+    this.memory.fill(0, LENGTH_STREAM, LENGTH_STREAM + 16);
+    this.functions.headers(LENGTH_KEY, NONCES, LENGTH_STREAM);
   }
 
   /** XORs the padded part of the packet whose first blocks are in {@linkcode FIRST_BLOCKS}. */
@@ -86,12 +76,33 @@ class Engine {
     if (length > 192) this.functions.chacha20(PAYLOAD_KEY, nonce, 4, at + 192, length - 192);
   }
 
-  /** The padded part of a packet XORed by `node:crypto`, in a buffer of its own. */
-  xorNatively(nonce: number, body: Uint8Array): Uint8Array {
-    const memory = this.memory, iv = new Uint8Array(16);
-    iv[0] = 1;
-    iv.set(memory.subarray(nonce, nonce + 4), 12);
-    return nodeCipherOnce("chacha20", "encrypt", memory.subarray(PAYLOAD_KEY, PAYLOAD_KEY + 32), iv, body);
+  /** Encrypts what is between the length at `start` and `tag`, and writes the tag. */
+  seal(nonce: number, start: number, tag: number): void {
+    const functions = this.functions, body = start + 4, length = tag - body, later = body + AHEAD;
+    functions.keystream(PAYLOAD_KEY, nonce, 0, FIRST_BLOCKS);
+    this.xorBody(nonce, body, Math.min(length, AHEAD));
+    if (length <= AHEAD) functions.poly1305(FIRST_BLOCKS, start, tag - start, tag);
+    else functions.chacha20Poly1305(PAYLOAD_KEY, nonce, 8, later, tag - later, FIRST_BLOCKS, start, tag - start, tag);
+  }
+
+  /**
+   * Whether `tag` is right for what is before it, from the length at `start` on. Nothing is decrypted before that is known: of a
+   * large packet the key stream is computed meanwhile, and lies in {@linkcode LATER_BLOCKS} until then.
+   */
+  open(nonce: number, start: number, tag: number): boolean {
+    const { memory, functions } = this, body = start + 4, length = tag - body, later = length - 192;
+    const large = length > AHEAD;
+    functions.keystream(PAYLOAD_KEY, nonce, 0, FIRST_BLOCKS);
+    if (large) {
+      memory.fill(0, LATER_BLOCKS, LATER_BLOCKS + later);
+      functions.chacha20Poly1305(PAYLOAD_KEY, nonce, 4, LATER_BLOCKS, later, FIRST_BLOCKS, start, tag - start, TAG);
+    } else functions.poly1305(FIRST_BLOCKS, start, tag - start, TAG);
+    let difference = 0;
+    for (let k = 0; k < TAG_LENGTH; k++) difference |= memory[TAG + k]! ^ memory[tag + k]!;
+    if (difference !== 0) return false;
+    this.xorBody(nonce, body, large ? 192 : length);
+    if (large) functions.xor(body + 192, LATER_BLOCKS, later);
+    return true;
   }
 }
 
@@ -163,7 +174,7 @@ class ChachaSealer implements PacketSealer {
   }
 
   #sealAll(base: number, ends: readonly number[], sequence: number): void {
-    const shared = engine(), { memory, functions } = shared;
+    const shared = engine(), memory = shared.memory;
     let start = base;
     for (let i = 0; i < ends.length; i++) {
       const lane = 4 * (i & 3), nonce = NONCES + lane, tag = base + ends[i]! - TAG_LENGTH, body = start + 4;
@@ -171,15 +182,7 @@ class ChachaSealer implements PacketSealer {
       if (!(tag > body)) throw new RangeError("Cannot seal packets: one is too short");
       if (lane === 0) shared.lengthStreams(sequence + i);
       for (let k = 0; k < 4; k++) memory[start + k]! ^= memory[LENGTH_STREAM + lane + k]!;
-      functions.keystream(PAYLOAD_KEY, nonce, 0, FIRST_BLOCKS);
-      const length = tag - body;
-      if (shared.prefersNative(length)) {
-        const sealed = shared.xorNatively(nonce, memory.subarray(body, tag));
-        memory.set(sealed, body);
-        // Frees the memory at once: left to the garbage collector, a packet's worth each would keep it busy.
-        (sealed.buffer as ArrayBuffer).transfer(0);
-      } else shared.xorBody(nonce, body, length);
-      functions.poly1305(FIRST_BLOCKS, start, tag - start, tag);
+      shared.seal(nonce, start, tag);
       start = base + ends[i]!;
     }
   }
@@ -223,30 +226,12 @@ class ChachaOpener implements PacketOpener {
       if (end - frame.offset > CAPACITY) throw macInvalid();
       memory.set(chunk.subarray(frame.offset, end), at);
       const body = at + 4, next = body + frame.length;
-      this.#verify(shared, at, frame.length, sequence + i);
+      shared.nonce(NONCES, sequence + i);
+      if (!shared.open(NONCES, at, next)) throw macInvalid();
       at = next + TAG_LENGTH;
-      if (shared.prefersNative(frame.length)) {
-        opened.push(shared.xorNatively(NONCES, memory.subarray(body, next)));
-        continue;
-      }
-      shared.xorBody(NONCES, body, frame.length);
       opened.push(copied ? memory.slice(body, next) : memory.subarray(body, next));
     }
     return opened;
-  }
-
-  /** Nothing of a packet is decrypted before it has proved itself. Leaves its nonce and its first blocks in memory. */
-  #verify(shared: Engine, at: number, length: number, sequence: number): void {
-    const { memory, functions } = shared, body = at + 4, tag = body + length;
-    memory[NONCES] = sequence >>> 24;
-    memory[NONCES + 1] = sequence >>> 16;
-    memory[NONCES + 2] = sequence >>> 8;
-    memory[NONCES + 3] = sequence;
-    functions.keystream(PAYLOAD_KEY, NONCES, 0, FIRST_BLOCKS);
-    functions.poly1305(FIRST_BLOCKS, at, 4 + length, TAG);
-    let difference = 0;
-    for (let k = 0; k < TAG_LENGTH; k++) difference |= memory[TAG + k]! ^ memory[tag + k]!;
-    if (difference !== 0) throw macInvalid();
   }
 }
 

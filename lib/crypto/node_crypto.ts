@@ -28,18 +28,11 @@ interface NodeHash {
   digest(): Uint8Array<ArrayBuffer>;
 }
 
-interface NodeDiffieHellman {
-  setPrivateKey(key: Uint8Array): void;
-  computeSecret(other: Uint8Array): Uint8Array;
-}
-
 interface NodeCryptoModule {
   createCipheriv(name: string, key: Uint8Array, iv: Uint8Array | null, options?: { authTagLength: number }): NodeAead;
   createDecipheriv(name: string, key: Uint8Array, iv: Uint8Array | null, options?: { authTagLength: number }): NodeAead;
   createHmac(hash: string, key: Uint8Array): NodeHash;
   createHash(hash: string): NodeHash;
-  createDiffieHellman(prime: Uint8Array, generator: Uint8Array): NodeDiffieHellman;
-  getCiphers(): string[];
 }
 
 interface WithProcess {
@@ -70,11 +63,6 @@ function plainArray(buffer: Uint8Array): Uint8Array {
 /** Whether `node:crypto` is there. Does not load it. */
 export function hasNodeCrypto(): boolean {
   return loaded !== undefined ? loaded !== null : (globalThis as WithProcess).process?.getBuiltinModule !== undefined;
-}
-
-/** Whether `node:crypto` is there and knows the cipher. Loads it. */
-export function nodeHasCipher(name: string): boolean {
-  return load()?.getCiphers().includes(name) ?? false;
 }
 
 /**
@@ -182,17 +170,4 @@ export function nodeHash(hash: string, ...parts: Uint8Array[]): Bytes | null {
   if (state === undefined) return null;
   for (const part of parts) state.update(part);
   return new Uint8Array(state.digest());
-}
-
-/**
- * `base` to the power of `exponent` modulo `prime`, all unsigned and big endian, as long as `prime`; null where there is no
- * `node:crypto`. Checks no range: that is for the caller.
- */
-export function nodeModExp(prime: Uint8Array, base: Uint8Array, exponent: Uint8Array): Bytes | null {
-  const dh = load()?.createDiffieHellman(prime, Uint8Array.of(2));
-  if (dh === undefined) return null;
-  dh.setPrivateKey(exponent);
-  const secret = dh.computeSecret(base), out = new Uint8Array(prime.length);
-  out.set(secret, prime.length - secret.length);
-  return out;
 }

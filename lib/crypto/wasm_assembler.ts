@@ -191,29 +191,33 @@ function section(id: number, content: Code): Code {
   return [id, unsigned(bytes.length), bytes];
 }
 
-let sink = new Uint8Array(8192);
+let sink = new Uint8Array(16_384);
 
+/** Puts `source` into {@linkcode sink} at `length`, and returns where it ends. Runs once and cold, so loops are plain. */
 function append(source: Code, length: number): number {
-  for (const item of source) {
-    if (Array.isArray(item)) {
-      length = append(item, length);
-      continue;
-    }
-    const size = typeof item === "number" ? 1 : item.length;
-    if (length + size > sink.length) {
-      const grown = new Uint8Array(2 * (length + size));
-      grown.set(sink);
-      sink = grown;
-    }
-    if (typeof item === "number") sink[length] = item;
-    else sink.set(item as Uint8Array, length);
-    length += size;
+  for (let i = 0; i < source.length; i++) {
+    const item = source[i]!;
+    if (typeof item === "number") {
+      if (length === sink.length) grow(length + 1);
+      sink[length++] = item;
+    } else if (item instanceof Uint8Array) {
+      if (length + item.length > sink.length) grow(length + item.length);
+      sink.set(item, length);
+      length += item.length;
+    } else length = append(item, length);
   }
   return length;
 }
 
+function grow(length: number): void {
+  const grown = new Uint8Array(2 * length);
+  grown.set(sink);
+  sink = grown;
+}
+
 function flat(source: Code): Bytes {
-  return sink.slice(0, append(source, 0));
+  const length = append(source, 0);
+  return sink.slice(0, length);
 }
 
 function text(value: string): Code {

@@ -8,7 +8,9 @@ import * as twin from "./chacha_twin.ts";
 import { hex, openAll, packet, random, sealAll } from "./packets_help.ts";
 
 const { memory, functions } = instantiateChacha(4);
-const KEY = FREE, NONCE = FREE + 32, TAG = FREE + 64, DATA = FREE + 96;
+const KEY = FREE, NONCE = FREE + 32, TAG = FREE + 64, ONE_TIME_KEY = FREE + 80, DATA = FREE + 112;
+/** Where what is authenticated lies when it is not part of the data. */
+const ELSEWHERE = 131_072;
 const empty = new Uint8Array(0);
 
 function wasmChacha(key: Uint8Array, nonce: Uint8Array, counter: number, data: Uint8Array): Uint8Array {
@@ -19,11 +21,16 @@ function wasmChacha(key: Uint8Array, nonce: Uint8Array, counter: number, data: U
   return memory.slice(DATA, DATA + data.length);
 }
 
+/** Poly1305 by itself, and again beside as much of ChaCha20. */
 function wasmPoly(key: Uint8Array, data: Uint8Array): Uint8Array {
-  memory.set(key, KEY);
-  memory.set(data, DATA);
-  functions.poly1305(KEY, DATA, data.length, TAG);
-  return memory.slice(TAG, TAG + 16);
+  memory.set(key, ONE_TIME_KEY);
+  memory.set(data, ELSEWHERE);
+  functions.poly1305(ONE_TIME_KEY, ELSEWHERE, data.length, TAG);
+  const tag = memory.slice(TAG, TAG + 16);
+  memory.fill(0, TAG, TAG + 16);
+  functions.chacha20Poly1305(KEY, NONCE, 0, DATA, data.length, ONE_TIME_KEY, ELSEWHERE, data.length, TAG);
+  assertEquals(memory.slice(TAG, TAG + 16), tag);
+  return tag;
 }
 
 Deno.test("chacha20() matches RFC 8439 appendix A.2, and so does its twin", () => {
@@ -44,6 +51,12 @@ Deno.test("poly1305() matches RFC 8439 appendix A.3, and so does its twin", () =
     assertEquals(wasmPoly(key, data), tag);
     assertEquals(twin.poly1305(key, data), tag);
   }
+});
+
+Deno.test("poly1305() matches RFC 8439 section 2.5.2", () => {
+  const key = hex("85d6be7857556d337f4452fe42d506a80103808afb0db2fd4abff6af4149f51b");
+  const data = new TextEncoder().encode("Cryptographic Forum Research Group");
+  assertEquals(wasmPoly(key, data), hex("a8061dc1305136c6c22b8baf0c0127a9"));
 });
 
 Deno.test("chacha20() equals its twin at all lengths to 600 and leaves its surroundings alone", () => {
@@ -72,15 +85,17 @@ Deno.test("headers() gives the first word of block 0 for four nonces", () => {
   }
 });
 
-Deno.test("poly1305() equals its twin at all lengths to 300 and at long ones", () => {
+Deno.test("poly1305() equals its twin at all lengths to 600 and at long ones", () => {
   const data = random(70_000);
-  for (let length = 0; length <= 300; length++) {
+  for (let length = 0; length <= 600; length++) {
     const key = random(32);
     assertEquals(wasmPoly(key, data.subarray(0, length)), twin.poly1305(key, data.subarray(0, length)));
   }
-  const key = random(32);
-  for (const length of [1023, 32_772, 65_535, 70_000]) {
-    assertEquals(wasmPoly(key, data.subarray(0, length)), twin.poly1305(key, data.subarray(0, length)));
+  const view = new DataView(random(200).buffer);
+  const lengths = Array.from({ length: 100 }, (_, i) => view.getUint16(2 * i) % 40_961);
+  for (const length of [1023, 32_772, 65_535, 70_000, ...lengths]) {
+    const key = random(32), part = data.subarray(70_000 - length);
+    assertEquals(wasmPoly(key, part), twin.poly1305(key, part));
   }
 });
 
@@ -93,12 +108,28 @@ Deno.test("poly1305() carries right with limbs of all zeros and all ones", () =>
     return bytes;
   };
   for (let i = 0; i < 3000; i++) {
-    const key = pick(8), data = pick(4 * (1 + i % 12)).subarray(0, i % 3 === 0 ? undefined : -(i % 16));
+    const key = pick(8), blocks = i % 10 === 0 ? 16 + i % 35 : 1 + i % 12;
+    const data = pick(4 * blocks).subarray(0, i % 3 === 0 ? undefined : -(i % 16));
     assertEquals(wasmPoly(key, data), twin.poly1305(key, data));
   }
-  for (const length of [16, 32, 48, 64, 160, 1600, 16_000]) {
-    const ones = new Uint8Array(length).fill(0xff), key = new Uint8Array(32).fill(0xff);
-    assertEquals(wasmPoly(key, ones), twin.poly1305(key, ones));
+});
+
+Deno.test("poly1305() carries right with the largest and the smallest r, s and blocks", () => {
+  const filled = (length: number, byte: number) => new Uint8Array(length).fill(byte);
+  // Clamping makes the largest r of all ones. r = 0, 1 and 2^124 go with sums that are never, always and hardly reduced.
+  const one = filled(16, 0), high = filled(16, 0);
+  one[0] = 1;
+  high[15] = 0x0f;
+  for (const r of [filled(16, 0xff), filled(16, 0), one, high]) {
+    for (const s of [filled(16, 0xff), filled(16, 0)]) {
+      const key = Uint8Array.from([...r, ...s]);
+      for (const byte of [0xff, 0x00, 0xfb]) {
+        for (const length of [0, 1, 15, 16, 17, 32, 48, 64, 160, 255, 256, 257, 511, 512, 600, 1600, 16_000, 40_960]) {
+          const data = filled(length, byte);
+          assertEquals(wasmPoly(key, data), twin.poly1305(key, data));
+        }
+      }
+    }
   }
 });
 
@@ -108,9 +139,8 @@ Deno.test("poly1305() reduces right when the result is 2^130 - 5 and its neighbo
   key[0] = 1;
   const p = (1n << 130n) - 5n;
   for (let delta = -12n; delta <= 12n; delta++) {
-    for (const multiple of [1n, 2n]) {
-      // Four or more blocks bring 2^128 each, and the rest is spread over their 128 bits.
-      const blocks = multiple === 1n ? 3 : 7;
+    for (const [multiple, blocks] of [[1n, 3], [2n, 7], [5n, 16], [6n, 20], [9n, 32]] as const) {
+      // Blocks bring 2^128 each, and the rest is spread over their 128 bits.
       let rest = multiple * p + delta - (BigInt(blocks) << 128n);
       const data = new Uint8Array(16 * blocks);
       for (let block = 0; block < blocks; block++) {
@@ -121,6 +151,52 @@ Deno.test("poly1305() reduces right when the result is 2^130 - 5 and its neighbo
       assertEquals(rest, 0n);
       assertEquals(wasmPoly(key, data), twin.poly1305(key, data));
     }
+  }
+});
+
+Deno.test("chacha20Poly1305() does the same as chacha20() and poly1305()", () => {
+  const key = random(32), nonce = random(4), oneTimeKey = random(32), data = random(3000), long = new Uint8Array(8);
+  long.set(nonce, 4);
+  const stream = twin.chacha20(key, long, 5, data);
+  const lengths = [0, 1, 16, 100, 255, 256, 257, 511, 512, 513, 767, 768, 1000, 2047, 2048, 3000];
+  for (const length of lengths) {
+    for (const authenticatedLength of lengths) {
+      memory.set(key, KEY);
+      memory.set(nonce, NONCE);
+      memory.set(oneTimeKey, ONE_TIME_KEY);
+      memory.fill(0x5a, DATA, DATA + 4000);
+      memory.set(data.subarray(0, length), DATA);
+      memory.set(data, ELSEWHERE);
+      functions.chacha20Poly1305(
+        ...[KEY, NONCE, 5, DATA, length] as const,
+        ...[ONE_TIME_KEY, ELSEWHERE, authenticatedLength, TAG] as const,
+      );
+      assertEquals(memory.slice(TAG, TAG + 16), twin.poly1305(oneTimeKey, data.subarray(0, authenticatedLength)));
+      assertEquals(memory.slice(DATA, DATA + length), stream.subarray(0, length));
+      assert(memory.subarray(DATA + length, DATA + 4000).every((byte) => byte === 0x5a));
+      assertEquals(memory.slice(ELSEWHERE, ELSEWHERE + 3000), data);
+    }
+  }
+});
+
+Deno.test("chacha20Poly1305() authenticates what it has XORed, if that begins 256 bytes before", () => {
+  const key = random(32), nonce = random(4), oneTimeKey = random(32), long = new Uint8Array(8);
+  long.set(nonce, 4);
+  const view = new DataView(random(200).buffer);
+  const lengths = Array.from({ length: 50 }, (_, i) => view.getUint16(4 * i) % (i < 30 ? 2000 : 40_961));
+  for (const [i, length] of [...lengths, 0, 1, 255, 256, 257, 512].entries()) {
+    const before = 256 + i % 5 * 49, data = random(before + length);
+    memory.set(key, KEY);
+    memory.set(nonce, NONCE);
+    memory.set(oneTimeKey, ONE_TIME_KEY);
+    memory.set(data, DATA);
+    functions.chacha20Poly1305(
+      ...[KEY, NONCE, 5, DATA + before, length] as const,
+      ...[ONE_TIME_KEY, DATA, data.length, DATA + data.length] as const,
+    );
+    data.set(twin.chacha20(key, long, 5, data.subarray(before)), before);
+    assertEquals(memory.slice(DATA, DATA + data.length), data);
+    assertEquals(memory.slice(DATA + data.length, DATA + data.length + 16), twin.poly1305(oneTimeKey, data));
   }
 });
 
@@ -175,19 +251,19 @@ Deno.test("chachaSealer() refuses to use a sequence number twice", async () => {
   await sealAll(sealer, [packet(sealer, 5)], 1);
 });
 
-Deno.test("chachaSealer() goes on the same when large packets change over to node:crypto", async () => {
+Deno.test("chachaSealer() equals the twin where packets begin to be large", async () => {
   const key = random(64), keys = { key, iv: empty, macKey: empty };
   const sealer = chachaSealer(keys), opener = chachaOpener(keys);
-  const large = packet(sealer, 9000);
-  for (let sequence = 0; sequence < 300; sequence++) {
-    const sealed = await sealAll(sealer, [large], sequence);
-    if (sequence % 50 === 0 || sequence > 290) assertEquals(sealed, twin.sealPacket(key, sequence, large));
-    assertEquals(await openAll(opener, sealed, sequence), [large]);
+  let sequence = 0;
+  for (const size of [185, 193, 430, 440, 445, 450, 460, 690, 697, 705, 712, 950, 955, 960, 968, 4096, 9000, 32_777]) {
+    // Twice the same size, and a small packet between them.
+    const packets = [size, 20, size].map((each) => packet(sealer, each));
+    const sealed = await sealAll(sealer, packets, sequence);
+    const expected = packets.flatMap((bytes, i) => [...twin.sealPacket(key, sequence + i, bytes)]);
+    assertEquals(sealed, Uint8Array.from(expected));
+    assertEquals(await openAll(opener, sealed, sequence), packets);
+    sequence += packets.length;
   }
-  const packets = [8180, 8187, 8188, 8195, 8200, 100, 40_000].map((size) => packet(sealer, size));
-  const sealed = await sealAll(sealer, packets, 300);
-  assertEquals(sealed, Uint8Array.from(packets.flatMap((bytes, i) => [...twin.sealPacket(key, 300 + i, bytes)])));
-  assertEquals(await openAll(opener, sealed, 300), packets);
 });
 
 Deno.test("chachaSealer() refuses packets that are no packets", () => {
@@ -201,13 +277,21 @@ Deno.test("chachaSealer() refuses packets that are no packets", () => {
 Deno.test("chachaOpener() decrypts nothing before the tag was right", async () => {
   const keys = { key: random(64), iv: empty, macKey: empty };
   const sealer = chachaSealer(keys), opener = chachaOpener(keys);
-  const sent = packet(sealer, 1000), sealed = await sealAll(sealer, [sent], 0);
-  const [view] = await opener.open(sealed, [{ offset: 0, length: sent.length - 4 }], 0);
-  assertEquals(view, sent.subarray(4));
-  sealed[sealed.length - 1]! ^= 1;
-  assertThrows(() => opener.open(sealed, [{ offset: 0, length: sent.length - 4 }], 0), SshProtocolError);
-  // The view shows the memory where the packet was checked: still as it came.
-  assertEquals(view, sealed.subarray(4, -16));
+  for (const [sequence, size] of [100, 1000, 40_000].entries()) {
+    const sent = packet(sealer, size), sealed = await sealAll(sealer, [sent], sequence);
+    const frames = [{ offset: 0, length: sent.length - 4 }];
+    const [view] = await opener.open(sealed, frames, sequence);
+    assertEquals(view, sent.subarray(4));
+    for (const at of [0, 4, sent.length >> 1, sent.length - 1, sent.length, sealed.length - 1]) {
+      const forged = sealed.slice();
+      forged[at]! ^= 0x80;
+      assertThrows(() => opener.open(forged, frames, sequence), SshProtocolError);
+      // The view shows the memory where the packet was checked: still as it came.
+      assertEquals(view, forged.subarray(4, -16));
+    }
+    const [again] = await opener.open(sealed, frames, sequence);
+    assertEquals(again, sent.subarray(4));
+  }
 });
 
 Deno.test("chachaOpener() reads a length again, and lengths far apart", () => {

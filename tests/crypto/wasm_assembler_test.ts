@@ -55,3 +55,21 @@ Deno.test("assemble() writes loops, conditions, calls and locals", () => {
   assertEquals(view.getUint32(8, true), 0);
   assertEquals(memory.buffer.byteLength, 65_536);
 });
+
+Deno.test("assemble() writes functions of any length", () => {
+  for (const count of [0, 10, 3000, 20_000]) {
+    const add: FunctionSource = {
+      name: "add",
+      parameters: 1,
+      body: ([out]: readonly [Local], locals) => {
+        const total = locals.new(ValueType.i32);
+        const steps = Array.from({ length: count }, (_, i) => total.set(i32.add(total, i32.const(i))));
+        return [steps, i32.store(out, total)];
+      },
+    };
+    const { view, exports } = run(plain("before", []), add, plain("after", i32.store(i32.const(0), i32.const(7))));
+    exports.add!(100);
+    exports.after!();
+    assertEquals([view.getUint32(100, true), view.getUint32(0, true)], [count * (count - 1) / 2, 7]);
+  }
+});
