@@ -212,18 +212,25 @@ export class SshClient implements AsyncDisposable {
     return startProcess(this.#mux, { kind: "subsystem", name }, options);
   }
 
-  /** Opens an SFTP session. Rejects with `SshError` `REQUEST_DENIED` where the server has no such subsystem. */
+  /**
+   * Opens an SFTP session; the signal ends the opening, and not what was opened. Rejects with `SshError` `REQUEST_DENIED` where the
+   * server has no such subsystem.
+   */
   async sftp(options: { signal?: AbortSignal } = {}): Promise<SftpClient> {
-    const { openSftp } = await import("../sftp/client.ts");
-    const { putsLinkFirst } = await import("../sftp/symlink_order.ts");
-    const process = await startProcess(this.#mux, { kind: "subsystem", name: "sftp" }, { stderr: "null", ...options });
-    const { readable, writable } = process;
-    const channel: SftpChannel = { readable, writable, releasesChunks: true };
+    const outer = options.signal, opening = new AbortController(), { signal } = opening;
+    outer?.throwIfAborted();
+    const onAbort = (): void => opening.abort(outer!.reason);
+    outer?.addEventListener("abort", onAbort);
     try {
-      return await openSftp(channel, { ...options, linkFirst: putsLinkFirst(this.info.remoteIdent) });
-    } catch (error) {
-      await process[Symbol.asyncDispose]();
-      throw error;
+      const { openSftp } = await import("../sftp/client.ts");
+      const { putsLinkFirst } = await import("../sftp/symlink_order.ts");
+      const start = { kind: "subsystem", name: "sftp" } as const;
+      const process = await startProcess(this.#mux, start, { stderr: "null", signal });
+      const { readable, writable } = process, close = (): Promise<void> => process[Symbol.asyncDispose]();
+      const channel: SftpChannel = { readable, writable, close, releasesChunks: true };
+      return await openSftp(channel, { signal, linkFirst: putsLinkFirst(this.info.remoteIdent) });
+    } finally {
+      outer?.removeEventListener("abort", onAbort);
     }
   }
 

@@ -5,7 +5,7 @@
  */
 import type { Mux } from "../connection/mux.ts";
 import { type RemoteProcess, startProcess } from "../session/process.ts";
-import type { ServerSession, SessionHandler } from "../session/server_session.ts";
+import { errorReporter, type ServerSession, type SessionHandler } from "../session/server_session.ts";
 import type { SftpBackend } from "../sftp/backend.ts";
 import type { ScpOptions } from "../sftp/scp.ts";
 import type { RootedOptions } from "../sftp/rooted_backend.ts";
@@ -69,12 +69,14 @@ export function scpClient(mux: Mux): ScpClient {
 /**
  * A handler that serves `scp -O` from a file system, and refuses every other command with exit code 127:
  * `serve({ handler: scpHandler({ root: "/srv" }) })`. Nothing outside `root` can be reached, and no shell is involved. A server that
- * runs other commands too calls it where `session.command` starts with `scp `.
+ * runs other commands too calls it where `session.command` starts with `scp `. Errors of a backend that are neither an `SftpError`
+ * nor one of the file system go to the server's `onError`.
  */
 export function scpHandler(options: RootedOptions | SftpBackend): SessionHandler {
   return async (session: ServerSession): Promise<number> => {
     const { serveScp } = await import("../sftp/scp.ts");
     const { stdin, stdout, info, signal } = session;
-    return await serveScp({ readable: stdin, writable: stdout }, session.command ?? "", options, info, { signal });
+    const channel = { readable: stdin, writable: stdout }, onError = errorReporter(session);
+    return await serveScp(channel, session.command ?? "", options, info, { signal, onError });
   };
 }

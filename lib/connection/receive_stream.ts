@@ -22,6 +22,9 @@ export class ReceiveStream {
   /** The buffer being filled, and how much of it is. */
   #open: Bytes | null = null;
   #filled = 0;
+  /** Room that a BYOB read offers, filled straight from the packets while nothing else waits, and how much of it is. */
+  #room: Uint8Array | null = null;
+  #roomFilled = 0;
   /** What the last chunk held tells how large the next buffer should be. */
   #expected = 0;
   #wanted = false;
@@ -36,8 +39,10 @@ export class ReceiveStream {
     const source: UnderlyingByteSource = {
       type: "bytes",
       start: (controller) => void (this.#controller = controller),
-      pull: () => {
+      pull: (controller) => {
         this.#wanted = true;
+        const view = (controller as ReadableByteStreamController).byobRequest?.view;
+        this.#room = view ? new Uint8Array(view.buffer, view.byteOffset, view.byteLength) : null;
         this.flush();
       },
       cancel: () => {
@@ -50,18 +55,19 @@ export class ReceiveStream {
 
   /** Whether the reader has taken everything that came. */
   get drained(): boolean {
-    return this.#queue.length === 0 && this.#filled === 0;
+    return this.#queue.length === 0 && this.#filled === 0 && this.#roomFilled === 0;
   }
 
   /** Takes data of a packet: the view itself where it is `owned` and large, else a copy. */
   push(data: Uint8Array, owned = false): void {
     if (this.#discarding) return this.#consumed(data.length);
-    if (owned && data.length >= KEPT) {
+    let at = this.#room === null ? 0 : this.#fillRoom(this.#room, data);
+    if (at === data.length) return;
+    if (owned && data.length - at >= KEPT) {
       this.#closeBuffer();
-      this.#queue.push(data as Bytes);
+      this.#queue.push((at === 0 ? data : data.subarray(at)) as Bytes);
       return;
     }
-    let at = 0;
     while (at < data.length) {
       if (this.#open === null) {
         const size = Math.max(data.length - at, Math.min(this.#expected, LARGEST_BUFFER));
@@ -74,6 +80,15 @@ export class ReceiveStream {
       at += n;
       if (this.#filled === this.#open.length) this.#closeBuffer();
     }
+  }
+
+  /** Copies as much as a BYOB read has room for, unless something waits to go before it. */
+  #fillRoom(room: Uint8Array, data: Uint8Array): number {
+    if (this.#queue.length > 0 || this.#filled > 0) return 0;
+    const n = Math.min(data.length, room.length - this.#roomFilled);
+    room.set(n === data.length ? data : data.subarray(0, n), this.#roomFilled);
+    this.#roomFilled += n;
+    return n;
   }
 
   #closeBuffer(): void {
@@ -89,17 +104,29 @@ export class ReceiveStream {
   /** Gives the reader a chunk if it waits for one; called when a batch of packets has been taken. */
   flush(): void {
     if (this.#settled) return;
-    if (this.#wanted) {
+    if (this.#roomFilled > 0) {
+      const filled = this.#roomFilled;
+      this.#leaveRoom();
+      this.#controller.byobRequest!.respond(filled);
+      this.#consumed(filled);
+    } else if (this.#wanted) {
       if (this.#queue.length === 0) this.#closeBuffer();
       const chunk = this.#queue.shift();
       if (chunk !== undefined) {
-        this.#wanted = false;
+        this.#leaveRoom();
         const { length } = chunk;
         this.#controller.enqueue(chunk);
         this.#consumed(length);
       }
     }
     if (this.#ended && this.drained) this.#settle();
+  }
+
+  /** What the reader waits for is about to be there; the stream's pull() may follow before that returns. */
+  #leaveRoom(): void {
+    this.#wanted = false;
+    this.#room = null;
+    this.#roomFilled = 0;
   }
 
   #settle(): void {
@@ -135,7 +162,8 @@ export class ReceiveStream {
     if (this.#discarding) return;
     this.#discarding = true;
     this.#closeBuffer();
-    let bytes = 0;
+    let bytes = this.#roomFilled;
+    this.#leaveRoom();
     for (const chunk of this.#queue) bytes += chunk.length;
     this.#queue = [];
     if (!this.#settled) this.#close();

@@ -103,9 +103,14 @@ export const attributes: Field<SftpAttributes> = { read, write };
 
 const none: ReadonlyMap<string, Bytes> = new Map();
 
-/** Attributes in the shape of `Deno.FileInfo`; `typeBits` is used where the server sent no permissions. */
+/** The file type, or 0; `typeBits` is used where the server sent none with the permissions, or no permissions. */
+export function typeOf(attrs: SftpAttributes, typeBits: number): number {
+  return ((attrs.mode ?? 0) & FileType.MASK) || typeBits;
+}
+
+/** Attributes in the shape of `Deno.FileInfo`; for `typeBits` see {@linkcode typeOf}. */
 export function fileInfo(attrs: SftpAttributes, typeBits = 0): SftpFileInfo {
-  const type = (attrs.mode === undefined ? typeBits : attrs.mode) & FileType.MASK;
+  const type = typeOf(attrs, typeBits);
   return {
     isFile: type === FileType.REGULAR,
     isDirectory: type === FileType.DIRECTORY,

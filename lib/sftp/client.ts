@@ -6,10 +6,10 @@
 import { SftpError } from "../errors.ts";
 import type { Bytes } from "../wire/types.ts";
 import { fileInfo, type SftpAttributes, type SftpFileInfo } from "./attrs.ts";
-import { Extension, FileType, MAX_DEPTH, OpenFlag, Status } from "./constants.ts";
+import { Extension, FileType, OpenFlag, Status } from "./constants.ts";
 import { copyRemoteFile } from "./copy.ts";
 import type { SftpDirEntry } from "./entry.ts";
-import { openedFile, openFlags, secondsOf, type SftpFile } from "./file.ts";
+import { checkOffset, openedFile, openFlags, secondsOf, type SftpFile } from "./file.ts";
 import { expandGlob } from "./glob.ts";
 import { listDirectory } from "./listing.ts";
 import {
@@ -23,10 +23,7 @@ import {
   Open,
   PosixRename,
   Readlink,
-  Realpath,
-  Remove,
   Rename,
-  Rmdir,
   Setstat,
   Stat,
   Statvfs,
@@ -37,6 +34,7 @@ import {
 } from "./messages.ts";
 import { dirName, joinPath, quoted } from "./names.ts";
 import { readAll } from "./read_pipeline.ts";
+import { remove } from "./remove.ts";
 import { abortable, type SftpChannel, SftpSession } from "./requests.ts";
 import { type SftpFileSystemInfo, spaceOf } from "./space.ts";
 import { unsupportedError } from "./status.ts";
@@ -57,6 +55,22 @@ export interface SftpServerInfo {
 /** Bytes in pieces, between which a write can be aborted. */
 function* pieces(data: Uint8Array): Iterable<Uint8Array> {
   for (let at = 0; at < data.length; at += 1_048_576) yield data.subarray(at, at + 1_048_576);
+}
+
+/** `work`, or the signal's reason as soon as it aborts: a server that answers nothing must not hold the caller. */
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | null | undefined): Promise<T> {
+  return await (signal ? abortable(work, signal, () => {}) : work);
+}
+
+/** What a request about two paths throws names both. */
+async function namingBoth(oldPath: string, newPath: string, work: Promise<void>): Promise<void> {
+  try {
+    await work;
+  } catch (error) {
+    if (!(error instanceof SftpError) || error.path === null) throw error;
+    const message = error.message.replace(quoted(error.path), () => `${quoted(oldPath)} to ${quoted(newPath)}`);
+    throw new SftpError(message, error.status, error.path, error.cause === undefined ? {} : { cause: error.cause });
+  }
 }
 
 let construct: (session: SftpSession, linkFirst: boolean) => SftpClient;
@@ -117,8 +131,7 @@ export class SftpClient implements AsyncDisposable {
 
   /** Reads a whole file, with many requests under way. */
   async readFile(path: string, options: { signal?: AbortSignal } = {}): Promise<Bytes> {
-    const reading = this.#readFile(path, options.signal);
-    return await (options.signal === undefined ? reading : abortable(reading, options.signal, () => {}));
+    return await unlessAborted(this.#readFile(path, options.signal), options.signal);
   }
 
   async #readFile(path: string, signal?: AbortSignal): Promise<Bytes> {
@@ -139,16 +152,27 @@ export class SftpClient implements AsyncDisposable {
     }
   }
 
-  /** Reads a whole file as UTF-8. */
+  /** Reads a whole file as UTF-8; a byte order mark stays, as with `Deno.readTextFile()`. */
   async readTextFile(path: string, options: { signal?: AbortSignal } = {}): Promise<string> {
-    return new TextDecoder().decode(await this.readFile(path, options));
+    return new TextDecoder("utf-8", { ignoreBOM: true }).decode(await this.readFile(path, options));
   }
 
-  /** Writes a whole file; it is created, and what was in it replaced, unless the options say otherwise. */
+  /**
+   * Writes a whole file; it is created, and what was in it replaced, unless the options say otherwise. A `mode` is given to a file
+   * that is there too.
+   */
   async writeFile(
     path: string,
     data: Uint8Array | ReadableStream<Uint8Array>,
     options: Deno.WriteFileOptions = {},
+  ): Promise<void> {
+    await unlessAborted(this.#writeFile(path, data, options), options.signal);
+  }
+
+  async #writeFile(
+    path: string,
+    data: Uint8Array | ReadableStream<Uint8Array>,
+    options: Deno.WriteFileOptions,
   ): Promise<void> {
     const { append = false, create = true, createNew = false, mode, signal } = options;
     const file = await this.open(path, {
@@ -162,9 +186,11 @@ export class SftpClient implements AsyncDisposable {
     });
     const source = data instanceof Uint8Array ? ReadableStream.from(pieces(data)) : data;
     try {
+      // OPEN gives it to a file that it creates only, and less what the server's umask takes away.
+      if (mode !== undefined) await file.setStat({ mode: mode & 0o7777 });
       await source.pipeTo(file.writable, signal === undefined ? {} : { signal });
     } finally {
-      // Closed with the stream already, but where the source could not be piped at all.
+      // Closed with the stream already, but where nothing could be piped at all.
       await file.close();
     }
   }
@@ -176,15 +202,17 @@ export class SftpClient implements AsyncDisposable {
 
   /** Lists a directory, without `.` and `..`. A listing left early is closed. */
   async *readDir(path: string): AsyncIterable<SftpDirEntry> {
-    for await (const { name, info } of listDirectory(this.#session, path)) {
-      if (name === "" || /[/\0]/.test(name)) {
-        throw new SftpError(
-          `Cannot list ${quoted(path)}: the server names ${quoted(name)} in it`,
-          Status.BAD_MESSAGE,
-          path,
-        );
+    for await (const entries of listDirectory(this.#session, path)) {
+      for (const { name, info } of entries) {
+        if (name === "" || /[/\0]/.test(name)) {
+          throw new SftpError(
+            `Cannot list ${quoted(path)}: the server names ${quoted(name)} in it`,
+            Status.BAD_MESSAGE,
+            path,
+          );
+        }
+        yield { name, isFile: info.isFile, isDirectory: info.isDirectory, isSymlink: info.isSymlink, info };
       }
-      yield { name, isFile: info.isFile, isDirectory: info.isDirectory, isSymlink: info.isSymlink, info };
     }
   }
 
@@ -208,50 +236,30 @@ export class SftpClient implements AsyncDisposable {
     } catch (error) {
       if (!(error instanceof SftpError)) throw error;
       const parent = dirName(path);
-      if (error.status === Status.NO_SUCH_FILE && parent !== path && parent !== "." && parent !== "/") {
-        await this.mkdir(parent, options);
-        await make().catch((second) => this.#ignoreIfDirectory(path, second));
-        return;
+      const top = parent === path || parent === "." || parent === "/";
+      if (top || error.status !== Status.NO_SUCH_FILE) {
+        const found = await this.#found(path);
+        if (found === "directory") return;
+        // FAILURE is all that some servers say of a missing parent.
+        if (top || error.status !== Status.FAILURE || found !== "nothing") throw error;
       }
-      await this.#ignoreIfDirectory(path, error);
+      await this.mkdir(parent, options);
+      await make().catch(async (second) => {
+        if (await this.#found(path) !== "directory") throw second;
+      });
     }
   }
 
-  async #ignoreIfDirectory(path: string, error: unknown): Promise<void> {
-    const info = await this.stat(path).catch(() => null);
-    if (!info?.isDirectory) throw error;
+  async #found(path: string): Promise<"directory" | "nothing" | "other"> {
+    return await this.stat(path).then(
+      (info) => info.isDirectory ? "directory" : "other",
+      (error) => error instanceof SftpError && error.status === Status.NO_SUCH_FILE ? "nothing" : "other",
+    );
   }
 
   /** Removes a file or an empty directory; with `recursive` whatever is in it, links themselves and not their targets. */
   async remove(path: string, options: { recursive?: boolean } = {}): Promise<void> {
-    await this.#remove(path, options.recursive ?? false, 0);
-  }
-
-  async #remove(path: string, recursive: boolean, depth: number): Promise<void> {
-    try {
-      await this.#session.status(Remove, { path }, { action: "remove", path });
-      return;
-    } catch (error) {
-      if (!(error instanceof SftpError) || error.status === Status.NO_SUCH_FILE) throw error;
-      const info = await this.lstat(path).catch(() => null);
-      if (!info?.isDirectory) throw error;
-    }
-    if (recursive) {
-      if (depth >= MAX_DEPTH) {
-        throw new SftpError(
-          `Cannot remove ${quoted(path)}: more than ${MAX_DEPTH} directories deep`,
-          Status.FAILURE,
-          path,
-        );
-      }
-      const batch: Promise<void>[] = [];
-      for await (const entry of this.readDir(path)) {
-        batch.push(this.#remove(joinPath(path, entry.name), true, depth + 1));
-        if (batch.length === 64) await Promise.all(batch.splice(0));
-      }
-      await Promise.all(batch);
-    }
-    await this.#session.status(Rmdir, { path }, { action: "remove directory", path });
+    await remove(this, this.#session, path, options.recursive ?? false);
   }
 
   /**
@@ -261,7 +269,7 @@ export class SftpClient implements AsyncDisposable {
   async rename(oldPath: string, newPath: string): Promise<void> {
     const purpose = { action: "rename", path: oldPath };
     const message = this.#offers(Extension.posixRename) ? PosixRename : Rename;
-    await this.#session.status(message, { oldPath, newPath }, purpose);
+    await namingBoth(oldPath, newPath, this.#session.status(message, { oldPath, newPath }, purpose));
   }
 
   /** Resolves a path to an absolute one; a leading `~` too, where the server has expand-path@openssh.com. */
@@ -270,7 +278,7 @@ export class SftpClient implements AsyncDisposable {
     if (path.startsWith("~") && this.#offers(Extension.expandPath)) {
       return await this.#session.name(ExpandPath, { path }, purpose);
     }
-    return await this.#session.name(Realpath, { path }, purpose);
+    return await this.#session.realPath(path);
   }
 
   /** Expands a leading `~` or `~user` (expand-path@openssh.com); elsewhere `~` and `~/…` by resolving `.` */
@@ -320,7 +328,7 @@ export class SftpClient implements AsyncDisposable {
   async link(oldPath: string, newPath: string): Promise<void> {
     const purpose = { action: "link", path: newPath };
     if (!this.#offers(Extension.hardlink)) throw unsupportedError(purpose, Extension.hardlink);
-    await this.#session.status(Hardlink, { oldPath, newPath }, purpose);
+    await namingBoth(oldPath, newPath, this.#session.status(Hardlink, { oldPath, newPath }, purpose));
   }
 
   /**
@@ -353,12 +361,16 @@ export class SftpClient implements AsyncDisposable {
 
   /** Cuts or extends a file to `len` bytes. */
   async truncate(path: string, len = 0): Promise<void> {
+    checkOffset("truncate to", len);
     await this.#session.status(Setstat, { path, attrs: { size: len } }, { action: "truncate", path });
   }
 
   /** Copies a file and its permission bits on the server's side (copy-data), or through here where it cannot. */
   async copyFile(from: string, to: string): Promise<void> {
-    const [a, b] = await Promise.all([this.realPath(from), this.realPath(to).catch(() => null)]);
+    const [a, b] = await Promise.all([
+      this.#session.realPath(from),
+      this.#session.realPath(to).catch(() => null),
+    ]);
     if (a === b) {
       throw new SftpError(`Cannot copy ${quoted(from)} to ${quoted(to)}: they are one file`, Status.FAILURE, from);
     }

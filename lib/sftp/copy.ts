@@ -4,7 +4,7 @@
  * @module
  */
 import { Extension, OpenFlag } from "./constants.ts";
-import { CopyData, Fstat, Open } from "./messages.ts";
+import { CopyData, Fsetstat, Fstat, Open } from "./messages.ts";
 import { ReadPipeline } from "./read_pipeline.ts";
 import type { SftpSession } from "./requests.ts";
 import { WritePipeline } from "./write_pipeline.ts";
@@ -17,17 +17,22 @@ export async function copyRemoteFile(session: SftpSession, from: string, to: str
     { action: "open", path: from },
   );
   try {
-    const { mode } = await session.attrs(Fstat, { handle: source }, { action: "stat", path: from });
+    const { size = 0, mode } = await session.attrs(Fstat, { handle: source }, { action: "stat", path: from });
     const target = await session.handle(
       Open,
       {
         path: to,
-        flags: OpenFlag.WRITE | OpenFlag.CREAT | OpenFlag.TRUNC,
+        flags: OpenFlag.WRITE | OpenFlag.CREAT,
         attrs: mode === undefined ? {} : { mode: mode & 0o777 },
       },
       { action: "open", path: to },
     );
     try {
+      // TRUNC would empty the source where both are one file, by a hard link: only what is longer than it is cut.
+      const there = await session.attrs(Fstat, { handle: target }, { action: "stat", path: to });
+      if ((there.size ?? Infinity) > size) {
+        await session.status(Fsetstat, { handle: target, attrs: { size } }, { action: "truncate", path: to });
+      }
       if (session.extensions.has(Extension.copyData)) {
         const whole = { from: source, fromOffset: 0n, length: 0n, to: target, toOffset: 0n };
         await session.status(CopyData, whole, { action: "copy", path: from });
@@ -57,6 +62,9 @@ async function copyThrough(
   try {
     for (let part = await reading.next(); part !== null; part = await reading.next()) await writing.write(part);
     await writing.finish();
+  } catch (error) {
+    writing.abandon(error);
+    throw error;
   } finally {
     reading.cancel();
   }

@@ -2,21 +2,22 @@
  * L5. Copies remote files and trees here. draft-ietf-secsh-filexfer-02 sections 6.3 to 6.7.
  *
  * The server is not trusted with names: an entry whose name is more than one component is refused, links are made last and
- * only where they stay in the tree, and nothing is written through a link that is here already.
+ * only where they stay in the tree, and nothing is written through a link that is here already but the one the caller named.
  *
  * @module
  */
 import { SftpError } from "../errors.ts";
 import type { SftpFileInfo } from "./attrs.ts";
 import type { SftpClient } from "./client.ts";
-import { MAX_DEPTH, OpenFlag, Status } from "./constants.ts";
+import { FileType, MAX_DEPTH, OpenFlag, Status } from "./constants.ts";
 import { isGlob } from "./glob.ts";
-import { listDirectory } from "./listing.ts";
+import { type DirectoryEntry, listDirectory } from "./listing.ts";
 import {
   continueLocal,
   createLocal,
   isForeignTarget,
   type LocalFile,
+  type LocalInfo,
   localMode,
   localStat,
   localTimes,
@@ -32,10 +33,20 @@ import { Open } from "./messages.ts";
 import { baseName, encodeName, isContainedTarget, isSafeEntryName, joinPath, quoted } from "./names.ts";
 import { ReadPipeline } from "./read_pipeline.ts";
 import type { SftpSession } from "./requests.ts";
-import { partName, type TransferOptions, TransferRun, type TransferSummary, withGrace } from "./transfer.ts";
+import {
+  localFailure,
+  partName,
+  type TransferOptions,
+  TransferRun,
+  type TransferSummary,
+  withGrace,
+} from "./transfer.ts";
 
 /** Most bytes of a file whose size the server gives as 0, as for those of /proc. */
 const UNKNOWN_LIMIT = 1_073_741_824;
+
+/** Entries that are asked about at once, where a listing tells too little of them. */
+const ASKED_AT_ONCE = 64;
 
 /** One thing to copy. */
 interface Item {
@@ -45,10 +56,18 @@ interface Item {
   readonly local: string;
   /** Its canonical remote path, which says that it is the same one in a later run. */
   readonly identity: string;
+  /** Whether `local` is what the caller named: only that may be a link. */
+  readonly isNamed: boolean;
+  /** Whether nothing of its name is here: its directory was just made. */
+  readonly isNew: boolean;
 }
 
 function refused(remote: string, why: string, status: number = Status.FAILURE): SftpError {
   return new SftpError(`Cannot download ${quoted(remote)}: ${why}`, status, remote);
+}
+
+function failure(remote: string, local: string, error: unknown): unknown {
+  return localFailure(error, `download ${quoted(remote)} to ${quoted(local)}`, remote);
 }
 
 /** Copies a remote file, a tree, or what a glob finds. */
@@ -59,7 +78,7 @@ export async function download(
   local: string,
   options: TransferOptions,
 ): Promise<TransferSummary> {
-  return await withGrace(copy(client, session, remote, local, options), options.signal);
+  return await withGrace(copy(client, session, remote, local === "" ? "." : local, options), options.signal);
 }
 
 async function copy(
@@ -77,25 +96,16 @@ async function copy(
       if (isGlob(remote) && error instanceof SftpError && error.status === Status.NO_SUCH_FILE) return null;
       throw error;
     });
-    if (found !== null) {
+    if (found === null) await downloader.glob(remote, local);
+    else {
       const into = !found.isDirectory &&
         (local.endsWith("/") || (await localStat(local, true))?.kind === "directory");
       const to = into ? joinPath(local, localName(baseName(remote), remote)) : local;
-      await downloader.entry({ remote, local: to, identity: await client.realPath(remote) }, found, []);
-    } else {
-      await makeLocalDirectory(local, true);
-      for await (const path of client.glob(remote)) {
-        try {
-          const to = joinPath(local, localName(baseName(path), path));
-          await downloader.entry({ remote: path, local: to, identity: path }, await client.stat(path), []);
-        } catch (error) {
-          run.check();
-          run.failed(error);
-        }
-      }
+      const identity = await session.realPath(remote);
+      await downloader.entry({ remote, local: to, identity, isNamed: !into, isNew: false }, found, []);
     }
   } catch (error) {
-    run.failed(error);
+    run.failed(failure(remote, local, error));
   }
   await run.settle();
   await downloader.finish();
@@ -119,7 +129,7 @@ class Downloader {
   readonly #session: SftpSession;
   readonly #run: TransferRun;
   /** Directories whose times and modes are set when nothing is written to them any more. */
-  readonly #directories: { path: string; info: SftpFileInfo }[] = [];
+  readonly #directories: { item: Item; info: SftpFileInfo }[] = [];
   /** Links to make when no file is written any more. */
   readonly #links: { item: Item; depth: number }[] = [];
 
@@ -129,62 +139,111 @@ class Downloader {
     this.#run = run;
   }
 
-  /** Copies one thing, whatever it is; a file's copy goes on after this returns. `above` are the directories it lies in. */
-  async entry(item: Item, info: SftpFileInfo, above: readonly string[]): Promise<void> {
+  /** Copies what a glob finds into a directory, which is made when there is something to put there. */
+  async glob(pattern: string, directory: string): Promise<void> {
+    const taken = new Map<string, string>();
+    let isNew: boolean | null = null;
+    for await (const remote of this.#client.glob(pattern)) {
+      isNew ??= await makeDirectory(pattern, directory, true);
+      let local = directory;
+      try {
+        const name = localName(baseName(remote), remote), other = taken.get(name);
+        if (other !== undefined) throw refused(remote, `${quoted(other)} goes to the same place`);
+        taken.set(name, remote);
+        local = joinPath(directory, name);
+        const info = await this.#client.stat(remote);
+        await this.entry({ remote, local, identity: remote, isNamed: false, isNew }, info, []);
+      } catch (error) {
+        this.#run.check();
+        this.#run.failed(failure(remote, local, error));
+      }
+    }
+    if (isNew === null) {
+      throw refused(pattern, "no such file there, and nothing that matches it as a glob", Status.NO_SUCH_FILE);
+    }
+  }
+
+  /**
+   * Copies one thing, whatever it is; a file's copy goes on after this returns, and it returns a promise only where it must wait.
+   * `above` are the directories it lies in.
+   */
+  entry(item: Item, info: SftpFileInfo, above: readonly string[]): Promise<void> | undefined {
     const { remote } = item, { recursive, links = "copy" } = this.#run.options;
     if (info.isSymlink) {
       if (links === "copy") this.#links.push({ item, depth: above.length - 1 });
-      if (links !== "follow") return;
-      const identity = await this.#client.realPath(remote);
-      return await this.entry({ ...item, identity }, await this.#client.stat(remote), above);
+      return links === "follow" ? this.#follow(item, above) : undefined;
     }
     if (info.isDirectory) {
       if (!recursive) throw refused(remote, "it is a directory; use `recursive: true`");
       if (above.includes(item.identity)) throw refused(remote, "a link leads back to a directory it lies in");
       if (above.length >= MAX_DEPTH) throw refused(remote, `more than ${MAX_DEPTH} directories deep`);
-      return await this.#directory(item, info, [...above, item.identity]);
+      return this.#directory(item, info, [...above, item.identity]);
     }
-    if (!info.isFile && info.mode !== null) throw refused(remote, "it is neither file, directory nor link");
-    await this.#run.start(() => this.#file(item, info));
+    // What nothing tells the type of may be a file.
+    if (!info.isFile && ((info.mode ?? 0) & FileType.MASK) !== 0) {
+      throw refused(remote, "it is neither file, directory nor link");
+    }
+    return this.#run.start(() => this.#file(item, info));
+  }
+
+  async #follow(item: Item, above: readonly string[]): Promise<void> {
+    const { remote } = item;
+    const [identity, info] = await Promise.all([this.#session.realPath(remote), this.#client.stat(remote)]);
+    await this.entry({ ...item, identity }, info, above);
   }
 
   async #directory(item: Item, info: SftpFileInfo, above: readonly string[]): Promise<void> {
-    const top = above.length === 1;
-    // Only the directory that the caller named may be a link; inside the tree a link could lead anywhere.
-    const there = await localStat(item.local, top);
-    if (there !== null && there.kind !== "directory") throw refused(item.remote, "something else of that name is here");
-    if (there === null) await makeLocalDirectory(item.local, top);
-    if (this.#run.options.preserve) this.#directories.push({ path: item.local, info });
+    const isNew = await makeDirectory(item.remote, item.local, item.isNamed);
+    if (this.#run.options.preserve) this.#directories.push({ item, info });
     const seen = new Set<string>();
-    for await (const { name, info } of listDirectory(this.#session, item.remote)) {
-      this.#run.check();
-      const remote = joinPath(item.remote, name);
-      try {
-        const own = localName(name, remote);
-        if (seen.has(own)) throw refused(remote, "the server names it twice", Status.BAD_MESSAGE);
-        seen.add(own);
-        await this.entry(
-          { remote, local: joinPath(item.local, own), identity: joinPath(item.identity, name) },
-          info,
-          above,
-        );
-      } catch (error) {
+    for await (const entries of listDirectory(this.#session, item.remote)) {
+      for (const { name, info } of await this.#complete(item.remote, entries)) {
         this.#run.check();
-        this.#run.failed(error);
+        const remote = joinPath(item.remote, name);
+        let local = item.local;
+        try {
+          const own = localName(name, remote);
+          if (seen.has(own)) throw refused(remote, "the server names it twice", Status.BAD_MESSAGE);
+          seen.add(own);
+          local = joinPath(item.local, own);
+          const inner = { remote, local, identity: joinPath(item.identity, name), isNamed: false, isNew };
+          const waiting = this.entry(inner, info, above);
+          if (waiting !== undefined) await waiting;
+        } catch (error) {
+          this.#run.check();
+          this.#run.failed(failure(remote, local, error));
+        }
       }
     }
+  }
+
+  /** Asks for what a listing left out, where it did. */
+  async #complete(directory: string, entries: readonly DirectoryEntry[]): Promise<readonly DirectoryEntry[]> {
+    if (!entries.some(({ partial }) => partial)) return entries;
+    const whole: DirectoryEntry[] = [];
+    for (let from = 0; from < entries.length; from += ASKED_AT_ONCE) {
+      this.#run.check();
+      const asked = entries.slice(from, from + ASKED_AT_ONCE).map(async (entry) => {
+        if (!entry.partial) return entry;
+        const info = await this.#client.lstat(joinPath(directory, entry.name)).catch(() => entry.info);
+        return { ...entry, info };
+      });
+      whole.push(...await Promise.all(asked));
+    }
+    return whole;
   }
 
   /** Makes links, then sets what `preserve` keeps of directories. */
   async finish(): Promise<void> {
     const over = (): boolean => this.#session.ended !== null || this.#run.options.signal?.aborted === true;
+    const told = ({ remote, local }: Item) => (error: unknown) => this.#run.failed(failure(remote, local, error));
     for (const { item, depth } of this.#links) {
       if (over()) return;
-      await this.#link(item, depth).catch((error) => this.#run.failed(error));
+      await this.#link(item, depth).catch(told(item));
     }
-    for (const { path, info } of this.#directories.reverse()) {
+    for (const { item, info } of this.#directories.reverse()) {
       if (over()) return;
-      await this.#keep(path, info).catch((error) => this.#run.failed(error));
+      await this.#keep(item.local, info).catch(told(item));
     }
   }
 
@@ -211,58 +270,79 @@ class Downloader {
     await this.#run.hold(info.size);
     try {
       await this.#copy(item, info);
+    } catch (error) {
+      throw failure(item.remote, item.local, error);
     } finally {
       this.#run.letGo(info.size);
     }
   }
 
-  async #copy({ remote, local, identity }: Item, info: SftpFileInfo): Promise<void> {
+  async #copy(item: Item, info: SftpFileInfo): Promise<void> {
+    const { remote, local, identity, isNamed, isNew } = item;
     const { inPlace, resume, preserve, signal } = this.#run.options;
-    if (resume && await isWhole(local, info)) {
+    // Looked at while the server is asked for the contents.
+    const replaced = isNew || inPlace || preserve && !resume ? null : regularFile(local);
+    if (resume && isWhole(await replaced, info)) {
       this.#run.report(remote, info.size, info.size);
       return;
     }
-    const mode = info.mode === null ? null : info.mode & 0o777;
     const { directory, base } = splitLocal(local);
     const part = joinPath(directory, partName(base, identity, info.size, info.mtime?.getTime() ?? 0));
     const path = inPlace ? local : part;
-    const handle = await this.#session.handle(
-      Open,
-      { path: remote, flags: OpenFlag.READ, attrs: {} },
-      { action: "open", path: remote },
-      signal,
-    );
+    const own = info.mode === null ? null : info.mode & 0o777;
+    const kept = preserve ? null : replaced?.then((there) => there?.mode ?? null) ?? null;
     try {
       if (!inPlace && !resume && info.size > 0 && info.size <= this.#session.maxRead) {
-        await this.#small(handle, remote, path, info.size, mode);
+        await this.#small(remote, path, info.size, own, kept);
       } else {
-        using target = inPlace
-          ? await openLocalInPlace(path, resume ?? false, mode)
-          : await openPart(path, resume, mode);
-        await this.#large(handle, remote, target, info.size, resume ?? false);
+        const handle = await this.#open(remote);
+        try {
+          using target = inPlace
+            ? await openLocalInPlace(path, own, isNamed || isNew ? "follow" : "replace")
+            : await openPart(path, resume, await kept ?? own);
+          await this.#large(handle, remote, target, info.size, resume ?? false);
+        } finally {
+          this.#session.dropHandle(handle, remote);
+        }
       }
+      const mode = await kept;
+      if (mode !== null) await localMode(path, mode);
+      if (preserve) await this.#keep(path, info);
+      if (!inPlace) await renameLocal(path, local);
     } catch (error) {
       const cut = this.#session.ended !== null || signal?.aborted;
       if (!inPlace && !cut) await removeLocal(path).catch(() => {});
       throw error;
-    } finally {
-      this.#session.dropHandle(handle, remote);
     }
-    if (preserve) await this.#keep(path, info);
-    if (!inPlace) await renameLocal(path, local);
     this.#run.finished();
   }
 
-  /** A file of one request is written in one step. */
-  async #small(handle: Uint8Array, remote: string, path: string, size: number, mode: number | null): Promise<void> {
-    const { signal } = this.#run.options;
+  #open(remote: string): Promise<Uint8Array> {
+    const purpose = { action: "open", path: remote };
+    const values = { path: remote, flags: OpenFlag.READ, attrs: {} };
+    return this.#session.handle(Open, values, purpose, this.#run.options.signal);
+  }
+
+  /** A file of one request is written in one step, when its handle has gone: CLOSE leaves together with others' requests. */
+  async #small(
+    remote: string,
+    path: string,
+    size: number,
+    own: number | null,
+    kept: Promise<number | null> | null,
+  ): Promise<void> {
+    const handle = await this.#open(remote), data = new Uint8Array(size);
     this.#run.report(remote, 0, size);
-    const data = new Uint8Array(size);
-    const pipeline = new ReadPipeline(this.#session, handle, remote, { offset: 0, end: size, target: data });
-    const got = await pipeline.next();
-    signal?.throwIfAborted();
+    let got: Uint8Array | null;
+    try {
+      const pipeline = new ReadPipeline(this.#session, handle, remote, { offset: 0, end: size, target: data });
+      got = await pipeline.next();
+    } finally {
+      this.#session.dropHandle(handle, remote);
+    }
+    this.#run.options.signal?.throwIfAborted();
     if (got === null || got.length < size) throw shorter(remote, got?.length ?? 0, size);
-    await writeLocal(path, data, mode);
+    await writeLocal(path, data, await kept ?? own);
     this.#run.copied(size);
     this.#run.report(remote, size, size);
   }
@@ -313,8 +393,23 @@ async function openPart(path: string, resume: boolean | undefined, mode: number 
   return resume ? await continueLocal(path) ?? await createLocal(path, mode) : await createLocal(path, mode);
 }
 
-async function isWhole(local: string, info: SftpFileInfo): Promise<boolean> {
-  const there = await localStat(local, false);
-  return there?.kind === "file" && there.size === info.size && info.mtime !== null &&
+/** Makes a directory here, or takes the one that is there; tells whether it is new. */
+async function makeDirectory(remote: string, local: string, isNamed: boolean): Promise<boolean> {
+  // Inside the tree a link could lead anywhere.
+  const there = await localStat(local, isNamed);
+  if (there === null) await makeLocalDirectory(local, isNamed);
+  else if (there.kind !== "directory") throw refused(remote, `something else of that name is here, ${quoted(local)}`);
+  return there === null;
+}
+
+/** The regular file at a path here, or null where there is none to be seen. */
+async function regularFile(path: string): Promise<LocalInfo | null> {
+  const there = await localStat(path, false).catch(() => null);
+  return there?.kind === "file" ? there : null;
+}
+
+/** Whether what is here may be taken for a copy of the file. */
+function isWhole(there: LocalInfo | null, info: SftpFileInfo): boolean {
+  return there !== null && there.size === info.size && info.mtime !== null &&
     there.mtime >= Math.floor(info.mtime.getTime() / 1000);
 }

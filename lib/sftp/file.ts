@@ -3,14 +3,13 @@
  *
  * @module
  */
-import { SshError } from "../errors.ts";
 import type { Bytes } from "../wire/types.ts";
 import { fileInfo, type SftpAttributes, type SftpFileInfo } from "./attrs.ts";
 import { Extension, OpenFlag } from "./constants.ts";
 import { Fsetstat, Fstat, Fstatvfs, Fsync, StatvfsReply } from "./messages.ts";
 import { quoted } from "./names.ts";
 import { readInto, ReadPipeline } from "./read_pipeline.ts";
-import type { SftpSession } from "./requests.ts";
+import { abortable, closedError, type SftpSession } from "./requests.ts";
 import { type SftpFileSystemInfo, spaceOf } from "./space.ts";
 import { unsupportedError } from "./status.ts";
 import { WritePipeline } from "./write_pipeline.ts";
@@ -41,7 +40,7 @@ export function openedFile(session: SftpSession, handle: Uint8Array, path: strin
  * An open remote file: the stream and position methods of `Deno.FsFile`.
  *
  * `read`, `write` and `seek` share one position and run one after the other; `readAt` and `writeAt` leave it alone and may
- * run side by side.
+ * run side by side. All of them are done before a file that is closed meanwhile is closed.
  */
 export class SftpFile implements AsyncDisposable {
   readonly #session: SftpSession;
@@ -50,6 +49,10 @@ export class SftpFile implements AsyncDisposable {
   readonly #append: boolean;
   #position = 0;
   #turn: Promise<unknown> = Promise.resolve();
+  /** What runs beside the turns. */
+  readonly #beside = new Set<Promise<unknown>>();
+  /** The writes of `writable`, as long as nobody was told that they failed. */
+  #writing: WritePipeline | null = null;
   #closing: Promise<void> | null = null;
   #readable: ReadableStream<Bytes> | null = null;
   #writable: WritableStream<Uint8Array> | null = null;
@@ -66,17 +69,26 @@ export class SftpFile implements AsyncDisposable {
   }
 
   #open(action: string): Uint8Array {
-    if (this.#closing !== null) {
-      throw new SshError(`Cannot ${action} ${quoted(this.#path)}: the file is closed`, { code: "CLOSED" });
-    }
+    if (this.#closing !== null) throw closedError({ action, path: this.#path });
     return this.#handle;
   }
 
   /** Runs what moves the position after all that was asked for before. */
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#turn.then(work);
+  async #inTurn<T>(action: string, work: (handle: Uint8Array) => Promise<T>): Promise<T> {
+    const handle = this.#open(action), result = this.#turn.then(() => work(handle));
     this.#turn = result.catch(() => {});
-    return result;
+    return await result;
+  }
+
+  /** Runs what need not wait for a turn. */
+  async #atOnce<T>(action: string, work: (handle: Uint8Array) => Promise<T>): Promise<T> {
+    const running = work(this.#open(action));
+    this.#beside.add(running);
+    try {
+      return await running;
+    } finally {
+      this.#beside.delete(running);
+    }
   }
 
   /**
@@ -90,10 +102,8 @@ export class SftpFile implements AsyncDisposable {
       type: "bytes",
       pull: async (controller) => {
         try {
-          pipeline ??= new ReadPipeline(this.#session, this.#open("read"), this.#path, {
-            offset: this.#position,
-            end: null,
-          });
+          const handle = this.#open("read");
+          pipeline ??= new ReadPipeline(this.#session, handle, this.#path, { offset: this.#position, end: null });
           const part = await pipeline.next();
           if (part === null) {
             controller.close();
@@ -104,61 +114,91 @@ export class SftpFile implements AsyncDisposable {
           this.#position += part.length;
           controller.enqueue(part as Bytes);
         } catch (error) {
-          await this.close().catch(() => {});
+          this.#leave();
           throw error;
         }
       },
-      cancel: async () => {
+      cancel: () => {
         pipeline?.cancel();
-        await this.close();
+        this.#leave();
       },
     }, { highWaterMark: 0 });
   }
 
   /**
    * Takes contents from the position at the first write on, with pipelined writes: a write is done when it was sent, and
-   * closing waits for all of them. The file is closed with the stream, as `Deno.FsFile` does it.
+   * closing waits for all of them. The file is closed with the stream, as `Deno.FsFile` does it. Aborting waits for nothing.
    */
   get writable(): WritableStream<Uint8Array> {
     if (this.#writable !== null) return this.#writable;
-    let pipeline: WritePipeline | null = null;
+    let signal!: AbortSignal;
     return this.#writable = new WritableStream<Uint8Array>({
+      start: (controller) => {
+        ({ signal } = controller);
+        // A stream calls `abort` only when the write in flight has ended, and never when it is being closed.
+        signal.addEventListener("abort", () => {
+          this.#writing?.abandon(signal.reason);
+          this.#writing = null;
+          this.#leave();
+        });
+      },
       write: async (chunk) => {
         try {
-          if (pipeline === null) {
-            const offset = await this.#writePosition();
-            pipeline = new WritePipeline(this.#session, this.#open("write"), this.#path, { offset });
+          if (!(chunk instanceof Uint8Array)) {
+            throw new TypeError(`Cannot write ${quoted(this.#path)}: a chunk of its stream is no Uint8Array`);
           }
-          await pipeline.write(chunk);
-          this.#position = pipeline.offset;
+          await this.#atOnce("write", async (handle) => {
+            if (this.#writing === null) {
+              const offset = await abortable(this.#writePosition(handle), signal, () => {});
+              signal.throwIfAborted();
+              this.#writing = new WritePipeline(this.#session, handle, this.#path, { offset });
+            }
+            const pipeline = this.#writing;
+            await pipeline.write(chunk);
+            this.#position = pipeline.offset;
+          });
         } catch (error) {
-          await this.close().catch(() => {});
+          this.#writing = null;
+          this.#leave();
           throw error;
         }
       },
       close: async () => {
         try {
-          await pipeline?.finish();
-        } finally {
-          await this.close();
+          await abortable(this.close(), signal, () => {});
+        } catch (error) {
+          // Whoever closes the file too, as `await using` does, need not be told once more.
+          this.#closing = Promise.resolve();
+          throw error;
         }
-      },
-      abort: async (reason) => {
-        pipeline?.abandon(reason);
-        await this.close();
       },
     });
   }
 
+  /** Closes the file where nobody waits for it. */
+  #leave(): void {
+    this.close().catch(() => {});
+  }
+
+  async #size(handle: Uint8Array): Promise<number> {
+    return (await this.#session.attrs(Fstat, { handle }, { action: "stat", path: this.#path })).size ?? 0;
+  }
+
   /** Where a write at the position goes: the end of a file opened to append, which not every server sees to itself. */
-  async #writePosition(): Promise<number> {
-    return this.#append ? (await this.stat()).size : this.#position;
+  async #writePosition(handle: Uint8Array): Promise<number> {
+    return this.#append ? await this.#size(handle) : this.#position;
+  }
+
+  async #writeAll(handle: Uint8Array, p: Uint8Array, offset: number): Promise<void> {
+    const pipeline = new WritePipeline(this.#session, handle, this.#path, { offset });
+    await pipeline.write(p);
+    await pipeline.finish();
   }
 
   /** Reads at the current position, until `p` is full or the file ends; null where it had ended already. */
   read(p: Uint8Array): Promise<number | null> {
-    return this.#inTurn(async () => {
-      const count = await this.readAt(p, this.#position);
+    return this.#inTurn("read", async (handle) => {
+      const count = await readInto(this.#session, handle, this.#path, p, this.#position);
       this.#position += count ?? 0;
       return count;
     });
@@ -166,9 +206,9 @@ export class SftpFile implements AsyncDisposable {
 
   /** Writes all of `p` at the current position, or at the end of a file opened to append. */
   write(p: Uint8Array): Promise<number> {
-    return this.#inTurn(async () => {
-      const offset = await this.#writePosition();
-      await this.writeAt(p, offset);
+    return this.#inTurn("write", async (handle) => {
+      const offset = await this.#writePosition(handle);
+      await this.#writeAll(handle, p, offset);
       this.#position = offset + p.length;
       return p.length;
     });
@@ -177,24 +217,21 @@ export class SftpFile implements AsyncDisposable {
   /** Reads at an offset, until `p` is full or the file ends; null where it had ended already. */
   async readAt(p: Uint8Array, offset: number): Promise<number | null> {
     checkOffset("read", offset);
-    return await readInto(this.#session, this.#open("read"), this.#path, p, offset);
+    return await this.#atOnce("read", (handle) => readInto(this.#session, handle, this.#path, p, offset));
   }
 
   /** Writes all of `p` at an offset. */
   async writeAt(p: Uint8Array, offset: number): Promise<number> {
     checkOffset("write", offset);
-    const pipeline = new WritePipeline(this.#session, this.#open("write"), this.#path, { offset });
-    await pipeline.write(p);
-    await pipeline.finish();
+    await this.#atOnce("write", (handle) => this.#writeAll(handle, p, offset));
     return p.length;
   }
 
   /** Moves the position; resolves to the new one. */
   seek(offset: number, whence: Deno.SeekMode): Promise<number> {
-    return this.#inTurn(async () => {
-      this.#open("seek in");
+    return this.#inTurn("seek in", async (handle) => {
       // Deno.SeekMode: Start 0, Current 1, End 2.
-      const base = whence === 0 ? 0 : whence === 1 ? this.#position : (await this.stat()).size;
+      const base = whence === 0 ? 0 : whence === 1 ? this.#position : await this.#size(handle);
       checkOffset("seek to", base + offset);
       return this.#position = base + offset;
     });
@@ -238,9 +275,21 @@ export class SftpFile implements AsyncDisposable {
     return spaceOf(await this.#session.extended(Fstatvfs, { handle }, StatvfsReply, purpose));
   }
 
-  /** Closes the handle; what `read`, `write` and `seek` still do is done first. Safe to call twice. */
+  /**
+   * Closes the handle; what other methods still do is done first, and rejects where bytes that `writable` took cannot be written.
+   * Safe to call twice.
+   */
   close(): Promise<void> {
-    return this.#closing ??= this.#turn.then(() => this.#session.closeHandle(this.#handle, this.#path));
+    return this.#closing ??= this.#close();
+  }
+
+  async #close(): Promise<void> {
+    await Promise.allSettled([this.#turn, ...this.#beside]);
+    try {
+      await this.#writing?.finish();
+    } finally {
+      await this.#session.closeHandle(this.#handle, this.#path);
+    }
   }
 
   /** Same as {@linkcode SftpFile.close}. */
@@ -249,7 +298,8 @@ export class SftpFile implements AsyncDisposable {
   }
 }
 
-function checkOffset(action: string, offset: number): void {
+/** Throws `RangeError` for what is no number of bytes. */
+export function checkOffset(action: string, offset: number): void {
   if (!Number.isSafeInteger(offset) || offset < 0) {
     throw new RangeError(`Cannot ${action} offset ${offset}: it is not a whole number of bytes`);
   }

@@ -8,6 +8,8 @@
 export const FIRST_WINDOW = 2_097_152;
 /** Where it stops growing. A resumed upload sends this much again: see upload.ts. */
 export const LAST_WINDOW = 16_777_216;
+/** Requests under way, where a server allows them to be so small that bytes are no bound. */
+export const MAX_REQUESTS = 1024;
 
 /**
  * Grows to twice what the path holds: the rate of answers times the shortest time that one took. While the window is what

@@ -4,8 +4,8 @@
  * @module
  */
 import { SftpError } from "../errors.ts";
-import { fileInfo, type SftpFileInfo, typeOfLongName } from "./attrs.ts";
-import { Status } from "./constants.ts";
+import { fileInfo, type SftpFileInfo, typeOf, typeOfLongName } from "./attrs.ts";
+import { FileType, Status } from "./constants.ts";
 import { type NameEntry, Opendir, Readdir } from "./messages.ts";
 import { quoted } from "./names.ts";
 import type { SftpSession } from "./requests.ts";
@@ -21,10 +21,12 @@ export interface DirectoryEntry {
   readonly name: string;
   /** Attributes. */
   readonly info: SftpFileInfo;
+  /** Whether the server left out what kind of file it is, or how long a regular one is. */
+  readonly partial: boolean;
 }
 
-/** Entries of a directory but `.` and `..`, in the server's order. */
-export async function* listDirectory(session: SftpSession, path: string): AsyncGenerator<DirectoryEntry> {
+/** Entries of a directory but `.` and `..`, in the server's order, as many at a time as one of its replies holds. */
+export async function* listDirectory(session: SftpSession, path: string): AsyncGenerator<readonly DirectoryEntry[]> {
   const handle = await session.handle(Opendir, { path }, { action: "open directory", path });
   const purpose = { action: "list", path };
   const ahead: Promise<readonly NameEntry[] | null>[] = [];
@@ -46,9 +48,14 @@ export async function* listDirectory(session: SftpSession, path: string): AsyncG
       }
       // A server that gives few names at a time gets more requests at a time.
       while (ahead.length < AHEAD) ask();
+      const found: DirectoryEntry[] = [];
       for (const { name, longName, attrs } of entries) {
-        if (name !== "." && name !== "..") yield { name, info: fileInfo(attrs, typeOfLongName(longName)) };
+        if (name === "." || name === "..") continue;
+        const type = typeOf(attrs, typeOfLongName(longName));
+        const partial = type === 0 || type === FileType.REGULAR && attrs.size === undefined;
+        found.push({ name, info: fileInfo(attrs, type), partial });
       }
+      yield found;
     }
   } finally {
     session.dropHandle(handle, path);

@@ -85,15 +85,28 @@ export async function createLocal(path: string, mode: number | null): Promise<Lo
   return wrap(await Deno.open(path, options));
 }
 
-/** Opens a regular file that is there to write on; null where there is none. */
+/** Opens a regular file that is there to write on, though its bits forbid it to its owner; null where there is none. */
 export async function continueLocal(path: string): Promise<LocalFile | null> {
   const info = await localStat(path, false);
-  return info?.kind === "file" ? wrap(await Deno.open(path, { read: true, write: true })) : null;
+  if (info?.kind !== "file") return null;
+  const { mode } = info, locked = mode !== null && (mode & 0o200) === 0;
+  if (!locked) return wrap(await Deno.open(path, { write: true }));
+  await localMode(path, mode | 0o200);
+  try {
+    return wrap(await Deno.open(path, { write: true }));
+  } finally {
+    await localMode(path, mode);
+  }
 }
 
-/** Opens a file to write in place, emptied unless it is to be continued. */
-export async function openLocalInPlace(path: string, keep: boolean, mode: number | null): Promise<LocalFile> {
-  const options = { write: true, create: true, truncate: !keep, ...(mode === null ? {} : { mode }) };
+/** Opens a file to write in place, emptied; a link is written through, or makes room for a file. */
+export async function openLocalInPlace(
+  path: string,
+  mode: number | null,
+  links: "follow" | "replace",
+): Promise<LocalFile> {
+  const options = { write: true, create: true, truncate: true, ...(mode === null ? {} : { mode }) };
+  if (links === "replace" && (await localStat(path, false))?.kind === "link") await Deno.remove(path);
   return wrap(await Deno.open(path, options));
 }
 

@@ -30,7 +30,7 @@ const LARGE = 65_536;
 /** Packets whose memory is kept. */
 const MAX_SPARE = 8;
 
-/** Takes chunks of any size. Chunks belong to the reader once pushed. */
+/** Takes chunks of any size. */
 export class PacketReader {
   readonly #sink: PacketSink;
   readonly #least: number;
@@ -42,6 +42,7 @@ export class PacketReader {
   #bodyLength = 0;
   #filled = 0;
   readonly #spare: Uint8Array[] = [];
+  #shared = false;
   /** Where the data of a DATA packet goes. */
   #data: Uint8Array | null = null;
   #dataId = 0;
@@ -57,14 +58,26 @@ export class PacketReader {
     return this.#headLength === 0 && this.#body === null && this.#data === null;
   }
 
-  /** Handles all packets that `chunk` completes. */
-  push(chunk: Uint8Array): void {
+  /** Handles all packets that `chunk` completes; says whether a packet that was handed out lies in the chunk. */
+  push(chunk: Uint8Array): boolean {
+    this.#shared = false;
     let at = 0;
     while (at < chunk.length) {
       if (this.#data !== null) at = this.#continueData(chunk, at);
       else if (this.#body !== null) at = this.#continueBody(chunk, at);
       else at = this.#start(chunk, at);
     }
+    return this.#shared;
+  }
+
+  #whole(payload: Uint8Array): void {
+    this.#shared = true;
+    this.#sink.packet(payload);
+  }
+
+  /** What is still to come of the DATA packet that goes into `data` is thrown away; of another one, nothing changes. */
+  divert(data: Uint8Array): void {
+    if (this.#data === data) this.#data = new Uint8Array(data.length);
   }
 
   /** Takes back a packet that nobody reads any more. */
@@ -110,12 +123,12 @@ export class PacketReader {
         if (chunk.length - at >= Math.min(DATA_HEAD, 4 + length)) {
           if (this.#startData(chunk, at, length)) return at + DATA_HEAD;
           if (end <= chunk.length) {
-            this.#sink.packet(chunk.subarray(at + 4, end));
+            this.#whole(chunk.subarray(at + 4, end));
             return end;
           }
         }
       } else if (end <= chunk.length) {
-        this.#sink.packet(chunk.subarray(at + 4, end));
+        this.#whole(chunk.subarray(at + 4, end));
         return end;
       }
     }

@@ -10,8 +10,9 @@ import { SshProtocolError } from "../errors.ts";
 import { Reader } from "../wire/reader.ts";
 import type { Bytes } from "../wire/types.ts";
 import { Fxp, Status } from "./constants.ts";
-import { FIRST_WINDOW, FlightWindow, LAST_WINDOW } from "./flight_window.ts";
+import { FIRST_WINDOW, FlightWindow, LAST_WINDOW, MAX_REQUESTS } from "./flight_window.ts";
 import { readStatus } from "./messages.ts";
+import { quoted } from "./names.ts";
 import type { Pending, SftpSession } from "./requests.ts";
 import { statusError } from "./status.ts";
 
@@ -31,16 +32,20 @@ export interface ReadPlan {
 class Piece implements Pending {
   readonly action = "read";
   readonly path: string | null;
+  readonly handle: Uint8Array;
   readonly owner: ReadPipeline;
   readonly offset: number;
-  readonly buffer: Uint8Array;
+  buffer: Uint8Array;
   readonly sent = performance.now();
   got = 0;
   done = false;
   error: Error | null = null;
+  /** Where DATA is just being put. */
+  #arriving: Uint8Array | null = null;
 
-  constructor(owner: ReadPipeline, path: string | null, offset: number, buffer: Uint8Array) {
+  constructor(owner: ReadPipeline, handle: Uint8Array, path: string | null, offset: number, buffer: Uint8Array) {
     this.owner = owner;
+    this.handle = handle;
     this.path = path;
     this.offset = offset;
     this.buffer = buffer;
@@ -55,10 +60,17 @@ class Piece implements Pending {
     // Without this a server could keep a reader busy for ever.
     if (length === 0) throw new SshProtocolError("Cannot read: the server sent no bytes and no end of file");
     this.got += length;
-    return this.buffer.subarray(this.got - length, this.got);
+    return this.#arriving = this.buffer.subarray(this.got - length, this.got);
+  }
+
+  /** Leaves the buffer alone from here on: what still comes goes into `nowhere`. */
+  divert(session: SftpSession, nowhere: Uint8Array): void {
+    if (this.#arriving !== null) session.divert(this.#arriving);
+    this.buffer = nowhere.subarray(0, this.buffer.length);
   }
 
   dataEnd(): void {
+    this.#arriving = null;
     if (this.got < this.buffer.length) this.owner.ask(this);
     else this.owner.settled(this, null);
   }
@@ -103,7 +115,9 @@ export class ReadPipeline {
     this.#plan = plan;
     this.#offset = plan.offset;
     this.#end = plan.end ?? Infinity;
-    const most = plan.concurrency === undefined ? LAST_WINDOW : Math.max(1, plan.concurrency) * session.maxRead;
+    const most = plan.concurrency === undefined
+      ? Math.min(MAX_REQUESTS * session.maxRead, LAST_WINDOW)
+      : Math.min(Math.max(1, plan.concurrency), MAX_REQUESTS) * session.maxRead;
     // Where the end is not known it may be near: two requests find out.
     const first = plan.end === null ? 2 * session.maxRead : FIRST_WINDOW;
     this.#window = new FlightWindow(first, most);
@@ -112,13 +126,15 @@ export class ReadPipeline {
 
   #fill(): void {
     const chunk = this.#session.maxRead;
+    // In bursts, a quarter of the window at a time: they leave in one packet, and wake the server once.
+    if (this.#held > 0.75 * this.#window.size) return;
     while (!this.#over && this.#offset < this.#end) {
       const length = Math.min(chunk, this.#end - this.#offset), { target } = this.#plan;
       if (this.#held > 0 && this.#held + length > this.#window.size) return;
       const at = this.#offset - this.#plan.offset;
       const spare = target === undefined && length === chunk ? this.#spare.pop() : undefined;
       const buffer = spare ?? (target === undefined ? new Uint8Array(length) : target.subarray(at, at + length));
-      const piece = new Piece(this, this.#path, this.#offset, buffer);
+      const piece = new Piece(this, this.#handle, this.#path, this.#offset, buffer);
       this.#offset += length;
       this.#held += length;
       this.#pieces.push(piece);
@@ -145,6 +161,9 @@ export class ReadPipeline {
       this.#window.answered(piece.got, piece.sent, performance.now());
       // The file ends inside this piece: what lies behind is not part of it.
       if (piece.got < piece.buffer.length) this.#end = Math.min(this.#end, piece.offset + piece.got);
+    } else {
+      // It is thrown before anything behind it could be handed out.
+      this.#end = Math.min(this.#end, piece.offset);
     }
     if (this.#pieces[0] === piece) this.#wake?.();
   }
@@ -184,9 +203,13 @@ export class ReadPipeline {
     if (part.length === this.#session.maxRead && this.#plan.target === undefined) this.#spare.push(part);
   }
 
-  /** Asks for nothing more. What is under way still arrives, and is thrown away. */
+  /** Asks for nothing more. What is under way still arrives, and is thrown away: a `target` is left alone from here on. */
   cancel(): void {
     this.#over = true;
+    if (this.#plan.target !== undefined && this.#pieces.some((piece) => !piece.done)) {
+      const nowhere = new Uint8Array(this.#session.maxRead);
+      for (const piece of this.#pieces) if (!piece.done) piece.divert(this.#session, nowhere);
+    }
     this.#pieces.length = 0;
     this.#wake?.();
   }
@@ -235,7 +258,10 @@ export async function readAll(
       if (part.buffer !== result.buffer) {
         if (!known && total + part.length > UNKNOWN_LIMIT) {
           pipeline.cancel();
-          throw new RangeError("Cannot read file: it has no end within 1 GiB; read it with `open()` and `readable`");
+          throw new RangeError(
+            `Cannot read ${path === null ? "file" : quoted(path)}: it has no end within 1 GiB; ` +
+              "read it with `open()` and `readable`",
+          );
         }
         if (total + part.length > result.length) {
           const grown = new Uint8Array(

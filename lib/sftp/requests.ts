@@ -21,7 +21,10 @@ import {
   Name,
   type NameEntry,
   readStatus,
+  Realpath,
 } from "./messages.ts";
+import { ChunkSource } from "./chunk_source.ts";
+import { quoted } from "./names.ts";
 import { PacketBuffer } from "./packet_buffer.ts";
 import { PacketReader } from "./packet_reader.ts";
 import { lostError, type Purpose, statusError } from "./status.ts";
@@ -36,6 +39,8 @@ export type SftpChannel = ByteDuplex & {
 
 /** A request without an answer yet. Exactly one of `reply`, `data` to `dataEnd`, and `fail` is called, once. */
 export interface Pending extends Purpose {
+  /** The open file or directory that it is about, if it is about one. */
+  readonly handle?: Uint8Array | undefined;
   /** The answer, from its type byte on. */
   reply(payload: Uint8Array): void;
   /** A DATA answer starts: its bytes go where this says. Absent where DATA is no fitting answer. */
@@ -59,14 +64,22 @@ function unwanted(purpose: Purpose, payload: Uint8Array): Error {
   throw new SshProtocolError(`Cannot ${purpose.action}: the server answered with packet type ${payload[0]}`);
 }
 
+/** The error for what is asked of a file after its CLOSE. */
+export function closedError(purpose: Purpose): SshError {
+  const what = purpose.path === null ? purpose.action : `${purpose.action} ${quoted(purpose.path)}`;
+  return new SshError(`Cannot ${what}: the file is closed`, { code: "CLOSED" });
+}
+
 /** The client's half of a session. */
 export class SftpSession {
   readonly #channel: SftpChannel;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
-  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
+  readonly #source: ChunkSource;
   readonly #out = new PacketBuffer();
   readonly #pending = new Map<number, Pending>();
   readonly #packets: PacketReader;
+  /** Handles that a CLOSE was sent for. The server may give the same bytes out again, for another file. */
+  readonly #closed = new WeakSet<Uint8Array>();
   #nextId = 0;
   #sending: Promise<void> | null = null;
   #ended: Error | null = null;
@@ -88,7 +101,7 @@ export class SftpSession {
   constructor(channel: SftpChannel) {
     this.#channel = channel;
     this.#writer = channel.writable.getWriter();
-    this.#reader = channel.readable.getReader();
+    this.#source = new ChunkSource(channel.readable);
     this.#writer.closed.catch(() => {});
     this.#packets = new PacketReader({
       packet: (payload) => this.#packet(payload),
@@ -112,14 +125,18 @@ export class SftpSession {
 
   /** Exchanges versions (section 4) and asks for the server's limits. */
   async start(signal?: AbortSignal): Promise<void> {
-    signal?.throwIfAborted();
     const abort = (): void => this.#end(signal!.reason);
     signal?.addEventListener("abort", abort, { once: true });
     try {
-      this.#out.packet(encodeVersion(Fxp.INIT, SFTP_VERSION));
-      this.#flush();
-      this.#receiving = this.#receive();
-      await this.#version!.promise;
+      const started = this.#version!.promise;
+      if (signal?.aborted) {
+        abort();
+      } else {
+        this.#out.packet(encodeVersion(Fxp.INIT, SFTP_VERSION));
+        this.#flush();
+        this.#receiving = this.#receive();
+      }
+      await started;
       if (this.extensions.has(Limits.name)) await this.#askLimits();
     } catch (error) {
       await this.close();
@@ -148,10 +165,14 @@ export class SftpSession {
     if (handles > 0) this.maxHandles = handles;
   }
 
-  /** Sends what `put` adds to the buffer under a new id. */
+  /** Sends what `put` adds to the buffer under a new id, but nothing that uses a closed handle. */
   send(pending: Pending, put: (out: PacketBuffer, id: number) => void): void {
     if (this.#ended !== null) {
       pending.fail(lostError(pending, this.#ended));
+      return;
+    }
+    if (pending.handle !== undefined && this.#closed.has(pending.handle)) {
+      pending.fail(closedError(pending));
       return;
     }
     let id = this.#nextId;
@@ -173,6 +194,7 @@ export class SftpSession {
     this.send({
       action: purpose.action,
       path: purpose.path,
+      handle: (values as { handle?: Uint8Array }).handle,
       reply: (payload) => {
         const result = wanted(payload);
         if (result !== null) resolve(result.value);
@@ -250,6 +272,11 @@ export class SftpSession {
     });
   }
 
+  /** The canonical path of what a name stands for in every other request: a leading `~` is a character like any other. */
+  realPath(path: string): Promise<string> {
+    return this.name(Realpath, { path }, { action: "resolve", path });
+  }
+
   /** An extended request with an EXTENDED_REPLY of its own. */
   extended<F extends FieldMap, R extends FieldMap>(
     message: Message<F>,
@@ -265,14 +292,22 @@ export class SftpSession {
     );
   }
 
-  /** Closes a handle and waits for the answer. */
+  /** Closes a handle and waits for the answer. One that was closed already is left alone. */
   closeHandle(handle: Uint8Array, path: string | null): Promise<void> {
-    return this.status(Close, { handle }, { action: "close", path });
+    if (this.#closed.has(handle)) return Promise.resolve();
+    const answered = this.status(Close, { handle }, { action: "close", path });
+    this.#closed.add(handle);
+    return answered;
   }
 
   /** Closes a handle nobody waits for. */
   dropHandle(handle: Uint8Array, path: string | null): void {
     this.closeHandle(handle, path).catch(() => {});
+  }
+
+  /** Throws away what is still to come of the DATA that is being received into `data`, if it is. */
+  divert(data: Uint8Array): void {
+    this.#packets.divert(data);
   }
 
   /** One write at a time; what is asked for meanwhile goes with the next. */
@@ -300,9 +335,10 @@ export class SftpSession {
   async #receive(): Promise<void> {
     try {
       for (;;) {
-        const { done, value } = await this.#reader.read();
-        if (done) break;
-        this.#packets.push(value);
+        const chunk = await this.#source.read();
+        if (chunk === null) break;
+        // Answers are read in this very turn: nobody keeps any bytes of the chunk.
+        this.#packets.push(chunk);
       }
       if (this.#closing) return this.#end(new SshError("Closed by the application", { code: "CLOSED" }));
       this.#end(
@@ -358,8 +394,9 @@ export class SftpSession {
     this.#pending.clear();
     for (const pending of waiting) pending.fail(lostError(pending, error));
     // The streams' own errors are this very end.
-    this.#reader.cancel(error).catch(() => {});
-    if (!(error instanceof SshError && error.code === "CLOSED")) this.#writer.abort(error).catch(() => {});
+    this.#source.cancel(error).catch(() => {});
+    // Where all was written and closed, this does nothing; else the peer takes no more, and need not.
+    this.#writer.abort(error).catch(() => {});
     this.#channel.close?.().catch(() => {});
   }
 

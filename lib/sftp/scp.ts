@@ -4,19 +4,21 @@
  * @module
  */
 import type { AuthInfo } from "../auth/types.ts";
-import { SftpError } from "../errors.ts";
+import { SftpError, SshError } from "../errors.ts";
 import type { ByteDuplex } from "../wire/types.ts";
 import type { SftpBackend } from "./backend.ts";
-import { Status } from "./constants.ts";
-import { expandGlob } from "./glob.ts";
+import { MAX_PATH, Status } from "./constants.ts";
+import { expandGlob, GlobLimitError, type GlobTree } from "./glob.ts";
 import { localStat } from "./local_files.ts";
 import { baseName, isSafeEntryName, joinPath, quoted } from "./names.ts";
 import { openRootedBackend, type RootedOptions } from "./rooted_backend.ts";
 import { parseScpCommand, type ScpCommand } from "./scp_command.ts";
 import { backendScpFiles, localScpFiles, type ScpFiles } from "./scp_files.ts";
+import type { ScpPlan, ScpResult } from "./scp_result.ts";
 import { receiveScp, type ScpDestination } from "./scp_sink.ts";
-import { reason, type ScpPlan, type ScpResult, sendScp } from "./scp_source.ts";
+import { sendScp } from "./scp_source.ts";
 import { ScpStream } from "./scp_stream.ts";
+import { copyError, reasonOf } from "./scp_text.ts";
 import type { TransferSummary } from "./transfer.ts";
 
 /** Options of a copy by SCP. */
@@ -58,15 +60,15 @@ async function exchange<T>(
   }
 }
 
-function summary(result: ScpResult): TransferSummary {
-  const [first] = result.errors;
-  if (first === undefined) return { files: result.files, bytes: result.bytes };
-  if (result.errors.length === 1 && result.files === 0) throw first;
+function summary({ files, bytes, failed, errors }: ScpResult): TransferSummary {
+  const [first] = errors;
+  if (first === undefined) return { files, bytes };
+  if (failed === 1 && files === 0) throw first;
   throw new SftpError(
-    `Cannot copy everything: ${result.errors.length} failed, ${result.files} files were copied; the first: ${first.message}`,
-    Status.FAILURE,
+    `Cannot copy everything: ${failed} failed, ${files} files were copied; the first: ${first.message}`,
+    first instanceof SftpError ? first.status : Status.FAILURE,
     first instanceof SftpError ? first.path : null,
-    { cause: new AggregateError(result.errors, `${result.errors.length} errors`) },
+    { cause: new AggregateError(errors, `${failed} errors`) },
   );
 }
 
@@ -94,7 +96,7 @@ export async function scpDownload(
   options: ScpOptions = {},
 ): Promise<TransferSummary> {
   const plan = planOf(options);
-  const destination: ScpDestination = { path: local, place: "as" };
+  const destination: ScpDestination = { path: local, place: "as", asked: remote };
   const base = baseName(remote), there = await localStat(local, true);
   const inside = there?.kind === "directory" && isSafeEntryName(base) ? { file: joinPath(local, base) } : {};
   const run = (stream: ScpStream): Promise<ScpResult> => {
@@ -107,6 +109,8 @@ export async function scpDownload(
 export interface ServeScpOptions {
   /** Ends the exchange. */
   readonly signal?: AbortSignal;
+  /** Told of errors of a backend that are neither an `SftpError` nor one of the file system. */
+  readonly onError?: (error: unknown) => void;
 }
 
 /**
@@ -122,11 +126,12 @@ export async function serveScp(
 ): Promise<number> {
   const parsed = parseScpCommand(command);
   if (parsed === null) return 127;
+  const { onError = () => {} } = options;
   if (typeof (backend as SftpBackend).open === "function") {
-    return await serve(channel, parsed, backendScpFiles(backend as SftpBackend, info), options);
+    return await serve(channel, parsed, backendScpFiles(backend as SftpBackend, info, onError), options);
   }
   await using rooted = await openRootedBackend(backend as RootedOptions);
-  return await serve(channel, parsed, backendScpFiles(rooted, info), options);
+  return await serve(channel, parsed, backendScpFiles(rooted, info, onError), options);
 }
 
 async function serve(
@@ -135,15 +140,17 @@ async function serve(
   files: ScpFiles,
   options: ServeScpOptions,
 ): Promise<number> {
+  const { signal, onError } = options;
   try {
-    return await exchange(channel, options.signal, async (stream) => {
-      const { errors } = command.direction === "from"
-        ? await sendScp(stream, files, await pathsOf(command, files), command)
+    return await exchange(channel, signal, async (stream) => {
+      const { failed } = command.direction === "from"
+        ? await sendScp(stream, files, pathsOf(command, files, stream, signal), command)
         : await take(stream, command, files);
-      return errors.length === 0 ? 0 : 1;
+      return failed === 0 ? 0 : 1;
     });
-  } catch {
-    // The client was told where it still listened.
+  } catch (error) {
+    // The client was told where it still listened; what is no error of it or of the files is one of this program.
+    if (!signal?.aborted && !(error instanceof SshError)) onError?.(error);
     return 1;
   }
 }
@@ -151,36 +158,62 @@ async function serve(
 async function take(stream: ScpStream, command: ScpCommand, files: ScpFiles): Promise<ScpResult> {
   const path = command.paths[0]!.text;
   const there = await files.stat(path, true).catch(async (error) => {
-    await stream.refuse(reason(error), true);
-    throw error;
+    await stream.refuse(path, reasonOf(error), true);
+    throw copyError("copy to", path, error);
   });
   const isDirectory = there?.kind === "directory";
   if (command.directory && !isDirectory) {
-    await stream.refuse(`${baseName(path)}: not a directory`, true);
+    await stream.refuse(path, there === null ? "No such file or directory" : "Not a directory", true);
     throw new SftpError(`Cannot copy to ${quoted(path)}: it is no directory`, Status.FAILURE, path);
   }
   return await receiveScp(stream, files, { path, place: isDirectory ? "inside" : "as" }, command);
 }
 
-/** Paths with globs expanded; one that matches nothing stands for itself, as in a shell. */
-async function pathsOf(command: ScpCommand, files: ScpFiles): Promise<string[]> {
-  const list: string[] = [];
+/** Comparisons that the patterns of one command may take, which is no fewer than the names that are looked at. */
+const MAX_LOOKS = 262_144;
+
+/**
+ * Paths with globs expanded, each pattern when its turn has come; one that matches nothing stands for itself, as in a shell.
+ * What cannot be looked at has nothing that matches.
+ */
+async function* pathsOf(
+  command: ScpCommand,
+  files: ScpFiles,
+  stream: ScpStream,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<string> {
+  let left = MAX_LOOKS;
+  const tree: GlobTree = {
+    look(comparisons) {
+      signal?.throwIfAborted();
+      left -= comparisons;
+      if (left < 0) throw new GlobLimitError(`Cannot expand glob: it takes more than ${MAX_LOOKS} comparisons`);
+    },
+    async *list(path) {
+      try {
+        if ((await files.stat(path, true))?.kind === "directory") yield* files.list(path);
+      } catch {
+        // A mistake in the backend has been told.
+      }
+    },
+    exists: (path) => files.stat(path, false).then((info) => info !== null, () => false),
+  };
   for (const { text, glob } of command.paths) {
-    const found: string[] = [];
-    if (glob) {
-      const tree = {
-        list: async (path: string) => {
-          if ((await files.stat(path, true))?.kind !== "directory") return [];
-          return await Array.fromAsync(files.list(path), async (name) => ({
-            name,
-            isDirectory: (await files.stat(joinPath(path, name), false))?.kind === "directory",
-          }));
-        },
-        exists: async (path: string) => await files.stat(path, false) !== null,
-      };
-      for await (const path of expandGlob(tree, text)) found.push(path);
+    signal?.throwIfAborted();
+    let found = false;
+    // What is longer is no path, and nothing is done for it.
+    if (glob && text.length <= MAX_PATH) {
+      try {
+        for await (const path of expandGlob(tree, text)) {
+          found = true;
+          yield path;
+        }
+      } catch (error) {
+        if (!(error instanceof GlobLimitError)) throw error;
+        await stream.refuse(text, reasonOf(error), true);
+        throw copyError("copy", text, error);
+      }
     }
-    list.push(...(found.length > 0 ? found : [text]));
+    if (!found) yield text;
   }
-  return list;
 }

@@ -5,7 +5,8 @@
  */
 import type { AuthInfo } from "../auth/types.ts";
 import { SftpError } from "../errors.ts";
-import type { SftpBackend } from "./backend.ts";
+import type { SftpAttributes } from "./attrs.ts";
+import type { SftpBackend, SftpBackendFile } from "./backend.ts";
 import { canonicalPath } from "./canonical.ts";
 import { Status } from "./constants.ts";
 import {
@@ -21,7 +22,9 @@ import {
   renameLocal,
   splitLocal,
 } from "./local_files.ts";
-import { baseName, joinPath, quoted } from "./names.ts";
+import type { GlobEntry } from "./glob.ts";
+import { baseName, joinPath } from "./names.ts";
+import { isFileSystemError } from "./status.ts";
 import { partName } from "./transfer.ts";
 
 /** Times in seconds since 1970. */
@@ -36,7 +39,7 @@ export interface ScpTimes {
 export interface ScpTarget {
   /** Takes the next bytes. */
   write(bytes: Uint8Array): Promise<void>;
-  /** All bytes are there. */
+  /** All bytes are there. Where this throws, nothing more is to be done. */
   finish(times: ScpTimes | null): Promise<void>;
   /** They will not come. Never throws. */
   abandon(): Promise<void>;
@@ -48,7 +51,7 @@ export interface ScpSource {
   readonly info: LocalInfo;
   /** The next bytes, at most as many as fit; 0 at the end. */
   read(p: Uint8Array): Promise<number>;
-  /** Lets go of it. */
+  /** Lets go of it. Never throws. */
   close(): Promise<void>;
 }
 
@@ -56,8 +59,8 @@ export interface ScpSource {
 export interface ScpFiles {
   /** Metadata, or null where there is nothing. */
   stat(path: string, followLinks: boolean): Promise<LocalInfo | null>;
-  /** Names in a directory. */
-  list(path: string): AsyncIterable<string>;
+  /** What is in a directory. */
+  list(path: string): AsyncIterable<GlobEntry>;
   /** Opens a file to read. */
   open(path: string): Promise<ScpSource>;
   /** Opens a file to write. */
@@ -68,13 +71,15 @@ export interface ScpFiles {
   finishDirectory(path: string, mode: number | null, times: ScpTimes | null): Promise<void>;
   /** The last component of a path. */
   base(path: string): string;
+  /** A path as the other side may read it in an error. */
+  shown(path: string): string;
 }
 
 /** Local files; a file is written beside its name and renamed when it is whole. */
 export const localScpFiles: ScpFiles = {
   stat: localStat,
   async *list(path) {
-    for await (const { name } of listLocal(path)) yield name;
+    for await (const { name, kind } of listLocal(path)) yield { name, isDirectory: kind === "directory" };
   },
   async open(path) {
     const file = await openLocal(path);
@@ -92,11 +97,16 @@ export const localScpFiles: ScpFiles = {
       write: (bytes) => file.write(bytes),
       async finish(times) {
         file[Symbol.dispose]();
-        if (times !== null) {
-          await localMode(part, mode);
-          await localTimes(part, times.atime, times.mtime);
+        try {
+          if (times !== null) {
+            await localMode(part, mode);
+            await localTimes(part, times.atime, times.mtime);
+          }
+          await renameLocal(part, path);
+        } catch (error) {
+          await removeLocal(part).catch(() => {});
+          throw error;
         }
-        await renameLocal(part, path);
       },
       async abandon() {
         file[Symbol.dispose]();
@@ -108,11 +118,7 @@ export const localScpFiles: ScpFiles = {
     const there = await localStat(path, top);
     if (there === null) await makeLocalDirectory(path, top);
     else if (there.kind !== "directory") {
-      throw new SftpError(
-        `Cannot make directory ${quoted(path)}: something else of that name is here`,
-        Status.FAILURE,
-        path,
-      );
+      throw new SftpError("something else of that name is here", Status.FAILURE, path);
     }
   },
   async finishDirectory(path, mode, times) {
@@ -120,16 +126,35 @@ export const localScpFiles: ScpFiles = {
     if (times !== null) await localTimes(path, times.atime, times.mtime);
   },
   base: (path) => splitLocal(path).base,
+  // The rest of it is none of the server's business.
+  shown: (path) => splitLocal(path).base,
 };
 
-function unsupported(): SftpError {
-  return new SftpError("Operation unsupported", Status.OP_UNSUPPORTED);
+function isMissing(error: unknown): boolean {
+  if (error instanceof SftpError) return error.status === Status.NO_SUCH_FILE;
+  return error instanceof Error && (error.name === "NotFound" || (error as { code?: unknown }).code === "ENOENT");
 }
 
-/** A backend's files, as one user sees them. */
-export function backendScpFiles(backend: SftpBackend, who: AuthInfo): ScpFiles {
+/** A backend's files, as one user sees them. `onError` is told of what is a mistake in the backend, as in `serveSftp()`. */
+export function backendScpFiles(backend: SftpBackend, who: AuthInfo, onError: (error: unknown) => void): ScpFiles {
+  const watched = async <T>(work: () => T | PromiseLike<T>): Promise<T> => {
+    try {
+      return await work();
+    } catch (error) {
+      throw noted(error);
+    }
+  };
+  const noted = (error: unknown): unknown => {
+    if (!(error instanceof SftpError) && !isFileSystemError(error)) onError(error);
+    return error;
+  };
+  const closed = (file: SftpBackendFile): Promise<void> => watched(() => file[Symbol.asyncDispose]());
+  const open = (path: string, options: Deno.OpenOptions): Promise<SftpBackendFile> => {
+    const place = canonicalPath(path);
+    return watched(() => backend.open(place, options, who));
+  };
   const stat = async (path: string, followLinks: boolean): Promise<LocalInfo> => {
-    const info = await backend.stat(canonicalPath(path), followLinks, who);
+    const place = canonicalPath(path), info = await watched(() => backend.stat(place, followLinks, who));
     const mtime = Math.floor((info.mtime?.getTime() ?? 0) / 1000);
     return {
       kind: info.isFile ? "file" : info.isDirectory ? "directory" : info.isSymlink ? "link" : "other",
@@ -139,67 +164,77 @@ export function backendScpFiles(backend: SftpBackend, who: AuthInfo): ScpFiles {
       atime: info.atime === null ? mtime : Math.floor(info.atime.getTime() / 1000),
     };
   };
+  /** A backend that keeps no attributes has none to set. */
+  const setStat = async (path: string, attrs: SftpAttributes): Promise<void> => {
+    const method = backend.setStat ?? backend["setstat"] as SftpBackend["setStat"], place = canonicalPath(path);
+    await watched(() => method?.call(backend, place, attrs, true, who));
+  };
   return {
     stat: (path, followLinks) =>
       stat(path, followLinks).catch((error) => {
-        const missing = error instanceof SftpError
-          ? error.status === Status.NO_SUCH_FILE
-          : error instanceof Error && (error.name === "NotFound" || (error as { code?: unknown }).code === "ENOENT");
-        if (missing) return null;
+        if (isMissing(error)) return null;
         throw error;
       }),
     async *list(path) {
-      for await (const { name } of backend.readDir(canonicalPath(path), who)) yield name;
+      const place = canonicalPath(path);
+      try {
+        for await (const entry of backend.readDir(place, who)) {
+          // The directory itself would be copied into itself.
+          if (entry.name !== "." && entry.name !== "..") yield entry;
+        }
+      } catch (error) {
+        throw noted(error);
+      }
     },
     async open(path) {
-      const info = await stat(path, true);
-      const file = await backend.open(canonicalPath(path), { read: true }, who);
+      const info = await stat(path, true), file = await open(path, { read: true });
       let offset = 0;
       return {
         info,
         async read(p) {
-          const count = await file.readAt(p, offset);
+          const count = await watched(() => file.readAt(p, offset)) ?? 0;
+          if (!(count >= 0 && count <= p.length)) throw new SftpError("Failure", Status.FAILURE);
           offset += count;
           return count;
         },
-        close: async () => await file[Symbol.asyncDispose](),
+        close: () => closed(file).catch(() => {}),
       };
     },
     async create(path, mode) {
-      const options = { write: true, create: true, truncate: true, mode };
-      const file = await backend.open(canonicalPath(path), options, who);
+      const file = await open(path, { write: true, create: true, truncate: true, mode });
       let offset = 0;
       return {
         async write(bytes) {
-          await file.writeAt(bytes, offset);
+          await watched(() => file.writeAt(bytes, offset));
           offset += bytes.length;
         },
         async finish(times) {
           try {
-            if (times !== null) await file.setStat?.({ mode, ...times });
-          } finally {
-            await file[Symbol.asyncDispose]();
+            if (times !== null) {
+              if (file.setStat === undefined) await setStat(path, { mode, ...times });
+              else await watched(() => file.setStat!({ mode, ...times }));
+            }
+          } catch (error) {
+            await closed(file).catch(() => {});
+            throw error;
           }
+          await closed(file);
         },
-        async abandon() {
-          try {
-            await file[Symbol.asyncDispose]();
-          } catch {
-            // The error that led here is the one to tell.
-          }
-        },
+        // The error that led here is the one to tell.
+        abandon: () => closed(file).catch(() => {}),
       };
     },
     async makeDirectory(path, mode, _top) {
-      const there = await this.stat(path, true);
+      const there = await this.stat(path, true), place = canonicalPath(path);
       if (there?.kind === "directory") return;
-      if (backend.mkdir === undefined) throw unsupported();
-      await backend.mkdir(canonicalPath(path), { mode: mode | 0o700 }, who);
+      if (backend.mkdir === undefined) throw new SftpError("Operation unsupported", Status.OP_UNSUPPORTED);
+      await watched(() => backend.mkdir!(place, { mode: mode | 0o700 }, who));
     },
     async finishDirectory(path, mode, times) {
-      if (mode === null && times === null) return;
-      await backend.setStat?.(canonicalPath(path), { ...(mode === null ? {} : { mode }), ...times }, true, who);
+      if (mode !== null || times !== null) await setStat(path, { ...(mode === null ? {} : { mode }), ...times });
     },
     base: (path) => baseName(canonicalPath(path)),
+    // It is what the client named.
+    shown: (path) => path,
   };
 }

@@ -6,12 +6,13 @@
  *
  * @module
  */
-import { SftpError, SshProtocolError } from "../errors.ts";
+import { printable, SftpError, SshError, SshProtocolError } from "../errors.ts";
 import { MAX_DEPTH, Status } from "./constants.ts";
 import { isSafeEntryName, joinPath, quoted } from "./names.ts";
 import type { ScpFiles, ScpTimes } from "./scp_files.ts";
-import { reason, type ScpPlan, type ScpResult } from "./scp_source.ts";
+import { type ScpPlan, ScpResult } from "./scp_result.ts";
 import type { ScpControl, ScpStream } from "./scp_stream.ts";
+import { copyError, reasonOf } from "./scp_text.ts";
 
 /** Where things go. */
 export interface ScpDestination {
@@ -24,6 +25,8 @@ export interface ScpDestination {
   readonly place: "inside" | "as";
   /** With `as`, what a file becomes instead of `path`: for a `path` that is a directory already. */
   readonly file?: string;
+  /** What the sender was asked for, where it was. */
+  readonly asked?: string;
 }
 
 interface OpenDirectory {
@@ -32,7 +35,7 @@ interface OpenDirectory {
   readonly times: ScpTimes | null;
 }
 
-/** Takes what the other side sends. An error of one file is told to it and kept; the rest goes on. */
+/** Takes what the other side sends. An error of one file is told to it and counted; the rest goes on. */
 export async function receiveScp(
   stream: ScpStream,
   files: ScpFiles,
@@ -47,7 +50,7 @@ export async function receiveScp(
     }
     sink.end();
   } catch (error) {
-    await stream.refuse(reason(error), true).catch(() => {});
+    await sink.sayLast(error).catch(() => {});
     throw error;
   }
   return sink.result;
@@ -61,7 +64,8 @@ class Sink {
   readonly #open: OpenDirectory[] = [];
   #times: ScpTimes | null = null;
   #tops = 0;
-  readonly result: ScpResult = { files: 0, bytes: 0, errors: [] };
+  #last: { path: string | null; said: string } | null = null;
+  readonly result = new ScpResult();
 
   constructor(stream: ScpStream, files: ScpFiles, destination: ScpDestination, plan: ScpPlan) {
     this.#stream = stream;
@@ -73,10 +77,10 @@ class Sink {
   async take(control: ScpControl): Promise<void> {
     switch (control.kind) {
       case "error": {
-        const error = new SftpError(`Cannot copy: the other side says: ${control.message}`, Status.FAILURE);
+        const message = `Cannot copy: the other side says: ${control.message}`;
+        const error = new SftpError(message, Status.FAILURE, this.#destination.asked);
         if (control.fatal) throw error;
-        this.result.errors.push(error);
-        return;
+        return this.result.fail(error);
       }
       case "times":
         this.#times = { mtime: control.mtime, atime: control.atime };
@@ -95,9 +99,23 @@ class Sink {
     if (this.#open.length > 0) {
       throw new SftpError("Cannot copy: the other side ended inside a directory", Status.CONNECTION_LOST);
     }
-    if (this.#tops === 0 && this.result.errors.length === 0) {
+    if (this.#tops === 0 && this.result.failed === 0) {
       throw new SftpError("Cannot copy: the other side sent nothing; it may have no scp program", Status.FAILURE);
     }
+  }
+
+  /** Tells the other side of the error that ends the exchange, unless that came from there. */
+  async sayLast(error: unknown): Promise<void> {
+    if (this.#last !== null) await this.#stream.refuse(this.#last.path, this.#last.said, true);
+    else if (!(error instanceof SshError) || error instanceof SshProtocolError) {
+      await this.#stream.refuse(null, reasonOf(error), true);
+    }
+  }
+
+  /** What the sender may not do, as the caller reads it and as the sender does. */
+  #violation(message: string, said: string): SshProtocolError {
+    this.#last = { path: null, said };
+    return new SshProtocolError(`Cannot copy: the other side ${message}`);
   }
 
   #takeTimes(): ScpTimes | null {
@@ -108,34 +126,45 @@ class Sink {
 
   /** The path that a name stands for; a name that would lead elsewhere ends the exchange. */
   #path(name: string, kind: "file" | "directory"): string {
-    if (!isSafeEntryName(name)) {
-      throw new SshProtocolError(`Cannot copy: the other side names ${quoted(name)}, which is no name of a file`);
+    const top = this.#open.at(-1), { path, place, file } = this.#destination;
+    const isRenamed = top === undefined && place === "as";
+    // `scp -r -f .` calls it that. No use is made of the name of a directory that becomes another.
+    if (!isSafeEntryName(name) && !(isRenamed && kind === "directory" && /^\.\.?$/.test(name))) {
+      const message = `names ${quoted(name)}, which is no name of a file`;
+      throw this.#violation(message, `unexpected filename: ${printable(name, 128)}`);
     }
-    const top = this.#open.at(-1);
     if (top !== undefined) return joinPath(top.path, name);
     this.#tops++;
-    if (this.#destination.place === "inside") return joinPath(this.#destination.path, name);
-    if (this.#tops > 1) throw new SshProtocolError("Cannot copy: the other side sends more than was asked for");
-    return kind === "file" ? this.#destination.file ?? this.#destination.path : this.#destination.path;
+    if (!isRenamed) return joinPath(path, name);
+    if (this.#tops > 1) throw this.#violation("sends more than was asked for", "more than one file for one name");
+    return kind === "file" ? file ?? path : path;
   }
 
   async #enter(name: string, mode: number, times: ScpTimes | null): Promise<void> {
     const isTop = this.#open.length === 0, path = this.#path(name, "directory");
     if (!this.#plan.recursive) {
-      throw new SshProtocolError("Cannot copy: the other side sends a directory nobody asked for");
+      throw this.#violation("sends a directory nobody asked for", "received directory without -r");
     }
     if (this.#open.length >= MAX_DEPTH) {
-      throw new SshProtocolError(`Cannot copy: the other side sends more than ${MAX_DEPTH} directories deep`);
+      const deep = `more than ${MAX_DEPTH} directories deep`;
+      throw this.#violation(`sends ${deep}`, deep);
     }
-    // What cannot be made is refused for good: the sender would go on with what lies in it.
-    await this.#files.makeDirectory(path, mode, isTop);
+    try {
+      await this.#files.makeDirectory(path, mode, isTop);
+    } catch (error) {
+      // Refused for good: the sender would go on with what lies in it.
+      this.#last = { path: this.#files.shown(path), said: reasonOf(error) };
+      throw copyError("copy to", path, error);
+    }
     this.#open.push({ path, mode, times });
     await this.#stream.acknowledge();
   }
 
   async #leave(): Promise<void> {
     const directory = this.#open.pop();
-    if (directory === undefined) throw new SshProtocolError("Cannot copy: the other side ends a directory twice");
+    if (directory === undefined) {
+      throw this.#violation("ends a directory twice", "end of a directory without its start");
+    }
     try {
       const { path, mode, times } = directory;
       await this.#files.finishDirectory(path, this.#plan.preserve ? mode : null, times);
@@ -146,11 +175,8 @@ class Sink {
   }
 
   async #failed(path: string, error: unknown): Promise<void> {
-    const wrapped = error instanceof SftpError
-      ? error
-      : new SftpError(`Cannot copy to ${quoted(path)}: ${reason(error)}`, Status.FAILURE, path, { cause: error });
-    this.result.errors.push(wrapped);
-    await this.#stream.refuse(`${this.#files.base(path)}: ${reason(error)}`, false);
+    this.result.fail(copyError("copy to", path, error));
+    await this.#stream.refuse(this.#files.shown(path), reasonOf(error), false);
   }
 
   async #file(name: string, mode: number, size: number, times: ScpTimes | null): Promise<void> {
@@ -161,7 +187,8 @@ class Sink {
     } catch (error) {
       return await this.#failed(path, error);
     }
-    let failure: { error: unknown } | null = null, done = false;
+    let failure: { error: unknown } | null = null, answer: string | null, done = false;
+    const failed = (error: unknown): void => void (failure ??= { error });
     try {
       await this.#stream.acknowledge();
       this.#plan.onProgress?.({ path, bytes: 0, total: size });
@@ -169,24 +196,24 @@ class Sink {
         const part = await this.#stream.contents(left);
         left -= part.length;
         // The size was promised: what cannot be written any more is still taken.
-        if (failure === null) await target.write(part).catch((error) => failure = { error });
+        if (failure === null) await target.write(part).catch(failed);
         this.#plan.onProgress?.({ path, bytes: size - left, total: size });
       }
-      const answer = await this.#stream.acknowledged();
-      if (answer !== null) {
-        failure = {
-          error: new SftpError(`Cannot copy ${quoted(path)}: the other side says: ${answer}`, Status.FAILURE, path),
-        };
-      }
-      if (failure === null) {
+      answer = await this.#stream.acknowledged();
+      if (failure === null && answer === null) {
         done = true;
-        await target.finish(times).catch((error) => failure = { error });
+        await target.finish(times).catch(failed);
       }
     } finally {
       if (!done) await target.abandon();
     }
     if (failure !== null) return await this.#failed(path, (failure as { error: unknown }).error);
     await this.#stream.acknowledge();
+    if (answer !== null) {
+      // The sender knows, and was not kept from going on.
+      const message = `Cannot copy ${quoted(path)}: the other side says: ${answer}`;
+      return this.result.fail(new SftpError(message, Status.FAILURE, path));
+    }
     this.result.files++;
     this.result.bytes += size;
   }

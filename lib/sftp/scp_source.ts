@@ -8,82 +8,73 @@ import { MAX_DEPTH, Status } from "./constants.ts";
 import type { LocalInfo } from "./local_files.ts";
 import { joinPath, quoted } from "./names.ts";
 import type { ScpFiles } from "./scp_files.ts";
+import { type ScpPlan, ScpResult } from "./scp_result.ts";
 import type { ScpStream } from "./scp_stream.ts";
+import { copyError, reasonOf } from "./scp_text.ts";
 
 /** Contents are sent in chunks of this. */
 const BLOCK = 262_144;
 
-/** What both sides of an exchange are told. */
-export interface ScpPlan {
-  /** Directories too. */
-  readonly recursive: boolean;
-  /** Times and permission bits too. */
-  readonly preserve: boolean;
-  /** Told of bytes done, per file. */
-  readonly onProgress?: (progress: { path: string; bytes: number; total: number | null }) => void;
-}
-
-/** What an exchange did. */
-export interface ScpResult {
-  /** Files copied. */
-  files: number;
-  /** Bytes copied. */
-  bytes: number;
-  /** What went wrong without ending it. */
-  readonly errors: Error[];
-}
-
-/** Sends what the paths name. An error of one file is told to the other side and kept; the rest goes on. */
+/**
+ * Sends what the paths name; each is asked for when the one before has been taken. An error of one file is told to the other
+ * side and counted; the rest goes on.
+ */
 export async function sendScp(
   stream: ScpStream,
   files: ScpFiles,
-  paths: Iterable<string>,
+  paths: Iterable<string> | AsyncIterable<string>,
   plan: ScpPlan,
 ): Promise<ScpResult> {
-  const result: ScpResult = { files: 0, bytes: 0, errors: [] };
   const first = await stream.acknowledged();
   if (first !== null) throw new SftpError(`Cannot copy: the other side says: ${first}`, Status.FAILURE);
-  for (const path of paths) await new Source(stream, files, plan, result).send(path, files.base(path), 0);
-  return result;
+  const source = new Source(stream, files, plan);
+  for await (const path of paths) await source.send(path, 0);
+  return source.result;
+}
+
+function failure(message: string, status: number = Status.FAILURE): SftpError {
+  return new SftpError(message, status);
 }
 
 class Source {
   readonly #stream: ScpStream;
   readonly #files: ScpFiles;
   readonly #plan: ScpPlan;
-  readonly #result: ScpResult;
+  readonly result = new ScpResult();
 
-  constructor(stream: ScpStream, files: ScpFiles, plan: ScpPlan, result: ScpResult) {
+  constructor(stream: ScpStream, files: ScpFiles, plan: ScpPlan) {
     this.#stream = stream;
     this.#files = files;
     this.#plan = plan;
-    this.#result = result;
   }
 
-  /** Keeps an error and tells the other side, which counts it. */
-  async #failed(path: string, why: string): Promise<void> {
-    this.#result.errors.push(new SftpError(`Cannot copy ${quoted(path)}: ${why}`, Status.FAILURE, path));
-    await this.#stream.refuse(`${this.#files.base(path)}: ${why}`, false);
+  /** Counts an error and tells the other side, which counts it too; `said` is what it hears. */
+  async #failed(path: string, error: unknown, said = reasonOf(error)): Promise<void> {
+    this.result.fail(copyError("copy", path, error));
+    await this.#stream.refuse(this.#files.shown(path), said, false);
   }
 
-  async send(path: string, name: string, depth: number): Promise<void> {
-    let info: LocalInfo | null;
+  /** Sends what is there; below the top its name is that in the listing. */
+  async send(path: string, depth: number, entry?: string): Promise<void> {
+    let info: LocalInfo | null, name: string, isLink = false;
     try {
+      name = entry ?? (this.#files.base(path) || ".");
       info = await this.#files.stat(path, true);
+      if (depth > 0 && info?.kind === "directory") isLink = (await this.#files.stat(path, false))?.kind === "link";
     } catch (error) {
-      return await this.#failed(path, reason(error));
+      return await this.#failed(path, error);
     }
     // A line ends at a line feed, and a name at nothing else.
-    if (/[\n\0/]/.test(name)) return await this.#failed(path, "SCP cannot carry this name; SFTP can");
-    if (info === null) return await this.#failed(path, "No such file");
+    if (/[\n\0/]/.test(name)) return await this.#failed(path, failure("SCP cannot carry this name; SFTP can"));
+    if (info === null) return await this.#failed(path, failure("No such file", Status.NO_SUCH_FILE));
     if (info.kind === "file") return await this.#file(path, name);
-    if (info.kind !== "directory") return await this.#failed(path, "not a regular file");
-    if (!this.#plan.recursive) return await this.#failed(path, "it is a directory; `recursive: true` copies it");
-    if (depth >= MAX_DEPTH) return await this.#failed(path, `more than ${MAX_DEPTH} directories deep`);
-    // SCP has no links. One to a directory may lead anywhere, to where it lies as well.
-    if (depth > 0 && (await this.#files.stat(path, false))?.kind === "link") {
-      return await this.#failed(path, "a link to a directory is not copied");
+    if (info.kind !== "directory") return await this.#failed(path, failure("not a regular file"));
+    if (!this.#plan.recursive) {
+      return await this.#failed(path, failure("it is a directory; `recursive: true` copies it"), "Is a directory");
     }
+    if (depth >= MAX_DEPTH) return await this.#failed(path, failure(`more than ${MAX_DEPTH} directories deep`));
+    // SCP has no links. One to a directory may lead anywhere, to where it lies as well.
+    if (isLink) return await this.#failed(path, failure("a link to a directory is not copied"));
     await this.#directory(path, name, info, depth);
   }
 
@@ -94,7 +85,7 @@ class Source {
   }
   #accepted(answer: string | null, path: string): boolean {
     if (answer !== null) {
-      this.#result.errors.push(
+      this.result.fail(
         new SftpError(`Cannot copy ${quoted(path)}: the other side says: ${answer}`, Status.FAILURE, path),
       );
     }
@@ -108,11 +99,21 @@ class Source {
   async #directory(path: string, name: string, info: LocalInfo, depth: number): Promise<void> {
     const mode = (info.mode ?? 0o755).toString(8).padStart(4, "0");
     if (!await this.#times(info, path) || !await this.#announce(`D${mode} 0 ${name}`, path)) return;
+    const entries = this.#files.list(path)[Symbol.asyncIterator]();
     try {
-      for await (const entry of this.#files.list(path)) await this.send(joinPath(path, entry), entry, depth + 1);
-    } catch (error) {
-      if (!isLocal(error)) throw error;
-      await this.#failed(path, reason(error));
+      for (;;) {
+        // Only what the listing throws is an error of this directory; what sending throws ends the exchange.
+        const next = await entries.next().catch((error) => ({ error }));
+        if ("error" in next) await this.#failed(path, next.error);
+        else if (!next.done) {
+          const { name } = next.value;
+          await this.send(joinPath(path, name), depth + 1, name);
+          continue;
+        }
+        break;
+      }
+    } finally {
+      await entries.return?.();
     }
     await this.#announce("E", path);
   }
@@ -122,25 +123,25 @@ class Source {
     try {
       source = await this.#files.open(path);
     } catch (error) {
-      return await this.#failed(path, reason(error));
+      return await this.#failed(path, error);
     }
     try {
       const { info } = source, total = info.size;
       const mode = (info.mode ?? 0o644).toString(8).padStart(4, "0");
       if (!await this.#times(info, path) || !await this.#announce(`C${mode} ${total} ${name}`, path)) return;
       this.#plan.onProgress?.({ path, bytes: 0, total });
-      let trouble: string | null = null;
+      let trouble: { error: unknown } | null = null;
       for (let left = total; left > 0;) {
         const block = new Uint8Array(Math.min(left, BLOCK));
         let count = 0;
         try {
           if (trouble === null) count = await source.read(block);
         } catch (error) {
-          trouble = reason(error);
+          trouble = { error };
         }
         if (count === 0) {
           // The size is promised: what is missing is filled up, and the other side told afterwards.
-          trouble ??= "it became shorter meanwhile";
+          trouble ??= { error: failure("it became shorter meanwhile") };
           count = block.length;
           block.fill(0);
         }
@@ -149,24 +150,12 @@ class Source {
         this.#plan.onProgress?.({ path, bytes: total - left, total });
       }
       if (trouble === null) await this.#stream.acknowledge();
-      else await this.#failed(path, trouble);
+      else await this.#failed(path, trouble.error);
       if (!this.#accepted(await this.#stream.acknowledged(), path) || trouble !== null) return;
-      this.#result.files++;
-      this.#result.bytes += total;
+      this.result.files++;
+      this.result.bytes += total;
     } finally {
       await source.close();
     }
   }
-}
-
-/** Whether an error is one of the file system, and not of the exchange. */
-function isLocal(error: unknown): boolean {
-  return error instanceof Error && ("code" in error && (error as { code?: unknown }).code !== "PROTOCOL_ERROR") &&
-    !(error instanceof SftpError && error.status === Status.CONNECTION_LOST);
-}
-
-/** What the other side may know of an error: its kind. */
-export function reason(error: unknown): string {
-  if (error instanceof SftpError) return error.message;
-  return error instanceof Error ? error.name.replace(/([a-z])([A-Z])/g, "$1 $2").toLowerCase() : "failure";
 }

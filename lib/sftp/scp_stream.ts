@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { printable, SftpError, SshProtocolError } from "../errors.ts";
+import { printable, SftpError, SshError, SshProtocolError } from "../errors.ts";
 import type { ByteDuplex } from "../wire/types.ts";
 import { Status } from "./constants.ts";
 import { decodeName, encodeName } from "./names.ts";
@@ -38,6 +38,8 @@ export class ScpStream {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
   #chunk = new Uint8Array(0);
+  /** Ends the wait for what the streams do. */
+  #giveUp: ((reason: unknown) => void) | null = null;
 
   /** Takes over the streams. */
   constructor(channel: ByteDuplex) {
@@ -46,10 +48,27 @@ export class ScpStream {
     this.#writer.closed.catch(() => {});
   }
 
+  /**
+   * Waits for a write or the close. An abort does not end one that is under way while the other side takes nothing, and what
+   * waits here holds files open.
+   */
+  async #settled(work: Promise<void>): Promise<void> {
+    try {
+      await new Promise<void>((resolve, reject) => {
+        this.#giveUp = reject;
+        work.then(resolve, reject);
+      });
+    } catch (error) {
+      throw broken(error);
+    }
+  }
+
   /** Whether a byte is there; false at the end. */
   async #fill(): Promise<boolean> {
     while (this.#chunk.length === 0) {
-      const { done, value } = await this.#reader.read();
+      const { done, value } = await this.#reader.read().catch((error) => {
+        throw broken(error);
+      });
       if (done) return false;
       this.#chunk = value as Uint8Array<ArrayBuffer>;
     }
@@ -109,7 +128,7 @@ export class ScpStream {
 
   /** Sends bytes, which belong to the stream from here on. */
   async write(bytes: Uint8Array): Promise<void> {
-    await this.#writer.write(bytes);
+    await this.#settled(this.#writer.write(bytes));
   }
 
   /** Sends a line. */
@@ -122,22 +141,31 @@ export class ScpStream {
     await this.write(new Uint8Array([0]));
   }
 
-  /** Tells the other side of an error; a fatal one is the last that is said. */
-  async refuse(message: string, fatal: boolean): Promise<void> {
-    await this.write(encodeName(`${fatal ? "\x02" : "\x01"}scp: ${printable(message).toWellFormed()}\n`));
+  /** Tells the other side of an error, and of what; a fatal one is the last that is said. */
+  async refuse(path: string | null, why: string, fatal: boolean): Promise<void> {
+    const message = path === null ? printable(why) : `${printable(path, 512)}: ${printable(why)}`;
+    await this.write(encodeName(`${fatal ? "\x02" : "\x01"}scp: ${message.toWellFormed()}\n`));
   }
 
   /** Nothing more is sent; what still comes is thrown away. */
   async close(): Promise<void> {
-    await this.#writer.close().catch(() => {});
+    await this.#settled(this.#writer.close()).catch(() => {});
     await this.#reader.cancel().catch(() => {});
   }
 
   /** Ends both directions at once. */
   abort(reason: unknown): void {
+    this.#giveUp?.(reason);
     this.#writer.abort(reason).catch(() => {});
     this.#reader.cancel(reason).catch(() => {});
   }
+}
+
+/** An error of the streams as one of the exchange, which tells it from those of the files. */
+function broken(error: unknown): SshError {
+  if (error instanceof SshError) return error;
+  const why = error instanceof Error ? error.message : String(error);
+  return new SftpError(`Cannot copy: the connection ended: ${why}`, Status.CONNECTION_LOST, null, { cause: error });
 }
 
 function ended(): SftpError {

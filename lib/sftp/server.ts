@@ -8,6 +8,7 @@ import type { AuthInfo } from "../auth/types.ts";
 import { Reader } from "../wire/reader.ts";
 import type { SftpChannel } from "./requests.ts";
 import type { SftpBackend } from "./backend.ts";
+import { ChunkSource } from "./chunk_source.ts";
 import { Fxp, SFTP_VERSION, Status } from "./constants.ts";
 import { Handles } from "./handles.ts";
 import { decodeVersion, encodeVersion, StatusReply } from "./messages.ts";
@@ -59,11 +60,19 @@ export async function serveSftp(
   await new ServerSession(channel, rooted, info, options, true).run();
 }
 
+/**
+ * The answer of a write, or null until there is one. Answers may come in any order (section 6), but OpenSSH's `scp` and `sftp` of
+ * version 9 cut a file off where those of its writes do.
+ */
+interface WriteReply {
+  send: (() => void) | null;
+}
+
 class ServerSession {
   readonly #channel: SftpChannel;
   /** Whether the backend keeps nothing of what it was given to write. */
   readonly #borrows: boolean;
-  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
+  readonly #source: ChunkSource;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
   readonly #options: ServeSftpOptions;
   readonly #context: JobContext;
@@ -80,6 +89,8 @@ class ServerSession {
   #order: Job["order"] = "shared";
   #writeTarget: Job["target"];
   #writeEnd = 0;
+  /** Answers from the first write on that is still running: they leave in the order of the requests. */
+  readonly #writes: WriteReply[] = [];
   #replyBytes = 0;
   #sending: Promise<void> | null = null;
   #begun = false;
@@ -89,7 +100,7 @@ class ServerSession {
   constructor(channel: SftpChannel, backend: SftpBackend, info: AuthInfo, options: ServeSftpOptions, borrows: boolean) {
     this.#channel = channel;
     this.#borrows = borrows;
-    this.#reader = channel.readable.getReader();
+    this.#source = new ChunkSource(channel.readable);
     this.#writer = channel.writable.getWriter();
     this.#writer.closed.catch(() => {});
     this.#options = options;
@@ -148,10 +159,12 @@ class ServerSession {
 
   async #serve(): Promise<void> {
     while (this.#failure === null) {
-      const { done, value } = await this.#reader.read();
-      if (done) break;
-      this.#packets.push(value);
+      const chunk = await this.#source.read();
+      if (chunk === null) break;
+      const shared = this.#packets.push(chunk);
       this.#start();
+      const busy = this.#running > 0 || this.#waiting.length > 0 || this.#prepared !== null;
+      if (shared && busy) this.#source.retain();
       // Back-pressure: nothing is read while what was read cannot be started.
       while (this.#waiting.length > 0 || this.#prepared !== null) await this.#change();
     }
@@ -174,7 +187,7 @@ class ServerSession {
     clearTimeout(this.#pause);
     this.#ended.abort(error);
     this.#wake?.();
-    this.#reader.cancel(error).catch(() => {});
+    this.#source.cancel(error).catch(() => {});
   }
 
   #packet(payload: Uint8Array): void {
@@ -182,7 +195,7 @@ class ServerSession {
       if (this.#begun) throw new SshProtocolError("The client sent SSH_FXP_INIT twice");
       decodeVersion(payload);
       this.#begun = true;
-      this.#reply(encodeVersion(Fxp.VERSION, SFTP_VERSION, offeredExtensions(this.#context.backend)));
+      this.#put(encodeVersion(Fxp.VERSION, SFTP_VERSION, offeredExtensions(this.#context.backend)));
       return;
     }
     if (!this.#begun) throw new SshProtocolError("The client sent a request before SSH_FXP_INIT");
@@ -251,31 +264,43 @@ class ServerSession {
       result = job.run();
     } catch (error) {
       this.#replyBytes -= cost;
-      this.#refuse(id, error);
+      this.#reply(() => this.#refuse(id, error));
       return;
     }
     if (!isPending(result)) {
+      const value = result;
       this.#replyBytes -= cost;
-      this.#answer(id, result);
+      if (this.#writes.length === 0) this.#answer(id, value);
+      else this.#reply(() => this.#answer(id, value));
       return;
     }
     this.#running++;
-    const answer = (value: Answer): void => {
-      if (this.#borrows && job.target !== undefined) this.#packets.recycle(payload);
-      this.#answer(id, value);
-    };
+    const place: WriteReply | null = job.order === "write" ? { send: null } : null;
+    if (place !== null) this.#writes.push(place);
     Promise.resolve(result).then(
-      (value) => this.#ran(cost, () => answer(value)),
-      (error) => this.#ran(cost, () => this.#refuse(id, error)),
+      (value) =>
+        this.#ran(cost, place, () => {
+          if (this.#borrows && job.target !== undefined) this.#packets.recycle(payload);
+          this.#answer(id, value);
+        }),
+      (error) => this.#ran(cost, place, () => this.#refuse(id, error)),
     );
   }
 
+  /** Answers now, or behind the writes that were asked for before. */
+  #reply(send: () => void): void {
+    if (this.#writes.length === 0) send();
+    else this.#writes.push({ send });
+  }
+
   /** A request that took its time has ended. */
-  #ran(cost: number, reply: () => void): void {
+  #ran(cost: number, place: WriteReply | null, send: () => void): void {
     this.#running--;
     this.#replyBytes -= cost;
     try {
-      reply();
+      if (place === null) send();
+      else place.send = send;
+      while (this.#writes[0]?.send) this.#writes.shift()!.send!();
       this.#start();
     } catch (error) {
       this.#fail(error);
@@ -287,14 +312,14 @@ class ServerSession {
   #answer(id: number, value: Answer): void {
     if (value === undefined) this.#status(id, Status.OK);
     else if (typeof value === "number") this.#status(id, value);
-    else if (value instanceof Uint8Array) this.#reply(value);
+    else if (value instanceof Uint8Array) this.#put(value);
     else {
       const head = new DataView(value.packet.buffer, value.packet.byteOffset, 13);
       head.setUint32(0, 9 + value.length);
       head.setUint8(4, Fxp.DATA);
       head.setUint32(5, id);
       head.setUint32(9, value.length);
-      if (value.length < 16_384) this.#reply(value.packet.subarray(4));
+      if (value.length < 16_384) this.#put(value.packet.subarray(4));
       else {
         this.#out.framed(value.packet);
         this.#replyBytes += value.packet.length;
@@ -318,10 +343,10 @@ class ServerSession {
   }
 
   #status(id: number, status: number, text = statusTexts[status] ?? "Failure"): void {
-    this.#reply(StatusReply.encode({ id, status, text, language: "" }));
+    this.#put(StatusReply.encode({ id, status, text, language: "" }));
   }
 
-  #reply(payload: Uint8Array): void {
+  #put(payload: Uint8Array): void {
     this.#out.packet(payload);
     this.#replyBytes += 4 + payload.length;
     this.#flush();

@@ -44,11 +44,15 @@ function advice(action: string, status: number): string {
         return "; the new name may exist already";
       case "write":
         return "; the disk may be full, or a quota reached";
+      case "replace":
+        return "; it may be a directory";
     }
   }
-  if (status === Status.NO_SUCH_FILE && (action === "make directory" || action === "create")) {
-    return "; its parent may be missing: make that first, or use `recursive: true`";
+  if (status === Status.NO_SUCH_FILE) {
+    if (action === "make directory") return "; its parent may be missing: make that first, or use `recursive: true`";
+    if (action === "create") return "; its directory may be missing: make that first";
   }
+  if (action === "keep the mode of") return "; with `inPlace: true` the file is written to and not replaced";
   return "";
 }
 
@@ -154,6 +158,8 @@ const otherFileSystemErrors: ReadonlySet<string> = new Set([
 /** Whether an error tells of the file system, and not of a mistake in the program that serves it. */
 export function isFileSystemError(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
-  return typeof (error as { code?: unknown }).code === "string" || error.name in byName ||
+  const { code } = error as { code?: unknown };
+  // Codes of Node.js that tell of a mistake in a call start with ERR_.
+  return typeof code === "string" && /^E(?!RR_)[A-Z0-9]+$/.test(code) || Object.hasOwn(byName, error.name) ||
     otherFileSystemErrors.has(error.name);
 }

@@ -3,21 +3,24 @@
  *
  * @module
  */
-import { SftpError } from "../errors.ts";
+import { SftpError, SshError } from "../errors.ts";
 import { Status } from "./constants.ts";
 import { encodeName } from "./names.ts";
 import type { SftpSession } from "./requests.ts";
-import { lostError } from "./status.ts";
+import { isFileSystemError, lostError, statusOf } from "./status.ts";
 
 /** How a file or a tree is copied. */
 export interface TransferOptions {
   /** Copy directories and what is in them. @default {false} */
   recursive?: boolean;
-  /** Keep times and permission bits. @default {false} */
+  /**
+   * Keep times and permission bits. Without it a file that replaces another keeps that one's permission bits, and a new file
+   * gets those of its source as far as the umask allows. @default {false}
+   */
   preserve?: boolean;
   /**
    * Go on where an earlier copy stopped: files that are there whole are left alone, and a file that was cut goes on where it
-   * was. Whole means the same size, and the same time of change or a later one. @default {false}
+   * was. Whole means the same size, and the same time of change or a later one. Not together with `inPlace`. @default {false}
    */
   resume?: boolean;
   /** Requests kept in flight. @default {as many as the path takes, up to 16 MiB} */
@@ -28,7 +31,8 @@ export interface TransferOptions {
   signal?: AbortSignal;
   /**
    * Write to the file's own name at once, instead of beside it and renaming it at the end. An interrupted copy is then left
-   * under that name. @default {false}
+   * under that name. Not together with `resume`, which is a `TypeError`: nothing tells the start of this file from an older
+   * one. @default {false}
    */
   inPlace?: boolean;
   /**
@@ -74,6 +78,12 @@ export class TransferRun {
     this.#session = session;
     this.options = options;
     const { concurrency } = options;
+    if (options.inPlace && options.resume) {
+      throw new TypeError(
+        "Cannot copy with both `inPlace` and `resume`: what is under a file's own name may be the start of this file or an " +
+          "older one; leave out `inPlace` to go on where a copy stopped, or `resume` to copy anew",
+      );
+    }
     if (concurrency !== undefined && !(concurrency >= 1)) {
       throw new RangeError(`Cannot copy: a concurrency of ${concurrency} is not possible`);
     }
@@ -95,13 +105,27 @@ export class TransferRun {
     return concurrency === undefined ? undefined : Math.max(1, Math.floor(concurrency / Math.max(1, this.#tasks.size)));
   }
 
-  /** Starts a task as soon as there is a place for it, and goes on; what it throws is kept for the end. */
-  async start(task: () => Promise<void>): Promise<void> {
-    while (this.#tasks.size >= this.#slots) {
+  /**
+   * Starts a task as soon as there is a place for it; what it throws is kept for the end. Returns a promise only where it must
+   * wait: the requests of tasks that start in one turn leave in one packet.
+   */
+  start(task: () => Promise<void>): Promise<void> | undefined {
+    if (this.#tasks.size >= this.#slots) return this.#startLater(task);
+    this.#begin(task);
+    return undefined;
+  }
+
+  async #startLater(task: () => Promise<void>): Promise<void> {
+    // For the same reason places that were all taken are filled again by the quarter.
+    while (this.#tasks.size > 0.75 * this.#slots) {
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#wake = resolve;
       await promise;
     }
+    this.#begin(task);
+  }
+
+  #begin(task: () => Promise<void>): void {
     this.check();
     const running = task().catch((error) => this.failed(error)).finally(() => {
       this.#tasks.delete(running);
@@ -193,6 +217,17 @@ export async function withGrace<T>(work: Promise<T>, signal: AbortSignal | undef
     signal.removeEventListener("abort", abort);
     clearTimeout(timer);
   }
+}
+
+/** A failure of a local file as an error that names what was copied, and not the part. Other errors stay what they are. */
+export function localFailure(error: unknown, copying: string, path: string): unknown {
+  if (error instanceof SshError || !(error instanceof Error) || !isFileSystemError(error)) return error;
+  // What follows is the system call, with the name of the part.
+  const [why] = error.message.split(" (os error", 1);
+  const text = error.name === "NotCapable"
+    ? "Deno does not allow it; run the program with `--allow-read` and `--allow-write`"
+    : `${why!.charAt(0).toLowerCase()}${why!.slice(1)}, on this side`;
+  return new SftpError(`Cannot ${copying}: ${text}`, statusOf(error), path, { cause: error });
 }
 
 /** Two 32-bit FNV-1a hashes: enough to tell versions of one file apart, and nothing more. */

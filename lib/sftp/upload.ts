@@ -4,6 +4,7 @@
  * @module
  */
 import { SftpError } from "../errors.ts";
+import type { SftpAttributes, SftpFileInfo } from "./attrs.ts";
 import type { SftpClient } from "./client.ts";
 import { Extension, MAX_DEPTH, OpenFlag, Status } from "./constants.ts";
 import { LAST_WINDOW } from "./flight_window.ts";
@@ -18,14 +19,23 @@ import {
   openLocal,
   splitLocal,
 } from "./local_files.ts";
-import { Fsetstat, Open } from "./messages.ts";
+import { Fsetstat, Open, PosixRename, Remove, Rename, Setstat } from "./messages.ts";
 import { dirName, joinPath, quoted } from "./names.ts";
 import type { SftpSession } from "./requests.ts";
-import { partName, type TransferOptions, TransferRun, type TransferSummary, withGrace } from "./transfer.ts";
+import {
+  localFailure,
+  partName,
+  type TransferOptions,
+  TransferRun,
+  type TransferSummary,
+  withGrace,
+} from "./transfer.ts";
 import { WritePipeline } from "./write_pipeline.ts";
 
 /** Read from a local file at once. */
 const BLOCK = 1_048_576;
+/** The same for a file whose size is given as 0. */
+const UNKNOWN_BLOCK = 65_536;
 
 /** Copies a local file, a tree, or what a glob finds. */
 export async function upload(
@@ -50,37 +60,29 @@ async function copy(
   const uploader = new Uploader(client, session, run);
   try {
     const found = await localStat(local, true);
-    if (found === null && isGlob(local)) {
-      const directory = await isRemoteDirectory(client, remote);
-      if (!directory) await client.mkdir(remote, { recursive: true });
-      for await (const path of expandGlob(localTree, local)) {
-        const info = await localStat(path, true);
-        if (info !== null) {
-          await uploader.entry(
-            { local: path, remote: joinPath(remote, splitLocal(path).base), identity: await localRealPath(path) },
-            info,
-            [],
-          );
-        }
-      }
-    } else if (found === null) {
-      throw refused(local, "no such file here", Status.NO_SUCH_FILE);
+    if (found === null) {
+      if (!isGlob(local)) throw refused(local, "no such file here", Status.NO_SUCH_FILE);
+      await uploader.glob(local, remote);
     } else {
-      const into = found.kind !== "directory" && (remote.endsWith("/") || await isRemoteDirectory(client, remote));
+      const isTree = found.kind === "directory", named = remote.endsWith("/");
+      const there = isTree || named ? undefined : await lookUp(client, remote);
+      const into = !isTree && (named || there?.isDirectory);
       const to = into ? joinPath(remote, splitLocal(local).base) : remote;
-      await uploader.entry({ local, remote: to, identity: await localRealPath(local) }, found, []);
+      const identity = await localRealPath(local);
+      await uploader.entry({ local, remote: to, identity, isNew: there === null }, found, []);
     }
   } catch (error) {
-    run.failed(error);
+    run.failed(failure(local, error));
   }
   await run.settle();
   await uploader.finishDirectories();
   return run.summary();
 }
 
-async function isRemoteDirectory(client: SftpClient, path: string): Promise<boolean> {
-  return await client.stat(path).then((info) => info.isDirectory, (error) => {
-    if (error instanceof SftpError && error.status === Status.NO_SUCH_FILE) return false;
+/** What is at a path there, or null. */
+async function lookUp(client: SftpClient, path: string): Promise<SftpFileInfo | null> {
+  return await client.stat(path).catch((error) => {
+    if (error instanceof SftpError && error.status === Status.NO_SUCH_FILE) return null;
     throw error;
   });
 }
@@ -101,10 +103,20 @@ interface Item {
   readonly remote: string;
   /** Its canonical local path, which says that it is the same one in a later run. */
   readonly identity: string;
+  /** Whether it replaces nothing, as far as is known: its directory was just made. */
+  readonly isNew: boolean;
 }
 
 function refused(local: string, why: string, status: number = Status.FAILURE): SftpError {
   return new SftpError(`Cannot upload ${quoted(local)}: ${why}`, status, local);
+}
+
+function failure(local: string, error: unknown): unknown {
+  return localFailure(error, `upload ${quoted(local)}`, local);
+}
+
+function isUnsupported(error: unknown): boolean {
+  return error instanceof SftpError && error.status === Status.OP_UNSUPPORTED;
 }
 
 class Uploader {
@@ -118,6 +130,30 @@ class Uploader {
     this.#client = client;
     this.#session = session;
     this.#run = run;
+  }
+
+  /** Copies what a glob finds into a directory, which is made when there is something to put there. */
+  async glob(pattern: string, remote: string): Promise<void> {
+    const taken = new Map<string, string>();
+    let isNew: boolean | null = null;
+    for await (const local of expandGlob(localTree, pattern)) {
+      isNew ??= await this.#makeDirectory(remote);
+      try {
+        const name = splitLocal(local).base, other = taken.get(name);
+        if (other !== undefined) throw refused(local, `${quoted(other)} goes to the same place`);
+        taken.set(name, local);
+        const info = await localStat(local, true);
+        if (info === null) throw refused(local, "its target is missing", Status.NO_SUCH_FILE);
+        const identity = await localRealPath(local);
+        await this.entry({ local, remote: joinPath(remote, name), identity, isNew }, info, []);
+      } catch (error) {
+        this.#run.check();
+        this.#run.failed(failure(local, error));
+      }
+    }
+    if (isNew === null) {
+      throw refused(pattern, "no such file here, and nothing that matches it as a glob", Status.NO_SUCH_FILE);
+    }
   }
 
   /** Copies one thing, whatever it is; a file's copy goes on after this returns. `above` are the directories it lies in. */
@@ -145,8 +181,7 @@ class Uploader {
 
   async #directory(item: Item, info: LocalInfo, above: readonly string[]): Promise<void> {
     // While it is being filled, the directory is the user's own to write to.
-    const mode = (info.mode ?? 0o755) | 0o700;
-    await this.#client.mkdir(item.remote, { mode, recursive: true });
+    const isNew = await this.#makeDirectory(item.remote, (info.mode ?? 0o755) | 0o700);
     if (this.#run.options.preserve) this.#directories.push({ path: item.remote, info });
     for await (const { name, kind } of listLocal(item.local)) {
       this.#run.check();
@@ -154,6 +189,7 @@ class Uploader {
         local: joinPath(item.local, name),
         remote: joinPath(item.remote, name),
         identity: joinPath(item.identity, name),
+        isNew,
       };
       try {
         // A file is looked at when it is open.
@@ -161,9 +197,23 @@ class Uploader {
         if (found !== null) await this.entry(inner, found, above);
       } catch (error) {
         this.#run.check();
-        this.#run.failed(error);
+        this.#run.failed(failure(inner.local, error));
       }
     }
+  }
+
+  /** Makes a directory and its parents; false where there is one already. */
+  async #makeDirectory(path: string, mode?: number): Promise<boolean> {
+    const options = mode === undefined ? {} : { mode };
+    try {
+      await this.#client.mkdir(path, options);
+    } catch (error) {
+      this.#run.check(path);
+      if ((await this.#client.stat(path).catch(() => null))?.isDirectory) return false;
+      if (!(error instanceof SftpError)) throw error;
+      await this.#client.mkdir(path, { ...options, recursive: true });
+    }
+    return true;
   }
 
   /** Sets what `preserve` keeps of directories. */
@@ -179,132 +229,208 @@ class Uploader {
   }
 
   async #link({ local, remote }: Item): Promise<void> {
-    const target = await localLink(local);
     try {
-      await this.#client.symlink(target, remote);
+      const target = await localLink(local);
+      try {
+        await this.#client.symlink(target, remote);
+      } catch (error) {
+        const there = await this.#client.readLink(remote).catch(() => null);
+        if (there === null) throw error;
+        if (there === target) return;
+        await this.#client.remove(remote);
+        await this.#client.symlink(target, remote);
+      }
+      this.#run.finished();
     } catch (error) {
-      const there = await this.#client.readLink(remote).catch(() => null);
-      if (there === null) throw error;
-      if (there === target) return;
-      await this.#client.remove(remote);
-      await this.#client.symlink(target, remote);
+      throw failure(local, error);
+    }
+  }
+
+  async #file(item: Item): Promise<void> {
+    try {
+      using source = await openLocal(item.local);
+      const info = source.stat();
+      if (info.kind !== "file") throw refused(item.local, "it changed meanwhile");
+      await this.#run.hold(info.size);
+      try {
+        await this.#copy(source, item, info);
+      } finally {
+        this.#run.letGo(info.size);
+      }
+    } catch (error) {
+      throw failure(item.local, error);
+    }
+  }
+
+  async #copy(source: LocalFile, item: Item, info: LocalInfo): Promise<void> {
+    const { local, remote, identity } = item, { inPlace, resume, signal } = this.#run.options;
+    const base = remote.slice(remote.lastIndexOf("/") + 1);
+    const path = inPlace ? remote : joinPath(dirName(remote), partName(base, identity, info.size, info.mtime));
+    if (resume && isWhole(await this.#fileAt(remote), info)) {
+      this.#run.report(local, info.size, info.size);
+      return;
+    }
+    // Behind the last byte that was written there may be gaps, as wide as what was under way: less is not worth a look.
+    let begun = resume && info.size > LAST_WINDOW ? await this.#fileAt(path) : null;
+    if (begun !== null && (begun.size <= LAST_WINDOW || begun.size > info.size)) begun = null;
+    try {
+      await this.#write(source, item, path, info, begun);
+      // All may have been under way when the first answer came, and the listener threw.
+      this.#run.check(local);
+      if (!inPlace) await this.#moveIntoPlace(path, remote);
+    } catch (error) {
+      // What a server refused is of no use; what was cut can go on.
+      const cut = this.#session.ended !== null || signal?.aborted;
+      if (!inPlace && !cut) await this.#remove(path).catch(() => {});
+      throw error;
     }
     this.#run.finished();
   }
 
-  async #file({ local, remote, identity }: Item): Promise<void> {
-    using source = await openLocal(local);
-    const info = source.stat(), { options } = this.#run;
-    if (info.kind !== "file") throw refused(local, "it changed meanwhile");
-    await this.#run.hold(info.size);
-    try {
-      const base = remote.slice(remote.lastIndexOf("/") + 1);
-      const path = options.inPlace
-        ? remote
-        : joinPath(dirName(remote), partName(base, identity, info.size, info.mtime));
-      let offset = 0;
-      if (options.resume) {
-        if (await this.#isWhole(remote, info)) {
-          this.#run.report(local, info.size, info.size);
-          return;
-        }
-        // Behind the last byte that was written there may be gaps, as wide as what was under way.
-        offset = Math.max(0, Math.min(await this.#sizeOf(path), info.size) - LAST_WINDOW);
-      }
-      this.#run.report(local, offset, info.size);
-      try {
-        await this.#write(source, local, path, info, offset);
-        // All may have been under way when the first answer came, and the listener threw.
-        this.#run.check(local);
-      } catch (error) {
-        // What a server refused is of no use; what was cut can go on.
-        const cut = this.#session.ended !== null || options.signal?.aborted;
-        if (!options.inPlace && !cut) await this.#client.remove(path).catch(() => {});
-        throw error;
-      }
-      if (path !== remote) await this.#moveIntoPlace(path, remote);
-      this.#run.finished();
-    } finally {
-      this.#run.letGo(info.size);
-    }
-  }
-
-  async #write(source: LocalFile, local: string, path: string, info: LocalInfo, offset: number): Promise<void> {
-    const session = this.#session, { preserve, signal } = this.#run.options;
-    const flags = OpenFlag.WRITE | OpenFlag.CREAT | (offset === 0 ? OpenFlag.TRUNC : 0);
-    const attrs = info.mode === null ? {} : { mode: info.mode };
-    const handle = await session.handle(Open, { path, flags, attrs }, { action: "create", path }, signal);
+  /** Writes what `begun` lacks to `path`, and closes it. Errors name the path that the file is to have. */
+  async #write(
+    source: LocalFile,
+    { local, remote, isNew }: Item,
+    path: string,
+    info: LocalInfo,
+    begun: SftpFileInfo | null,
+  ): Promise<void> {
+    const session = this.#session, requests = this.#run.requests, { inPlace, preserve, signal } = this.#run.options;
+    const offset = begun === null ? 0 : begun.size - LAST_WINDOW;
+    // Asked for together with OPEN: it costs no time.
+    const replacing = inPlace || preserve || isNew ? null : this.#fileAt(remote);
+    const handle = await this.#open(path, remote, info, begun);
+    let closing: Promise<void> | undefined, byPath: SftpAttributes | null = null;
     let done = offset;
-    const requests = this.#run.requests;
-    const pipeline = new WritePipeline(session, handle, path, {
+    // A server may tell a size of 0 for what has none, as /proc does.
+    const total = info.size > 0 ? info.size : null;
+    const pipeline = new WritePipeline(session, handle, remote, {
       offset,
       ...(requests === undefined ? {} : { concurrency: requests }),
       onWritten: (bytes) => {
         done += bytes;
         this.#run.copied(bytes);
-        this.#run.report(local, done, info.size);
+        this.#run.report(local, done, total);
       },
     });
+    const changing = { action: preserve ? "change attributes of" : "keep the mode of", path: remote };
+    /** What the server cannot do by handle is left for when the file is closed. */
+    const change = (attrs: SftpAttributes): Promise<void> => {
+      const changed = session.status(Fsetstat, { handle, attrs }, changing).catch((error) => {
+        if (!isUnsupported(error)) throw error;
+        byPath = attrs;
+      });
+      // It may fail before it is waited for.
+      changed.catch(() => {});
+      return changed;
+    };
     const stop = (): void => pipeline.abandon(signal!.reason);
     signal?.addEventListener("abort", stop, { once: true });
     try {
+      const mode = (await replacing)?.mode ?? (isLocked(begun) ? begun.mode : null);
+      this.#run.check(local);
+      // Before any of the contents, which the bits may have to keep from others.
+      let changed = mode === null ? undefined : change({ mode: mode & 0o777 });
+      this.#run.report(local, offset, total);
       if (offset > 0) await source.seek(offset);
-      const buffer = new Uint8Array(Math.min(BLOCK, info.size - offset));
-      for (let left = info.size - offset; left > 0;) {
+      const buffer = new Uint8Array(total === null ? UNKNOWN_BLOCK : Math.min(BLOCK, total - offset));
+      for (let left = total === null ? Infinity : total - offset; left > 0;) {
         const count = await source.read(left < buffer.length ? buffer.subarray(0, left) : buffer);
         this.#run.check(local);
         if (count === null) {
+          if (total === null) break;
           throw refused(local, "it became shorter meanwhile");
         }
         await pipeline.write(buffer.subarray(0, count));
         left -= count;
       }
-      // CLOSE and the attributes follow the last write without waiting for its answer.
-      const kept = preserve
-        ? session.status(
-          Fsetstat,
-          { handle, attrs: { ...attrs, atime: info.atime, mtime: info.mtime } },
-          { action: "change attributes of", path },
-        )
-        : undefined;
+      // What comes after the last write does not wait for its answer; times last, as a write changes them.
       const written = pipeline.finish();
-      // A file that was longer before must not keep its tail.
-      const cut = offset > 0
-        ? session.status(Fsetstat, { handle, attrs: { size: info.size } }, { action: "truncate", path })
-        : undefined;
-      await all([written, kept, cut, session.closeHandle(handle, path)]);
+      if (preserve) {
+        changed = change({ ...(info.mode === null ? {} : { mode: info.mode }), atime: info.atime, mtime: info.mtime });
+      }
+      closing = session.closeHandle(handle, remote);
+      await all([written, changed, closing]);
     } catch (error) {
       pipeline.abandon(error);
-      session.dropHandle(handle, path);
+      // Sent twice it would close what has the same handle by then.
+      if (closing === undefined) session.dropHandle(handle, remote);
       throw error;
     } finally {
       signal?.removeEventListener("abort", stop);
     }
+    if (byPath === null) return;
+    await session.status(Setstat, { path, attrs: byPath }, changing).catch((error) => {
+      // A server without permission bits has none to keep.
+      if (preserve || !isUnsupported(error)) throw error;
+    });
   }
 
-  async #isWhole(remote: string, info: LocalInfo): Promise<boolean> {
-    const there = await this.#client.lstat(remote).catch(() => null);
-    return there !== null && there.isFile && there.size === info.size && there.mtime !== null &&
-      there.mtime.getTime() >= info.mtime * 1000;
+  async #open(path: string, remote: string, info: LocalInfo, begun: SftpFileInfo | null): Promise<Uint8Array> {
+    const { inPlace, signal } = this.#run.options, purpose = { action: "create", path: remote };
+    const attrs = info.mode === null ? {} : { mode: info.mode };
+    const open = (flags: number): Promise<Uint8Array> =>
+      this.#session.handle(Open, { path, flags: OpenFlag.WRITE | flags, attrs }, purpose, signal);
+    if (inPlace) return await open(OpenFlag.CREAT | OpenFlag.TRUNC);
+    if (begun !== null) {
+      // The bits forbid its owner to write to it, and will again when it is open.
+      if (isLocked(begun)) {
+        await this.#session.status(Setstat, { path, attrs: { mode: (begun.mode | 0o200) & 0o777 } }, purpose);
+      }
+      return await open(0);
+    }
+    const fresh = OpenFlag.CREAT | OpenFlag.EXCL | OpenFlag.TRUNC;
+    try {
+      return await open(fresh);
+    } catch (error) {
+      if (!(error instanceof SftpError)) throw error;
+      // What an earlier copy left, or a link of that name, is removed and never written to.
+      await this.#remove(path).catch(() => {
+        throw error;
+      });
+      return await open(fresh);
+    }
   }
 
-  async #sizeOf(remote: string): Promise<number> {
-    const there = await this.#client.lstat(remote).catch(() => null);
-    return there?.isFile ? there.size : 0;
+  /** The regular file at a path there, or null where there is none to be seen. */
+  async #fileAt(path: string): Promise<SftpFileInfo | null> {
+    const there = await this.#client.lstat(path).catch(() => null);
+    return there?.isFile ? there : null;
+  }
+
+  #remove(path: string): Promise<void> {
+    return this.#session.status(Remove, { path }, { action: "remove", path });
   }
 
   async #moveIntoPlace(part: string, remote: string): Promise<void> {
+    const canReplace = this.#session.extensions.has(Extension.posixRename);
+    const rename = (): Promise<void> =>
+      this.#session.status(canReplace ? PosixRename : Rename, { oldPath: part, newPath: remote }, {
+        action: "replace",
+        path: remote,
+      });
     try {
-      await this.#client.rename(part, remote);
+      await rename();
     } catch (error) {
-      if (this.#session.extensions.has(Extension.posixRename) || this.#session.ended !== null) throw error;
-      // Without posix-rename a file of that name has to go first.
-      await this.#client.remove(remote).catch(() => {
+      if (canReplace || this.#session.ended !== null) throw error;
+      // Without posix-rename a file of that name has to go first; a directory does not.
+      await this.#remove(remote).catch(() => {
         throw error;
       });
-      await this.#client.rename(part, remote);
+      await rename();
     }
   }
+}
+
+/** Whether a file's own bits keep its owner from writing to it. */
+function isLocked(file: SftpFileInfo | null): file is SftpFileInfo & { mode: number } {
+  return file !== null && file.mode !== null && (file.mode & 0o200) === 0;
+}
+
+/** Whether what is there may be taken for a copy of the file. */
+function isWhole(there: SftpFileInfo | null, info: LocalInfo): boolean {
+  return there !== null && there.size === info.size && there.mtime !== null &&
+    there.mtime.getTime() >= info.mtime * 1000;
 }
 
 const someFile: LocalInfo = { kind: "file", size: 0, mode: null, atime: 0, mtime: 0 };

@@ -6,7 +6,7 @@
 import { SshProtocolError } from "../errors.ts";
 import { Reader } from "../wire/reader.ts";
 import { Fxp, Status } from "./constants.ts";
-import { FIRST_WINDOW, FlightWindow, LAST_WINDOW } from "./flight_window.ts";
+import { FIRST_WINDOW, FlightWindow, LAST_WINDOW, MAX_REQUESTS } from "./flight_window.ts";
 import { readStatus } from "./messages.ts";
 import type { Pending, SftpSession } from "./requests.ts";
 import { statusError } from "./status.ts";
@@ -43,8 +43,8 @@ export class WritePipeline {
     this.#path = path;
     this.#plan = plan;
     this.#offset = plan.offset;
-    const most = plan.concurrency === undefined ? LAST_WINDOW : Math.max(1, plan.concurrency) * session.maxWrite;
-    this.#window = new FlightWindow(FIRST_WINDOW, most);
+    const requests = Math.min(Math.max(1, plan.concurrency ?? MAX_REQUESTS), MAX_REQUESTS);
+    this.#window = new FlightWindow(FIRST_WINDOW, Math.min(requests * session.maxWrite, LAST_WINDOW));
   }
 
   /** Where the next byte goes. */
@@ -107,6 +107,7 @@ export class WritePipeline {
     const pending: Pending = {
       action: "write",
       path: this.#path,
+      handle: this.#handle,
       reply: (payload) => {
         if (payload[0] !== Fxp.STATUS) {
           throw new SshProtocolError(`Cannot write: the server answered with packet type ${payload[0]}`);

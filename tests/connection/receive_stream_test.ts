@@ -111,6 +111,33 @@ Deno.test("ReceiveStream hands small packets of a batch over as one chunk", asyn
   assert(chunks <= 10, `${chunks} chunks`);
 });
 
+Deno.test("ReceiveStream.push() fills the room of a BYOB read straight from the packets of a batch", async () => {
+  const { stream, credited } = make();
+  const reader = stream.readable.getReader({ mode: "byob" });
+  let room = new Uint8Array(2500);
+  for (const [packets, sizes] of [[1, [1000]], [3, [2500, 500]], [2, [2000]]] as const) {
+    const before = credited();
+    const reading = reader.read(room);
+    await settle();
+    for (let i = 0; i < packets; i++) stream.push(new Uint8Array(1000).fill(i + 1));
+    assertEquals(credited(), before);
+    stream.flush();
+    let next: typeof reading | null = reading, at = 0;
+    for (const size of sizes) {
+      const { value } = await (next ?? reader.read(room));
+      next = null;
+      assertEquals(value!.length, size);
+      assert(value!.every((byte, i) => byte === 1 + Math.floor((at + i) / 1000)));
+      // The memory goes round between reader and stream.
+      assertEquals([value!.byteOffset, value!.buffer.byteLength], [0, 2500]);
+      at += size;
+      room = new Uint8Array(value!.buffer);
+    }
+    assertEquals(credited(), before + 1000 * packets);
+  }
+  await reader.cancel();
+});
+
 Deno.test("ReceiveStream.push() makes no buffer much larger than what came", async () => {
   const { stream } = make();
   const reader = stream.readable.getReader();

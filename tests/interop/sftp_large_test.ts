@@ -4,8 +4,8 @@
  *
  * @module
  */
-import { assert, assertEquals } from "@std/assert";
-import type { SftpClient } from "../../mod.ts";
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import type { SftpClient, TransferOptions } from "../../mod.ts";
 import { runText } from "../_support/child.ts";
 import { seededBytes } from "../_support/duplex.ts";
 import { opensshOptions } from "../_support/file_clients.ts";
@@ -44,7 +44,20 @@ async function checkBlocks(path: string, from = 0): Promise<void> {
   }
 }
 
-/** A file whose last part only is missing: what is resumed in place starts behind 4 GiB. */
+/** Begins a copy and makes its part one of which the end only is missing: what is resumed starts behind 4 GiB. */
+async function cutShort(directory: string, begin: (options: TransferOptions) => Promise<unknown>): Promise<void> {
+  const controller = new AbortController(), { signal } = controller;
+  const onProgress = ({ bytes }: { bytes: number }): void => {
+    if (bytes > 0) controller.abort(new Error("stop it"));
+  };
+  await assertRejects(() => begin({ signal, onProgress }), Error, "stop it");
+  const [part, ...others] = Array.from(Deno.readDirSync(directory), ({ name }) => name)
+    .filter((name) => name.endsWith(".part"));
+  assertEquals(others, []);
+  await Deno.truncate(`${directory}/${part}`, size - TAIL);
+}
+
+/** A file whose last part only is missing. */
 async function allButTheEnd(path: string, source: string): Promise<void> {
   await Deno.truncate(path, size - TAIL).catch(async () => {
     await Deno.writeFile(path, new Uint8Array());
@@ -75,15 +88,16 @@ async function check(sftp: SftpClient, local: string, folder: string, prefix: st
   assertEquals((await sftp.stat(`${prefix}/written`)).size, size);
 
   // Down, but for its end.
-  await allButTheEnd(`${local}/down`, `${folder}/written`);
-  const down = await sftp.download(`${prefix}/written`, `${local}/down`, { resume: true, inPlace: true });
-  assertEquals(down, { files: 1, bytes: TAIL });
+  const download = (options: TransferOptions) => sftp.download(`${prefix}/written`, `${local}/down`, options);
+  await cutShort(local, download);
+  assertEquals(await download({ resume: true }), { files: 1, bytes: TAIL });
   await checkBlocks(`${local}/down`, size - TAIL);
 
   // And up; a client goes back as far as gaps may reach.
   await writeBlocks(`${local}/up`);
-  await allButTheEnd(`${folder}/up`, `${local}/up`);
-  const up = await sftp.upload(`${local}/up`, `${prefix}/up`, { resume: true, inPlace: true });
+  const upload = (options: TransferOptions) => sftp.upload(`${local}/up`, `${prefix}/up`, options);
+  await cutShort(folder, upload);
+  const up = await upload({ resume: true });
   assertEquals(up.files, 1);
   assert(up.bytes >= TAIL && up.bytes < TAIL + 20 * 1024 * 1024, `${up.bytes} bytes`);
   await checkBlocks(`${folder}/up`, size - TAIL);

@@ -1,7 +1,8 @@
 /** What the SFTP tests share: peers, pairs of streams, raw packets. */
 import type { AuthInfo } from "../../lib/auth/types.ts";
 import { openSftp, type SftpClient } from "../../lib/sftp/client.ts";
-import { Fxp } from "../../lib/sftp/constants.ts";
+import { Fxp, Status } from "../../lib/sftp/constants.ts";
+import { encodeVersion, StatusReply } from "../../lib/sftp/messages.ts";
 import { PacketReader } from "../../lib/sftp/packet_reader.ts";
 import type { SftpChannel } from "../../lib/sftp/requests.ts";
 import { serveSftp } from "../../lib/sftp/server.ts";
@@ -188,5 +189,49 @@ export function dice(seed: number): (limit: number) => number {
     state ^= state >>> 17;
     state ^= state << 5;
     return (state >>> 0) % limit;
+  };
+}
+
+/** Names in a directory and below, sorted. */
+export async function namesBelow(path: string, prefix = ""): Promise<string[]> {
+  const list: string[] = [];
+  for await (const entry of Deno.readDir(path)) {
+    list.push(prefix + entry.name);
+    if (entry.isDirectory) list.push(...await namesBelow(`${path}/${entry.name}`, `${prefix}${entry.name}/`));
+  }
+  return list.sort();
+}
+
+/** What a scripted server answers: `null` is no answer, `undefined` is OK. */
+export type ScriptedReply = Uint8Array | null | undefined;
+
+/** A STATUS reply without a text. */
+export function statusReply(id: number, status: number): Uint8Array {
+  return StatusReply.encode({ id, status, text: "", language: "" });
+}
+
+/** Our client on a server that answers as `answer` says, one request after the other. */
+export async function scripted(
+  answer: (payload: Uint8Array, id: number, peer: RawPeer) => ScriptedReply | Promise<ScriptedReply>,
+  extensions: [string, string][] = [],
+): Promise<AsyncDisposable & { readonly sftp: SftpClient; readonly peer: RawPeer }> {
+  const { near, far } = pipes(), peer = new RawPeer(far);
+  const running = (async () => {
+    await peer.next();
+    await peer.send(encodeVersion(Fxp.VERSION, 3, extensions));
+    for (let payload = await peer.next(); payload !== null; payload = await peer.next()) {
+      const id = idOf(payload), reply = await answer(payload, id, peer);
+      if (reply !== null) await peer.send(reply ?? statusReply(id, Status.OK)).catch(() => {});
+    }
+    await peer.end();
+  })();
+  const sftp = await openSftp(near);
+  return {
+    sftp,
+    peer,
+    async [Symbol.asyncDispose]() {
+      await sftp.close();
+      await running;
+    },
   };
 }

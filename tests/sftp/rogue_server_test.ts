@@ -272,3 +272,44 @@ Deno.test("row 133: a malformed answer to an extension, or names where one is du
     await assertRejects(() => names.sftp.realPath("/x"), SftpError, `${count} names`);
   }
 });
+
+Deno.test("SftpClient ends every call with SftpError or a result, whatever bytes answer it", async () => {
+  const random = dice(99);
+  for (let round = 0; round < 150; round++) {
+    const replies: Uint8Array[] = [
+      m.Attrs.encode({ id: 0, attrs: { size: 5, mode: 0o100644, uid: 1, gid: 1, atime: 1, mtime: 1 } }),
+      m.Name.encode({ id: 0, entries: [{ name: "a", longName: "-", attrs: { mode: 0o100644, size: 3 } }] }),
+      m.Handle.encode({ id: 0, handle: new Uint8Array([1, 2, 3]) }),
+      m.StatusReply.encode({ id: 0, status: 4, text: "no", language: "" }),
+      m.Data.encode({ id: 0, data: new Uint8Array(20) }),
+    ];
+    let answered = 0;
+    await using peer = await rogue((payload) => {
+      const id = idOf(payload);
+      const reply = Uint8Array.from(replies[random(replies.length)]!);
+      new DataView(reply.buffer).setUint32(1, id);
+      // Some answers fit, many are spoilt, and none goes on for ever.
+      if (++answered > 40) return m.StatusReply.encode({ id, status: 1, text: "", language: "" });
+      for (let i = random(4); i > 0; i--) reply[random(reply.length)] = random(256);
+      return random(5) === 0 ? reply.subarray(0, 5 + random(reply.length - 4)) : reply;
+    });
+    const { sftp } = peer;
+    const calls = [
+      sftp.stat("/a"),
+      sftp.readFile("/b"),
+      Array.fromAsync(sftp.readDir("/c")),
+      sftp.realPath("/d"),
+      sftp.writeFile("/e", pattern(10)),
+      sftp.remove("/f", { recursive: true }),
+      sftp.copyFile("/g", "/h"),
+      Array.fromAsync(sftp.glob("/i/*")),
+    ];
+    for (const call of calls) call.catch(() => {});
+    await sftp.stat("/last").catch(() => {});
+    // Where an answer went to another id, nobody waits for ever: the session ends.
+    await sftp.close();
+    for (const result of await Promise.allSettled(calls)) {
+      if (result.status === "rejected") assert(result.reason instanceof SftpError, `${round}: ${result.reason?.stack}`);
+    }
+  }
+});

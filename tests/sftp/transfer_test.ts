@@ -545,3 +545,25 @@ Deno.test("a copy from a server that answers nothing can be aborted", async () =
   }
   await Promise.all([peer.end(), sftp.close()]);
 });
+
+Deno.test("upload() and download() tell progress that starts low, only grows, and ends with the whole", async () => {
+  await using dir = await tempDir();
+  await Deno.mkdir(`${dir.path}/there`);
+  await using peer = await ours({ root: `${dir.path}/there` });
+  for (const size of [0, 1, 40_000, 3_000_000]) {
+    await Deno.writeFile(`${dir.path}/f`, pattern(size));
+    for (const way of ["up", "down"]) {
+      const told: { path: string; bytes: number; total: number | null }[] = [];
+      const onProgress = (progress: { path: string; bytes: number; total: number | null }) => void told.push(progress);
+      if (way === "up") await peer.sftp.upload(`${dir.path}/f`, "/f", { onProgress });
+      else await peer.sftp.download("/f", `${dir.path}/g`, { onProgress });
+      assertEquals(told[0]?.bytes, 0);
+      assertEquals(told.at(-1)?.bytes, size, `${way} ${size}`);
+      for (const [i, { bytes, total, path }] of told.entries()) {
+        assertEquals(path, way === "up" ? `${dir.path}/f` : "/f");
+        if (size > 0) assertEquals(total, size);
+        if (i > 0) assert(bytes >= told[i - 1]!.bytes);
+      }
+    }
+  }
+});

@@ -1,14 +1,6 @@
 /** The server over backends that others write: what they throw, return and leave open. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import {
-  connect,
-  insecureAcceptAnyHostKey,
-  none,
-  parsePrivateKey,
-  scpHandler,
-  serve,
-  sftpSubsystem,
-} from "../../mod.ts";
+import { connect, insecureAcceptAnyHostKey, none, parsePrivateKey, serve, sftpSubsystem } from "../../mod.ts";
 import { SftpError } from "../../lib/errors.ts";
 import type { SftpFileInfo } from "../../lib/sftp/attrs.ts";
 import type { SftpBackend, SftpBackendFile } from "../../lib/sftp/backend.ts";
@@ -198,7 +190,6 @@ async function served(
     hostKeys: [await parsePrivateKey(host.ed25519.text)],
     auth: { none: () => true },
     subsystems: { sftp: sftpSubsystem(backend) },
-    handler: scpHandler(backend),
     onError: (error) => errors.push(error),
   });
   await using client = await connect({
@@ -220,17 +211,6 @@ Deno.test("sftpSubsystem() tells the server's onError of a mistake in the backen
   const errors = await served({ ...memory(new Map()), stat }, async (client) => {
     await using sftp = await client.sftp();
     await assertRejects(() => sftp.stat("/x"), SftpError);
-  });
-  assertEquals(errors, [bug]);
-});
-
-Deno.test("scpHandler() tells the server's onError of a mistake in the backend", async () => {
-  const bug = new TypeError("Cannot read properties of undefined");
-  const open = (): never => {
-    throw bug;
-  };
-  const errors = await served({ ...memory(new Map([["/a", pattern(5)]])), open }, async (client) => {
-    assertEquals((await client.exec("scp -f /a")).code, 1);
   });
   assertEquals(errors, [bug]);
 });
@@ -278,6 +258,38 @@ Deno.test("serveSftp() takes what a backend returns at once, later, or as any th
     await running;
     assertEquals(mistakes, []);
   }
+});
+
+Deno.test("serveSftp() answers writes in the order they were asked for, whichever ends first", async () => {
+  const waits = [30, 0, 10, 0, 0], order: number[] = [];
+  const backend: SftpBackend = {
+    ...memory(new Map()),
+    open: () => ({
+      readAt: () => 0,
+      writeAt: (_p: Uint8Array, offset: number) => {
+        const wait = waits[offset / 10]!, done = () => void order.push(offset / 10);
+        if (offset === 40) throw new Deno.errors.PermissionDenied();
+        return wait === 0 ? done() : new Promise<void>((resolve) => setTimeout(resolve, wait)).then(done);
+      },
+      stat: () => info(0),
+      [Symbol.asyncDispose]: () => Promise.resolve(),
+    }),
+  };
+  const { peer, served } = await begin(backend);
+  const opened = await peer.ask(m.Open.encode({ id: 1, path: "/x", flags: OpenFlag.WRITE, attrs: {} }));
+  const { handle } = m.Handle.decode(opened!);
+  for (let i = 0; i < 5; i++) {
+    await peer.send(m.Write.encode({ id: 10 + i, handle, offset: BigInt(10 * i), data: new Uint8Array(10) }));
+  }
+  const replies: [number, number][] = [];
+  for (let i = 0; i < 5; i++) {
+    const { id, status } = m.StatusReply.decode((await peer.next())!);
+    replies.push([id, status]);
+  }
+  assertEquals(replies, [[10, 0], [11, 0], [12, 0], [13, 0], [14, Status.PERMISSION_DENIED]]);
+  assertEquals(order, [1, 3, 2, 0]);
+  await peer.end();
+  await served;
 });
 
 Deno.test("serveSftp() closes a listing that is left before its end, however that comes about", async () => {

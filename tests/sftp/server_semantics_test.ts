@@ -6,7 +6,6 @@ import type { SftpBackend } from "../../lib/sftp/backend.ts";
 import { Extension, Fxp, OpenFlag, Status } from "../../lib/sftp/constants.ts";
 import * as m from "../../lib/sftp/messages.ts";
 import { openRootedBackend } from "../../lib/sftp/rooted_backend.ts";
-import { serveScp } from "../../lib/sftp/scp.ts";
 import { serveSftp } from "../../lib/sftp/server.ts";
 import { isMissing, OPENSSH_SERVER, ours, pipes, RawPeer, someone, statusIn, tempDir } from "./_support.ts";
 
@@ -317,78 +316,6 @@ for (const strategy of [undefined, "named"] as const) {
     assertEquals(await state(), before);
   });
 }
-
-/** Bytes sent to `serveScp()`, and what it says. */
-async function scp(
-  command: string,
-  bytes: string,
-  backend: SftpBackend | { root: string; readOnly?: boolean },
-): Promise<{ code: number; said: string }> {
-  const { near, far } = pipes(), code = serveScp(far, command, backend, someone);
-  let said = "";
-  const read = near.readable.pipeThrough(new TextDecoderStream() as TransformStream<Uint8Array, string>)
-    .pipeTo(new WritableStream({ write: (part) => void (said += part) })).catch(() => {});
-  const writer = near.writable.getWriter();
-  await writer.write(text.encode(bytes)).catch(() => {});
-  await writer.close().catch(() => {});
-  const result = await code;
-  await read;
-  return { code: result, said };
-}
-
-Deno.test("serveScp() in read-only mode changes nothing", async () => {
-  await using dir = await tempDir();
-  await Deno.mkdir(`${dir.path}/d`, { mode: 0o750 });
-  await Deno.writeTextFile(`${dir.path}/f`, "old", { mode: 0o640 });
-  await Deno.utime(dir.path, 5, 5);
-  for (
-    const [command, bytes] of [
-      ["scp -t /f", "C0777 3 f\nnew\0"],
-      ["scp -p -t /f", "T7 0 7 0\nC0777 3 f\nnew\0"],
-      ["scp -t /new", "C0777 3 f\nnew\0"],
-      ["scp -t /d", "C0777 3 f\nnew\0"],
-      ["scp -r -t /", "D0777 0 new\nE\n"],
-      ["scp -r -p -t /", "T7 0 7 0\nD0777 0 d\nE\n"],
-      ["scp -r -p -d -t /", "T7 0 7 0\nD0777 0 d\nC0777 1 x\nx\0E\n"],
-    ] as const
-  ) {
-    const { code, said } = await scp(command, bytes, { root: dir.path, readOnly: true });
-    assertEquals(code, 1, command);
-    assert(/permission denied/i.test(said), `${command}: ${JSON.stringify(said)}`);
-  }
-  assertEquals(await Deno.readTextFile(`${dir.path}/f`), "old");
-  assertEquals(Array.from(Deno.readDirSync(dir.path), ({ name }) => name).sort(), ["d", "f"]);
-  assertEquals(Array.from(Deno.readDirSync(`${dir.path}/d`)), []);
-  assertEquals((await Deno.stat(`${dir.path}/d`)).mode! & 0o777, 0o750);
-  assertEquals((await Deno.stat(dir.path)).mtime, new Date(5000));
-});
-
-Deno.test("serveScp() says what went wrong, by names and held", async () => {
-  await using dir = await tempDir();
-  await Deno.mkdir(`${dir.path}/d`);
-  await Deno.writeTextFile(`${dir.path}/f`, "x");
-  for (const strategy of [undefined, "named"] as const) {
-    await using backend = await openRootedBackend({ root: dir.path, ...(strategy === undefined ? {} : { strategy }) });
-    for (
-      const [command, bytes, why] of [
-        ["scp -t /none/x", "C0644 1 x\nx\0", /no such file|not found/i],
-        ["scp -t /f/x", "C0644 1 x\nx\0", /no such file|not a directory/i],
-        [`scp -t /${"n".repeat(300)}`, "C0644 1 x\nx\0", /name too long|bad message/i],
-        ["scp -d -t /f", "C0644 1 x\nx\0", /not a directory/i],
-        ["scp -f /none", "\0\0", /no such file/i],
-        ["scp -f /d", "\0\0", /directory/i],
-        ["scp -f [z-a]*", "\0\0", /no such file/i],
-      ] as const
-    ) {
-      const { code, said } = await scp(command, bytes, backend);
-      assertEquals(code, 1, command);
-      assert(why.test(said), `${command} (${strategy ?? "held"}): ${JSON.stringify(said)}`);
-      assert(!said.includes(dir.path), said);
-      // It is read by a user of scp, who has no options of this module.
-      assert(!said.includes("recursive: true"), said);
-    }
-  }
-});
 
 Deno.test("serveSftp() knows that WinSCP puts the link first", async () => {
   await using dir = await tempDir();

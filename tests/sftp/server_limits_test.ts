@@ -1,16 +1,13 @@
-/** The server against clients that want its time, its memory or its descriptors. security.md rows 118 to 121, 129 to 131, and SCP. */
+/** The server against clients that want its time, its memory or its descriptors. security.md rows 118 to 121, 129 to 131. */
 import { assert, assertEquals } from "@std/assert";
 import type { SftpFileInfo } from "../../lib/sftp/attrs.ts";
 import type { SftpBackend } from "../../lib/sftp/backend.ts";
 import { Fxp, OpenFlag, Status } from "../../lib/sftp/constants.ts";
 import * as m from "../../lib/sftp/messages.ts";
 import { openRootedBackend, type RootedOptions } from "../../lib/sftp/rooted_backend.ts";
-import { serveScp } from "../../lib/sftp/scp.ts";
 import { serveSftp, type ServeSftpOptions } from "../../lib/sftp/server.ts";
 import { holdings, openFiles } from "../_support/resources.ts";
 import { framed, pipes, RawPeer, someone, statusIn, tempDir } from "./_support.ts";
-
-const text = new TextEncoder();
 
 const info = (size: number, isDirectory = false): SftpFileInfo => ({
   isFile: !isDirectory,
@@ -60,123 +57,6 @@ async function within<T>(promise: Promise<T>, milliseconds: number): Promise<T |
   clearTimeout(timer);
   return outcome;
 }
-
-Deno.test("serveScp() expands a pattern in a time that does not depend on its stars", async () => {
-  await using dir = await tempDir();
-  await Deno.writeTextFile(`${dir.path}/${"a".repeat(255)}`, "");
-  const { near, far } = pipes();
-  const started = performance.now();
-  const code = serveScp(far, "scp -f *a*a*a*b", { root: dir.path }, someone);
-  const said = near.readable.pipeTo(new WritableStream()).catch(() => {});
-  const writer = near.writable.getWriter();
-  await writer.write(new Uint8Array(3)).catch(() => {});
-  await writer.close().catch(() => {});
-  assertEquals(await code, 1);
-  await said;
-  // One star more makes it a minute, and meanwhile nobody else is served.
-  assert(performance.now() - started < 500, `${performance.now() - started} ms`);
-});
-
-Deno.test("serveScp() ends with its signal while it expands patterns", async () => {
-  let listings = 0;
-  const controller = new AbortController();
-  // A tree without end, as a link to its own parent is in a backend that follows it.
-  const backend: SftpBackend = {
-    ...nothing,
-    async *readDir() {
-      // Ends the test where the signal does not.
-      if (++listings > 3000) throw new Deno.errors.NotFound();
-      await new Promise((resolve) => setTimeout(resolve, 0));
-      yield { name: "d", isFile: false, isDirectory: true, isSymlink: false, info: info(0, true) };
-    },
-    stat: () => info(0, true),
-  };
-  const { near, far } = pipes();
-  const code = serveScp(far, "scp -f /**/**/**/**/x*", backend, someone, { signal: controller.signal });
-  await new Promise((resolve) => setTimeout(resolve, 50));
-  controller.abort();
-  const outcome = await within(code, 300), done = listings;
-  await code;
-  await near.readable.cancel().catch(() => {});
-  await near.writable.abort().catch(() => {});
-  assertEquals(outcome, 1);
-  assert(listings <= done + 1, `${listings - done} directories were listed after the client had gone`);
-});
-
-Deno.test("serveScp() expands one pattern of a command at a time, when its turn has come", async () => {
-  let listings = 0;
-  const backend: SftpBackend = {
-    ...nothing,
-    async *readDir() {
-      listings++;
-      for (let i = 0; i < 10; i++) {
-        yield { name: `f${i}`, isFile: true, isDirectory: false, isSymlink: false, info: info(0) };
-      }
-    },
-    stat: (path) => info(0, path === "/"),
-  };
-  const { near, far } = pipes();
-  // 256 KiB of it would be 130,000 patterns, each a list of all there is.
-  const code = serveScp(far, `scp -f ${"* ".repeat(500)}`, backend, someone);
-  await new Promise((resolve) => setTimeout(resolve, 100));
-  const before = listings;
-  await near.writable.close();
-  await near.readable.cancel();
-  await code;
-  assert(before <= 2, `${before} patterns were expanded before the client had said a word`);
-});
-
-Deno.test("serveScp() keeps no more of a client's errors than it can tell", async () => {
-  await using dir = await tempDir();
-  const { near, far } = pipes();
-  const code = serveScp(far, "scp -t .", { root: dir.path }, someone);
-  const said = near.readable.pipeTo(new WritableStream()).catch(() => {});
-  const writer = near.writable.getWriter(), chunk = text.encode("\x01x\n".repeat(10_000));
-  const before = await holdings();
-  for (let i = 0; i < 5; i++) await writer.write(chunk);
-  await new Promise((resolve) => setTimeout(resolve, 20));
-  const after = await holdings();
-  await writer.close();
-  await code;
-  await said;
-  const grown = after.memory - before.memory;
-  assert(grown < 4_000_000, `150 KB of errors are ${Math.round(grown / 1e6)} MB here`);
-});
-
-Deno.test("serveScp() closes its file when the client is lost in the middle of it", async () => {
-  await using dir = await tempDir();
-  const before = openFiles(), controller = new AbortController(), { near, far } = pipes();
-  const code = serveScp(far, "scp -t g", { root: dir.path }, someone, { signal: controller.signal });
-  const said = near.readable.pipeTo(new WritableStream()).catch(() => {});
-  const writer = near.writable.getWriter();
-  await writer.write(text.encode("C0644 1000000 g\nabc"));
-  await new Promise((resolve) => setTimeout(resolve, 10));
-  controller.abort();
-  assertEquals(await within(code, 1000), 1);
-  await writer.abort().catch(() => {});
-  await said;
-  assert(openFiles() <= before + 1, `${openFiles() - before} files more are open`);
-});
-
-Deno.test("serveScp() ends with its signal while the client takes nothing, and closes its file", async () => {
-  await using dir = await tempDir();
-  await Deno.writeFile(`${dir.path}/f`, new Uint8Array(3_000_000));
-  const before = openFiles(), controller = new AbortController(), { near, far } = pipes();
-  const code = serveScp(far, "scp -f f", { root: dir.path }, someone, { signal: controller.signal });
-  const writer = near.writable.getWriter(), reader = near.readable.getReader();
-  const sent = writer.write(new Uint8Array(2)).catch(() => {});
-  // A line and a block.
-  for (let i = 0; i < 2; i++) await reader.read();
-  await sent;
-  await new Promise((resolve) => setTimeout(resolve, 10));
-  controller.abort();
-  const outcome = await within(code, 300), files = openFiles();
-  await reader.cancel().catch(() => {});
-  await writer.abort().catch(() => {});
-  await code;
-  assertEquals(outcome, 1);
-  assert(files <= before + 1, `${files - before} files more are open`);
-});
 
 Deno.test("serveSftp() ends copy-data with the session, and closes both files", async () => {
   let reads = 0;

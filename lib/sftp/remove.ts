@@ -1,0 +1,106 @@
+/**
+ * L5. Removes remote files, and directories with what is in them. draft-ietf-secsh-filexfer-02 sections 6.5 to 6.7.
+ *
+ * @module
+ */
+import { SftpError } from "../errors.ts";
+import type { SftpClient } from "./client.ts";
+import { MAX_DEPTH, Status } from "./constants.ts";
+import { Remove, Rmdir } from "./messages.ts";
+import { joinPath, quoted } from "./names.ts";
+import type { SftpSession } from "./requests.ts";
+
+/** Removes a file, a link or an empty directory; with `recursive` whatever is in it. */
+export async function remove(
+  client: SftpClient,
+  session: SftpSession,
+  path: string,
+  recursive: boolean,
+): Promise<void> {
+  if (recursive) await new TreeRemoval(client, session).start(path);
+  else if (!await isRemoved(client, session, path)) await removeDirectory(session, path);
+}
+
+/** Removes what is no directory; false where it is one. A link to a directory is none. */
+async function isRemoved(client: SftpClient, session: SftpSession, path: string): Promise<boolean> {
+  try {
+    await session.status(Remove, { path }, { action: "remove", path });
+    return true;
+  } catch (error) {
+    if (!(error instanceof SftpError) || error.status === Status.NO_SUCH_FILE) throw error;
+    const info = await client.lstat(path).catch(() => null);
+    if (!info?.isDirectory) throw error;
+    return false;
+  }
+}
+
+async function removeDirectory(session: SftpSession, path: string): Promise<void> {
+  await session.status(Rmdir, { path }, { action: "remove directory", path });
+}
+
+/** Entries that are being removed or listed at once. */
+const MAX_PLACES = 64;
+
+/** One recursive removal. Its first failure ends it. */
+class TreeRemoval {
+  readonly #client: SftpClient;
+  readonly #session: SftpSession;
+  /** Free ones, over all levels of the tree: a directory that is being listed has a place, and a handle of the server. */
+  #places: number;
+  readonly #waiting: (() => void)[] = [];
+  #failure: { readonly error: unknown } | null = null;
+
+  constructor(client: SftpClient, session: SftpSession) {
+    this.#client = client;
+    this.#session = session;
+    this.#places = Math.max(1, Math.min(MAX_PLACES, Math.floor(session.maxHandles / 2)));
+  }
+
+  async start(path: string): Promise<void> {
+    await this.#enter();
+    await this.#entry(path, 0);
+  }
+
+  async #enter(): Promise<void> {
+    if (this.#places > 0) this.#places--;
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+  }
+
+  #leave(): void {
+    // Who came last lies deepest: what was begun comes to its end before more is begun, and few listings are held at once.
+    const next = this.#waiting.pop();
+    if (next === undefined) this.#places++;
+    else next();
+  }
+
+  /** Removes one thing. The place that was taken for it is given back before what is in it gets its own. */
+  async #entry(path: string, depth: number): Promise<void> {
+    let names: readonly string[];
+    try {
+      if (await isRemoved(this.#client, this.#session, path)) return;
+      if (depth >= MAX_DEPTH) {
+        const message = `Cannot remove ${quoted(path)}: more than ${MAX_DEPTH} directories deep`;
+        throw new SftpError(message, Status.FAILURE, path);
+      }
+      // All of them: what is listed while it changes may leave entries out.
+      names = await Array.fromAsync(this.#client.readDir(path), ({ name }) => name);
+    } finally {
+      this.#leave();
+    }
+    const running = new Set<Promise<void>>();
+    for (const name of names) {
+      await this.#enter();
+      if (this.#failure !== null) {
+        this.#leave();
+        break;
+      }
+      const task = this.#entry(joinPath(path, name), depth + 1)
+        .catch((error) => void (this.#failure ??= { error }))
+        .finally(() => running.delete(task));
+      running.add(task);
+    }
+    await Promise.all(running);
+    if (this.#failure !== null) throw this.#failure.error;
+    await removeDirectory(this.#session, path);
+  }
+}

@@ -1,0 +1,229 @@
+/** Aborts, lost connections and silent servers: everything settles. */
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { SftpError } from "../../lib/errors.ts";
+import { openSftp } from "../../lib/sftp/client.ts";
+import { Extension, Fxp, Status } from "../../lib/sftp/constants.ts";
+import * as m from "../../lib/sftp/messages.ts";
+import { framed, pattern, pipes, RawPeer, scripted, statusReply } from "./_support.ts";
+
+/** `promise`, or "pending" where it has not settled after some milliseconds. */
+async function within<T>(promise: Promise<T>, milliseconds: number): Promise<T | "pending"> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<"pending">((resolve) => timer = setTimeout(() => resolve("pending"), milliseconds));
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+Deno.test("writeFile() can be aborted while the server answers no WRITE", async () => {
+  await using server = await scripted((payload, id) => {
+    if (payload[0] === Fxp.OPEN) return m.Handle.encode({ id, handle: new Uint8Array([1]) });
+    return null;
+  });
+  const controller = new AbortController();
+  const writing = server.sftp.writeFile("/f", pattern(6_000_000), { signal: controller.signal })
+    .then(() => "written", (error) => (error as Error).message);
+  await new Promise((resolve) => setTimeout(resolve, 30));
+  controller.abort(new Error("stop it"));
+  assertEquals(await within(writing, 2500), "stop it");
+});
+
+Deno.test("writeFile() can be aborted while the server answers no CLOSE", async () => {
+  await using server = await scripted((payload, id) => {
+    if (payload[0] === Fxp.OPEN) return m.Handle.encode({ id, handle: new Uint8Array([1]) });
+    return payload[0] === Fxp.CLOSE ? null : statusReply(id, Status.OK);
+  });
+  const controller = new AbortController();
+  const writing = server.sftp.writeFile("/f", pattern(100), { signal: controller.signal })
+    .then(() => "written", (error) => (error as Error).message);
+  await new Promise((resolve) => setTimeout(resolve, 30));
+  controller.abort(new Error("stop it"));
+  assertEquals(await within(writing, 2500), "stop it");
+});
+
+Deno.test("SftpClient.close() lets go of both streams when the server reads nothing more", async () => {
+  const { near, far } = pipes(), peer = new RawPeer(far);
+  const opening = openSftp(near);
+  await peer.next();
+  await peer.send(m.encodeVersion(Fxp.VERSION, 3));
+  const sftp = await opening;
+  const asked = Promise.allSettled(Array.from({ length: 50 }, () => sftp.readTextFile("/f")));
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  const more = Promise.allSettled(Array.from({ length: 50 }, () => sftp.readTextFile("/f")));
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  assertEquals(await within(sftp.close(), 3000), undefined);
+  assert((await asked).every((result) => result.status === "rejected"));
+  assert((await more).every((result) => result.status === "rejected"));
+  // The far side is told: what was being written has failed or ended, and reading comes to an end.
+  const ended = (async () => {
+    while (await peer.next() !== null);
+    return "ended";
+  })();
+  assertEquals(await within(ended, 1000), "ended");
+  await peer.end();
+});
+
+Deno.test("openSftp() with a signal that has aborted already ends the streams it was given", async () => {
+  const { near, far } = pipes();
+  await assertRejects(() => openSftp(near, { signal: AbortSignal.abort(new Error("early")) }), Error, "early");
+  const reading = far.readable.getReader().read().then(() => "ended", () => "ended");
+  assertEquals(await within(reading, 500), "ended");
+});
+
+Deno.test("readFile() and writeFile() keep a bounded number of requests under way where the server's limits are absurdly small", async () => {
+  let reads = 0, writes = 0;
+  await using server = await scripted((payload, id) => {
+    switch (payload[0]) {
+      case Fxp.EXTENDED:
+        return m.LimitsReply.encode({
+          id,
+          maxPacketLength: 262_144n,
+          maxReadLength: 1n,
+          maxWriteLength: 1n,
+          maxOpenHandles: 0n,
+        });
+      case Fxp.OPEN:
+        return m.Handle.encode({ id, handle: new Uint8Array([1]) });
+      case Fxp.FSTAT:
+        return m.Attrs.encode({ id, attrs: { size: 100_000, mode: 0o100644 } });
+      case Fxp.READ:
+        reads++;
+        return null;
+      case Fxp.WRITE:
+        writes++;
+        return null;
+      default:
+        return statusReply(id, Status.OK);
+    }
+  }, [[Extension.limits, "1"]]);
+  const controller = new AbortController();
+  const reading = server.sftp.readFile("/f", { signal: controller.signal });
+  const writing = server.sftp.writeFile("/g", new Uint8Array(100_000), { signal: controller.signal });
+  reading.catch(() => {});
+  writing.catch(() => {});
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  controller.abort(new Error("enough"));
+  await assertRejects(() => reading, Error, "enough");
+  await assertRejects(() => writing, Error, "enough");
+  assert(reads <= 4096, `${reads} requests under way for a file of 100,000 bytes`);
+  assert(writes <= 4096, `${writes} requests under way for a file of 100,000 bytes`);
+});
+
+Deno.test("readAt() that failed writes nothing into the buffer afterwards", async () => {
+  let first: Uint8Array | null = null;
+  await using server = await scripted((payload, id) => {
+    if (payload[0] === Fxp.OPEN) return m.Handle.encode({ id, handle: new Uint8Array([1]) });
+    if (payload[0] !== Fxp.READ) return statusReply(id, Status.OK);
+    const { offset, length } = m.Read.decode(payload);
+    if (offset === 0n) return statusReply(id, Status.FAILURE);
+    first ??= m.Data.encode({ id, data: new Uint8Array(length).fill(7) });
+    return null;
+  });
+  const file = await server.sftp.open("/f");
+  const p = new Uint8Array(65_536);
+  await assertRejects(() => file.readAt(p, 0), SftpError);
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  assert(first !== null);
+  // The caller has the buffer back, and hands it on.
+  structuredClone(p, { transfer: [p.buffer] });
+  await server.peer.send(first);
+  await file.close();
+});
+
+Deno.test("SftpFile.writable can be aborted while a write waits for the server", async () => {
+  await using server = await scripted((payload, id) => {
+    if (payload[0] === Fxp.OPEN) return m.Handle.encode({ id, handle: new Uint8Array([1]) });
+    return payload[0] === Fxp.CLOSE ? statusReply(id, Status.OK) : null;
+  });
+  const file = await server.sftp.open("/f", { write: true });
+  const writer = file.writable.getWriter();
+  const writing = writer.write(pattern(6_000_000)).then(() => "written", () => "refused");
+  writer.closed.catch(() => {});
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  const aborting = writer.abort(new Error("given up")).then(() => "aborted", () => "aborted");
+  assertEquals(await within(aborting, 1000), "aborted");
+  assertEquals(await within(writing, 1000), "refused");
+});
+
+Deno.test("readDir() that is left early while the server is silent does not hang", async () => {
+  let given = false;
+  await using server = await scripted((payload, id) => {
+    if (payload[0] === Fxp.OPENDIR) return m.Handle.encode({ id, handle: new Uint8Array([1]) });
+    if (payload[0] !== Fxp.READDIR || given) return null;
+    given = true;
+    return m.Name.encode({ id, entries: [{ name: "a", longName: "", attrs: {} }] });
+  });
+  const leaving = (async () => {
+    for await (const _ of server.sftp.readDir("/")) break;
+    return "left";
+  })();
+  assertEquals(await within(leaving, 1000), "left");
+});
+
+Deno.test("readAt() that failed leaves the buffer alone when half of another answer was in it", async () => {
+  let half: Uint8Array | null = null, failed: Uint8Array = new Uint8Array(0);
+  await using server = await scripted(async (payload, id, peer) => {
+    if (payload[0] === Fxp.OPEN) return m.Handle.encode({ id, handle: new Uint8Array([1]) });
+    if (payload[0] === Fxp.STAT) return m.Attrs.encode({ id, attrs: { size: 5 } });
+    if (payload[0] !== Fxp.READ) return undefined;
+    const { offset, length } = m.Read.decode(payload);
+    if (offset === 0n) {
+      failed = framed(statusReply(id, Status.FAILURE));
+      return null;
+    }
+    const data = framed(m.Data.encode({ id, data: new Uint8Array(length).fill(7) }));
+    half = data.subarray(20_000);
+    // The failure and what follows it are handled before anyone hears of the failure.
+    await peer.raw(Uint8Array.from([...failed, ...data.subarray(0, 20_000)]));
+    return null;
+  });
+  const file = await server.sftp.open("/f");
+  const p = new Uint8Array(65_536);
+  await assertRejects(() => file.readAt(p, 0), SftpError);
+  assert(half !== null && p[40_000] === 7);
+  p.fill(1);
+  await server.peer.raw(half);
+  assertEquals((await server.sftp.stat("/f")).size, 5);
+  assert(p.every((byte) => byte === 1));
+});
+
+Deno.test("SftpFile.writable can be aborted while the end of a file opened to append is asked for", async () => {
+  await using server = await scripted((payload, id) => {
+    if (payload[0] === Fxp.OPEN) return m.Handle.encode({ id, handle: new Uint8Array([1]) });
+    return payload[0] === Fxp.CLOSE ? undefined : null;
+  });
+  const writer = (await server.sftp.open("/f", { append: true })).writable.getWriter();
+  writer.closed.catch(() => {});
+  const writing = writer.write(pattern(10)).then(() => "written", () => "refused");
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  const aborting = writer.abort(new Error("given up")).then(() => "aborted", () => "aborted");
+  assertEquals(await within(aborting, 1000), "aborted");
+  assertEquals(await within(writing, 1000), "refused");
+});
+
+Deno.test("SftpFile.writable that is being closed can be aborted while the server answers no CLOSE", async () => {
+  await using server = await scripted((payload, id) => {
+    if (payload[0] === Fxp.OPEN) return m.Handle.encode({ id, handle: new Uint8Array([1]) });
+    return payload[0] === Fxp.CLOSE ? null : undefined;
+  });
+  const file = await server.sftp.open("/f", { write: true }), writer = file.writable.getWriter();
+  writer.closed.catch(() => {});
+  await writer.write(pattern(10));
+  const closing = writer.close().then(() => "closed", (error) => (error as Error).message);
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  writer.abort(new Error("given up")).catch(() => {});
+  assertEquals(await within(closing, 1000), "given up");
+});
+
+Deno.test("SftpFile.readable can be cancelled while the server answers nothing", async () => {
+  await using server = await scripted((payload, id) =>
+    payload[0] === Fxp.OPEN ? m.Handle.encode({ id, handle: new Uint8Array([1]) }) : null
+  );
+  const reader = (await server.sftp.open("/f")).readable.getReader();
+  const reading = reader.read().then(({ done }) => done ? "ended" : "read");
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  assertEquals(await within(reader.cancel(), 1000), undefined);
+  assertEquals(await within(reading, 1000), "ended");
+});

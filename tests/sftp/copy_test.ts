@@ -1,0 +1,53 @@
+/** Copies on the server. */
+import { assertEquals } from "@std/assert";
+import { Extension } from "../../lib/sftp/constants.ts";
+import type { SftpChannel } from "../../lib/sftp/requests.ts";
+import { isMissing, OPENSSH_SERVER, ours, pattern, sha256, spawned, tempDir } from "./_support.ts";
+
+const openssh = { ignore: isMissing(OPENSSH_SERVER) };
+
+Deno.test({
+  name: "copyFile() to another link of the same file loses nothing (OpenSSH sftp-server)",
+  ...openssh,
+  async fn() {
+    await using dir = await tempDir();
+    await Deno.writeTextFile(`${dir.path}/f`, "precious");
+    await Deno.link(`${dir.path}/f`, `${dir.path}/other`);
+    await using peer = await spawned();
+    await peer.sftp.copyFile(`${dir.path}/f`, `${dir.path}/other`).catch(() => {});
+    assertEquals(await Deno.readTextFile(`${dir.path}/f`), "precious");
+  },
+});
+
+/** The server's list of extensions, with the name of copy-data spoilt. */
+function withoutCopyData(channel: SftpChannel): SftpChannel {
+  const name = new TextEncoder().encode(Extension.copyData);
+  const hide = new TransformStream<Uint8Array, Uint8Array>({
+    transform(chunk, controller) {
+      for (let i = 0; i + name.length <= chunk.length; i++) {
+        if (name.every((byte, k) => chunk[i + k] === byte)) chunk[i] = 0x78;
+      }
+      controller.enqueue(chunk);
+    },
+  });
+  return { readable: channel.readable.pipeThrough(hide), writable: channel.writable };
+}
+
+for (const shape of [undefined, withoutCopyData]) {
+  Deno.test(`copyFile() replaces what is shorter and what is longer (${shape === undefined ? "there" : "through here"})`, async () => {
+    await using dir = await tempDir();
+    await Deno.writeFile(`${dir.path}/from`, pattern(500_000));
+    await Deno.chmod(`${dir.path}/from`, 0o640);
+    await using peer = await ours({ root: dir.path }, shape);
+    assertEquals(peer.sftp.server.extensions.has(Extension.copyData), shape === undefined);
+    for (const size of [null, 0, 10, 500_000, 1_000_000]) {
+      if (size !== null) await Deno.writeFile(`${dir.path}/to`, pattern(size, 7));
+      await peer.sftp.copyFile("/from", "/to");
+      assertEquals(await sha256(`${dir.path}/to`), await sha256(`${dir.path}/from`), String(size));
+      if (size === null) assertEquals((await Deno.stat(`${dir.path}/to`)).mode! & 0o777, 0o640);
+    }
+    await Deno.link(`${dir.path}/from`, `${dir.path}/link`);
+    await peer.sftp.copyFile("/from", "/link").catch(() => {});
+    assertEquals(await sha256(`${dir.path}/link`), await sha256(pattern(500_000)));
+  });
+}

@@ -1,0 +1,128 @@
+/** `client.sftp()` over a connection: its signal, and how its channel ends. */
+import { assertEquals, assertStringIncludes } from "@std/assert";
+import { connect, generateKey, password, pinnedHostKey, serve, type ServerSession, type SshClient } from "../../mod.ts";
+import { Fxp } from "../../lib/sftp/constants.ts";
+import * as m from "../../lib/sftp/messages.ts";
+import { framed, idOf, pattern, RawPeer } from "./_support.ts";
+
+async function linked(
+  sftp: (session: ServerSession) => Promise<number>,
+): Promise<AsyncDisposable & { readonly client: SshClient }> {
+  const hostKey = await generateKey();
+  const server = serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    hostKeys: [hostKey],
+    auth: { password: () => true },
+    subsystems: { sftp },
+    onListen: () => {},
+    onError: () => {},
+  });
+  const client = await connect({
+    hostname: "127.0.0.1",
+    port: server.addr.port,
+    username: "u",
+    auth: [password("x")],
+    verifyHostKey: pinnedHostKey(await hostKey.publicKey.fingerprint()),
+  });
+  return {
+    client,
+    async [Symbol.asyncDispose]() {
+      await client.close();
+      await server.shutdown();
+    },
+  };
+}
+
+Deno.test("SftpClient.close() ends the channel of a server that reads nothing more", async () => {
+  const gone = Promise.withResolvers<string>();
+  await using link = await linked(async (session) => {
+    session.signal.addEventListener("abort", () => gone.resolve("closed"));
+    const writer = session.stdout.getWriter(), reader = session.stdin.getReader();
+    await reader.read();
+    await writer.write(framed(m.encodeVersion(Fxp.VERSION, 3)));
+    const { value } = await reader.read();
+    // The handle for the one file, and then nothing any more.
+    await writer.write(framed(m.Handle.encode({ id: idOf(value!.subarray(4)), handle: new Uint8Array([1]) })));
+    await gone.promise;
+    return 0;
+  });
+  const sftp = await link.client.sftp();
+  const file = await sftp.open("/f", { write: true });
+  const writing = file.writeAt(pattern(8_000_000), 0).catch(() => "refused");
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  await sftp.close();
+  assertEquals(await writing, "refused");
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<string>((resolve) => timer = setTimeout(() => resolve("still open"), 1500));
+  const outcome = await Promise.race([gone.promise, late]);
+  clearTimeout(timer);
+  gone.resolve("");
+  assertEquals(outcome, "closed");
+});
+
+Deno.test("SftpClient.close() ends the channel of a server that is silent", async () => {
+  const gone = Promise.withResolvers<string>();
+  await using link = await linked(async (session) => {
+    session.signal.addEventListener("abort", () => gone.resolve("closed"));
+    const writer = session.stdout.getWriter(), reader = session.stdin.getReader();
+    await reader.read();
+    await writer.write(framed(m.encodeVersion(Fxp.VERSION, 3)));
+    while (!(await reader.read()).done);
+    await gone.promise;
+    return 0;
+  });
+  const sftp = await link.client.sftp();
+  await sftp.close();
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<string>((resolve) => timer = setTimeout(() => resolve("still open"), 1500));
+  const outcome = await Promise.race([gone.promise, late]);
+  clearTimeout(timer);
+  gone.resolve("");
+  assertEquals(outcome, "closed");
+});
+
+Deno.test("client.sftp() is opened under its signal, and outlives it", async () => {
+  await using link = await linked(async (session) => {
+    const peer = new RawPeer({ readable: session.stdin, writable: session.stdout });
+    await peer.next();
+    await peer.send(m.encodeVersion(Fxp.VERSION, 3));
+    for (let payload = await peer.next(); payload !== null; payload = await peer.next()) {
+      await peer.send(m.Attrs.encode({ id: idOf(payload), attrs: { size: 5, mode: 0o100644 } }));
+    }
+    await peer.end();
+    return 0;
+  });
+  const controller = new AbortController();
+  const sftp = await link.client.sftp({ signal: controller.signal });
+  assertEquals((await sftp.stat("/f")).size, 5);
+  controller.abort(new Error("the time to open it is over"));
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  const after = await sftp.stat("/f").then((info) => info.size, (error) => (error as Error).message);
+  await sftp.close();
+  assertEquals(after, 5);
+});
+
+Deno.test("client.sftp() ends the channel of a server that breaks the protocol", async () => {
+  const gone = Promise.withResolvers<string>();
+  await using link = await linked(async (session) => {
+    session.signal.addEventListener("abort", () => gone.resolve("closed"));
+    const writer = session.stdout.getWriter(), reader = session.stdin.getReader();
+    await reader.read();
+    await writer.write(framed(m.encodeVersion(Fxp.VERSION, 3)));
+    await reader.read();
+    await writer.write(framed(m.StatusReply.encode({ id: 77, status: 0, text: "", language: "" })));
+    await gone.promise;
+    return 0;
+  });
+  const sftp = await link.client.sftp();
+  const outcome = await sftp.stat("/f").then(() => "answered", (error) => (error as Error).message);
+  assertStringIncludes(outcome, "no request has the id 77");
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<string>((resolve) => timer = setTimeout(() => resolve("still open"), 1500));
+  const end = await Promise.race([gone.promise, late]);
+  clearTimeout(timer);
+  gone.resolve("");
+  await sftp.close();
+  assertEquals(end, "closed");
+});

@@ -1,0 +1,241 @@
+/** What resume relies on, and files that change while they are copied. */
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { SftpError } from "../../lib/errors.ts";
+import { openSftp } from "../../lib/sftp/client.ts";
+import { Extension, Fxp, Status } from "../../lib/sftp/constants.ts";
+import { LAST_WINDOW } from "../../lib/sftp/flight_window.ts";
+import * as m from "../../lib/sftp/messages.ts";
+import {
+  idOf,
+  isMissing,
+  OPENSSH_SERVER,
+  ours,
+  pattern,
+  pipes,
+  RawPeer,
+  sha256,
+  spawned,
+  tempDir,
+} from "./_support.ts";
+
+const openssh = { ignore: isMissing(OPENSSH_SERVER) };
+
+Deno.test("upload() keeps no more under way than resume sends again, whatever the concurrency", async () => {
+  await using dir = await tempDir();
+  {
+    using file = await Deno.open(`${dir.path}/f`, { write: true, create: true });
+    await file.truncate(120_000_000);
+  }
+  const { near, far } = pipes(), peer = new RawPeer(far);
+  let underWay = 0, most = 0;
+  const running = (async () => {
+    await peer.next();
+    await peer.send(m.encodeVersion(Fxp.VERSION, 3, [[Extension.limits, "1"]]));
+    let queue: Promise<void> = Promise.resolve();
+    for (let payload = await peer.next(); payload !== null; payload = await peer.next()) {
+      const id = idOf(payload);
+      const status = m.StatusReply.encode({ id, status: Status.OK, text: "", language: "" });
+      if (payload[0] === Fxp.EXTENDED && !new TextDecoder().decode(payload).includes("rename")) {
+        const limits = { maxPacketLength: 262_144n, maxReadLength: 261_120n, maxWriteLength: 261_120n };
+        await peer.send(m.LimitsReply.encode({ id, ...limits, maxOpenHandles: 0n }));
+      } else if (payload[0] === Fxp.OPEN) {
+        await peer.send(m.Handle.encode({ id, handle: new Uint8Array([1]) }));
+      } else if (payload[0] === Fxp.STAT || payload[0] === Fxp.LSTAT) {
+        await peer.send(m.StatusReply.encode({ id, status: Status.NO_SUCH_FILE, text: "", language: "" }));
+      } else if (payload[0] === Fxp.WRITE) {
+        const length = payload.length;
+        most = Math.max(most, underWay += length);
+        const due = new Promise<void>((resolve) => setTimeout(resolve, 100));
+        queue = queue.then(async () => {
+          await due;
+          underWay -= length;
+          await peer.send(status).catch(() => {});
+        });
+      } else queue = queue.then(() => peer.send(status).catch(() => {}));
+    }
+    await queue;
+    await peer.end();
+  })();
+  const sftp = await openSftp(near);
+  await sftp.upload(`${dir.path}/f`, "/f", { concurrency: 400 });
+  await sftp.close();
+  await running;
+  assert(most < LAST_WINDOW + 1_000_000, `${most} bytes were under way, ${LAST_WINDOW} are sent again`);
+});
+
+Deno.test({
+  name: "upload() resumes a file that nobody may write to (OpenSSH sftp-server as another user than root)",
+  ignore: openssh.ignore || Deno.uid() !== 0,
+  async fn() {
+    await using dir = await tempDir();
+    await Deno.chmod(dir.path, 0o777);
+    const size = 30_000_000;
+    await Deno.writeFile(`${dir.path}/src`, pattern(size));
+    await Deno.chmod(`${dir.path}/src`, 0o444);
+    const start = async () => {
+      const child = new Deno.Command(OPENSSH_SERVER, {
+        stdin: "piped",
+        stdout: "piped",
+        stderr: "null",
+        uid: 65_534,
+        gid: 65_534,
+      })
+        .spawn();
+      const sftp = await openSftp({ readable: child.stdout, writable: child.stdin });
+      return {
+        sftp,
+        child,
+        async [Symbol.asyncDispose]() {
+          await sftp.close();
+          await child.status;
+        },
+      };
+    };
+    {
+      await using peer = await start();
+      const controller = new AbortController();
+      await assertRejects(
+        () =>
+          peer.sftp.upload(`${dir.path}/src`, `${dir.path}/copy`, {
+            signal: controller.signal,
+            onProgress: ({ bytes }) => bytes > 25_000_000 && controller.abort(new Error("stop it")),
+          }),
+        Error,
+        "stop it",
+      );
+    }
+    await using peer = await start();
+    const summary = await peer.sftp.upload(`${dir.path}/src`, `${dir.path}/copy`, { resume: true });
+    assertEquals(summary.files, 1);
+    assertEquals(await sha256(`${dir.path}/copy`), await sha256(`${dir.path}/src`));
+  },
+});
+
+Deno.test("download() of a file that shrinks meanwhile fails and leaves nothing", async () => {
+  await using dir = await tempDir();
+  await Deno.mkdir(`${dir.path}/there`);
+  await Deno.writeFile(`${dir.path}/there/f`, pattern(30_000_000));
+  await using peer = await ours({ root: `${dir.path}/there` });
+  let cut = false;
+  const error = await assertRejects(() =>
+    peer.sftp.download("/f", `${dir.path}/g`, {
+      onProgress: ({ bytes }) => {
+        if (cut || bytes === 0) return;
+        cut = true;
+        Deno.truncateSync(`${dir.path}/there/f`, 25_000_000);
+      },
+    }), SftpError);
+  assert(error.message.includes("may have changed"), error.message);
+  assertEquals(Array.from(Deno.readDirSync(dir.path), ({ name }) => name), ["there"]);
+});
+
+Deno.test("upload() of a file that shrinks or grows meanwhile fails, or is what it was", async () => {
+  await using dir = await tempDir();
+  await Deno.mkdir(`${dir.path}/there`);
+  await using peer = await ours({ root: `${dir.path}/there` });
+  await Deno.writeFile(`${dir.path}/f`, pattern(30_000_000));
+  let changed = false;
+  await assertRejects(
+    () =>
+      peer.sftp.upload(`${dir.path}/f`, "/f", {
+        onProgress: ({ bytes }) => {
+          if (changed || bytes === 0) return;
+          changed = true;
+          Deno.truncateSync(`${dir.path}/f`, 1000);
+        },
+      }),
+    SftpError,
+    "shorter",
+  );
+  assertEquals(Array.from(Deno.readDirSync(`${dir.path}/there`)), []);
+  await Deno.writeFile(`${dir.path}/f`, pattern(3_000_000));
+  changed = false;
+  await peer.sftp.upload(`${dir.path}/f`, "/f", {
+    onProgress: () => {
+      if (changed) return;
+      changed = true;
+      Deno.writeFileSync(`${dir.path}/f`, pattern(500), { append: true });
+    },
+  });
+  assertEquals((await Deno.stat(`${dir.path}/there/f`)).size, 3_000_000);
+});
+
+Deno.test({
+  name: "upload() and download() that are aborted leave no handle open there (OpenSSH sftp-server)",
+  ignore: isMissing(OPENSSH_SERVER) || isMissing("/proc/self/status"),
+  async fn() {
+    await using dir = await tempDir();
+    await Deno.mkdir(`${dir.path}/there`);
+    for (let i = 0; i < 20; i++) await Deno.writeFile(`${dir.path}/there/f${i}`, pattern(1_500_000, i + 1));
+    await using peer = await spawned();
+    const held = (): string[] =>
+      Array.from(Deno.readDirSync(`/proc/${peer.child.pid}/fd`), ({ name }) => {
+        return Deno.readLinkSync(`/proc/${peer.child.pid}/fd/${name}`);
+      }).filter((path) => path.startsWith(dir.path));
+    for (const way of ["up", "down"]) {
+      const controller = new AbortController();
+      let done = 0;
+      const options = {
+        recursive: true,
+        signal: controller.signal,
+        onProgress: () => ++done > 60 && controller.abort(new Error("stop it")),
+      };
+      await assertRejects(
+        () =>
+          way === "up"
+            ? peer.sftp.upload(`${dir.path}/there`, `${dir.path}/up`, options)
+            : peer.sftp.download(`${dir.path}/there`, `${dir.path}/down`, options),
+        Error,
+        "stop it",
+      );
+      // One answer more, and all that was asked for before has been done.
+      await peer.sftp.stat(dir.path);
+      assertEquals(held(), [], way);
+    }
+  },
+});
+
+Deno.test("upload() and download() refuse inPlace with resume, and touch nothing", async () => {
+  await using dir = await tempDir();
+  await Deno.mkdir(`${dir.path}/there`);
+  await Deno.writeFile(`${dir.path}/there/f`, pattern(1000, 2));
+  await Deno.writeFile(`${dir.path}/f`, pattern(1000, 1));
+  await using peer = await ours({ root: `${dir.path}/there` });
+  const options = { inPlace: true, resume: true };
+  await assertRejects(() => peer.sftp.upload(`${dir.path}/f`, "/f", options), TypeError, "leave out `inPlace`");
+  await assertRejects(() => peer.sftp.download("/f", `${dir.path}/f`, options), TypeError, "leave out `inPlace`");
+  assertEquals(await sha256(`${dir.path}/there/f`), await sha256(pattern(1000, 2)));
+  assertEquals(await sha256(`${dir.path}/f`), await sha256(pattern(1000, 1)));
+});
+
+Deno.test({
+  name: "a local part that nobody may write to is continued, and keeps its bits (as another user than root)",
+  ignore: Deno.build.os === "windows" || Deno.uid() !== 0,
+  async fn() {
+    await using dir = await tempDir();
+    await Deno.chmod(dir.path, 0o777);
+    const part = `${dir.path}/part`;
+    await Deno.writeTextFile(part, "begun");
+    await Deno.chown(part, 65_534, 65_534);
+    await Deno.chmod(part, 0o444);
+    // Alone where that user may read it.
+    await Deno.copyFile(new URL("../../lib/sftp/local_files.ts", import.meta.url), `${dir.path}/local_files.ts`);
+    await Deno.writeTextFile(
+      `${dir.path}/main.ts`,
+      `import { continueLocal } from "./local_files.ts";
+      using file = await continueLocal(${JSON.stringify(part)});
+      await file.seek(5);
+      await file.write(new TextEncoder().encode(" and continued"));`,
+    );
+    const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["run", "--no-config", "--no-check", "-A", `${dir.path}/main.ts`],
+      cwd: dir.path,
+      env: { DENO_DIR: `${dir.path}/cache`, HOME: dir.path },
+      uid: 65_534,
+      gid: 65_534,
+    }).output();
+    assertEquals(code, 0, new TextDecoder().decode(stderr));
+    assertEquals(await Deno.readTextFile(part), "begun and continued");
+    assertEquals((await Deno.stat(part)).mode! & 0o777, 0o444);
+  },
+});
