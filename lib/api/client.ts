@@ -87,9 +87,12 @@ export async function connect(options: ConnectOptions): Promise<SshClient> {
     signal?.throwIfAborted();
     if (options.keepalive !== undefined) checkKeepalive(options.keepalive);
     const algorithms = await knownFirst(verifyHostKey, { hostname, port }, options.algorithms);
+    const copyingWritable = conn === undefined;
     conn ??= await dial(hostname, port, options);
     const transport = secure = new SecureTransport(conn, {
       role: "client",
+      // A socket of this module's own; what the application brings may keep chunks.
+      copyingWritable,
       verifyHostKey: (key) => verifyHostKey(key, { hostname, port }),
       ...algorithms,
       ...given(options, "rekey", "ident", "handshakeTimeout", "requireStrictKex", "trace"),

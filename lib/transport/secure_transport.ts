@@ -318,13 +318,23 @@ export class SecureTransport implements DataTransport {
     try {
       writer.closed.catch(() => {});
       await writer.write(new TextEncoder().encode(`${this.#localIdent}\r\n`));
+      // While the socket takes a large chunk, the next one is sealed.
+      let writing: Promise<void> | null = null;
       for (;;) {
         const taken = this.#outbox.take();
         if (taken !== null) {
           const chunk = taken instanceof Promise ? await taken : taken;
-          await writer.write(chunk);
-          this.#outbox.recycle(chunk);
-          if (chunk.length < SMALL_CHUNK) await turnEnd();
+          await writing;
+          writing = writer.write(chunk).then(() => this.#outbox.recycle(chunk));
+          if (chunk.length >= SMALL_CHUNK) {
+            writing.catch(() => {});
+            continue;
+          }
+        }
+        if (writing !== null) {
+          await writing;
+          writing = null;
+          if (taken !== null) await turnEnd();
         } else if (this.#end !== null) {
           break;
         } else {
