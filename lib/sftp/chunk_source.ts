@@ -5,7 +5,9 @@
  */
 
 /** Room for what a channel of this module has at once: a batch of packets. */
-const ROOM = 327_680;
+const LARGEST_ROOM = 327_680;
+/** Room for small requests and answers: the garbage collector counts all of a buffer's memory each time it changes hands. */
+const FIRST_ROOM = 8_192;
 
 /** The only reader of a session's readable side. */
 export class ChunkSource {
@@ -13,6 +15,9 @@ export class ChunkSource {
   readonly #plain: ReadableStreamDefaultReader<Uint8Array> | null;
   /** The memory of the last chunk, for the next one. */
   #buffer: ArrayBuffer | null = null;
+  /** Grows while chunks fill it, and falls back after a run of small ones. */
+  #room = FIRST_ROOM;
+  #smallChunks = 0;
 
   /** Locks the stream. */
   constructor(readable: ReadableStream<Uint8Array>) {
@@ -33,11 +38,18 @@ export class ChunkSource {
       const { done, value } = await this.#plain!.read();
       return done ? null : value;
     }
-    const buffer = this.#buffer ?? new ArrayBuffer(ROOM);
+    const buffer = this.#buffer ?? new ArrayBuffer(this.#room), { byteLength } = buffer;
     this.#buffer = null;
     const { done, value } = await this.#byob.read(new Uint8Array(buffer));
     if (done || value === undefined) return null;
-    this.#buffer = value.buffer;
+    if (value.length === byteLength) {
+      this.#room = Math.min(8 * byteLength, LARGEST_ROOM);
+      this.#smallChunks = 0;
+    } else if (value.length < FIRST_ROOM && ++this.#smallChunks === 16) {
+      this.#room = FIRST_ROOM;
+      this.#smallChunks = 0;
+    }
+    if (this.#room === byteLength) this.#buffer = value.buffer;
     return value;
   }
 

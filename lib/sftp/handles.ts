@@ -37,6 +37,8 @@ export interface DirectoryHandle {
   kept: SftpDirEntry | null;
   /** The listing has ended. */
   done: boolean;
+  /** The next reply, made while the client reads the last one; null at the end. */
+  ahead: Promise<Uint8Array | null> | null;
 }
 
 /** Handles at once, of files and directories together. */
@@ -50,6 +52,14 @@ export class Handles {
   #next = 0;
   /** Handles promised to an OPEN or OPENDIR that is not done yet. */
   #reserved = 0;
+
+  /** Directories among them. */
+  #directories = 0;
+
+  /** Directories that are open. */
+  get directories(): number {
+    return this.#directories;
+  }
 
   /** Handles that are open. */
   get size(): number {
@@ -74,6 +84,7 @@ export class Handles {
     this.#reserved--;
     const number = this.#next++;
     this.#open.set(number, entry);
+    if (entry.kind === "directory") this.#directories++;
     const handle = new Uint8Array(TAG + 4);
     handle.set(this.#tag);
     new DataView(handle.buffer).setUint32(TAG, number);
@@ -111,6 +122,7 @@ export class Handles {
   async close(handle: Uint8Array): Promise<void> {
     const entry = this.get(handle);
     this.#open.delete(this.#number(handle));
+    if (entry.kind === "directory") this.#directories--;
     await closeEntry(entry);
   }
 

@@ -8,6 +8,7 @@ import { SftpError } from "../errors.ts";
 import type { AuthInfo } from "../auth/types.ts";
 import type { Field, Message, ValuesOf } from "../wire/codec.ts";
 import { Reader } from "../wire/reader.ts";
+import { turnEnd } from "../wire/turn_end.ts";
 import type { MaybePromise } from "../wire/types.ts";
 import { attributesOf, longName, type SftpAttributes, type SftpFileInfo } from "./attrs.ts";
 import type { SftpBackend, SftpBackendFile } from "./backend.ts";
@@ -19,6 +20,8 @@ import { type DirectoryHandle, type FileHandle, type Handles, MAX_HANDLES } from
 import * as m from "./messages.ts";
 import { isEncodable } from "./names.ts";
 
+/** Directories open up to which replies are made ahead. */
+const MAX_AHEAD = 8;
 /** Names in one reply. */
 const MAX_NAMES = 100;
 /** Where a reply of names stops growing: some bytes less than a packet, for the last name. */
@@ -175,7 +178,7 @@ function openDirectory(context: JobContext, id: number, path: string): Uint8Arra
   }
   return m.Handle.encode({
     id,
-    handle: context.handles.add({ kind: "directory", path, entries, kept: null, done: false }),
+    handle: context.handles.add({ kind: "directory", path, entries, kept: null, done: false, ahead: null }),
   });
 }
 
@@ -201,7 +204,24 @@ async function nextEntry(directory: DirectoryHandle): Promise<SftpDirEntry | nul
   return directory.kept;
 }
 
-async function readdir(directory: DirectoryHandle, id: number): Promise<Answer> {
+/** The next reply is made while the client reads this one, unless many directories are open: each may take 128 KiB. */
+async function readdir({ handles }: JobContext, directory: DirectoryHandle, id: number): Promise<Answer> {
+  const { ahead } = directory;
+  directory.ahead = null;
+  const payload = await (ahead ?? nextNames(directory));
+  if (payload === null) return Status.EOF;
+  new DataView(payload.buffer, payload.byteOffset).setUint32(1, id);
+  const sent = handles.directories <= MAX_AHEAD ? turnEnd() : undefined;
+  if (sent !== undefined) {
+    directory.ahead = sent.then(() => nextNames(directory));
+    // What fails is told to whoever asks for it.
+    directory.ahead.catch(() => {});
+  }
+  return payload;
+}
+
+/** The next NAME reply, its id left out, or null at the end. */
+async function nextNames(directory: DirectoryHandle): Promise<Uint8Array | null> {
   const entries: m.NameEntry[] = [], now = Date.now();
   let size = 0;
   while (entries.length < MAX_NAMES) {
@@ -217,7 +237,7 @@ async function readdir(directory: DirectoryHandle, id: number): Promise<Answer> 
     const attrs = attributesOf(entry.info);
     entries.push({ name, longName: longName(name, attrs, now), attrs });
   }
-  return entries.length === 0 ? Status.EOF : names(id, entries);
+  return entries.length === 0 ? null : names(0, entries);
 }
 
 /** Buffers of full size for READ: what a client asks for is seldom what a small file has. */
@@ -360,7 +380,10 @@ const handlers: Readonly<Record<number, Handler>> = {
     ({ handle, attrs }, context) => alone(() => setFileStat(context, context.handles.file(handle), attrs)),
   ),
   [Fxp.OPENDIR]: on(m.Opendir, ({ id, path }, context) => alone(() => opendir(context, id, canonicalPath(path)))),
-  [Fxp.READDIR]: on(m.Readdir, ({ id, handle }, { handles }) => alone(() => readdir(handles.directory(handle), id))),
+  [Fxp.READDIR]: on(
+    m.Readdir,
+    ({ id, handle }, context) => alone(() => readdir(context, context.handles.directory(handle), id)),
+  ),
   [Fxp.REMOVE]: on(
     m.Remove,
     ({ path }, context) => alone(() => call(context, ["remove"], canonicalPath(path)) as MaybePromise<void>),

@@ -18,6 +18,7 @@ import {
 import type { PublicKey, Signer } from "../keys/types.ts";
 import { Msg } from "../wire/numbers.ts";
 import { Reader } from "../wire/reader.ts";
+import { turnEnd } from "../wire/turn_end.ts";
 import type { ByteDuplex, Bytes, MaybePromise } from "../wire/types.ts";
 import { ByteSource } from "./byte_source.ts";
 import { decodeExtInfo } from "./ext_info.ts";
@@ -169,6 +170,8 @@ export class SecureTransport implements DataTransport {
   #started = false;
   #traced = 0;
   #lastReceived = 0;
+  /** Inbound chunks so far. */
+  #chunks = 0;
 
   /** Takes over the streams; nothing moves before `start()`. */
   constructor(conn: ByteDuplex, options: SecureTransportOptions) {
@@ -320,7 +323,11 @@ export class SecureTransport implements DataTransport {
       await writer.write(new TextEncoder().encode(`${this.#localIdent}\r\n`));
       // While the socket takes a large chunk, the next one is sealed.
       let writing: Promise<void> | null = null;
+      // A turn may set off much, such as a WINDOW_ADJUST and the requests of many files, and each chunk is a system call here and
+      // wakes the peer: what follows a small chunk leaves together at the end of the turn, unless it answers what came since.
+      let answered = -1;
       for (;;) {
+        if (answered === this.#chunks && this.#outbox.ready) await turnEnd();
         const taken = this.#outbox.take();
         if (taken !== null) {
           const chunk = taken instanceof Promise ? await taken : taken;
@@ -332,9 +339,9 @@ export class SecureTransport implements DataTransport {
           }
         }
         if (writing !== null) {
+          if (taken !== null) answered = this.#chunks;
           await writing;
           writing = null;
-          if (taken !== null) await turnEnd();
         } else if (this.#end !== null) {
           break;
         } else {
@@ -389,6 +396,7 @@ export class SecureTransport implements DataTransport {
 
   async #received(): Promise<void> {
     this.#lastReceived = performance.now();
+    this.#chunks++;
     try {
       await this.#deliver();
     } catch (cause) {
@@ -558,15 +566,6 @@ export class SecureTransport implements DataTransport {
       // Who watches a connection does not change what becomes of it.
     }
   }
-}
-
-/**
- * The end of this turn of the event loop, or now where the runtime cannot tell. What else a turn sets off, such as a WINDOW_ADJUST and
- * the requests that answers to others have set free, leaves in one chunk behind the first: each is a system call here and wakes the peer.
- */
-function turnEnd(): Promise<void> | undefined {
-  if (typeof setImmediate !== "function") return undefined;
-  return new Promise((resolve) => void setImmediate(resolve));
 }
 
 /** Waits for a promise that never rejects, but not longer than `time` milliseconds; says whether it was in time. */
