@@ -317,8 +317,9 @@ class Uploader {
     /** What the server cannot do by handle is left for when the file is closed. */
     const change = (attrs: SftpAttributes): Promise<void> => {
       const changed = session.status(Fsetstat, { handle, attrs }, changing).catch((error) => {
-        if (!isUnsupported(error)) throw error;
-        byPath = attrs;
+        if (isUnsupported(error)) byPath = attrs;
+        // Some servers deny it, those of object stores among them: that matters where the file would be open to more than before.
+        else if (preserve || session.ended !== null || ((info.mode ?? 0o777) & ~(attrs.mode ?? 0)) !== 0) throw error;
       });
       // It may fail before it is waited for.
       changed.catch(() => {});

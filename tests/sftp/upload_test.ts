@@ -223,7 +223,7 @@ Deno.test("upload() of a glob tells of a link that leads nowhere, and copies the
   assertEquals(await namesBelow(`${dir.path}/there`), ["b"]);
 });
 
-Deno.test("upload() replaces a file where there are no permission bits, and not where they must not be set", async () => {
+Deno.test("upload() replaces a file where there are no permission bits, and not where it would be open to more", async () => {
   await using dir = await tempDir();
   await Deno.mkdir(`${dir.path}/there`);
   await Deno.writeTextFile(`${dir.path}/there/f`, "old");
@@ -248,6 +248,12 @@ Deno.test("upload() replaces a file where there are no permission bits, and not 
     throw new Deno.errors.PermissionDenied("Permission denied");
   };
   await Deno.writeTextFile(`${dir.path}/there/f`, "old");
+  await Deno.chmod(`${dir.path}/f`, 0o644);
+  await Deno.chmod(`${dir.path}/there/f`, 0o664);
+  assertEquals(await peer.sftp.upload(`${dir.path}/f`, "/f"), { files: 1, bytes: 3 });
+  // Others could read what they could not before.
+  await Deno.writeTextFile(`${dir.path}/there/f`, "old");
+  await Deno.chmod(`${dir.path}/there/f`, 0o600);
   const error = await assertRejects(() => peer.sftp.upload(`${dir.path}/f`, "/f"), SftpError, "`inPlace: true`");
   assertEquals([error.path, error.status], ["/f", Status.PERMISSION_DENIED]);
   assertEquals(await Deno.readTextFile(`${dir.path}/there/f`), "old");
