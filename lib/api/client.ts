@@ -16,9 +16,10 @@ import type { SftpClient } from "../sftp/client.ts";
 import type { SftpChannel } from "../sftp/requests.ts";
 import { SecureTransport, type TraceEvent } from "../transport/secure_transport.ts";
 import type { Algorithms, ConnectionInfo, RekeyLimits } from "../transport/types.ts";
+import { Timer } from "../wire/timer.ts";
 import type { ByteDuplex, Bytes } from "../wire/types.ts";
 import { Channel } from "./channel.ts";
-import { checkKeepalive, given, type KeepaliveOptions } from "./options.ts";
+import { checkTimes, given, type KeepaliveOptions } from "./options.ts";
 import { type ScpClient, scpClient } from "./scp.ts";
 
 /** Options of {@linkcode connect}. */
@@ -41,13 +42,16 @@ export interface ConnectOptions {
   rekey?: RekeyLimits;
   /** Receive window of each channel in bytes. @default {2097152} */
   window?: number;
-  /** Aborts dialling and handshake; after that, closes the connection. */
+  /** Aborts dialling, handshake and login; after that, ends the connection at once, without what has been written and has not left. */
   signal?: AbortSignal;
   /** Receives the server's banner. */
   onBanner?: (text: string) => void;
   /** Identification, without `SSH-2.0-`. */
   ident?: string;
-  /** Milliseconds allowed for dialling and the first key exchange, each. @default {30000} */
+  /**
+   * Milliseconds that the server may take for dialling and for the first key exchange, each; the time that `verifyHostKey` takes does
+   * not count. `Infinity` waits without end. @default {30000}
+   */
   handshakeTimeout?: number;
   /**
    * Asks the server for a sign of life after so many milliseconds of silence, and ends the connection when `maxMissed` (3) of them
@@ -85,7 +89,7 @@ export async function connect(options: ConnectOptions): Promise<SshClient> {
   let conn = options.transport, secure: SecureTransport | null = null, mux: Mux | null = null;
   try {
     signal?.throwIfAborted();
-    if (options.keepalive !== undefined) checkKeepalive(options.keepalive);
+    checkTimes(options);
     const algorithms = await knownFirst(verifyHostKey, { hostname, port }, options.algorithms);
     const copyingWritable = conn === undefined;
     conn ??= await dial(hostname, port, options);
@@ -140,14 +144,20 @@ async function dial(hostname: string, port: number, options: ConnectOptions): Pr
   const limit = options.handshakeTimeout ?? 30_000, dialling = new AbortController();
   const { signal } = options;
   const onAbort = (): void => dialling.abort(signal!.reason);
-  const timer = setTimeout(() => {
+  const timer = new Timer(() => {
     dialling.abort(new SshError(`no answer within ${limit} ms`, { code: "CONNECTION_LOST" }));
-  }, limit);
+  });
+  timer.start(limit);
   signal?.addEventListener("abort", onAbort);
   try {
     const conn = await Deno.connect({ hostname, port, signal: dialling.signal });
-    // A request and its answer are small packets: Nagle's algorithm would make each wait for the one before.
-    conn.setNoDelay(true);
+    try {
+      // A request and its answer are small packets: Nagle's algorithm would make each wait for the one before.
+      conn.setNoDelay(true);
+    } catch (error) {
+      conn.close();
+      throw error;
+    }
     return conn;
   } catch (cause) {
     signal?.throwIfAborted();
@@ -155,7 +165,7 @@ async function dial(hostname: string, port: number, options: ConnectOptions): Pr
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new SshError(`Cannot connect to "${hostname}" port ${port}: ${why}`, { code: "CONNECTION_LOST", cause });
   } finally {
-    clearTimeout(timer);
+    timer.stop();
     signal?.removeEventListener("abort", onAbort);
   }
 }
@@ -181,7 +191,7 @@ export class SshClient implements AsyncDisposable {
     this.info = secure.info;
     this.closed = secure.closed;
     if (signal === undefined) return;
-    const onAbort = (): void => void this.close();
+    const onAbort = (): void => void secure.end();
     const leave = (): void => signal.removeEventListener("abort", onAbort);
     signal.addEventListener("abort", onAbort);
     this.closed.then(leave, leave);
@@ -262,7 +272,10 @@ export class SshClient implements AsyncDisposable {
     return this.#transport.rekey();
   }
 
-  /** Disconnects; what still runs rejects with `SshError` `CLOSED`. Never rejects. */
+  /**
+   * Disconnects: what has been written leaves first, and nothing new begins. Where the server takes nothing of it for 3 seconds, or not
+   * all in 30, the rest is lost, and `closed` rejects and says how much. What still runs rejects with `SshError` `CLOSED`. Never rejects.
+   */
   async close(): Promise<void> {
     // A connection that is lost is closed; `closed` says why.
     await this.#transport.close().catch(() => {});

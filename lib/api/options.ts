@@ -12,10 +12,29 @@ export interface KeepaliveOptions {
   maxMissed?: number;
 }
 
-/** Throws `RangeError` for options that make no sense. */
-export function checkKeepalive({ interval, maxMissed = 3 }: KeepaliveOptions): void {
+/** Options that are times, of any role. */
+interface Times {
+  loginTimeout?: number;
+  handshakeTimeout?: number;
+  rekey?: { interval?: number };
+  keepalive?: KeepaliveOptions;
+}
+
+/** Throws `RangeError` for times that make no sense; `Infinity` is one that does. */
+export function checkTimes({ loginTimeout, handshakeTimeout, rekey, keepalive }: Times): void {
+  checkTime(loginTimeout, "loginTimeout");
+  checkTime(handshakeTimeout, "handshakeTimeout");
+  checkTime(rekey?.interval, "rekey.interval");
+  if (keepalive === undefined) return;
+  const { interval, maxMissed = 3 } = keepalive;
   if (!(interval > 0) || !(maxMissed >= 1)) {
     throw new RangeError("Cannot keep connection alive: `interval` and `maxMissed` must be positive");
+  }
+}
+
+function checkTime(value: number | undefined, name: string): void {
+  if (value !== undefined && !(value > 0)) {
+    throw new RangeError(`Cannot use ${value} as ${name}: it is a number of milliseconds above 0`);
   }
 }
 

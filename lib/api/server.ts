@@ -11,9 +11,11 @@ import type { Signer } from "../keys/types.ts";
 import { ServerSessionChannel, type SessionHandler } from "../session/server_session.ts";
 import { SecureTransport, type TraceEvent } from "../transport/secure_transport.ts";
 import type { Algorithms, RekeyLimits } from "../transport/types.ts";
+import { TurnShare } from "../transport/turns.ts";
+import { Timer } from "../wire/timer.ts";
 import type { ByteDuplex } from "../wire/types.ts";
 import { Admission, type MaxStartups, type Ticket } from "./admission.ts";
-import { checkKeepalive, given, type KeepaliveOptions } from "./options.ts";
+import { checkTimes, given, type KeepaliveOptions } from "./options.ts";
 import { turnAway } from "./turn_away.ts";
 
 /** Options of {@linkcode serve}; names follow `Deno.serve`. */
@@ -36,7 +38,7 @@ export interface ServeOptions {
   rekey?: RekeyLimits;
   /** Receive window of each channel in bytes. @default {2097152} */
   window?: number;
-  /** Milliseconds allowed until login. @default {120000} */
+  /** Milliseconds allowed until login; `Infinity` waits without end. @default {120000} */
   loginTimeout?: number;
   /** Failed attempts allowed. @default {6} */
   maxAuthTries?: number;
@@ -57,7 +59,7 @@ export interface ServeOptions {
   ident?: string;
   /** Asks a silent client for a sign of life, and ends the connection when it stays silent. @default {off} */
   keepalive?: KeepaliveOptions;
-  /** Stops listening and closes every connection. */
+  /** Stops listening and ends every connection at once; the server's own dispose lets what was written leave first. */
   signal?: AbortSignal;
   /** Called when the server listens. */
   onListen?: (addr: Deno.NetAddr) => void;
@@ -82,7 +84,10 @@ export interface SshServer extends AsyncDisposable {
   ref(): void;
   /** Lets the event loop end. */
   unref(): void;
-  /** Stops listening, closes every connection, and waits for that. */
+  /**
+   * Stops listening, closes every connection, and waits for that. What handlers have written leaves first; where a client takes nothing
+   * of it for 3 seconds, or not all in 30, `onError` is told how much was lost.
+   */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
@@ -139,8 +144,8 @@ function checkOptions(options: ServeConnOptions): void {
       "Cannot serve without host keys: make one with `await generateKey()` and keep it, or clients will warn of a changed host",
     );
   }
-  if (options.keepalive !== undefined) checkKeepalive(options.keepalive);
-  const positive = { loginTimeout: 1, maxAuthTries: 1, maxStartupsPerSource: 1, maxSessions: 1, maxChannels: 1 };
+  checkTimes(options);
+  const positive = { maxAuthTries: 1, maxStartupsPerSource: 1, maxSessions: 1, maxChannels: 1 };
   for (const name of Object.keys(positive) as (keyof typeof positive)[]) {
     const value = options[name];
     if (value !== undefined && !(value >= 1)) {
@@ -154,6 +159,10 @@ class ServedConnection {
   readonly #options: ServeConnOptions;
   readonly #transport: SecureTransport;
   readonly #remoteAddr: Deno.Addr | undefined;
+  /** Absolute: neither progress nor chatter moves it. */
+  readonly #loginTimer: Timer;
+  #mux: Mux | null = null;
+  #refed = true;
   #sessions = 0;
   #noMoreSessions = false;
 
@@ -167,15 +176,23 @@ class ServedConnection {
       signatureAlgorithms: defaultSignatureAlgorithms,
       ...given(options, "algorithms", "rekey", "ident", "trace"),
     });
+    const { loginTimeout = DEFAULT_LOGIN_TIMEOUT } = options;
+    this.#loginTimer = new Timer(() => this.#transport.fail(tooSlow(loginTimeout)));
+  }
+
+  /** Whether the connection's timers keep the program alive; its socket has a word of its own. */
+  setRef(refed: boolean): void {
+    this.#refed = refed;
+    this.#transport.setRef(refed);
+    this.#mux?.setRef(refed);
+    refed ? this.#loginTimer.ref() : this.#loginTimer.unref();
   }
 
   /** Serves until the end; `onLogin` is called once when the user has logged in. */
-  async run(onLogin: () => void, keepsAlive = true): Promise<void> {
+  async run(onLogin: () => void): Promise<void> {
     const { auth, loginTimeout = DEFAULT_LOGIN_TIMEOUT, signal } = this.#options;
-    const onAbort = (): void => void this.close();
-    // Absolute: neither progress nor chatter moves it.
-    const timer = setTimeout(() => this.#transport.fail(tooSlow(loginTimeout)), loginTimeout);
-    if (!keepsAlive) Deno.unrefTimer(timer);
+    const onAbort = (): void => void this.#transport.end();
+    this.#loginTimer.start(loginTimeout);
     signal?.addEventListener("abort", onAbort);
     try {
       if (signal?.aborted) onAbort();
@@ -186,8 +203,10 @@ class ServedConnection {
         onError: this.#options.onError,
         ...given(this.#options, "maxAuthTries", "banner"),
         onSuccess: (user) => {
-          clearTimeout(timer);
-          this.#transport.setHandler(this.#makeMux(user));
+          this.#loginTimer.stop();
+          this.#mux = this.#makeMux(user);
+          this.#mux.setRef(this.#refed);
+          this.#transport.setHandler(this.#mux);
           onLogin();
         },
       });
@@ -195,7 +214,7 @@ class ServedConnection {
       // Both have ended the connection already; `closed` tells why, and whether the end was clean.
       this.#transport.fail(error instanceof Error ? error : new SshError("Connection failed", { code: "CLOSED" }));
     } finally {
-      clearTimeout(timer);
+      this.#loginTimer.stop();
       try {
         await this.#transport.closed;
       } finally {
@@ -204,7 +223,7 @@ class ServedConnection {
     }
   }
 
-  /** Disconnects. */
+  /** Disconnects, behind what has been written. */
   close(): Promise<void> {
     return this.#transport.close();
   }
@@ -309,12 +328,14 @@ class Server implements SshServer {
     this.#refed = true;
     this.#listener.ref();
     for (const socket of this.#sockets) socket.ref();
+    for (const connection of this.#connections.keys()) connection.setRef(true);
   }
 
   unref(): void {
     this.#refed = false;
     this.#listener.unref();
     for (const socket of this.#sockets) socket.unref();
+    for (const connection of this.#connections.keys()) connection.setRef(false);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -349,8 +370,11 @@ class Server implements SshServer {
 
   /** Accepts until the listener is closed, whatever happens to single connections (EMFILE, a reset in the queue). */
   async #accept(): Promise<void> {
+    const share = new TurnShare();
     let pause = 0;
     while (!this.#stop.signal.aborted) {
+      // While connections are waiting, accepting them does not return to the event loop.
+      if (share.isUsed) await share.next();
       try {
         const socket = await this.#listener.accept();
         pause = 0;
@@ -386,13 +410,14 @@ class Server implements SshServer {
     this.#sockets.add(socket);
     try {
       const connection = new ServedConnection(socket, this.#options, true);
+      connection.setRef(this.#refed);
       this.#connections.set(connection, false);
       ticket.onDismissed = () => connection.dismiss();
       try {
         await connection.run(() => {
           ticket.loggedIn();
           this.#connections.set(connection, true);
-        }, this.#refed);
+        });
       } finally {
         this.#connections.delete(connection);
       }

@@ -14,11 +14,12 @@ import type { PublicKey, Signer } from "../keys/types.ts";
 import { SecureTransport } from "../transport/secure_transport.ts";
 import type { Algorithms, ConnectionInfo, RekeyLimits } from "../transport/types.ts";
 import { Reader } from "../wire/reader.ts";
+import { Timer } from "../wire/timer.ts";
 import type { ByteDuplex, Bytes, MaybePromise } from "../wire/types.ts";
 import { Writer } from "../wire/writer.ts";
 import { AcceptQueue } from "./accept_queue.ts";
 import { Channel } from "./channel.ts";
-import { given } from "./options.ts";
+import { checkTimes, given } from "./options.ts";
 import { authOf, type InteractiveQuery, type ServerInterface, withDefaults } from "./server_interface.ts";
 
 export type { AuthResult, Prompt } from "../auth/types.ts";
@@ -41,7 +42,7 @@ export interface TransportOptions {
   window?: number;
   /** Identification, without `SSH-2.0-`. */
   ident?: string;
-  /** Server: milliseconds allowed until login. @default {120000} */
+  /** Server: milliseconds allowed until login; `Infinity` waits without end. @default {120000} */
   loginTimeout?: number;
   /** Server: failed attempts allowed. @default {6} */
   maxAuthTries?: number;
@@ -101,6 +102,7 @@ export class Transport implements ServerInterface, AsyncDisposable {
 
   /** Takes over the streams; nothing moves before `startClient()`, `startServer()` or `connect()`. */
   constructor(conn: ByteDuplex, options: TransportOptions = {}) {
+    checkTimes(options);
     this.#conn = conn;
     this.#options = options;
     this.closed = this.#closed.promise;
@@ -126,10 +128,11 @@ export class Transport implements ServerInterface, AsyncDisposable {
     this.#server = withDefaults(server, this);
     const secure = this.#begin({ role: "server", hostKeys: this.#hostKeys });
     const { loginTimeout = DEFAULT_LOGIN_TIMEOUT, onError } = this.#options;
-    const timer = setTimeout(() => {
+    const timer = new Timer(() => {
       secure.fail(new SshAuthError(`Client did not log in within ${loginTimeout} ms`, []));
-    }, loginTimeout);
-    const settled = (): void => clearTimeout(timer);
+    });
+    timer.start(loginTimeout);
+    const settled = (): void => timer.stop();
     secure.closed.then(settled, settled);
     await secure.start(given(options, "signal"));
     serveAuth(secure, {
@@ -308,7 +311,10 @@ export class Transport implements ServerInterface, AsyncDisposable {
     await this.#live().rekey();
   }
 
-  /** Disconnects, and resolves when the streams are released. Never rejects. */
+  /**
+   * Disconnects, and resolves when the streams are released. What has been written leaves first; where the peer takes nothing of it for
+   * 3 seconds, or not all in 30, the rest is lost, and `closed` rejects and says how much. Never rejects.
+   */
   async close(): Promise<void> {
     if (this.#secure !== null) await this.#secure.close().catch(() => {});
     else if (!this.#started) {

@@ -6,8 +6,9 @@
  */
 import { ChannelOpenError, printable, SshError, SshProtocolError } from "../errors.ts";
 import type { DataTransport, OutboundSource } from "../transport/types.ts";
-import { closedError } from "../transport/secure_transport.ts";
+import { CLOSE_PATIENCE, closedError } from "../transport/secure_transport.ts";
 import { Msg } from "../wire/numbers.ts";
+import { Timer } from "../wire/timer.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
 import {
   ChannelClose,
@@ -89,6 +90,11 @@ export class ChannelCore implements OutboundSource {
   #eofReceived = false;
   #closeReceived = false;
   #stderrTurn = false;
+  /** A close waits for the peer to take what has been written: since it last did, and in all. */
+  readonly #stalled = new Timer(() => this.#giveUp());
+  readonly #overdue = new Timer(() => this.#giveUp());
+  /** What a close could not deliver. */
+  #loss: Error | null = null;
   /** Messages that keep their place behind data that has been written and not left. */
   #afterData: Uint8Array[] = [];
 
@@ -186,6 +192,7 @@ export class ChannelCore implements OutboundSource {
     if (stderr) writeU32(out, at + 5, EXTENDED_DATA_STDERR);
     writeU32(out, at + header - 4, length);
     this.#sendWindow -= length;
+    if (this.#closeWanted) this.#stalled.start(CLOSE_PATIENCE.stalled);
     this.#sendAfterData();
     return header + length;
   }
@@ -195,7 +202,7 @@ export class ChannelCore implements OutboundSource {
   }
 
   /** Bytes of both streams that EOF waits for: it ends standard error as well (RFC 4254 section 5.3). */
-  get #unsent(): number {
+  get #available(): number {
     return this.sent.available + this.sentStderr.available;
   }
 
@@ -208,14 +215,14 @@ export class ChannelCore implements OutboundSource {
     const transport = this.#link!.transport;
     for (const payload of this.#afterData) transport.send(payload);
     this.#afterData = [];
-    if (this.#eofWanted && this.#unsent === 0) this.#sendEofNow();
-    if (this.#closeWanted) this.#sendCloseNow();
+    if (this.#eofWanted && this.#available === 0) this.#sendEofNow();
+    if (this.#closeWanted && this.#staged === 0) this.#sendCloseNow();
   }
 
   /** Sends EOF behind what has been written; writes that come later fail. */
   sendEof(): void {
     if (this.#eofSent || this.#eofWanted || this.#closeSent || this.#state === "closed") return;
-    if (this.#state !== "open" || this.#unsent > 0) this.#eofWanted = true;
+    if (this.#state !== "open" || this.#available > 0) this.#eofWanted = true;
     else this.#sendEofNow();
   }
 
@@ -229,7 +236,7 @@ export class ChannelCore implements OutboundSource {
     this.sentStderr.shut(error);
   }
 
-  /** Sends CLOSE behind what has been written, as far as the peer's window takes it; settles when it has. */
+  /** Sends CLOSE behind what has been written, or once the peer has taken nothing more for a while; settles when it has. */
   close(): Promise<void> {
     if (this.#state === "new") {
       this.#state = "closed";
@@ -237,30 +244,52 @@ export class ChannelCore implements OutboundSource {
     } else if (this.#state === "opening") {
       this.#closeWanted = true;
     } else if (this.#state === "open" && !this.#closeSent && !this.#closeWanted) {
-      if (this.#staged > 0 && this.#sendWindow > 0) this.#closeBehindData();
-      else this.#sendCloseNow();
+      if (this.#staged === 0) this.#sendCloseNow();
+      else this.#closeBehindData();
     }
     return this.#leaving.promise;
   }
 
-  /** What is written from here on would put CLOSE off for ever. */
   #closeBehindData(): void {
     this.#closeWanted = true;
+    this.#stalled.start(CLOSE_PATIENCE.stalled);
+    this.#overdue.start(CLOSE_PATIENCE.total);
+    this.shut();
+  }
+
+  /** Takes nothing more from the application: what is written from here on would put a close off for ever. */
+  shut(): void {
     const error = channelClosed();
     this.sent.shut(error);
     this.sentStderr.shut(error);
   }
 
+  /** Bytes that the application counts as written and that have not left. */
+  get unsent(): number {
+    return this.#state === "open" && !this.#closeSent ? this.#staged : 0;
+  }
+
+  #giveUp(): void {
+    this.#loss = new SshError(
+      `Channel was closed before all that was written could leave: ${this.#staged} bytes are lost, as the peer takes no more`,
+      { code: "CLOSED" },
+    );
+    this.#sendCloseNow();
+  }
+
   #sendCloseNow(): void {
     this.#closeWanted = false;
+    this.#stalled.stop();
+    this.#overdue.stop();
     if (this.#closeSent) return;
     for (const payload of this.#afterData) this.#link!.transport.send(payload);
     this.#afterData = [];
     this.#closeSent = true;
     this.#leaving.resolve();
-    this.#link!.transport.send(ChannelClose.encode({ recipient: this.#peer }));
+    // A peer that closes provokes the answer.
+    this.#link!.transport.send(ChannelClose.encode({ recipient: this.#peer }), this.#closeReceived);
     this.#link!.transport.forget(this);
-    const error = channelClosed();
+    const error = this.#loss ?? channelClosed();
     this.sent.fail(error);
     this.sentStderr.fail(error);
     // The peer answers with its own CLOSE; what it sends until then is thrown away. What came before the peer's CLOSE stays.
@@ -380,7 +409,7 @@ export class ChannelCore implements OutboundSource {
       decide(() => this.#events.onRequest(name, data, wantReply), false, (granted) => {
         if (!wantReply || !this.isOpen) return;
         const answer = granted === true ? ChannelSuccess : ChannelFailure;
-        this.#link!.transport.send(answer.encode({ recipient: this.#peer }));
+        this.#link!.transport.send(answer.encode({ recipient: this.#peer }), true);
       }), data.length);
   }
 
@@ -402,7 +431,7 @@ export class ChannelCore implements OutboundSource {
   #gone(): void {
     this.#state = "closed";
     this.#link!.gone(this);
-    this.#end(null);
+    this.#end(this.#loss);
   }
 
   /** The peer refused to open the channel, or the opener gave up. */
@@ -421,6 +450,8 @@ export class ChannelCore implements OutboundSource {
 
   #end(error: Error | null): void {
     this.#leaving.resolve();
+    this.#stalled.stop();
+    this.#overdue.stop();
     this.received.end(error);
     this.receivedStderr.end(error);
     const failure = error ?? channelClosed();

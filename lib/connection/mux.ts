@@ -9,6 +9,7 @@ import { closedError } from "../transport/secure_transport.ts";
 import type { DataTransport, MessageHandler } from "../transport/types.ts";
 import { Msg } from "../wire/numbers.ts";
 import { Reader } from "../wire/reader.ts";
+import { Timer } from "../wire/timer.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
 import { type BaseChannel, channelCore } from "./channel.ts";
 import { type ChannelCore, type ChannelLink, DEFAULT_WINDOW, MAX_PACKET, openRefused } from "./channel_core.ts";
@@ -88,7 +89,9 @@ export class Mux implements MessageHandler {
   #dirty = new Set<ChannelCore>();
   #waiting: PromiseWithResolvers<Bytes | null>[] = [];
   #ended: { readonly error: Error | null } | null = null;
-  #keepaliveTimer: ReturnType<typeof setTimeout> | undefined;
+  readonly #keepaliveTimer = new Timer(() => this.#keepalive());
+  /** This side closes the connection: nothing new begins. */
+  #closing = false;
   #missed = 0;
 
   /** Makes a mux; it works once it is the transport's handler. */
@@ -120,7 +123,7 @@ export class Mux implements MessageHandler {
     options: { signal?: AbortSignal } = {},
   ): Promise<C> {
     const { signal } = options;
-    if (this.#ended !== null) return Promise.reject(closedError(this.#ended.error));
+    if (this.#isOver) return Promise.reject(closedError(this.#ended?.error ?? null));
     if (signal?.aborted) return Promise.reject(signal.reason);
     const id = this.#freeNumber();
     if (id === null) {
@@ -174,7 +177,7 @@ export class Mux implements MessageHandler {
     options: { signal?: AbortSignal } = {},
   ): Promise<Bytes | null> {
     const { signal } = options;
-    if (this.#ended !== null) return Promise.reject(closedError(this.#ended.error));
+    if (this.#isOver) return Promise.reject(closedError(this.#ended?.error ?? null));
     if (signal?.aborted) return Promise.reject(signal.reason);
     try {
       this.#transport.send(GlobalRequest.encode({ name, wantReply: true, data }));
@@ -192,6 +195,10 @@ export class Mux implements MessageHandler {
   /** Sends a global request that wants no answer. */
   notify(name: string, data: Uint8Array = NOTHING): void {
     this.#transport.send(GlobalRequest.encode({ name, wantReply: false, data }));
+  }
+
+  get #isOver(): boolean {
+    return this.#closing || this.#ended !== null;
   }
 
   get #window(): number {
@@ -346,8 +353,9 @@ export class Mux implements MessageHandler {
   #peerOpens(payload: Uint8Array): void {
     const { type, sender, window, maxPacket, data } = ChannelOpen.decode(payload);
     const refuse = (reason: number, description: string) => {
-      this.#transport.send(ChannelOpenFailure.encode({ recipient: sender, reason, description, language: "" }));
+      this.#transport.send(ChannelOpenFailure.encode({ recipient: sender, reason, description, language: "" }), true);
     };
+    if (this.#closing) return refuse(OpenFailureReason.CONNECT_FAILED, "the connection is being closed");
     if (maxPacket === 0) return refuse(OpenFailureReason.RESOURCE_SHORTAGE, "maximum packet size is 0");
     const { onOpen } = this.#options;
     if (onOpen === undefined) return refuse(OpenFailureReason.ADMINISTRATIVELY_PROHIBITED, "not allowed");
@@ -380,7 +388,7 @@ export class Mux implements MessageHandler {
       const core = this.#linked(accepted.channel, id, type);
       this.#channels.set(id, core);
       core.open(sender, window, maxPacket);
-      this.#transport.send(core.confirmation());
+      this.#transport.send(core.confirmation(), true);
       accepted.opened?.();
     });
     if (settled instanceof Promise) settled.catch((error) => this.#transport.fail(error));
@@ -397,6 +405,7 @@ export class Mux implements MessageHandler {
             reply === true || reply instanceof Uint8Array
               ? RequestSuccess.encode({ data: reply === true ? NOTHING : reply })
               : RequestFailure.encode({}),
+            true,
           );
         }),
       payload.length,
@@ -408,33 +417,52 @@ export class Mux implements MessageHandler {
   #armKeepalive(): void {
     const { keepalive } = this.#options;
     if (keepalive === undefined) return;
-    const { interval, maxMissed = 3 } = keepalive;
-    if (!(interval > 0)) {
-      throw new RangeError(`Cannot use ${interval} as keepalive.interval: it must be greater than 0`);
+    if (!(keepalive.interval > 0)) {
+      throw new RangeError(`Cannot use ${keepalive.interval} as keepalive.interval: it must be greater than 0`);
     }
-    this.#keepaliveTimer = setTimeout(() => {
-      if (performance.now() - this.#transport.lastReceived >= interval) {
-        if (this.#missed >= maxMissed) {
-          this.#transport.fail(
-            new SshError(`Peer is gone: ${maxMissed} keepalives in ${maxMissed * interval} ms had no answer`, {
-              code: "CONNECTION_LOST",
-            }),
-          );
-          return;
-        }
-        this.#missed++;
-        this.globalRequest("keepalive@openssh.com").catch(() => {});
+    this.#keepaliveTimer.start(keepalive.interval);
+  }
+
+  #keepalive(): void {
+    const { interval, maxMissed = 3 } = this.#options.keepalive!;
+    if (performance.now() - this.#transport.lastReceived >= interval) {
+      if (this.#missed >= maxMissed) {
+        this.#transport.fail(
+          new SshError(`Peer is gone: ${maxMissed} keepalives in ${maxMissed * interval} ms had no answer`, {
+            code: "CONNECTION_LOST",
+          }),
+        );
+        return;
       }
-      this.#armKeepalive();
-      // Timers take no more than 31 bits, and take more for 0.
-    }, Math.min(interval, 0x7fff_ffff));
+      this.#missed++;
+      this.globalRequest("keepalive@openssh.com").catch(() => {});
+    }
+    this.#armKeepalive();
+  }
+
+  /** Whether the keepalive's timer keeps the program alive. */
+  setRef(refed: boolean): void {
+    refed ? this.#keepaliveTimer.ref() : this.#keepaliveTimer.unref();
+  }
+
+  /** See {@linkcode MessageHandler}. */
+  closing(): void {
+    this.#closing = true;
+    for (const core of this.#channels.values()) core.shut();
+  }
+
+  /** See {@linkcode MessageHandler}. */
+  get unsent(): number {
+    let bytes = 0;
+    for (const core of this.#channels.values()) bytes += core.unsent;
+    return bytes;
   }
 
   /** See {@linkcode MessageHandler}. */
   ended(error: Error | null): void {
     if (this.#ended !== null) return;
     this.#ended = { error };
-    clearTimeout(this.#keepaliveTimer);
+    this.#keepaliveTimer.stop();
     this.#requests.clear();
     const failure = closedError(error);
     for (const { core, done } of this.#opening.values()) {

@@ -136,6 +136,7 @@ class ChachaSealer implements PacketSealer {
   readonly blockSize = SHAPE.blockSize;
   readonly lengthPadded = SHAPE.lengthPadded;
   readonly tagLength = SHAPE.tagLength;
+  readonly fillsOut = true;
   readonly #key: Bytes;
   readonly #guard = new NonceGuard();
 

@@ -23,6 +23,8 @@ export interface PacketSealer {
   readonly lengthPadded: boolean;
   /** Bytes of MAC or tag after each packet. */
   readonly tagLength: number;
+  /** Whether `seal()` has a use for `out`. @default {false} */
+  readonly fillsOut?: boolean;
   /** Memory for at least `size` bytes, to be used before anything else runs. */
   workspace(size: number): Uint8Array;
   /**

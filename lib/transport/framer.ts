@@ -11,7 +11,9 @@ import type { Bytes } from "../wire/types.ts";
 export const MAX_PACKET_LENGTH = 262_144;
 
 const FIRST_BUFFER = 8_192;
+/** The largest read, and the largest while nobody has logged in: what one read brings is handled in one go. */
 const LARGEST_READ = 262_144;
+const LARGEST_FIRST_READ = 16_384;
 
 /** A batch of whole packets; it is valid until the next call of the framer. */
 export interface PacketBatch {
@@ -33,6 +35,7 @@ export class Framer {
   #end = 0;
   /** Grows while reads fill it, and falls back after a run of small ones: a connection at rest holds little. */
   #readSize = FIRST_BUFFER;
+  #largestRead = LARGEST_FIRST_READ;
   #smallReads = 0;
   /** packet_length of the packet at `#start`, once it has been read: it is decrypted once only. */
   #length = -1;
@@ -40,6 +43,11 @@ export class Framer {
   /** Bytes held. */
   get buffered(): number {
     return this.#end - this.#start;
+  }
+
+  /** The user is known: reads may grow. */
+  setKnown(): void {
+    this.#largestRead = LARGEST_READ;
   }
 
   /** Room behind what is held, to be handed to a BYOB read; `filled()` takes the view that comes back. */
@@ -59,7 +67,7 @@ export class Framer {
     this.#buffer = new Uint8Array(view.buffer);
     this.#end = view.byteOffset + view.length;
     if (view.length === asked) {
-      this.#readSize = Math.min(LARGEST_READ, 4 * this.#readSize);
+      this.#readSize = Math.min(this.#largestRead, 4 * this.#readSize);
       this.#smallReads = 0;
     } else if (view.length < FIRST_BUFFER && ++this.#smallReads === 16) {
       this.#readSize = FIRST_BUFFER;

@@ -9,6 +9,7 @@ import type { Compressor, Decompressor, PacketOpener } from "../crypto/types.ts"
 import { DisconnectReason, SshError, SshProtocolError } from "../errors.ts";
 import type { PublicKey, Signer } from "../keys/types.ts";
 import { Msg } from "../wire/numbers.ts";
+import { Timer } from "../wire/timer.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
 import { createCompressor, createDecompressor } from "./compression.ts";
 import { encodeExtInfo, ownExtensions } from "./ext_info.ts";
@@ -33,8 +34,10 @@ export interface KeyExchangeOptions {
   readonly signatureAlgorithms: readonly string[];
   /** When to rekey. */
   readonly rekey: RekeyLimits;
-  /** Milliseconds that an exchange may take. */
+  /** Milliseconds that the peer may take for the first exchange. */
   readonly timeout: number;
+  /** Milliseconds that the peer may take for each later one: what is under way on a slow path goes before its answers. */
+  readonly rekeyTimeout: number;
   /** Refuse a peer without strict key exchange. */
   readonly requireStrictKex: boolean;
   /** Identification line of this side. */
@@ -78,8 +81,13 @@ export class KeyExchanges {
   #loggedIn = false;
   #ended = false;
   #stepping: Promise<void> = Promise.resolve();
-  #exchangeTimer: ReturnType<typeof setTimeout> | undefined;
-  #rekeyTimer: ReturnType<typeof setTimeout> | undefined;
+  /** Runs while an exchange waits for the peer or for this side's own signature, but not while a person is being asked. */
+  readonly #exchangeTimer = new Timer(() => this.#tooSlow());
+  readonly #rekeyTimer = new Timer(() => {
+    if (this.#machine === null) this.begin();
+  });
+  /** A step of this side's own is being computed. */
+  #computing = false;
 
   /** Nothing starts before `begin()`. */
   constructor(options: KeyExchangeOptions, host: KeyExchangeHost) {
@@ -124,7 +132,7 @@ export class KeyExchanges {
 
   /** Starts an exchange: from here on nothing but its own messages leaves. */
   begin(): void {
-    const { role, algorithms, hostKeys, verifyHostKey, localIdent, remoteIdent, timeout } = this.#options;
+    const { role, algorithms, hostKeys, localIdent, remoteIdent } = this.#options;
     this.#machine = new KexMachine({
       role,
       localIdent,
@@ -135,22 +143,47 @@ export class KeyExchanges {
       hostKeys,
       sessionId: this.#info?.sessionId ?? null,
       hostKey: this.#info?.hostKey ?? null,
-      verifyHostKey,
+      verifyHostKey: (key) => this.#verifyHostKey(key),
     });
     this.#rekey = Promise.withResolvers<void>();
     this.#rekey.promise.catch(() => {});
     this.#host.outbox.hold();
     this.#host.outbox.sendKex(this.#machine.kexInit);
-    clearTimeout(this.#exchangeTimer);
-    this.#exchangeTimer = setTimeout(() => {
-      const why = remoteIdent() === "" ? "did not identify itself" : "did not go on";
-      this.#host.fail(
-        new SshProtocolError(
-          `Key exchange took longer than ${timeout} ms: the peer ${why}`,
-          DisconnectReason.KEY_EXCHANGE_FAILED,
-        ),
-      );
-    }, timeout);
+    this.#exchangeTimer.start(this.#limit);
+  }
+
+  /** Milliseconds that the exchange under way may take. */
+  get #limit(): number {
+    return this.#firstDone ? this.#options.rekeyTimeout : this.#options.timeout;
+  }
+
+  #tooSlow(): void {
+    const why = this.#computing
+      ? "this side's own part has not ended, such as the signature of a host key that is elsewhere"
+      : this.#options.remoteIdent() === ""
+      ? "the peer did not identify itself"
+      : "the peer did not go on";
+    this.#host.fail(
+      new SshProtocolError(
+        `Key exchange took longer than ${this.#limit} ms: ${why}`,
+        DisconnectReason.KEY_EXCHANGE_FAILED,
+      ),
+    );
+  }
+
+  /** Asks the program, and perhaps a person through it: that takes as long as it takes, and the peer is not to blame. */
+  async #verifyHostKey(key: PublicKey): Promise<boolean> {
+    this.#exchangeTimer.pause();
+    try {
+      return await this.#options.verifyHostKey(key);
+    } finally {
+      if (!this.#ended) this.#exchangeTimer.resume();
+    }
+  }
+
+  /** Whether the timers keep the program alive. */
+  setRef(refed: boolean): void {
+    for (const timer of [this.#exchangeTimer, this.#rekeyTimer]) refed ? timer.ref() : timer.unref();
   }
 
   /** Renews the keys, or waits for the exchange that is under way. */
@@ -179,11 +212,7 @@ export class KeyExchanges {
   }
 
   #armRekeyTimer(): void {
-    clearTimeout(this.#rekeyTimer);
-    if (this.#ended) return;
-    this.#rekeyTimer = setTimeout(() => {
-      if (this.#machine === null) this.begin();
-    }, Math.min(this.#policy.interval, 0x7fff_ffff));
+    if (!this.#ended) this.#rekeyTimer.start(this.#policy.interval);
   }
 
   /** Login is done. Returns the expansion that starts with it; compression starts behind the last message queued. */
@@ -199,8 +228,8 @@ export class KeyExchanges {
   /** The connection has ended: no timer runs on, and whoever waits sees `error`. */
   end(error: Error): void {
     this.#ended = true;
-    clearTimeout(this.#exchangeTimer);
-    clearTimeout(this.#rekeyTimer);
+    this.#exchangeTimer.stop();
+    this.#rekeyTimer.stop();
     this.#nextInbound?.opener.close?.();
     this.#nextInbound = null;
     this.#first.reject(error);
@@ -231,6 +260,15 @@ export class KeyExchanges {
   }
 
   async #step(machine: KexMachine, payload: Bytes, sequence: number): Promise<void> {
+    this.#computing = true;
+    try {
+      await this.#answer(machine, payload, sequence);
+    } finally {
+      this.#computing = false;
+    }
+  }
+
+  async #answer(machine: KexMachine, payload: Bytes, sequence: number): Promise<void> {
     const step = await machine.receive(payload);
     if (this.#ended) return;
     if (payload[0] === Msg.KEXINIT && !this.#firstDone) this.#takeMarkers(machine, sequence);
@@ -312,7 +350,7 @@ export class KeyExchanges {
     this.#policy.renewedInbound(inward);
     this.#machine = null;
     this.#firstDone = true;
-    clearTimeout(this.#exchangeTimer);
+    this.#exchangeTimer.stop();
     this.#host.trace("keys", {
       kex: info.kex,
       hostKey: info.hostKeyAlgorithm,

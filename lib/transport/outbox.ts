@@ -40,6 +40,8 @@ interface KexItem {
 
 interface Item {
   readonly payload: Uint8Array;
+  /** The peer asked for it. */
+  readonly provoked: boolean;
   /** Compression that starts behind this payload (zlib@openssh.com, behind USERAUTH_SUCCESS). */
   readonly startCompression: Compressor | null;
 }
@@ -70,7 +72,8 @@ export class Outbox {
   #sequence = 0;
   #kex: KexItem[] = [];
   #items: Item[] = [];
-  #itemBytes = 0;
+  #dataSent = 0;
+  #provoked = { messages: 0, bytes: 0 };
   #control = new Set<OutboundSource>();
   #sources = new Set<OutboundSource>();
   #held = true;
@@ -92,9 +95,24 @@ export class Outbox {
     return this.#held;
   }
 
-  /** Messages that wait in order, without sources: how much the peer has provoked that it does not take. */
-  get queued(): { readonly messages: number; readonly bytes: number } {
-    return { messages: this.#items.length, bytes: this.#itemBytes };
+  /** Messages that wait and that the peer has provoked. What this side has to say by itself does not count: it just waits. */
+  get provoked(): { readonly messages: number; readonly bytes: number } {
+    return this.#provoked;
+  }
+
+  /** Messages that wait in order, whoever has them to say; sources are not asked. */
+  get queued(): number {
+    return this.#items.length;
+  }
+
+  /** Whether no message waits. */
+  get isIdle(): boolean {
+    return this.#kex.length === 0 && this.#items.length === 0;
+  }
+
+  /** Bytes of data packets so far, with their headers. */
+  get dataSent(): number {
+    return this.#dataSent;
   }
 
   /** Sends a message of the key exchange; `keys` go with NEWKEYS. */
@@ -103,18 +121,24 @@ export class Outbox {
     this.#options.wake();
   }
 
-  /** Sends a message when its turn comes. */
-  send(payload: Uint8Array, startCompression: Compressor | null = null): void {
-    this.#items.push({ payload, startCompression });
-    this.#itemBytes += payload.length;
+  /** Sends a message when its turn comes; `provoked` where the peer asked for it. */
+  send(payload: Uint8Array, provoked = false): void {
+    this.#items.push({ payload, provoked, startCompression: null });
+    this.#count(payload, provoked, 1);
     if (!this.#held) this.#options.wake();
+  }
+
+  #count({ length }: Uint8Array, provoked: boolean, sign: 1 | -1): void {
+    if (!provoked) return;
+    this.#provoked.messages += sign;
+    this.#provoked.bytes += sign * length;
   }
 
   /** Starts compression behind the last message queued. */
   compressAfterLast(compressor: Compressor): void {
     const last = this.#items.pop();
     if (last === undefined) this.#compressor = compressor;
-    else this.#items.push({ payload: last.payload, startCompression: compressor });
+    else this.#items.push({ ...last, startCompression: compressor });
   }
 
   /** A source has a small message to send. */
@@ -149,7 +173,7 @@ export class Outbox {
   /** Drops all but key exchange messages: the connection ends with an error. */
   drop(): void {
     this.#items = [];
-    this.#itemBytes = 0;
+    this.#provoked = { messages: 0, bytes: 0 };
     this.#control.clear();
     this.#sources.clear();
   }
@@ -188,7 +212,7 @@ export class Outbox {
     if (batch.packets === 0) return null;
     this.#sequence = (this.#sequence + batch.packets) >>> 0;
     this.#options.sealed(batch.packets, batch.length);
-    const reuse = this.#options.reuse && batch.length >= REUSED;
+    const reuse = this.#options.reuse && this.#sealer.fillsOut === true && batch.length >= REUSED;
     const chunk = batch.seal(reuse ? spareChunks.pop() ?? new Uint8Array(CHUNK_SIZE) : undefined);
     if (keys !== null) {
       this.#sealer.close?.();
@@ -215,7 +239,7 @@ export class Outbox {
     for (const item of this.#items) {
       if (batch.length + item.payload.length > BATCH && batch.packets > 0) break;
       batch.payload(this.#compress(item.payload));
-      this.#itemBytes -= item.payload.length;
+      this.#count(item.payload, item.provoked, -1);
       taken++;
       if (item.startCompression !== null) this.#compressor = item.startCompression;
     }
@@ -237,10 +261,16 @@ export class Outbox {
   }
 
   #writeData(batch: Batch, source: OutboundSource): boolean {
-    if (this.#compressor === null) return batch.data(source);
+    const before = batch.length;
+    const more = this.#compressor === null ? batch.data(source) : this.#compressData(batch, source);
+    this.#dataSent += batch.length - before;
+    return more;
+  }
+
+  #compressData(batch: Batch, source: OutboundSource): boolean {
     if (this.#scratch.length === 0) this.#scratch = new Uint8Array(MAX_DATA_PAYLOAD);
     const length = source.writeData(this.#scratch, 0);
-    if (length > 0) batch.payload(this.#compressor.compress(this.#scratch.subarray(0, length)));
+    if (length > 0) batch.payload(this.#compress(this.#scratch.subarray(0, length)));
     return length > 0;
   }
 }

@@ -18,15 +18,17 @@ import {
 import type { PublicKey, Signer } from "../keys/types.ts";
 import { Msg } from "../wire/numbers.ts";
 import { Reader } from "../wire/reader.ts";
+import { Timer } from "../wire/timer.ts";
 import { turnEnd } from "../wire/turn_end.ts";
 import type { ByteDuplex, Bytes, MaybePromise } from "../wire/types.ts";
 import { ByteSource } from "./byte_source.ts";
 import { decodeExtInfo } from "./ext_info.ts";
-import { Framer, payloadOf } from "./framer.ts";
+import { Framer, MAX_PACKET_LENGTH, payloadOf } from "./framer.ts";
 import { identLine, IdentReader } from "./ident.ts";
 import { type KeyExchangeOptions, KeyExchanges } from "./key_exchanges.ts";
 import { Debug, Disconnect, Unimplemented } from "./messages.ts";
 import { MAX_PAYLOAD, Outbox } from "./outbox.ts";
+import { TurnShare } from "./turns.ts";
 import type {
   Algorithms,
   ConnectionInfo,
@@ -67,8 +69,10 @@ export interface SecureTransportOptions {
   signatureAlgorithms?: readonly string[];
   /** Refuse a peer without strict key exchange. @default {false} */
   requireStrictKex?: boolean;
-  /** Milliseconds that an exchange may take. @default {120000 for a server, 30000 for a client} */
+  /** Milliseconds that the peer may take for the first exchange. @default {120000 for a server, 30000 for a client} */
   handshakeTimeout?: number;
+  /** Milliseconds that the peer may take for each later exchange. @default {300000} */
+  rekeyTimeout?: number;
   /**
    * The writable has copied a chunk when its write resolves, as sockets do and streams in memory do not: the chunk's buffer is
    * used again. @default {false}
@@ -80,11 +84,25 @@ export interface SecureTransportOptions {
 
 /** Packets opened together; one at a time while keys are being changed. */
 const BATCH_PACKETS = 256;
-/** Messages that a peer may provoke without taking them, beyond which it is held to be abusive: normally, and in an exchange. */
-const MAX_QUEUED = { messages: 16_384, bytes: 4_194_304, messagesHeld: 1024 };
+/** How much is handled before a look at the clock, in bytes, where a packet costs as much as so many. */
+const WORK_BETWEEN_LOOKS = 65_536;
+const PACKET_WORK = 512;
+/** Messages that a peer may provoke without taking them, beyond which it is held to be abusive. */
+const MAX_PROVOKED = { messages: 16_384, bytes: 4_194_304 };
+/** Bytes that are read ahead while a step of a key exchange is computed. */
+const MAX_READ_AHEAD = 65_536;
+/** The largest PONG: what an exchange of any cipher still makes a packet of that peers accept. */
+const MAX_PONG = 262_100;
 /** Milliseconds a DISCONNECT gets to leave, and the peer to hang up, before the streams are closed. */
 const FLUSH_TIME = 600;
 const LINGER_TIME = 200;
+/** The same where data has just left: on its way through slow networks it would be lost if the socket were closed before the peer does. */
+const LINGER_TIME_FOR_DATA = 3000;
+const JUST_NOW = 1000;
+/** Milliseconds that a close waits for the peer to take more of what was accepted, and how long it lasts at most. */
+export const CLOSE_PATIENCE = { stalled: 3000, total: 30_000 };
+/** Milliseconds that a rekey may take. */
+const REKEY_TIMEOUT = 300_000;
 /** Chunks below this are worth waiting a moment for what may follow them. */
 const SMALL_CHUNK = 16_384;
 
@@ -93,6 +111,11 @@ type End = { readonly error: Error | null; readonly clean: boolean };
 
 function lost(message: string, cause?: unknown): SshError {
   return new SshError(message, cause === undefined ? { code: "CONNECTION_LOST" } : { code: "CONNECTION_LOST", cause });
+}
+
+function lossOf(what: string, why: string, cause: Error | null): SshError {
+  const message = `Connection was closed before all that was written could leave: ${what} lost, as ${why}`;
+  return new SshError(message, cause === null ? { code: "CLOSED" } : { code: "CLOSED", cause });
 }
 
 /** The error that waiters see when the connection has ended without one. */
@@ -129,6 +152,7 @@ function exchangeOptions(
     signatureAlgorithms: options.signatureAlgorithms ?? defaultAlgorithms.hostKey,
     rekey: options.rekey ?? {},
     timeout: options.handshakeTimeout ?? (role === "server" ? 120_000 : 30_000),
+    rekeyTimeout: options.rekeyTimeout ?? REKEY_TIMEOUT,
     requireStrictKex: options.requireStrictKex ?? false,
     localIdent,
     remoteIdent,
@@ -156,6 +180,8 @@ export class SecureTransport implements DataTransport {
   readonly #readEnded = Promise.withResolvers<void>();
   readonly #writeEnded = Promise.withResolvers<void>();
   #source: ByteSource | null = null;
+  /** A chunk that is being read while a step of a key exchange is computed. */
+  #ahead: Promise<Uint8Array | null> | null = null;
   #writer: WritableStreamDefaultWriter<Uint8Array> | null = null;
   #remoteIdent = "";
   #opener: PacketOpener = plainOpener();
@@ -172,6 +198,14 @@ export class SecureTransport implements DataTransport {
   #lastReceived = 0;
   /** Inbound chunks so far. */
   #chunks = 0;
+  readonly #share = new TurnShare();
+  /** A close that waits until what was accepted has left, and the timers that end its patience. */
+  #draining: PromiseWithResolvers<void> | null = null;
+  readonly #stalled = new Timer(() => this.#draining?.resolve());
+  readonly #overdue = new Timer(() => this.#draining?.resolve());
+  /** When channel data last left. */
+  #lastData = -Infinity;
+  #dataSent = 0;
 
   /** Takes over the streams; nothing moves before `start()`. */
   constructor(conn: ByteDuplex, options: SecureTransportOptions) {
@@ -219,9 +253,20 @@ export class SecureTransport implements DataTransport {
     return this.#lastReceived;
   }
 
-  /** Messages waiting to leave; see {@linkcode Outbox.queued}. */
-  get queued(): { readonly messages: number; readonly bytes: number } {
+  /** Messages that wait to leave, whoever has them to say. */
+  get queued(): number {
     return this.#outbox.queued;
+  }
+
+  /** Messages that the peer has provoked and that wait to leave; see {@linkcode Outbox.provoked}. */
+  get provoked(): { readonly messages: number; readonly bytes: number } {
+    return this.#outbox.provoked;
+  }
+
+  /** Whether the connection's timers keep the program alive, as they do unless told otherwise. */
+  setRef(refed: boolean): void {
+    this.#exchanges.setRef(refed);
+    for (const timer of [this.#stalled, this.#overdue]) refed ? timer.ref() : timer.unref();
   }
 
   /** Identification and first key exchange. Aborting ends the connection and rejects with the signal's reason. */
@@ -263,11 +308,11 @@ export class SecureTransport implements DataTransport {
   }
 
   /** Queues a payload; it belongs to the transport from here on. Never waits; does nothing once the end has come. */
-  send(payload: Uint8Array): void {
+  send(payload: Uint8Array, provoked = false): void {
     if (payload.length > MAX_PAYLOAD) {
       throw new RangeError(`Cannot send a message of ${payload.length} bytes: at most ${MAX_PAYLOAD} fit in a packet`);
     }
-    if (this.#end === null) this.#outbox.send(payload);
+    if (this.#end === null) this.#outbox.send(payload, provoked);
   }
 
   /** A source has a small message that goes before data. */
@@ -288,6 +333,8 @@ export class SecureTransport implements DataTransport {
   /** Login is done: delayed compression starts, and limits that hold before login are lifted. */
   setAuthenticated(): void {
     this.#authenticated = true;
+    this.#share.setKnown();
+    this.#framer.setKnown();
     this.#decompressor = this.#exchanges.loggedIn() ?? this.#decompressor;
   }
 
@@ -302,10 +349,33 @@ export class SecureTransport implements DataTransport {
     this.#finish({ error, clean: false });
   }
 
-  /** Sends what is queued and DISCONNECT (11, by application), and closes the streams; resolves when all is released. */
+  /**
+   * Lets what was accepted from the application leave, as far as the peer takes it: a close gives up when the peer has taken nothing
+   * more for 3 seconds, or after 30. Then sends DISCONNECT (11, by application) and closes the streams; resolves when all is
+   * released. Where something could not leave, `closed` rejects and says how much.
+   */
   async close(): Promise<void> {
+    await this.#drain();
+    await this.end();
+  }
+
+  /** Sends DISCONNECT (11, by application) at once; what was accepted and has not left is lost, and `closed` says so. */
+  async end(): Promise<void> {
     this.#finish({ error: null, clean: true });
     await this.closed.catch(() => {});
+  }
+
+  /** Resolves when nothing waits to leave any more, or when the peer takes no more, or when the connection has ended. */
+  #drain(): Promise<void> {
+    if (this.#end !== null || !this.#exchanges.firstDone) return Promise.resolve();
+    if (this.#draining === null) {
+      this.#draining = Promise.withResolvers<void>();
+      this.#handler?.closing?.();
+      this.#stalled.start(CLOSE_PATIENCE.stalled);
+      this.#overdue.start(CLOSE_PATIENCE.total);
+      this.#wake();
+    }
+    return this.#draining.promise;
   }
 
   // ------------------------------------------------------------------------------------------------ outbound
@@ -328,6 +398,7 @@ export class SecureTransport implements DataTransport {
       let answered = -1;
       for (;;) {
         if (answered === this.#chunks && this.#outbox.ready) await turnEnd();
+        if (this.#share.isUsed) await this.#share.next();
         const taken = this.#outbox.take();
         if (taken !== null) {
           const chunk = taken instanceof Promise ? await taken : taken;
@@ -345,6 +416,7 @@ export class SecureTransport implements DataTransport {
         } else if (this.#end !== null) {
           break;
         } else {
+          if (this.#outbox.isIdle && this.#unsent === 0) this.#draining?.resolve();
           await new Promise<void>((resolve) => this.#wakeWriter = resolve);
         }
       }
@@ -355,8 +427,17 @@ export class SecureTransport implements DataTransport {
     }
   }
 
+  get #unsent(): number {
+    return this.#handler?.unsent ?? 0;
+  }
+
   #sealed(packets: number, bytes: number): void {
     this.#trace("sealed", { packets, bytes });
+    if (this.#outbox.dataSent !== this.#dataSent) {
+      this.#dataSent = this.#outbox.dataSent;
+      this.#lastData = performance.now();
+    }
+    if (this.#draining !== null && this.#end === null) this.#stalled.start(CLOSE_PATIENCE.stalled);
     this.#exchanges.sent(packets, bytes);
   }
 
@@ -366,7 +447,7 @@ export class SecureTransport implements DataTransport {
   async #read(source: ByteSource): Promise<void> {
     try {
       await this.#readIdent(source);
-      while (await source.fill()) {
+      while (await this.#fill(source)) {
         // What comes after the end is read, so that the peer is not cut off while it reads our DISCONNECT, and dropped.
         if (this.#end !== null) this.#framer.clear();
         else await this.#received();
@@ -377,6 +458,42 @@ export class SecureTransport implements DataTransport {
     } finally {
       this.#readEnded.resolve();
     }
+  }
+
+  /** Reads into the framer; false at the end. What `#readOn()` has begun to read comes first. */
+  async #fill(source: ByteSource): Promise<boolean> {
+    if (this.#ahead === null) return await source.fill();
+    const chunk = await this.#ahead;
+    if (chunk === null) return false;
+    this.#ahead = null;
+    this.#framer.push(chunk);
+    return true;
+  }
+
+  /**
+   * Waits for a step of a key exchange, in which a host key may be shown to a person. Meanwhile it reads on, so that the end of the
+   * connection is no news only after the answer; what came before that end is looked at if the step is done soon.
+   */
+  async #readOn(step: Promise<void>): Promise<void> {
+    const source = this.#source!;
+    let waiting = true;
+    const done = step.finally(() => waiting = false);
+    while (waiting && this.#end === null && this.#framer.buffered < MAX_READ_AHEAD) {
+      this.#ahead ??= source.readChunk().catch((cause) => {
+        throw lost("Connection was lost while reading", cause);
+      });
+      const chunk = await Promise.race([done, this.#ahead]);
+      if (chunk === undefined) break;
+      if (chunk === null) {
+        if (!await within(FLUSH_TIME, done.catch(() => {}))) {
+          throw lost("Peer closed the connection during the key exchange");
+        }
+        break;
+      }
+      this.#ahead = null;
+      this.#framer.push(chunk);
+    }
+    await done;
   }
 
   async #readIdent(source: ByteSource): Promise<void> {
@@ -398,6 +515,7 @@ export class SecureTransport implements DataTransport {
     this.#lastReceived = performance.now();
     this.#chunks++;
     try {
+      if (this.#share.isUsed) await this.#share.next();
       await this.#deliver();
     } catch (cause) {
       this.fail(cause instanceof Error ? cause : new SshError("Connection failed", { code: "PROTOCOL_ERROR", cause }));
@@ -406,6 +524,7 @@ export class SecureTransport implements DataTransport {
 
   /** Delivers every whole packet that is there. Synchronous but for key exchanges and ciphers that work elsewhere. */
   async #deliver(): Promise<void> {
+    let work = 0;
     for (;;) {
       const limit = this.#exchanges.running ? 1 : BATCH_PACKETS;
       const sequence = this.#sequence;
@@ -428,22 +547,33 @@ export class SecureTransport implements DataTransport {
         if (pending === null) continue;
         // Views into the cipher's memory die with the turn of the event loop.
         packets = packets.map((packet, k) => k > i ? packet.slice() : packet);
-        await pending;
+        await this.#readOn(pending);
       }
       if (this.#end !== null) return;
+      work += batch.bytes + PACKET_WORK * batch.frames.length;
+      if (work < WORK_BETWEEN_LOOKS) continue;
+      work = 0;
+      if (!this.#share.isUsed) continue;
+      this.#delivered();
+      await this.#share.next();
+      if (this.#end !== null) return;
     }
+    this.#delivered();
+  }
+
+  /** Nothing more is there right now, or others run before it is looked at. */
+  #delivered(): void {
     this.#handler?.batchEnd?.();
     this.#exchanges.renewIfDue();
-    const { messages, bytes } = this.#outbox.queued;
-    const most = this.#outbox.held ? MAX_QUEUED.messagesHeld : MAX_QUEUED.messages;
-    if (this.#exchanges.firstDone && (messages > most || bytes > MAX_QUEUED.bytes)) {
-      throw new SshProtocolError(`Peer asks for more answers than it reads: ${messages} wait`);
+    const { messages, bytes } = this.#outbox.provoked;
+    if (this.#exchanges.firstDone && (messages > MAX_PROVOKED.messages || bytes > MAX_PROVOKED.bytes)) {
+      throw new SshProtocolError(`Peer asks for more answers than it reads: ${messages} wait, of ${bytes} bytes`);
     }
   }
 
   /** One packet's payload. Returns a promise when later packets must wait for it. */
   #receive(packed: Uint8Array, sequence: number, owned: boolean): Promise<void> | null {
-    const payload = this.#decompressor === null ? packed : this.#decompressor.decompress(packed, MAX_PAYLOAD);
+    const payload = this.#decompressor === null ? packed : this.#decompressor.decompress(packed, MAX_PACKET_LENGTH);
     const type = payload.length === 0 ? 0 : payload[0]!;
     if (this.#options.trace !== undefined) this.#trace("received", { type, bytes: payload.length });
     if (type === 0) throw new SshProtocolError("Peer sent an empty message or message number 0");
@@ -455,7 +585,9 @@ export class SecureTransport implements DataTransport {
     if (!this.#exchanges.peerIsFree) this.#checkDuringExchange(type);
     if (type > 4 && type !== Msg.EXT_INFO && type < Msg.PING) {
       if (this.#handler !== null) {
-        if (!this.#handler.message(payload, owned && payload === packed)) this.send(Unimplemented.encode({ sequence }));
+        if (!this.#handler.message(payload, owned && payload === packed)) {
+          this.#outbox.send(Unimplemented.encode({ sequence }), true);
+        }
         return null;
       }
       return this.#waitForHandler(payload.slice(), sequence);
@@ -488,20 +620,22 @@ export class SecureTransport implements DataTransport {
       }
       case Msg.PING:
         // Nothing is echoed or queued for a peer that has not logged in.
-        if (!this.#authenticated) return;
-        this.send(pong(payload));
+        if (!this.#authenticated || payload.length > MAX_PONG) return;
+        this.#outbox.send(pong(payload), true);
         return;
       case Msg.PONG:
         return;
       default:
-        this.send(Unimplemented.encode({ sequence }));
+        this.#outbox.send(Unimplemented.encode({ sequence }), true);
     }
   }
 
   async #waitForHandler(payload: Bytes, sequence: number): Promise<void> {
     await new Promise<void>((resolve) => this.#handlerSet = resolve);
     this.#handlerSet = null;
-    if (this.#end === null && !this.#handler!.message(payload)) this.send(Unimplemented.encode({ sequence }));
+    if (this.#end === null && !this.#handler!.message(payload)) {
+      this.#outbox.send(Unimplemented.encode({ sequence }), true);
+    }
   }
 
   #disconnected(payload: Uint8Array): void {
@@ -515,14 +649,17 @@ export class SecureTransport implements DataTransport {
 
   // ------------------------------------------------------------------------------------------------ the end
 
-  #finish(end: End): void {
+  #finish(wanted: End): void {
     if (this.#end !== null) return;
+    const end = this.#withLoss(wanted), { error } = end;
     this.#end = end;
-    const { error } = end;
+    this.#stalled.stop();
+    this.#overdue.stop();
+    this.#draining?.resolve();
     this.#trace("ended", { error: error === null ? "" : error.name });
     this.#exchanges.end(closedError(error));
     const handler = this.#handler;
-    const told = error === null ? disconnectOf(new SshError("", { code: "CLOSED" })) : disconnectOf(error);
+    const told = disconnectOf(closedError(error));
     // An orderly close lets what is queued leave first, unless an exchange holds it back.
     if (error !== null || this.#outbox.held) this.#outbox.drop();
     if (told !== null && this.#started) {
@@ -540,14 +677,27 @@ export class SecureTransport implements DataTransport {
     }
   }
 
+  /** A clean end is none where this side's own data is lost: when it closes, or waits for that and the peer leaves first. */
+  #withLoss(end: End): End {
+    const unsent = this.#unsent;
+    if (!end.clean || unsent === 0 || end.error !== null && this.#draining === null) return end;
+    const why = end.error === null ? "the peer did not take them in time" : end.error.message;
+    return { error: lossOf(`${unsent} bytes are`, why, end.error), clean: false };
+  }
+
   /** Lets the DISCONNECT leave, waits a moment for the peer to hang up, then lets go of the streams and settles `closed`. */
   async #release(linger: boolean): Promise<void> {
-    const { error, clean } = this.#end!;
+    const { clean } = this.#end!;
+    let { error } = this.#end!;
     if (this.#writer === null || this.#source === null) {
       await Promise.allSettled([this.#conn.readable.cancel(), this.#conn.writable.abort()]);
     } else {
       const flushed = await within(FLUSH_TIME, this.#writeEnded.promise);
-      if (linger && flushed) await within(LINGER_TIME, this.#readEnded.promise);
+      const justNow = error === null && performance.now() - this.#lastData < JUST_NOW;
+      if (linger && flushed) await within(justNow ? LINGER_TIME_FOR_DATA : LINGER_TIME, this.#readEnded.promise);
+      if (!flushed && clean && error === null && this.#dataSent > 0) {
+        error = lossOf("the latest bytes are", "the peer stopped reading", null);
+      }
       const ending = flushed ? this.#writer.close() : this.#writer.abort(closedError(error));
       await within(LINGER_TIME, ending.catch(() => {}));
       await within(LINGER_TIME, this.#source.cancel());
@@ -555,7 +705,7 @@ export class SecureTransport implements DataTransport {
     await within(LINGER_TIME, this.#exchanges.idle);
     this.#outbox.close();
     this.#opener.close?.();
-    if (clean || error === null) this.#closed.resolve();
+    if (error === null || clean && error === this.#end!.error) this.#closed.resolve();
     else this.#closed.reject(error);
   }
 

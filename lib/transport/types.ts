@@ -59,6 +59,10 @@ export interface MessageHandler {
   message(payload: Uint8Array, owned?: boolean): boolean;
   /** A batch of payloads has been delivered and nothing more is there right now. */
   batchEnd?(): void;
+  /** This side closes: nothing more is taken from the application, and what has been taken goes on leaving. Called once at most. */
+  closing?(): void;
+  /** Bytes that have been taken from the application and have not left. */
+  readonly unsent?: number;
   /** The transport has ended: cleanly with null, or with the error that every waiter is to see. Called once. */
   ended(error: Error | null): void;
 }
@@ -73,8 +77,11 @@ export interface PacketTransport {
   readonly extensions: ReadonlyMap<string, Bytes>;
   /** Takes the place of the handler before. */
   setHandler(handler: MessageHandler): void;
-  /** Queues a payload. The bytes belong to the transport from here on. Never waits; does nothing once the end has come. */
-  send(payload: Uint8Array): void;
+  /**
+   * Queues a payload. The bytes belong to the transport from here on. Never waits; does nothing once the end has come. `provoked`
+   * says that the peer asked for it: it counts against what a peer may ask for without reading.
+   */
+  send(payload: Uint8Array, provoked?: boolean): void;
   /**
    * Login is done: delayed compression starts behind the USERAUTH_SUCCESS (a server calls it right after `send()` of it, a
    * client while it handles it), and limits that hold before login are lifted.

@@ -220,7 +220,7 @@ export async function expectClose(
   const started = await inTime(1000, victim.started, "start() did not settle");
   assert(started === null || started === error, `start() gave another error: ${started}`);
   assert(!transport.isActive);
-  assertEquals(transport.queued.messages, 0);
+  assertEquals(transport.provoked.messages, 0);
   // deno-lint-ignore no-control-regex
   assertMatch(error.message, /^[^\x00-\x1f\x7f-\x9f]{10,700}$/);
   assert(!error.message.includes(MARKER), "The error repeats what the peer sent");

@@ -295,7 +295,7 @@ for (const role of roles) {
     const flood = async (make: () => Uint8Array) => {
       for (; victim.transport.isActive && sent < 100_000; sent++) {
         await peer.send(make());
-        if (sent % 4096 === 4095) most = Math.max(most, victim.transport.queued.messages);
+        if (sent % 4096 === 4095) most = Math.max(most, victim.transport.provoked.messages);
       }
     };
     const payload = globalRequest("x");

@@ -12,6 +12,7 @@ import {
 } from "../../lib/connection/messages.ts";
 import { Msg } from "../../lib/wire/numbers.ts";
 import { Prng } from "../_support/fuzz.ts";
+import { FakeTime } from "./_fake_time.ts";
 import {
   confirmation,
   data,
@@ -487,12 +488,19 @@ Deno.test("Channel.sendEof() waits for a write that waits for window, and refuse
   assertEquals(transport.take(), []);
 });
 
-Deno.test("Channel.close() sends CLOSE behind staged data as far as the window takes it", async () => {
+Deno.test("Channel.close() sends CLOSE behind all staged data, however often the window must grow for it", async () => {
   const { transport, channel } = await openChannel({ window: 5 });
   transport.takes = false;
   const writer = channel.writable.getWriter();
   await writer.write(utf8("0123456789"));
   const closed = channel.close();
+  transport.drain();
+  assertEquals(dataOf(transport.take()), ["01234"]);
+  assertEquals(await stateOf(closed), "pending");
+  transport.receive(adjust(3));
+  transport.drain();
+  assertEquals(dataOf(transport.take()), ["567"]);
+  transport.receive(adjust(100));
   transport.drain();
   assertEquals(types(transport.take()), [Msg.CHANNEL_DATA, Msg.CHANNEL_CLOSE]);
   // What was asked for is done; the peer may take its time.
@@ -500,7 +508,7 @@ Deno.test("Channel.close() sends CLOSE behind staged data as far as the window t
   assertEquals(await stateOf(channel.closed), "pending");
   transport.receive(close);
   await channel.closed;
-  // And all of it where the window is large enough.
+  // And in one go where the window is large enough.
   const wide = await openChannel();
   wide.transport.takes = false;
   await wide.channel.writable.getWriter().write(new Uint8Array(100_000));
@@ -509,25 +517,50 @@ Deno.test("Channel.close() sends CLOSE behind staged data as far as the window t
   assertEquals(types(wide.transport.take()), [94, 94, 94, 94, Msg.CHANNEL_CLOSE]);
 });
 
-Deno.test("Channel.close() with a window of 0 sends CLOSE at once, and rejects what waits", async () => {
-  const { transport, channel } = await openChannel({ window: 0 });
+Deno.test("Channel.close() gives up when the peer has taken nothing for 3 seconds, and says what is lost", async () => {
+  using time = new FakeTime();
+  const { transport, channel } = await openChannel({ window: 2 });
   const writer = channel.writable.getWriter();
   await writer.write(utf8("staged"));
+  await settle();
+  transport.take();
   const waiting = writer.write(new Uint8Array(200_000));
   const asked = channel.request("x");
   await settle();
   transport.take();
   const closed = channel.close();
-  assertEquals(types(transport.take()), [Msg.CHANNEL_CLOSE]);
   await assertRejects(() => waiting, SshError, "closed");
-  await assertRejects(() => asked, SshError, "closed");
   await assertRejects(() => writer.write(utf8("late")), SshError, "closed");
+  time.tick(2999);
+  transport.receive(adjust(1));
+  assertEquals(dataOf(transport.take()), ["a"]);
+  time.tick(2999);
+  assertEquals(transport.take(), []);
+  time.tick(1);
+  assertEquals(types(transport.take()), [Msg.CHANNEL_CLOSE]);
+  await closed;
+  await assertRejects(() => asked, SshError, "closed");
   assert(!channel.isOpen);
   void channel.close();
   transport.receive(close);
-  await closed;
+  await assertRejects(() => channel.closed, SshError, "3 bytes are lost");
   assertEquals(transport.take(), []);
   assertEquals(channel.events, ["ended"]);
+});
+
+Deno.test("Channel.close() gives up after 30 seconds on a peer that takes a little now and then", async () => {
+  using time = new FakeTime();
+  const { transport, channel } = await openChannel({ window: 0 });
+  await channel.writable.getWriter().write(new Uint8Array(1000));
+  void channel.close();
+  for (let second = 0; second < 30; second++) {
+    transport.receive(adjust(1));
+    assertEquals(types(transport.take()), [Msg.CHANNEL_DATA]);
+    time.tick(1000);
+  }
+  assertEquals(types(transport.take()), [Msg.CHANNEL_CLOSE]);
+  transport.receive(close);
+  await assertRejects(() => channel.closed, SshError, "970 bytes are lost");
 });
 
 Deno.test("Channel.close() is not put off by an application that goes on writing", async () => {
@@ -550,7 +583,10 @@ Deno.test("Channel.close() leaves a write of standard error that waits behind, n
   channel.notify("exit-status", new Uint8Array([0, 0, 0, 1]));
   void channel.close();
   transport.drain();
-  assertEquals(types(transport.take()), [Msg.CHANNEL_EXTENDED_DATA, Msg.CHANNEL_REQUEST, Msg.CHANNEL_CLOSE]);
+  assertEquals(types(transport.take()), [Msg.CHANNEL_EXTENDED_DATA, Msg.CHANNEL_REQUEST]);
+  transport.receive(adjust(1));
+  transport.drain();
+  assertEquals(types(transport.take()), [Msg.CHANNEL_EXTENDED_DATA, Msg.CHANNEL_CLOSE]);
 });
 
 Deno.test("Channel.writable.abort() while a write waits for window rejects it at once and sends CLOSE", async () => {

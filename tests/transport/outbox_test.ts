@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { plainOpener, plainSealer } from "../../lib/crypto/ciphers.ts";
-import type { Compressor, PacketOpener } from "../../lib/crypto/types.ts";
+import type { Compressor, PacketOpener, PacketSealer } from "../../lib/crypto/types.ts";
 import { Framer, payloadOf } from "../../lib/transport/framer.ts";
 import { MAX_DATA_PAYLOAD, MAX_PAYLOAD, Outbox } from "../../lib/transport/outbox.ts";
 import type { OutboundSource } from "../../lib/transport/types.ts";
@@ -71,7 +71,7 @@ Deno.test("Outbox.take() gives key exchange messages alone while it is held, and
   const { outbox, take, wakes } = make();
   const source = new Source(94, 2);
   outbox.send(message(80));
-  outbox.send(message(81));
+  outbox.send(message(81), true);
   outbox.wantData(source);
   source.control = message(93);
   outbox.wantControl(source);
@@ -80,11 +80,11 @@ Deno.test("Outbox.take() gives key exchange messages alone while it is held, and
   assertEquals(wakes(), 1);
   assertEquals(await take(), [message(20)]);
   assertEquals(await take(), null);
-  assertEquals(outbox.queued, { messages: 2, bytes: 2 });
+  assertEquals([outbox.queued, outbox.provoked], [2, { messages: 1, bytes: 1 }]);
   outbox.release();
   outbox.sendKex(message(2));
   assertEquals(firsts(await take()), [2, 80, 81, 93, 94, 94]);
-  assertEquals([await take(), outbox.queued.messages, outbox.queued.bytes], [null, 0, 0]);
+  assertEquals([await take(), outbox.queued, outbox.provoked], [null, 0, { messages: 0, bytes: 0 }]);
 });
 
 Deno.test("Outbox.take() serves sources in turn, a packet each", async () => {
@@ -252,10 +252,10 @@ Deno.test("Outbox.drop() leaves key exchange messages alone, and forget() takes 
   assertEquals(firsts(await take()), [94]);
   outbox.wantData(gone);
   outbox.wantControl(kept);
-  outbox.send(message(80));
+  outbox.send(message(80), true);
   outbox.sendKex(message(1));
   outbox.drop();
-  assertEquals(outbox.queued, { messages: 0, bytes: 0 });
+  assertEquals([outbox.queued, outbox.provoked], [0, { messages: 0, bytes: 0 }]);
   assertEquals(await take(), [message(1)]);
   assertEquals(await take(), null);
 });
@@ -294,5 +294,33 @@ Deno.test("Outbox.recycle() uses large buffers again, and their old bytes never 
     assertEquals(payload.length, size);
     assert(payload.every((byte) => byte === size % 251 + 1));
     outbox.recycle(chunk);
+  }
+});
+
+Deno.test("Outbox.take() gives buffers for reuse to sealers that have a use for them, and to no others", async () => {
+  for (const fillsOut of [true, false]) {
+    const given: (Uint8Array | undefined)[] = [];
+    const outbox = new Outbox({ wake: () => {}, sealed: () => {}, reuse: true });
+    const plain = plainSealer();
+    const sealer: PacketSealer = {
+      blockSize: plain.blockSize,
+      lengthPadded: plain.lengthPadded,
+      tagLength: plain.tagLength,
+      fillsOut,
+      workspace: (size) => plain.workspace(size),
+      seal: (workspace, ends, sequence, out) => {
+        given.push(out);
+        return plain.seal(workspace, ends, sequence);
+      },
+    };
+    outbox.sendKex(message(21), { sealer, resetSequence: false, compressor: null });
+    outbox.release();
+    await outbox.take();
+    for (let i = 0; i < 3; i++) {
+      outbox.send(new Uint8Array(100_000));
+      await outbox.take();
+    }
+    assertEquals(given.map((out) => out !== undefined), [fillsOut, fillsOut, fillsOut]);
+    outbox.close();
   }
 });

@@ -309,7 +309,7 @@ async function everyWait(session: Session): Promise<Promise<unknown>[]> {
 
 // What an application sends while keys change waits where it is, and is bounded by the windows.
 Deno.test("SecureTransport ends at its deadline when the peer falls silent after KEXINIT, and every promise settles", async () => {
-  const session = await connect({ transport: { handshakeTimeout: 150 } });
+  const session = await connect({ transport: { rekeyTimeout: 150 } });
   const { client, server, pair } = session;
   pair.toClient.stall();
   const waits = await Promise.race([
@@ -320,7 +320,7 @@ Deno.test("SecureTransport ends at its deadline when the peer falls silent after
   const renewed = client.rekey();
   const queued: number[] = [];
   for (let i = 0; i < 40; i++) {
-    queued.push(client.queued.messages);
+    queued.push(client.queued);
     await new Promise((resolve) => setTimeout(resolve, 2));
   }
   assert(Math.max(...queued) <= 64, `${queued}`);

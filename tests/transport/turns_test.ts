@@ -1,0 +1,149 @@
+// How connections share the event loop. What real floods come to is in tests/attacks/flood_test.ts.
+import { assert, assertEquals } from "@std/assert";
+import { generateKey } from "../../lib/keys/private_key.ts";
+import { SecureTransport } from "../../lib/transport/secure_transport.ts";
+import { TurnShare } from "../../lib/transport/turns.ts";
+import { memoryPair } from "../_support/duplex.ts";
+import { RawPeer } from "../_support/raw_peer.ts";
+
+const hostKey = await generateKey("ed25519");
+const turnOfTheLoop = () => new Promise<void>((resolve) => void setImmediate(resolve));
+
+/** A clock that stands still unless a test lets it go on. */
+class Clock implements Disposable {
+  readonly #real = performance.now;
+  #now = 1000;
+
+  constructor() {
+    performance.now = () => this.#now;
+  }
+
+  spend(milliseconds: number): void {
+    this.#now += milliseconds;
+  }
+
+  [Symbol.dispose](): void {
+    performance.now = this.#real;
+  }
+}
+
+Deno.test("TurnShare.isUsed says so after the share of a stranger, and later of one who is known", async () => {
+  using clock = new Clock();
+  for (const known of [false, true]) {
+    await turnOfTheLoop();
+    const share = new TurnShare();
+    if (known) share.setKnown();
+    assert(!share.isUsed);
+    clock.spend(1.5);
+    assertEquals(share.isUsed, !known);
+    clock.spend(1.5);
+    assert(share.isUsed);
+    await turnOfTheLoop();
+    await turnOfTheLoop();
+    assert(!share.isUsed, "In another turn");
+  }
+});
+
+Deno.test("TurnShare.next() lets all go on that want little, and one of those that take what they can get", async () => {
+  using clock = new Clock();
+  await turnOfTheLoop();
+  const log: string[] = [];
+  const greedy = async (name: string) => {
+    const share = new TurnShare();
+    for (let i = 0; i < 3; i++) {
+      share.isUsed;
+      clock.spend(3);
+      assert(share.isUsed);
+      await share.next();
+      log.push(name);
+    }
+  };
+  const modest = async (name: string) => {
+    const share = new TurnShare();
+    assert(share.isUsed, "The turn is used up by others");
+    await share.next();
+    log.push(name);
+  };
+  const all = [greedy("A"), greedy("B"), greedy("C"), modest("x"), modest("y")];
+  const turns: string[] = [];
+  for (let i = 0; i < 9; i++) {
+    await turnOfTheLoop();
+    turns.push(log.splice(0).join(""));
+  }
+  await Promise.all(all);
+  assertEquals(turns.join(" ").trim().split(/ +/), ["xyA", "B", "C", "A", "B", "C", "A", "B", "C"]);
+});
+
+// Row 111 before the login. The stream never makes the reader wait, as a socket does not while the peer is faster.
+Deno.test("SecureTransport returns to the event loop while its peer sends without end", async () => {
+  const ignores = new Uint8Array(65_536);
+  for (let at = 0; at < ignores.length; at += 16) ignores.set([0, 0, 0, 12, 6, 2, 0, 0, 0, 0], at);
+  const ident = new TextEncoder().encode("SSH-2.0-flood\r\n");
+  for (const type of ["bytes", undefined] as const) {
+    let chunks = 0, inTurn = 0, most = 0, timers = 0;
+    interface Controller {
+      enqueue(chunk: Uint8Array<ArrayBuffer>): void;
+      close(): void;
+      readonly byobRequest?: ReadableStreamBYOBRequest | null;
+    }
+    const pull = (controller: Controller) => {
+      most = Math.max(most, ++inTurn);
+      if (++chunks > 300) {
+        controller.close();
+        controller.byobRequest?.respond(0);
+        return;
+      }
+      controller.enqueue((chunks === 1 ? ident : ignores).slice());
+    };
+    const readable = type === "bytes"
+      ? new ReadableStream<Uint8Array<ArrayBuffer>>({ type, pull, autoAllocateChunkSize: 65_536 }, { highWaterMark: 0 })
+      : new ReadableStream<Uint8Array<ArrayBuffer>>({ pull }, { highWaterMark: 0 });
+    const transport = new SecureTransport({ readable, writable: new WritableStream() }, {
+      role: "server",
+      hostKeys: [hostKey],
+    });
+    let over = false;
+    transport.closed.catch(() => {}).then(() => over = true);
+    const started = transport.start().catch(() => {});
+    const ticking = (async () => {
+      while (!over) {
+        await turnOfTheLoop();
+        inTurn = 0;
+        timers++;
+      }
+    })();
+    await Promise.all([started, ticking]);
+    assert(chunks > 300, `${chunks} chunks`);
+    // 64 KiB are 4,096 packets, which take the share of a stranger or more.
+    assert(most <= 100, `${most} chunks of ${chunks} in one turn`);
+    assert(timers > 20, `${timers} turns`);
+  }
+});
+
+Deno.test("SecureTransport reads on between the turns of others, and loses nothing", async () => {
+  const pair = memoryPair({ chunks: "whole" });
+  const transport = new SecureTransport(pair.server, { role: "server", hostKeys: [hostKey] });
+  const peer = new RawPeer(pair.client, { role: "client" }), got: number[] = [];
+  transport.setHandler({
+    message: (payload) => {
+      got.push(payload[1]! * 256 + payload[2]!);
+      return true;
+    },
+    ended: () => {},
+  });
+  await Promise.all([transport.start(), peer.handshake()]);
+  const count = 20_000, parts: Uint8Array[] = [];
+  for (let i = 0; i < count; i++) parts.push(await peer.packet(new Uint8Array([80, i >> 8, i])));
+  const all = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  const sending = peer.sendRaw(all);
+  while (got.length < count) await turnOfTheLoop();
+  await sending;
+  assertEquals(got.every((number, i) => number === i), true);
+  await transport.close();
+  await peer.close();
+});
