@@ -19,13 +19,13 @@ import { Msg } from "../../lib/wire/numbers.ts";
 import { Reader } from "../../lib/wire/reader.ts";
 import type { Bytes } from "../../lib/wire/types.ts";
 import { mpintBytes, Writer } from "../../lib/wire/writer.ts";
+import { fastest, inTime } from "../_support/until.ts";
 import {
   concat,
   expectAlive,
   expectClose,
   finish,
   hostKey,
-  inTime,
   named,
   type Role,
   roles,
@@ -161,13 +161,14 @@ Deno.test("a client closes on a group that is not sound, before any exponentiati
   ) {
     await named(name, async () => {
       const victim = new Victim("client", kexOptions(gex));
-      const start = performance.now();
-      await expectClose(victim, KEY_EXCHANGE_FAILED, async (peer) => {
+      const error = await expectClose(victim, KEY_EXCHANGE_FAILED, async (peer) => {
         await victim.play(1);
         await peer.receiveType(Msg.KEX_DH_GEX_REQUEST);
         await peer.send(GexGroup.encode({ p, g }));
       });
-      assert(performance.now() - start < 100, `It took ${performance.now() - start} ms`);
+      // The check of the group says this, and what it throws for is no group to work with: no value was made from it.
+      assertStringIncludes(error.message, "Cannot use the server's group: ");
+      assert(victim.peer.received.every(([type]) => type !== Msg.KEX_DH_GEX_INIT));
     });
   }
 });
@@ -250,14 +251,10 @@ Deno.test("a client closes on a host key that is not sound, or of another type t
   ];
   for (const [name, key] of cases) {
     await named(name, async () => {
-      // The best of some: the machine may have other things to do, but long arithmetic is long each time.
-      let time = Infinity;
-      for (let i = 0; i < 10 && time > 100; i++) {
-        const start = performance.now();
-        await refused({ peer: { tamper: changedReply(() => ({ hostKey: key })) } }, KEY_EXCHANGE_FAILED);
-        time = Math.min(time, performance.now() - start);
-      }
-      assert(time < 100, `It took ${time} ms`);
+      // A whole exchange takes some 10 ms; arithmetic with a million bits takes minutes.
+      const attack = () => refused({ peer: { tamper: changedReply(() => ({ hostKey: key })) } }, KEY_EXCHANGE_FAILED);
+      const time = await fastest(1000, attack);
+      assert(time < 1000, `It took ${time} ms`);
     });
   }
   // A sound key of the server's, and another one that somebody puts in its place.
@@ -343,7 +340,7 @@ Deno.test("a client refuses a host key unless its verifier says true, and sends 
   await new Promise((resolve) => setTimeout(resolve, 200));
   assert(victim.peer.received.every(([type]) => type === 1 || type! >= 20 && type! <= 49));
   await victim.peer.close();
-  const error = await inTime(30_000, victim.transport.closed.then(() => null, (error) => error), "It did not close");
+  const error = await inTime(victim.transport.closed.then(() => null, (error) => error), "The end");
   assertEquals(error.code, "CONNECTION_LOST");
 });
 

@@ -35,7 +35,8 @@ import { Writer } from "../../lib/wire/writer.ts";
 import { confirmation, data, globalRequest, open, request, utf8 } from "../connection/_fake_transport.ts";
 import { memoryPair } from "../_support/duplex.ts";
 import { RawPeer } from "../_support/raw_peer.ts";
-import { hostKey, inTime } from "./_attack.ts";
+import { inTime } from "../_support/until.ts";
+import { hostKey } from "./_attack.ts";
 
 const algorithms = { kex: ["curve25519-sha256"] };
 const nothing = new Uint8Array(0);
@@ -190,7 +191,7 @@ Deno.test("session attacks: serve() closes on a session after no-more-sessions@o
   await peer.send(globalRequest("no-more-sessions@openssh.com"));
   await peer.receiveType(Msg.REQUEST_SUCCESS);
   await peer.send(open(500));
-  assertEquals((await inTime(1000, peer.disconnected(), "It lives on")).reason, 2);
+  assertEquals((await inTime(peer.disconnected(), "The end")).reason, 2);
   await peer.close();
   assert(await served instanceof SshProtocolError);
 });
@@ -257,7 +258,7 @@ Deno.test("session attacks: connect() takes a garbled exit for an error of one s
   ] as const;
   for (const [name, more] of garbled) {
     const { process, id } = await run((id) => [request(id, name, false, more)]);
-    await assertRejects(() => inTime(1000, process.status, "No status"), SshProtocolError);
+    await assertRejects(() => inTime(process.status, "status"), SshProtocolError);
     await peer.send(ChannelClose.encode({ recipient: id }));
   }
   // The first of two counts.

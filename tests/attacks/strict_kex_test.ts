@@ -1,6 +1,6 @@
 // Attacks on strict key exchange (OpenSSH PROTOCOL section 1.9), Terrapin and its family, and EXT_INFO (RFC 8308): rows 43 to 50.
 // Row 46: that no CBC cipher is offered by default stands in tests/crypto/algorithms_test.ts.
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertStringIncludes } from "@std/assert";
 import { DisconnectReason } from "../../lib/errors.ts";
 import { encodeExtInfo } from "../../lib/transport/ext_info.ts";
 import { KexInit } from "../../lib/transport/messages.ts";
@@ -184,25 +184,27 @@ for (const role of roles) {
   Deno.test(`a ${role} bounds EXT_INFO, its number, its entries and its place`, async () => {
     const raw = (count: number, ...rest: Uint8Array[]) => concat(new Writer().u8(7).u32(count).bytes(), ...rest);
     const entry = new Writer().text("a").text("b").bytes();
-    const cases: [string, readonly Uint8Array[]][] = [
-      ["2^32 - 1 entries", [raw(0xffff_ffff)]],
-      ["1024 entries", [raw(1024, ...Array.from({ length: 1024 }, () => entry))]],
-      ["65 entries", [raw(65, ...Array.from({ length: 65 }, () => entry))]],
+    // The first three by their number alone: what follows is not looked at, and could not be read.
+    const counted = "it claims ", garbage = new Uint8Array(100_000).fill(0xff);
+    const cases: [name: string, messages: readonly Uint8Array[], says?: string][] = [
+      ["2^32 - 1 entries", [raw(0xffff_ffff, garbage)], `${counted}4294967295 extensions`],
+      ["1024 entries", [raw(1024, garbage)], `${counted}1024 extensions`],
+      ["65 entries", [raw(65, garbage)], `${counted}65 extensions`],
+      ["65 sound entries", [raw(65, ...Array.from({ length: 65 }, () => entry))], `${counted}65 extensions`],
       ["an entry less than it says", [raw(2, entry)]],
       ["an entry more than it says", [raw(0, entry)]],
       ["an entry cut short", [raw(1, entry.subarray(0, -1))]],
       ["a name that is none", [raw(1, new Writer().text("a\0").text("b").bytes())]],
       ["one too many", Array.from({ length: role === "server" ? 2 : 3 }, () => sigAlgs)],
     ];
-    for (const [name, messages] of cases) {
+    for (const [name, messages, says = ""] of cases) {
       await named(name, async () => {
         const victim = new Victim(role);
         await victim.handshake(false);
-        const start = performance.now();
-        await expectClose(victim, PROTOCOL_ERROR, async (peer) => {
+        const error = await expectClose(victim, PROTOCOL_ERROR, async (peer) => {
           for (const message of messages) await peer.send(message);
         });
-        assert(performance.now() - start < 100);
+        assertStringIncludes(error.message, says);
       });
     }
     const late = new Victim(role);

@@ -1,4 +1,7 @@
-/** Test support. `setTimeout` and `performance.now()` by hand, for code that looks at the clock and does nothing else with it. */
+/**
+ * Test support. `setTimeout` and `performance.now()` by hand, for code that looks at the clock and does nothing else with it. What has
+ * no delay is no matter of time, and takes a turn of the event loop as ever.
+ */
 export class FakeTime implements Disposable {
   /** Delays that timers were set with. */
   readonly delays: number[] = [];
@@ -9,16 +12,20 @@ export class FakeTime implements Disposable {
   };
   #now = 1_000_000;
   #timers = new Map<number, { at: number; act: () => void }>();
-  #next = 1;
+  // Numbers that no real timer has.
+  #next = 2 ** 40;
 
   constructor() {
     const replacement = (act: () => void, delay = 0) => {
+      if (delay <= 0) return this.#real.setTimeout.call(globalThis, act, 0);
       this.delays.push(delay);
       this.#timers.set(this.#next, { at: this.#now + delay, act });
       return this.#next++;
     };
     globalThis.setTimeout = replacement as unknown as typeof setTimeout;
-    globalThis.clearTimeout = ((id?: number) => void this.#timers.delete(id!)) as typeof clearTimeout;
+    globalThis.clearTimeout = ((id?: number) => {
+      if (!this.#timers.delete(id!)) this.#real.clearTimeout.call(globalThis, id);
+    }) as typeof clearTimeout;
     performance.now = () => this.#now;
   }
 

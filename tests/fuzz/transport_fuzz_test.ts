@@ -12,7 +12,8 @@ import { Msg } from "../../lib/wire/numbers.ts";
 import type { Bytes } from "../../lib/wire/types.ts";
 import { Writer } from "../../lib/wire/writer.ts";
 import { fuzz, fuzzAsync, fuzzBytes, mutate, Prng } from "../_support/fuzz.ts";
-import { hostKey, inTime, Victim } from "../attacks/_attack.ts";
+import { inTime, turns } from "../_support/until.ts";
+import { hostKey, Victim } from "../attacks/_attack.ts";
 
 const SHARE = 7;
 
@@ -194,10 +195,10 @@ for (const role of ["server", "client"] as const) {
         else await victim.handshake(prng.below(2) === 0);
         reached = place >= 5;
         for (let i = 1 + prng.below(6); i > 0 && transport.isActive; i--) {
-          if (reached && prng.below(12) === 0) await inTime(1000, peer.rekey(), "A rekey").catch(() => {});
+          if (reached && prng.below(12) === 0) await inTime(peer.rekey(), "A rekey", 1000).catch(() => {});
           else await peer.send(randomMessage(prng)).catch(() => {});
         }
-        for (let i = 0; i < 4; i++) await new Promise((resolve) => setTimeout(resolve, 0));
+        await turns(4);
       } catch {
         // The victim ended while its peer was still at it.
       }
@@ -206,10 +207,10 @@ for (const role of ["server", "client"] as const) {
       for (const [type] of victim.messages) assert(type! > 4 && type !== Msg.EXT_INFO && !(type! >= 20 && type! <= 49));
       const lived = transport.isActive;
       await peer.close();
-      const error = await inTime(2000, transport.closed.then(() => null, (error) => error), "The end");
+      const error = await inTime(transport.closed.then(() => null, (error) => error), "The end");
       assert(error === null || error instanceof SshError, `${error}`);
       assertEquals(endings.length, 1);
-      await inTime(2000, victim.started, "start()");
+      await inTime(victim.started, "start()");
       return lived;
     }, { count: 250, share: SHARE });
     assert(accepted > 10);

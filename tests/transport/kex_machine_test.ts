@@ -311,14 +311,15 @@ Deno.test("KexMachine.receive() refuses everything out of order, in every state 
 Deno.test("KexMachine.receive() refuses a KEXINIT of more than 32 KiB before it reads it", async () => {
   const names = Array.from({ length: 28_000 }, (_, i) => `n${i}`).join(",");
   const large = new Writer().u8(Msg.KEXINIT).raw(new Uint8Array(16)).text(names).bytes();
-  const start = performance.now();
-  const error = await assertRejects(
-    () => new KexMachine(context("server")).receive(large),
-    SshProtocolError,
-    "at most 32768",
-  );
-  assertEquals(error.reason, DisconnectReason.KEY_EXCHANGE_FAILED);
-  assert(performance.now() - start < 10);
+  // The second one cannot be read, which nobody finds who does not try.
+  for (const payload of [large, new Uint8Array(200_000).fill(0xff).fill(Msg.KEXINIT, 0, 1)]) {
+    const error = await assertRejects(
+      () => new KexMachine(context("server")).receive(payload),
+      SshProtocolError,
+      "at most 32768",
+    );
+    assertEquals(error.reason, DisconnectReason.KEY_EXCHANGE_FAILED);
+  }
 });
 
 // Row 35.
