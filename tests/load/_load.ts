@@ -12,6 +12,7 @@ import {
   SshError,
   type SshServer,
 } from "../../mod.ts";
+import { HANGS } from "../_support/until.ts";
 import { login, serverOptions } from "../api/_help.ts";
 
 /** One fast exchange and one fast cipher, for tests that are not about them. */
@@ -36,8 +37,8 @@ export function client(server: SshServer, extra: Partial<ConnectOptions> = {}): 
   return connect({ hostname: "127.0.0.1", port: server.addr.port, ...login, ...extra });
 }
 
-/** How a promise ended: "resolved", the code of an `SshError`, or the text of what else it rejected with. Fails when it does not. */
-export async function outcome(promise: Promise<unknown>, within = 5000): Promise<string> {
+/** How a promise ended: "resolved", the code of an `SshError`, or the text of what else it rejected with, or that it hangs. */
+export async function outcome(promise: Promise<unknown>, within: number = HANGS): Promise<string> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<string>((resolve) => timer = setTimeout(() => resolve(`pending for ${within} ms`), within));
   const end = promise.then(() => "resolved", (error) => error instanceof SshError ? error.code : String(error));
