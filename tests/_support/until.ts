@@ -19,9 +19,9 @@ const now = performance.now.bind(performance);
 export const HANGS = 20_000;
 
 /** Waits until something holds; fails with `what` when it does not come to be. */
-export async function until(condition: () => boolean, what: string): Promise<void> {
+export async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
   // Turns first, as most conditions hold after some of them, and then a little longer each time.
-  for (let i = 0, end = now() + HANGS; !condition(); i++) {
+  for (let i = 0, end = now() + HANGS; !await condition(); i++) {
     if (now() > end) throw new Error(`${what}, after ${HANGS} ms`);
     await new Promise<void>((resolve) => setTimeout(resolve, i < 20 ? 0 : Math.min(10, i / 20)));
   }

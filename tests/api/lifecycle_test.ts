@@ -10,15 +10,17 @@ import { password } from "../../lib/auth/methods.ts";
 import { HostKeyError, SshAuthError, SshError } from "../../lib/errors.ts";
 import { pinnedHostKey } from "../../lib/keys/known_hosts.ts";
 import { memoryPair, sleep } from "../_support/duplex.ts";
-import { join, type Joined, login, serverOptions, text } from "./_help.ts";
+import { inTime, turns, until } from "../_support/until.ts";
+import { FakeTime } from "../connection/_fake_time.ts";
+import { commands, join, type Joined, login, serverOptions, text } from "./_help.ts";
 
 /** What a promise came to, as text. */
 async function outcome(promise: Promise<unknown>): Promise<string> {
   return await promise.then(() => "resolved", (error) => error instanceof SshError ? error.code : String(error));
 }
 
-/** Every call that can wait, by name; each on a server whose handler never ends by itself. */
-const waits: Record<string, (client: SshClient) => Promise<unknown>> = {
+/** Every call that can wait, by name; each on a server whose handler never ends by itself. Those without a handler say when they wait. */
+const waits: Record<string, (client: SshClient, begun: () => void) => Promise<unknown>> = {
   exec: (client) => client.exec("hang"),
   spawn: async (client) => (await client.spawn("hang")).status,
   stdout: async (client) => new Response((await client.spawn("hang")).stdout).text(),
@@ -26,33 +28,56 @@ const waits: Record<string, (client: SshClient) => Promise<unknown>> = {
     const writer = (await client.spawn("hang")).stdin.getWriter();
     for (;;) await writer.write(new Uint8Array(1_000_000));
   },
-  openChannel: (client) => client.openChannel("session").then((channel) => channel.closed),
-  request: async (client) => {
+  openChannel: async (client, begun) => {
+    const channel = await client.openChannel("session");
+    begun();
+    await channel.closed;
+  },
+  request: async (client, begun) => {
     const channel = await client.openChannel("session");
     for (;;) {
       await channel.request("nobody@example.org");
+      begun();
       // In memory everything happens in microtasks, and they go before timers.
       await sleep(0);
     }
   },
-  globalRequest: async (client) => {
+  globalRequest: async (client, begun) => {
     for (;;) {
       const error = await assertRejects(() => client.request("nobody@example.org"), SshError);
       if (error.code !== "REQUEST_DENIED") throw error;
+      begun();
       await sleep(0);
     }
   },
-  rekey: async (client) => {
-    for (;;) await client.rekey();
+  rekey: async (client, begun) => {
+    for (;;) {
+      await client.rekey();
+      begun();
+    }
   },
 };
 
 for (const [name, wait] of Object.entries(waits)) {
+  /** Joins, and lets it wait. */
+  const start = async () => {
+    const begun = Promise.withResolvers<void>();
+    const joined = await join({
+      handler: (session) => {
+        begun.resolve();
+        return commands(session);
+      },
+    });
+    const waiting = outcome(wait(joined.client, begun.resolve));
+    await inTime(begun.promise, name);
+    await turns();
+    return { joined, waiting };
+  };
+
   Deno.test(`close() ends ${name} that waits, and closed resolves`, async () => {
-    await using joined = await join();
+    const { joined, waiting } = await start();
+    await using _ = joined;
     const { client, served } = joined;
-    const waiting = outcome(wait(client));
-    await sleep(20);
     await client.close();
     assertEquals(await waiting, "CLOSED");
     assertEquals(await outcome(client.closed), "resolved");
@@ -61,10 +86,9 @@ for (const [name, wait] of Object.entries(waits)) {
   });
 
   Deno.test(`a reset ends ${name} that waits, and closed says CONNECTION_LOST on both sides`, async () => {
-    await using joined = await join();
+    const { joined, waiting } = await start();
+    await using _ = joined;
     const { client, served, pair } = joined;
-    const waiting = outcome(wait(client));
-    await sleep(20);
     pair.reset();
     // Between two requests there is only a channel that is closed.
     assertEquals(await waiting, name === "request" ? "CLOSED" : "CONNECTION_LOST");
@@ -227,7 +251,7 @@ Deno.test("a channel that the client closes ends the handler's streams, and free
     await using process = await joined.client.spawn("flood");
     await process.stdout.getReader().read();
   }
-  while (outcomes.length < 30) await sleep(1);
+  await until(() => outcomes.length === 30, "A handler still writes");
   assertEquals(new Set(outcomes), new Set(["CLOSED"]));
   assertEquals(joined.errors, []);
 });
@@ -266,20 +290,28 @@ Deno.test("connect() says why it failed, and lets go of the streams", async () =
 
 Deno.test("loginTimeout ends handshakes and logins that take too long", async () => {
   for (const silent of [true, false]) {
+    using time = new FakeTime();
     const pair = memoryPair();
-    const served = serveConn(pair.server, await serverOptions({ loginTimeout: 150 }));
-    const rejected = assertRejects(() => served, SshError, "150 ms");
-    if (!silent) {
-      const asked = Promise.withResolvers<string>();
-      const never = connect({
-        hostname: "test.invalid",
-        ...login,
-        transport: pair.client,
-        auth: [password(() => asked.promise)],
-      });
-      await assertRejects(() => never, SshError, "log in");
-      asked.resolve("wonderland");
-    }
+    let over = false;
+    const served = serveConn(pair.server, await serverOptions({ loginTimeout: 5000 })).finally(() => over = true);
+    const rejected = assertRejects(() => served, SshError, "5000 ms");
+    const asking = Promise.withResolvers<void>(), asked = Promise.withResolvers<string>();
+    const never = silent ? null : connect({
+      hostname: "test.invalid",
+      ...login,
+      transport: pair.client,
+      auth: [password(() => (asking.resolve(), asked.promise))],
+    });
+    const told = never === null ? null : assertRejects(() => never, SshError, "log in");
+    if (never !== null) await inTime(asking.promise, "The question for the password");
+    time.tick(4999);
+    await turns();
+    assert(!over, "It did not wait");
+    time.tick(1);
+    // What remains is a moment for the peer to hang up.
+    await until(() => (time.tick(50), over), "The end");
+    await told;
+    asked.resolve("wonderland");
     await rejected;
     await pair.client.readable.cancel().catch(() => {});
   }

@@ -10,7 +10,7 @@ export class FakeTime implements Disposable {
     clearTimeout: globalThis.clearTimeout,
     now: performance.now,
   };
-  #now = 1_000_000;
+  #now = Math.ceil(performance.now());
   #timers = new Map<number, { at: number; act: () => void }>();
   // Numbers that no real timer has.
   #next = 2 ** 40;

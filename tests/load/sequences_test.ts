@@ -29,6 +29,7 @@ import { Writer } from "../../lib/wire/writer.ts";
 import { commands } from "../api/_help.ts";
 import { mutate, Prng } from "../_support/fuzz.ts";
 import { assertGivenBack, holdings, MemoryWatch, sized } from "../_support/resources.ts";
+import { inTime } from "../_support/until.ts";
 import { Served } from "./_served.ts";
 
 const SEQUENCES = sized(20_000, 1_000_000);
@@ -245,7 +246,7 @@ async function play(seed: number): Promise<Played> {
       const probe = peer.sequence + messages.length;
       await served.sendAll([...messages, PROBE]).catch(() => {});
       for (;;) {
-        const payload = await inTime(peer.receive());
+        const payload = await inTime(peer.receive(), "A message or the end");
         if (payload === null) {
           alive = false;
           break;
@@ -267,27 +268,15 @@ async function play(seed: number): Promise<Played> {
   } finally {
     await peer.close();
   }
-  const error = await inTime(served.ended);
+  const error = await inTime(served.ended, "The end");
   if (!alive && error !== null) assertInstanceOf(error, SshError);
-  while (running.size > 0) await inTime(Promise.allSettled(running));
+  while (running.size > 0) await inTime(Promise.allSettled(running), "The handlers");
   if (!stage.loggedIn) assertEquals(handled, 0, "a handler ran before the login");
   // What a handler threw by itself is told, and nothing else.
   for (const told of served.errors) {
     assert(told instanceof Error && told.message === "the handler failed", String(told));
   }
   return { sequences, closed: !alive };
-}
-
-async function inTime<T>(promise: Promise<T>): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error("nothing came for 5 seconds")), 5000);
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 Deno.test(`${SEQUENCES} random sequences of messages neither hang a server nor get anything out of it`, async () => {
