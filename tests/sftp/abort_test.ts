@@ -4,43 +4,38 @@ import { SftpError } from "../../lib/errors.ts";
 import { openSftp } from "../../lib/sftp/client.ts";
 import { Extension, Fxp, Status } from "../../lib/sftp/constants.ts";
 import * as m from "../../lib/sftp/messages.ts";
+import { inTime, turns, until } from "../_support/until.ts";
 import { framed, pattern, pipes, RawPeer, scripted, statusReply } from "./_support.ts";
 
-/** `promise`, or "pending" where it has not settled after some milliseconds. */
-async function within<T>(promise: Promise<T>, milliseconds: number): Promise<T | "pending"> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<"pending">((resolve) => timer = setTimeout(() => resolve("pending"), milliseconds));
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
 Deno.test("writeFile() can be aborted while the server answers no WRITE", async () => {
+  let writes = 0;
   await using server = await scripted((payload, id) => {
     if (payload[0] === Fxp.OPEN) return m.Handle.encode({ id, handle: new Uint8Array([1]) });
+    if (payload[0] === Fxp.WRITE) writes++;
     return null;
   });
   const controller = new AbortController();
   const writing = server.sftp.writeFile("/f", pattern(6_000_000), { signal: controller.signal })
     .then(() => "written", (error) => (error as Error).message);
-  await new Promise((resolve) => setTimeout(resolve, 30));
+  await until(() => writes > 0, "No WRITE came");
   controller.abort(new Error("stop it"));
-  assertEquals(await within(writing, 2500), "stop it");
+  assertEquals(await inTime(writing, "The write"), "stop it");
 });
 
 Deno.test("writeFile() can be aborted while the server answers no CLOSE", async () => {
+  let closes = 0;
   await using server = await scripted((payload, id) => {
     if (payload[0] === Fxp.OPEN) return m.Handle.encode({ id, handle: new Uint8Array([1]) });
-    return payload[0] === Fxp.CLOSE ? null : statusReply(id, Status.OK);
+    if (payload[0] !== Fxp.CLOSE) return statusReply(id, Status.OK);
+    closes++;
+    return null;
   });
   const controller = new AbortController();
   const writing = server.sftp.writeFile("/f", pattern(100), { signal: controller.signal })
     .then(() => "written", (error) => (error as Error).message);
-  await new Promise((resolve) => setTimeout(resolve, 30));
+  await until(() => closes > 0, "No CLOSE came");
   controller.abort(new Error("stop it"));
-  assertEquals(await within(writing, 2500), "stop it");
+  assertEquals(await inTime(writing, "The write"), "stop it");
 });
 
 Deno.test("SftpClient.close() lets go of both streams when the server reads nothing more", async () => {
@@ -50,10 +45,10 @@ Deno.test("SftpClient.close() lets go of both streams when the server reads noth
   await peer.send(m.encodeVersion(Fxp.VERSION, 3));
   const sftp = await opening;
   const asked = Promise.allSettled(Array.from({ length: 50 }, () => sftp.readTextFile("/f")));
-  await new Promise((resolve) => setTimeout(resolve, 5));
+  await turns();
   const more = Promise.allSettled(Array.from({ length: 50 }, () => sftp.readTextFile("/f")));
-  await new Promise((resolve) => setTimeout(resolve, 5));
-  assertEquals(await within(sftp.close(), 3000), undefined);
+  await turns();
+  assertEquals(await inTime(sftp.close(), "close()"), undefined);
   assert((await asked).every((result) => result.status === "rejected"));
   assert((await more).every((result) => result.status === "rejected"));
   // The far side is told: what was being written has failed or ended, and reading comes to an end.
@@ -61,7 +56,7 @@ Deno.test("SftpClient.close() lets go of both streams when the server reads noth
     while (await peer.next() !== null);
     return "ended";
   })();
-  assertEquals(await within(ended, 1000), "ended");
+  assertEquals(await inTime(ended, "The end"), "ended");
   await peer.end();
 });
 
@@ -69,7 +64,7 @@ Deno.test("openSftp() with a signal that has aborted already ends the streams it
   const { near, far } = pipes();
   await assertRejects(() => openSftp(near, { signal: AbortSignal.abort(new Error("early")) }), Error, "early");
   const reading = far.readable.getReader().read().then(() => "ended", () => "ended");
-  assertEquals(await within(reading, 500), "ended");
+  assertEquals(await inTime(reading, "The read"), "ended");
 });
 
 Deno.test("readFile() and writeFile() keep a bounded number of requests under way where the server's limits are absurdly small", async () => {
@@ -103,7 +98,12 @@ Deno.test("readFile() and writeFile() keep a bounded number of requests under wa
   const writing = server.sftp.writeFile("/g", new Uint8Array(100_000), { signal: controller.signal });
   reading.catch(() => {});
   writing.catch(() => {});
-  await new Promise((resolve) => setTimeout(resolve, 300));
+  await until(() => reads >= 64 && writes >= 64, "No requests came");
+  // What is answered behind them shows that no more of them are on their way.
+  for (let before = -1; before < reads + writes;) {
+    before = reads + writes;
+    await server.sftp.mkdir("/d");
+  }
   controller.abort(new Error("enough"));
   await assertRejects(() => reading, Error, "enough");
   await assertRejects(() => writing, Error, "enough");
@@ -124,7 +124,7 @@ Deno.test("readAt() that failed writes nothing into the buffer afterwards", asyn
   const file = await server.sftp.open("/f");
   const p = new Uint8Array(65_536);
   await assertRejects(() => file.readAt(p, 0), SftpError);
-  await new Promise((resolve) => setTimeout(resolve, 10));
+  await until(() => first !== null, "No second READ came");
   assert(first !== null);
   // The caller has the buffer back, and hands it on.
   structuredClone(p, { transfer: [p.buffer] });
@@ -141,10 +141,10 @@ Deno.test("SftpFile.writable can be aborted while a write waits for the server",
   const writer = file.writable.getWriter();
   const writing = writer.write(pattern(6_000_000)).then(() => "written", () => "refused");
   writer.closed.catch(() => {});
-  await new Promise((resolve) => setTimeout(resolve, 20));
+  await turns();
   const aborting = writer.abort(new Error("given up")).then(() => "aborted", () => "aborted");
-  assertEquals(await within(aborting, 1000), "aborted");
-  assertEquals(await within(writing, 1000), "refused");
+  assertEquals(await inTime(aborting, "abort()"), "aborted");
+  assertEquals(await inTime(writing, "The write"), "refused");
 });
 
 Deno.test("readDir() that is left early while the server is silent does not hang", async () => {
@@ -159,7 +159,7 @@ Deno.test("readDir() that is left early while the server is silent does not hang
     for await (const _ of server.sftp.readDir("/")) break;
     return "left";
   })();
-  assertEquals(await within(leaving, 1000), "left");
+  assertEquals(await inTime(leaving, "readDir()"), "left");
 });
 
 Deno.test("readAt() that failed leaves the buffer alone when half of another answer was in it", async () => {
@@ -197,10 +197,10 @@ Deno.test("SftpFile.writable can be aborted while the end of a file opened to ap
   const writer = (await server.sftp.open("/f", { append: true })).writable.getWriter();
   writer.closed.catch(() => {});
   const writing = writer.write(pattern(10)).then(() => "written", () => "refused");
-  await new Promise((resolve) => setTimeout(resolve, 5));
+  await turns();
   const aborting = writer.abort(new Error("given up")).then(() => "aborted", () => "aborted");
-  assertEquals(await within(aborting, 1000), "aborted");
-  assertEquals(await within(writing, 1000), "refused");
+  assertEquals(await inTime(aborting, "abort()"), "aborted");
+  assertEquals(await inTime(writing, "The write"), "refused");
 });
 
 Deno.test("SftpFile.writable that is being closed can be aborted while the server answers no CLOSE", async () => {
@@ -212,9 +212,9 @@ Deno.test("SftpFile.writable that is being closed can be aborted while the serve
   writer.closed.catch(() => {});
   await writer.write(pattern(10));
   const closing = writer.close().then(() => "closed", (error) => (error as Error).message);
-  await new Promise((resolve) => setTimeout(resolve, 5));
+  await turns();
   writer.abort(new Error("given up")).catch(() => {});
-  assertEquals(await within(closing, 1000), "given up");
+  assertEquals(await inTime(closing, "close()"), "given up");
 });
 
 Deno.test("SftpFile.readable can be cancelled while the server answers nothing", async () => {
@@ -223,7 +223,7 @@ Deno.test("SftpFile.readable can be cancelled while the server answers nothing",
   );
   const reader = (await server.sftp.open("/f")).readable.getReader();
   const reading = reader.read().then(({ done }) => done ? "ended" : "read");
-  await new Promise((resolve) => setTimeout(resolve, 5));
-  assertEquals(await within(reader.cancel(), 1000), undefined);
-  assertEquals(await within(reading, 1000), "ended");
+  await turns();
+  assertEquals(await inTime(reader.cancel(), "cancel()"), undefined);
+  assertEquals(await inTime(reading, "The read"), "ended");
 });

@@ -3,6 +3,7 @@ import { assertEquals, assertStringIncludes } from "@std/assert";
 import { connect, generateKey, password, pinnedHostKey, serve, type ServerSession, type SshClient } from "../../mod.ts";
 import { Fxp } from "../../lib/sftp/constants.ts";
 import * as m from "../../lib/sftp/messages.ts";
+import { inTime, turns } from "../_support/until.ts";
 import { framed, idOf, pattern, RawPeer } from "./_support.ts";
 
 async function linked(
@@ -50,14 +51,10 @@ Deno.test("SftpClient.close() ends the channel of a server that reads nothing mo
   const sftp = await link.client.sftp();
   const file = await sftp.open("/f", { write: true });
   const writing = file.writeAt(pattern(8_000_000), 0).catch(() => "refused");
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  await turns();
   await sftp.close();
   assertEquals(await writing, "refused");
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<string>((resolve) => timer = setTimeout(() => resolve("still open"), 1500));
-  const outcome = await Promise.race([gone.promise, late]);
-  clearTimeout(timer);
-  gone.resolve("");
+  const outcome = await inTime(gone.promise, "The end of the channel").finally(() => gone.resolve(""));
   assertEquals(outcome, "closed");
 });
 
@@ -74,11 +71,7 @@ Deno.test("SftpClient.close() ends the channel of a server that is silent", asyn
   });
   const sftp = await link.client.sftp();
   await sftp.close();
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<string>((resolve) => timer = setTimeout(() => resolve("still open"), 1500));
-  const outcome = await Promise.race([gone.promise, late]);
-  clearTimeout(timer);
-  gone.resolve("");
+  const outcome = await inTime(gone.promise, "The end of the channel").finally(() => gone.resolve(""));
   assertEquals(outcome, "closed");
 });
 
@@ -97,7 +90,7 @@ Deno.test("client.sftp() is opened under its signal, and outlives it", async () 
   const sftp = await link.client.sftp({ signal: controller.signal });
   assertEquals((await sftp.stat("/f")).size, 5);
   controller.abort(new Error("the time to open it is over"));
-  await new Promise((resolve) => setTimeout(resolve, 20));
+  await turns();
   const after = await sftp.stat("/f").then((info) => info.size, (error) => (error as Error).message);
   await sftp.close();
   assertEquals(after, 5);
@@ -118,11 +111,7 @@ Deno.test("client.sftp() ends the channel of a server that breaks the protocol",
   const sftp = await link.client.sftp();
   const outcome = await sftp.stat("/f").then(() => "answered", (error) => (error as Error).message);
   assertStringIncludes(outcome, "no request has the id 77");
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<string>((resolve) => timer = setTimeout(() => resolve("still open"), 1500));
-  const end = await Promise.race([gone.promise, late]);
-  clearTimeout(timer);
-  gone.resolve("");
+  const end = await inTime(gone.promise, "The end of the channel").finally(() => gone.resolve(""));
   await sftp.close();
   assertEquals(end, "closed");
 });

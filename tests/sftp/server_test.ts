@@ -8,6 +8,7 @@ import * as m from "../../lib/sftp/messages.ts";
 import { serveSftp } from "../../lib/sftp/server.ts";
 import type { RootedOptions } from "../../lib/sftp/rooted_backend.ts";
 import { Writer } from "../../lib/wire/writer.ts";
+import { turns, until } from "../_support/until.ts";
 import { framed, idOf, ours, pattern, pipes, RawPeer, someone, statusIn, tempDir } from "./_support.ts";
 
 /** A raw client on our server, past INIT unless told otherwise. */
@@ -315,7 +316,8 @@ Deno.test("row 131: 10,000 READs whose answers nobody takes are started 64 at a 
   const many = new Uint8Array(10_000 * request.length);
   for (let i = 0; i < 10_000; i++) many.set(request, i * request.length);
   const sent = client.peer.raw(many);
-  await new Promise((resolve) => setTimeout(resolve, 150));
+  await until(() => reads >= 64, "It does not read");
+  await turns(50);
   assert(most <= 64, `${most} at once`);
   // 4 MiB of replies, and what was under way when that was reached.
   assert(reads <= 128 + 64, `${reads} read`);

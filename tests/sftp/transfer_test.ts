@@ -6,6 +6,7 @@ import { Extension, Fxp, Status } from "../../lib/sftp/constants.ts";
 import * as m from "../../lib/sftp/messages.ts";
 import type { SftpChannel } from "../../lib/sftp/requests.ts";
 import { serveSftp } from "../../lib/sftp/server.ts";
+import { turns } from "../_support/until.ts";
 import {
   dice,
   idOf,
@@ -539,7 +540,7 @@ Deno.test("a copy from a server that answers nothing can be aborted", async () =
   ) {
     const controller = new AbortController(), copying = copy(controller.signal);
     copying.catch(() => {});
-    await new Promise((resolve) => setTimeout(resolve, 10));
+    await turns();
     controller.abort(new Error("stop it"));
     await assertRejects(() => copying, Error, "stop it");
   }
