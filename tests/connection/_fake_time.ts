@@ -34,6 +34,16 @@ export class FakeTime implements Disposable {
     return this.#now;
   }
 
+  /** Timers that are set. */
+  get pending(): number {
+    return this.#timers.size;
+  }
+
+  /** Lets time pass until the next timer falls due, and runs it. */
+  next(): void {
+    this.tick(Math.min(...[...this.#timers.values()].map(({ at }) => at)) - this.#now);
+  }
+
   /** Lets time pass, and runs what falls due. */
   tick(milliseconds: number): void {
     const until = this.#now + milliseconds;

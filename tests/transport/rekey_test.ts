@@ -9,6 +9,8 @@ import { generateKey } from "../../lib/keys/private_key.ts";
 import { SecureTransport, type SecureTransportOptions } from "../../lib/transport/secure_transport.ts";
 import type { RekeyLimits } from "../../lib/transport/types.ts";
 import { type MemoryPair, memoryPair, type MemoryPairOptions, seededBytes } from "../_support/duplex.ts";
+import { inTime, turns, until } from "../_support/until.ts";
+import { FakeTime } from "../connection/_fake_time.ts";
 
 const hostKey = await generateKey("ed25519");
 
@@ -93,7 +95,7 @@ async function connect(options: SessionOptions = {}): Promise<Session> {
 async function login(client: SecureTransport, server: SecureTransport): Promise<void> {
   while (client.extensions.size === 0 || server.extensions.size === 0) {
     if (!client.isActive || !server.isActive) throw new Error("The connection ended before the login");
-    await new Promise((resolve) => setTimeout(resolve, 0));
+    await turns(1);
   }
   server.setAuthenticated();
   client.setAuthenticated();
@@ -152,16 +154,6 @@ async function exchangeData(channels: [BaseChannel, BaseChannel][], size: number
   }));
 }
 
-async function inTime<T>(promise: Promise<T>, what: string, time = 10_000): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => timer = setTimeout(() => reject(new Error(`${what} hangs`)), time));
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
 const limits: [name: string, limit: RekeyLimits, size: number, least: number][] = [
   ["one packet", { packets: 1 }, 384 << 10, 12],
   ["500 bytes", { bytes: 500 }, 384 << 10, 12],
@@ -173,7 +165,7 @@ for (const [name, limit, size, least] of limits) {
     Deno.test(`SecureTransport rekeys at ${name} by ${who}, with 8 channels at full speed both ways`, async () => {
       const session = await connect({ client: limit, ...(who === "both sides" ? { server: limit } : {}) });
       const channels = await openChannels(session, 8);
-      await inTime(exchangeData(channels, size), "The transfer");
+      await inTime(exchangeData(channels, size), "The transfer", 120_000);
       assert(session.exchanges() >= least, `${session.exchanges()} exchanges`);
       await session.close();
     });
@@ -184,7 +176,7 @@ for (const cipher of ["aes128-gcm@openssh.com", "aes128-ctr"]) {
   Deno.test(`SecureTransport rekeys at 256 KiB under ${cipher}, whose batches are sealed in other threads`, async () => {
     const limit = { bytes: 256 << 10 };
     const session = await connect({ client: limit, server: limit, cipher });
-    await inTime(exchangeData(await openChannels(session, 8), 1 << 20), "The transfer");
+    await inTime(exchangeData(await openChannels(session, 8), 1 << 20), "The transfer", 120_000);
     assert(session.exchanges() >= 16, `${session.exchanges()} exchanges`);
     await session.close();
   });
@@ -203,7 +195,7 @@ for (const [name, pair, size] of streams) {
     const session = await connect({ pair, client: limit, server: limit });
     for (let round = 0; round < 6; round++) {
       session.accepted.length = 0;
-      await inTime(exchangeData(await openChannels(session, 4), size), "The transfer");
+      await inTime(exchangeData(await openChannels(session, 4), size), "The transfer", 120_000);
     }
     assert(session.exchanges() >= 7, `${session.exchanges()} exchanges`);
     await session.close();
@@ -225,7 +217,7 @@ Deno.test("SecureTransport rekeys while nobody reads one channel, which stops th
       wrote += 65_536;
     }
   })().catch((error) => error);
-  await inTime(exchangeData(others, 1 << 20), "The transfer");
+  await inTime(exchangeData(others, 1 << 20), "The transfer", 120_000);
   assert(wrote <= (2 << 20) + (256 << 10), `${wrote} bytes were taken for a reader that does not read`);
   await session.close();
   assert(await inTime(writing, "The writer") instanceof SshError);
@@ -242,7 +234,7 @@ Deno.test("SecureTransport rekeys when both sides begin at once, again and again
     assertEquals(client.info.sessionId, sessionId);
     assertEquals(server.info.sessionId, sessionId);
   }
-  await inTime(moving, "The transfer");
+  await inTime(moving, "The transfer", 120_000);
   // rekey() during an exchange joins it: 25 and not 50, unless the data itself got in between.
   assertEquals(session.exchanges(), 26);
   await session.close();
@@ -250,9 +242,17 @@ Deno.test("SecureTransport rekeys when both sides begin at once, again and again
 
 Deno.test("SecureTransport rekeys by the clock, on whichever side has it", async () => {
   for (const side of ["client", "server"] as const) {
-    const session = await connect({ [side]: { interval: 30 } });
-    await new Promise((resolve) => setTimeout(resolve, 150));
-    assert(session.exchanges() >= 3 && session.exchanges() <= 7, `${session.exchanges()} exchanges`);
+    using time = new FakeTime();
+    const session = await connect({ [side]: { interval: 30_000 } });
+    for (let done = 1; done < 6; done++) {
+      await turns();
+      assertEquals(session.exchanges(), done);
+      time.tick(29_999);
+      await turns();
+      assertEquals(session.exchanges(), done);
+      time.tick(1);
+      await until(() => session.exchanges() > done, "The keys are not renewed");
+    }
     await session.close();
   }
 });
@@ -279,15 +279,15 @@ Deno.test("SecureTransport does not rekey before login, and at once after it", a
   for (let i = 0; i < 20; i++) {
     client.send(new Uint8Array([50, i]));
     server.send(new Uint8Array([51, i]));
-    await new Promise((resolve) => setTimeout(resolve, 1));
   }
+  await until(() => got === 40, "Messages were lost");
+  await turns();
   assertEquals([got, exchanges], [40, 1]);
   server.setAuthenticated();
   client.setAuthenticated();
   client.send(new Uint8Array([94]));
-  for (let i = 0; i < 500 && (got < 41 || exchanges < 2); i++) await new Promise((resolve) => setTimeout(resolve, 10));
+  await until(() => got >= 41 && exchanges >= 2, "The message or the exchange did not come");
   assertEquals(got, 41);
-  assert(exchanges > 1);
   await client.close();
   await server.closed;
 });
@@ -309,26 +309,34 @@ async function everyWait(session: Session): Promise<Promise<unknown>[]> {
 
 // What an application sends while keys change waits where it is, and is bounded by the windows.
 Deno.test("SecureTransport ends at its deadline when the peer falls silent after KEXINIT, and every promise settles", async () => {
-  const session = await connect({ transport: { rekeyTimeout: 150 } });
+  using time = new FakeTime();
+  const session = await connect({ transport: { rekeyTimeout: 60_000 } });
   const { client, server, pair } = session;
   pair.toClient.stall();
   const waits = await Promise.race([
     everyWait(session),
-    new Promise<null>((resolve) => setTimeout(() => resolve(null), 30)),
+    turns(20).then(() => null),
   ]);
   assertEquals(waits, null, "A channel opened on a stalled connection");
   const renewed = client.rekey();
   const queued: number[] = [];
   for (let i = 0; i < 40; i++) {
     queued.push(client.queued);
-    await new Promise((resolve) => setTimeout(resolve, 2));
+    await turns(1);
   }
   assert(Math.max(...queued) <= 64, `${queued}`);
-  const error = await assertRejects(() => inTime(renewed, "rekey()", 1500), SshProtocolError);
+  time.tick(59_999);
+  await turns();
+  assert(client.isActive, "It did not wait");
+  time.tick(1);
+  const error = await assertRejects(() => inTime(renewed, "rekey()"), SshProtocolError);
   assertEquals(error.reason, 3);
-  await inTime(client.closed.catch(() => {}), "closed", 1500);
+  // A moment for what cannot leave, and for a peer that does not hang up.
+  let closed = false;
+  client.closed.catch(() => {}).finally(() => closed = true);
+  await until(() => (time.tick(100), closed), "closed does not settle");
   pair.reset();
-  await inTime(server.closed.catch(() => {}), "closed of the server", 1500);
+  await inTime(server.closed.catch(() => {}), "closed of the server");
 });
 
 Deno.test("SecureTransport settles every promise when the connection drops at any byte of an exchange", async () => {
@@ -337,7 +345,7 @@ Deno.test("SecureTransport settles every promise when the connection drops at an
   await openChannels(measure, 1);
   const from = { toServer: measure.pair.toServer.written, toClient: measure.pair.toClient.written };
   await measure.client.rekey();
-  await new Promise((resolve) => setTimeout(resolve, 5));
+  await turns();
   const to = { toServer: measure.pair.toServer.written, toClient: measure.pair.toClient.written };
   await measure.close();
   // Each run takes some milliseconds: every byte on demand, otherwise one in four.
@@ -350,7 +358,7 @@ Deno.test("SecureTransport settles every promise when the connection drops at an
       const waits = await inTime(everyWait(session), `Opening, cut at ${at} ${direction}`, 1000).catch(() => null);
       // The peer of a side that got a clean end hears of it by the DISCONNECT, or by a reset when it is late.
       for (const [i, wait] of (waits ?? []).entries()) {
-        const error = await inTime(wait, `Promise ${i}, cut at ${at} ${direction}, ${cut}`, 3000);
+        const error = await inTime(wait, `Promise ${i}, cut at ${at} ${direction}, ${cut}`);
         assert(error === null || error instanceof Error);
       }
       if (waits === null) await session.close();
