@@ -146,10 +146,12 @@ Deno.test("serveAuth() closes on messages that only servers send, and on answers
   ];
   for (const message of messages) {
     const { auth, calls } = counting();
-    const { peer, successes } = await serve(auth);
-    peer.send(message, new Writer().u8(Msg.CHANNEL_OPEN).text("session").u32(0).u32(1).u32(1).bytes());
+    const { peer, server, done, successes } = await serve(auth);
+    // By itself: what comes behind it would end the connection, too.
+    peer.send(message);
     assertEquals(await peer.disconnect(), PROTOCOL_ERROR, String(message[0]));
-    assertEquals([calls, successes], [[], []]);
+    await assertRejects(() => done, SshProtocolError);
+    assertEquals([calls, successes, server.authenticated], [[], [], false]);
   }
 });
 

@@ -19,7 +19,7 @@ import {
   startSsh2Server,
   startTinysshd,
 } from "../_support/peers.ts";
-import { type Combination, combinations, logins, ours, required, tryConnect } from "./matrix.ts";
+import { type Combination, combinations, logins, ours, renewing, repeat, required, tryConnect } from "./matrix.ts";
 
 interface Entry {
   readonly id: PeerId;
@@ -106,7 +106,7 @@ for (const entry of entries) {
       .filter(({ pinned }) => !Object.values(pinned).flat().some((name) => entry.cannot?.includes(name)));
     assert(tried.length > entry.atLeast, `${tried.length} combinations: ${JSON.stringify(offer)}`);
     const step = (combination: Combination, at: ServerPeer, offered: Offer) =>
-      t.step(`${name} ${combination.title}`, () => tryConnect(at, offered, combination));
+      t.step(`${name} ${combination.title}`, async () => void await tryConnect(at, offered, combination));
     for (const combination of tried) await step(combination, server, offer);
     for (const combination of logins(entry.userKeys, server.password !== null, server.interactive)) {
       await step(combination, server, offer);
@@ -122,7 +122,7 @@ for (const entry of entries) {
     }
     await t.step(
       `${name} and renews keys every 128 KiB`,
-      () => tryConnect(server, offer, tried[0]!, { rekey: { bytes: 128 * 1024 }, repeat: 8 }),
+      () => renewing(tryConnect(server, offer, tried[0]!, { rekey: { bytes: 128 * 1024 }, repeat })),
     );
   });
 
@@ -130,12 +130,12 @@ for (const entry of entries) {
     peerTest(entry.id, `${name} that renews keys every 128 KiB`, async () => {
       await using server = await entry.startRekeying!();
       const offer = await readServerOffer(server.port);
-      await tryConnect(server, offer, combinations(offer)[0]!, { repeat: 8 });
+      await renewing(tryConnect(server, offer, combinations(offer)[0]!, { repeat }));
     });
     peerTest(entry.id, `${name} when both renew keys every 128 KiB`, async () => {
       await using server = await entry.startRekeying!();
       const offer = await readServerOffer(server.port);
-      await tryConnect(server, offer, combinations(offer)[0]!, { rekey: { bytes: 128 * 1024 }, repeat: 8 });
+      await renewing(tryConnect(server, offer, combinations(offer)[0]!, { rekey: { bytes: 128 * 1024 }, repeat }));
     });
   }
 }

@@ -184,19 +184,32 @@ export function assertSameBytes(actual: Uint8Array, expected: Uint8Array): void 
   assert(at === -1, `the bytes differ at ${at}`);
 }
 
-/** Tries one combination with `connect()` against a server. */
+/** How often the input goes each way where keys are renewed every 128 KiB. */
+export const repeat = 8;
+
+/**
+ * Holds that keys were renewed again and again, and not only agreed on. How often depends on the peer: what is on its way when an
+ * exchange begins still arrives, which for a slow one is most of a window.
+ */
+export async function renewing(exchanges: Promise<number>): Promise<void> {
+  const renewed = await exchanges - 1;
+  assert(renewed >= 2, `keys were renewed ${renewed} times while ${repeat * input.length} bytes went each way`);
+}
+
+/** Tries one combination with `connect()` against a server. Returns how often keys were exchanged. */
 export async function tryConnect(
   server: ServerPeer,
   offer: Offer,
   { pinned, login }: Combination,
   options: { rekey?: RekeyLimits; repeat?: number } = {},
-): Promise<void> {
+): Promise<number> {
   const auth: AuthMethod = "key" in login
     ? publicKey(server.userKeys[login.key].text)
     : login.interactive
     ? keyboardInteractive(({ prompts }) => prompts.map(() => login.password))
     : byPassword(login.password);
-  await within(20_000, async (signal) => {
+  let exchanges = 0;
+  await within(120_000, async (signal) => {
     await using client = await connect({
       hostname: server.hostname,
       port: server.port,
@@ -205,6 +218,7 @@ export async function tryConnect(
       verifyHostKey: pinnedHostKey(...server.hostKeys),
       algorithms: open(pinned),
       signal,
+      trace: ({ event }) => void (event === "keys" && exchanges++),
       ...options.rekey === undefined ? {} : { rekey: options.rekey },
     });
     checkNegotiated(client.info, pinned, offer);
@@ -218,6 +232,7 @@ export async function tryConnect(
     assertEquals(new TextDecoder().decode(output.stderr), "err");
     assertSameBytes(output.stdout, repeated(options.repeat ?? 1));
   });
+  return exchanges;
 }
 
 async function feed(writable: WritableStream<Uint8Array>, repeat: number): Promise<void> {
@@ -242,18 +257,19 @@ async function handler(session: ServerSession): Promise<number> {
   return 3;
 }
 
-/** Tries one combination with `serve()` for a client. */
+/** Tries one combination with `serve()` for a client. Returns how often keys were exchanged. */
 export async function tryServe(
   peer: ClientPeer,
   offer: Offer,
   { pinned, login }: Combination,
   options: { rekey?: RekeyLimits; repeat?: number; peerRekeyBytes?: number } = {},
-): Promise<void> {
+): Promise<number> {
   const { host, user } = await testKeys();
   const authorized = keyTypes.map((type) => user[type].line.split(" ")[1]);
   const errors: unknown[] = [];
   const seen: { info?: ConnectionInfo } = {};
-  await within(20_000, async (signal) => {
+  let exchanges = 0;
+  await within(120_000, async (signal) => {
     await using server = serve({
       hostname: "127.0.0.1",
       port: 0,
@@ -279,6 +295,7 @@ export async function tryServe(
       handler,
       algorithms: open(pinned),
       signal,
+      trace: ({ event }) => void (event === "keys" && exchanges++),
       onError: (error) => errors.push(error),
       ...options.rekey === undefined ? {} : { rekey: options.rekey },
     });
@@ -301,4 +318,5 @@ export async function tryServe(
     assert(seen.info !== undefined);
     checkNegotiated(seen.info, pinned, offer);
   });
+  return exchanges;
 }

@@ -17,7 +17,7 @@ import {
   ssh2Client,
 } from "../_support/peer_clients.ts";
 import { type PeerId, peers, peerTest } from "../_support/peers.ts";
-import { combinations, logins, tryServe } from "./matrix.ts";
+import { combinations, logins, renewing, repeat, tryServe } from "./matrix.ts";
 
 interface Entry {
   readonly id: PeerId;
@@ -60,23 +60,23 @@ for (const entry of entries) {
     const tried = combinations(offer);
     assert(tried.length > entry.atLeast, `${tried.length} combinations: ${JSON.stringify(offer)}`);
     for (const combination of [...tried, ...logins(entry.userKeys, true, client.interactive)]) {
-      await t.step(`${name} ${combination.title}`, () => tryServe(client, offer, combination));
+      await t.step(`${name} ${combination.title}`, async () => void await tryServe(client, offer, combination));
     }
     await t.step(
       `${name} and renews keys every 128 KiB`,
-      () => tryServe(client, offer, tried[0]!, { rekey: { bytes: 128 * 1024 }, repeat: 8 }),
+      () => renewing(tryServe(client, offer, tried[0]!, { rekey: { bytes: 128 * 1024 }, repeat })),
     );
     if (client.rekeys === "never") return;
     await t.step(
       `${name} that renews keys by itself`,
-      () => tryServe(client, offer, tried[0]!, { peerRekeyBytes: 128 * 1024, repeat: 8 }),
+      () => renewing(tryServe(client, offer, tried[0]!, { peerRekeyBytes: 128 * 1024, repeat })),
     );
     if (client.rekeys === "alone") return;
     await t.step(`${name} when both renew keys`, () =>
-      tryServe(client, offer, tried[0]!, {
+      renewing(tryServe(client, offer, tried[0]!, {
         rekey: { bytes: 128 * 1024 },
         peerRekeyBytes: 128 * 1024,
-        repeat: 8,
-      }));
+        repeat,
+      })));
   });
 }
