@@ -15,7 +15,7 @@ export interface DaemonOptions {
   dir: string;
   /** Added environment. */
   env?: Record<string, string>;
-  /** Milliseconds until it must answer. @default {20000} */
+  /** Milliseconds until it must answer. @default {60000} */
   deadline?: number;
 }
 
@@ -58,7 +58,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     await status;
   };
   try {
-    const deadline = performance.now() + (options.deadline ?? 20_000);
+    const deadline = performance.now() + (options.deadline ?? 60_000);
     while (!await answersSsh(options.port)) {
       if (ended) throw new Error(`Cannot start ${options.command[0]}: it ended: ${log()}`);
       if (performance.now() > deadline) throw new Error(`Cannot start ${options.command[0]}: no answer: ${log()}`);

@@ -192,7 +192,7 @@ function joined(chunks: readonly Uint8Array[]): Uint8Array {
 // ------------------------------------------------------------------------------------------------ replay
 
 /** Milliseconds after which a replay that does not go on has failed. */
-const STUCK = 10_000;
+const STUCK = 60_000;
 
 /**
  * Plays the peer's part of a recording: each of its chunks comes when as many of our bytes have been sent as in the recording, and

@@ -2,6 +2,7 @@ import { assert, assertEquals, assertInstanceOf, assertRejects, assertThrows } f
 import { SshError } from "../../lib/errors.ts";
 import type { ServerSession } from "../../lib/session/server_session.ts";
 import { memoryPair, seededBytes } from "../_support/duplex.ts";
+import { until } from "../_support/until.ts";
 import { join, say, text } from "./_help.ts";
 
 Deno.test("exec() collects output and exit code", async () => {
@@ -105,7 +106,7 @@ Deno.test("the server sends data, EOF, exit-status, CLOSE in this order", async 
   });
   await joined.client.exec("echo hello");
   // The status is enough for exec(): CLOSE may come later.
-  for (let i = 0; i < 500 && !types.includes(97); i++) await new Promise((resolve) => setTimeout(resolve, 10));
+  await until(() => types.includes(97), "No CLOSE came");
   const [open, reply, data, eof, status, close] = [91, 99, 94, 96, 98, 97];
   assertEquals(types.filter((type) => type >= 91 && type !== 93), [open, reply, data, eof, status, close]);
 });

@@ -13,7 +13,7 @@ import { generateKey, insecureSha1Signer } from "../../lib/keys/private_key.ts";
 import type { Signer } from "../../lib/keys/types.ts";
 import { Msg } from "../../lib/wire/numbers.ts";
 import { Writer } from "../../lib/wire/writer.ts";
-import { until } from "../_support/until.ts";
+import { turns, until } from "../_support/until.ts";
 import { FakeTime } from "../connection/_fake_time.ts";
 import {
   acceptPayload,
@@ -629,13 +629,13 @@ Deno.test("serveAuth() ignores what handlers say after the end", async () => {
     const gate = Promise.withResolvers<boolean>();
     const { peer, server, done, successes, errors } = await serve({ password: () => gate.promise });
     peer.send(passwordPayload("alice", "x"), passwordPayload("alice", "y"));
-    await new Promise((resolve) => setTimeout(resolve, 0));
+    await turns(1);
     peer.transport.fail(new SshError("gone", { code: "CONNECTION_LOST" }));
     await assertRejects(() => done, SshError, "Connection lost");
     const sent = server.sent.length;
     if (outcome === true) gate.resolve(true);
     else gate.reject(outcome);
-    await new Promise((resolve) => setTimeout(resolve, 0));
+    await turns(1);
     assertEquals([server.sent.length, successes, errors, server.authenticated], [sent, [], [], false]);
   }
 });
@@ -658,7 +658,7 @@ Deno.test("serveAuth() handles pipelined requests strictly one at a time and in 
   await peer.expect(Msg.USERAUTH_SUCCESS);
   assertEquals((await done).name, "alice");
   assertEquals(seen, Array.from({ length: 20 }, (_, i) => String(i)));
-  await new Promise((resolve) => setTimeout(resolve, 5));
+  await turns();
   // Row 84: those behind the success are ignored.
   assertEquals([seen.length, peer.received.length, peer.transport.end], [20, 21, undefined]);
   peer.transport.close();
@@ -670,10 +670,10 @@ Deno.test("serveAuth() keeps 64 requests and a mebibyte waiting, and closes at m
     let calls = 0;
     const { peer } = await serve({ password: () => (calls++, new Promise<boolean>(() => {})) });
     peer.send(passwordPayload("alice", "x"));
-    await new Promise((resolve) => setTimeout(resolve, 0));
+    await turns(1);
     const most = payload.length < 1000 ? 64 : 4;
     for (let i = 0; i < most; i++) peer.send(payload);
-    await new Promise((resolve) => setTimeout(resolve, 0));
+    await turns(1);
     assertEquals([calls, peer.transport.end], [1, undefined]);
     peer.send(payload);
     assertEquals(await peer.disconnect(), PROTOCOL_ERROR);
@@ -697,7 +697,7 @@ Deno.test("serveAuth() sends USERAUTH_SUCCESS, marks the transport and calls onS
   await peer.expect(Msg.USERAUTH_SUCCESS);
   peer.send(passwordPayload("alice", "y"), new Writer().u8(Msg.CHANNEL_OPEN).bytes());
   assertEquals((await done).method, "password");
-  await new Promise((resolve) => setTimeout(resolve, 0));
+  await turns(1);
   assertEquals(order, ["alice", "true", "52"]);
   assertEquals(messages, [50, 90]);
   client.close();
@@ -805,7 +805,7 @@ Deno.test("serveAuth() ends the connection when its signal aborts, wherever it w
         maxAuthTries: where === "before the last refusal" ? 1 : 6,
       });
       if (payload !== null) peer.send(payload);
-      await new Promise((resolve) => setTimeout(resolve, 2));
+      await turns(2);
       if (how === "abort") {
         controller.abort(new SshProtocolError("Login grace time is over", DisconnectReason.BY_APPLICATION));
       } else if (how === "fail") server.fail(new SshError("Broken", { code: "CONNECTION_LOST" }));

@@ -28,7 +28,7 @@ export function start(name: string, args: readonly string[], env: Record<string,
 /** Runs an example to its end. */
 export async function run(name: string, args: readonly string[], env?: Record<string, string>) {
   const child = start(name, args, env);
-  const timer = setTimeout(() => child.kill("SIGKILL"), 60_000);
+  const timer = setTimeout(() => child.kill("SIGKILL"), 120_000);
   const { code, stdout, stderr } = await child.output();
   clearTimeout(timer);
   return { code, stdout: text(stdout), stderr: text(stderr) };

@@ -65,17 +65,24 @@ Deno.test({
         return 9;
       },
     });
+    const told = await Deno.makeTempFile();
+    await Deno.remove(told);
     const words = commandOf("shell.ts", [server.target]).map((word) => `'${word}'`).join(" ");
     const script = `stty columns 100 rows 30; ${words}; code=$?; stty -a | grep -o -- '-\\?icanon'; exit $code`;
     const child = new Deno.Command("script", {
       // The terminal is script's: its child is what a user's shell would be, and ^C is the key pressed.
-      args: ["-qefc", `t=$(tty); (sleep 2; stty -F "$t" columns 101 rows 31) & ${script}`, "/dev/null"],
+      args: [
+        "-qefc",
+        `t=$(tty); (for i in $(seq 900); do [ -e '${told}' ] && break; sleep 0.1; done; ` +
+        `stty -F "$t" columns 101 rows 31) & ${script}`,
+        "/dev/null",
+      ],
       env: server.env,
       stdin: "piped",
       stdout: "piped",
       stderr: "null",
     }).spawn();
-    const timer = setTimeout(() => child.kill("SIGKILL"), 30_000);
+    const timer = setTimeout(() => child.kill("SIGKILL"), 120_000);
     const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
     const writer = child.stdin.getWriter();
     let said = "";
@@ -84,11 +91,14 @@ Deno.test({
       if (done) break;
       const had = said.includes("resized");
       said += value;
+      // Resized when the session has told the first size, however long it took to get there.
+      if (said.includes("100x30")) await Deno.writeTextFile(told, "");
       if (!had && said.includes("resized")) await writer.write(new Uint8Array([3]));
     }
     await writer.close().catch(() => {});
     const { code } = await child.status;
     clearTimeout(timer);
+    await Deno.remove(told).catch(() => {});
     assertEquals(code, 9, said);
     assertMatch(said, /vt100 100x30\s+resized 101x31\s+key 3\s+icanon/);
     assert(!said.includes("-icanon"), "the terminal is as it was");

@@ -9,6 +9,7 @@ import { keyBits, parsePublicKey, publicKeyLine } from "../../lib/keys/public_ke
 import type { PrivateKey } from "../../lib/keys/types.ts";
 import { endChild, run, runText } from "../_support/child.ts";
 import { peerTest } from "../_support/peers.ts";
+import { until } from "../_support/until.ts";
 import { opensshKeys, strings, utf8 } from "./_help.ts";
 
 const keygen = "/usr/bin/ssh-keygen";
@@ -56,14 +57,9 @@ async function startAgent(dir: string): Promise<AsyncDisposable & { socket: stri
     stdout: "null",
     stderr: "null",
   }).spawn();
-  for (let i = 0; i < 500; i++) {
-    try {
-      (await Deno.connect({ transport: "unix", path: socket })).close();
-      break;
-    } catch {
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
-  }
+  const answers = () =>
+    Deno.connect({ transport: "unix", path: socket }).then((conn) => (conn.close(), true), () => false);
+  await until(answers, "The agent does not listen");
   return { socket, [Symbol.asyncDispose]: () => endChild(child) };
 }
 
