@@ -131,9 +131,10 @@ export class ReceiveStream {
 
   #settle(): void {
     if (this.#settled) return;
-    if (this.#error === null) return this.#close();
-    // A small BYOB view leaves the rest of a chunk in the stream, and an error would throw it away: it waits for the next pull.
+    // A small BYOB view leaves the rest of a chunk in the stream, and an error would throw it away, and so would a close for a
+    // reader that wants more at once than the rest: both wait for the next pull.
     if (!this.#wanted && this.#controller.desiredSize! < 0) return;
+    if (this.#error === null) return this.#close();
     this.#settled = true;
     this.#controller.error(this.#error);
   }
@@ -166,7 +167,8 @@ export class ReceiveStream {
     this.#leaveRoom();
     for (const chunk of this.#queue) bytes += chunk.length;
     this.#queue = [];
-    if (!this.#settled) this.#close();
+    this.#ended = true;
+    this.#settle();
     if (bytes > 0) this.#consumed(bytes);
   }
 }

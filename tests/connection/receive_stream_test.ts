@@ -296,3 +296,127 @@ Deno.test("ReceiveStream serves several reads that wait at once", async () => {
   assertEquals([a!.value![0], b!.value![0], c!.done], [1, 2, true]);
   assertEquals(credited(), 20_000);
 });
+
+/** What one read gave: the bytes, whether it was the last one, or that it failed. */
+type Read = { bytes: number[]; done: boolean } | string;
+
+/** Reads with one plan of views, least counts and locks until the end. */
+async function readAll(readable: ReadableStream<Uint8Array>, seed: number): Promise<Read[]> {
+  const prng = new Prng(seed), reads: Read[] = [];
+  for (let after = 0; after < 3;) {
+    const size = 1 + prng.below(120), min = prng.pick([1, size, 1 + prng.below(size)]), plain = prng.below(4) === 0;
+    const reader = plain ? readable.getReader() : readable.getReader({ mode: "byob" });
+    try {
+      const { done, value } = reader instanceof ReadableStreamDefaultReader
+        ? await reader.read()
+        : await reader.read(new Uint8Array(size), { min });
+      reads.push({ bytes: [...value ?? []], done });
+      // What reads behind the end give counts as well.
+      if (done) after++;
+    } catch (error) {
+      reads.push(String(error));
+      after++;
+    }
+    reader.releaseLock();
+  }
+  return reads;
+}
+
+/** The bytes of all reads, and how the stream ended. */
+function summary(reads: readonly Read[]): { bytes: number[]; end: string } {
+  const bytes = reads.flatMap((read) => typeof read === "string" ? [] : read.bytes);
+  return {
+    bytes,
+    end: reads.filter((read) => typeof read === "string" || read.done).map((read) =>
+      typeof read === "string" ? read : "done"
+    ).join(),
+  };
+}
+
+/** Bytes that the two streams cut into chunks of their own. */
+function plainStream(data: Uint8Array, end: Error | null): ReadableStream<Uint8Array> {
+  let at = 0;
+  return new ReadableStream({
+    type: "bytes",
+    pull(controller) {
+      const view = controller.byobRequest?.view;
+      const n = Math.min(data.length - at, view?.byteLength ?? 50);
+      if (n === 0 && end !== null) return controller.error(end);
+      if (n === 0) {
+        controller.close();
+        return controller.byobRequest?.respond(0);
+      }
+      if (view) {
+        new Uint8Array(view.buffer, view.byteOffset, n).set(data.subarray(at, at + n));
+        controller.byobRequest!.respond(n);
+      } else controller.enqueue(data.slice(at, at + n));
+      at += n;
+    },
+  }, { highWaterMark: 0 });
+}
+
+Deno.test("ReceiveStream gives a read with `min` at the end what a socket gives it (100 bytes and EOF)", async () => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  for (const plan of [[[96, 96], [96, 96], [96, 96]], [[96, 1], [96, 50], [10, 1]], [[200, 200], [5, 5]]]) {
+    const [conn, served] = await Promise.all([
+      Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port }),
+      listener.accept(),
+    ]);
+    const writer = served.writable.getWriter();
+    await writer.write(new Uint8Array(100).fill(7));
+    await writer.close();
+    await served.readable.cancel();
+    const { stream } = make();
+    stream.push(new Uint8Array(100).fill(7));
+    stream.end();
+    const socket = conn.readable.getReader({ mode: "byob" }), channel = stream.readable.getReader({ mode: "byob" });
+    for (const [size, min] of plan) {
+      const [wanted, got] = await Promise.all([socket, channel].map(async (reader) => {
+        const { done, value } = await reader.read(new Uint8Array(size!), { min: min! });
+        return { done, bytes: value?.length };
+      }));
+      assertEquals(got, wanted, `${size}, ${min}`);
+    }
+  }
+});
+
+Deno.test("ReceiveStream loses nothing to readers of any kind with `min`, wherever the end comes (twin)", async () => {
+  for (let seed = 0; seed < 400; seed++) {
+    const prng = new Prng(seed), data = prng.bytes(prng.below(400));
+    const end = prng.below(3) === 0 ? broken : null;
+    const { stream, credited } = make();
+    const pushing = async () => {
+      for (let at = 0; at < data.length;) {
+        const n = Math.min(data.length - at, 1 + prng.below(150));
+        stream.push(data.slice(at, at + n), prng.below(2) === 0);
+        at += n;
+        if (prng.below(2) === 0) stream.flush();
+        if (prng.below(3) === 0) await settle();
+      }
+      stream.end(end);
+    };
+    const [got, wanted] = await Promise.all([
+      readAll(stream.readable, seed),
+      readAll(plainStream(data, end), seed),
+      pushing(),
+    ]);
+    const channel = summary(got), plain = summary(wanted);
+    assertEquals(channel.end, plain.end, `seed ${seed}`);
+    assertEquals(credited(), data.length, `seed ${seed}`);
+    // An error takes with it what a read with `min` had and that was not enough, here as in any stream.
+    if (end === null) assertEquals(channel.bytes, [...data], `seed ${seed}`);
+    else assertEquals(channel.bytes, [...data.subarray(0, channel.bytes.length)], `seed ${seed}`);
+    if (end === null) assertEquals(plain.bytes, [...data], `seed ${seed}`);
+  }
+});
+
+Deno.test("ReceiveStream.discard() leaves a reader with `min` the rest of a chunk that it has had a part of", async () => {
+  const { stream, credited } = make();
+  const reader = stream.readable.getReader({ mode: "byob" });
+  stream.push(new Uint8Array(100).fill(1));
+  assertEquals((await reader.read(new Uint8Array(96), { min: 96 })).value!.length, 96);
+  stream.discard();
+  const { done, value } = await reader.read(new Uint8Array(96), { min: 96 });
+  assertEquals([done, value!.length], [true, 4]);
+  assertEquals(credited(), 100);
+});
