@@ -11,6 +11,7 @@ import { Subsystem, WindowChange } from "../session/messages.ts";
 import { decodeExit, encodePty, encodeSignal, encodeWindowSize } from "../session/process.ts";
 import { decodeTerminalModes } from "../session/terminal_modes.ts";
 import type { ExitStatus, PtyOptions, WindowSize } from "../session/types.ts";
+import { isThenable } from "../wire/callback.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
 
 const MAX_VARIABLES = 128;
@@ -94,7 +95,7 @@ export class Channel extends BaseChannel {
     this.notify(ExitStatusRequest.name, ExitStatusRequest.encode({ code }));
   }
 
-  /** Tells the client that a signal, by name without `SIG`, ended the command. */
+  /** Tells the client that a signal, by name without `SIG`, ended the command. A message is cut at 32,000 bytes. */
   sendExitSignal(signal: string, message = ""): void {
     this.notify(ExitSignal.name, ExitSignal.encode({ signal, coreDumped: false, message, language: "" }));
   }
@@ -105,8 +106,8 @@ export class Channel extends BaseChannel {
   }
 
   /** Asks for an environment variable, and resolves to whether the server takes it (RFC 4254 section 6.4). */
-  setEnvironmentVariable(name: string, value: string): Promise<boolean> {
-    return this.request(Env.name, Env.encode({ name, value }));
+  async setEnvironmentVariable(name: string, value: string): Promise<boolean> {
+    return await this.request(Env.name, Env.encode({ name, value }));
   }
 
   /** Runs a command (RFC 4254 section 6.5). Rejects with `SshError` `REQUEST_DENIED` when refused. */
@@ -124,7 +125,7 @@ export class Channel extends BaseChannel {
     await this.#ask(Subsystem.name, Subsystem.encode({ name }));
   }
 
-  /** Reports a new terminal size (RFC 4254 section 6.7). */
+  /** Reports a new terminal size (RFC 4254 section 6.7). Throws `RangeError` for numbers that are no unsigned 32-bit integers. */
   resizePty(size: WindowSize): void {
     this.notify(WindowChange.name, encodeWindowSize(size));
   }
@@ -176,8 +177,10 @@ export class Channel extends BaseChannel {
       }
       case WindowChange.name: {
         const size = WindowChange.decode(data);
-        if (this.#pty) this.windowChange(size);
-        return this.#pty;
+        if (!this.#pty) return false;
+        // An override may well be async, and what it throws then has to be seen.
+        const done: unknown = this.windowChange(size);
+        return isThenable(done) ? Promise.resolve(done).then(() => true) : true;
       }
       case Signal.name:
         return this.checkSignalRequest(Signal.decode(data).signal);

@@ -44,7 +44,7 @@ export interface ConnectOptions {
   window?: number;
   /** Aborts dialling, handshake and login; after that, ends the connection at once, without what has been written and has not left. */
   signal?: AbortSignal;
-  /** Receives the server's banner. */
+  /** Receives the server's banner. What it throws is ignored. */
   onBanner?: (text: string) => void;
   /** Identification, without `SSH-2.0-`. */
   ident?: string;

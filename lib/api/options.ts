@@ -38,6 +38,13 @@ function checkTime(value: number | undefined, name: string): void {
   }
 }
 
+/** Throws `RangeError` for what is no TCP port. */
+export function checkPort(port: number): void {
+  if (!Number.isInteger(port) || port < 0 || port > 0xffff) {
+    throw new RangeError(`Cannot use ${port} as a port: it must be an integer from 0 to 65535`);
+  }
+}
+
 /** The options that were given, by name: `exactOptionalPropertyTypes` tells an absent option from an undefined one. */
 export function given<T extends object, K extends keyof T>(
   options: T,

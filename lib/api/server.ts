@@ -12,6 +12,7 @@ import { ServerSessionChannel, type SessionHandler } from "../session/server_ses
 import { SecureTransport, type TraceEvent } from "../transport/secure_transport.ts";
 import type { Algorithms, RekeyLimits } from "../transport/types.ts";
 import { TurnShare } from "../transport/turns.ts";
+import { callBack } from "../wire/callback.ts";
 import { Timer } from "../wire/timer.ts";
 import type { ByteDuplex } from "../wire/types.ts";
 import { Admission, type MaxStartups, type Ticket } from "./admission.ts";
@@ -61,9 +62,9 @@ export interface ServeOptions {
   keepalive?: KeepaliveOptions;
   /** Stops listening and ends every connection at once; the server's own dispose lets what was written leave first. */
   signal?: AbortSignal;
-  /** Called when the server listens. */
+  /** Called when the server listens. What it throws goes to `onError`. */
   onListen?: (addr: Deno.NetAddr) => void;
-  /** Called for connection and handler errors. */
+  /** Called for connection and handler errors. What it throws is ignored, at once or by a promise. */
   onError?: (error: unknown) => void;
   /** Told of what happens on connections, for whoever debugs: never a payload, never a secret. */
   trace?: (event: TraceEvent) => void;
@@ -200,11 +201,11 @@ class ServedConnection {
       await serveAuth(this.#transport, {
         auth,
         remoteAddr: this.#remoteAddr,
-        onError: this.#options.onError,
+        onError: (error) => report(this.#options.onError, error),
         ...given(this.#options, "maxAuthTries", "banner"),
-        onSuccess: (user) => {
+        onSuccess: (user, passed) => {
           this.#loginTimer.stop();
-          this.#mux = this.#makeMux(user);
+          this.#mux = this.#makeMux(user, passed);
           this.#mux.setRef(this.#refed);
           this.#transport.setHandler(this.#mux);
           onLogin();
@@ -235,15 +236,20 @@ class ServedConnection {
     );
   }
 
-  #makeMux(user: AuthenticatedUser): Mux {
+  #makeMux(user: AuthenticatedUser, passed: readonly string[]): Mux {
     return new Mux(this.#transport, {
       ...given(this.#options, "window", "maxChannels", "keepalive"),
-      onOpen: (request) => this.#onOpen(request, user),
+      onOpen: (request) => this.#onOpen(request, user, passed),
       onGlobalRequest: (name) => this.#onGlobalRequest(name),
+      onError: (error) => report(this.#options.onError, error),
     });
   }
 
-  #onOpen(request: ChannelOpenRequest, user: AuthenticatedUser): { channel: ServerSessionChannel } | null {
+  #onOpen(
+    request: ChannelOpenRequest,
+    user: AuthenticatedUser,
+    passed: readonly string[],
+  ): { channel: ServerSessionChannel } | null {
     if (request.type !== "session") {
       if (request.type === "direct-tcpip" || request.type === "direct-streamlocal@openssh.com") return null;
       throw new ChannelOpenError("Unknown channel type", 3);
@@ -265,7 +271,7 @@ class ServedConnection {
           username: user.name,
           remoteAddr: this.#remoteAddr,
           connection: this.#transport.info,
-          passed: [user.method],
+          passed,
         },
         handler,
         subsystems,
@@ -287,11 +293,7 @@ function tooSlow(limit: number): SshAuthError {
 
 /** An error of the error handler has nowhere to go, and must not end the server. */
 function report(onError: ((error: unknown) => void) | undefined, error: unknown): void {
-  try {
-    onError?.(error);
-  } catch {
-    // Nobody is left to be told.
-  }
+  callBack(() => onError?.(error));
 }
 
 class Server implements SshServer {
@@ -358,11 +360,7 @@ class Server implements SshServer {
     signal?.addEventListener("abort", onAbort);
     // As a promise's reaction, so that `onListen` may use what `serve()` returned.
     await null;
-    try {
-      onListen?.(this.addr);
-    } catch (error) {
-      report(this.#options.onError, error);
-    }
+    callBack(() => onListen?.(this.addr), (error) => report(this.#options.onError, error));
     await this.#accept();
     while (this.#serving.size > 0) await Promise.all(this.#serving);
     signal?.removeEventListener("abort", onAbort);

@@ -13,13 +13,14 @@ import { ChannelOpenError, HostKeyError, SshAuthError, SshError } from "../error
 import type { PublicKey, Signer } from "../keys/types.ts";
 import { SecureTransport } from "../transport/secure_transport.ts";
 import type { Algorithms, ConnectionInfo, RekeyLimits } from "../transport/types.ts";
+import { callBack } from "../wire/callback.ts";
 import { Reader } from "../wire/reader.ts";
 import { Timer } from "../wire/timer.ts";
 import type { ByteDuplex, Bytes, MaybePromise } from "../wire/types.ts";
 import { Writer } from "../wire/writer.ts";
 import { AcceptQueue } from "./accept_queue.ts";
 import { Channel } from "./channel.ts";
-import { checkTimes, given } from "./options.ts";
+import { checkPort, checkTimes, given } from "./options.ts";
 import { authOf, type InteractiveQuery, type ServerInterface, withDefaults } from "./server_interface.ts";
 
 export type { AuthResult, Prompt } from "../auth/types.ts";
@@ -48,9 +49,13 @@ export interface TransportOptions {
   maxAuthTries?: number;
   /** Server: text sent before the login. */
   banner?: string;
-  /** Client: receives the server's banner. */
+  /** Client: receives the server's banner. What it throws goes to `onError`. */
   onBanner?: (text: string) => void;
-  /** Server: called for what the `check…` methods throw. */
+  /**
+   * Called for what the `check…` methods and the other methods that a server overrides throw, of the interface and of its channels;
+   * the peer sees a refusal. Not told are a `ChannelOpenError`, which says why a channel is refused, and an `SshProtocolError`. What it
+   * throws itself is ignored, at once or by a promise.
+   */
   onError?: (error: unknown) => void;
 }
 
@@ -94,6 +99,7 @@ export class Transport implements ServerInterface, AsyncDisposable {
   readonly #closed = Promise.withResolvers<void>();
   readonly #accepted = new AcceptQueue<Channel>(MAX_UNACCEPTED);
   #started = false;
+  #negotiated = false;
   #secure: SecureTransport | null = null;
   #mux: Mux | null = null;
   #auth: ClientAuth | null = null;
@@ -127,7 +133,7 @@ export class Transport implements ServerInterface, AsyncDisposable {
     if (this.#hostKeys.length === 0) throw new TypeError("Cannot start server without a host key: call addServerKey()");
     this.#server = withDefaults(server, this);
     const secure = this.#begin({ role: "server", hostKeys: this.#hostKeys });
-    const { loginTimeout = DEFAULT_LOGIN_TIMEOUT, onError } = this.#options;
+    const { loginTimeout = DEFAULT_LOGIN_TIMEOUT } = this.#options;
     const timer = new Timer(() => {
       secure.fail(new SshAuthError(`Client did not log in within ${loginTimeout} ms`, []));
     });
@@ -135,9 +141,10 @@ export class Transport implements ServerInterface, AsyncDisposable {
     const settled = (): void => timer.stop();
     secure.closed.then(settled, settled);
     await secure.start(given(options, "signal"));
+    this.#negotiated = true;
     serveAuth(secure, {
       auth: authOf(this.#server),
-      onError,
+      onError: (error) => this.#report(error),
       ...given(this.#options, "maxAuthTries", "banner"),
       onSuccess: () => {
         settled();
@@ -271,7 +278,7 @@ export class Transport implements ServerInterface, AsyncDisposable {
 
   /** Whether the connection is up: negotiated, and not ended. */
   isActive(): boolean {
-    return this.#mux !== null && this.#secure!.isActive;
+    return this.#negotiated && this.#secure!.isActive;
   }
 
   /** Whether login is done and the connection is up. */
@@ -338,8 +345,10 @@ export class Transport implements ServerInterface, AsyncDisposable {
   ): Promise<void> {
     const secure = this.#begin({ role: "client", verifyHostKey });
     await secure.start(signal === undefined ? {} : { signal });
+    this.#negotiated = true;
     this.#auth = new ClientAuth(secure, {
       onBanner: this.#options.onBanner,
+      onError: (error) => this.#report(error),
       onSuccess: () => this.#loggedIn(secure),
     });
   }
@@ -360,6 +369,7 @@ export class Transport implements ServerInterface, AsyncDisposable {
     this.#secure = secure;
     this.#mux = new Mux(secure, {
       ...given(this.#options, "window"),
+      onError: (error) => this.#report(error),
       ...side.role === "server" && {
         onOpen: (request: ChannelOpenRequest) => this.#onOpen(request),
         onGlobalRequest: (name: string, data: Bytes) => this.#onGlobalRequest(name, data),
@@ -389,6 +399,11 @@ export class Transport implements ServerInterface, AsyncDisposable {
     );
   }
 
+  /** An error of the error handler has nowhere to go, and must not end anything. */
+  #report(error: unknown): void {
+    callBack(() => this.#options.onError?.(error));
+  }
+
   #live(): SecureTransport {
     if (this.#secure === null) throw new SshError("Transport has not negotiated yet", { code: "CLOSED" });
     return this.#secure;
@@ -405,6 +420,9 @@ export class Transport implements ServerInterface, AsyncDisposable {
     if (this.#accepted.isFull) throw new ChannelOpenError("Too many channels wait to be accepted", 4);
     const channel = await this.#server.checkChannelRequest(type, id);
     if (channel === null) return null;
+    if (!(channel instanceof Channel) || channel.id !== id) {
+      throw new TypeError(`Cannot open channel: checkChannelRequest() gave no Channel made with the number ${id}`);
+    }
     return { channel, opened: () => this.#accepted.push(channel) };
   }
 
@@ -415,6 +433,9 @@ export class Transport implements ServerInterface, AsyncDisposable {
     if (port > 0xffff) return false;
     const bound = await this.#server.checkPortForwardRequest(hostname, port);
     if (bound === false) return false;
+    if (!Number.isInteger(bound) || bound < 1 || bound > 0xffff) {
+      throw new RangeError(`Cannot forward: checkPortForwardRequest() gave ${bound}, not a port from 1 to 65535`);
+    }
     return port === 0 ? new Writer().u32(bound).bytes() : true;
   }
 }
@@ -446,6 +467,7 @@ function openData(
         `Cannot open "${kind}" channel: ${kind === "x11" ? "`origin` is" : "`dest` and `origin` are"} needed`,
       );
     }
+    checkPort(address.port);
     writer.text(address.hostname).u32(address.port);
   }
   return writer.bytes();

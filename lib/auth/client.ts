@@ -13,6 +13,7 @@ import {
   SshProtocolError,
 } from "../errors.ts";
 import type { MessageHandler, PacketTransport } from "../transport/types.ts";
+import { callBack } from "../wire/callback.ts";
 import { Msg } from "../wire/numbers.ts";
 import type { Bytes } from "../wire/types.ts";
 import {
@@ -35,9 +36,11 @@ const MAX_BANNER_BYTES = 131_072;
 export interface ClientAuthOptions {
   /**
    * Receives each banner (RFC 4252 section 5.4). It is the server's text, from before the login: control characters other than
-   * newline and tab are replaced. More than 128 KiB on one connection end it.
+   * newline and tab are replaced. More than 128 KiB on one connection end it. What it throws goes to `onError`.
    */
   onBanner?: ((text: string) => void) | undefined;
+  /** Told what `onBanner` threw. */
+  onError?: ((error: unknown) => void) | undefined;
   /**
    * Called while USERAUTH_SUCCESS is handled, before any message behind it: the place to set the transport's next handler. What it
    * throws ends the connection.
@@ -244,7 +247,8 @@ export class ClientAuth implements MessageHandler {
       throw new SshProtocolError(`Cannot log in: banners of more than ${MAX_BANNER_BYTES} bytes`);
     }
     const { text } = userauthBanner.decode(payload);
-    this.#options.onBanner?.(displayText(text));
+    const { onBanner, onError } = this.#options;
+    callBack(() => onBanner?.(displayText(text)), onError);
   }
 
   #success(payload: Uint8Array): void {

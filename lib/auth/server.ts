@@ -6,7 +6,9 @@
  */
 import { DisconnectReason, SshError, SshProtocolError } from "../errors.ts";
 import type { PublicKey } from "../keys/types.ts";
+import { checkSize } from "../transport/message_size.ts";
 import type { MessageHandler, PacketTransport } from "../transport/types.ts";
+import { callBack } from "../wire/callback.ts";
 import { Msg } from "../wire/numbers.ts";
 import { remainingDelay } from "./failure_delay.ts";
 import {
@@ -56,7 +58,7 @@ export interface ServeAuthOptions {
   remoteAddr?: Deno.Addr | undefined;
   /** Failed attempts allowed; the last one is answered with DISCONNECT 14. A first `none` is free. @default {6} */
   maxAuthTries?: number | undefined;
-  /** Text sent before the first answer (RFC 4252 section 5.4). */
+  /** Text sent before the first answer (RFC 4252 section 5.4); no more than a packet holds. */
   banner?: string | undefined;
   /** Public key signature algorithms accepted. @default {defaultSignatureAlgorithms} */
   algorithms?: readonly string[] | undefined;
@@ -64,10 +66,10 @@ export interface ServeAuthOptions {
   failureDelay?: number | undefined;
   /**
    * Called right behind USERAUTH_SUCCESS, before any message of the client that follows: the place to set the transport's next
-   * handler. What it throws ends the connection.
+   * handler. `passed` are all methods that the user passed, in order. What it throws ends the connection.
    */
-  onSuccess: (user: AuthenticatedUser) => void;
-  /** Told what a handler threw; the client sees a refusal. */
+  onSuccess: (user: AuthenticatedUser, passed: readonly string[]) => void;
+  /** Told what a handler threw; the client sees a refusal. What it throws itself is ignored. */
   onError?: ((error: unknown) => void) | undefined;
   /** Aborting ends the connection, with the signal's reason when that is an {@linkcode SshError}. */
   signal?: AbortSignal | undefined;
@@ -78,6 +80,8 @@ interface Request {
   /** The method, or null for one that cannot be. */
   readonly method: "none" | NamedMethod | null;
   readonly fields: Uint8Array;
+  /** Bytes of the whole message, which it holds while it waits. */
+  readonly size: number;
   /** User name as it came. */
   readonly user: Uint8Array;
   /** User name, or null for one that nobody can have. */
@@ -139,6 +143,7 @@ class ServerAuthSession implements MessageHandler {
       throw new RangeError(`Cannot serve logins: maxAuthTries is ${this.#maxFailures}, and at least 1 is needed`);
     }
     if (!(this.#failureDelay >= 0)) throw new RangeError(`Cannot serve logins: failureDelay is ${this.#failureDelay}`);
+    if (options.banner !== undefined) checkBanner(options.banner);
     this.#transport = transport;
     this.#options = options;
     transport.setHandler(this);
@@ -217,10 +222,11 @@ class ServerAuthSession implements MessageHandler {
     if (this.#queue.length === MAX_QUEUE || this.#queueBytes + payload.length > MAX_QUEUE_BYTES) {
       throw new SshProtocolError("Too many authentication requests at once");
     }
-    this.#queueBytes += fields.length;
+    this.#queueBytes += payload.length;
     this.#queue.push({
       method: methodName(method),
       fields,
+      size: payload.length,
       name,
       user,
       heardAt: performance.now(),
@@ -241,7 +247,7 @@ class ServerAuthSession implements MessageHandler {
       await null;
       while (!this.#over && this.#queue.length > 0) {
         const request = this.#running = this.#queue.shift()!;
-        this.#queueBytes -= request.fields.length;
+        this.#queueBytes -= request.size;
         request.heardAt = performance.now();
         await this.#handle(request);
       }
@@ -255,7 +261,7 @@ class ServerAuthSession implements MessageHandler {
 
   async #handle(request: Request): Promise<void> {
     if (!this.#bannerSent && this.#options.banner !== undefined) {
-      this.#transport.send(userauthBanner.encode({ text: this.#options.banner, language: "" }));
+      this.#transport.send(encodeBanner(this.#options.banner));
     }
     this.#bannerSent = true;
     const free = request.method === "none" && this.#firstNone;
@@ -264,8 +270,10 @@ class ServerAuthSession implements MessageHandler {
     const { method } = request;
     const outcome = method !== null && this.#allows(request) ? await methodTurns[method](this.#turn(request)) : refused;
     if (this.#over) return;
-    if (outcome.kind === "reply") return this.#transport.send(outcome.payload);
-    if (outcome.kind === "refused" || method === null || request.abandoned || request.spoilt) {
+    if (outcome.kind === "reply" && this.#fits(outcome.payload)) return this.#transport.send(outcome.payload);
+    if (
+      outcome.kind === "reply" || outcome.kind === "refused" || method === null || request.abandoned || request.spoilt
+    ) {
       return await this.#refuse(request, free);
     }
     // A name that is none has no turn.
@@ -284,12 +292,13 @@ class ServerAuthSession implements MessageHandler {
   }
 
   #succeed(name: string, method: string, key: PublicKey | null): void {
+    const passed = Object.freeze([...this.#passed, method]);
     const user: AuthenticatedUser = Object.freeze({ name, method, publicKey: key ?? this.#key });
     this.#settle();
     this.#transport.send(userauthSuccess.encode({}));
     this.#transport.setAuthenticated();
     try {
-      this.#options.onSuccess(user);
+      this.#options.onSuccess(user, passed);
     } catch (error) {
       this.#done.reject(error);
       this.#transport.fail(asError(error));
@@ -355,12 +364,27 @@ class ServerAuthSession implements MessageHandler {
     try {
       return await handler();
     } catch (error) {
-      if (!this.#over && !request.abandoned && !request.spoilt) this.#options.onError?.(error);
+      if (!this.#over && !request.abandoned && !request.spoilt) this.#report(error);
       return false;
     } finally {
       request.called = true;
       this.#question?.answer.reject(new SshError(`Cannot ask: ${over}`, failed));
       this.#question = null;
+    }
+  }
+
+  #report(error: unknown): void {
+    callBack(() => this.#options.onError?.(error));
+  }
+
+  /** Whether a reply of the program's making can be sent; where not, the program is told. */
+  #fits(payload: Uint8Array): boolean {
+    try {
+      checkSize(payload, "the reply to an authentication request");
+      return true;
+    } catch (error) {
+      this.#report(error);
+      return false;
     }
   }
 
@@ -385,9 +409,14 @@ class ServerAuthSession implements MessageHandler {
       answer.reject(new SshError(`Cannot ask: ${abandoned}`, failed));
       return answer.promise;
     }
-    const payload = encodeInfoRequest({ name, instruction, prompts });
-    this.#question = { count: prompts.length, answer };
-    this.#transport.send(payload);
+    try {
+      const payload = encodeInfoRequest({ name, instruction, prompts });
+      checkSize(payload, "questions");
+      this.#question = { count: prompts.length, answer };
+      this.#transport.send(payload);
+    } catch (error) {
+      answer.reject(error);
+    }
     return answer.promise;
   }
 
@@ -433,6 +462,15 @@ class ServerAuthSession implements MessageHandler {
     this.#end(error);
     this.#transport.fail(asError(error));
   }
+}
+
+function encodeBanner(text: string): Uint8Array {
+  return userauthBanner.encode({ text, language: "" });
+}
+
+/** Throws `RangeError` for a banner that no packet holds. */
+export function checkBanner(text: string): void {
+  checkSize(encodeBanner(text), "the banner");
 }
 
 function tooMany(message: string): SshProtocolError {

@@ -32,7 +32,7 @@ export interface AuthInfo {
   readonly remoteAddr: Deno.Addr | undefined;
   /** What the handshake agreed on. */
   readonly connection: ConnectionInfo;
-  /** Methods already passed on this connection. */
+  /** Methods already passed on this connection, in order. */
   readonly passed: readonly string[];
 }
 

@@ -6,7 +6,9 @@
  */
 import { ChannelOpenError, printable, SshError, SshProtocolError } from "../errors.ts";
 import type { DataTransport, OutboundSource } from "../transport/types.ts";
+import { checkSize } from "../transport/message_size.ts";
 import { CLOSE_PATIENCE, closedError } from "../transport/secure_transport.ts";
+import { callBack } from "../wire/callback.ts";
 import { Msg } from "../wire/numbers.ts";
 import { Timer } from "../wire/timer.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
@@ -22,7 +24,7 @@ import {
 } from "./messages.ts";
 import { ReceiveStream } from "./receive_stream.ts";
 import { ReceiveWindow } from "./receive_window.ts";
-import { decide, RequestQueue } from "./request_queue.ts";
+import { type Budget, decide, RequestQueue } from "./request_queue.ts";
 import { SendStream } from "./send_stream.ts";
 
 /** Data bytes of the largest packet this side takes and makes (RFC 4253 section 6.1 makes peers take as much). */
@@ -50,6 +52,12 @@ export interface ChannelLink {
   dirty(core: ChannelCore): void;
   /** CLOSE went both ways: the number is free. */
   gone(core: ChannelCore): void;
+  /** What requests of the peer hold that wait on any channel. */
+  readonly budget: Budget;
+  /** Tells of what the application's functions throw. */
+  report(error: unknown): void;
+  /** The same, of functions whose errors the peer does not see as a refusal. */
+  failed(error: unknown): void;
 }
 
 type State = "new" | "opening" | "open" | "closed";
@@ -331,7 +339,9 @@ export class ChannelCore implements OutboundSource {
   }
 
   #encodeRequest(name: string, data: Uint8Array, wantReply: boolean): Bytes {
-    return ChannelRequest.encode({ recipient: this.#peer, name, wantReply, data });
+    const payload = ChannelRequest.encode({ recipient: this.#peer, name, wantReply, data });
+    checkSize(payload, `channel request "${printable(name, 64)}"`);
+    return payload;
   }
 
   #notOpen(): Error {
@@ -385,7 +395,7 @@ export class ChannelCore implements OutboundSource {
     this.#eofReceived = true;
     this.received.end();
     this.receivedStderr.end();
-    this.#events.onEof();
+    callBack(() => this.#events.onEof(), (error) => this.#link!.failed(error));
   }
 
   /** CHANNEL_CLOSE. */
@@ -405,12 +415,16 @@ export class ChannelCore implements OutboundSource {
     this.#mustBeOpen("a request");
     if (this.#closeReceived) throw new SshProtocolError("Peer sent a channel request after CLOSE");
     if (this.#closeSent) return;
-    this.#requests.add(() =>
-      decide(() => this.#events.onRequest(name, data, wantReply), false, (granted) => {
-        if (!wantReply || !this.isOpen) return;
-        const answer = granted === true ? ChannelSuccess : ChannelFailure;
-        this.#link!.transport.send(answer.encode({ recipient: this.#peer }), true);
-      }), data.length);
+    this.#requests.add(
+      () =>
+        decide(() => this.#events.onRequest(name, data, wantReply), false, (granted) => {
+          if (!wantReply || !this.isOpen) return;
+          const answer = granted === true ? ChannelSuccess : ChannelFailure;
+          this.#link!.transport.send(answer.encode({ recipient: this.#peer }), true);
+        }, (error) => this.#link!.report(error)),
+      name.length + data.length,
+      this.#link!.budget,
+    );
   }
 
   /** CHANNEL_SUCCESS and CHANNEL_FAILURE; one that nobody waits for is dropped. */
@@ -461,14 +475,8 @@ export class ChannelCore implements OutboundSource {
     this.#afterData = [];
     if (error === null) this.#closed.resolve();
     else this.#closed.reject(error);
-    try {
-      this.#events.onEnded(error);
-    } catch (cause) {
-      // The other channels still have to be told.
-      this.#link?.transport.fail(
-        cause instanceof Error ? cause : new SshError("Channel failed", { code: "CLOSED", cause }),
-      );
-    }
+    // The other channels still have to be told.
+    callBack(() => this.#events.onEnded(error), (cause) => this.#link?.failed(cause));
   }
 
   #rejectWaiting(error: Error): void {

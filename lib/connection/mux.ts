@@ -4,9 +4,12 @@
  *
  * @module
  */
-import { ChannelOpenError, SshError, SshProtocolError } from "../errors.ts";
+import { ChannelOpenError, printable, SshError, SshProtocolError } from "../errors.ts";
+import { checkSize, explanation } from "../transport/message_size.ts";
+import { MAX_PAYLOAD } from "../transport/outbox.ts";
 import { closedError } from "../transport/secure_transport.ts";
 import type { DataTransport, MessageHandler } from "../transport/types.ts";
+import { callBack } from "../wire/callback.ts";
 import { Msg } from "../wire/numbers.ts";
 import { Reader } from "../wire/reader.ts";
 import { Timer } from "../wire/timer.ts";
@@ -28,7 +31,7 @@ import {
   RequestFailure,
   RequestSuccess,
 } from "./messages.ts";
-import { decide, RequestQueue } from "./request_queue.ts";
+import { Budget, decide, RequestQueue } from "./request_queue.ts";
 
 /** What a peer asks for with CHANNEL_OPEN (RFC 4254 section 5.1). */
 export interface ChannelOpenRequest {
@@ -55,12 +58,19 @@ export interface MuxOptions {
   onOpen?: (request: ChannelOpenRequest) => MaybePromise<{ channel: BaseChannel; opened?: () => void } | null>;
   /** The peer sends a global request: the payload of the reply or true, false to refuse. */
   onGlobalRequest?: (name: string, data: Bytes, wantReply: boolean) => MaybePromise<Bytes | boolean>;
+  /**
+   * Told of what the functions here and the methods of channels throw, but for the `ChannelOpenError` and `SshProtocolError` that they
+   * mean for the peer. Without it, what a channel's `onEof()` or `onEnded()` throws ends the connection: it must not go unseen.
+   */
+  onError?: (error: unknown) => void;
   /** The connection has ended; called once, after every channel and waiter has been told. */
   onEnded?: (error: Error | null) => void;
 }
 
 /** Global requests of the peer that wait for their answer; more is abuse. */
 const MAX_REQUESTS = 256;
+/** Bytes of channel requests, and of channels that the application is deciding on; more is abuse. */
+const MAX_WAITING_BYTES = 4_194_304;
 /**
  * Numbers of channels that have gone, for which late messages are dropped: servers of paramiko send an exit-status, EOF and CLOSE
  * once more when theirs and ours have crossed.
@@ -85,6 +95,7 @@ export class Mux implements MessageHandler {
   /** Numbers are not given out again soon: what a peer still has to say of a channel that has gone must not hit another. */
   #nextNumber = 0;
   readonly #requests: RequestQueue;
+  readonly #budget = new Budget(MAX_WAITING_BYTES);
   readonly #link: ChannelLink;
   #dirty = new Set<ChannelCore>();
   #waiting: PromiseWithResolvers<Bytes | null>[] = [];
@@ -103,8 +114,24 @@ export class Mux implements MessageHandler {
       transport,
       dirty: (core) => void this.#dirty.add(core),
       gone: (core) => this.#remove(core),
+      budget: this.#budget,
+      report: (error) => this.#report(error),
+      failed: (error) => this.#failed(error),
     };
     this.#armKeepalive();
+  }
+
+  /** Tells the application of its own error. What fails because the connection has ended is no news. */
+  #report(error: unknown): void {
+    if (this.#ended !== null && error instanceof SshError) return;
+    callBack(() => this.#options.onError?.(error));
+  }
+
+  #failed(cause: unknown): void {
+    if (this.#options.onError !== undefined) return this.#report(cause);
+    this.#transport.fail(
+      cause instanceof Error ? cause : new SshError("Channel failed", { code: "CLOSED", cause }),
+    );
   }
 
   /** Channels that are open. */
@@ -136,11 +163,11 @@ export class Mux implements MessageHandler {
     }
     let channel: C, core: ChannelCore;
     try {
+      const payload = ChannelOpen.encode({ type, sender: id, window: this.#window, maxPacket: MAX_PACKET, data });
+      checkSize(payload, "CHANNEL_OPEN");
       channel = make(id);
       core = this.#linked(channel, id, type);
-      this.#transport.send(
-        ChannelOpen.encode({ type, sender: id, window: this.#window, maxPacket: MAX_PACKET, data }),
-      );
+      this.#transport.send(payload);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -180,7 +207,7 @@ export class Mux implements MessageHandler {
     if (this.#isOver) return Promise.reject(closedError(this.#ended?.error ?? null));
     if (signal?.aborted) return Promise.reject(signal.reason);
     try {
-      this.#transport.send(GlobalRequest.encode({ name, wantReply: true, data }));
+      this.#transport.send(encodeGlobalRequest(name, data, true));
     } catch (error) {
       return Promise.reject(error);
     }
@@ -194,7 +221,7 @@ export class Mux implements MessageHandler {
 
   /** Sends a global request that wants no answer. */
   notify(name: string, data: Uint8Array = NOTHING): void {
-    this.#transport.send(GlobalRequest.encode({ name, wantReply: false, data }));
+    this.#transport.send(encodeGlobalRequest(name, data, false));
   }
 
   get #isOver(): boolean {
@@ -353,7 +380,9 @@ export class Mux implements MessageHandler {
   #peerOpens(payload: Uint8Array): void {
     const { type, sender, window, maxPacket, data } = ChannelOpen.decode(payload);
     const refuse = (reason: number, description: string) => {
-      this.#transport.send(ChannelOpenFailure.encode({ recipient: sender, reason, description, language: "" }), true);
+      const text = explanation(description);
+      const failure = ChannelOpenFailure.encode({ recipient: sender, reason, description: text, language: "" });
+      this.#transport.send(failure, true);
     };
     if (this.#closing) return refuse(OpenFailureReason.CONNECT_FAILED, "the connection is being closed");
     if (maxPacket === 0) return refuse(OpenFailureReason.RESOURCE_SHORTAGE, "maximum packet size is 0");
@@ -361,18 +390,21 @@ export class Mux implements MessageHandler {
     if (onOpen === undefined) return refuse(OpenFailureReason.ADMINISTRATIVELY_PROHIBITED, "not allowed");
     const id = this.#freeNumber();
     if (id === null) return refuse(OpenFailureReason.RESOURCE_SHORTAGE, "too many channels");
+    if (this.#budget.isSpent) return refuse(OpenFailureReason.RESOURCE_SHORTAGE, "too much waits for a decision");
     this.#deciding.add(id);
+    const release = this.#budget.take(type.length + data.length);
     let failure: ChannelOpenError | null = null;
     const decision = async () => {
       try {
         return await onOpen({ type, data: data as Bytes, id });
       } catch (error) {
-        if (error instanceof ChannelOpenError) failure = error;
+        if (error instanceof ChannelOpenError && isReason(error.reason)) failure = error;
         throw error;
       }
     };
     const settled = decide(decision, null, (accepted) => {
       this.#deciding.delete(id);
+      release();
       // Too late for the peer; what the channel stands for is told and can let go.
       if (this.#ended !== null) {
         return accepted === null ? undefined : channelCore(accepted.channel).lost(this.#ended.error);
@@ -390,6 +422,8 @@ export class Mux implements MessageHandler {
       core.open(sender, window, maxPacket);
       this.#transport.send(core.confirmation(), true);
       accepted.opened?.();
+    }, (error) => {
+      if (failure === null) this.#report(error);
     });
     if (settled instanceof Promise) settled.catch((error) => this.#transport.fail(error));
   }
@@ -400,16 +434,23 @@ export class Mux implements MessageHandler {
     this.#requests.add(
       () =>
         decide<Bytes | boolean>(() => onGlobalRequest?.(name, data as Bytes, wantReply) ?? false, false, (reply) => {
-          if (!wantReply || this.#ended !== null) return;
-          this.#transport.send(
-            reply === true || reply instanceof Uint8Array
-              ? RequestSuccess.encode({ data: reply === true ? NOTHING : reply })
-              : RequestFailure.encode({}),
-            true,
-          );
-        }),
+          if (wantReply && this.#ended === null) this.#transport.send(this.#answer(name, reply), true);
+        }, (error) => this.#report(error)),
       payload.length,
     );
+  }
+
+  /** The answer to a global request; a reply that does not fit in a packet is the application's error. */
+  #answer(name: string, reply: Bytes | boolean): Bytes {
+    if (reply === true) return RequestSuccess.encode({ data: NOTHING });
+    if (!(reply instanceof Uint8Array)) return RequestFailure.encode({});
+    if (reply.length < MAX_PAYLOAD) return RequestSuccess.encode({ data: reply });
+    this.#report(
+      new RangeError(
+        `Cannot answer global request "${printable(name, 64)}": a reply of ${reply.length} bytes does not fit`,
+      ),
+    );
+    return RequestFailure.encode({});
   }
 
   // ------------------------------------------------------------------------------------------------ keepalive, the end
@@ -478,6 +519,17 @@ export class Mux implements MessageHandler {
       reject(failure);
     }
     this.#waiting = [];
-    this.#options.onEnded?.(error);
+    callBack(() => this.#options.onEnded?.(error), (cause) => this.#report(cause));
   }
+}
+
+function encodeGlobalRequest(name: string, data: Uint8Array, wantReply: boolean): Bytes {
+  const payload = GlobalRequest.encode({ name, wantReply, data });
+  checkSize(payload, `global request "${printable(name, 64)}"`);
+  return payload;
+}
+
+/** A reason that the wire can carry. */
+function isReason(reason: number): boolean {
+  return Number.isInteger(reason) && reason >= 0 && reason <= 0xffff_ffff;
 }

@@ -5,22 +5,51 @@
  * @module
  */
 import { SshError, SshProtocolError } from "../errors.ts";
+import { isThenable } from "../wire/callback.ts";
 import type { MaybePromise } from "../wire/types.ts";
 
-/** Bytes of requests that wait; more is abuse. */
+/** Bytes of requests that wait in one queue; more is abuse. */
 const MAX_BYTES = 1_048_576;
+/** What a request that waits takes beside its bytes, by a generous guess. */
+const OVERHEAD = 256;
+
+/** Bytes that requests of one peer may hold while they wait, in all the queues that share it. */
+export class Budget {
+  #left: number;
+
+  /** So many bytes are there. */
+  constructor(bytes: number) {
+    this.#left = bytes;
+  }
+
+  /** Whether nothing is left. What is taken last may go beyond it, and is one message at most. */
+  get isSpent(): boolean {
+    return this.#left <= 0;
+  }
+
+  /** A request with `bytes` begins to wait. Returns what ends that. */
+  take(bytes: number): () => void {
+    let taken = bytes + OVERHEAD;
+    this.#left -= taken;
+    return () => {
+      this.#left += taken;
+      taken = 0;
+    };
+  }
+}
 
 interface Waiting {
   readonly task: () => MaybePromise<void>;
-  readonly bytes: number;
+  /** Its bytes are free again. */
+  readonly release: () => void;
 }
 
 /** A bounded queue of things to do one after the other; what can be done at once is done at once. */
 export class RequestQueue {
   readonly #most: number;
   readonly #failed: (error: Error) => void;
+  readonly #own = new Budget(MAX_BYTES);
   #waiting: Waiting[] = [];
-  #bytes = 0;
   #busy = false;
 
   /** At most `most` wait; what a task throws is told to `failed`, and the tasks behind it are dropped. */
@@ -29,29 +58,36 @@ export class RequestQueue {
     this.#failed = failed;
   }
 
-  /** Does `task`, which holds `bytes` of a request, when those before it are done. Throws when too many or too much wait. */
-  add(task: () => MaybePromise<void>, bytes: number): void {
-    if (this.#waiting.length >= this.#most || this.#bytes > MAX_BYTES) {
+  /**
+   * Does `task`, which holds `bytes` of a request until it is done, when those before it are. Throws when too many or too much wait,
+   * here or in the queues that share the budget.
+   */
+  add(task: () => MaybePromise<void>, bytes: number, shared?: Budget): void {
+    if (this.#waiting.length >= this.#most || this.#own.isSpent || shared?.isSpent) {
       throw new SshProtocolError(`Peer sent more than ${this.#waiting.length} requests ahead of their answers`);
     }
-    this.#waiting.push({ task, bytes });
-    this.#bytes += bytes;
+    const parts = [this.#own.take(bytes), shared?.take(bytes)];
+    this.#waiting.push({ task, release: () => parts.forEach((part) => part?.()) });
     if (!this.#busy) this.#run();
   }
 
   /** Drops what waits: there is nobody to answer. */
   clear(): void {
+    for (const { release } of this.#waiting) release();
     this.#waiting = [];
-    this.#bytes = 0;
   }
 
   #run(): void {
     for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
-      this.#bytes -= next.bytes;
-      const result = this.#attempt(next.task);
-      if (result === undefined) continue;
+      const { task, release } = next;
+      const result = this.#attempt(task);
+      if (result === undefined) {
+        release();
+        continue;
+      }
       this.#busy = true;
       result.catch((cause) => this.#fail(cause)).then(() => {
+        release();
         this.#busy = false;
         this.#run();
       });
@@ -75,11 +111,17 @@ export class RequestQueue {
 
 /**
  * The outcome of a decision of the application, which may be a promise and may throw: `refused` stands for whatever goes
- * wrong, but for a breach of the protocol.
+ * wrong, but for a breach of the protocol, and `report` is told of it.
  */
-export function decide<T>(decision: () => MaybePromise<T>, refused: T, done: (result: T) => void): MaybePromise<void> {
+export function decide<T>(
+  decision: () => MaybePromise<T>,
+  refused: T,
+  done: (result: T) => void,
+  report?: (error: unknown) => void,
+): MaybePromise<void> {
   const failed = (error: unknown): T => {
     if (error instanceof SshProtocolError) throw error;
+    report?.(error);
     return refused;
   };
   let result: MaybePromise<T>;
@@ -88,10 +130,6 @@ export function decide<T>(decision: () => MaybePromise<T>, refused: T, done: (re
   } catch (error) {
     result = failed(error);
   }
-  return isThenable(result) ? Promise.resolve(result).catch(failed).then(done) : done(result);
-}
-
-/** A promise of another realm or library counts as one: taken for a value it would count as granted. */
-function isThenable<T>(value: MaybePromise<T>): value is Promise<T> {
-  return typeof (value as { then?: unknown } | null | undefined)?.then === "function";
+  // A promise of another realm or library counts as one: taken for a value it would count as granted.
+  return isThenable(result) ? Promise.resolve(result).catch(failed).then(done) : done(result as T);
 }

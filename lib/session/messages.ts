@@ -5,6 +5,8 @@
  * @module
  */
 import { SshProtocolError } from "../errors.ts";
+import { explanation } from "../transport/message_size.ts";
+import { MAX_PAYLOAD } from "../transport/outbox.ts";
 import { bool, bytes, looseText, text, u32 } from "../wire/codec.ts";
 import type { Field, ValuesOf } from "../wire/codec.ts";
 import { Reader } from "../wire/reader.ts";
@@ -15,13 +17,16 @@ import { Writer } from "../wire/writer.ts";
 export interface RequestCodec<F> {
   /** Name on the wire. */
   readonly name: string;
-  /** The data that follows want_reply. */
+  /** The data that follows want_reply. Throws `RangeError` for what no packet holds. */
   encode(values: ValuesOf<F>): Bytes;
   /** Reads that data; nothing may be missing and nothing left. */
   decode(data: Uint8Array): ValuesOf<F>;
 }
 /** The values of a declared request. */
 export type RequestOf<R> = R extends RequestCodec<infer F> ? ValuesOf<F> : never;
+
+/** Bytes of CHANNEL_REQUEST beside the name and the data. */
+const HEADER = 14;
 
 /** Declares a channel request by its name and its fields in wire order. */
 function request<const F extends Record<string, Field<unknown>>>(name: string, fields: F): RequestCodec<F> {
@@ -31,6 +36,9 @@ function request<const F extends Record<string, Field<unknown>>>(name: string, f
     encode(values): Bytes {
       const writer = new Writer();
       for (const [key, field] of entries) field.write(writer, (values as Record<string, unknown>)[key]);
+      if (writer.length > MAX_PAYLOAD - HEADER - name.length) {
+        throw new RangeError(`Cannot send request "${name}": ${writer.length} bytes do not fit in a packet`);
+      }
       return writer.bytes();
     },
     decode(data): ValuesOf<F> {
@@ -62,6 +70,9 @@ const textWithoutNul: Field<string> = {
     text.write(w, v);
   },
 };
+
+/** Text that only explains, cut to what every peer takes. */
+const explaining: Field<string> = { read: (r) => looseText.read(r), write: (w, v) => void w.text(explanation(v)) };
 
 /** A signal's name without `SIG` (RFC 4254 section 6.10); local ones end in `@domain`. */
 const signalName: Field<string> = {
@@ -107,7 +118,7 @@ export const ExitStatusRequest = request("exit-status", { code: u32 });
 export const ExitSignal = request("exit-signal", {
   signal: signalName,
   coreDumped: bool,
-  message: looseText,
+  message: explaining,
   language: looseText,
 });
 /** RFC 4335 section 3: milliseconds, 0 for the receiver's own default. */

@@ -195,17 +195,20 @@ export class RemoteProcess implements AsyncDisposable {
     this.#channel.notify(Signal.name, encodeSignal(signal));
   }
 
-  /** Reports a new terminal size (RFC 4254 section 6.7); does nothing once the process is gone. */
+  /**
+   * Reports a new terminal size (RFC 4254 section 6.7); does nothing once the process is gone. Throws `RangeError` for numbers that
+   * are no unsigned 32-bit integers.
+   */
   resize(size: WindowSize): void {
     this.#channel.notify(WindowChange.name, encodeWindowSize(size));
   }
 
   /**
    * Sends a BREAK of so many milliseconds, 0 for the server's own default (RFC 4335): for serial consoles. Resolves to whether the
-   * server performed it.
+   * server performed it. Rejects with `RangeError` for what is no unsigned 32-bit integer.
    */
-  sendBreak(milliseconds = 0): Promise<boolean> {
-    return this.#channel.request(Break.name, Break.encode({ length: milliseconds }));
+  async sendBreak(milliseconds = 0): Promise<boolean> {
+    return await this.#channel.request(Break.name, Break.encode({ length: milliseconds }));
   }
 
   /**

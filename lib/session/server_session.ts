@@ -8,6 +8,7 @@ import type { AuthenticatedUser, AuthInfo } from "../auth/types.ts";
 import { BaseChannel } from "../connection/channel.ts";
 import { SshError, SshProtocolError } from "../errors.ts";
 import type { PublicKey } from "../keys/types.ts";
+import { callBack } from "../wire/callback.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
 import { Mailbox } from "./mailbox.ts";
 import { Break, Env, Exec, ExitSignal, ExitStatusRequest, PtyReq, Shell, Signal } from "./messages.ts";
@@ -18,6 +19,8 @@ import type { PtyOptions, WindowSize } from "./types.ts";
 
 const MAX_VARIABLES = 128;
 const MAX_VARIABLE = 32 * 1024;
+/** Bytes of all variables of a session together. */
+const MAX_ENVIRONMENT = 256 * 1024;
 const MAX_COMMAND = 256 * 1024;
 const MAX_NAME = 1024;
 const MAX_UNREAD_SIGNALS = 32;
@@ -35,7 +38,7 @@ export interface ServerSession {
   readonly user: { readonly name: string; readonly method: string; readonly publicKey: PublicKey | null };
   /** What the login's handlers were told: the peer's address, the handshake, and the methods that the user passed. */
   readonly info: AuthInfo;
-  /** Environment asked for, at most 128 variables; what may be set is the handler's decision. */
+  /** Environment asked for, at most 128 variables of 256 KiB together; what may be set is the handler's decision. */
   readonly env: Readonly<Record<string, string>>;
   /** Terminal, or null. */
   readonly pty: Readonly<Required<PtyOptions>> | null;
@@ -55,7 +58,8 @@ export interface ServerSession {
   readonly signal: AbortSignal;
   /**
    * Ends the session early: sends what was written, the status, and CLOSE. What the handler returns later counts for nothing.
-   * Throws `RangeError` for a code that is no unsigned 32-bit integer.
+   * Throws `RangeError` for a code that is no unsigned 32-bit integer, and `TypeError` for a signal that is no name. A message is cut
+   * at 32,000 bytes.
    */
   exit(status: number | { signal: string; message?: string }): Promise<void>;
 }
@@ -83,6 +87,7 @@ export class ServerSessionChannel extends BaseChannel {
   readonly #services: SessionServices;
   readonly #env: Record<string, string> = Object.create(null);
   #variables = 0;
+  #environmentBytes = 0;
   #pty: Required<PtyOptions> | null = null;
   #session: Session | null = null;
   #ended = false;
@@ -151,6 +156,8 @@ export class ServerSessionChannel extends BaseChannel {
     if (this.#session !== null || data.length > MAX_VARIABLE) return false;
     const { name, value } = Env.decode(data);
     if (name === "" || name.includes("=")) return false;
+    // Values that are replaced count as well.
+    if ((this.#environmentBytes += data.length) > MAX_ENVIRONMENT) return false;
     if (!(name in this.#env) && ++this.#variables > MAX_VARIABLES) return false;
     this.#env[name] = value;
     return true;
@@ -189,7 +196,7 @@ export class ServerSessionChannel extends BaseChannel {
       status = exitCode(await handler(session) ?? 0);
     } catch (error) {
       // A client that leaves breaks the handler's streams, and that is no news.
-      if (!this.#ended || !isEnd(error, session)) this.#services.onError(error);
+      if (!this.#ended || !isEnd(error, session)) callBack(() => this.#services.onError(error));
     }
     await session.finish(status);
   }

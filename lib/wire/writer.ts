@@ -48,6 +48,7 @@ export class Writer {
 
   /** `byte`. */
   u8(value: number): this {
+    if ((value & 0xff) !== value) throw new RangeError(`Cannot write byte: ${value} is not an integer from 0 to 255`);
     // `#reserve()` may replace the buffer, so it runs first.
     const at = this.#reserve(1);
     this.#buffer[at] = value;
@@ -61,7 +62,10 @@ export class Writer {
 
   /** `uint32`. */
   u32(value: number): this {
-    if (!(value >= 0 && value <= 0xffff_ffff)) throw new RangeError(`Cannot write uint32: ${value} is out of range`);
+    // Equal only for what is an integer in range already.
+    if (value >>> 0 !== value) {
+      throw new RangeError(`Cannot write uint32: ${value} is not an integer from 0 to ${0xffff_ffff}`);
+    }
     const at = this.#reserve(4), b = this.#buffer;
     b[at] = value >>> 24;
     b[at + 1] = value >>> 16;
@@ -72,7 +76,10 @@ export class Writer {
 
   /** `uint64`. */
   u64(value: bigint): this {
-    return this.u32(Number(BigInt.asUintN(64, value) >> 32n)).u32(Number(value & 0xffff_ffffn));
+    if (BigInt.asUintN(64, value) !== value) {
+      throw new RangeError(`Cannot write uint64: ${value} is not an integer from 0 to 2^64 - 1`);
+    }
+    return this.u32(Number(value >> 32n)).u32(Number(value & 0xffff_ffffn));
   }
 
   /** `byte[n]`. */

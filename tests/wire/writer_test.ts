@@ -21,9 +21,20 @@ Deno.test("Writer writes numbers at their bounds and refuses those beyond", () =
   assertEquals(hexOf(new Writer().u32(0).u32(0x8000_0000).u32(0xffff_ffff)), "0000000080000000ffffffff");
   assertEquals(hexOf(new Writer().u64(0xffff_ffff_ffff_ffffn).u64(1n)), "ffffffffffffffff0000000000000001");
   assertEquals(hexOf(new Writer().bool(true).bool(false)), "0100");
-  for (const value of [-1, 2 ** 32, NaN, Infinity]) {
-    assertThrows(() => new Writer().u32(value), RangeError, "Cannot write uint32");
+  for (const value of [-1, -0.5, 0.5, 1.5, 2 ** 32, 2 ** 32 - 0.5, 2 ** 33, NaN, Infinity, "7", null, undefined, true]) {
+    assertThrows(() => new Writer().u32(value as number), RangeError, "Cannot write uint32", `${value}`);
+    assertThrows(() => new Writer().u8(value as number), RangeError, "Cannot write byte", `${value}`);
   }
+  assertThrows(() => new Writer().u8(256), RangeError, "Cannot write byte");
+  for (const value of [-1n, 1n << 64n, -(1n << 64n)]) {
+    assertThrows(() => new Writer().u64(value), RangeError, "Cannot write uint64");
+  }
+  // What throws writes nothing.
+  const writer = new Writer().u8(1);
+  assertThrows(() => writer.u32(-1), RangeError);
+  assertThrows(() => writer.u8(-1), RangeError);
+  assertThrows(() => writer.u64(-1n), RangeError);
+  assertEquals(hexOf(writer), "01");
   assertThrows(() => new Writer().mpint(-1n), RangeError, "negative");
 });
 
