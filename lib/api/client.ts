@@ -4,7 +4,7 @@
  * @module
  */
 import { authenticate, ClientAuth } from "../auth/client.ts";
-import { type AuthMethod, publicKey } from "../auth/methods.ts";
+import { type AuthMethod, publicKeyFrom } from "../auth/methods.ts";
 import { Mux } from "../connection/mux.ts";
 import { defaultAlgorithms } from "../crypto/algorithms.ts";
 import { SshError } from "../errors.ts";
@@ -16,6 +16,7 @@ import type { SftpClient } from "../sftp/client.ts";
 import type { SftpChannel } from "../sftp/requests.ts";
 import { SecureTransport, type TraceEvent } from "../transport/secure_transport.ts";
 import type { Algorithms, ConnectionInfo, RekeyLimits } from "../transport/types.ts";
+import { abortable } from "../wire/abortable.ts";
 import { Timer } from "../wire/timer.ts";
 import type { ByteDuplex, Bytes } from "../wire/types.ts";
 import { Channel } from "./channel.ts";
@@ -90,7 +91,7 @@ export async function connect(options: ConnectOptions): Promise<SshClient> {
   try {
     signal?.throwIfAborted();
     checkTimes(options);
-    const algorithms = await knownFirst(verifyHostKey, { hostname, port }, options.algorithms);
+    const algorithms = await abortable(knownFirst(verifyHostKey, { hostname, port }, options.algorithms), signal);
     const copyingWritable = conn === undefined;
     conn ??= await dial(hostname, port, options);
     const transport = secure = new SecureTransport(conn, {
@@ -117,11 +118,9 @@ export async function connect(options: ConnectOptions): Promise<SshClient> {
 
 /** The default keys are looked for only when the server allows them. */
 function defaultAuth(): AuthMethod {
-  return publicKey({
-    async *[Symbol.asyncIterator](): AsyncGenerator<Signer> {
-      const { defaultIdentities } = await import("../keys/default_identities.ts");
-      yield* defaultIdentities();
-    },
+  return publicKeyFrom(async function* (signal): AsyncGenerator<Signer> {
+    const { defaultIdentities } = await import("../keys/default_identities.ts");
+    yield* defaultIdentities({ signal });
   });
 }
 

@@ -12,6 +12,7 @@ import {
   SshError,
   SshProtocolError,
 } from "../errors.ts";
+import { checkSize } from "../transport/message_size.ts";
 import type { MessageHandler, PacketTransport } from "../transport/types.ts";
 import { callBack } from "../wire/callback.ts";
 import { Msg } from "../wire/numbers.ts";
@@ -79,6 +80,8 @@ interface Attempt {
   readonly requireAuth: boolean;
   /** Rejects whatever the attempt waits for: the transport, the program's functions, a signer. */
   readonly stop: PromiseWithResolvers<never>;
+  /** Aborts when the attempt is over, for what a method opened itself. */
+  readonly over: AbortController;
   stopped: boolean;
 }
 
@@ -117,6 +120,7 @@ export class ClientAuth implements MessageHandler {
     const attempt: Attempt = {
       requireAuth: options.requireAuth ?? false,
       stop: Promise.withResolvers(),
+      over: new AbortController(),
       stopped: false,
     };
     const onAbort = (): void => {
@@ -137,6 +141,7 @@ export class ClientAuth implements MessageHandler {
     } finally {
       signal?.removeEventListener("abort", onAbort);
       attempt.stopped = true;
+      attempt.over.abort();
       this.#attempt = null;
       this.#waiter = null;
     }
@@ -146,6 +151,7 @@ export class ClientAuth implements MessageHandler {
     attempt.stopped = true;
     this.#waiter = null;
     attempt.stop.reject(reason);
+    attempt.over.abort(reason);
   }
 
   /** Asks for the service, once on a connection. */
@@ -156,6 +162,11 @@ export class ClientAuth implements MessageHandler {
 
   #send(attempt: Attempt, want: Waiter["want"], payload: Bytes, options: SendOptions): Promise<AuthReply> {
     if (attempt.stopped) return attempt.stop.promise;
+    try {
+      checkSize(payload, want === "accept" ? "SERVICE_REQUEST" : "the authentication request");
+    } catch (error) {
+      return Promise.reject(error);
+    }
     if (options.proof) this.#proved = true;
     const { promise, resolve } = Promise.withResolvers<AuthReply>();
     this.#waiter = { want, query: options.query ?? false, resolve };
@@ -185,6 +196,8 @@ export class ClientAuth implements MessageHandler {
         return this.#send(attempt, "reply", payload, sendOptions);
       },
       answer: (payload, sendOptions = {}) => this.#send(attempt, "reply", payload.slice(), sendOptions),
+      wait: (value) => attempt.stopped ? attempt.stop.promise : Promise.race([value, attempt.stop.promise]),
+      signal: attempt.over.signal,
       note: (text) => void notes.push(text),
     };
   }

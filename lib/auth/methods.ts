@@ -58,6 +58,10 @@ export interface AuthExchange {
   request(method: string, fields: Uint8Array, options?: SendOptions): Promise<AuthReply>;
   /** Sends another message of the method and waits for the answer. */
   answer(payload: Uint8Array, options?: SendOptions): Promise<AuthReply>;
+  /** Waits for what a function of the program gives, and no longer than the attempt goes on. */
+  wait<T>(value: MaybePromise<T>): Promise<T>;
+  /** Aborts when the attempt is over: what a method has opened for itself is closed then. */
+  readonly signal: AbortSignal;
   /** Keeps a remark for the error that tells why nothing worked; never a secret. */
   note(text: string): void;
 }
@@ -112,7 +116,7 @@ const MAX_CHANGES = 5;
 /** `password` (RFC 4252 section 8); the function form is called when it is needed. What it throws ends the login. */
 export function password(value: string | (() => MaybePromise<string>), options: PasswordOptions = {}): AuthMethod {
   return method("password", async (exchange) => {
-    const secret = typeof value === "string" ? value : await value();
+    const secret = typeof value === "string" ? value : await exchange.wait(value());
     if (typeof secret !== "string") throw new TypeError("Cannot log in: the password is not a string");
     let reply = await exchange.request("password", new Writer().bool(false).text(secret).bytes(), { proof: true });
     for (let changes = 0; reply.kind === "message"; changes++) {
@@ -125,7 +129,7 @@ export function password(value: string | (() => MaybePromise<string>), options: 
         );
         return { kind: "failure", partial: false, remaining: exchange.remaining };
       }
-      const fresh = await options.change(prompt);
+      const fresh = await exchange.wait(options.change(prompt));
       if (typeof fresh !== "string") throw new TypeError("Cannot change password: the new password is not a string");
       const fields = new Writer().bool(true).text(secret).text(fresh).bytes();
       reply = await exchange.request("password", fields, { proof: true });
@@ -154,11 +158,11 @@ export function keyboardInteractive(
         throw new SshProtocolError(`Cannot log in: more than ${MAX_ROUNDS} rounds of keyboard-interactive`);
       }
       const { name, instruction, prompts } = decodeInfoRequest(reply.payload);
-      const given = await answer({
+      const given = await exchange.wait(answer({
         name: displayText(name),
         instruction: displayText(instruction),
         prompts: prompts.map(({ text, echo }) => ({ text: displayText(text), echo })),
-      });
+      }));
       const answers = prompts.length === 0 ? [] : given;
       if (!Array.isArray(answers) || answers.length !== prompts.length || answers.some((a) => typeof a !== "string")) {
         throw new TypeError(
@@ -176,8 +180,23 @@ export function keyboardInteractive(
  * that starts when it is needed; each is offered in turn. A key is offered without a signature first, and signs only once the
  * server has said that it would do. RSA keys sign with SHA-2, as `server-sig-algs` says (RFC 8332), and a key that the server's
  * list rules out is passed over. Text is parsed when its turn comes; an error in it ends the login, and so does one of an iteration.
+ * An agent stays open: whoever connected to it closes it. Keys, agents and iterations that do not answer are left behind when the
+ * login is aborted or the connection ends.
  */
 export function publicKey(...keys: readonly (Signer | Agent | string | AsyncIterable<Signer>)[]): AuthMethod {
+  return publicKeyFrom(...keys);
+}
+
+/** Where signers come from; a function is given the signal that says when what it has opened has to be closed. */
+type SignerSource =
+  | Signer
+  | Agent
+  | string
+  | AsyncIterable<Signer>
+  | ((signal: AbortSignal) => AsyncIterable<Signer>);
+
+/** As {@linkcode publicKey}, with iterations that learn when the attempt is over. */
+export function publicKeyFrom(...keys: readonly SignerSource[]): AuthMethod {
   return method("publickey", async (exchange) => {
     const seen = new Set<string>();
     let last: FinalReply = { kind: "failure", partial: false, remaining: exchange.remaining };
@@ -196,19 +215,18 @@ export function publicKey(...keys: readonly (Signer | Agent | string | AsyncIter
   });
 }
 
-async function* signersOf(
-  keys: readonly (Signer | Agent | string | AsyncIterable<Signer>)[],
-  exchange: AuthExchange,
-): AsyncGenerator<Signer> {
+async function* signersOf(keys: readonly SignerSource[], exchange: AuthExchange): AsyncGenerator<Signer> {
   for (const key of keys) {
-    if (typeof key === "string") yield await parsePrivateKey(key);
-    else if (Symbol.asyncIterator in key) yield* key;
+    if (typeof key === "string") yield await exchange.wait(parsePrivateKey(key));
+    else if (typeof key === "function") yield* eachOf(key(exchange.signal), exchange);
+    else if (Symbol.asyncIterator in key) yield* eachOf(key, exchange);
     else if (!("signers" in key)) yield key;
     else {
       let signers: readonly Signer[] = [];
       try {
-        signers = await key.signers();
+        signers = await exchange.wait(key.signers());
       } catch (error) {
+        if (exchange.signal.aborted) throw error;
         exchange.note(`the agent gave no keys: ${reasonOf(error)}`);
       }
       yield* signers;
@@ -216,10 +234,30 @@ async function* signersOf(
   }
 }
 
+/** An iteration of the program. One that does not answer is told to end, and left behind, when the attempt is over. */
+async function* eachOf<T>(iterable: AsyncIterable<T>, exchange: AuthExchange): AsyncGenerator<T> {
+  const iterator = iterable[Symbol.asyncIterator]();
+  let ended = false;
+  try {
+    for (;;) {
+      // An iteration that fails or ends is not told to end.
+      ended = true;
+      const next = Promise.resolve(iterator.next());
+      ended = false;
+      next.then(({ done }) => ended = done === true, () => ended = true);
+      const { done, value } = await exchange.wait(next);
+      if (done) return;
+      yield value;
+    }
+  } finally {
+    if (!ended) await exchange.wait(iterator.return?.());
+  }
+}
+
 /** Offers one key with each algorithm that may do; null when there is none. */
 async function offer(signer: Signer, exchange: AuthExchange): Promise<FinalReply | null> {
   const { type, blob } = signer.publicKey;
-  const name = `${printable(type, 64)} ${await signer.publicKey.fingerprint()}`;
+  const name = `${printable(type, 64)} ${await exchange.wait(signer.publicKey.fingerprint())}`;
   const algorithms = usableAlgorithms(signer, exchange.serverSigAlgs);
   let last: FinalReply | null = null;
   if (algorithms.length === 0) {
@@ -249,8 +287,9 @@ async function offer(signer: Signer, exchange: AuthExchange): Promise<FinalReply
     });
     let signature: Uint8Array;
     try {
-      signature = await signer.sign(data, algorithm);
+      signature = await exchange.wait(signer.sign(data, algorithm));
     } catch (error) {
+      if (exchange.signal.aborted) throw error;
       exchange.note(`${name} could not sign: ${reasonOf(error)}`);
       return { kind: "failure", partial: false, remaining: exchange.remaining };
     }

@@ -5,6 +5,7 @@
  * @module
  */
 import { printable } from "../errors.ts";
+import { abortable } from "../wire/abortable.ts";
 import { connectAgent } from "./agent.ts";
 import { agentSocketPath } from "./agent_socket.ts";
 import { readIfThere, userSshPath } from "./known_hosts_files.ts";
@@ -18,6 +19,8 @@ const FILES = ["id_ed25519", "id_ecdsa", "id_rsa"] as const;
 export interface DefaultIdentitiesOptions {
   /** Is told of each agent or file that was passed over, and why. */
   onSkip?: (note: string) => void;
+  /** Aborting closes the agent's connection, and ends the iteration with the signal's reason. */
+  signal?: AbortSignal;
 }
 
 /**
@@ -27,14 +30,25 @@ export interface DefaultIdentitiesOptions {
 export async function* defaultIdentities(options: DefaultIdentitiesOptions = {}): AsyncGenerator<Signer, void, void> {
   const skip = (what: string, why: string) => options.onSkip?.(`${printable(what)}: ${why}`);
   const reason = (error: unknown) => printable(error instanceof Error ? error.message : String(error));
+  const { signal } = options;
   const seen = new Set<string>();
   const isNew = (signer: Signer) => seen.size < seen.add(signer.publicKey.blob.toBase64()).size;
 
+  signal?.throwIfAborted();
   await using stack = new AsyncDisposableStack();
   let signers: readonly Signer[] = [];
   try {
-    if (agentSocketPath() !== null) signers = await stack.use(await connectAgent()).signers();
+    if (agentSocketPath() !== null) {
+      const agent = stack.use(await abortable(connectAgent(), signal, (late) => late[Symbol.asyncDispose]()));
+      // Whoever waits for a silent agent, here or for a signature, cannot be told to end otherwise.
+      const close = (): void => void agent[Symbol.asyncDispose]();
+      signal?.addEventListener("abort", close);
+      stack.defer(() => signal?.removeEventListener("abort", close));
+      signal?.throwIfAborted();
+      signers = await agent.signers();
+    }
   } catch (error) {
+    signal?.throwIfAborted();
     skip("agent", reason(error));
   }
   for (const signer of signers) if (isNew(signer)) yield signer;
@@ -45,7 +59,7 @@ export async function* defaultIdentities(options: DefaultIdentitiesOptions = {})
     try {
       path = userSshPath(name);
       if (path === null) continue;
-      const text = await readIfThere(path);
+      const text = await abortable(readIfThere(path), signal);
       if (text === null) continue;
       if (inspectPrivateKey(text).encrypted) {
         skip(path, "it is encrypted; add it to an agent, or hand it over with its passphrase");
@@ -53,6 +67,7 @@ export async function* defaultIdentities(options: DefaultIdentitiesOptions = {})
       }
       key = await parsePrivateKey(text);
     } catch (error) {
+      signal?.throwIfAborted();
       skip(path ?? name, reason(error));
       continue;
     }

@@ -701,3 +701,100 @@ Deno.test("attempt() sends nothing more once it is over, whatever the program's 
   assertEquals([first.client.sent.length, second.client.sent.length], sent);
   for (const { result } of [first, second]) await assertRejects(() => result, DOMException);
 });
+
+Deno.test("publicKey() tells an iteration to end when the attempt is over, wherever it waits, and waits for nothing then", async () => {
+  const never = new Promise<never>(() => {});
+  const stuck: Signer = { ...signerOf(alice), sign: () => never };
+  for (const where of ["sign", "next", "return", "fingerprint"] as const) {
+    for (const how of ["abort", "fail"] as const) {
+      let told = 0;
+      const { type, blob } = alice.publicKey;
+      const silent: Signer = {
+        ...signerOf(alice),
+        publicKey: { type, blob, fingerprint: () => never, verify: () => never },
+      };
+      const iteration: AsyncIterable<Signer> = {
+        [Symbol.asyncIterator]: () => ({
+          next: () =>
+            where === "next" ? never : Promise.resolve({
+              done: false,
+              value: where === "fingerprint" ? silent : where === "sign" ? stuck : alice,
+            }),
+          return: () => {
+            told++;
+            return where === "return" ? never : Promise.resolve({ done: true, value: undefined });
+          },
+        }),
+      };
+      const controller = new AbortController();
+      const { client, peer, result } = await attempting(publicKey(iteration), { signal: controller.signal });
+      if (where === "sign" || where === "return") {
+        await peer.expect(Msg.USERAUTH_REQUEST);
+        if (where === "sign") peer.send(pkOk("ssh-ed25519", alice.publicKey.blob));
+        // Refused and not to be tried again: the loop ends by itself, and waits for the iteration to end.
+        else peer.send(failurePayload(["password"]));
+      }
+      await pause();
+      if (how === "abort") controller.abort(new Error("stop"));
+      else client.fail(new SshError("stop", { code: "CONNECTION_LOST" }));
+      await assertRejects(() => result, Error, "stop", `${where}, ${how}`);
+      await pause();
+      assertEquals(told, 1, `${where}, ${how}`);
+    }
+  }
+});
+
+Deno.test("attempt() refuses what no packet holds, with an error that says so, and the connection lives", async () => {
+  const started = start(), long = "x".repeat(261_121);
+  const vast: Signer = { ...signerOf(alice), sign: () => Promise.resolve(new Uint8Array(300_000)) };
+  const methods: [AuthMethod, (peer: ScriptedPeer) => void][] = [
+    [password(long), () => {}],
+    [keyboardInteractive(() => [long]), (peer) => peer.send(question())],
+    [publicKey(vast), (peer) => peer.send(pkOk("ssh-ed25519", alice.publicKey.blob))],
+    [password("x", { change: () => long }), (peer) => peer.send(new Writer().u8(60).text("old").text("").bytes())],
+  ];
+  let first = true;
+  for (const [method, answer] of methods) {
+    const result = started.auth.attempt("alice", method);
+    result.catch(() => {});
+    if (first) {
+      await started.peer.expect(Msg.SERVICE_REQUEST);
+      started.peer.send(acceptPayload());
+    } else {
+      await started.peer.expect(Msg.USERAUTH_REQUEST);
+      answer(started.peer);
+    }
+    first = false;
+    await assertRejects(() => result, RangeError, "at most 261120 fit in a packet");
+  }
+  await assertRejects(() => started.auth.attempt(long, none()), RangeError, "fit in a packet");
+  const last = started.auth.attempt("alice", none());
+  await started.peer.expect(Msg.USERAUTH_REQUEST);
+  started.peer.send(successPayload());
+  assertEquals((await last).success, true);
+});
+
+Deno.test("ClientAuth goes on when onBanner throws or rejects, and tells onError", async () => {
+  const { client, server } = fakePair(), errors: unknown[] = [], thrown = new Error("mine");
+  const peer = new ScriptedPeer(server);
+  let calls = 0;
+  const auth = new ClientAuth(client, {
+    onBanner: (): void => {
+      if (++calls === 1) throw thrown;
+      return Promise.reject(thrown) as unknown as void;
+    },
+    onError: (error) => {
+      errors.push(error);
+      throw new Error("again");
+    },
+    onSuccess: () => {},
+  });
+  const result = auth.attempt("alice", none());
+  await peer.expect(Msg.SERVICE_REQUEST);
+  peer.send(acceptPayload(), banner("one"), banner("two"));
+  await peer.expect(Msg.USERAUTH_REQUEST);
+  peer.send(successPayload());
+  assertEquals((await result).success, true);
+  await pause();
+  assertEquals([errors, client.end], [[thrown, thrown], undefined]);
+});
