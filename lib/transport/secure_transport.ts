@@ -16,6 +16,7 @@ import {
   SshProtocolError,
 } from "../errors.ts";
 import type { PublicKey, Signer } from "../keys/types.ts";
+import { callBack } from "../wire/callback.ts";
 import { Msg } from "../wire/numbers.ts";
 import { Reader } from "../wire/reader.ts";
 import { Timer } from "../wire/timer.ts";
@@ -710,11 +711,9 @@ export class SecureTransport implements DataTransport {
   }
 
   #trace(event: string, detail: Record<string, string | number | boolean>): void {
-    try {
-      this.#options.trace?.({ number: this.#traced++, event, detail });
-    } catch {
-      // Who watches a connection does not change what becomes of it.
-    }
+    // Who watches a connection does not change what becomes of it.
+    const { trace } = this.#options;
+    if (trace !== undefined) callBack(() => trace({ number: this.#traced++, event, detail }));
   }
 }
 
