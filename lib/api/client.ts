@@ -20,7 +20,8 @@ import { abortable } from "../wire/abortable.ts";
 import { Timer } from "../wire/timer.ts";
 import type { ByteDuplex, Bytes } from "../wire/types.ts";
 import { Channel } from "./channel.ts";
-import { checkTimes, given, type KeepaliveOptions } from "./options.ts";
+import { checkClientHostKeys, checkConnection, checkPort, checkTimes } from "./check_options.ts";
+import { given, type KeepaliveOptions } from "./options.ts";
 import { type ScpClient, scpClient } from "./scp.ts";
 
 /** Options of {@linkcode connect}. */
@@ -71,7 +72,7 @@ export interface ConnectOptions {
  * Connects, exchanges keys, checks the host key and logs in.
  *
  * Rejects with `HostKeyError` (unknown and changed keys are classes of their own), `SshAuthError`, another `SshError`, or the reason
- * of the signal. Whatever it rejects with, nothing stays open.
+ * of the signal; and before anything is opened with `TypeError` or `RangeError` for options that make no sense. Whatever it rejects with, nothing stays open.
  *
  * @example A command and its exit code
  * ```ts
@@ -90,6 +91,9 @@ export async function connect(options: ConnectOptions): Promise<SshClient> {
   let conn = options.transport, secure: SecureTransport | null = null, mux: Mux | null = null;
   try {
     signal?.throwIfAborted();
+    checkPort(port, 1);
+    checkConnection(options);
+    checkClientHostKeys(options.algorithms);
     checkTimes(options);
     const algorithms = await abortable(knownFirst(verifyHostKey, { hostname, port }, options.algorithms), signal);
     const copyingWritable = conn === undefined;

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { defaultSignatureAlgorithms, serveAuth } from "../auth/server.ts";
+import { checkBanner, defaultSignatureAlgorithms, serveAuth } from "../auth/server.ts";
 import type { AuthenticatedUser, ServerAuth } from "../auth/types.ts";
 import { type ChannelOpenRequest, Mux } from "../connection/mux.ts";
 import { ChannelOpenError, DisconnectReason, SshAuthError, SshError, SshProtocolError } from "../errors.ts";
@@ -16,7 +16,15 @@ import { callBack } from "../wire/callback.ts";
 import { Timer } from "../wire/timer.ts";
 import type { ByteDuplex } from "../wire/types.ts";
 import { Admission, type MaxStartups, type Ticket } from "./admission.ts";
-import { checkTimes, given, type KeepaliveOptions } from "./options.ts";
+import {
+  checkConnection,
+  checkCounts,
+  checkMaxStartups,
+  checkPort,
+  checkServerHostKeys,
+  checkTimes,
+} from "./check_options.ts";
+import { given, type KeepaliveOptions } from "./options.ts";
 import { turnAway } from "./turn_away.ts";
 
 /** Options of {@linkcode serve}; names follow `Deno.serve`. */
@@ -102,7 +110,8 @@ const ACCEPT_PAUSE = { first: 5, longest: 1000 };
 /**
  * Listens and serves, like `Deno.serve`.
  *
- * Throws `TypeError` without host keys, `RangeError` for limits that make no sense, and what `Deno.listen` throws. Errors of
+ * Throws `TypeError` without host keys and for algorithms that are not known or fit none of the keys, `RangeError` for limits that
+ * make no sense, and what `Deno.listen` throws. Errors of
  * connections and handlers go to `onError` and never end the server.
  *
  * @example A server that answers one command
@@ -125,6 +134,7 @@ const ACCEPT_PAUSE = { first: 5, longest: 1000 };
  */
 export function serve(options: ServeOptions): SshServer {
   checkOptions(options);
+  if (options.port !== undefined) checkPort(options.port, 0);
   options.signal?.throwIfAborted();
   const listener = Deno.listen({ hostname: options.hostname ?? "0.0.0.0", port: options.port ?? 22, transport: "tcp" });
   return new Server(listener, options);
@@ -140,19 +150,12 @@ export async function serveConn(conn: ByteDuplex, options: ServeConnOptions): Pr
 }
 
 function checkOptions(options: ServeConnOptions): void {
-  if (options.hostKeys.length === 0) {
-    throw new TypeError(
-      "Cannot serve without host keys: make one with `await generateKey()` and keep it, or clients will warn of a changed host",
-    );
-  }
+  checkServerHostKeys(options.hostKeys, options.algorithms);
+  checkConnection(options);
+  checkCounts(options);
   checkTimes(options);
-  const positive = { maxAuthTries: 1, maxStartupsPerSource: 1, maxSessions: 1, maxChannels: 1 };
-  for (const name of Object.keys(positive) as (keyof typeof positive)[]) {
-    const value = options[name];
-    if (value !== undefined && !(value >= 1)) {
-      throw new RangeError(`Cannot serve: \`${name}\` is ${value}, not 1 or more`);
-    }
-  }
+  if (options.maxStartups !== undefined) checkMaxStartups(options.maxStartups);
+  if (options.banner !== undefined) checkBanner(options.banner);
 }
 
 /** One connection, from its first byte to its end. */

@@ -6,7 +6,7 @@
  */
 import { ClientAuth } from "../auth/client.ts";
 import { type AuthMethod, keyboardInteractive, none, password, publicKey } from "../auth/methods.ts";
-import { defaultSignatureAlgorithms, serveAuth } from "../auth/server.ts";
+import { checkBanner, defaultSignatureAlgorithms, serveAuth } from "../auth/server.ts";
 import type { AuthResult, Prompt } from "../auth/types.ts";
 import { type ChannelOpenRequest, Mux } from "../connection/mux.ts";
 import { ChannelOpenError, HostKeyError, SshAuthError, SshError } from "../errors.ts";
@@ -20,7 +20,15 @@ import type { ByteDuplex, Bytes, MaybePromise } from "../wire/types.ts";
 import { Writer } from "../wire/writer.ts";
 import { AcceptQueue } from "./accept_queue.ts";
 import { Channel } from "./channel.ts";
-import { checkPort, checkTimes, given } from "./options.ts";
+import {
+  checkClientHostKeys,
+  checkConnection,
+  checkCounts,
+  checkPort,
+  checkServerHostKeys,
+  checkTimes,
+} from "./check_options.ts";
+import { given } from "./options.ts";
 import { authOf, type InteractiveQuery, type ServerInterface, withDefaults } from "./server_interface.ts";
 
 export type { AuthResult, Prompt } from "../auth/types.ts";
@@ -106,9 +114,15 @@ export class Transport implements ServerInterface, AsyncDisposable {
   #server: ServerInterface = this;
   #authenticated = false;
 
-  /** Takes over the streams; nothing moves before `startClient()`, `startServer()` or `connect()`. */
+  /**
+   * Takes over the streams; nothing moves before `startClient()`, `startServer()` or `connect()`. Throws `RangeError` for limits that
+   * make no sense, and `TypeError` for algorithms that are not known.
+   */
   constructor(conn: ByteDuplex, options: TransportOptions = {}) {
+    checkConnection(options);
+    checkCounts(options);
     checkTimes(options);
+    if (options.banner !== undefined) checkBanner(options.banner);
     this.#conn = conn;
     this.#options = options;
     this.closed = this.#closed.promise;
@@ -131,6 +145,7 @@ export class Transport implements ServerInterface, AsyncDisposable {
    */
   async startServer(server: Partial<ServerInterface> = this, options: { signal?: AbortSignal } = {}): Promise<void> {
     if (this.#hostKeys.length === 0) throw new TypeError("Cannot start server without a host key: call addServerKey()");
+    checkServerHostKeys(this.#hostKeys, this.#options.algorithms);
     this.#server = withDefaults(server, this);
     const secure = this.#begin({ role: "server", hostKeys: this.#hostKeys });
     const { loginTimeout = DEFAULT_LOGIN_TIMEOUT } = this.#options;
@@ -343,6 +358,7 @@ export class Transport implements ServerInterface, AsyncDisposable {
     verifyHostKey: (key: PublicKey) => MaybePromise<boolean>,
     signal: AbortSignal | undefined,
   ): Promise<void> {
+    checkClientHostKeys(this.#options.algorithms);
     const secure = this.#begin({ role: "client", verifyHostKey });
     await secure.start(signal === undefined ? {} : { signal });
     this.#negotiated = true;
@@ -467,7 +483,7 @@ function openData(
         `Cannot open "${kind}" channel: ${kind === "x11" ? "`origin` is" : "`dest` and `origin` are"} needed`,
       );
     }
-    checkPort(address.port);
+    checkPort(address.port, 0);
     writer.text(address.hostname).u32(address.port);
   }
   return writer.bytes();

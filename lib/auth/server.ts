@@ -139,7 +139,7 @@ class ServerAuthSession implements MessageHandler {
   constructor(transport: PacketTransport, options: ServeAuthOptions) {
     this.#maxFailures = options.maxAuthTries ?? 6;
     this.#failureDelay = options.failureDelay ?? 5;
-    if (!Number.isInteger(this.#maxFailures) || this.#maxFailures < 1) {
+    if (!Number.isInteger(this.#maxFailures) && this.#maxFailures !== Infinity || this.#maxFailures < 1) {
       throw new RangeError(`Cannot serve logins: maxAuthTries is ${this.#maxFailures}, and at least 1 is needed`);
     }
     if (!(this.#failureDelay >= 0)) throw new RangeError(`Cannot serve logins: failureDelay is ${this.#failureDelay}`);

@@ -106,6 +106,9 @@ class ZlibDecompressor implements Decompressor {
   }
 }
 
+/** Names that can be agreed on. */
+export const compressions: readonly string[] = ["none", "zlib", "zlib@openssh.com"];
+
 async function load(name: string): Promise<Pako | null> {
   switch (name) {
     case "none":

@@ -18,6 +18,11 @@ const ALL_PSEUDO: ReadonlySet<string> = new Set(
   [PSEUDO.client, PSEUDO.server].flatMap(({ extInfo, strict }) => [extInfo, strict.ietf, strict.openssh]),
 );
 
+/** Whether a name in the key exchange list is none of a key exchange. */
+export function isPseudoName(name: string): boolean {
+  return ALL_PSEUDO.has(name);
+}
+
 /** What two KEXINITs agree on. */
 export interface Negotiated {
   /** Key exchange method. */
