@@ -68,6 +68,7 @@ function withoutSig(signal: string): string {
 class ClientSession extends BaseChannel {
   readonly #status = Promise.withResolvers<ExitStatus>();
   #onEnd: (() => void) | null = null;
+  #ended = false;
 
   constructor(id: number) {
     super(id);
@@ -78,8 +79,9 @@ class ClientSession extends BaseChannel {
     return this.#status.promise;
   }
 
-  /** Calls `onEnd` once when the channel has ended. */
+  /** Calls `onEnd` once when the channel has ended, and at once where it has. */
   whenEnded(onEnd: () => void): void {
+    if (this.#ended) return onEnd();
     this.#onEnd = onEnd;
   }
 
@@ -101,6 +103,7 @@ class ClientSession extends BaseChannel {
   override onEnded(error: Error | null): void {
     if (error === null) this.#status.resolve({ success: false, code: null, signal: null });
     else this.#status.reject(error);
+    this.#ended = true;
     this.#onEnd?.();
     this.#onEnd = null;
   }

@@ -13,6 +13,7 @@ import { generateKey, insecureSha1Signer } from "../../lib/keys/private_key.ts";
 import type { Signer } from "../../lib/keys/types.ts";
 import { Msg } from "../../lib/wire/numbers.ts";
 import { Writer } from "../../lib/wire/writer.ts";
+import { countedSignal } from "../_support/counted_signal.ts";
 import { turns, until } from "../_support/until.ts";
 import { FakeTime } from "../connection/_fake_time.ts";
 import {
@@ -833,5 +834,80 @@ Deno.test("serveAuth() ends at once with a signal that is aborted already", asyn
 Deno.test("serveAuth() refuses limits that are none", () => {
   for (const options of [{ maxAuthTries: 0 }, { maxAuthTries: NaN }, { failureDelay: -1 }, { failureDelay: NaN }]) {
     assertThrows(() => serveRaw({}, options), RangeError);
+  }
+});
+
+Deno.test("serveAuth() lets go of its signal at the login, and at every other end", async () => {
+  const counted = countedSignal(), { signal } = counted;
+  for (const how of ["login", "failure", "lost", "closed", "breach"] as const) {
+    const { peer, done } = await serve({ password: (_, secret) => secret === "right" }, { signal, maxAuthTries: 1 });
+    assertEquals(counted.listeners, 1);
+    if (how === "login" || how === "failure") peer.send(passwordPayload("alice", how === "login" ? "right" : "wrong"));
+    else if (how === "lost") peer.transport.fail(new SshError("gone", { code: "CONNECTION_LOST" }));
+    else if (how === "closed") peer.transport.close();
+    else peer.send(new Uint8Array([Msg.CHANNEL_OPEN]));
+    if (how === "login") await done;
+    else await assertRejects(() => done, SshError);
+    assertEquals(counted.listeners, 0, how);
+    peer.transport.close();
+  }
+  assertEquals(counted.added, 5);
+});
+
+Deno.test("serveAuth() counts the whole of the requests that wait: user names, methods and services too", async () => {
+  const long = "x".repeat(250_000);
+  const payloads = [
+    passwordPayload(long, "x"),
+    requestPayload("alice", long),
+    requestPayload("alice", "password", new TextEncoder().encode(long)),
+  ];
+  for (const payload of payloads) {
+    const { peer } = await serve({ password: () => new Promise<boolean>(() => {}) });
+    // Names that nobody can have bind no user, so that the long ones may follow.
+    peer.send(payload === payloads[0] ? passwordPayload(new Uint8Array([0xff]), "x") : passwordPayload("alice", "x"));
+    let sent = 0;
+    for (; sent < 64 && peer.transport.end === undefined; sent++) {
+      peer.send(payload);
+      // One that nobody can have is refused in its turn, after its delay.
+      await Promise.resolve();
+    }
+    assertEquals(await peer.disconnect(), PROTOCOL_ERROR);
+    assert(sent <= 6, `${sent}`);
+  }
+});
+
+Deno.test("serveAuth() tells handlers and onSuccess of all methods that were passed, in order", async () => {
+  const seen: (readonly string[])[] = [];
+  const { peer, done } = await serve({
+    password: ({ passed }) => (seen.push(passed), { partial: ["keyboard-interactive"] }),
+    keyboardInteractive: ({ passed }) => (seen.push(passed), true),
+  }, { onSuccess: (_user, passed) => void seen.push(passed) });
+  peer.send(passwordPayload("alice", "x"));
+  await peer.expect(Msg.USERAUTH_FAILURE);
+  peer.send(requestPayload("alice", "keyboard-interactive", new Writer().text("").text("").bytes()));
+  await peer.expect(Msg.USERAUTH_SUCCESS);
+  assertEquals((await done).method, "keyboard-interactive");
+  assertEquals(seen, [[], ["password"], ["password", "keyboard-interactive"]]);
+  peer.transport.close();
+});
+
+Deno.test("serveAuth() refuses where onError throws or rejects as well, and the login goes on", async () => {
+  for (
+    const fails of [() => Promise.reject(new Error("mine")), () => {
+      throw new Error("mine");
+    }]
+  ) {
+    let told = 0, calls = 0;
+    const { peer, done } = await serve({
+      password: () => ++calls < 3 ? fails() : true,
+    }, { onError: () => (told++, fails() as unknown as void) });
+    for (let n = 0; n < 2; n++) {
+      peer.send(passwordPayload("alice", "x"));
+      await peer.expect(Msg.USERAUTH_FAILURE);
+    }
+    peer.send(passwordPayload("alice", "x"));
+    await peer.expect(Msg.USERAUTH_SUCCESS);
+    assertEquals([(await done).name, told], ["alice", 2]);
+    peer.transport.close();
   }
 });

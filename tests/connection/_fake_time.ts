@@ -29,14 +29,14 @@ export class FakeTime implements Disposable {
     performance.now = () => this.#now;
   }
 
+  /** Timers that have been set, and neither cleared nor run. */
+  get pending(): number {
+    return this.#timers.size;
+  }
+
   /** The time. */
   now(): number {
     return this.#now;
-  }
-
-  /** Timers that are set. */
-  get pending(): number {
-    return this.#timers.size;
   }
 
   /** Lets time pass until the next timer falls due, and runs it. */

@@ -552,3 +552,17 @@ Deno.test("Mux.keepalive takes an interval that timers cannot", () => {
   assert(time.delays.every((delay) => delay === 0x7fff_ffff));
   transport.finish(null);
 });
+
+Deno.test("Mux leaves no timer of its keepalive behind, however the connection ends", () => {
+  for (const error of [null, new SshError("gone", { code: "CONNECTION_LOST" })]) {
+    for (const waited of [0, 60_000, 90_000]) {
+      using time = new FakeTime();
+      const transport = new FakeTransport();
+      transport.setHandler(new Mux(transport, { keepalive: { interval: 60_000 } }));
+      time.tick(waited);
+      assertEquals(time.pending, 1);
+      transport.finish(error);
+      assertEquals(time.pending, 0);
+    }
+  }
+});

@@ -13,3 +13,15 @@ Deno.test("equalBytes() compares all bytes", () => {
     assertFalse(equalBytes(bytes, other));
   }
 });
+
+Deno.test("equalBytes() takes no start of the bytes for the whole, on either side", () => {
+  for (let n = 0; n < 40; n++) {
+    for (let more = 1; more < 40; more++) {
+      const bytes = Uint8Array.from({ length: n + more }, (_, i) => i * 7 + n), start = bytes.slice(0, n);
+      assertFalse(equalBytes(bytes, start), `${n} of ${n + more}`);
+      assertFalse(equalBytes(start, bytes), `${n} of ${n + more}`);
+      // What follows is nothing but zeros.
+      assertFalse(equalBytes(start, new Uint8Array([...start, ...new Uint8Array(more)])));
+    }
+  }
+});

@@ -313,6 +313,34 @@ Deno.test("pinnedHostKey() trusts its keys and no other", async () => {
   }
 });
 
+Deno.test("pinnedHostKey() takes no fingerprint that is cut short or too long, wherever it is cut", async () => {
+  const { fingerprint } = opensshKeys()[a]!, host = { hostname: "host", port: 22 };
+  assertEquals(fingerprint.length, 50);
+  for (let length = 0; length < 50; length++) {
+    const cut = fingerprint.slice(0, length);
+    for (const pin of [cut, `${cut}=`, cut.padEnd(50, "="), ` ${cut}`, `${cut}*`]) {
+      assertThrows(() => pinnedHostKey(pin), TypeError, "neither", pin);
+      assertThrows(() => pinnedHostKey(fingerprint, pin), TypeError, "neither", pin);
+    }
+  }
+  for (
+    const pin of [
+      `${fingerprint}A`,
+      `${fingerprint}==`,
+      `${fingerprint}\n`,
+      fingerprint.slice(7),
+      fingerprint.toLowerCase(),
+    ]
+  ) {
+    assertThrows(() => pinnedHostKey(pin), TypeError, "neither", pin);
+  }
+  // Of the right length, and another key's by its last character.
+  for (const last of "AEIMQUYcgkosw048") {
+    const near = fingerprint.slice(0, 49) + last;
+    assertEquals(await pinnedHostKey(near)(key(a), host), near === fingerprint, near);
+  }
+});
+
 Deno.test("insecureAcceptAnyHostKey() says yes", async () => {
   assertEquals(await insecureAcceptAnyHostKey()(key(a), { hostname: "host", port: 22 }), true);
 });

@@ -70,3 +70,26 @@ Deno.test("SessionOutput keeps its target when its own writer is aborted", async
   await output.end();
   assertEquals(target.isClosed(), true);
 });
+
+Deno.test("SessionOutput.end() does not wait for chunks that an aborted writer has left behind the one that waits", async () => {
+  for (const endsFirst of [false, true]) {
+    for (const fails of [false, true]) {
+      const target = slowTarget(), output = new SessionOutput(target.stream);
+      const writer = output.writable.getWriter();
+      const writes = [1, 2, 3, 4].map((n) => writer.write(new Uint8Array([n])).then(() => "left", () => "dropped"));
+      await Promise.resolve();
+      const early = endsFirst ? output.end() : null;
+      const aborting = writer.abort(new Error("source broke"));
+      const end = early ?? output.end();
+      assertEquals(target.isClosed(), false);
+      // The target takes the first chunk after all, or never takes anything.
+      if (fails) target.error(new Error("gone"));
+      await target.open();
+      await end;
+      assertEquals(await Promise.all(writes.slice(1)), ["dropped", "dropped", "dropped"]);
+      assertEquals([target.taken, target.isClosed()], [[1], !fails]);
+      await writes[0];
+      await aborting.catch(() => {});
+    }
+  }
+});

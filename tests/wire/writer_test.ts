@@ -21,7 +21,9 @@ Deno.test("Writer writes numbers at their bounds and refuses those beyond", () =
   assertEquals(hexOf(new Writer().u32(0).u32(0x8000_0000).u32(0xffff_ffff)), "0000000080000000ffffffff");
   assertEquals(hexOf(new Writer().u64(0xffff_ffff_ffff_ffffn).u64(1n)), "ffffffffffffffff0000000000000001");
   assertEquals(hexOf(new Writer().bool(true).bool(false)), "0100");
-  for (const value of [-1, -0.5, 0.5, 1.5, 2 ** 32, 2 ** 32 - 0.5, 2 ** 33, NaN, Infinity, "7", null, undefined, true]) {
+  for (
+    const value of [-1, -0.5, 0.5, 1.5, 2 ** 32, 2 ** 32 - 0.5, 2 ** 33, NaN, Infinity, "7", null, undefined, true]
+  ) {
     assertThrows(() => new Writer().u32(value as number), RangeError, "Cannot write uint32", `${value}`);
     assertThrows(() => new Writer().u8(value as number), RangeError, "Cannot write byte", `${value}`);
   }
