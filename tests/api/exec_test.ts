@@ -111,6 +111,41 @@ Deno.test("the server sends data, EOF, exit-status, CLOSE in this order", async 
   assertEquals(types.filter((type) => type >= 91 && type !== 93), [open, reply, data, eof, status, close]);
 });
 
+Deno.test("the server sends EOF, the status, CLOSE in this order where nothing was written", async () => {
+  const handlers: Record<string, (session: ServerSession) => number | void | Promise<number | void>> = {
+    "returns nothing": () => {},
+    "returns a code": () => 3,
+    "returns a code later": () => new Promise((resolve) => setTimeout(resolve, 1, 3)),
+    "throws": () => {
+      throw new Error("the handler failed");
+    },
+    "ends early": (session) => void session.exit(3),
+    "ends by a signal": (session) => void session.exit({ signal: "TERM" }),
+    "looks at its outputs": (session) => void [session.stdout, session.stderr],
+    "closes its outputs": async (session) => {
+      await session.stderr.close();
+      await session.stdout.close();
+    },
+    "writes no bytes": async (session) => {
+      await session.stdout.getWriter().write(new Uint8Array(0));
+    },
+  };
+  for (const [name, handler] of Object.entries(handlers)) {
+    const types: number[] = [], closed = Promise.withResolvers<void>();
+    await using joined = await join({ handler }, {
+      trace: ({ event, detail }) => {
+        if (event !== "received") return;
+        types.push(Number(detail.type));
+        if (detail.type === 97) closed.resolve();
+      },
+    });
+    await joined.client.exec("x");
+    await closed.promise;
+    const [open, reply, eof, status, close] = [91, 99, 96, 98, 97];
+    assertEquals(types.filter((type) => type >= 91 && type !== 93), [open, reply, eof, status, close], name);
+  }
+});
+
 Deno.test("spawn() gives streams both ways, and a pair for pipeThrough()", async () => {
   await using joined = await join();
   const data = seededBytes(3_000_000);
