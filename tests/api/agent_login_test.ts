@@ -8,6 +8,7 @@ import { connectAgent } from "../../lib/keys/agent.ts";
 import { defaultIdentities } from "../../lib/keys/default_identities.ts";
 import { generateKey } from "../../lib/keys/private_key.ts";
 import { Writer } from "../../lib/wire/writer.ts";
+import { countedSignal } from "../_support/counted_signal.ts";
 import { memoryPair } from "../_support/duplex.ts";
 import { login, serverOptions } from "./_help.ts";
 
@@ -107,6 +108,15 @@ for (const [where, blobs] of [["lists no keys", undefined], ["signs nothing", [k
 }
 
 Deno.test("defaultIdentities() ends with the reason of its signal, and keeps no listener on it", async () => {
+  {
+    await using _agent = await silentAgent([key.publicKey.blob]);
+    const counted = countedSignal();
+    for await (const { publicKey } of defaultIdentities({ signal: counted.signal })) {
+      assertEquals([publicKey.blob, counted.listeners], [key.publicKey.blob, 1]);
+      break;
+    }
+    await counted.released();
+  }
   await using agent = await silentAgent();
   const controller = new AbortController(), reason = new Error("enough");
   const first = defaultIdentities({ signal: controller.signal }).next();
