@@ -566,3 +566,90 @@ Deno.test("Mux leaves no timer of its keepalive behind, however the connection e
     }
   }
 });
+
+Deno.test("Mux keeps no more than some megabytes of channels that the application is deciding on", async () => {
+  let asked = 0;
+  const decision = Promise.withResolvers<null>();
+  const { transport } = fakeMux({ onOpen: () => (asked++, decision.promise) }, "server");
+  const large = (sender: number, type: string, data: number) =>
+    ChannelOpen.encode({ type, sender, window: 0, maxPacket: 1, data: new Uint8Array(data) });
+  for (let i = 0; i < 200; i++) {
+    transport.receive(large(i, i % 2 === 0 ? "x" : "x".repeat(200_000), i % 2 === 0 ? 200_000 : 0));
+  }
+  await settle();
+  assert(asked * 200_000 <= 4_194_304 + 200_000, `${asked}`);
+  const refused = transport.take();
+  assertEquals(refused.length, 200 - asked);
+  for (const payload of refused) {
+    assertEquals(ChannelOpenFailure.decode(payload).reason, 4);
+  }
+  assertEquals(transport.end, null);
+  decision.resolve(null);
+  await settle();
+  transport.take();
+  // What has been decided is free again.
+  transport.receive(large(1000, "x", 200_000));
+  await settle();
+  assertEquals(ChannelOpenFailure.decode(transport.take()[0]!).reason, 1);
+});
+
+Deno.test("Mux counts requests of all channels together, their names too, and ends the connection at some megabytes", async () => {
+  const { transport, mux, channels } = accepting({ maxChannels: 100 });
+  for (let i = 0; i < 100; i++) transport.receive(open(i));
+  await settle();
+  assertEquals([mux.channelCount, channels.length], [100, 100]);
+  let sent = 0;
+  for (const channel of channels) {
+    channel.answer = () => new Promise<boolean>(() => {});
+    // Below what one channel may hold.
+    for (let i = 0; i < 4 && transport.end === null; i++, sent++) {
+      transport.receive(ChannelRequest.encode({
+        recipient: channel.id,
+        name: "x".repeat(i % 2 === 0 ? 200_000 : 1),
+        wantReply: true,
+        data: new Uint8Array(i % 2 === 0 ? 0 : 200_000),
+      }));
+    }
+  }
+  assert(sent * 200_000 <= 4_194_304 + 2 * 200_000, `${sent}`);
+  assert(transport.end?.error instanceof SshProtocolError);
+});
+
+Deno.test("Mux cuts the description of a refusal at a whole character, and tells of what is not meant for the peer", async () => {
+  const errors: unknown[] = [];
+  let failure: Error = new ChannelOpenError("\u{1f600}".repeat(100_000), 2);
+  const { transport } = fakeMux({
+    onOpen: () => {
+      throw failure;
+    },
+    onError: (error) => errors.push(error),
+  });
+  transport.receive(open(1));
+  await settle();
+  const { description, reason } = ChannelOpenFailure.decode(transport.take()[0]!);
+  assertEquals([reason, description.length % 2, description.includes("\ufffd")], [2, 0, false]);
+  assert(description.length > 1000 && description.length <= 16_000);
+  assertEquals([errors, transport.end], [[], null]);
+  failure = new RangeError("mine");
+  transport.receive(open(1));
+  await settle();
+  assertEquals([ChannelOpenFailure.decode(transport.take()[0]!).reason, errors], [1, [failure]]);
+});
+
+Deno.test("Channel whose onEof() or onEnded() throws leaves the connection as it is where somebody is told", async () => {
+  const errors: unknown[] = [], mine = new Error("mine");
+  const { transport, mux, channel } = await openChannel({ onError: (error) => errors.push(error) });
+  const other = await openOn(transport, mux);
+  channel.onEof = channel.onEnded = () => {
+    throw mine;
+  };
+  transport.receive(ChannelEof.encode({ recipient: channel.id }), ChannelClose.encode({ recipient: channel.id }));
+  assertEquals([errors, transport.end, other.ended], [[mine, mine], null, undefined]);
+  // Without one to tell it ends the connection: it must not go unseen.
+  const untold = await openChannel();
+  untold.channel.onEof = () => {
+    throw mine;
+  };
+  untold.transport.receive(ChannelEof.encode({ recipient: untold.channel.id }));
+  assert(untold.transport.end?.error === mine);
+});

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { SshError, SshProtocolError } from "../../lib/errors.ts";
-import { decide, RequestQueue } from "../../lib/connection/request_queue.ts";
+import { Budget, decide, RequestQueue } from "../../lib/connection/request_queue.ts";
 import { settle } from "./_fake_transport.ts";
 
 const unexpected = (error: Error) => {
@@ -99,4 +99,64 @@ Deno.test("decide() waits for any thenable", async () => {
   const thenable = { then: (resolve: (value: boolean) => void) => resolve(false) };
   await decide(() => thenable as unknown as Promise<boolean>, false, (result) => void results.push(result));
   assertEquals(results, [false]);
+});
+
+Deno.test("RequestQueue counts what its tasks hold until they are done, and shares a budget with others", async () => {
+  const budget = new Budget(1_000_000), first = Promise.withResolvers<void>();
+  const a = new RequestQueue(1000, unexpected), b = new RequestQueue(1000, unexpected);
+  // One that runs holds its bytes as well as those behind it.
+  a.add(() => first.promise, 400_000, budget);
+  a.add(() => {}, 400_000, budget);
+  b.add(() => new Promise<void>(() => {}), 300_000, budget);
+  assert(budget.isSpent);
+  assertThrows(() => b.add(() => {}, 0, budget), SshProtocolError, "ahead of their answers");
+  assertThrows(() => new RequestQueue(1000, unexpected).add(() => {}, 0, budget), SshProtocolError);
+  // Its own bytes are not spent.
+  b.add(() => {}, 0);
+  first.resolve();
+  await settle();
+  assert(!budget.isSpent);
+  a.add(() => {}, 600_000, budget);
+  assert(!budget.isSpent, "what is done at once holds nothing");
+});
+
+Deno.test("RequestQueue gives back what tasks hold that fail or are dropped, once", async () => {
+  for (
+    const fail of [() => Promise.reject(new Error("no")), () => {
+      throw new Error("no");
+    }]
+  ) {
+    const budget = new Budget(1_000_000),
+      queue = new RequestQueue(1000, () => {}),
+      first = Promise.withResolvers<void>();
+    queue.add(() => first.promise.then(fail), 500_000, budget);
+    queue.add(() => {}, 600_000, budget);
+    assert(budget.isSpent);
+    first.resolve();
+    await settle();
+    queue.clear();
+    assert(!budget.isSpent);
+    const release = budget.take(999_000);
+    assert(!budget.isSpent);
+    budget.take(1_000);
+    assert(budget.isSpent, "nothing was given back twice");
+    release();
+    release();
+    assert(!budget.isSpent);
+    // Two of those are held: the one of a thousand, and this one.
+    budget.take(998_500);
+    assert(budget.isSpent, "what is given back twice counts once");
+  }
+});
+
+Deno.test("RequestQueue bounds requests that hold no bytes by what they take themselves", () => {
+  const budget = new Budget(4_194_304);
+  let added = 0;
+  assertThrows(() => {
+    for (; added < 100_000; added += 256) {
+      const queue = new RequestQueue(256, unexpected);
+      for (let i = 0; i < 256; i++) queue.add(() => new Promise<void>(() => {}), 0, budget);
+    }
+  }, SshProtocolError);
+  assert(added < 20_000, `${added}`);
 });
