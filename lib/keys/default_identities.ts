@@ -6,6 +6,7 @@
  */
 import { printable } from "../errors.ts";
 import { abortable } from "../wire/abortable.ts";
+import { callBack } from "../wire/callback.ts";
 import { connectAgent } from "./agent.ts";
 import { agentSocketPath } from "./agent_socket.ts";
 import { readIfThere, userSshPath } from "./known_hosts_files.ts";
@@ -17,7 +18,7 @@ const FILES = ["id_ed25519", "id_ecdsa", "id_rsa"] as const;
 
 /** Options of {@linkcode defaultIdentities}. */
 export interface DefaultIdentitiesOptions {
-  /** Is told of each agent or file that was passed over, and why. */
+  /** Is told of each agent or file that was passed over, and why. What it throws is ignored. */
   onSkip?: (note: string) => void;
   /** Aborting closes the agent's connection, and ends the iteration with the signal's reason. */
   signal?: AbortSignal;
@@ -28,7 +29,7 @@ export interface DefaultIdentitiesOptions {
  * Nothing is opened before it is its turn. The agent's connection stays open until the iteration ends, so sign inside the loop.
  */
 export async function* defaultIdentities(options: DefaultIdentitiesOptions = {}): AsyncGenerator<Signer, void, void> {
-  const skip = (what: string, why: string) => options.onSkip?.(`${printable(what)}: ${why}`);
+  const skip = (what: string, why: string) => callBack(() => options.onSkip?.(`${printable(what)}: ${why}`));
   const reason = (error: unknown) => printable(error instanceof Error ? error.message : String(error));
   const { signal } = options;
   const seen = new Set<string>();
