@@ -45,8 +45,8 @@ export function checkCounts(
 
 /** Throws `RangeError` where nobody could ever connect, or the numbers contradict each other, as `sshd` does. */
 export function checkMaxStartups({ begin, rate, full }: MaxStartups): void {
-  checkInteger("maxStartups.full", full, COUNT);
-  checkInteger("maxStartups.begin", begin, { min: 0, max: full });
+  checkInteger("maxStartups.full", full ?? NaN, COUNT);
+  checkInteger("maxStartups.begin", begin ?? NaN, { min: 0, max: full });
   if (!(rate >= 0 && rate <= 100)) {
     throw new RangeError(`Cannot use ${rate} as \`maxStartups.rate\`: it must be a percentage, 0 to 100`);
   }

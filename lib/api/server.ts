@@ -151,6 +151,9 @@ export async function serveConn(conn: ByteDuplex, options: ServeConnOptions): Pr
 
 function checkOptions(options: ServeConnOptions): void {
   checkServerHostKeys(options.hostKeys, options.algorithms);
+  if (typeof options.auth !== "object" || options.auth === null) {
+    throw new TypeError("Cannot serve without `auth`: it says who may log in, and `{}` lets nobody in");
+  }
   checkConnection(options);
   checkCounts(options);
   checkTimes(options);

@@ -84,6 +84,11 @@ export function withDefaults(server: Partial<ServerInterface>, base: ServerInter
  */
 export function authOf(server: ServerInterface): ServerAuth {
   let offered: readonly string[] | null = null;
+  const allowed = async (username: string): Promise<readonly string[]> => {
+    const methods = await server.getAllowedAuths(username);
+    if (Array.isArray(methods)) return methods;
+    throw new TypeError("Cannot offer methods: getAllowedAuths() gave no array of names");
+  };
   const offers = (method: string): boolean => offered === null || offered.includes(method);
 
   /** Asks for one attempt. The first attempt comes before anybody could be asked what is offered. */
@@ -93,17 +98,17 @@ export function authOf(server: ServerInterface): ServerAuth {
     check: () => MaybePromise<AuthResult>,
   ): Promise<AuthResult> => {
     try {
-      offered = await server.getAllowedAuths(username);
+      offered = await allowed(username);
       return offers(method) && await check();
     } finally {
-      offered = await server.getAllowedAuths(username);
+      offered = await allowed(username);
     }
   };
 
   const handlers = {
     none: async (info: AuthInfo) => {
       const result = await server.checkAuthNone(info.username);
-      offered = await server.getAllowedAuths(info.username);
+      offered = await allowed(info.username);
       return result;
     },
     password: (info: AuthInfo, password: string) =>

@@ -107,6 +107,18 @@ for (const [where, blobs] of [["lists no keys", undefined], ["signs nothing", [k
   });
 }
 
+Deno.test("connect() has closed the agent when the user is logged in by a key file", async () => {
+  await using agent = await silentAgent([]);
+  const directory = `${Deno.env.get("HOME")}/.ssh`;
+  await Deno.mkdir(directory);
+  await Deno.writeTextFile(`${directory}/id_ed25519`, key.toString());
+  const { connecting, served } = await waiting({});
+  const client = await connecting;
+  await agent.left;
+  await client.close();
+  await served;
+});
+
 Deno.test("defaultIdentities() ends with the reason of its signal, and keeps no listener on it", async () => {
   {
     await using _agent = await silentAgent([key.publicKey.blob]);

@@ -300,6 +300,24 @@ Deno.test("session.info.passed names all methods that the user passed, in order"
   assertEquals(joined.errors, []);
 });
 
+Deno.test("getAllowedAuths() that gives no array refuses the login, and is told to onError", async () => {
+  for (const methods of ["password", undefined, null, 1]) {
+    const errors: unknown[] = [], pair = memoryPair();
+    const server = new Transport(pair.server, { onError: (error) => errors.push(error) });
+    server.addServerKey(await hostKey());
+    const client = new Transport(pair.client);
+    await Promise.all([
+      server.startServer({ checkAuthPassword: () => true, getAllowedAuths: () => methods as unknown as string[] }),
+      client.startClient(),
+    ]);
+    await assertRejects(() => client.authPassword("alice", "x"), SshAuthError);
+    assert(errors.length > 0 && errors.every((error) => error instanceof TypeError));
+    assert(client.isActive());
+    await client.close();
+    await server.closed.catch(() => {});
+  }
+});
+
 Deno.test("a login that is refused by what getAllowedAuths() threw is told to onError", async () => {
   const errors: unknown[] = [], pair = memoryPair();
   const server = new Transport(pair.server, { onError: (error) => errors.push(error) });

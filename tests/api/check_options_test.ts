@@ -38,6 +38,7 @@ const ranges: readonly Row[] = [
     right: [{ begin: 0, rate: 0, full: 1 }, { begin: 5, rate: 100, full: 5 }, { begin: 1, rate: 30.5, full: Infinity }],
     wrong: [
       ...NO_COUNT.map((full) => ({ begin: 0, rate: 30, full })),
+      ...[{}, { full: 10 }, { begin: 1, full: 10 }, { begin: 1, rate: 30 }],
       ...[-1, 1.5, NaN, 101, Infinity].map((begin) => ({ begin, rate: 30, full: 100 })),
       ...[-1, 101, NaN, Infinity].map((rate) => ({ begin: 10, rate, full: 100 })),
     ],
@@ -80,6 +81,7 @@ const names: readonly Row[] = [
     right: insecureAlgorithms[list].map((name) => [name]),
     wrong: [],
   })),
+  { option: "auth", facades: ["serve"], right: [{}], wrong: [undefined, null, true, "none"] },
   { option: "hostKeys", facades: ["serve"], right: [], wrong: [[], [undefined], ["key"], [{}], [{ algorithms: [] }]] },
 ];
 
