@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { SshError, SshProtocolError } from "../../lib/errors.ts";
 import {
   ChannelClose,
@@ -788,4 +788,20 @@ Deno.test("Channel that throws in onEnded() ends the connection, and the other c
   both.transport.finish(null);
   assert(second.ended instanceof SshError);
   await assertRejects(() => waiting, SshError);
+});
+
+Deno.test("Channel refuses messages that do not fit at once, even where they would wait behind data", async () => {
+  const { transport, channel } = await openChannel();
+  const writer = channel.writable.getWriter();
+  const writing = writer.write(new Uint8Array(10_000));
+  await settle();
+  channel.notify("first");
+  assertThrows(() => channel.notify("x", new Uint8Array(261_120)), RangeError, 'channel request "x"');
+  assertThrows(() => channel.notify("x".repeat(261_120)), RangeError, "fit in a packet");
+  await assertRejects(() => channel.request("x", new Uint8Array(261_120)), RangeError, 'channel request "x"');
+  const asked = channel.request("second");
+  assertEquals(types(transport.take()), [Msg.CHANNEL_DATA, Msg.CHANNEL_REQUEST, Msg.CHANNEL_REQUEST]);
+  await writing;
+  transport.receive(success);
+  assertEquals([await asked, transport.end], [true, null]);
 });
