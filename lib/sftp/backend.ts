@@ -15,6 +15,11 @@ import type { SftpDirEntry } from "./entry.ts";
  * Paths are absolute and in one form: they start with `/`, and hold no `.`, no `..`, no `//`, no NUL, and no `/` at the end.
  * `/` is where relative paths of the client start. Names that are not UTF-8 come as they do in `SftpClient`. What is absent
  * answers OP_UNSUPPORTED, but for `realPath` and `homeDirectory`, whose answers are then the path itself and `/`.
+ *
+ * What only looks may be called while other calls are under way, as writes to different parts of one file may; anything that
+ * changes something is called when all calls before it have ended. However long a call takes, answers leave in the order of
+ * the requests, so one that takes long holds up its session: up to 64 requests and 4 MiB of data go on behind it. Files are
+ * closed when the calls to them have ended, at the end of a session too: a call that may wait for ever has to end by itself.
  */
 export interface SftpBackend {
   /**
@@ -60,7 +65,10 @@ export interface SftpBackend {
 
 /** An open file of a {@linkcode SftpBackend}. */
 export interface SftpBackendFile extends AsyncDisposable {
-  /** Reads at an offset; 0 or null is the end. Calls may overlap. */
+  /**
+   * Reads at an offset into `p`, which is not to be touched once the call has ended; says how many bytes, from the start of
+   * `p`. 0 or null is the end; what is no count of bytes in `p` makes the READ fail. Calls may overlap.
+   */
   readAt(p: Uint8Array, offset: number): MaybePromise<number | null>;
   /** Writes all of it at an offset. Calls may overlap, their ranges do not. */
   writeAt(p: Uint8Array, offset: number): MaybePromise<void>;

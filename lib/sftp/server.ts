@@ -1,11 +1,22 @@
 /**
  * L5. One SFTP session of a server. draft-ietf-secsh-filexfer-02 sections 3, 4 and 6. Knows byte streams, not SSH.
  *
+ * What a request does is as if each had waited for the one before; those that cannot tell the difference run beside each other
+ * (`Job.order`). Answers leave in the order of the requests, all of a session, as from OpenSSH's `sftp-server`, which does one
+ * thing after the other. Section 6 allows any order, and clients have come to count on this one: `scp` and `sftp` of OpenSSH 9
+ * cut a file off, without a word, where DATA or the STATUS of a WRITE overtook another.
+ *
+ * So a request that takes long holds back the answers behind it, those of other handles too. To let these pass would gain next
+ * to nothing: a CLOSE, an OPEN to write, a READDIR, a WRITE to another file each wait for it in any case. What is held back is
+ * bounded as what runs is, by `MAX_RUNNING` requests and `REPLY_LIMIT` bytes.
+ *
  * @module
  */
 import { printable, SftpError, SshProtocolError } from "../errors.ts";
 import type { AuthInfo } from "../auth/types.ts";
 import { Reader } from "../wire/reader.ts";
+import { turnEnd } from "../wire/turn_end.ts";
+import { AnswerOrder } from "./answer_order.ts";
 import type { SftpChannel } from "./requests.ts";
 import type { SftpBackend } from "./backend.ts";
 import { ChunkSource } from "./chunk_source.ts";
@@ -14,24 +25,18 @@ import { Handles } from "./handles.ts";
 import { decodeVersion, encodeVersion, StatusReply } from "./messages.ts";
 import { PacketBuffer } from "./packet_buffer.ts";
 import { PacketReader } from "./packet_reader.ts";
+import { isPending } from "./pending.ts";
+import { recycle } from "./read_data.ts";
 import { openRootedBackend, type RootedOptions } from "./rooted_backend.ts";
-import {
-  type Answer,
-  isPending,
-  type Job,
-  type JobContext,
-  offeredExtensions,
-  prepare,
-  recycle,
-} from "./server_jobs.ts";
+import { type Answer, type Job, type JobContext, offeredExtensions, prepare } from "./server_jobs.ts";
 import { isFileSystemError, statusOf, statusTexts } from "./status.ts";
 import { putsLinkFirst } from "./symlink_order.ts";
 
-/** Requests that run at once. */
+/** Requests that run at once, and answers that wait for one of them. */
 const MAX_RUNNING = 64;
-/** Milliseconds for which requests are started in one go. */
+/** Milliseconds for which requests are started before the rest of the process has its turn. */
 const TURN = 10;
-/** Bytes of replies, sent or being made, at which no request is started. */
+/** Bytes of replies, being made, held back or being sent, at which no request is started. */
 const REPLY_LIMIT = 4_194_304;
 
 /** Options of {@linkcode serveSftp}. */
@@ -60,46 +65,38 @@ export async function serveSftp(
   await new ServerSession(channel, rooted, info, options, true).run();
 }
 
-/**
- * The answer of a write, or null until there is one. Answers may come in any order (section 6), but OpenSSH's `scp` and `sftp` of
- * version 9 cut a file off where those of its writes do.
- */
-interface WriteReply {
-  send: (() => void) | null;
-}
-
 class ServerSession {
   readonly #channel: SftpChannel;
-  /** Whether the backend keeps nothing of what it was given to write. */
-  readonly #borrows: boolean;
   readonly #source: ChunkSource;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
   readonly #options: ServeSftpOptions;
   readonly #context: JobContext;
   readonly #out = new PacketBuffer();
   readonly #packets: PacketReader;
-  /** Requests read and not started; never more than one chunk of input held. */
-  readonly #waiting: Uint8Array[] = [];
+  /** Requests read, those from `#next` on not started; never more than one chunk of input held. */
+  #waiting: Uint8Array[] = [];
+  #next = 0;
   #prepared: { id: number; job: Job; payload: Uint8Array } | null = null;
   #running = 0;
   #idle: (() => void) | null = null;
   readonly #ended = new AbortController();
   /** While it is set, other work of the process has its turn. */
-  #pause: ReturnType<typeof setTimeout> | undefined;
+  #pause: Promise<void> | null = null;
+  /** When other work is to have its turn. */
+  #turnOver = 0;
   #order: Job["order"] = "shared";
   #writeTarget: Job["target"];
   #writeEnd = 0;
-  /** Answers from the first write on that is still running: they leave in the order of the requests. */
-  readonly #writes: WriteReply[] = [];
+  /** From the first request on that is still running. */
+  readonly #answers = new AnswerOrder();
   #replyBytes = 0;
   #sending: Promise<void> | null = null;
   #begun = false;
   #failure: { error: unknown } | null = null;
   #wake: (() => void) | null = null;
 
-  constructor(channel: SftpChannel, backend: SftpBackend, info: AuthInfo, options: ServeSftpOptions, borrows: boolean) {
+  constructor(channel: SftpChannel, backend: SftpBackend, info: AuthInfo, options: ServeSftpOptions, trusted: boolean) {
     this.#channel = channel;
-    this.#borrows = borrows;
     this.#source = new ChunkSource(channel.readable);
     this.#writer = channel.writable.getWriter();
     this.#writer.closed.catch(() => {});
@@ -108,6 +105,7 @@ class ServerSession {
     const connection = info.connection as AuthInfo["connection"] | undefined;
     this.#context = {
       backend,
+      trusted,
       info,
       handles: new Handles(),
       linkFirst: putsLinkFirst(connection?.remoteIdent),
@@ -129,6 +127,7 @@ class ServerSession {
     } finally {
       signal?.removeEventListener("abort", abort);
       if (this.#running > 0) await new Promise<void>((resolve) => this.#idle = resolve);
+      await this.#pause;
       await this.#context.handles.closeAll((error) => this.#report(error));
     }
     const failure = this.#failure as { error: unknown } | null;
@@ -163,10 +162,9 @@ class ServerSession {
       if (chunk === null) break;
       const shared = this.#packets.push(chunk);
       this.#start();
-      const busy = this.#running > 0 || this.#waiting.length > 0 || this.#prepared !== null;
-      if (shared && busy) this.#source.retain();
+      if (shared && (this.#running > 0 || this.#behind)) this.#source.retain();
       // Back-pressure: nothing is read while what was read cannot be started.
-      while (this.#waiting.length > 0 || this.#prepared !== null) await this.#change();
+      while (this.#behind) await this.#change();
     }
     while (this.#running > 0) await this.#change();
     if (this.#failure !== null) throw this.#failure.error;
@@ -184,7 +182,6 @@ class ServerSession {
   #fail(error: unknown): void {
     if (this.#failure !== null) return;
     this.#failure = { error };
-    clearTimeout(this.#pause);
     this.#ended.abort(error);
     this.#wake?.();
     this.#source.cancel(error).catch(() => {});
@@ -202,53 +199,60 @@ class ServerSession {
     this.#waiting.push(payload);
   }
 
-  /** Starts what may run now; with many requests at once, in portions that leave time for the rest of the process. */
+  /** Whether requests were read that have not been started. */
+  get #behind(): boolean {
+    return this.#prepared !== null || this.#next < this.#waiting.length;
+  }
+
+  /** The rest of the process has its turn: a client that always has more, and a backend that is always ready, leave none. */
+  async #yield(): Promise<void> {
+    await (turnEnd() ?? new Promise((resolve) => setTimeout(resolve, 0)));
+    this.#pause = null;
+    this.#turnOver = performance.now() + TURN;
+    try {
+      this.#start();
+    } catch (error) {
+      this.#fail(error);
+    }
+    this.#wake?.();
+  }
+
+  /** Starts what may run now. */
   #start(): void {
-    if (this.#failure !== null || this.#pause !== undefined) return;
-    const until = performance.now() + TURN;
-    let next = 0;
-    for (;;) {
-      if (next > 0 && performance.now() > until) {
-        this.#pause = setTimeout(() => {
-          this.#pause = undefined;
-          this.#start();
-          this.#wake?.();
-        }, 0);
-        break;
+    if (this.#failure !== null || this.#pause !== null) return;
+    while (this.#behind) {
+      if (performance.now() > this.#turnOver) {
+        this.#pause = this.#yield();
+        return;
       }
-      if (this.#prepared === null) {
-        const payload = this.#waiting[next];
-        if (payload === undefined) break;
-        next++;
-        const id = new Reader(payload, 1).u32();
-        try {
-          this.#prepared = { id, payload, job: prepare(payload, this.#context) };
-        } catch (error) {
-          // It waits for its turn like any request: its answer must not overtake what came before.
-          this.#prepared = {
-            id,
-            payload,
-            job: {
-              order: "alone",
-              run: () => {
-                throw error;
-              },
-            },
-          };
-        }
-      }
+      this.#prepared ??= this.#prepare(this.#waiting[this.#next++]!);
       const { id, job, payload } = this.#prepared;
       if (!this.#mayRun(job)) break;
       this.#prepared = null;
       this.#run(id, job, payload);
     }
-    this.#waiting.splice(0, next);
+    if (this.#next < this.#waiting.length) return;
+    this.#waiting = [];
+    this.#next = 0;
+  }
+
+  #prepare(payload: Uint8Array): { id: number; job: Job; payload: Uint8Array } {
+    const id = new Reader(payload, 1).u32();
+    try {
+      return { id, payload, job: prepare(payload, this.#context) };
+    } catch (error) {
+      // It waits for its turn like any request: what came before may still change what is said of it.
+      const run = (): never => {
+        throw error;
+      };
+      return { id, payload, job: { order: "alone", run } };
+    }
   }
 
   #mayRun(job: Job): boolean {
     if (this.#replyBytes > 0 && this.#replyBytes + (job.cost ?? 0) > REPLY_LIMIT) return false;
     if (this.#running === 0) return true;
-    if (this.#running >= MAX_RUNNING || job.order !== this.#order) return false;
+    if (this.#answers.length >= MAX_RUNNING || job.order !== this.#order) return false;
     if (job.order === "write") return job.target === this.#writeTarget && job.from! >= this.#writeEnd;
     return job.order === "shared";
   }
@@ -263,50 +267,44 @@ class ServerSession {
     try {
       result = job.run();
     } catch (error) {
-      this.#replyBytes -= cost;
-      this.#reply(() => this.#refuse(id, error));
+      this.#reply(cost, () => this.#refuse(id, error));
       return;
     }
     if (!isPending(result)) {
       const value = result;
-      this.#replyBytes -= cost;
-      if (this.#writes.length === 0) this.#answer(id, value);
-      else this.#reply(() => this.#answer(id, value));
+      this.#reply(cost, () => this.#answer(id, value));
       return;
     }
     this.#running++;
-    const place: WriteReply | null = job.order === "write" ? { send: null } : null;
-    if (place !== null) this.#writes.push(place);
+    const place = this.#answers.take();
+    const ran = (send: () => void): void => {
+      this.#running--;
+      if (this.#context.trusted && job.target !== undefined) this.#packets.recycle(payload);
+      try {
+        if (this.#failure === null) this.#answers.settle(place, () => this.#leave(cost, send));
+        this.#start();
+      } catch (error) {
+        this.#fail(error);
+      }
+      if (this.#running === 0) this.#idle?.();
+      this.#wake?.();
+    };
     Promise.resolve(result).then(
-      (value) =>
-        this.#ran(cost, place, () => {
-          if (this.#borrows && job.target !== undefined) this.#packets.recycle(payload);
-          this.#answer(id, value);
-        }),
-      (error) => this.#ran(cost, place, () => this.#refuse(id, error)),
+      (value) => ran(() => this.#answer(id, value)),
+      (error) => ran(() => this.#refuse(id, error)),
     );
   }
 
-  /** Answers now, or behind the writes that were asked for before. */
-  #reply(send: () => void): void {
-    if (this.#writes.length === 0) send();
-    else this.#writes.push({ send });
+  /** Answers now, or behind what was asked for before. */
+  #reply(cost: number, send: () => void): void {
+    if (this.#answers.length === 0) this.#leave(cost, send);
+    else this.#answers.take(() => this.#leave(cost, send));
   }
 
-  /** A request that took its time has ended. */
-  #ran(cost: number, place: WriteReply | null, send: () => void): void {
-    this.#running--;
+  /** Until here the bytes that a reply may need are counted, from here on those that it has. */
+  #leave(cost: number, send: () => void): void {
     this.#replyBytes -= cost;
-    try {
-      if (place === null) send();
-      else place.send = send;
-      while (this.#writes[0]?.send) this.#writes.shift()!.send!();
-      this.#start();
-    } catch (error) {
-      this.#fail(error);
-    }
-    if (this.#running === 0) this.#idle?.();
-    this.#wake?.();
+    send();
   }
 
   #answer(id: number, value: Answer): void {

@@ -19,6 +19,8 @@ import type { SftpDirEntry } from "./entry.ts";
 import { type DirectoryHandle, type FileHandle, type Handles, MAX_HANDLES } from "./handles.ts";
 import * as m from "./messages.ts";
 import { isEncodable } from "./names.ts";
+import { after, isPending } from "./pending.ts";
+import { type DataReply, readCost, readData } from "./read_data.ts";
 
 /** Directories open up to which replies are made ahead. */
 const MAX_AHEAD = 8;
@@ -33,6 +35,8 @@ const MODE_MASK = 0o777;
 export interface JobContext {
   /** The file system. */
   readonly backend: SftpBackend;
+  /** Whether it is this module's own, which keeps no memory and tells no wrong counts. */
+  readonly trusted: boolean;
   /** Who asks. */
   readonly info: AuthInfo;
   /** Open files and directories. */
@@ -41,14 +45,6 @@ export interface JobContext {
   readonly linkFirst: boolean;
   /** Aborted when the session ends: what takes long stops. */
   readonly ended: AbortSignal;
-}
-
-/** What DATA replies with: the bytes are read into a whole packet, its head left to the sender. */
-export interface DataReply {
-  /** A packet with 13 bytes for the head, then the data. */
-  readonly packet: Uint8Array;
-  /** Bytes of data. */
-  readonly length: number;
 }
 
 /** What answers a request: a payload, data, a status that is no failure (EOF), or nothing for status OK. */
@@ -113,15 +109,6 @@ function offsetOf(offset: bigint, length = 0): number {
   const value = Number(offset);
   if (!Number.isSafeInteger(value + length)) throw new SftpError("Offset out of range", Status.FAILURE);
   return value;
-}
-
-/** Whether a value is yet to come; a backend may return any thenable. */
-export function isPending<T>(value: MaybePromise<T>): value is Promise<T> {
-  return typeof (value as { then?: unknown } | null | undefined)?.then === "function";
-}
-/** Goes on with a value when it is there, which may be now. */
-function after<T, R>(value: MaybePromise<T>, next: (value: T) => MaybePromise<R>): MaybePromise<R> {
-  return isPending(value) ? Promise.resolve(value).then(next) : next(value);
 }
 
 function denied(what: string): SftpError {
@@ -240,34 +227,6 @@ async function nextNames(directory: DirectoryHandle): Promise<Uint8Array | null>
   return entries.length === 0 ? null : names(0, entries);
 }
 
-/** Buffers of full size for READ: what a client asks for is seldom what a small file has. */
-const spare: Uint8Array[] = [];
-const MAX_SPARE = 16;
-const HEAD = 13;
-
-/** Takes back the packet of a {@linkcode DataReply} that nobody reads any more. */
-export function recycle(packet: Uint8Array): void {
-  const { buffer } = packet;
-  if (buffer.byteLength === HEAD + MAX_TRANSFER && spare.length < MAX_SPARE) spare.push(new Uint8Array(buffer));
-}
-
-function read(handle: FileHandle, offset: number, length: number): MaybePromise<Answer> {
-  if (length === 0) return Status.EOF;
-  const large = length > 16_384;
-  const scratch = (large ? spare.pop() : undefined) ?? new Uint8Array(HEAD + (large ? MAX_TRANSFER : length));
-  return after(handle.file.readAt(scratch.subarray(HEAD, HEAD + length), offset), (count) => {
-    const got = count ?? 0;
-    if (!(got >= 0 && got <= length)) throw new SftpError("Failure", Status.FAILURE);
-    let packet = scratch.subarray(0, HEAD + got);
-    if (large && got < MAX_TRANSFER / 4) {
-      // So little is copied, and the buffer serves the next one.
-      packet = packet.slice();
-      recycle(scratch);
-    }
-    return got === 0 ? Status.EOF : { packet, length: got };
-  });
-}
-
 function write({ file, append }: FileHandle, offset: number, data: Uint8Array): MaybePromise<void> {
   if (!append) return file.writeAt(data, offset);
   return after(file.stat(), ({ size }) => file.writeAt(data, size));
@@ -343,15 +302,15 @@ const handlers: Readonly<Record<number, Handler>> = {
     run: () => openFile(context, id, canonicalPath(path), flags, attrs.mode ?? 0o666),
   })),
   [Fxp.CLOSE]: on(m.Close, ({ handle }, { handles }) => alone(() => handles.close(handle))),
-  [Fxp.READ]: on(m.Read, ({ handle, offset, length }, { handles }) => {
+  [Fxp.READ]: on(m.Read, ({ handle, offset, length }, { handles, trusted }) => {
     const wanted = Math.min(length, MAX_TRANSFER);
     return {
       order: "shared",
-      cost: wanted,
+      cost: readCost(wanted),
       run: () => {
         const entry = handles.file(handle);
         if (!entry.read) throw denied("reading");
-        return read(entry, offsetOf(offset, wanted), wanted);
+        return readData(entry.file, offsetOf(offset, wanted), wanted, trusted);
       },
     };
   }),

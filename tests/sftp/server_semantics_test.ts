@@ -155,6 +155,8 @@ async function answers({ peer, path }: World, root: string): Promise<string[]> {
   for (const offset of [0n, 4_999_999_990n, 5_000_000_000n, 6_000_000_000n]) {
     await ask(`READ ${offset}`, m.Read.encode({ id, handle, offset, length: 10 }));
   }
+  await ask("READ of nothing", m.Read.encode({ id, handle, offset: 0n, length: 0 }));
+  await ask("READ of nothing behind the end", m.Read.encode({ id, handle, offset: 6_000_000_000n, length: 0 }));
   await ask("WRITE 6e9", m.Write.encode({ id, handle, offset: 6_000_000_000n, data: text.encode("end") }));
   await ask("WRITE of nothing", m.Write.encode({ id, handle, offset: 0n, data: new Uint8Array() }));
   await ask("REMOVE of an open file", m.Remove.encode({ id, path: path("/f") }));
