@@ -6,6 +6,7 @@
 import { SftpError } from "../errors.ts";
 import { Status } from "./constants.ts";
 import type { FileHandle } from "./handles.ts";
+import { countOf } from "./read_data.ts";
 
 const CHUNK = 262_144;
 
@@ -30,7 +31,8 @@ export async function copyData(
   let read = Number(fromOffset), write = Number(toOffset), left = Number(count);
   while (left > 0) {
     ended.throwIfAborted();
-    const got = await from.file.readAt(buffer.subarray(0, Math.min(left, buffer.length)), read) ?? 0;
+    const room = Math.min(left, buffer.length);
+    const got = countOf(await from.file.readAt(buffer.subarray(0, room), read), room);
     if (got === 0) return;
     await to.file.writeAt(buffer.subarray(0, got), to.append ? (await to.file.stat()).size : write);
     read += got;

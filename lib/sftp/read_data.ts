@@ -31,6 +31,13 @@ export function recycle(packet: Uint8Array): void {
   if (buffer.byteLength === HEAD + MAX_TRANSFER && spare.length < MAX_SPARE) spare.push(new Uint8Array(buffer));
 }
 
+/** The count of bytes that a backend says it read, where it can be one; what it is otherwise is a mistake of the backend. */
+export function countOf(read: number | null, room: number): number {
+  const count = read ?? 0;
+  if (Number.isInteger(count) && count >= 0 && count <= room) return count;
+  throw new RangeError(`Cannot read: the backend says it read ${count} bytes into ${room}`);
+}
+
 /** Bytes that a READ of `length` takes while it runs. */
 export function readCost(length: number): number {
   return length < LARGE ? length : MAX_TRANSFER;
@@ -52,10 +59,7 @@ export function readData(
   const scratch = used ?? new Uint8Array(HEAD + readCost(length)), room = scratch.subarray(HEAD, HEAD + length);
   if (used !== undefined && !trusted) room.fill(0);
   return after(file.readAt(room, offset), (count) => {
-    const got = count ?? 0;
-    if (!Number.isInteger(got) || got < 0 || got > length) {
-      throw new RangeError(`Cannot read: the backend says it read ${got} of ${length} bytes`);
-    }
+    const got = countOf(count, length);
     let packet = scratch.subarray(0, HEAD + got);
     if (length >= LARGE && got < MAX_TRANSFER / 2) {
       // A buffer is not held for what fills little of it: that is copied, and the buffer serves the next one.

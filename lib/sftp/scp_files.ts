@@ -24,6 +24,7 @@ import {
 } from "./local_files.ts";
 import type { GlobEntry } from "./glob.ts";
 import { baseName, joinPath } from "./names.ts";
+import { countOf } from "./read_data.ts";
 import { isFileSystemError } from "./status.ts";
 import { partName } from "./transfer.ts";
 
@@ -192,8 +193,7 @@ export function backendScpFiles(backend: SftpBackend, who: AuthInfo, onError: (e
       return {
         info,
         async read(p) {
-          const count = await watched(() => file.readAt(p, offset)) ?? 0;
-          if (!(count >= 0 && count <= p.length)) throw new SftpError("Failure", Status.FAILURE);
+          const count = await watched(async () => countOf(await file.readAt(p, offset), p.length));
           offset += count;
           return count;
         },
