@@ -14,6 +14,7 @@ import {
   publicKey,
   scpHandler,
   serve,
+  type SftpBackend,
   sftpSubsystem,
   type SshClient,
 } from "../../mod.ts";
@@ -103,8 +104,14 @@ export interface OurServer extends AsyncDisposable, Target {
   readonly errors: unknown[];
 }
 
-/** `serve()` with SFTP and SCP over a root; `oldMacs` lets in clients that have no encrypt-then-MAC. */
-export async function startOurs(root: string, options: { oldMacs?: boolean } = {}): Promise<OurServer> {
+/**
+ * `serve()` with SFTP and SCP over a root; `oldMacs` lets in clients that have no encrypt-then-MAC, `sftp` is served in the place
+ * of the root.
+ */
+export async function startOurs(
+  root: string,
+  options: { oldMacs?: boolean; sftp?: SftpBackend } = {},
+): Promise<OurServer> {
   const { host, user } = await testKeys();
   const keys = [host.ed25519, host.ecdsa256, host.rsa];
   const errors: unknown[] = [];
@@ -116,7 +123,7 @@ export async function startOurs(root: string, options: { oldMacs?: boolean } = {
       publicKey: (info, key) => info.username === username && user.ed25519.line.endsWith(` ${key.blob.toBase64()}`),
     },
     handler: scpHandler({ root }),
-    subsystems: { sftp: sftpSubsystem({ root }) },
+    subsystems: { sftp: sftpSubsystem(options.sftp ?? { root }) },
     onError: (error) => errors.push(error),
     ...options.oldMacs ? { algorithms: { mac: defaultAlgorithms.mac } } : {},
   });
