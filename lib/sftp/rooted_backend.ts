@@ -54,6 +54,11 @@ function failure(message: string): SftpError {
   return new SftpError(message, Status.FAILURE);
 }
 
+/** Opening a device or a pipe may do something to it, or never come back. */
+function irregular(there: { readonly isDirectory: boolean }): SftpError {
+  return failure(there.isDirectory ? "Is a directory" : "Not a regular file");
+}
+
 function errno(error: unknown): unknown {
   return (error as { code?: unknown }).code;
 }
@@ -132,10 +137,9 @@ class RootedBackend implements SftpBackend, AsyncDisposable {
 
   /** Opens a regular file that is there; null where it is a link or something else by now, and the walk is to be made again. */
   #openExisting(place: Place, flags: number): { fd: number; size: number } | null {
-    // Looked at first: opening a device or a pipe may do something to it.
     const before = place.found ?? Deno.lstatSync(place.path);
     if (before.isSymlink) return null;
-    if (!before.isFile) throw failure(before.isDirectory ? "Is a directory" : "Not a regular file");
+    if (!before.isFile) throw irregular(before);
     let fd: number;
     try {
       fd = this.#fs.openSync(place.path, flags);
@@ -254,31 +258,35 @@ class RootedBackend implements SftpBackend, AsyncDisposable {
     this.#change();
     using place = this.#tree.walk(path, followLinks);
     if (!this.#tree.held) {
-      this.#setStatAt(place.path, place.path, Deno.lstatSync(place.path).isSymlink, attrs);
+      this.#setStatAt(place.path, place, Deno.lstatSync(place.path), attrs);
       return;
     }
     const at = this.#fs.openSync(place.path, O_PATH | this.#fs.constants.O_NOFOLLOW);
     try {
       // The link of /proc leads to the very file; for a link itself there is only its name in a directory that is held.
-      const { isSymlink } = infoOfStats(this.#fs.fstatSync(at));
-      this.#setStatAt(`/proc/self/fd/${at}`, place.path, isSymlink, attrs);
+      this.#setStatAt(`/proc/self/fd/${at}`, place, infoOfStats(this.#fs.fstatSync(at)), attrs);
     } finally {
       this.#fs.closeSync(at);
     }
   }
 
-  #setStatAt(path: string, linkPath: string, isLink: boolean, attrs: SftpAttributes): void {
+  #setStatAt(
+    path: string,
+    place: Place,
+    there: Pick<SftpFileInfo, "isFile" | "isDirectory" | "isSymlink">,
+    attrs: SftpAttributes,
+  ): void {
     const { size, mode, uid, gid, atime, mtime } = attrs;
-    if (isLink) {
+    if (there.isSymlink) {
       if (size !== undefined || mode !== undefined) {
         throw new SftpError("Operation unsupported: a link has neither size nor mode", Status.OP_UNSUPPORTED);
       }
-      if (atime !== undefined && mtime !== undefined) this.#fs.lutimesSync(linkPath, atime, mtime);
-      if (uid !== undefined && gid !== undefined) this.#fs.lchownSync(linkPath, uid, gid);
+      if (atime !== undefined && mtime !== undefined) this.#fs.lutimesSync(place.path, atime, mtime);
+      if (uid !== undefined && gid !== undefined) this.#fs.lchownSync(place.path, uid, gid);
       return;
     }
     if (size !== undefined) {
-      const fd = this.#fs.openSync(path, this.#fs.constants.O_WRONLY | (this.#fs.constants.O_NONBLOCK ?? 0));
+      const fd = this.#openToCut(path, place, there);
       try {
         this.#fs.ftruncateSync(fd, size);
       } finally {
@@ -288,6 +296,18 @@ class RootedBackend implements SftpBackend, AsyncDisposable {
     if (mode !== undefined) this.#fs.chmodSync(path, mode);
     if (atime !== undefined && mtime !== undefined) this.#fs.utimesSync(path, atime, mtime);
     if (uid !== undefined && gid !== undefined) this.#fs.chownSync(path, uid, gid);
+  }
+
+  /** Opens what was looked at, to change its size; nothing but a regular file, as in `open()`. */
+  #openToCut(path: string, place: Place, there: Pick<SftpFileInfo, "isFile" | "isDirectory">): number {
+    if (!there.isFile) throw irregular(there);
+    const { O_NOFOLLOW = 0, O_NONBLOCK = 0 } = this.#fs.constants as Partial<Record<string, number>>;
+    const flags = this.#fs.constants.O_WRONLY | O_NONBLOCK;
+    // By its descriptor it is what was looked at; by its name it may be something else by now.
+    if (this.#tree.held) return this.#fs.openSync(path, flags);
+    const existing = this.#openExisting(place, flags | O_NOFOLLOW);
+    if (existing === null) throw failure("Failure: the file changes while it is opened");
+    return existing.fd;
   }
 
   async remove(path: string): Promise<void> {
