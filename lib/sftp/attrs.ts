@@ -75,9 +75,9 @@ function read(reader: Reader): SftpAttributes {
   return attrs;
 }
 
-/** A time in whole seconds as 32 bits carry it. */
+/** A time in whole seconds as 32 bits carry it: the first or the last of them for one outside, the first for none. */
 function seconds(time: number): number {
-  return Math.min(Math.max(Math.floor(time), 0), 0xffff_ffff);
+  return Math.min(Math.max(Math.floor(time) || 0, 0), 0xffff_ffff);
 }
 
 function write(writer: Writer, attrs: SftpAttributes): void {
@@ -170,7 +170,7 @@ export function longName(name: string, attrs: SftpAttributes, now: number): stri
     ? "-"
     : "?";
   for (let bit = 8; bit >= 0; bit--) line += mode & (1 << bit) ? "xwr".charAt(bit % 3) : "-";
-  const time = new Date((attrs.mtime ?? 0) * 1000);
+  const time = new Date(seconds(attrs.mtime ?? 0) * 1000);
   const old = Math.abs(now - time.getTime()) > 182 * 86_400_000;
   const two = (n: number): string => String(n).padStart(2, "0");
   const when = old ? ` ${time.getUTCFullYear()}` : `${two(time.getUTCHours())}:${two(time.getUTCMinutes())}`;

@@ -9,7 +9,7 @@ import type { LocalInfo } from "./local_files.ts";
 import { joinPath, quoted } from "./names.ts";
 import type { ScpFiles } from "./scp_files.ts";
 import { type ScpPlan, ScpResult } from "./scp_result.ts";
-import type { ScpStream } from "./scp_stream.ts";
+import { type ScpStream, scpTime } from "./scp_stream.ts";
 import { copyError, reasonOf } from "./scp_text.ts";
 
 /** Contents are sent in chunks of this. */
@@ -93,7 +93,7 @@ class Source {
   }
 
   async #times(info: LocalInfo, path: string): Promise<boolean> {
-    return !this.#plan.preserve || await this.#announce(`T${info.mtime} 0 ${info.atime} 0`, path);
+    return !this.#plan.preserve || await this.#announce(`T${scpTime(info.mtime)} 0 ${scpTime(info.atime)} 0`, path);
   }
 
   async #directory(path: string, name: string, info: LocalInfo, depth: number): Promise<void> {

@@ -19,12 +19,21 @@ export type ScpControl =
   | { readonly kind: "end" }
   | { readonly kind: "error"; readonly message: string; readonly fatal: boolean };
 
+/** The last second that a `Date` can tell. */
+const LAST_TIME = 8_640_000_000_000;
+
+/** A time as a `T` line has it, in seconds: those before 1970 are 0, as from OpenSSH, and so is one that is not known. */
+export function scpTime(seconds: number): number {
+  return Math.min(Math.max(Math.floor(seconds) || 0, 0), LAST_TIME);
+}
+
 /** Reads `C`, `D`, `T` and `E` lines; what is not exactly one of them is an error. */
 export function parseControl(line: Uint8Array): ScpControl {
   const text = decodeName(line);
   if (text === "E") return { kind: "end" };
-  const times = /^T(\d{1,12}) \d{1,9} (\d{1,12}) \d{1,9}$/.exec(text);
-  if (times !== null) return { kind: "times", mtime: Number(times[1]), atime: Number(times[2]) };
+  // Seconds are what the other side's system counts in 64 bits.
+  const times = /^T(\d{1,20}) \d{1,9} (\d{1,20}) \d{1,9}$/.exec(text);
+  if (times !== null) return { kind: "times", mtime: scpTime(Number(times[1])), atime: scpTime(Number(times[2])) };
   const entry = /^([CD])([0-7]{4,7}) (\d{1,16}) (.+)$/s.exec(text);
   const size = Number(entry?.[3]);
   if (entry === null || !Number.isSafeInteger(size)) {
