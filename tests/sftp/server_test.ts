@@ -480,19 +480,47 @@ Deno.test("serveSftp() serves any backend, tells its errors by status, and other
   await served;
 });
 
-Deno.test("serveSftp() ends with its signal, in the middle of anything", async () => {
-  await using dir = await tempDir();
-  await Deno.writeFile(`${dir.path}/f`, pattern(1_000_000));
-  const { near, far } = pipes(), controller = new AbortController();
-  const served = serveSftp(far, { root: dir.path }, someone, { signal: controller.signal });
-  const peer = new RawPeer(near);
-  await peer.ask(m.encodeVersion(Fxp.INIT, 3));
-  const handle = await opened(peer, "/f", OpenFlag.READ);
-  await peer.send(m.Read.encode({ id: 2, handle, offset: 0n, length: 200_000 }));
-  controller.abort();
-  await served;
-  await peer.end();
-});
+/** What a client may be doing when its session is ended: what it sends, and what it has open by then. */
+const moments: Record<string, (peer: RawPeer, file: Uint8Array, listing: Uint8Array) => Promise<void>> = {
+  "nothing": async () => {},
+  "reading": (peer, handle) => peer.send(m.Read.encode({ id: 2, handle, offset: 0n, length: 200_000 })),
+  "reading, 40 times over": async (peer, handle) => {
+    const one = framed(m.Read.encode({ id: 2, handle, offset: 0n, length: 200_000 }));
+    await peer.raw(new Uint8Array(Array.from({ length: 40 }, () => Array.from(one)).flat()));
+  },
+  "writing": (peer, handle) => peer.send(m.Write.encode({ id: 2, handle, offset: 0n, data: pattern(200_000) })),
+  "writing, inside the packet": (peer, handle) =>
+    peer.raw(framed(m.Write.encode({ id: 2, handle, offset: 0n, data: pattern(200_000) })).subarray(0, 70_000)),
+  "listing": (peer, _file, handle) => peer.send(m.Readdir.encode({ id: 2, handle })),
+  "opening": (peer) => peer.send(m.Open.encode({ id: 2, path: "/f", flags: OpenFlag.READ, attrs: {} })),
+  "opening a directory": (peer) => peer.send(m.Opendir.encode({ id: 2, path: "/" })),
+  "closing": (peer, handle) => peer.send(m.Close.encode({ id: 2, handle })),
+  "syncing": (peer, handle) => peer.send(m.Fsync.encode({ id: 2, extension: Extension.fsync, handle })),
+  "copying": async (peer, from) => {
+    const to = await opened(peer, "/g", OpenFlag.WRITE | OpenFlag.CREAT);
+    const range = { fromOffset: 0n, length: 0n, toOffset: 0n };
+    await peer.send(m.CopyData.encode({ id: 2, extension: Extension.copyData, from, to, ...range }));
+  },
+};
+
+for (const [what, doing] of Object.entries(moments)) {
+  Deno.test(`serveSftp() ends with its signal in the middle of ${what}, and leaves nothing open`, async () => {
+    await using dir = await tempDir();
+    await Deno.writeFile(`${dir.path}/f`, pattern(1_000_000));
+    for (let i = 0; i < 150; i++) await Deno.writeTextFile(`${dir.path}/entry${i}`, "");
+    const before = descriptors(), { near, far } = pipes(), controller = new AbortController();
+    const served = serveSftp(far, { root: dir.path }, someone, { signal: controller.signal });
+    const peer = new RawPeer(near);
+    await peer.ask(m.encodeVersion(Fxp.INIT, 3));
+    const file = await opened(peer, "/f", OpenFlag.READ | OpenFlag.WRITE);
+    const { handle: listing } = m.Handle.decode((await peer.ask(m.Opendir.encode({ id: 1, path: "/" })))!);
+    await doing(peer, file, listing);
+    controller.abort();
+    await served;
+    assertEquals(descriptors(), before);
+    await peer.end();
+  });
+}
 
 Deno.test("random requests get an answer each or end the session with SshProtocolError", async () => {
   await using dir = await tempDir();
