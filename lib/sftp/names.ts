@@ -10,7 +10,7 @@
 import { printable } from "../errors.ts";
 import type { Bytes } from "../wire/types.ts";
 
-const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 const encoder = new TextEncoder();
 
 /** The length of the valid UTF-8 sequence that starts at `at`, or 0 (RFC 3629 section 4). */
@@ -31,6 +31,11 @@ function sequenceLength(bytes: Uint8Array, at: number): number {
 /** Names up to this are read without the decoder, which takes longer to call than they take to read. */
 const SHORT_NAME = 48;
 
+/** What a decoder puts in the place of what is no UTF-8. */
+const REPLACEMENT = "\ufffd";
+/** Units of UTF-16 made into a string at once. */
+const UNITS = 4096;
+
 function isAscii(byte: number): boolean {
   return byte < 0x80;
 }
@@ -38,22 +43,35 @@ function isAscii(byte: number): boolean {
 /** The string that stands for the bytes of a name. */
 export function decodeName(bytes: Uint8Array): string {
   if (bytes.length <= SHORT_NAME && bytes.every(isAscii)) return String.fromCharCode(...bytes);
-  try {
-    return strict.decode(bytes);
-  } catch {
-    // Not all of it is UTF-8.
-  }
-  let text = "", from = 0, at = 0;
-  while (at < bytes.length) {
+  const text = decoder.decode(bytes);
+  return text.includes(REPLACEMENT) ? decodeOther(bytes) : text;
+}
+
+/** A name that is not UTF-8, or holds what the decoder puts for that. A peer chooses how much of it there is. */
+function decodeOther(bytes: Uint8Array): string {
+  // No sequence of UTF-8 has more units of UTF-16 than bytes.
+  const units = new Uint16Array(bytes.length);
+  let count = 0;
+  for (let at = 0; at < bytes.length;) {
     const length = sequenceLength(bytes, at);
-    if (length > 0) {
-      at += length;
+    if (length <= 1) {
+      const byte = bytes[at++]!;
+      units[count++] = length === 1 ? byte : 0xdc00 + byte;
       continue;
     }
-    text += strict.decode(bytes.subarray(from, at)) + String.fromCharCode(0xdc00 + bytes[at]!);
-    from = ++at;
+    let code = bytes[at]! & (0xff >> (length + 1));
+    for (let i = 1; i < length; i++) code = code << 6 | bytes[at + i]! & 0x3f;
+    at += length;
+    if (code > 0xffff) {
+      units[count++] = 0xd800 + (code - 0x10000 >> 10);
+      units[count++] = 0xdc00 + (code & 0x3ff);
+    } else units[count++] = code;
   }
-  return text + strict.decode(bytes.subarray(from));
+  let text = "";
+  for (let at = 0; at < count; at += UNITS) {
+    text += Reflect.apply(String.fromCharCode, null, units.subarray(at, Math.min(at + UNITS, count)));
+  }
+  return text;
 }
 
 /** The bytes that a string made by {@linkcode decodeName} stands for. Throws `TypeError` for any other lone surrogate. */

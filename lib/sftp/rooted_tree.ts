@@ -18,12 +18,16 @@
  * @module
  */
 import { SftpError } from "../errors.ts";
-import { MAX_PATH, Status } from "./constants.ts";
+import { Status } from "./constants.ts";
 
 type NodeFs = typeof import("node:fs");
 
 /** Links followed on one path, as Linux has it. */
 const MAX_LINKS = 40;
+/** Components walked for one path, those of links counted: each is a system call of the walk's one step. */
+const MAX_STEPS = 1024;
+/** The same where directories go by names, whose calls take longer the deeper they are. */
+const MAX_NAMED_STEPS = 512;
 /** Linux's flag to open a place and not what is there. */
 const O_PATH = 0o10000000;
 
@@ -187,7 +191,9 @@ export class RootedTree implements Disposable {
       while (todo.length > 0) {
         const part = todo.pop()!, top = stack.at(-1)!;
         if (part === "" || part === ".") continue;
-        if (++steps > MAX_PATH) throw new SftpError("No such file: too many components", Status.NO_SUCH_FILE);
+        if (++steps > (this.held ? MAX_STEPS : MAX_NAMED_STEPS)) {
+          throw new SftpError("No such file: too many components", Status.NO_SUCH_FILE);
+        }
         if (part === "..") {
           if (stack.length > 1) {
             this.#leave(stack.pop()!);

@@ -20,6 +20,7 @@ import { sendScp } from "./scp_source.ts";
 import { ScpStream } from "./scp_stream.ts";
 import { copyError, reasonOf } from "./scp_text.ts";
 import type { TransferSummary } from "./transfer.ts";
+import { Turn } from "./turn.ts";
 
 /** Options of a copy by SCP. */
 export interface ScpOptions {
@@ -182,6 +183,7 @@ async function* pathsOf(
   stream: ScpStream,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<string> {
+  const turn = new Turn();
   let left = MAX_LOOKS;
   const tree: GlobTree = {
     look(comparisons) {
@@ -191,12 +193,19 @@ async function* pathsOf(
     },
     async *list(path) {
       try {
-        if ((await files.stat(path, true))?.kind === "directory") yield* files.list(path);
+        if ((await files.stat(path, true))?.kind !== "directory") return;
+        for await (const entry of files.list(path)) {
+          await turn.rest();
+          yield entry;
+        }
       } catch {
         // A mistake in the backend has been told.
       }
     },
-    exists: (path) => files.stat(path, false).then((info) => info !== null, () => false),
+    async exists(path) {
+      await turn.rest();
+      return await files.stat(path, false).then((info) => info !== null, () => false);
+    },
   };
   for (const { text, glob } of command.paths) {
     signal?.throwIfAborted();

@@ -8,6 +8,7 @@ import { printable, SftpError, SshError, SshProtocolError } from "../errors.ts";
 import type { ByteDuplex } from "../wire/types.ts";
 import { Status } from "./constants.ts";
 import { decodeName, encodeName } from "./names.ts";
+import { Turn } from "./turn.ts";
 
 /** Longest line: a path of 4,096 bytes and what stands before it. */
 const MAX_LINE = 4352;
@@ -46,6 +47,7 @@ export function parseControl(line: Uint8Array): ScpControl {
 export class ScpStream {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
+  readonly #turn = new Turn();
   #chunk = new Uint8Array(0);
   /** Ends the wait for what the streams do. */
   #giveUp: ((reason: unknown) => void) | null = null;
@@ -92,14 +94,17 @@ export class ScpStream {
   }
 
   /** The rest of a line, without its end. */
-  async #line(first: number[]): Promise<Uint8Array> {
-    const bytes = first;
-    for (;;) {
-      const byte = await this.#byte();
-      if (byte === null) throw ended();
-      if (byte === 0x0a) return Uint8Array.from(bytes);
-      if (bytes.length === MAX_LINE) throw new SshProtocolError(`Malformed SCP message: longer than ${MAX_LINE} bytes`);
-      bytes.push(byte);
+  async #line(first: readonly number[]): Promise<Uint8Array> {
+    const line = new Uint8Array(MAX_LINE);
+    line.set(first);
+    for (let length = first.length;;) {
+      if (!await this.#fill()) throw ended();
+      const found = this.#chunk.indexOf(0x0a), end = found < 0 ? this.#chunk.length : found;
+      if (length + end > MAX_LINE) throw new SshProtocolError(`Malformed SCP message: longer than ${MAX_LINE} bytes`);
+      line.set(this.#chunk.subarray(0, end), length);
+      length += end;
+      this.#chunk = this.#chunk.subarray(found < 0 ? end : end + 1);
+      if (found >= 0) return line.slice(0, length);
     }
   }
 
@@ -110,6 +115,7 @@ export class ScpStream {
 
   /** The next control line, or null at the end. */
   async control(): Promise<ScpControl | null> {
+    await this.#turn.rest();
     const byte = await this.#byte();
     if (byte === null) return null;
     if (byte === 1 || byte === 2) return await this.#message(byte === 2);
@@ -137,6 +143,8 @@ export class ScpStream {
 
   /** Sends bytes, which belong to the stream from here on. */
   async write(bytes: Uint8Array): Promise<void> {
+    // All that a peer can ask for over and over is answered; what it needs no answer for comes by `control()`.
+    await this.#turn.rest();
     await this.#settled(this.#writer.write(bytes));
   }
 

@@ -15,7 +15,6 @@
 import { printable, SftpError, SshProtocolError } from "../errors.ts";
 import type { AuthInfo } from "../auth/types.ts";
 import { Reader } from "../wire/reader.ts";
-import { turnEnd } from "../wire/turn_end.ts";
 import { AnswerOrder } from "./answer_order.ts";
 import type { SftpChannel } from "./requests.ts";
 import type { SftpBackend } from "./backend.ts";
@@ -31,11 +30,10 @@ import { openRootedBackend, type RootedOptions } from "./rooted_backend.ts";
 import { type Answer, type Job, type JobContext, offeredExtensions, prepare } from "./server_jobs.ts";
 import { isFileSystemError, statusOf, statusTexts } from "./status.ts";
 import { putsLinkFirst } from "./symlink_order.ts";
+import { Turn } from "./turn.ts";
 
 /** Requests that run at once, and answers that wait for one of them. */
 const MAX_RUNNING = 64;
-/** Milliseconds for which requests are started before the rest of the process has its turn. */
-const TURN = 10;
 /** Bytes of replies, being made, held back or being sent, at which no request is started. */
 const REPLY_LIMIT = 4_194_304;
 
@@ -80,10 +78,9 @@ class ServerSession {
   #running = 0;
   #idle: (() => void) | null = null;
   readonly #ended = new AbortController();
+  readonly #turn = new Turn();
   /** While it is set, other work of the process has its turn. */
   #pause: Promise<void> | null = null;
-  /** When other work is to have its turn. */
-  #turnOver = 0;
   #order: Job["order"] = "shared";
   #writeTarget: Job["target"];
   #writeEnd = 0;
@@ -204,11 +201,9 @@ class ServerSession {
     return this.#prepared !== null || this.#next < this.#waiting.length;
   }
 
-  /** The rest of the process has its turn: a client that always has more, and a backend that is always ready, leave none. */
-  async #yield(): Promise<void> {
-    await (turnEnd() ?? new Promise((resolve) => setTimeout(resolve, 0)));
+  async #startAfter(rest: Promise<void>): Promise<void> {
+    await rest;
     this.#pause = null;
-    this.#turnOver = performance.now() + TURN;
     try {
       this.#start();
     } catch (error) {
@@ -221,8 +216,9 @@ class ServerSession {
   #start(): void {
     if (this.#failure !== null || this.#pause !== null) return;
     while (this.#behind) {
-      if (performance.now() > this.#turnOver) {
-        this.#pause = this.#yield();
+      const rest = this.#turn.rest();
+      if (rest !== null) {
+        this.#pause = this.#startAfter(rest);
         return;
       }
       this.#prepared ??= this.#prepare(this.#waiting[this.#next++]!);

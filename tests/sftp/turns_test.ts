@@ -1,0 +1,146 @@
+/**
+ * A client that always has more to ask, and a backend that is always ready, leave the rest of the process its turns. Time is
+ * made up here: it goes on by a millisecond whenever somebody looks, and turns are counted.
+ */
+import { assert, assertEquals } from "@std/assert";
+import type { SftpFileInfo } from "../../lib/sftp/attrs.ts";
+import type { SftpBackend } from "../../lib/sftp/backend.ts";
+import { Fxp, Status } from "../../lib/sftp/constants.ts";
+import * as m from "../../lib/sftp/messages.ts";
+import { openRootedBackend } from "../../lib/sftp/rooted_backend.ts";
+import { serveScp } from "../../lib/sftp/scp.ts";
+import { serveSftp } from "../../lib/sftp/server.ts";
+import { framed, pipes, RawPeer, someone, statusIn, tempDir } from "./_support.ts";
+
+const text = new TextEncoder(), COUNT = 3000;
+
+/** Turns of the event loop that other work has while this goes on. */
+async function turnsDuring(work: () => Promise<void>): Promise<number> {
+  const { now } = performance;
+  let time = now.call(performance), turns = 0, going = true;
+  performance.now = () => time++;
+  const counting = (async () => {
+    while (going) {
+      await new Promise<void>((resolve) => void setImmediate(resolve));
+      turns++;
+    }
+  })();
+  try {
+    await work();
+    return turns;
+  } finally {
+    performance.now = now;
+    going = false;
+    await counting;
+  }
+}
+
+const info = (isDirectory: boolean): SftpFileInfo => ({
+  isFile: !isDirectory,
+  isDirectory,
+  isSymlink: false,
+  size: 0,
+  mtime: null,
+  atime: null,
+  mode: null,
+  uid: null,
+  gid: null,
+  extended: new Map(),
+});
+
+/** Everything is there at once: `/` and what ends in `d` are directories of COUNT empty files. */
+function readyBackend(promises: boolean): SftpBackend {
+  const given = <T>(value: T): T | Promise<T> => promises ? Promise.resolve(value) : value;
+  return {
+    open: () =>
+      given({
+        readAt: () => given(0),
+        writeAt: () => given(undefined),
+        stat: () => given(info(false)),
+        [Symbol.asyncDispose]: () => Promise.resolve(),
+      }),
+    async *readDir() {
+      for (let i = 0; i < COUNT; i++) {
+        yield { name: `f${i}`, isFile: true, isDirectory: false, isSymlink: false, info: info(false) };
+      }
+    },
+    stat: (path) => {
+      if (path.endsWith("none")) throw new Deno.errors.NotFound();
+      return given(info(path.endsWith("/") || path.endsWith("d")));
+    },
+    setStat: () => given(undefined),
+    mkdir: () => given(undefined),
+  };
+}
+
+/** The same bytes so many times. */
+function times(one: Uint8Array, count: number): Uint8Array {
+  const all = new Uint8Array(one.length * count);
+  for (let i = 0; i < count; i++) all.set(one, i * one.length);
+  return all;
+}
+
+for (const promises of [false, true]) {
+  Deno.test(`serveSftp() gives others a turn every few of ${COUNT} requests of one chunk (${promises ? "promises" : "values"})`, async () => {
+    const { near, far } = pipes(), served = serveSftp(far, readyBackend(promises), someone), peer = new RawPeer(near);
+    await peer.ask(m.encodeVersion(Fxp.INIT, 3));
+    const turns = await turnsDuring(async () => {
+      const sent = peer.raw(times(framed(m.Stat.encode({ id: 1, path: "/f" })), COUNT));
+      for (let i = 0; i < COUNT; i++) assertEquals((await peer.next())![0], Fxp.ATTRS);
+      await sent;
+    });
+    await peer.end();
+    await served;
+    assert(turns >= COUNT / 20, `${turns} turns in ${COUNT} requests`);
+  });
+}
+
+const commands: Record<string, { readonly command: string; readonly sent: Uint8Array; readonly code: number }> = {
+  "times": { command: "scp -p -t -- /", sent: times(text.encode("T0 0 0 0\n"), COUNT), code: 1 },
+  "errors": { command: "scp -t -- /", sent: times(text.encode("\x01no\n"), COUNT), code: 1 },
+  "directories": { command: "scp -r -t -- /", sent: times(text.encode("D0755 0 d\nE\n"), COUNT), code: 0 },
+  "empty files": { command: "scp -r -t -- /", sent: times(text.encode("C0644 0 f\n\0"), COUNT), code: 0 },
+  "answers to empty files": { command: "scp -r -f -- /d", sent: new Uint8Array(3 * COUNT), code: 0 },
+  "names that are not there": { command: `scp -f --${" /none".repeat(COUNT)}`, sent: new Uint8Array(2), code: 1 },
+  "a pattern that matches nothing": { command: "scp -f -- '/d/'*x", sent: new Uint8Array(2), code: 1 },
+};
+
+for (const [what, { command, sent, code }] of Object.entries(commands)) {
+  Deno.test(`serveScp() gives others a turn every few of many ${what}`, async () => {
+    const { near, far } = pipes();
+    let left: number | undefined;
+    const turns = await turnsDuring(async () => {
+      const serving = serveScp(far, command, readyBackend(false), someone);
+      const drained = near.readable.pipeTo(new WritableStream()).catch(() => {});
+      const writer = near.writable.getWriter();
+      await writer.write(sent).catch(() => {});
+      await writer.close().catch(() => {});
+      left = await serving;
+      await drained;
+    });
+    assertEquals(left, code);
+    assert(turns >= COUNT / 20, `${turns} turns`);
+  });
+}
+
+for (const [strategy, most] of [[undefined, 1024], ["named", 512]] as const) {
+  Deno.test(`the rooted backend walks ${most} components for one path, and not more (${strategy ?? "held"})`, async () => {
+    await using dir = await tempDir();
+    await using backend = await openRootedBackend({ root: dir.path, ...strategy === undefined ? {} : { strategy } });
+    if (strategy === undefined && Deno.build.os !== "linux") return;
+    await Deno.mkdir(dir.path + "/a".repeat(most + 1), { recursive: true });
+    // Each leads as deep as a link can, out again, and to the next one: steps count, wherever they lead.
+    const there = most / 4;
+    for (let i = 0; i < 3; i++) {
+      await Deno.symlink("a/".repeat(there) + "../".repeat(there) + `l${i + 1}`, `${dir.path}/l${i}`);
+    }
+    const { near, far } = pipes(), served = serveSftp(far, backend, someone), peer = new RawPeer(near);
+    await peer.ask(m.encodeVersion(Fxp.INIT, 3));
+    const stat = (path: string) => peer.ask(m.Stat.encode({ id: 1, path }));
+    assertEquals((await stat("/a".repeat(most)))![0], Fxp.ATTRS);
+    assertEquals(statusIn(await stat("/a".repeat(most + 1))), Status.NO_SUCH_FILE);
+    assertEquals(statusIn(await stat("/l0")), Status.NO_SUCH_FILE);
+    await peer.end();
+    await served;
+  });
+}
