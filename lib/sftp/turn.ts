@@ -11,7 +11,23 @@ import { turnEnd } from "../wire/turn_end.ts";
 /** Milliseconds of work before the rest of the process has its turn. */
 const TURN = 10;
 
-/** The time of one session or exchange. */
+/** Who waits to go on, of all sessions: one at each turn of the event loop, in the order in which they came. */
+const waiting: (() => void)[] = [];
+let handing = false;
+
+async function handOut(): Promise<void> {
+  handing = true;
+  while (waiting.length > 0) {
+    await (turnEnd() ?? new Promise((resolve) => setTimeout(resolve, 0)));
+    waiting.shift()!();
+  }
+  handing = false;
+}
+
+/**
+ * The time of one session or exchange. What several were given runs out by the clock, used or not, so that a turn of the event
+ * loop takes no longer however many of them have work.
+ */
 export class Turn {
   #over = 0;
 
@@ -21,7 +37,10 @@ export class Turn {
   }
 
   async #next(): Promise<void> {
-    await (turnEnd() ?? new Promise((resolve) => setTimeout(resolve, 0)));
+    await new Promise<void>((resolve) => {
+      waiting.push(resolve);
+      if (!handing) handOut();
+    });
     this.#over = performance.now() + TURN;
   }
 }

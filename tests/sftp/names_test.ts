@@ -31,7 +31,7 @@ Deno.test("decodeName() takes any bytes as its twin does, and encodeName() gives
   pieces.push(...[[0xc0, 0x80], [0xe0, 0x80, 0x80], [0xed, 0xa0, 0x80], [0xf4, 0x90, 0x80, 0x80], [0xf0, 0x9f, 0x98]]
     .map((one) => Uint8Array.from(one)));
   pieces.push(...[0x80, 0xbf, 0xc3, 0xe2, 0xf0, 0xf8, 0xff].map((byte) => Uint8Array.of(byte)));
-  for (let round = 0; round < 3000; round++) {
+  for (let round = 0; round < 500; round++) {
     const bytes = Array.from({ length: random(30) }, () => Array.from(pieces[random(pieces.length)]!)).flat();
     const name = Uint8Array.from(bytes), text = decodeName(name);
     assertEquals(text, twin(name));

@@ -14,20 +14,23 @@ import { framed, pipes, RawPeer, someone, statusIn, tempDir } from "./_support.t
 
 const text = new TextEncoder(), COUNT = 3000;
 
-/** Turns of the event loop that other work has while this goes on. */
-async function turnsDuring(work: () => Promise<void>): Promise<number> {
+/** Turns of the event loop that other work has while this goes on, and milliseconds of the longest. */
+async function turnsDuring(
+  work: () => Promise<unknown>,
+): Promise<{ readonly turns: number; readonly longest: number }> {
   const { now } = performance;
-  let time = now.call(performance), turns = 0, going = true;
+  let time = now.call(performance), turns = 0, longest = 0, going = true;
   performance.now = () => time++;
   const counting = (async () => {
-    while (going) {
+    for (let last = time; going; last = time) {
       await new Promise<void>((resolve) => void setImmediate(resolve));
       turns++;
+      longest = Math.max(longest, time - last);
     }
   })();
   try {
     await work();
-    return turns;
+    return { turns, longest };
   } finally {
     performance.now = now;
     going = false;
@@ -84,7 +87,7 @@ for (const promises of [false, true]) {
   Deno.test(`serveSftp() gives others a turn every few of ${COUNT} requests of one chunk (${promises ? "promises" : "values"})`, async () => {
     const { near, far } = pipes(), served = serveSftp(far, readyBackend(promises), someone), peer = new RawPeer(near);
     await peer.ask(m.encodeVersion(Fxp.INIT, 3));
-    const turns = await turnsDuring(async () => {
+    const { turns } = await turnsDuring(async () => {
       const sent = peer.raw(times(framed(m.Stat.encode({ id: 1, path: "/f" })), COUNT));
       for (let i = 0; i < COUNT; i++) assertEquals((await peer.next())![0], Fxp.ATTRS);
       await sent;
@@ -94,6 +97,32 @@ for (const promises of [false, true]) {
     assert(turns >= COUNT / 20, `${turns} turns in ${COUNT} requests`);
   });
 }
+
+Deno.test("serveSftp() and serveScp() take no longer turns when many clients flood them at once", async () => {
+  const { turns, longest } = await turnsDuring(() =>
+    Promise.all(Array.from({ length: 12 }, async (_, i) => {
+      const { near, far } = pipes();
+      if (i % 3 === 0) {
+        const code = serveScp(far, "scp -r -t -- /", readyBackend(false), someone);
+        const drained = near.readable.pipeTo(new WritableStream());
+        const writer = near.writable.getWriter();
+        await writer.write(times(text.encode("C0644 0 f\n\0"), COUNT));
+        await writer.close();
+        assertEquals(await code, 0);
+        return await drained;
+      }
+      const served = serveSftp(far, readyBackend(i % 2 === 0), someone), peer = new RawPeer(near);
+      await peer.ask(m.encodeVersion(Fxp.INIT, 3));
+      const sent = peer.raw(times(framed(m.Stat.encode({ id: 1, path: "/f" })), COUNT));
+      for (let i = 0; i < COUNT; i++) assertEquals((await peer.next())![0], Fxp.ATTRS);
+      await sent;
+      await peer.end();
+      await served;
+    }))
+  );
+  // 10 ms, and a look at the clock of each; with 10 ms for each of them it would be 120.
+  assert(longest <= 40, `${longest} ms in one of ${turns} turns`);
+});
 
 const commands: Record<string, { readonly command: string; readonly sent: Uint8Array; readonly code: number }> = {
   "times": { command: "scp -p -t -- /", sent: times(text.encode("T0 0 0 0\n"), COUNT), code: 1 },
@@ -109,7 +138,7 @@ for (const [what, { command, sent, code }] of Object.entries(commands)) {
   Deno.test(`serveScp() gives others a turn every few of many ${what}`, async () => {
     const { near, far } = pipes();
     let left: number | undefined;
-    const turns = await turnsDuring(async () => {
+    const { turns } = await turnsDuring(async () => {
       const serving = serveScp(far, command, readyBackend(false), someone);
       const drained = near.readable.pipeTo(new WritableStream()).catch(() => {});
       const writer = near.writable.getWriter();
