@@ -8,6 +8,14 @@ import { MAX_PATH, Status } from "./constants.ts";
 import { encodeName } from "./names.ts";
 
 /**
+ * Whether a path can only be that of a directory, as it is written: it ends in a slash or a dot. Its canonical form does not
+ * tell any more.
+ */
+export function namesDirectory(path: string): boolean {
+  return /(^|\/)\.{0,2}$/.test(path);
+}
+
+/**
  * An absolute path without `.`, `..`, empty components or a slash at its end. `..` takes a component away as the path is
  * written; at `/` it stays. Throws BAD_MESSAGE for NUL and for what is too long.
  */

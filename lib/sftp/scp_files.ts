@@ -7,7 +7,7 @@ import type { AuthInfo } from "../auth/types.ts";
 import { SftpError } from "../errors.ts";
 import type { SftpAttributes } from "./attrs.ts";
 import type { SftpBackend, SftpBackendFile } from "./backend.ts";
-import { canonicalPath } from "./canonical.ts";
+import { canonicalPath, namesDirectory } from "./canonical.ts";
 import { Status } from "./constants.ts";
 import {
   createLocal,
@@ -201,6 +201,7 @@ export function backendScpFiles(backend: SftpBackend, who: AuthInfo, onError: (e
       };
     },
     async create(path, mode) {
+      if (namesDirectory(path)) throw new SftpError("Is a directory", Status.FAILURE);
       const file = await open(path, { write: true, create: true, truncate: true, mode });
       let offset = 0;
       return {

@@ -12,7 +12,7 @@ import { turnEnd } from "../wire/turn_end.ts";
 import type { MaybePromise } from "../wire/types.ts";
 import { attributesOf, longName, type SftpAttributes, type SftpFileInfo } from "./attrs.ts";
 import type { SftpBackend, SftpBackendFile } from "./backend.ts";
-import { canonicalPath } from "./canonical.ts";
+import { canonicalPath, namesDirectory } from "./canonical.ts";
 import { Extension, Fxp, MAX_PACKET, MAX_TRANSFER, OpenFlag, Status } from "./constants.ts";
 import { copyData } from "./copy_data.ts";
 import type { SftpDirEntry } from "./entry.ts";
@@ -299,7 +299,12 @@ function setstat(followLinks: boolean): Body<{ path: Field<string>; attrs: Field
 const handlers: Readonly<Record<number, Handler>> = {
   [Fxp.OPEN]: on(m.Open, ({ id, path, flags, attrs }, context) => ({
     order: flags & (OpenFlag.WRITE | OpenFlag.CREAT) ? "alone" : "shared",
-    run: () => openFile(context, id, canonicalPath(path), flags, attrs.mode ?? 0o666),
+    run: () => {
+      const place = canonicalPath(path);
+      // Of the canonical form a file would be made: what the client takes for a directory is not there.
+      if (flags & OpenFlag.CREAT && namesDirectory(path)) throw new SftpError("Is a directory", Status.FAILURE);
+      return openFile(context, id, place, flags, attrs.mode ?? 0o666);
+    },
   })),
   [Fxp.CLOSE]: on(m.Close, ({ handle }, { handles }) => alone(() => handles.close(handle))),
   [Fxp.READ]: on(m.Read, ({ handle, offset, length }, { handles, trusted }) => {
