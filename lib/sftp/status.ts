@@ -45,14 +45,16 @@ function advice(action: string, status: number): string {
       case "write":
         return "; the disk may be full, or a quota reached";
       case "replace":
-        return "; it may be a directory";
+        return "; it may be a directory, or with `inPlace: true` be written to";
     }
   }
   if (status === Status.NO_SUCH_FILE) {
     if (action === "make directory") return "; its parent may be missing: make that first, or use `recursive: true`";
     if (action === "create") return "; its directory may be missing: make that first";
   }
-  if (action === "keep the mode of") return "; with `inPlace: true` the file is written to and not replaced";
+  if (action === "keep the mode of" || action === "replace") {
+    return "; with `inPlace: true` the file is written to and not replaced";
+  }
   return "";
 }
 
@@ -74,6 +76,14 @@ export function statusError(purpose: Purpose, status: number, text: string): Sft
     status,
     purpose.path,
   );
+}
+
+/** SSH_FX_NO_SUCH_PATH of later versions, which servers send in this one too. */
+const NO_SUCH_PATH = 10;
+
+/** Whether a server says that there is nothing of this name. */
+export function isMissing(error: unknown): boolean {
+  return error instanceof SftpError && (error.status === Status.NO_SUCH_FILE || error.status === NO_SUCH_PATH);
 }
 
 /** The error for a request that a lost connection, a broken server or `close()` left without an answer. */

@@ -14,7 +14,8 @@ export interface TransferOptions {
   /** Copy directories and what is in them. @default {false} */
   recursive?: boolean;
   /**
-   * Keep times and permission bits. Without it a file that replaces another keeps that one's permission bits, and a new file
+   * Keep times and permission bits, where the other side lets them be set: what it refuses is told by `warnings` of the summary,
+   * and the copy is whole. Without it a file that replaces another keeps that one's permission bits, and a new file
    * gets those of its source as far as the umask allows. @default {false}
    */
   preserve?: boolean;
@@ -48,13 +49,18 @@ export interface TransferSummary {
   readonly files: number;
   /** Bytes copied. */
   readonly bytes: number;
+  /**
+   * What could not be done besides, for files that were copied whole: times or permission bits that `preserve` could not keep, or
+   * what was to be removed and stays there. Absent where all was done; of very many the first hundred.
+   */
+  readonly warnings?: readonly Error[];
 }
 
 /** Files at once. */
 const MAX_FILES = 64;
 /** Bytes of files at once, each counted with at most a half. */
 const MAX_WEIGHT = 8_388_608;
-/** Errors kept to be told. */
+/** Errors kept to be told, and warnings. */
 const MAX_ERRORS = 100;
 
 /** One upload or download: its tasks, and how they went. */
@@ -63,6 +69,7 @@ export class TransferRun {
   readonly #slots: number;
   readonly #tasks = new Set<Promise<void>>();
   readonly #errors: unknown[] = [];
+  readonly #warnings: Error[] = [];
   #failed = 0;
   #weight = 0;
   #wake: (() => void) | null = null;
@@ -171,6 +178,12 @@ export class TransferRun {
     if (this.#errors.length < MAX_ERRORS) this.#errors.push(error);
   }
 
+  /** Keeps what is worth telling of a copy that is whole. */
+  warn(error: unknown): void {
+    if (this.#warnings.length >= MAX_ERRORS) return;
+    this.#warnings.push(error instanceof Error ? error : new Error(String(error)));
+  }
+
   /** Counts bytes that arrived. */
   copied(bytes: number): void {
     this.#bytes += bytes;
@@ -196,7 +209,8 @@ export class TransferRun {
         { cause: this.#failed === 1 ? first : new AggregateError(this.#errors, `${this.#failed} errors`) },
       );
     }
-    return { files: this.#files, bytes: this.#bytes };
+    const warnings = this.#warnings;
+    return { files: this.#files, bytes: this.#bytes, ...(warnings.length === 0 ? {} : { warnings }) };
   }
 }
 
@@ -245,7 +259,7 @@ function fingerprint(text: string): string {
  * The name beside `base` that a file has while it is copied. It tells the version of the source by its path, size and time, so
  * that a copy goes on only from the same one.
  */
-export function partName(base: string, source: string, size: number, mtime: number): string {
+export function partName(base: string, source: string, size: number, mtime: number, ending = "part"): string {
   const tag = fingerprint(`${source}\0${size}\0${mtime}`);
-  return encodeName(base).length > 200 ? `.${tag}.part` : `.${base}.${tag}.part`;
+  return encodeName(base).length > 200 ? `.${tag}.${ending}` : `.${base}.${tag}.${ending}`;
 }

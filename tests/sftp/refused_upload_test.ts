@@ -1,0 +1,168 @@
+/** Uploads to servers that refuse a part of what an upload asks for, as others' servers do. */
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { SftpError } from "../../lib/errors.ts";
+import type { SftpClient } from "../../lib/sftp/client.ts";
+import { Extension, Status } from "../../lib/sftp/constants.ts";
+import { fileNode, memoryFiles, refusing } from "./_refusing_server.ts";
+import { isMissing, namesBelow, OPENSSH_SERVER, pattern, sha256, spawned, tempDir } from "./_support.ts";
+
+const openssh = { ignore: isMissing(OPENSSH_SERVER) };
+
+/** A directory with a new file `f`, one to upload to with an old one, and a server that refuses these requests. */
+async function withRequests(
+  denied: string,
+  test: (
+    paths: { local: string; remote: string; there: string },
+    sftp: SftpClient,
+  ) => Promise<void>,
+): Promise<void> {
+  await using dir = await tempDir();
+  const local = `${dir.path}/f`, there = `${dir.path}/there`, remote = `${there}/f`;
+  await Deno.mkdir(there);
+  await Deno.writeFile(local, pattern(300_000));
+  await Deno.utime(local, 1000, 2000);
+  await Deno.writeFile(remote, pattern(400_000, 2));
+  await using peer = await spawned(OPENSSH_SERVER, ["-P", denied]);
+  await test({ local, remote, there }, peer.sftp);
+}
+
+Deno.test({
+  name:
+    "upload() writes in place where the server renames nothing, with the whole file beside it until it is there (OpenSSH sftp-server)",
+  ...openssh,
+  async fn() {
+    await withRequests("rename,posix-rename", async ({ local, remote, there }, sftp) => {
+      for (const exists of [true, false]) {
+        if (!exists) await Deno.remove(remote);
+        assertEquals(await sftp.upload(local, remote), { files: 1, bytes: 300_000 });
+        assertEquals(await sha256(remote), await sha256(local));
+        assertEquals(await namesBelow(there), ["f"]);
+      }
+    });
+    // The part that may not be removed is told.
+    await withRequests("rename,posix-rename,remove", async ({ local, remote, there }, sftp) => {
+      const { files, warnings = [] } = await sftp.upload(local, remote);
+      assertEquals(files, 1);
+      assertEquals(await sha256(remote), await sha256(local));
+      const [part] = (await namesBelow(there)).filter((name) => name !== "f");
+      assert(warnings.length === 1 && warnings[0]!.message.includes(part!), `${part}: ${warnings}`);
+    });
+  },
+});
+
+Deno.test({
+  name:
+    "upload() with preserve keeps a file whose times the server does not let it set, and says so (OpenSSH sftp-server)",
+  ...openssh,
+  async fn() {
+    await withRequests("fsetstat", async ({ local, remote }, sftp) => {
+      assertEquals(await sftp.upload(local, remote, { preserve: true }), { files: 1, bytes: 300_000 });
+      assertEquals((await Deno.stat(remote)).mtime!.getTime(), 2_000_000);
+    });
+    await withRequests("fsetstat,setstat", async ({ local, remote, there }, sftp) => {
+      const { files, warnings = [] } = await sftp.upload(local, remote, { preserve: true });
+      assertEquals([files, warnings.length], [1, 1]);
+      assert(warnings[0] instanceof SftpError && warnings[0].path === remote, String(warnings[0]));
+      assert(warnings[0].message.startsWith(`Cannot change attributes of "${remote}": permission denied`));
+      assertEquals(await sha256(remote), await sha256(local));
+      assertEquals(await namesBelow(there), ["f"]);
+      const tree = await sftp.upload(there, `${there}-copy`, { preserve: true, recursive: true });
+      assertEquals([tree.files, tree.warnings?.length], [1, 2]);
+      assertEquals(await sha256(`${there}-copy/f`), await sha256(local));
+    });
+  },
+});
+
+/** A local file of new contents and a server in memory that has an old one of the name, and refuses kinds of requests. */
+async function over(
+  refused: (kind: string, index: number) => number | null,
+  test: (
+    local: string,
+    peer: Awaited<ReturnType<typeof refusing>>,
+    nodes: ReturnType<typeof memoryFiles>["nodes"],
+  ) => Promise<void>,
+  hidden: readonly string[] = [],
+): Promise<void> {
+  await using dir = await tempDir();
+  const local = `${dir.path}/f`, files = memoryFiles();
+  await Deno.writeFile(local, pattern(1000, 3));
+  files.nodes.set("/f", fileNode(pattern(500, 4)));
+  await using peer = await refusing(files, (kind, index) => {
+    const status = refused(kind, index);
+    return status === null ? null : { status };
+  }, hidden);
+  await test(local, peer, files.nodes);
+}
+
+function contents(node: unknown): Uint8Array | undefined {
+  return (node as { data?: Uint8Array } | undefined)?.data;
+}
+
+Deno.test("upload() removes nothing where posix-rename is refused, and says how else it may be done", async () => {
+  for (const status of [Status.PERMISSION_DENIED, Status.FAILURE, 31]) {
+    await over((kind) => kind === Extension.posixRename ? status : null, async (local, peer, nodes) => {
+      const error = await assertRejects(() => peer.sftp.upload(local, "/f"), SftpError, 'Cannot replace "/f"');
+      assertEquals([error.status, error.path], [status, "/f"]);
+      assert(error.message.includes("`inPlace: true`"), error.message);
+      assertEquals(contents(nodes.get("/f")), pattern(500, 4));
+      assertEquals([...nodes.keys()], ["/", "/f"]);
+      assertEquals(peer.asked.filter((kind) => kind === "REMOVE" || kind === "RENAME"), ["REMOVE"]);
+    });
+  }
+  // Named among the extensions, and not there: RENAME is.
+  await over((kind) => kind === Extension.posixRename ? Status.OP_UNSUPPORTED : null, async (local, peer, nodes) => {
+    assertEquals(await peer.sftp.upload(local, "/f"), { files: 1, bytes: 1000 });
+    assertEquals(contents(nodes.get("/f")), pattern(1000, 3));
+    assertEquals([...nodes.keys()], ["/", "/f"]);
+  });
+});
+
+Deno.test("upload() says where both files are when the server renames the old one and then nothing more", async () => {
+  let renames = 0;
+  await over((kind) => kind === "RENAME" && ++renames !== 2 ? Status.FAILURE : null, async (local, peer, nodes) => {
+    const error = await assertRejects(() => peer.sftp.upload(local, "/f"), SftpError, 'Cannot replace "/f"');
+    const names = [...nodes.keys()].filter((name) => name !== "/").sort();
+    assertEquals(names.length, 2);
+    assert(names[0]!.endsWith(".old") && names[1]!.endsWith(".part"), names.join());
+    for (const name of names) assert(error.message.includes(JSON.stringify(name)), error.message);
+    assertEquals(contents(nodes.get(names[0]!)), pattern(500, 4));
+    assertEquals(contents(nodes.get(names[1]!)), pattern(1000, 3));
+  }, [Extension.posixRename]);
+});
+
+Deno.test("upload() goes into a drop box, where nothing may be looked at", async () => {
+  for (const status of [Status.PERMISSION_DENIED, Status.FAILURE, Status.OP_UNSUPPORTED, 10]) {
+    for (const hidden of [[], [Extension.posixRename]]) {
+      await over((kind) => /STAT$/.test(kind) && !/SET/.test(kind) ? status : null, async (local, peer, nodes) => {
+        assertEquals(await peer.sftp.upload(local, "/new"), { files: 1, bytes: 1000 });
+        assertEquals(contents(nodes.get("/new")), pattern(1000, 3));
+      }, hidden);
+    }
+  }
+});
+
+Deno.test("upload() of a link leaves the old one where the server refuses the new one", async () => {
+  await using dir = await tempDir();
+  await Deno.mkdir(`${dir.path}/tree`);
+  await Deno.symlink("new", `${dir.path}/tree/link`);
+  for (const hidden of [[], [Extension.posixRename]]) {
+    for (const allowed of [0, 1, 2]) {
+      const files = memoryFiles(), link = { kind: "link", target: "old", mode: 0o777, mtime: 0, atime: 0 } as const;
+      files.nodes.set("/tree", { kind: "directory", mode: 0o755, mtime: 0, atime: 0 });
+      files.nodes.set("/tree/link", link);
+      let made = 0;
+      await using peer = await refusing(files, (kind) => {
+        return kind === "SYMLINK" && ++made > allowed ? { status: Status.PERMISSION_DENIED } : null;
+      }, hidden);
+      const outcome = await peer.sftp.upload(`${dir.path}/tree`, "/tree", { recursive: true })
+        .then(({ files }) => files, (error) => error as Error);
+      const now = files.nodes.get("/tree/link") as typeof link | undefined;
+      if (allowed === 2) assertEquals([outcome, now?.target], [1, "new"]);
+      else {
+        assert(outcome instanceof SftpError, String(outcome));
+        assertEquals(now?.target, "old");
+      }
+      assertEquals([...files.nodes.keys()].sort(), ["/", "/tree", "/tree/link"]);
+    }
+  }
+});
