@@ -129,7 +129,10 @@ export class SftpClient implements AsyncDisposable {
     return openedFile(this.#session, handle, path, options.append ?? false);
   }
 
-  /** Reads a whole file, with many requests under way. */
+  /**
+   * Reads a whole file, with many requests under way. It ends where the server says so, whatever size it gave before; a
+   * `RangeError` where it has more than 64 MiB and eight times that size, or 1 GiB where none was given.
+   */
   async readFile(path: string, options: { signal?: AbortSignal } = {}): Promise<Bytes> {
     return await unlessAborted(this.#readFile(path, options.signal), options.signal);
   }
@@ -143,8 +146,12 @@ export class SftpClient implements AsyncDisposable {
       signal,
     );
     try {
-      const { size, mode } = await session.attrs(Fstat, { handle }, { action: "stat", path });
-      // Only a regular file's size says where it ends; in /proc even that is 0.
+      const { size, mode } = await session.attrs(Fstat, { handle }, { action: "stat", path }).catch((error) => {
+        // It is a hint, and a server without it has the file all the same.
+        if (session.ended !== null) throw error;
+        return {} as SftpAttributes;
+      });
+      // Only a regular file's size says where it may end; in /proc even that is 0.
       const regular = mode === undefined || (mode & FileType.MASK) === FileType.REGULAR;
       return await readAll(session, handle, path, regular ? size ?? 0 : 0, signal);
     } finally {
@@ -367,11 +374,9 @@ export class SftpClient implements AsyncDisposable {
 
   /** Copies a file and its permission bits on the server's side (copy-data), or through here where it cannot. */
   async copyFile(from: string, to: string): Promise<void> {
-    const [a, b] = await Promise.all([
-      this.#session.realPath(from),
-      this.#session.realPath(to).catch(() => null),
-    ]);
-    if (a === b) {
+    // Some servers resolve directories only.
+    const [a, b] = await Promise.all([from, to].map((path) => this.#session.realPath(path).catch(() => null)));
+    if (from === to || a !== null && a === b) {
       throw new SftpError(`Cannot copy ${quoted(from)} to ${quoted(to)}: they are one file`, Status.FAILURE, from);
     }
     await copyRemoteFile(this.#session, from, to);

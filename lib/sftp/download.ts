@@ -42,7 +42,7 @@ import {
   withGrace,
 } from "./transfer.ts";
 
-/** Most bytes of a file whose size the server gives as 0, as for those of /proc. */
+/** Most bytes beyond the size that the server gives, which is 0 for files of /proc. */
 const UNKNOWN_LIMIT = 1_073_741_824;
 
 /** Entries that are asked about at once, where a listing tells too little of them. */
@@ -101,7 +101,8 @@ async function copy(
       const into = !found.isDirectory &&
         (local.endsWith("/") || (await localStat(local, true))?.kind === "directory");
       const to = into ? joinPath(local, localName(baseName(remote), remote)) : local;
-      const identity = await session.realPath(remote);
+      // Some servers resolve directories only.
+      const identity = await session.realPath(remote).catch(() => remote);
       await downloader.entry({ remote, local: to, identity, isNamed: !into, isNew: false }, found, []);
     }
   } catch (error) {
@@ -188,7 +189,10 @@ class Downloader {
 
   async #follow(item: Item, above: readonly string[]): Promise<void> {
     const { remote } = item;
-    const [identity, info] = await Promise.all([this.#session.realPath(remote), this.#client.stat(remote)]);
+    const [identity, info] = await Promise.all([
+      this.#session.realPath(remote).catch(() => item.identity),
+      this.#client.stat(remote),
+    ]);
     await this.entry({ ...item, identity }, info, above);
   }
 
@@ -292,9 +296,8 @@ class Downloader {
     const own = info.mode === null ? null : info.mode & 0o777;
     const kept = preserve ? null : replaced?.then((there) => there?.mode ?? null) ?? null;
     try {
-      if (!inPlace && !resume && info.size > 0 && info.size <= this.#session.maxRead) {
-        await this.#small(remote, path, info.size, own, kept);
-      } else {
+      const isSmall = !inPlace && !resume && info.size > 0 && info.size <= this.#session.maxRead;
+      if (!isSmall || !await this.#small(remote, path, info.size, own, kept)) {
         const handle = await this.#open(remote);
         try {
           using target = inPlace
@@ -307,7 +310,8 @@ class Downloader {
       }
       const mode = await kept;
       if (mode !== null) await localMode(path, mode);
-      if (preserve) await this.#keep(path, info);
+      // A file system that does not keep them has the contents all the same.
+      if (preserve) await this.#keep(path, info).catch((error) => this.#run.warn(failure(remote, local, error)));
       if (!inPlace) await renameLocal(path, local);
     } catch (error) {
       const cut = this.#session.ended !== null || signal?.aborted;
@@ -323,40 +327,56 @@ class Downloader {
     return this.#session.handle(Open, values, purpose, this.#run.options.signal);
   }
 
-  /** A file of one request is written in one step, when its handle has gone: CLOSE leaves together with others' requests. */
+  /**
+   * A file of one request is written in one step, when its handle has gone: CLOSE leaves together with others' requests. False
+   * where there is more of it than the server said.
+   */
   async #small(
     remote: string,
     path: string,
     size: number,
     own: number | null,
     kept: Promise<number | null> | null,
-  ): Promise<void> {
+  ): Promise<boolean> {
     const handle = await this.#open(remote), data = new Uint8Array(size);
     this.#run.report(remote, 0, size);
-    let got: Uint8Array | null;
+    let got: Uint8Array | null, more: Uint8Array | null;
+    const requests = this.#run.requests;
+    const pipeline = new ReadPipeline(this.#session, handle, remote, {
+      offset: 0,
+      end: null,
+      size,
+      target: data,
+      ...(requests === undefined ? {} : { concurrency: requests }),
+    });
     try {
-      const pipeline = new ReadPipeline(this.#session, handle, remote, { offset: 0, end: size, target: data });
       got = await pipeline.next();
+      more = got === null ? null : await pipeline.next();
     } finally {
+      pipeline.cancel();
       this.#session.dropHandle(handle, remote);
     }
     this.#run.options.signal?.throwIfAborted();
+    if (more !== null) return false;
     if (got === null || got.length < size) throw shorter(remote, got?.length ?? 0, size);
     await writeLocal(path, data, await kept ?? own);
     this.#run.copied(size);
     this.#run.report(remote, size, size);
+    return true;
   }
 
   /** Writes in order, so that what is there of a cut copy is the start of the file. */
   async #large(handle: Uint8Array, remote: string, target: LocalFile, size: number, resume: boolean): Promise<void> {
     const { signal } = this.#run.options;
     const offset = resume ? Math.min(target.stat().size, size) : 0, total = size > 0 ? size : null;
+    // The end is where the server says EOF: it may give less than a file has that it unpacks as it is read.
     if (offset > 0) await target.seek(offset);
     this.#run.report(remote, offset, total);
     const requests = this.#run.requests;
     const pipeline = new ReadPipeline(this.#session, handle, remote, {
       offset,
-      end: size > 0 ? size : null,
+      end: null,
+      size,
       ...(requests === undefined ? {} : { concurrency: requests }),
     });
     const stop = (): void => pipeline.cancel();
@@ -368,10 +388,10 @@ class Downloader {
         done += part.length;
         this.#run.copied(part.length);
         pipeline.recycle(part);
-        if (size === 0 && done > UNKNOWN_LIMIT) {
-          throw refused(remote, "the server gives its size as 0 and sends over 1 GiB");
+        if (done > size + UNKNOWN_LIMIT) {
+          throw refused(remote, `the server gives its size as ${size} and sends over 1 GiB more`);
         }
-        this.#run.report(remote, done, total);
+        this.#run.report(remote, done, done > size ? null : total);
         this.#run.check(remote);
       }
     } finally {
@@ -380,6 +400,8 @@ class Downloader {
     }
     signal?.throwIfAborted();
     if (done < size) throw shorter(remote, done, size);
+    // A total that was wrong has been told.
+    if (total !== null && done > size) this.#run.report(remote, done, done);
     // What a longer file left behind.
     if (resume) await target.truncate(done);
   }

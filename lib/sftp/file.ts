@@ -3,10 +3,11 @@
  *
  * @module
  */
+import { SftpError } from "../errors.ts";
 import type { Bytes } from "../wire/types.ts";
 import { fileInfo, type SftpAttributes, type SftpFileInfo } from "./attrs.ts";
-import { Extension, OpenFlag } from "./constants.ts";
-import { Fsetstat, Fstat, Fstatvfs, Fsync, StatvfsReply } from "./messages.ts";
+import { Extension, OpenFlag, Status } from "./constants.ts";
+import { Fsetstat, Fstat, Fstatvfs, Fsync, Stat, StatvfsReply } from "./messages.ts";
 import { quoted } from "./names.ts";
 import { readInto, ReadPipeline } from "./read_pipeline.ts";
 import { abortable, closedError, type SftpSession } from "./requests.ts";
@@ -181,7 +182,17 @@ export class SftpFile implements AsyncDisposable {
   }
 
   async #size(handle: Uint8Array): Promise<number> {
-    return (await this.#session.attrs(Fstat, { handle }, { action: "stat", path: this.#path })).size ?? 0;
+    const session = this.#session, path = this.#path, purpose = { action: "stat", path };
+    const { size } = await session.attrs(Fstat, { handle }, purpose).catch(async (error) => {
+      // Where there is no FSTAT the path tells; a file that is not there under it any more has no size to be told.
+      return await session.attrs(Stat, { path }, purpose).catch(() => {
+        throw error;
+      });
+    });
+    if (size === undefined) {
+      throw new SftpError(`Cannot stat ${quoted(path)}: the server does not tell its size`, Status.FAILURE, path);
+    }
+    return size;
   }
 
   /** Where a write at the position goes: the end of a file opened to append, which not every server sees to itself. */

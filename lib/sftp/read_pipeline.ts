@@ -20,9 +20,11 @@ import { statusError } from "./status.ts";
 export interface ReadPlan {
   /** First byte. */
   readonly offset: number;
-  /** Where to stop; null for the end of the file. */
+  /** Where to stop; null for the end of the file, which is where the server says EOF, and nowhere else. */
   readonly end: number | null;
-  /** Filled from `offset` on instead of fresh buffers. */
+  /** Where the file ends as far as is known: that much is asked for at once, and one byte more, which tells whether it does. */
+  readonly size?: number;
+  /** Filled from `offset` on instead of fresh buffers, as far as it goes. */
   readonly target?: Uint8Array;
   /** Most requests under way. */
   readonly concurrency?: number;
@@ -102,6 +104,9 @@ export class ReadPipeline {
   #offset: number;
   /** No request starts at or after this. */
   #end: number;
+  /** Where one request is to find out whether the file ends; past it when it does not. */
+  #expected: number;
+  #probe: Piece | null = null;
   /** Bytes asked for or answered, and not handed out. */
   #held = 0;
   #wake: (() => void) | null = null;
@@ -115,11 +120,13 @@ export class ReadPipeline {
     this.#plan = plan;
     this.#offset = plan.offset;
     this.#end = plan.end ?? Infinity;
+    // Behind this the end may be anywhere, as in a file of which nothing is known.
+    this.#expected = plan.size !== undefined && plan.size > plan.offset ? plan.size : Infinity;
     const most = plan.concurrency === undefined
       ? Math.min(MAX_REQUESTS * session.maxRead, LAST_WINDOW)
       : Math.min(Math.max(1, plan.concurrency), MAX_REQUESTS) * session.maxRead;
     // Where the end is not known it may be near: two requests find out.
-    const first = plan.end === null ? 2 * session.maxRead : FIRST_WINDOW;
+    const first = plan.end === null && this.#expected === Infinity ? 2 * session.maxRead : FIRST_WINDOW;
     this.#window = new FlightWindow(first, most);
     this.#fill();
   }
@@ -129,17 +136,25 @@ export class ReadPipeline {
     // In bursts, a quarter of the window at a time: they leave in one packet, and wake the server once.
     if (this.#held > 0.75 * this.#window.size) return;
     while (!this.#over && this.#offset < this.#end) {
-      const length = Math.min(chunk, this.#end - this.#offset), { target } = this.#plan;
-      if (this.#held > 0 && this.#held + length > this.#window.size) return;
-      const at = this.#offset - this.#plan.offset;
-      const spare = target === undefined && length === chunk ? this.#spare.pop() : undefined;
-      const buffer = spare ?? (target === undefined ? new Uint8Array(length) : target.subarray(at, at + length));
-      const piece = new Piece(this, this.#handle, this.#path, this.#offset, buffer);
+      if (this.#probe !== null) return;
+      const isProbe = this.#offset === this.#expected;
+      const length = isProbe ? 1 : Math.min(chunk, Math.min(this.#end, this.#expected) - this.#offset);
+      // The one that looks for the end counts as a whole one.
+      if (this.#held > 0 && this.#held + (isProbe ? chunk : length) > this.#window.size) return;
+      const piece = new Piece(this, this.#handle, this.#path, this.#offset, this.#buffer(length));
       this.#offset += length;
       this.#held += length;
       this.#pieces.push(piece);
+      if (isProbe) this.#probe = piece;
       this.ask(piece);
     }
+  }
+
+  #buffer(length: number): Uint8Array {
+    const { target, offset } = this.#plan, at = this.#offset - offset;
+    if (target !== undefined && at + length <= target.length) return target.subarray(at, at + length);
+    const spare = target === undefined && length === this.#session.maxRead ? this.#spare.pop() : undefined;
+    return spare ?? new Uint8Array(length);
   }
 
   /** Asks for what a piece still lacks. */
@@ -164,6 +179,10 @@ export class ReadPipeline {
     } else {
       // It is thrown before anything behind it could be handed out.
       this.#end = Math.min(this.#end, piece.offset);
+    }
+    if (piece === this.#probe) {
+      this.#probe = null;
+      this.#expected = Infinity;
     }
     if (this.#pieces[0] === piece) this.#wake?.();
   }
@@ -234,8 +253,15 @@ export async function readInto(
 const KNOWN_LIMIT = 1_073_741_824;
 /** Most bytes of a file of unknown length that are read into memory. */
 const UNKNOWN_LIMIT = 1_073_741_824;
+/** What a file may always have, whatever smaller size a server gives it. */
+const LEAST_LIMIT = 67_108_864;
 
-/** Reads from `offset` to the end, or to `size` where the server told one; a file may be cut meanwhile, not endless. */
+/** Most bytes that are read into memory of a file that a server says has `size`, which may be what it takes up when it is packed. */
+function limitOf(size: number): number {
+  return size === 0 ? UNKNOWN_LIMIT : Math.max(LEAST_LIMIT, size + Math.min(7 * size, UNKNOWN_LIMIT));
+}
+
+/** Reads from the start to the end of the file, which may lie before or behind `size`, what the server says of it. */
 export async function readAll(
   session: SftpSession,
   handle: Uint8Array,
@@ -243,30 +269,32 @@ export async function readAll(
   size: number,
   signal?: AbortSignal,
 ): Promise<Bytes> {
-  const known = size > 0;
   // A server can claim any size: past this, memory follows the bytes that came. Up to it, pages nobody writes cost nothing.
-  let result = new Uint8Array(known ? Math.min(size, KNOWN_LIMIT) : 0), total = 0;
+  let result = new Uint8Array(Math.min(size, KNOWN_LIMIT)), total = 0;
   const pipeline = new ReadPipeline(session, handle, path, {
     offset: 0,
-    end: known ? size : null,
-    ...(known && result.length === size ? { target: result } : {}),
+    end: null,
+    size,
+    ...(size > 0 && result.length === size ? { target: result } : {}),
   });
   const stop = (): void => pipeline.cancel();
   signal?.addEventListener("abort", stop, { once: true });
   try {
     for (let part = await pipeline.next(); part !== null; part = await pipeline.next()) {
       if (part.buffer !== result.buffer) {
-        if (!known && total + part.length > UNKNOWN_LIMIT) {
+        const limit = limitOf(size);
+        if (total + part.length > limit) {
           pipeline.cancel();
           throw new RangeError(
-            `Cannot read ${path === null ? "file" : quoted(path)}: it has no end within 1 GiB; ` +
-              "read it with `open()` and `readable`",
+            `Cannot read ${
+              path === null ? "file" : quoted(path)
+            }: the server says it has ${size} bytes, and it has no ` +
+              `end within ${limit}; read it with \`open()\` and \`readable\``,
           );
         }
         if (total + part.length > result.length) {
-          const grown = new Uint8Array(
-            Math.max(total + part.length, Math.min(2 * result.length, known ? size : Infinity)),
-          );
+          const most = total < size ? size : limit;
+          const grown = new Uint8Array(Math.max(total + part.length, Math.min(2 * result.length, most)));
           grown.set(result.subarray(0, total));
           result = grown;
         }

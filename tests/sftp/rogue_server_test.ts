@@ -111,11 +111,25 @@ Deno.test("row 133: DATA longer than asked, empty, or after the end of the file"
   }
 });
 
-Deno.test("row 136: a size that lies bounds what is read", async () => {
-  await using peer = await rogue(
-    fileServer(10, ({ id, length }) => m.Data.encode({ id, data: new Uint8Array(length).fill(7) })),
-  );
-  assertEquals((await peer.sftp.readFile("/f")).length, 10);
+Deno.test("row 136: a size that lies is no bound of what is read, and a file without end has one", async () => {
+  let asked = 0, most = 0;
+  await using peer = await rogue(fileServer(10, ({ id, offset, length }) => {
+    asked++;
+    most = Math.max(most, Number(offset));
+    return m.Data.encode({ id, data: new Uint8Array(length) });
+  }));
+  const error = await assertRejects(() => peer.sftp.readFile("/f"), RangeError, "`readable`");
+  assert(error.message.includes("the server says it has 10 bytes"), error.message);
+  assert(most < 100_000_000, `${most} bytes were asked for`);
+  // Whoever does not want to wait for that aborts it.
+  const controller = new AbortController();
+  asked = 0;
+  const reading = peer.sftp.readFile("/f", { signal: controller.signal });
+  reading.catch(() => {});
+  while (asked < 50) await peer.sftp.stat("/f");
+  controller.abort(new Error("enough"));
+  await assertRejects(() => reading, Error, "enough");
+  await peer.sftp.stat("/f");
   await using huge = await rogue(fileServer(2 ** 60, ({ id }) => status(id, Status.EOF)));
   assertEquals((await huge.sftp.readFile("/f")).length, 0);
 });
