@@ -1,0 +1,158 @@
+/** Sizes that a server gives are hints: a file ends where the server says EOF. */
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { SftpError } from "../../lib/errors.ts";
+import type { SftpBackend } from "../../lib/sftp/backend.ts";
+import { Extension, Fxp, Status } from "../../lib/sftp/constants.ts";
+import * as m from "../../lib/sftp/messages.ts";
+import { type Fault, fileNode, memoryFiles, refusing } from "./_refusing_server.ts";
+import { idOf, namesBelow, pattern, scripted, statusReply, tempDir } from "./_support.ts";
+
+/** Files in memory, whose sizes are what `size` makes of them wherever they are told. */
+function lying(
+  size: (real: number) => number,
+): { backend: SftpBackend; nodes: ReturnType<typeof memoryFiles>["nodes"] } {
+  const { backend, nodes } = memoryFiles();
+  const { stat, open, readDir } = backend;
+  return {
+    nodes,
+    backend: {
+      ...backend,
+      async stat(...args) {
+        const info = await stat(...args);
+        return info.isFile ? { ...info, size: size(info.size) } : info;
+      },
+      async open(...args) {
+        const file = await open(...args), stat = file.stat;
+        return {
+          ...file,
+          async stat() {
+            const info = await stat();
+            return { ...info, size: size(info.size) };
+          },
+          [Symbol.asyncDispose]: file[Symbol.asyncDispose],
+        };
+      },
+      async *readDir(...args) {
+        for await (const entry of readDir(...args)) {
+          const { info } = entry;
+          yield info?.isFile ? { ...entry, info: { ...info, size: size(info.size) } } : entry;
+        }
+      },
+    },
+  };
+}
+
+const lies: readonly (readonly [string, (real: number) => number])[] = [
+  ["the size itself", (real) => real],
+  ["0", () => 0],
+  ["one byte less", (real) => Math.max(0, real - 1)],
+  ["7", (real) => Math.min(7, real)],
+  ["two thirds", (real) => Math.floor(real * 2 / 3)],
+];
+/** A request, just more, many, and around their multiples. */
+const sizes = [1, 11, 32_767, 32_768, 32_769, 65_536, 700_001];
+
+for (const [name, lie] of lies) {
+  Deno.test(`what a server says is ${name} is read to its end by readFile(), readable, copyFile() and download()`, async () => {
+    await using dir = await tempDir();
+    const files = lying(lie);
+    for (const size of sizes) files.nodes.set(`/f${size}`, fileNode(pattern(size)));
+    await using peer = await refusing(files, () => null, [Extension.limits, Extension.copyData]);
+    const { sftp } = peer;
+    for (const size of sizes) {
+      const path = `/f${size}`, local = `${dir.path}/f`, whole = pattern(size);
+      const same = async (way: string, bytes: Uint8Array | Promise<Uint8Array>): Promise<void> => {
+        const got = await bytes;
+        assertEquals(got.length, size, `${way} of ${size}`);
+        assert(got.every((byte, i) => byte === whole[i]), `${way} of ${size}`);
+      };
+      await same("readFile()", sftp.readFile(path));
+      await same("readable", new Response((await sftp.open(path)).readable).bytes());
+      // What is longer than the source is cut.
+      files.nodes.set("/copy", fileNode(pattern(size + 500, 9)));
+      await sftp.copyFile(path, "/copy");
+      await same("copyFile()", (files.nodes.get("/copy") as { data: Uint8Array }).data);
+      for (const options of [{}, { inPlace: true }, { preserve: true }, { concurrency: 1 }, { resume: true }]) {
+        const totals: (number | null)[] = [];
+        const onProgress = ({ bytes, total }: { bytes: number; total: number | null }) =>
+          void totals.push(bytes, total);
+        assertEquals(await sftp.download(path, local, { ...options, onProgress }), { files: 1, bytes: size });
+        await same(`download() ${JSON.stringify(options)}`, Deno.readFile(local));
+        assert(totals.includes(size), totals.join());
+        await Deno.remove(local);
+      }
+    }
+    await sftp.download("/", `${dir.path}/tree`, { recursive: true });
+    for (const size of sizes) assertEquals((await Deno.stat(`${dir.path}/tree/f${size}`)).size, size);
+    assertEquals(peer.open(), 0);
+  });
+}
+
+Deno.test("what is shorter than the server says is all of it for readFile(), and no whole copy for download()", async () => {
+  await using dir = await tempDir();
+  const files = lying((real) => real + 40_000);
+  for (const size of [...sizes, 0]) files.nodes.set(`/f${size}`, fileNode(pattern(size)));
+  await using peer = await refusing(files, () => null, [Extension.limits]);
+  for (const size of [...sizes, 0]) {
+    assertEquals((await peer.sftp.readFile(`/f${size}`)).length, size);
+    for (const options of [{}, { inPlace: false, resume: true }, { preserve: true }]) {
+      const error = await assertRejects(() => peer.sftp.download(`/f${size}`, `${dir.path}/f`, options), SftpError);
+      assert(error.message.includes(`after ${size} of ${size + 40_000} bytes`), error.message);
+      assertEquals(await namesBelow(dir.path), []);
+    }
+  }
+});
+
+Deno.test("the end of a small file is asked for together with its contents", async () => {
+  const asked: { id: number; offset: bigint; length: number }[] = [];
+  const data = pattern(1000);
+  await using dir = await tempDir();
+  await using peer = await scripted(async (payload, id, raw) => {
+    if (payload[0] === Fxp.OPEN) return m.Handle.encode({ id, handle: new Uint8Array([1]) });
+    if (payload[0] === Fxp.FSTAT || payload[0] === Fxp.STAT) {
+      return m.Attrs.encode({ id, attrs: { size: data.length, mode: 0o100644 } });
+    }
+    if (payload[0] === Fxp.REALPATH) return m.Name.encode({ id, entries: [{ name: "/f", longName: "", attrs: {} }] });
+    if (payload[0] !== Fxp.READ) return statusReply(id, Status.OK);
+    // Nothing is answered before both have come.
+    asked.push(m.Read.decode(payload));
+    if (asked.length < 2) return null;
+    for (const { id, offset, length } of asked) {
+      const part = data.subarray(Number(offset), Number(offset) + length);
+      await raw.send(part.length === 0 ? statusReply(id, Status.EOF) : m.Data.encode({ id, data: part }));
+    }
+    return null;
+  });
+  assertEquals(await peer.sftp.readFile("/f"), data);
+  assertEquals(asked.map(({ offset, length }) => [Number(offset), length]), [[0, 1000], [1000, 1]]);
+  asked.length = 0;
+  await peer.sftp.download("/f", `${dir.path}/f`);
+  assertEquals(await Deno.readFile(`${dir.path}/f`), data);
+  assertEquals(asked.length, 2);
+});
+
+Deno.test("readFile(), copyFile(), append and download() do without FSTAT, and without REALPATH of files", async () => {
+  await using dir = await tempDir();
+  for (const status of [Status.NO_SUCH_FILE, Status.PERMISSION_DENIED, Status.FAILURE, Status.OP_UNSUPPORTED]) {
+    for (const hidden of [[], [Extension.copyData]]) {
+      const files = memoryFiles();
+      const fault = (kind: string): Fault | null => kind === "FSTAT" || kind === "REALPATH" ? { status } : null;
+      await using peer = await refusing(files, fault, hidden);
+      const { sftp } = peer, at = (path: string) => (files.nodes.get(path) as { data: Uint8Array }).data;
+      files.nodes.set("/f", fileNode(pattern(100_000)));
+      assertEquals(await sftp.readFile("/f"), pattern(100_000));
+      for (const longer of [0, 200_000]) {
+        files.nodes.set("/g", fileNode(pattern(longer, 5)));
+        await sftp.copyFile("/f", "/g");
+        assertEquals(at("/g"), pattern(100_000), `${status} ${hidden} ${longer}`);
+      }
+      await sftp.writeFile("/g", new Uint8Array([1, 2]), { append: true });
+      assertEquals(at("/g").length, 100_002);
+      assertEquals([...at("/g").subarray(100_000)], [1, 2]);
+      await sftp.download("/f", `${dir.path}/f`);
+      assertEquals(await Deno.readFile(`${dir.path}/f`), pattern(100_000));
+      await assertRejects(() => sftp.copyFile("/f", "/f"), SftpError, "one file");
+      assertEquals(at("/f"), pattern(100_000));
+    }
+  }
+});
