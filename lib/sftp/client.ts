@@ -37,7 +37,7 @@ import { readAll } from "./read_pipeline.ts";
 import { remove } from "./remove.ts";
 import { abortable, type SftpChannel, SftpSession } from "./requests.ts";
 import { type SftpFileSystemInfo, spaceOf } from "./space.ts";
-import { unsupportedError } from "./status.ts";
+import { isMissing, unsupportedError } from "./status.ts";
 import { download } from "./download.ts";
 import type { TransferOptions, TransferSummary } from "./transfer.ts";
 import { upload } from "./upload.ts";
@@ -244,7 +244,7 @@ export class SftpClient implements AsyncDisposable {
       if (!(error instanceof SftpError)) throw error;
       const parent = dirName(path);
       const top = parent === path || parent === "." || parent === "/";
-      if (top || error.status !== Status.NO_SUCH_FILE) {
+      if (top || !isMissing(error)) {
         const found = await this.#found(path);
         if (found === "directory") return;
         // FAILURE is all that some servers say of a missing parent.
@@ -260,7 +260,7 @@ export class SftpClient implements AsyncDisposable {
   async #found(path: string): Promise<"directory" | "nothing" | "other"> {
     return await this.stat(path).then(
       (info) => info.isDirectory ? "directory" : "other",
-      (error) => error instanceof SftpError && error.status === Status.NO_SUCH_FILE ? "nothing" : "other",
+      (error) => isMissing(error) ? "nothing" : "other",
     );
   }
 
@@ -401,14 +401,14 @@ export class SftpClient implements AsyncDisposable {
           for await (const entry of this.readDir(path)) list.push(entry);
         } catch (error) {
           // What is no directory, or may not be read, has nothing that matches.
-          const harmless: number[] = [Status.NO_SUCH_FILE, Status.PERMISSION_DENIED, Status.FAILURE];
-          if (!(error instanceof SftpError) || !harmless.includes(error.status)) throw error;
+          const harmless: number[] = [Status.PERMISSION_DENIED, Status.FAILURE];
+          if (!isMissing(error) && !(error instanceof SftpError && harmless.includes(error.status))) throw error;
         }
         return list;
       },
       exists: (path) =>
         this.lstat(path).then(() => true, (error) => {
-          if (error instanceof SftpError && error.status <= Status.BAD_MESSAGE) return false;
+          if (isMissing(error) || error instanceof SftpError && error.status <= Status.BAD_MESSAGE) return false;
           throw error;
         }),
     }, pattern);

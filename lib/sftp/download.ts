@@ -33,6 +33,7 @@ import { Open } from "./messages.ts";
 import { baseName, encodeName, isContainedTarget, isSafeEntryName, joinPath, quoted } from "./names.ts";
 import { ReadPipeline } from "./read_pipeline.ts";
 import type { SftpSession } from "./requests.ts";
+import { isMissing } from "./status.ts";
 import {
   localFailure,
   partName,
@@ -93,7 +94,7 @@ async function copy(
   const downloader = new Downloader(client, session, run);
   try {
     const found = await client.stat(remote).catch((error) => {
-      if (isGlob(remote) && error instanceof SftpError && error.status === Status.NO_SUCH_FILE) return null;
+      if (isGlob(remote) && isMissing(error)) return null;
       throw error;
     });
     if (found === null) await downloader.glob(remote, local);

@@ -27,7 +27,8 @@ async function isRemoved(client: SftpClient, session: SftpSession, path: string)
     await session.status(Remove, { path }, { action: "remove", path });
     return true;
   } catch (error) {
-    if (!(error instanceof SftpError) || error.status === Status.NO_SUCH_FILE) throw error;
+    if (!(error instanceof SftpError)) throw error;
+    // Some say of a directory that there is no file of this name, which is true.
     const info = await client.lstat(path).catch(() => null);
     if (!info?.isDirectory) throw error;
     return false;

@@ -1,8 +1,20 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { SftpError, SshError } from "../../lib/errors.ts";
 import type { SftpClient } from "../../lib/sftp/client.ts";
-import { Extension, Status } from "../../lib/sftp/constants.ts";
-import { bytewise, isMissing, OPENSSH_SERVER, ours, pattern, sha256, spawned, tempDir } from "./_support.ts";
+import { Extension, Fxp, Status } from "../../lib/sftp/constants.ts";
+import * as m from "../../lib/sftp/messages.ts";
+import {
+  bytewise,
+  isMissing,
+  OPENSSH_SERVER,
+  ours,
+  pattern,
+  scripted,
+  sha256,
+  spawned,
+  statusReply,
+  tempDir,
+} from "./_support.ts";
 
 const openssh = { ignore: isMissing(OPENSSH_SERVER) };
 
@@ -231,15 +243,13 @@ Deno.test("SftpFile.readable that is cancelled, and readDir() that is left, give
   for (let i = 0; i < 300; i++) await Deno.writeTextFile(`${dir.path}/n${i}`, "");
   await using peer = await ours({ root: dir.path });
   const { sftp } = peer;
+  // More of each kind than the 1,024 handles that the server has.
   for (let i = 0; i < 1100; i++) {
-    if (i % 2) {
-      const file = await sftp.open("/f");
-      const reader = file.readable.getReader();
-      if (i % 4 === 1) await reader.read();
-      await reader.cancel();
-    } else {
-      for await (const _ of sftp.readDir("/")) break;
-    }
+    const file = await sftp.open("/f");
+    const reader = file.readable.getReader();
+    if (i % 2) await reader.read();
+    await reader.cancel();
+    for await (const _ of sftp.readDir("/")) break;
   }
   await (await sftp.open("/f")).close();
 });
@@ -313,4 +323,26 @@ Deno.test("SftpFile.writable gathers small writes and keeps their order", async 
   await cut.write(data);
   await cut.abort(new Error("given up"));
   assert((await peer.sftp.stat("/g")).size <= data.length);
+});
+
+Deno.test("SftpFile.sync() sends fsync@openssh.com with the file's handle, and waits for its answer", async () => {
+  const synced: string[] = [];
+  let answer = Status.OK as number;
+  await using peer = await scripted((payload, id) => {
+    if (payload[0] === Fxp.OPEN) {
+      return m.Handle.encode({ id, handle: new TextEncoder().encode(m.Open.decode(payload).path) });
+    }
+    if (payload[0] !== Fxp.EXTENDED) return undefined;
+    synced.push(new TextDecoder().decode(m.Fsync.decode(payload).handle));
+    return statusReply(id, answer);
+  }, [[Extension.fsync, "1"]]);
+  const one = await peer.sftp.open("/one", { write: true }), two = await peer.sftp.open("/two", { write: true });
+  await two.sync();
+  await one.sync();
+  assertEquals(synced, ["/two", "/one"]);
+  answer = Status.FAILURE;
+  await assertRejects(() => one.sync(), SftpError, 'Cannot sync "/one"');
+  assertEquals(synced.length, 3);
+  await one.close();
+  await two.close();
 });

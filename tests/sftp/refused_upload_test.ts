@@ -166,3 +166,22 @@ Deno.test("upload() of a link leaves the old one where the server refuses the ne
     }
   }
 });
+
+Deno.test("mkdir() with recursive and upload() of a tree make parents that a server calls missing by a later version's number", async () => {
+  await using dir = await tempDir();
+  await Deno.mkdir(`${dir.path}/tree/sub`, { recursive: true });
+  await Deno.writeTextFile(`${dir.path}/tree/sub/f`, "x");
+  const files = memoryFiles(), { mkdir, stat } = files.backend;
+  const later = (error: unknown): never => {
+    throw error instanceof Deno.errors.NotFound ? new SftpError("No such path", 10) : error;
+  };
+  const backend: typeof files.backend = {
+    ...files.backend,
+    mkdir: (...args) => Promise.try(() => mkdir!(...args)).catch(later),
+    stat: (...args) => Promise.try(() => stat(...args)).catch(later),
+  };
+  await using peer = await refusing({ backend }, () => null);
+  await peer.sftp.mkdir("/a/b/c", { recursive: true });
+  await peer.sftp.upload(`${dir.path}/tree`, "/x/y", { recursive: true });
+  assertEquals([...files.nodes.keys()].sort(), ["/", "/a", "/a/b", "/a/b/c", "/x", "/x/y", "/x/y/sub", "/x/y/sub/f"]);
+});

@@ -3,6 +3,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { SftpError } from "../../lib/errors.ts";
 import { Fxp, Status } from "../../lib/sftp/constants.ts";
 import * as m from "../../lib/sftp/messages.ts";
+import { memoryFiles, refusing } from "./_refusing_server.ts";
 import { namesBelow, ours, scripted, statusReply, tempDir } from "./_support.ts";
 
 /** How many rejections went unhandled while `work` ran. */
@@ -117,4 +118,18 @@ Deno.test("remove() of a tree begins nothing more after what failed, and tells w
   const error = await assertRejects(() => server.sftp.remove("/d", { recursive: true }), SftpError);
   assertEquals(error.status, Status.PERMISSION_DENIED);
   assert(removed < 200, `${removed} of 401 were asked for`);
+});
+
+Deno.test("remove() takes a directory away of which the server says that there is no file of its name", async () => {
+  for (const status of [Status.NO_SUCH_FILE, 10]) {
+    const files = memoryFiles();
+    files.nodes.set("/d", { kind: "directory", mode: 0o755, mtime: 0, atime: 0 });
+    let isDirectory = true;
+    await using peer = await refusing(files, (kind) => kind === "REMOVE" && isDirectory ? { status } : null);
+    await peer.sftp.remove("/d");
+    assertEquals([...files.nodes.keys()], ["/"]);
+    isDirectory = false;
+    const error = await assertRejects(() => peer.sftp.remove("/none"), SftpError, 'Cannot remove "/none"');
+    assertEquals(error.status, Status.NO_SUCH_FILE);
+  }
 });

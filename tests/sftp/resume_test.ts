@@ -6,6 +6,10 @@ import { Extension, Fxp, Status } from "../../lib/sftp/constants.ts";
 import { LAST_WINDOW } from "../../lib/sftp/flight_window.ts";
 import * as m from "../../lib/sftp/messages.ts";
 import { until } from "../_support/until.ts";
+import type { SftpFileInfo } from "../../lib/sftp/attrs.ts";
+import type { SftpBackend } from "../../lib/sftp/backend.ts";
+import { partName } from "../../lib/sftp/transfer.ts";
+import { fileNode, memoryFiles, refusing } from "./_refusing_server.ts";
 import {
   idOf,
   isMissing,
@@ -238,4 +242,96 @@ Deno.test({
     assertEquals(await Deno.readTextFile(part), "begun and continued");
     assertEquals((await Deno.stat(part)).mode! & 0o777, 0o444);
   },
+});
+
+/** The only part in a directory. */
+function partIn(path: string): string {
+  const parts = Array.from(Deno.readDirSync(path), ({ name }) => name).filter((name) => name.endsWith(".part"));
+  assertEquals(parts.length, 1, parts.join());
+  return `${path}/${parts[0]}`;
+}
+
+Deno.test("upload() with resume writes again what may be a gap at the end of a part", async () => {
+  await using dir = await tempDir();
+  const there = `${dir.path}/there`, local = `${dir.path}/f`, size = LAST_WINDOW + 4_000_000;
+  await Deno.mkdir(there);
+  const data = pattern(size);
+  await Deno.writeFile(local, data);
+  await using peer = await ours({ root: there });
+  for (const length of [size, size - 1, LAST_WINDOW + 1]) {
+    const controller = new AbortController();
+    await assertRejects(() =>
+      peer.sftp.upload(local, "/f", {
+        signal: controller.signal,
+        onProgress: ({ bytes }) => bytes > 1_000_000 && controller.abort(new Error("stop it")),
+      })
+    );
+    // As long as it gets when the last of what was under way arrives first: what lies before it are zeros.
+    const part = partIn(there);
+    await Deno.writeFile(part, data.subarray(0, length - LAST_WINDOW));
+    await Deno.truncate(part, length);
+    let first = -1;
+    await peer.sftp.upload(local, "/f", {
+      resume: true,
+      onProgress: ({ bytes }) => void (first = first < 0 ? bytes : first),
+    });
+    assertEquals(first, length - LAST_WINDOW);
+    assertEquals(await sha256(`${there}/f`), await sha256(data), String(length));
+    await Deno.remove(`${there}/f`);
+  }
+});
+
+Deno.test("download() with resume leaves no tail of a part that is longer than the file, nor of one whose size is given as 0", async () => {
+  await using dir = await tempDir();
+  const here = `${dir.path}/here`, data = pattern(300_000);
+  await Deno.mkdir(here);
+  for (const size of [null, 0]) {
+    const files = memoryFiles(), { open, stat } = files.backend;
+    files.nodes.set("/f", fileNode(data));
+    const told = (info: SftpFileInfo): SftpFileInfo => size === null || !info.isFile ? info : { ...info, size };
+    const backend: SftpBackend = {
+      ...files.backend,
+      stat: async (...args) => told(await stat(...args)),
+      open: async (...args) => {
+        const file = await open(...args), { stat } = file;
+        return { ...file, stat: async () => told(await stat()), [Symbol.asyncDispose]: file[Symbol.asyncDispose] };
+      },
+    };
+    await using peer = await refusing({ backend }, () => null);
+    const controller = new AbortController();
+    await assertRejects(() =>
+      peer.sftp.download("/f", `${here}/f`, {
+        resume: true,
+        signal: controller.signal,
+        onProgress: ({ bytes }) => bytes > 0 && controller.abort(new Error("stop it")),
+      })
+    );
+    await Deno.writeFile(partIn(here), pattern(500_000));
+    assertEquals((await peer.sftp.download("/f", `${here}/f`, { resume: true })).files, 1);
+    assertEquals(await sha256(`${here}/f`), await sha256(data), String(size));
+    await Deno.remove(`${here}/f`);
+  }
+});
+
+Deno.test("download() never writes to what has the name of its part already, whatever the size", async () => {
+  await using dir = await tempDir();
+  const here = `${dir.path}/here`;
+  await Deno.mkdir(here);
+  await Deno.writeTextFile(`${dir.path}/precious`, "precious");
+  for (const size of [10, 1_000_000]) {
+    const files = memoryFiles(), data = pattern(size);
+    files.nodes.set("/f", fileNode(data));
+    const part = `${here}/${partName("f", "/f", size, 1_000_000)}`;
+    for (const resume of [false, true]) {
+      await Deno.symlink(`${dir.path}/precious`, part);
+      await using peer = await refusing(files, () => null);
+      // The name is the one that a cut copy has.
+      assertEquals((await peer.sftp.download("/f", `${here}/f`, { resume })).files, 1);
+      assertEquals(await Deno.readTextFile(`${dir.path}/precious`), "precious");
+      assertEquals((await Deno.lstat(`${here}/f`)).isFile, true);
+      assertEquals(await sha256(`${here}/f`), await sha256(data));
+      assertEquals(Array.from(Deno.readDirSync(here), ({ name }) => name), ["f"]);
+      await Deno.remove(`${here}/f`);
+    }
+  }
 });
