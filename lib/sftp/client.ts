@@ -41,6 +41,7 @@ import { isMissing, unsupportedError } from "./status.ts";
 import { download } from "./download.ts";
 import type { TransferOptions, TransferSummary } from "./transfer.ts";
 import { upload } from "./upload.ts";
+import { writeWholeFile } from "./write_file.ts";
 
 /** What an SFTP server offers. */
 export interface SftpServerInfo {
@@ -50,11 +51,6 @@ export interface SftpServerInfo {
   readonly extensions: ReadonlyMap<string, string>;
   /** The reply to limits@openssh.com by the names of its fields in camel case, or nothing. 0 means unlimited. */
   readonly limits: Readonly<Record<string, number>>;
-}
-
-/** Bytes in pieces, between which a write can be aborted. */
-function* pieces(data: Uint8Array): Iterable<Uint8Array> {
-  for (let at = 0; at < data.length; at += 1_048_576) yield data.subarray(at, at + 1_048_576);
 }
 
 /** `work`, or the signal's reason as soon as it aborts: a server that answers nothing must not hold the caller. */
@@ -166,40 +162,15 @@ export class SftpClient implements AsyncDisposable {
 
   /**
    * Writes a whole file; it is created, and what was in it replaced, unless the options say otherwise. A `mode` is given to a file
-   * that is there too.
+   * that is there too. It is written in place: bytes that fit into one request (32 KiB, or what the server's limits say) leave
+   * what was there whole where the server refuses them, more of them and streams do not, and the error says so.
    */
   async writeFile(
     path: string,
     data: Uint8Array | ReadableStream<Uint8Array>,
     options: Deno.WriteFileOptions = {},
   ): Promise<void> {
-    await unlessAborted(this.#writeFile(path, data, options), options.signal);
-  }
-
-  async #writeFile(
-    path: string,
-    data: Uint8Array | ReadableStream<Uint8Array>,
-    options: Deno.WriteFileOptions,
-  ): Promise<void> {
-    const { append = false, create = true, createNew = false, mode, signal } = options;
-    const file = await this.open(path, {
-      write: true,
-      append,
-      create,
-      createNew,
-      truncate: !append,
-      ...(mode === undefined ? {} : { mode }),
-      ...(signal === undefined ? {} : { signal }),
-    });
-    const source = data instanceof Uint8Array ? ReadableStream.from(pieces(data)) : data;
-    try {
-      // OPEN gives it to a file that it creates only, and less what the server's umask takes away.
-      if (mode !== undefined) await file.setStat({ mode: mode & 0o7777 });
-      await source.pipeTo(file.writable, signal === undefined ? {} : { signal });
-    } finally {
-      // Closed with the stream already, but where nothing could be piped at all.
-      await file.close();
-    }
+    await unlessAborted(writeWholeFile(this, this.#session, path, data, options), options.signal);
   }
 
   /** Writes a whole file as UTF-8. */

@@ -29,7 +29,8 @@ async function isRemoved(client: SftpClient, session: SftpSession, path: string)
   } catch (error) {
     if (!(error instanceof SftpError)) throw error;
     // Some say of a directory that there is no file of this name, which is true.
-    const info = await client.lstat(path).catch(() => null);
+    // With a slash behind it, a link is what it leads to.
+    const info = await client.lstat(path.replace(/(?<=[^/])\/+$/, "")).catch(() => null);
     if (!info?.isDirectory) throw error;
     return false;
   }

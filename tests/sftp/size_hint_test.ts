@@ -5,7 +5,7 @@ import type { SftpBackend } from "../../lib/sftp/backend.ts";
 import { Extension, Fxp, Status } from "../../lib/sftp/constants.ts";
 import * as m from "../../lib/sftp/messages.ts";
 import { type Fault, fileNode, memoryFiles, refusing } from "./_refusing_server.ts";
-import { idOf, namesBelow, pattern, scripted, statusReply, tempDir } from "./_support.ts";
+import { namesBelow, pattern, scripted, statusReply, tempDir } from "./_support.ts";
 
 /** Files in memory, whose sizes are what `size` makes of them wherever they are told. */
 function lying(

@@ -1,0 +1,86 @@
+/** `writeFile()` where the server refuses a part of what it asks for. */
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { SftpError } from "../../lib/errors.ts";
+import { Extension, Status } from "../../lib/sftp/constants.ts";
+import { type Fault, fileNode, memoryFiles, refusing, statuses } from "./_refusing_server.ts";
+import { pattern } from "./_support.ts";
+
+const fresh = pattern(1000, 3);
+
+Deno.test("writeFile() of one request leaves the old file whole where the server refuses anything, or the new one", async () => {
+  const faults: Fault[] = [...statuses.map((status) => ({ status })), "lost before", "lost behind"];
+  for (const length of [null, 0, 500, 1000, 5000]) {
+    for (const mode of [undefined, 0o600]) {
+      for (const fault of faults) {
+        for (let at = 0, count = 1; at < count; at++) {
+          const files = memoryFiles(), before = length === null ? null : pattern(length, 5);
+          if (before !== null) files.nodes.set("/f", fileNode(before));
+          await using peer = await refusing(files, (_, index) => index === at ? fault : null, [Extension.limits]);
+          const error = await peer.sftp.writeFile("/f", fresh, mode === undefined ? {} : { mode })
+            .then(() => null, (error) => error as Error);
+          count = peer.asked.length;
+          const node = files.nodes.get("/f") as { data: Uint8Array } | undefined;
+          const is = (bytes: Uint8Array | null): boolean => {
+            return bytes !== null && node?.data.length === bytes.length &&
+              bytes.every((byte, i) => byte === node.data[i]);
+          };
+          const where = `${length} ${mode} ${JSON.stringify(fault)} ${
+            peer.asked.join(" ")
+          }, the one of ${at}: ${error?.message}`;
+          if (error === null) assert(is(fresh), where);
+          else {
+            assert(error instanceof SftpError, where);
+            // A connection that is lost between the write and the cut, and nothing else.
+            const told = typeof fault === "string" && error.message.includes("is not whole");
+            const nothing = before === null && (node === undefined || node.data.length === 0);
+            assert(is(fresh) || is(before) || nothing || told, where);
+          }
+          if (typeof fault !== "string") assertEquals(peer.open(), 0, where);
+        }
+      }
+    }
+  }
+});
+
+Deno.test("writeFile() cuts what was longer whichever way the server lets it, and writes to no device twice", async () => {
+  for (const [refused, isRegular] of [["FSETSTAT", true], ["SETSTAT", true], ["FSETSTAT", false]] as const) {
+    const files = memoryFiles();
+    files.nodes.set("/f", fileNode(pattern(5000, 5)));
+    let opened = 0;
+    const { stat, open } = files.backend;
+    const backend: typeof files.backend = {
+      ...files.backend,
+      open(...args) {
+        opened++;
+        return open(...args);
+      },
+      async stat(...args) {
+        const info = await stat(...args);
+        return isRegular ? info : { ...info, isFile: false, mode: 0o020666 };
+      },
+    };
+    await using peer = await refusing(
+      { backend },
+      (kind) => kind.endsWith(refused) ? { status: Status.FAILURE } : null,
+    );
+    await peer.sftp.writeFile("/f", fresh);
+    const { data } = files.nodes.get("/f") as { data: Uint8Array };
+    assertEquals(data.length, isRegular ? 1000 : 5000);
+    assertEquals(data.subarray(0, 1000), fresh);
+    // Where neither attribute request is done, there is emptying it first.
+    assertEquals(opened, refused === "SETSTAT" ? 2 : 1);
+  }
+});
+
+Deno.test("writeFile() of more than a request says that what is there is not whole any more", async () => {
+  const files = memoryFiles(), large = pattern(200_000, 3);
+  files.nodes.set("/f", fileNode(pattern(5000, 5)));
+  let written = 0;
+  const fault = (kind: string): Fault | null => kind === "WRITE" && ++written === 3 ? { status: Status.FAILURE } : null;
+  await using peer = await refusing(files, fault, [Extension.limits]);
+  for (const data of [large, ReadableStream.from([large])]) {
+    written = 0;
+    await assertRejects(() => peer.sftp.writeFile("/f", data), SftpError, '; what is at "/f" is not whole');
+  }
+  assertEquals(peer.open(), 0);
+});
