@@ -260,7 +260,8 @@ class Downloader {
         `the link leads out of the tree, to ${quoted(target)}; \`links\` can be "follow" or "skip"`,
       );
     }
-    await makeLocalLink(target, local);
+    const { directory, base } = splitLocal(local);
+    await makeLocalLink(target, local, joinPath(directory, partName(base, remote, 0, 0)));
     this.#run.finished();
   }
 

@@ -154,11 +154,18 @@ export async function localLink(path: string): Promise<string> {
   return await Deno.readLink(path);
 }
 
-/** Makes a link, in the place of a link or file of that name. */
-export async function makeLocalLink(target: string, path: string): Promise<void> {
+/** Makes a link, in the place of a link or file of that name, which goes only when the link is there, `part` until then. */
+export async function makeLocalLink(target: string, path: string, part: string): Promise<void> {
   const there = await localStat(path, false);
-  if (there?.kind === "link" || there?.kind === "file") await Deno.remove(path);
-  await Deno.symlink(target, path);
+  if (there?.kind !== "link" && there?.kind !== "file") return await Deno.symlink(target, path);
+  await removeLocal(part);
+  await Deno.symlink(target, part);
+  try {
+    await Deno.rename(part, path);
+  } catch (error) {
+    await removeLocal(part).catch(() => {});
+    throw error;
+  }
 }
 
 /** The canonical form of a path that exists. */

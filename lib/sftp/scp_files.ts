@@ -25,7 +25,8 @@ import {
 import type { GlobEntry } from "./glob.ts";
 import { baseName, joinPath } from "./names.ts";
 import { countOf } from "./read_data.ts";
-import { isFileSystemError } from "./status.ts";
+import { reasonOf } from "./scp_text.ts";
+import { isFileSystemError, statusOf } from "./status.ts";
 import { partName } from "./transfer.ts";
 
 /** Times in seconds since 1970. */
@@ -40,7 +41,7 @@ export interface ScpTimes {
 export interface ScpTarget {
   /** Takes the next bytes. */
   write(bytes: Uint8Array): Promise<void>;
-  /** All bytes are there. Where this throws, nothing more is to be done. */
+  /** All bytes are there. Where this throws, nothing more is to be done; a file whose times cannot be kept is there whole. */
   finish(times: ScpTimes | null): Promise<void>;
   /** They will not come. Never throws. */
   abandon(): Promise<void>;
@@ -98,16 +99,23 @@ export const localScpFiles: ScpFiles = {
       write: (bytes) => file.write(bytes),
       async finish(times) {
         file[Symbol.dispose]();
+        let notKept: SftpError | null = null;
         try {
           if (times !== null) {
             await localMode(part, mode);
             await localTimes(part, times.atime, times.mtime);
           }
+        } catch (error) {
+          const message = `it is there whole, and its times cannot be set: ${reasonOf(error)}`;
+          notKept = new SftpError(message, statusOf(error), path, { cause: error });
+        }
+        try {
           await renameLocal(part, path);
         } catch (error) {
           await removeLocal(part).catch(() => {});
           throw error;
         }
+        if (notKept !== null) throw notKept;
       },
       async abandon() {
         file[Symbol.dispose]();

@@ -7,13 +7,17 @@ import { SftpError } from "../errors.ts";
 import { MAX_DEPTH, Status } from "./constants.ts";
 import type { LocalInfo } from "./local_files.ts";
 import { joinPath, quoted } from "./names.ts";
-import type { ScpFiles } from "./scp_files.ts";
+import type { ScpFiles, ScpSource } from "./scp_files.ts";
 import { type ScpPlan, ScpResult } from "./scp_result.ts";
 import { type ScpStream, scpTime } from "./scp_stream.ts";
 import { copyError, reasonOf } from "./scp_text.ts";
 
 /** Contents are sent in chunks of this. */
 const BLOCK = 262_144;
+/** Looked for in a file whose size is given as 0. */
+const UNKNOWN_BLOCK = 4096;
+/** Most bytes of such a file. */
+const UNKNOWN_LIMIT = 67_108_864;
 
 /**
  * Sends what the paths name; each is asked for when the one before has been taken. An error of one file is told to the other
@@ -30,6 +34,26 @@ export async function sendScp(
   const source = new Source(stream, files, plan);
   for await (const path of paths) await source.send(path, 0);
   return source.result;
+}
+
+/** All of a file whose size is given as 0, as those of /proc: SCP has to say it first. */
+async function readUnknown(source: ScpSource): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  let total = 0;
+  for (;;) {
+    const block = new Uint8Array(total === 0 ? UNKNOWN_BLOCK : BLOCK), count = await source.read(block);
+    if (count === 0) break;
+    parts.push(block.subarray(0, count));
+    total += count;
+    if (total > UNKNOWN_LIMIT) throw failure("its size is given as 0, and it has more than 64 MiB; SFTP can copy it");
+  }
+  const whole = new Uint8Array(total);
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
 }
 
 function failure(message: string, status: number = Status.FAILURE): SftpError {
@@ -126,7 +150,14 @@ class Source {
       return await this.#failed(path, error);
     }
     try {
-      const { info } = source, total = info.size;
+      const { info } = source;
+      let ahead: Uint8Array;
+      try {
+        ahead = info.size > 0 ? new Uint8Array(0) : await readUnknown(source);
+      } catch (error) {
+        return await this.#failed(path, error);
+      }
+      const total = info.size + ahead.length;
       const mode = (info.mode ?? 0o644).toString(8).padStart(4, "0");
       if (!await this.#times(info, path) || !await this.#announce(`C${mode} ${total} ${name}`, path)) return;
       this.#plan.onProgress?.({ path, bytes: 0, total });
@@ -135,7 +166,10 @@ class Source {
         const block = new Uint8Array(Math.min(left, BLOCK));
         let count = 0;
         try {
-          if (trouble === null) count = await source.read(block);
+          if (ahead.length > 0) {
+            block.set(ahead.subarray(0, count = block.length));
+            ahead = ahead.subarray(count);
+          } else if (trouble === null) count = await source.read(block);
         } catch (error) {
           trouble = { error };
         }

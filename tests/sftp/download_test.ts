@@ -2,6 +2,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { SftpError } from "../../lib/errors.ts";
 import { openSftp, type SftpClient } from "../../lib/sftp/client.ts";
+import { scpDownload } from "../../lib/sftp/scp.ts";
 import { Fxp, Status } from "../../lib/sftp/constants.ts";
 import * as m from "../../lib/sftp/messages.ts";
 import {
@@ -250,4 +251,47 @@ Deno.test("download() gives a new file its source's bits, and one that is replac
   assertEquals((await Deno.stat(`${dir.path}/here/large`)).size, large);
   await peer.sftp.download("/tree", `${dir.path}/here`, { recursive: true, preserve: true });
   assertEquals(modes(), ["640", "640", "600"]);
+});
+
+Deno.test("download() of a link that cannot be made leaves what is here", async () => {
+  await using dir = await tempDir();
+  await Deno.mkdir(`${dir.path}/there/tree`, { recursive: true });
+  await Deno.symlink("target", `${dir.path}/there/tree/link`);
+  await Deno.mkdir(`${dir.path}/here`);
+  await Deno.writeTextFile(`${dir.path}/here/link`, "old");
+  await using peer = await ours({ root: `${dir.path}/there` });
+  const symlink = Deno.symlink;
+  try {
+    Deno.symlink = () => Promise.reject(new Deno.errors.PermissionDenied("no links here (os error 1)"));
+    await assertRejects(() => peer.sftp.download("/tree", `${dir.path}/here`, { recursive: true }), SftpError);
+  } finally {
+    Deno.symlink = symlink;
+  }
+  assertEquals(await Deno.readTextFile(`${dir.path}/here/link`), "old");
+  await peer.sftp.download("/tree", `${dir.path}/here`, { recursive: true });
+  assertEquals(await Deno.readLink(`${dir.path}/here/link`), "target");
+  assertEquals(await namesBelow(`${dir.path}/here`), ["link"]);
+});
+
+Deno.test("download() and scpDownload() keep what came whole where times cannot be set here, and say so", async () => {
+  await using dir = await tempDir();
+  await Deno.mkdir(`${dir.path}/there`);
+  await Deno.writeTextFile(`${dir.path}/there/f`, "x");
+  await using peer = await ours({ root: `${dir.path}/there` });
+  const utime = Deno.utime;
+  try {
+    Deno.utime = () => Promise.reject(new Deno.errors.PermissionDenied("not permitted (os error 1)"));
+    const { files, warnings = [] } = await peer.sftp.download("/f", `${dir.path}/f`, { preserve: true });
+    assertEquals([files, warnings.length], [1, 1]);
+    assert(warnings[0]!.message.startsWith('Cannot download "/f" to'), warnings[0]!.message);
+    const { near, far } = pipes(), writer = far.writable.getWriter();
+    const sending = writer.write(new TextEncoder().encode("T1 0 1 0\nC0644 1 g\nx\0")).then(() => writer.close());
+    const drained = far.readable.pipeTo(new WritableStream());
+    await assertRejects(() => scpDownload(near, "/g", `${dir.path}/g`, { preserve: true }), SftpError, "there whole");
+    await Promise.allSettled([sending, drained]);
+  } finally {
+    Deno.utime = utime;
+  }
+  for (const name of ["f", "g"]) assertEquals(await Deno.readTextFile(`${dir.path}/${name}`), "x");
+  assertEquals((await namesBelow(dir.path)).filter((name) => name.includes(".part")), []);
 });

@@ -124,3 +124,26 @@ Deno.test({
     assert(!entries(dir.path).some((name) => name.includes(".part") || name === "g"), entries(dir.path).join());
   },
 });
+
+Deno.test({
+  name: "scpUpload() sends all of a file whose size is given as 0, and times before 1970 as 0 (OpenSSH scp)",
+  ignore: isMissing(SCP) || isMissing("/proc/version"),
+  async fn() {
+    await using dir = await tempDir();
+    const peer = server(scpCommand("to", `${dir.path}/version`));
+    const whole = await Deno.readTextFile("/proc/version");
+    assertEquals(await scpUpload(peer, "/proc/version"), { files: 1, bytes: whole.length });
+    await peer.status;
+    assertEquals(await Deno.readTextFile(`${dir.path}/version`), whole);
+    await Deno.writeTextFile(`${dir.path}/old`, "x");
+    await Deno.utime(`${dir.path}/old`, -158_000_000, -158_000_000);
+    await Deno.writeTextFile(`${dir.path}/empty`, "");
+    for (const name of ["old", "empty"]) {
+      const again = server(scpCommand("to", `${dir.path}/copy`, { preserve: true }));
+      assertEquals((await scpUpload(again, `${dir.path}/${name}`, { preserve: true })).files, 1);
+      await again.status;
+      assertEquals((await Deno.stat(`${dir.path}/copy`)).size, name === "old" ? 1 : 0);
+      if (name === "old") assertEquals((await Deno.stat(`${dir.path}/copy`)).mtime!.getTime(), 0);
+    }
+  },
+});
