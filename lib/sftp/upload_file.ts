@@ -219,6 +219,11 @@ export class FileUpload {
       pipeline.abandon(error);
       // Sent twice it would close what has the same handle by then.
       if (closing === undefined) session.dropHandle(handle, remote);
+      if (path === remote && pipeline.refusedAt !== null) {
+        // A gap in a file of the right size would pass for the whole one when a copy is resumed.
+        const attrs = { size: pipeline.refusedAt };
+        await session.status(Setstat, { path, attrs }, { action: "truncate", path }).catch(() => {});
+      }
       throw error;
     } finally {
       signal?.removeEventListener("abort", stop);

@@ -31,6 +31,7 @@ export class WritePipeline {
   #offset: number;
   #inFlight = 0;
   #failure: Error | null = null;
+  #refusedAt: number | null = null;
   #wake: (() => void) | null = null;
   /** Small writes gathered while others are under way. */
   #staged: Uint8Array | null = null;
@@ -50,6 +51,11 @@ export class WritePipeline {
   /** Where the next byte goes. */
   get offset(): number {
     return this.#offset + this.#stagedLength;
+  }
+
+  /** Where the first bytes belong that the server refused; those behind them may be there, and make the file seem whole. */
+  get refusedAt(): number | null {
+    return this.#refusedAt;
   }
 
   /** Takes the bytes, which may be used again afterwards. Returns a promise only where it must wait. */
@@ -113,6 +119,7 @@ export class WritePipeline {
           throw new SshProtocolError(`Cannot write: the server answered with packet type ${payload[0]}`);
         }
         const { status, text } = readStatus(new Reader(payload, 5));
+        if (status !== Status.OK) this.#refusedAt = Math.min(offset, this.#refusedAt ?? offset);
         this.#settled(length, sent, status === Status.OK ? null : statusError(pending, status, text));
       },
       fail: (error) => this.#settled(length, sent, error),

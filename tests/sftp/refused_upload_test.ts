@@ -185,3 +185,23 @@ Deno.test("mkdir() with recursive and upload() of a tree make parents that a ser
   await peer.sftp.upload(`${dir.path}/tree`, "/x/y", { recursive: true });
   assertEquals([...files.nodes.keys()].sort(), ["/", "/a", "/a/b", "/a/b/c", "/x", "/x/y", "/x/y/sub", "/x/y/sub/f"]);
 });
+
+Deno.test("upload() in place that fails leaves nothing that resume would take for the whole file", async () => {
+  await using dir = await tempDir();
+  const local = `${dir.path}/f`, data = pattern(200_000, 3);
+  await Deno.writeFile(local, data);
+  for (const refused of [0, 2, 6]) {
+    const files = memoryFiles();
+    let written = 0, isOver = false;
+    await using peer = await refusing(files, (kind) => {
+      return kind === "WRITE" && written++ === refused && !isOver ? { status: Status.FAILURE } : null;
+    }, [Extension.limits]);
+    await assertRejects(() => peer.sftp.upload(local, "/f", { inPlace: true }), SftpError, "is not whole");
+    isOver = true;
+    const node = files.nodes.get("/f") as { data: Uint8Array; mtime: number };
+    assertEquals(node.data, data.subarray(0, refused * 32_768));
+    node.mtime = Date.now() / 1000;
+    assertEquals((await peer.sftp.upload(local, "/f", { resume: true })).files, 1);
+    assertEquals(contents(files.nodes.get("/f")), data);
+  }
+});

@@ -247,3 +247,72 @@ Deno.test("upload() leaves one whole file whatever kinds of requests are refused
     await table(more);
   });
 });
+
+Deno.test("upload() of a tree over another leaves each of its files and links whole whatever becomes of any request", async () => {
+  await using dir = await tempDir();
+  const before = old.longer!;
+  await Deno.mkdir(`${dir.path}/tree/sub`, { recursive: true });
+  for (const name of ["a", "sub/b"]) await Deno.writeFile(`${dir.path}/tree/${name}`, fresh);
+  await Deno.symlink("new", `${dir.path}/tree/link`);
+  const cell = async (posixRename: boolean, at: number, outcome: Fault | null): Promise<Run> => {
+    const files = memoryFiles(), { nodes } = files, times = { mtime: 0, atime: 0 };
+    for (const path of ["/tree", "/tree/sub"]) nodes.set(path, { kind: "directory", mode: 0o755, ...times });
+    for (const path of ["/tree/a", "/tree/sub/b"]) nodes.set(path, fileNode(before));
+    nodes.set("/tree/link", { kind: "link", target: "old", mode: 0o777, ...times });
+    const controller = new AbortController();
+    let isOver = false;
+    await using peer = await refusing(files, (_, index) => {
+      if (isOver || index !== at) return null;
+      if (outcome === "silent") setTimeout(() => controller.abort(new Error("enough of it")), 0);
+      return outcome;
+    }, [Extension.limits, ...(posixRename ? [] : [Extension.posixRename])]);
+    const options = { recursive: true, preserve: true, signal: controller.signal };
+    const error = await peer.sftp.upload(`${dir.path}/tree`, "/tree", options)
+      .then(() => null, (error) => error as Error);
+    isOver = true;
+    const asked = [...peer.asked], wrong: string[] = [], any = [...nodes.values()];
+    for (const path of ["/tree/a", "/tree/sub/b"]) {
+      const node = nodes.get(path), isNew = same(node, fresh);
+      if (error === null ? !isNew : !isNew && !same(node, before)) {
+        const told = error === controller.signal.reason || [...nodes].some(([name, other]) => {
+          return (same(other, fresh) || same(other, before)) &&
+            allSaid(error).some((text) => text.includes(JSON.stringify(name)));
+        });
+        if (!told || !any.some((other) => same(other, fresh) || same(other, before))) {
+          wrong.push(`${path} is not whole`);
+        }
+      }
+    }
+    const links = any.filter((node) => node.kind === "link");
+    const link = nodes.get("/tree/link");
+    if (error === null ? link?.kind !== "link" || link.target !== "new" : links.length === 0) wrong.push("no link");
+    if (typeof outcome !== "string") {
+      await peer.sftp.realPath(".").catch(() => {});
+      if (peer.open() !== 0) wrong.push(`${peer.open()} handles are open`);
+    }
+    if (wrong.length > 0) wrong.push(`it ended with ${error?.message}`, [...nodes.keys()].join(" "));
+    return { wrong, asked };
+  };
+  const cells: { name: string; run: () => Promise<Run> }[] = [];
+  for (const posixRename of [true, false]) {
+    const { asked, wrong } = await cell(posixRename, -1, null);
+    assert(wrong.length === 0, wrong.join());
+    for (const [at, kind] of asked.entries()) {
+      for (const outcome of outcomes) {
+        cells.push({
+          name: `tree${posixRename ? "" : " without posix-rename"}, ${kind} ${at}: ${say(outcome)}`,
+          run: () => cell(posixRename, at, outcome),
+        });
+      }
+    }
+  }
+  await table(cells);
+});
+
+/** All that an error says, with the errors that it sums up. */
+function allSaid(error: Error | null): string[] {
+  if (error === null) return [];
+  const { cause } = error;
+  const inner = cause instanceof AggregateError ? cause.errors : cause instanceof Error ? [cause] : [];
+  return [error.message, ...inner.flatMap((one) => allSaid(one as Error))];
+}
