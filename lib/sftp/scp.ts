@@ -5,6 +5,7 @@
  */
 import type { AuthInfo } from "../auth/types.ts";
 import { SftpError, SshError } from "../errors.ts";
+import { callBack } from "../wire/callback.ts";
 import type { ByteDuplex } from "../wire/types.ts";
 import type { SftpBackend } from "./backend.ts";
 import { MAX_PATH, Status } from "./constants.ts";
@@ -151,7 +152,7 @@ async function serve(
     });
   } catch (error) {
     // The client was told where it still listened; what is no error of it or of the files is one of this program.
-    if (!signal?.aborted && !(error instanceof SshError)) onError?.(error);
+    if (!signal?.aborted && !(error instanceof SshError)) callBack(() => onError?.(error));
     return 1;
   }
 }

@@ -5,6 +5,7 @@
  */
 import type { AuthInfo } from "../auth/types.ts";
 import { SftpError } from "../errors.ts";
+import { callBack } from "../wire/callback.ts";
 import type { SftpAttributes } from "./attrs.ts";
 import type { SftpBackend, SftpBackendFile } from "./backend.ts";
 import { canonicalPath, namesDirectory } from "./canonical.ts";
@@ -154,7 +155,7 @@ export function backendScpFiles(backend: SftpBackend, who: AuthInfo, onError: (e
     }
   };
   const noted = (error: unknown): unknown => {
-    if (!(error instanceof SftpError) && !isFileSystemError(error)) onError(error);
+    if (!(error instanceof SftpError) && !isFileSystemError(error)) callBack(() => onError(error));
     return error;
   };
   const closed = (file: SftpBackendFile): Promise<void> => watched(() => file[Symbol.asyncDispose]());

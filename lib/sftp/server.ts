@@ -14,6 +14,7 @@
  */
 import { printable, SftpError, SshProtocolError } from "../errors.ts";
 import type { AuthInfo } from "../auth/types.ts";
+import { callBack } from "../wire/callback.ts";
 import { Reader } from "../wire/reader.ts";
 import { AnswerOrder } from "./answer_order.ts";
 import type { SftpChannel } from "./requests.ts";
@@ -146,11 +147,8 @@ class ServerSession {
   }
 
   #report(error: unknown): void {
-    try {
-      if (!(error instanceof SftpError) && !isFileSystemError(error)) this.#options.onError?.(error);
-    } catch {
-      // What listens for errors does not decide about the session.
-    }
+    // What listens for errors does not decide about the session.
+    if (!(error instanceof SftpError) && !isFileSystemError(error)) callBack(() => this.#options.onError?.(error));
   }
 
   async #serve(): Promise<void> {

@@ -147,6 +147,28 @@ Deno.test("serveSftp() maps what a backend throws to the status of its kind", as
   assertEquals(mistakes, ["a string", "a string", undefined, undefined]);
 });
 
+Deno.test("serveSftp() goes on when onError throws or rejects", async () => {
+  const bug = new TypeError("mine");
+  const stat = (): never => {
+    throw bug;
+  };
+  for (const fail of [stat, () => Promise.reject(bug)]) {
+    let told = 0;
+    const { peer, served } = await begin({ ...memory(new Map()), stat }, {
+      onError: () => {
+        told++;
+        return fail();
+      },
+    });
+    for (const id of [1, 2]) {
+      assertEquals(statusIn(await peer.ask(m.Stat.encode({ id, path: "/x" }))), Status.FAILURE);
+      assertEquals(told, id);
+    }
+    await peer.end();
+    await served;
+  }
+});
+
 Deno.test("serveSftp() tells onError of a mistake in a backend that has a code", async () => {
   const mistakes: unknown[] = [];
   const bug = Object.assign(new TypeError("The argument must be of type string"), { code: "ERR_INVALID_ARG_TYPE" });

@@ -849,8 +849,29 @@ Deno.test("serveScp() tells onError of mistakes in a backend, wherever they are,
   // A client that leaves, breaks the protocol or sends errors is none.
   for (const bytes of ["", "\0", "\x02bye\n", "x", "\x01no\n"]) {
     for (const command of ["scp -f f", "scp -t f"]) {
-      await scp(command, bytes, whole, { onError: (error) => assert(false, `${command}: ${error}`) });
+      const told: unknown[] = [];
+      await scp(command, bytes, whole, { onError: (error) => told.push(error) });
+      assertEquals(told, [], command);
     }
+  }
+});
+
+Deno.test("serveScp() goes on when onError throws or rejects, and exits as it would", async () => {
+  const bug = new TypeError("mine");
+  const stat = (): never => {
+    throw bug;
+  };
+  const fails: (() => void)[] = [stat, () => Promise.reject(bug) as unknown as void];
+  for (const fail of fails) {
+    let told = 0;
+    const broken: SftpBackend = { ...nothing, stat };
+    const { code } = await scp("scp -f f", "\0", broken, {
+      onError: () => {
+        told++;
+        return fail();
+      },
+    });
+    assertEquals([code, told > 0], [1, true]);
   }
 });
 
