@@ -196,7 +196,8 @@ export class ClientAuth implements MessageHandler {
         return this.#send(attempt, "reply", payload, sendOptions);
       },
       answer: (payload, sendOptions = {}) => this.#send(attempt, "reply", payload.slice(), sendOptions),
-      wait: (value) => attempt.stopped ? attempt.stop.promise : Promise.race([value, attempt.stop.promise]),
+      // A race listens to both: what is rejected late is nobody's.
+      wait: (value) => Promise.race([attempt.stop.promise, value]),
       signal: attempt.over.signal,
       note: (text) => void notes.push(text),
     };

@@ -43,7 +43,6 @@ export interface AgentSigner extends Signer {
 class AgentClient implements Agent {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
-  readonly #conn: ByteDuplex;
   /** Bytes that arrived behind the answer that was read last. */
   #left: Uint8Array = new Uint8Array(0);
   /** Settles when the request before has. */
@@ -56,7 +55,6 @@ class AgentClient implements Agent {
   #closing: Promise<unknown> | undefined;
 
   constructor(conn: ByteDuplex) {
-    this.#conn = conn;
     this.#reader = conn.readable.getReader();
     this.#writer = conn.writable.getWriter();
     // Their errors are seen by the request that meets them.
@@ -192,14 +190,6 @@ class AgentClient implements Agent {
       const parts = [this.#reader.cancel(), this.#writer.abort()];
       for (const part of parts) part.catch(() => {});
       this.#closing = Promise.allSettled(this.#writing ? parts.slice(0, 1) : parts);
-      // A socket that does not take what is written stays open until it is closed as such.
-      if (this.#writing && "close" in this.#conn && typeof this.#conn.close === "function") {
-        try {
-          this.#conn.close();
-        } catch {
-          // It is closed.
-        }
-      }
     }
     return this.#closing;
   }

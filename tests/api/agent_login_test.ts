@@ -107,6 +107,31 @@ for (const [where, blobs] of [["lists no keys", undefined], ["signs nothing", [k
   });
 }
 
+Deno.test("an agent's connection is closed although the agent does not take what is written to it", async () => {
+  const directory = await Deno.makeTempDir(), path = `${directory}/agent`;
+  const listener = Deno.listen({ transport: "unix", path });
+  const [conn, far] = await Promise.all([Deno.connect({ transport: "unix", path }), listener.accept()]);
+  const agent = await connectAgent(conn),
+    signing = agent.signers().then(([signer]) => {
+      // More than a socket's buffers hold.
+      const requests = [1, 2, 3].map(() => signer!.sign(new Uint8Array(250_000), "ssh-ed25519"));
+      return Promise.allSettled(requests);
+    });
+  await far.read(new Uint8Array(100));
+  const list = new Writer().u8(12).u32(1).string(key.publicKey.blob).text("");
+  await far.write(new Writer().string(list.bytes()).bytes());
+  // The request has begun to arrive, and nobody reads on.
+  await far.read(new Uint8Array(1));
+  await agent[Symbol.asyncDispose]();
+  for (const { status } of await signing) assertEquals(status, "rejected");
+  // What is left in the buffers can be read, and then there is an end.
+  const view = new Uint8Array(65_536);
+  while (await far.read(view).catch(() => null) !== null);
+  far.close();
+  listener.close();
+  await Deno.remove(directory, { recursive: true });
+});
+
 Deno.test("connect() has closed the agent when the user is logged in by a key file", async () => {
   await using agent = await silentAgent([]);
   const directory = `${Deno.env.get("HOME")}/.ssh`;

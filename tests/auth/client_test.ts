@@ -705,7 +705,7 @@ Deno.test("attempt() sends nothing more once it is over, whatever the program's 
 Deno.test("publicKey() tells an iteration to end when the attempt is over, wherever it waits, and waits for nothing then", async () => {
   const never = new Promise<never>(() => {});
   const stuck: Signer = { ...signerOf(alice), sign: () => never };
-  for (const where of ["sign", "next", "return", "fingerprint"] as const) {
+  for (const where of ["sign", "next", "return", "fingerprint", "late"] as const) {
     for (const how of ["abort", "fail"] as const) {
       let told = 0;
       const { type, blob } = alice.publicKey;
@@ -718,19 +718,21 @@ Deno.test("publicKey() tells an iteration to end when the attempt is over, where
           next: () =>
             where === "next" ? never : Promise.resolve({
               done: false,
-              value: where === "fingerprint" ? silent : where === "sign" ? stuck : alice,
+              value: where === "fingerprint" ? silent : where === "sign" || where === "late" ? stuck : alice,
             }),
           return: () => {
             told++;
+            // Nobody waits any more for what fails late, and it must not end the process.
+            if (where === "late") return Promise.reject(new Error("late"));
             return where === "return" ? never : Promise.resolve({ done: true, value: undefined });
           },
         }),
       };
       const controller = new AbortController();
       const { client, peer, result } = await attempting(publicKey(iteration), { signal: controller.signal });
-      if (where === "sign" || where === "return") {
+      if (where === "sign" || where === "late" || where === "return") {
         await peer.expect(Msg.USERAUTH_REQUEST);
-        if (where === "sign") peer.send(pkOk("ssh-ed25519", alice.publicKey.blob));
+        if (where !== "return") peer.send(pkOk("ssh-ed25519", alice.publicKey.blob));
         // Refused and not to be tried again: the loop ends by itself, and waits for the iteration to end.
         else peer.send(failurePayload(["password"]));
       }
