@@ -334,3 +334,19 @@ Deno.test("exec() works in chunks of one byte", async () => {
   await using joined = await join({}, {}, memoryPair({ chunks: "bytes" }));
   assertEquals(text((await joined.client.exec("echo hello")).stdout), "hello\n");
 });
+
+Deno.test("a reader that asks for more than is left gets the rest, as from a socket", async () => {
+  await using joined = await join();
+  for (const [bytes, size] of [[100, 96], [5, 200], [70_000, 65_536], [96, 96]] as const) {
+    await using process = await joined.client.spawn(`bytes ${bytes}`);
+    const reader = process.stdout.getReader({ mode: "byob" });
+    let left: number = bytes;
+    for (let done = false; !done;) {
+      const result = await reader.read(new Uint8Array(size), { min: size });
+      ({ done } = result);
+      assertEquals(result.value?.length, Math.min(left, size));
+      left -= result.value!.length;
+    }
+    assertEquals(left, 0);
+  }
+});
