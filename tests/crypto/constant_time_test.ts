@@ -7,6 +7,10 @@ Deno.test("equalBytes() compares all bytes", () => {
   assert(equalBytes(new Uint8Array(0), new Uint8Array(0)));
   assertFalse(equalBytes(bytes, bytes.subarray(1)));
   assertFalse(equalBytes(bytes, new Uint8Array(0)));
+  for (let length = 0; length < 40; length++) {
+    assertFalse(equalBytes(bytes.subarray(0, length), bytes), `the first ${length} bytes`);
+    assertFalse(equalBytes(bytes, bytes.subarray(0, length)), `the first ${length} bytes`);
+  }
   for (let bit = 0; bit < 320; bit++) {
     const other = bytes.slice();
     other[bit >> 3]! ^= 1 << bit % 8;
