@@ -545,6 +545,24 @@ Deno.test("Mux ends the connection when keepalives get no answer, and only then"
   assertEquals((transport.end?.error as SshError).code, "CONNECTION_LOST");
 });
 
+// The sanitizers see the timer that is left: an hour is longer than any test.
+Deno.test("Mux.ended() leaves no keepalive timer behind", () => {
+  for (const error of [null, new SshError("The line was cut", { code: "CONNECTION_LOST" })]) {
+    const transport = new FakeTransport();
+    transport.setHandler(new Mux(transport, { keepalive: { interval: 3_600_000 } }));
+    transport.finish(error);
+  }
+  // And of one that was set anew.
+  using time = new FakeTime();
+  const transport = new FakeTransport();
+  transport.setHandler(new Mux(transport, { keepalive: { interval: 1000 } }));
+  time.tick(1000);
+  assertEquals(time.delays.length, 2);
+  transport.finish(null);
+  time.tick(10_000);
+  assertEquals(time.delays.length, 2);
+});
+
 Deno.test("Mux.keepalive takes an interval that timers cannot", () => {
   using time = new FakeTime();
   const transport = new FakeTransport();

@@ -10,6 +10,7 @@ import { type KexContext, KexMachine, type KexOutcome } from "../../lib/transpor
 import { deriveKeys } from "../../lib/transport/key_derivation.ts";
 import { GexRequest, KexExchangeInit, KexExchangeReply, KexInit, NewKeys } from "../../lib/transport/messages.ts";
 import { Msg } from "../../lib/wire/numbers.ts";
+import { Reader } from "../../lib/wire/reader.ts";
 import type { Bytes } from "../../lib/wire/types.ts";
 import { Writer } from "../../lib/wire/writer.ts";
 
@@ -336,6 +337,53 @@ Deno.test("KexMachine.receive() drops the packet of a wrong guess, and never NEW
   const other = new KexMachine(context("server"));
   await other.receive(guessed);
   await assertRejects(() => other.receive(NewKeys.encode({})), SshProtocolError);
+});
+
+// Row 30, at the byte.
+Deno.test("KexMachine.receive() takes a KEXINIT of 32 KiB, and none that is a byte longer", async () => {
+  for (const role of ["client", "server"] as const) {
+    const values = KexInit.decode(new KexMachine(context(role === "client" ? "server" : "client")).kexInit);
+    const names = Array.from({ length: 256 }, (_, i) => `${i}`.padEnd(60, "x"));
+    const sized = (length: number): Bytes => {
+      const whole = { ...values, languageClientToServer: names, languageServerToClient: names };
+      let left = length - KexInit.encode(whole).length;
+      const padded: string[] = [];
+      for (; left > 0; left -= padded.at(-1)!.length + 1) padded.push("y".repeat(Math.min(left - 1, 60)));
+      return KexInit.encode({ ...whole, macClientToServer: [...values.macClientToServer, ...padded] });
+    };
+    assertEquals(sized(32_768).length, 32_768);
+    await new KexMachine(context(role)).receive(sized(32_768));
+    await assertRejects(
+      () => new KexMachine(context(role)).receive(sized(32_769)),
+      SshProtocolError,
+      "KEXINIT of 32769 bytes: at most 32768 are accepted",
+    );
+  }
+});
+
+// RFC 4253 section 8 and RFC 4419 section 3, from what went over the wire. Two sides that leave out the same would still agree.
+Deno.test("KexMachine hashes what its RFC says, in its order, with a group exchange, too", async () => {
+  for (const kex of ["curve25519-sha256", "diffie-hellman-group14-sha256", "diffie-hellman-group-exchange-sha256"]) {
+    const changes = { algorithms: { ...defaultAlgorithms, kex: [kex] } };
+    const client = new KexMachine(context("client", changes)), server = new KexMachine(context("server", changes));
+    const sent = new Map<number, Uint8Array>();
+    const outcome = await run(client, server, (_, payload) => {
+      sent.set(payload[0]!, payload);
+      return payload;
+    });
+    const gex = kex.includes("group-exchange"), fields = (type: number) => new Reader(sent.get(type)!, 1);
+    const reply = fields(gex ? Msg.KEX_DH_GEX_REPLY : Msg.KEX_REPLY);
+    const hashed = new Writer().text("SSH-2.0-c").text("SSH-2.0-s").string(client.kexInit).string(server.kexInit);
+    hashed.string(reply.view());
+    if (gex) {
+      const request = fields(Msg.KEX_DH_GEX_REQUEST), group = fields(Msg.KEX_DH_GEX_GROUP);
+      hashed.u32(request.u32()).u32(request.u32()).u32(request.u32()).string(group.view()).string(group.view());
+    }
+    hashed.string(fields(gex ? Msg.KEX_DH_GEX_INIT : Msg.KEX_INIT).view()).string(reply.view());
+    hashed.raw(outcome.client.source.secret);
+    const expected = new Uint8Array(await crypto.subtle.digest("SHA-256", hashed.bytes()));
+    assertEquals([outcome.client.source.exchangeHash, outcome.server.source.exchangeHash], [expected, expected], kex);
+  }
 });
 
 Deno.test("KexMachine tells what the peer's KEXINIT marks, and has a cookie of its own each time", async () => {
