@@ -209,6 +209,11 @@ for (const [cipher, mac] of pairs.filter(([name]) => !name.endsWith("-cbc"))) {
     }));
 }
 
+Deno.test("createOpener() takes a packet that its memory cannot hold for one that was changed: chacha20-poly1305", async () => {
+  const { opener } = await both("chacha20-poly1305@openssh.com", null), size = 16 << 20;
+  await assertMacInvalid(() => opener.open(new Uint8Array(size), [{ offset: 0, length: size - 20 }], 0));
+});
+
 Deno.test("createOpener() gives a packet without a payload to the framer as it is", async () => {
   for (const [cipher, mac] of pairs) {
     const { sealer, opener } = await both(cipher, mac);
