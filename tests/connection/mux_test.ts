@@ -351,6 +351,29 @@ Deno.test("Mux holds no more channels than maxChannels, decisions and openings i
   assertEquals(types(never.transport.take()).length, 100_000 - 256);
 });
 
+Deno.test("Mux counts channels that it has asked for, those that the peer waits for, and those that are open, as one", async () => {
+  const { transport, mux } = fakeMux({ maxChannels: 3, onOpen: () => new Promise<null>(() => {}) });
+  const channel = await openOn(transport, mux);
+  const asked = mux.openChannel("session", nothing, make);
+  transport.receive(open(1));
+  assertEquals(types(transport.take()), [Msg.CHANNEL_OPEN]);
+  await assertRejects(
+    () => mux.openChannel("session", nothing, make),
+    ChannelOpenError,
+    "3 are open, which is the limit",
+  );
+  transport.receive(open(2));
+  assertEquals(types(transport.take()), [Msg.CHANNEL_OPEN_FAILURE]);
+  // One that is refused makes room, and so does one that is closed.
+  transport.receive(ChannelOpenFailure.encode({ recipient: 1, reason: 1, description: "", language: "" }));
+  await assertRejects(() => asked, ChannelOpenError);
+  const next = await openOn(transport, mux);
+  transport.receive(ChannelClose.encode({ recipient: channel.id }));
+  await openOn(transport, mux);
+  await assertRejects(() => mux.openChannel("session", nothing, make), ChannelOpenError);
+  assertEquals([next.isOpen, mux.channelCount], [true, 2]);
+});
+
 Deno.test("Mux.onOpen() that settles after the end gets its channel told, and nothing is sent", async () => {
   for (const error of [null, new SshError("gone", { code: "CONNECTION_LOST" })]) {
     const decision = Promise.withResolvers<{ channel: BaseChannel; opened: () => void } | null>();
