@@ -568,6 +568,45 @@ Deno.test("Mux ends the connection when keepalives get no answer, and only then"
   assertEquals((transport.end?.error as SshError).code, "CONNECTION_LOST");
 });
 
+Deno.test("Mux.openChannel(), Mux.globalRequest() and Channel.request() leave no listener on their signal", async () => {
+  const controller = new AbortController(), { signal } = controller, listeners = new Set<unknown>();
+  const { addEventListener, removeEventListener } = signal;
+  signal.addEventListener = (type: string, listener: EventListener, options?: AddEventListenerOptions) => {
+    listeners.add(listener);
+    addEventListener.call(signal, type, listener, options);
+  };
+  signal.removeEventListener = (type: string, listener: EventListener) => {
+    listeners.delete(listener);
+    removeEventListener.call(signal, type, listener);
+  };
+  const { transport, mux } = fakeMux();
+  const opened = mux.openChannel("session", nothing, make, { signal });
+  const refused = mux.openChannel("session", nothing, make, { signal });
+  const asked = [mux.globalRequest("a", nothing, { signal }), mux.globalRequest("b", nothing, { signal })];
+  assertEquals(listeners.size, 4);
+  transport.receive(confirmation(0));
+  transport.receive(ChannelOpenFailure.encode({ recipient: 1, reason: 1, description: "", language: "" }));
+  transport.receive(success(), failure);
+  const channel = await opened;
+  await assertRejects(() => refused, ChannelOpenError);
+  assertEquals(await Promise.all(asked), [nothing, null]);
+  assertEquals(listeners.size, 0);
+  const answer = channel.request("x", nothing, { signal });
+  assertEquals(listeners.size, 1);
+  transport.receive(ChannelSuccess.encode({ recipient: 0 }));
+  assertEquals([await answer, listeners.size], [true, 0]);
+  // The end of the connection is an answer, too.
+  const waiting = [
+    channel.request("y", nothing, { signal }),
+    mux.globalRequest("z", nothing, { signal }),
+    mux.openChannel("session", nothing, make, { signal }),
+  ];
+  assertEquals(listeners.size, 3);
+  transport.finish(null);
+  for (const each of waiting) await assertRejects(() => each, SshError);
+  assertEquals(listeners.size, 0);
+});
+
 // The sanitizers see the timer that is left: an hour is longer than any test.
 Deno.test("Mux.ended() leaves no keepalive timer behind", () => {
   for (const error of [null, new SshError("The line was cut", { code: "CONNECTION_LOST" })]) {

@@ -733,8 +733,44 @@ export const mutants: readonly Mutant[] = [
     file: "lib/connection/channel_core.ts",
     find: 'return waiter.promise.finally(() => signal.removeEventListener("abort", abort));',
     replace: "return waiter.promise;",
+    test: "tests/connection/mux_test.ts",
+    killedBy: "Mux.openChannel(), Mux.globalRequest() and Channel.request() leave no listener on their signal",
+  },
+  {
+    id: "global-listener",
+    removes: "an answered global request leaves no abort listener",
+    file: "lib/connection/mux.ts",
+    find: 'return waiter.promise.finally(() => signal.removeEventListener("abort", abort));',
+    replace: "return waiter.promise;",
+    test: "tests/connection/mux_test.ts",
+    killedBy: "Mux.openChannel(), Mux.globalRequest() and Channel.request() leave no listener on their signal",
+  },
+  {
+    id: "open-listener",
+    removes: "an opened channel leaves no abort listener",
+    file: "lib/connection/mux.ts",
+    find: '        signal?.removeEventListener("abort", abort);\n',
+    replace: "",
+    test: "tests/connection/mux_test.ts",
+    killedBy: "Mux.openChannel(), Mux.globalRequest() and Channel.request() leave no listener on their signal",
+  },
+  {
+    id: "consumed-credit",
+    removes: "window comes back when bytes are read, not when they come",
+    file: "lib/connection/receive_stream.ts",
+    find: "if (this.#discarding) return this.#consumed(data.length);",
+    replace: "if (this.#discarding) return this.#consumed(data.length);\n    this.#consumed(data.length);",
     test: "tests/connection/channel_test.ts",
-    killedBy: "Channel.request() leaves no listener on its signal",
+    killedBy: "Channel.readable gives window back when bytes leave the queue, by OpenSSH's rule",
+  },
+  {
+    id: "discard-credit",
+    removes: "what nobody reads is credited",
+    file: "lib/connection/receive_stream.ts",
+    find: "if (this.#discarding) return this.#consumed(data.length);",
+    replace: "if (this.#discarding) return;",
+    test: "tests/connection/channel_test.ts",
+    killedBy: "Channel credits at once what comes for a stream that is cancelled or discarded",
   },
   // -------------------------------------------------------------------------------------------------- lib/auth
 
@@ -798,8 +834,8 @@ export const mutants: readonly Mutant[] = [
     file: "lib/auth/server.ts",
     find: 'this.#options.signal?.removeEventListener("abort", this.#onAbort);',
     replace: "",
-    test: "tests/auth/server_test.ts",
-    killedBy: "serveAuth() leaves no listener on its signal",
+    test: "tests/api/lifecycle_test.ts",
+    killedBy: "connect(), serveConn() and serve() listen while the connection lasts, and no longer",
   },
   {
     id: "auth-truthy",
@@ -900,7 +936,7 @@ export const mutants: readonly Mutant[] = [
     find: 'channel.whenEnded(() => signal.removeEventListener("abort", onAbort));',
     replace: "",
     test: "tests/api/exec_test.ts",
-    killedBy: "exec() and spawn() leave no listener on their signal",
+    killedBy: "exec(), spawn(), shell(), subsystem(), openChannel(), request() and sftp() let go of their signal",
   },
   // -------------------------------------------------------------------------------------------------- lib/api
 
@@ -911,7 +947,7 @@ export const mutants: readonly Mutant[] = [
     find: "this.closed.then(leave, leave);",
     replace: "void leave;",
     test: "tests/api/lifecycle_test.ts",
-    killedBy: "connect() leaves no listener on its signal when the client has ended",
+    killedBy: "connect(), serveConn() and serve() listen while the connection lasts, and no longer",
   },
   {
     id: "api-per-source",
@@ -985,7 +1021,7 @@ export const mutants: readonly Mutant[] = [
     find: "this.#openExisting(place, access | O_NOFOLLOW)",
     replace: "this.#openExisting(place, access)",
     test: "tests/sftp/rooted_race_test.ts",
-    killedBy: "row 125: no OPEN escapes while a file and a link change places (held)",
+    killedBy: "row 125: nothing outside is opened when a file and a link change places under an OPEN (held)",
   },
   {
     id: "root-verify",
@@ -994,7 +1030,7 @@ export const mutants: readonly Mutant[] = [
     find: "if (!same) throw",
     replace: "if (same === null) throw",
     test: "tests/sftp/rooted_race_test.ts",
-    killedBy: "row 125: no OPEN escapes while a file and a link change places (named)",
+    killedBy: "row 125: nothing outside is opened when a file and a link change places under an OPEN (named)",
   },
   {
     id: "root-devices",
@@ -1039,7 +1075,7 @@ export const mutants: readonly Mutant[] = [
     find: "return job.target === this.#writeTarget && job.from! >= this.#writeEnd;",
     replace: "return job.target === this.#writeTarget;",
     test: "tests/sftp/server_test.ts",
-    killedBy: "overlapping WRITEs run one after the other, in the order of the requests",
+    killedBy: "a WRITE that overlaps one under way starts when that has ended, one that does not starts beside it",
   },
   {
     id: "fsync-server",
@@ -1048,7 +1084,7 @@ export const mutants: readonly Mutant[] = [
     find: "      return file.sync();",
     replace: "      return undefined;",
     test: "tests/sftp/server_test.ts",
-    killedBy: "fsync@openssh.com calls the backend's sync(), and is answered when that is done",
+    killedBy: "fsync@openssh.com calls the file's sync() once, behind the writes, and is answered when that has ended",
   },
   {
     id: "fsync-client",
@@ -1093,7 +1129,7 @@ export const mutants: readonly Mutant[] = [
     find: "if (canReplace || this.#session.ended !== null) throw error;",
     replace: "if (this.#session.ended !== null) throw error;",
     test: "tests/sftp/upload_test.ts",
-    killedBy: "upload() removes nothing where posix-rename was refused",
+    killedBy: "upload() removes nothing where posix-rename is refused, and says how else it may be done",
   },
   {
     id: "scp-names",
