@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { assertEquals } from "@std/assert";
-import { SshError } from "../../lib/errors.ts";
+import { assertEquals, assertRejects } from "@std/assert";
+import { SshDisconnectError, SshError } from "../../lib/errors.ts";
 import { Disconnect } from "../../lib/transport/messages.ts";
 import type { SecureTransport } from "../../lib/transport/secure_transport.ts";
 import type { Bytes } from "../../lib/wire/types.ts";
@@ -59,5 +59,22 @@ for (const role of roles) {
     await victim.transport.closed;
     assertEquals(victim.messages, [message(1)]);
     await victim.peer.close();
+  });
+
+  // RFC 4253 section 11.1: before there are keys, anybody on the way can say so.
+  Deno.test(`a ${role} takes no DISCONNECT of the first exchange for a clean end`, async () => {
+    for (const place of [0, 1, 2] as const) {
+      const victim = new Victim(role);
+      await victim.play(place);
+      await victim.peer.send(Disconnect.encode({ reason: 11, description: "bye", language: "" }));
+      const error = await assertRejects(
+        () => victim.transport.closed,
+        SshDisconnectError,
+        "Peer disconnected: bye (11)",
+      );
+      assertEquals(await victim.started, error);
+      assertEquals(victim.endings, [error]);
+      await victim.peer.close();
+    }
   });
 }

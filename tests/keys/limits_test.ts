@@ -10,11 +10,12 @@ import { parseAuthorizedKeys } from "../../lib/keys/authorized_keys.ts";
 import { DerReader, Tag } from "../../lib/keys/der.ts";
 import { publicPower, toBigEndian } from "../../lib/keys/integers.ts";
 import { hashHostname, knownHosts, parseKnownHosts } from "../../lib/keys/known_hosts.ts";
+import { checkMaterial, type RsaMaterial } from "../../lib/keys/key_material.ts";
 import { parsePrivateKey } from "../../lib/keys/private_key.ts";
 import { parsePublicKey, publicKeyFromBlob } from "../../lib/keys/public_key.ts";
 import { Writer } from "../../lib/wire/writer.ts";
 import { memoryPair } from "../_support/duplex.ts";
-import { opensshKeys, strings, utf8 } from "./_help.ts";
+import { assertKeyFormat, opensshKeys, strings, utf8 } from "./_help.ts";
 
 const line = opensshKeys()[0]!.public.split(" ").slice(0, 2).join(" ");
 const key = parsePublicKey(line);
@@ -125,4 +126,73 @@ Deno.test("parsePrivateKey() reads no PuTTY key of more than 65,536 characters",
   const why = (text: string) => parsePrivateKey(text).then(() => "", (error: Error) => error.message);
   assertEquals(await why(`${text}x`), "Cannot read PuTTY private key: more than 65536 characters");
   assertFalse((await why(text)).includes("characters"));
+});
+
+Deno.test("checkMaterial() looks at each component of an RSA key by itself", async () => {
+  const algorithm = {
+    name: "RSASSA-PKCS1-v1_5",
+    modulusLength: 2048,
+    publicExponent: Uint8Array.of(1, 0, 1),
+    hash: "SHA-256",
+  };
+  const pair = await crypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
+  const jwk = await crypto.subtle.exportKey("jwk", pair.privateKey);
+  const number = (text: string | undefined) => {
+    return BigInt("0x" + Uint8Array.fromBase64(text!, { alphabet: "base64url" }).toHex());
+  };
+  const [n, e, d, p, q, iqmp] = [jwk.n, jwk.e, jwk.d, jwk.p, jwk.q, jwk.qi].map(number) as [
+    bigint,
+    bigint,
+    bigint,
+    bigint,
+    bigint,
+    bigint,
+  ];
+  const right: RsaMaterial = { kind: "rsa", n, e, d, p, q, iqmp };
+  await checkMaterial(right);
+  const order = (p - 1n) * (q - 1n);
+  const wrong: [what: string, change: Partial<RsaMaterial>][] = [
+    ["a modulus that is not their product", { n: n + 2n }],
+    ["an exponent that fits neither prime", { d: d + 2n }],
+    ["an exponent that fits p alone", { d: d + p - 1n }],
+    ["an exponent that fits q alone", { d: d + q - 1n }],
+    ["an exponent above the modulus", { d: d + 2n * order }],
+    ["another coefficient", { iqmp: iqmp > 1n ? iqmp - 1n : iqmp + 1n }],
+    ["a coefficient above p", { iqmp: iqmp + p }],
+    ["primes that change places", { p: q, q: p }],
+    ["no primes", { p: n, q: 1n }],
+    ["negative ones", { p: -p, q: -q }],
+  ];
+  for (const [what, change] of wrong) {
+    await assertKeyFormat(() => checkMaterial({ ...right, ...change }), "do not belong together", what);
+  }
+});
+
+Deno.test("parsePrivateKey() bounds the salt and the iterations of PKCS#8 before it asks for a passphrase", async () => {
+  const tlv = (tag: number, ...content: Uint8Array[]): Uint8Array => {
+    const bytes = content.flatMap((part) => [...part]), { length } = bytes;
+    return Uint8Array.from([tag, ...(length < 128 ? [length] : [0x81, length]), ...bytes]);
+  };
+  const oid = (hex: string) => tlv(Tag.OBJECT_IDENTIFIER, Uint8Array.fromHex(hex));
+  const read = (salt: number, iterations: number) => {
+    const count = tlv(
+      Tag.INTEGER,
+      Uint8Array.fromHex(iterations.toString(16).padStart(8, "0").replace(/^00(?=00|[0-7])/, "")),
+    );
+    const kdf = tlv(
+      Tag.SEQUENCE,
+      oid("2a864886f70d01050c"),
+      tlv(Tag.SEQUENCE, tlv(Tag.OCTET_STRING, new Uint8Array(salt)), count),
+    );
+    const cipher = tlv(Tag.SEQUENCE, oid("60864801650304012a"), tlv(Tag.OCTET_STRING, new Uint8Array(16)));
+    const scheme = tlv(Tag.SEQUENCE, oid("2a864886f70d01050d"), tlv(Tag.SEQUENCE, kdf, cipher));
+    const base64 = tlv(Tag.SEQUENCE, scheme, tlv(Tag.OCTET_STRING, new Uint8Array(48))).toBase64();
+    return parsePrivateKey(`-----BEGIN ENCRYPTED PRIVATE KEY-----\n${base64}\n-----END ENCRYPTED PRIVATE KEY-----\n`);
+  };
+  for (const [salt, iterations] of [[1, 1], [64, 10_000_000]] as const) {
+    await assertKeyFormat(() => read(salt, iterations), "no passphrase was given", `${salt} ${iterations}`);
+  }
+  for (const [salt, iterations] of [[0, 1], [65, 1], [8, 0], [8, 10_000_001], [8, 2 ** 31 - 1]] as const) {
+    await assertKeyFormat(() => read(salt, iterations), "are allowed", `${salt} ${iterations}`);
+  }
 });
