@@ -109,3 +109,26 @@ Deno.test("Admission.admit() makes room for a source that holds fewer, and never
   for (const ticket of tickets.slice(0, 6)) ticket.ended();
   assertEquals(admission.open, 10);
 });
+
+// A table that grows with every address that ever knocked would be a leak that anybody can open.
+Deno.test("Admission.admit() forgets sources without a connection, the oldest first, when there are thousands", () => {
+  const admission = new Admission({ ...limits, maxStartupsPerSource: 1 });
+  const knock = (address: string): boolean => {
+    const ticket = admission.admit(address, 0, 0.99);
+    ticket?.ended();
+    return ticket !== null;
+  };
+  assert(knock("192.0.2.1"));
+  // Whoever is known has had its connection of this second.
+  assert(!knock("192.0.2.1"));
+  for (let i = 0; i < 4096; i++) assert(knock(`10.0.${i >> 8}.${i & 255}`));
+  assert(!knock("192.0.2.1"));
+  assert(knock("198.51.100.1"));
+  assert(!knock("10.0.15.254"), "half of them are still known");
+  assert(knock("192.0.2.1"), "the oldest is not");
+  // One that has a connection is never forgotten.
+  const held = admission.admit("203.0.113.1", 0, 0.99);
+  assertNotEquals(held, null);
+  for (let i = 0; i < 10_000; i++) knock(`10.1.${i >> 8}.${i & 255}`);
+  assert(!knock("203.0.113.1"));
+});

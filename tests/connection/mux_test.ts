@@ -351,6 +351,21 @@ Deno.test("Mux holds no more channels than maxChannels, decisions and openings i
   assertEquals(types(never.transport.take()).length, 100_000 - 256);
 });
 
+Deno.test("Mux drops late messages for the last 64 channels that have gone, and remembers no more", async () => {
+  const { transport, mux } = fakeMux();
+  for (let i = 0; i < 65; i++) {
+    const channel = await openOn(transport, mux);
+    assertEquals(channel.id, i);
+    transport.receive(ChannelClose.encode({ recipient: i }));
+    await channel.closed;
+  }
+  assertEquals(mux.channelCount, 0);
+  for (const late of [64, 2, 1]) transport.receive(ChannelEof.encode({ recipient: late }));
+  assertEquals(transport.end, null);
+  transport.receive(ChannelEof.encode({ recipient: 0 }));
+  assertEquals(transport.end?.error?.message, "Peer sent a message for channel 0, which is not open");
+});
+
 Deno.test("Mux counts channels that it has asked for, those that the peer waits for, and those that are open, as one", async () => {
   const { transport, mux } = fakeMux({ maxChannels: 3, onOpen: () => new Promise<null>(() => {}) });
   const channel = await openOn(transport, mux);
