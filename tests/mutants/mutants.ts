@@ -336,6 +336,24 @@ export const mutants: readonly Mutant[] = [
     test: "tests/transport/key_disposal_test.ts",
     killedBy: "SecureTransport lets go of its keys when the connection drops anywhere in an exchange",
   },
+  {
+    id: "clean-end-kex",
+    removes: "a DISCONNECT in the first exchange is no clean end",
+    file: "lib/transport/secure_transport.ts",
+    find: " && this.#exchanges.firstDone,",
+    replace: ",",
+    test: "tests/attacks/after_the_end_test.ts",
+    killedBy: "a server takes no DISCONNECT of the first exchange for a clean end",
+  },
+  {
+    id: "pong-malformed",
+    removes: "a malformed PING ends the connection",
+    file: "lib/transport/secure_transport.ts",
+    find: "  reader.view();\n  reader.end();\n  const payload = ping",
+    replace: "  const payload = ping",
+    test: "tests/attacks/ping_test.ts",
+    killedBy: "a server closes on a PING that is cut, or holds more than one string",
+  },
   // -------------------------------------------------------------------------------------------------- lib/wire
 
   {
@@ -550,7 +568,7 @@ export const mutants: readonly Mutant[] = [
     find: "if (!algorithms.includes(algorithm)) return false;",
     replace: "",
     test: "tests/keys/public_key_test.ts",
-    killedBy: "publicKeyFromBlob() refuses unsound keys before any arithmetic",
+    killedBy: "verifyWith() takes exactly the algorithm asked for",
   },
   {
     id: "rsa-min",
@@ -606,6 +624,24 @@ export const mutants: readonly Mutant[] = [
     replace: "length < 1 || length > MAX_FRAME + 1",
     test: "tests/keys/agent_test.ts",
     killedBy: "connectAgent() meets hostile answers with typed errors and no more requests",
+  },
+  {
+    id: "material-rsa-primes",
+    removes: "RSA primes make the modulus",
+    file: "lib/keys/key_material.ts",
+    find: "p * q !== n || ",
+    replace: "",
+    test: "tests/keys/limits_test.ts",
+    killedBy: "checkMaterial() looks at each component of an RSA key by itself",
+  },
+  {
+    id: "pbes2-iterations",
+    removes: "PKCS#8 iterations are bounded",
+    file: "lib/keys/pbes2.ts",
+    find: "iterations > MAX_ITERATIONS)",
+    replace: "iterations > MAX_ITERATIONS + 1)",
+    test: "tests/keys/limits_test.ts",
+    killedBy: "parsePrivateKey() bounds the salt and the iterations of PKCS#8 before it asks for a passphrase",
   },
   // -------------------------------------------------------------------------------------------------- lib/connection
 
@@ -728,6 +764,15 @@ export const mutants: readonly Mutant[] = [
     killedBy: "Mux ends the connection when keepalives get no answer, and only then",
   },
   {
+    id: "gone-remembered",
+    removes: "few of the channels that have gone are remembered",
+    file: "lib/connection/mux.ts",
+    find: "if (this.#gone.length > REMEMBERED) this.#gone.shift();",
+    replace: "",
+    test: "tests/connection/mux_test.ts",
+    killedBy: "Mux drops late messages for the last 64 channels that have gone, and remembers no more",
+  },
+  {
     id: "request-listener",
     removes: "an answered channel request leaves no abort listener",
     file: "lib/connection/channel_core.ts",
@@ -811,31 +856,13 @@ export const mutants: readonly Mutant[] = [
     killedBy: "serveAuth() takes 128 requests on a connection, whatever comes of them",
   },
   {
-    id: "auth-behind-success",
-    removes: "requests behind the successful one are not served",
-    file: "lib/auth/server.ts",
-    find: "while (!this.#over && this.#queue.length > 0) {",
-    replace: "while (this.#queue.length > 0) {",
-    test: "tests/auth/server_test.ts",
-    killedBy: "serveAuth() handles pipelined requests strictly one at a time and in order",
-  },
-  {
-    id: "auth-delay",
-    removes: "a refusal takes its time",
-    file: "lib/auth/server.ts",
-    find: "await this.#floor(request);",
-    replace: "",
-    test: "tests/auth/server_test.ts",
-    killedBy: "serveAuth() takes as long to refuse an unknown user as a known one, and a wrong key as a wrong password",
-  },
-  {
     id: "auth-listener",
     removes: "a login leaves no abort listener",
     file: "lib/auth/server.ts",
     find: 'this.#options.signal?.removeEventListener("abort", this.#onAbort);',
     replace: "",
-    test: "tests/api/lifecycle_test.ts",
-    killedBy: "connect(), serveConn() and serve() listen while the connection lasts, and no longer",
+    test: "tests/auth/server_test.ts",
+    killedBy: "serveAuth() lets go of its signal at the login, and at every other end",
   },
   {
     id: "auth-truthy",
@@ -908,8 +935,8 @@ export const mutants: readonly Mutant[] = [
     file: "lib/session/server_session.ts",
     find: "    this.#channel.sendEof();\n    this.#channel.notify(...encodeExit(status));",
     replace: "    this.#channel.notify(...encodeExit(status));\n    this.#channel.sendEof();",
-    test: "tests/api/serve_test.ts",
-    killedBy: "a handler that writes nothing ends with EOF, exit-status and CLOSE, in this order",
+    test: "tests/api/exec_test.ts",
+    killedBy: "the server sends EOF, the status, CLOSE in this order where nothing was written",
   },
   {
     id: "session-aborted-output",
@@ -918,7 +945,7 @@ export const mutants: readonly Mutant[] = [
     find: "abort: () => this.#settle(),",
     replace: "abort: () => {},",
     test: "tests/session/session_output_test.ts",
-    killedBy: "SessionOutput.end() ends when its handler aborted it with chunks queued",
+    killedBy: "SessionOutput.end() does not wait for chunks that an aborted writer has left behind the one that waits",
   },
   {
     id: "session-once",
@@ -940,6 +967,15 @@ export const mutants: readonly Mutant[] = [
   },
   // -------------------------------------------------------------------------------------------------- lib/api
 
+  {
+    id: "admission-forget",
+    removes: "sources are forgotten",
+    file: "lib/api/admission.ts",
+    find: "if (this.#sources.size > this.#open + MAX_IDLE_SOURCES) this.#forget(now);",
+    replace: "",
+    test: "tests/api/admission_test.ts",
+    killedBy: "Admission.admit() forgets sources without a connection, the oldest first, when there are thousands",
+  },
   {
     id: "api-listener",
     removes: "a client leaves no abort listener behind its end",
@@ -1003,7 +1039,7 @@ export const mutants: readonly Mutant[] = [
     find: 'if (shown.startsWith("/")) {',
     replace: 'if (shown === "") {',
     test: "tests/sftp/rooted_test.ts",
-    killedBy: "row 124: links that an administrator made lead nowhere outside (held)",
+    killedBy: "row 124: links that a client makes stay inside, for processes of the host too (held)",
   },
   {
     id: "root-directory-link",
@@ -1021,7 +1057,7 @@ export const mutants: readonly Mutant[] = [
     find: "this.#openExisting(place, access | O_NOFOLLOW)",
     replace: "this.#openExisting(place, access)",
     test: "tests/sftp/rooted_race_test.ts",
-    killedBy: "row 125: nothing outside is opened when a file and a link change places under an OPEN (held)",
+    killedBy: "row 125: nothing outside is opened when the file and a link change places under an OPEN (held)",
   },
   {
     id: "root-verify",
@@ -1030,7 +1066,7 @@ export const mutants: readonly Mutant[] = [
     find: "if (!same) throw",
     replace: "if (same === null) throw",
     test: "tests/sftp/rooted_race_test.ts",
-    killedBy: "row 125: nothing outside is opened when a file and a link change places under an OPEN (named)",
+    killedBy: "row 125: nothing outside is opened when the file and a link change places under an OPEN (named)",
   },
   {
     id: "root-devices",
@@ -1093,7 +1129,7 @@ export const mutants: readonly Mutant[] = [
     find: "await this.#session.status(Fsync, { handle }, purpose);",
     replace: "void [Fsync, handle];",
     test: "tests/sftp/client_test.ts",
-    killedBy: "SftpFile.sync() sends fsync@openssh.com with its handle",
+    killedBy: "SftpFile.sync() sends fsync@openssh.com with the file's handle, and waits for its answer",
   },
   {
     id: "upload-resume-gaps",
@@ -1102,7 +1138,7 @@ export const mutants: readonly Mutant[] = [
     find: "begun === null ? 0 : begun.size - LAST_WINDOW",
     replace: "begun === null ? 0 : begun.size",
     test: "tests/sftp/resume_test.ts",
-    killedBy: "upload() that resumes writes the last 16 MiB again",
+    killedBy: "upload() with resume writes again what may be a gap at the end of a part",
   },
   {
     id: "download-resume-tail",
@@ -1111,7 +1147,8 @@ export const mutants: readonly Mutant[] = [
     find: "if (resume) await target.truncate(done);",
     replace: "",
     test: "tests/sftp/resume_test.ts",
-    killedBy: "download() that resumes over a longer part leaves no tail",
+    killedBy:
+      "download() with resume leaves no tail of a part that is longer than the file, nor of one whose size is given as 0",
   },
   {
     id: "download-part-link",
@@ -1120,7 +1157,7 @@ export const mutants: readonly Mutant[] = [
     find: "const options = { createNew: true,",
     replace: "const options = { create: true,",
     test: "tests/sftp/download_test.ts",
-    killedBy: "download() replaces a link in the place of its part",
+    killedBy: "download() never writes to what has the name of its part already, whatever the size",
   },
   {
     id: "upload-posix-rename",
