@@ -1066,7 +1066,7 @@ export const mutants: readonly Mutant[] = [
     find: "if (!same) throw",
     replace: "if (same === null) throw",
     test: "tests/sftp/rooted_race_test.ts",
-    killedBy: "row 125: nothing outside is opened when the file and a link change places under an OPEN (named)",
+    killedBy: "row 125: nothing outside is opened when its directory and a link change places under an OPEN (named)",
   },
   {
     id: "root-devices",
