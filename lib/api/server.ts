@@ -45,7 +45,10 @@ export interface ServeOptions {
   algorithms?: Partial<Algorithms>;
   /** When to rekey. */
   rekey?: RekeyLimits;
-  /** Receive window of each channel in bytes. @default {2097152} */
+  /**
+   * Receive window that each channel starts with, in bytes. On a path that is fast and long it grows up to eightfold, and
+   * to 16 MiB at most. @default {2097152}
+   */
   window?: number;
   /** Milliseconds allowed until login; `Infinity` waits without end. @default {120000} */
   loginTimeout?: number;

@@ -29,7 +29,7 @@ import { SendStream } from "./send_stream.ts";
 
 /** Data bytes of the largest packet this side takes and makes (RFC 4253 section 6.1 makes peers take as much). */
 export const MAX_PACKET = 32_768;
-/** Receive window of a channel when nobody says otherwise. */
+/** Receive window that a channel starts with when nobody says otherwise. */
 export const DEFAULT_WINDOW = 2_097_152;
 /** Requests of the peer that wait for their answer; more is abuse. */
 const MAX_REQUESTS = 256;
@@ -90,7 +90,9 @@ export class ChannelCore implements OutboundSource {
   #peer = 0;
   #sendWindow = 0;
   #sendPacket = 0;
-  #window = new ReceiveWindow(DEFAULT_WINDOW, MAX_PACKET, 0);
+  #window = new ReceiveWindow(DEFAULT_WINDOW, MAX_PACKET);
+  /** When the peer was asked for its first word about the channel, which it gives no sooner than a round trip later; 0 once it has come. */
+  #askedAt = 0;
   #eofSent = false;
   #eofWanted = false;
   #closeSent = false;
@@ -140,7 +142,8 @@ export class ChannelCore implements OutboundSource {
     this.#link = link;
     this.#state = "opening";
     this.type = type;
-    this.#window = new ReceiveWindow(window, MAX_PACKET, performance.now());
+    this.#window = new ReceiveWindow(window, MAX_PACKET);
+    this.#askedAt = performance.now();
   }
 
   /** Both sides have agreed: `peer` is the other side's number. */
@@ -150,7 +153,7 @@ export class ChannelCore implements OutboundSource {
     this.#peer = peer;
     this.#sendWindow = window;
     this.#sendPacket = Math.min(maxPacket, MAX_PACKET);
-    this.#window.heard(this.#link!.transport.lastReceived);
+    this.#heard();
     // EOF and CLOSE that were asked for before go from `writeData()`: the confirmation leaves before it is called.
     if (this.#eofWanted || this.#closeWanted) this.#link!.transport.wantData(this);
     else this.#wantData();
@@ -177,7 +180,7 @@ export class ChannelCore implements OutboundSource {
   /** See {@linkcode OutboundSource}: a WINDOW_ADJUST over everything consumed so far. */
   takeControl(): Uint8Array | null {
     if (this.#closeSent || this.#closeReceived || this.#eofReceived || this.#state !== "open") return null;
-    const bytes = this.#window.pay();
+    const bytes = this.#window.pay(this.#link!.transport.lastReceived);
     return bytes === 0 ? null : ChannelWindowAdjust.encode({ recipient: this.#peer, bytes });
   }
 
@@ -356,7 +359,9 @@ export class ChannelCore implements OutboundSource {
   #consumed(bytes: number): void {
     if (this.#eofReceived || this.#closeReceived || this.#state !== "open") return;
     const { transport } = this.#link!;
-    if (this.#window.consumed(bytes, transport.lastReceived)) transport.wantControl(this);
+    if (!this.#window.consumed(bytes, transport.lastReceived, transport.roundTrip)) return;
+    transport.wantControl(this);
+    transport.measureRoundTrip();
   }
 
   /** CHANNEL_DATA, or CHANNEL_EXTENDED_DATA of `dataType`. Unless `owned`, the view dies with the turn of the event loop. */
@@ -372,7 +377,7 @@ export class ChannelCore implements OutboundSource {
 
   /** The batch of packets has ended: readers that wait get what there is. */
   flush(): void {
-    this.#window.batchEnd();
+    this.#window.batchEnd(this.#link!.transport.lastReceived);
     this.received.flush();
     this.receivedStderr.flush();
   }
@@ -437,7 +442,15 @@ export class ChannelCore implements OutboundSource {
     if (this.#state !== "open") {
       throw new SshProtocolError(`Peer sent ${what} for channel ${this.id}, which is not open`);
     }
-    this.#window.heard(this.#link!.transport.lastReceived);
+    if (this.#askedAt > 0) this.#heard();
+  }
+
+  /** The peer's word about the channel: the first one that came behind the question is an answer to it. */
+  #heard(): void {
+    const { transport } = this.#link!;
+    if (transport.lastReceived <= this.#askedAt) return;
+    transport.roundTripAtMost(this.#askedAt);
+    this.#askedAt = 0;
   }
 
   // ------------------------------------------------------------------------------------------------ the end

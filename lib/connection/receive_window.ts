@@ -1,38 +1,74 @@
 /**
- * L4. What the peer may send on a channel, when it is told that it may send more, and how much that grows. RFC 4254
+ * L4. What the peer may send on a channel, when it is told that it may send more, and how that follows the path. RFC 4254
  * section 5.2. No I/O, no timers.
+ *
+ * A window below the product of rate and round trip is what the peer waits for. One far above it is paid for by the peer:
+ * `sshd` reads ahead of a command as far as the window lets it, into one buffer that it may copy for each packet. So a window
+ * grows where it lasts for few round trips, the growth is kept where it brought rate, and else taken back.
  *
  * @module
  */
 import { SshProtocolError } from "../errors.ts";
 
-/** A window may grow to this many times its first size on a path that is fast and long. */
-const GROWTH = 8;
-/** A window that lasts for fewer round trips than this may be what the peer waits for. */
-const ROUND_TRIPS = 3;
+/** No window grows beyond this. */
+const LARGEST = 16_777_216;
+/** A window wants to last for this many round trips: two, and one because the least round trip is shorter than most. */
+const ROUND_TRIPS = 2.5;
+/** Growth by less is not worth a trial. */
+const LEAST_GROWTH = 1.25;
+/** How much more the rate has to be for a growth to be kept. */
+const LEAST_GAIN = 1.05;
+/** Milliseconds without another trial after one that brought nothing: doubled each time. */
+const REST = { first: 1000, last: 64_000 };
 
-/** Invariant: `size` is the sum of what the peer may send, what is owed to it, and what waits for the reader. */
+/** A growth that has to prove itself against the size and the rate before. */
+interface Trial {
+  readonly size: number;
+  readonly rate: number;
+}
+
+/**
+ * Invariant: `size` is the sum of what the peer may send, what is owed to it, and what waits for the reader. A window that
+ * shrinks is not retracted: what is consumed is not owed until `size` has come down to what is wanted.
+ */
 export class ReceiveWindow {
+  /** A window may grow to this many times its first size. The bench sets it to 1 for windows that stay as they are. */
+  static growth = 8;
+
+  readonly #first: number;
   readonly #limit: number;
   readonly #packet: number;
   #size: number;
+  #wanted: number;
   #left: number;
   #owed = 0;
   #inBatch = 0;
-  /** When the peer was asked for a word, and how long that took: never less than a round trip, or 0 while it is not known. */
-  readonly #askedAt: number;
-  #roundTrip = 0;
-  /** Growth looks at a window's worth of bytes at a time: how many so far, since when, and whether the reader fell behind. */
+  /** Bytes to pass over before a measurement starts, with the batch behind them; negative once it runs. */
+  #passOver = 0;
+  /** Since when bytes are counted, how many so far, and whether the reader ever fell behind, and ever caught up. */
+  #since = 0;
   #measured = 0;
-  #measuredSince = 0;
   #behind = false;
+  #drained = false;
+  /** Whether the first window's worth is being counted: it may come at the full rate of the path, whatever the window. */
+  #atFirst = true;
+  #trial: Trial | null = null;
+  /** Measurements in turn in which the window was far too large. */
+  #tooLarge = 0;
+  #rest = REST.first;
+  #restUntil = 0;
+  /** The peer was paid at `#paidAt`, when it might still send `#before`: what comes behind that is an answer. */
+  #paidAt = 0;
+  #before = -1;
+  /** How long the latest answer took; never less than a round trip. */
+  #turn = Infinity;
 
-  /** Starts with `size` bytes, in packets of at most `packet` bytes; at `now` the peer is asked for its next word. */
-  constructor(size: number, packet: number, now: number) {
-    this.#size = this.#left = size;
-    this.#limit = Math.min(size * GROWTH, 0xffff_ffff);
+  /** Starts with `size` bytes, in packets of at most `packet` bytes. */
+  constructor(size: number, packet: number) {
+    this.#first = this.#size = size;
+    this.#wanted = this.#left = size;
+    this.#limit = Math.max(size, Math.min(size * ReceiveWindow.growth, LARGEST));
     this.#packet = packet;
-    this.#askedAt = now;
   }
 
   /** Bytes that the peer may send. */
@@ -40,7 +76,7 @@ export class ReceiveWindow {
     return this.#left;
   }
 
-  /** Bytes that the window has grown to. */
+  /** Bytes that the window has now. */
   get size(): number {
     return this.#size;
   }
@@ -48,13 +84,6 @@ export class ReceiveWindow {
   /** Bytes that have come and wait for the reader. */
   get waiting(): number {
     return this.#size - this.#left - this.#owed;
-  }
-
-  /** The peer sent a message about the channel, which came at `now`. The first one behind the question counts. */
-  heard(now: number): void {
-    if (this.#roundTrip > 0 || now <= this.#askedAt) return;
-    this.#roundTrip = now - this.#askedAt;
-    this.#measuredSince = now;
   }
 
   /** The peer sent data. */
@@ -71,35 +100,114 @@ export class ReceiveWindow {
     this.#inBatch += bytes;
   }
 
-  /** A batch of packets has ended, and the reader is about to get it. What waits from batches before, it was too slow for. */
-  batchEnd(): void {
-    if (this.waiting - this.#inBatch > this.#size / 4) this.#behind = true;
+  /** A batch of packets, come at `now`, is about to go to the reader. What waits from batches before, it was too slow for. */
+  batchEnd(now: number): void {
+    const before = this.waiting - this.#inBatch;
+    if (before <= this.#size / 16) this.#drained = true;
+    else if (before > this.#size / 4) this.#behind = true;
+    if (this.#before >= 0) {
+      this.#before -= this.#inBatch;
+      if (this.#before < 0) this.#turn = now - this.#paidAt;
+    }
     this.#inBatch = 0;
   }
 
-  /** Bytes left a queue; says whether it is time to pay the peer back (the rule of OpenSSH's channels.c). */
-  consumed(bytes: number, now: number): boolean {
-    this.#owed += bytes;
-    this.#measured += bytes;
-    if (this.#measured >= this.#size) this.#measure(now);
-    return this.#owed > 3 * this.#packet || this.#left < this.#size / 2;
+  /**
+   * Bytes that came by `now` left a queue; the least round trip seen is `roundTrip`, or 0 while none was. Says whether it is
+   * time to pay the peer back (the rule of OpenSSH's channels.c).
+   */
+  consumed(bytes: number, now: number, roundTrip: number): boolean {
+    const kept = Math.min(bytes, Math.max(0, this.#size - this.#wanted));
+    this.#size -= kept;
+    this.#owed += bytes - kept;
+    this.#count(bytes, now, roundTrip);
+    return this.#owed > 3 * this.#packet || (this.#owed > 0 && this.#left < this.#size / 2);
   }
 
-  /** A window's worth has been read. Where that took little more than a round trip, the peer may be waiting for window. */
-  #measure(now: number): void {
-    if (!this.#behind && now - this.#measuredSince < ROUND_TRIPS * this.#roundTrip) {
-      const more = Math.min(this.#size, this.#limit - this.#size);
-      this.#size += more;
-      this.#owed += more;
+  #count(bytes: number, now: number, roundTrip: number): void {
+    if (roundTrip === 0) return;
+    if (this.#passOver >= 0) {
+      // The clock starts behind the first batch: what that took to come is not known.
+      this.#passOver -= bytes;
+      this.#restart(now);
+      return;
     }
-    this.#measured = 0;
-    this.#measuredSince = now;
-    this.#behind = false;
+    this.#measured += bytes;
+    const time = now - this.#since;
+    if (time === 0) return;
+    const least = Math.min(roundTrip, this.#turn);
+    if (this.#atFirst) {
+      if (this.#measured >= this.#first / 2) this.#measuredFirst(this.#measured / time, now, least);
+    } else if (this.#measured >= this.#size && time >= roundTrip) {
+      this.#measuredOne(this.#measured / time, now, least);
+    } else if (this.#trial !== null && time * this.#trial.rate * LEAST_GAIN > this.#size) {
+      this.#measuredOne(0, now, least);
+    }
   }
 
-  /** Bytes to put into a WINDOW_ADJUST; the peer may send them from here on. */
-  pay(): number {
+  /** Whether it is the reader who says how fast it goes: a larger window would only fill up. */
+  get #heldByReader(): boolean {
+    return this.#behind || !this.#drained;
+  }
+
+  #restart(now: number): void {
+    this.#since = now;
+    this.#measured = 0;
+    this.#behind = false;
+    this.#drained = false;
+  }
+
+  /** The first bytes came without a wait for window: their rate tells how much the path may hold. */
+  #measuredFirst(rate: number, now: number, roundTrip: number): void {
+    this.#atFirst = false;
+    const held = this.#heldByReader;
+    this.#restart(now);
+    if (!held) this.#grow(2 * rate * roundTrip, Math.min(rate, this.#size / roundTrip));
+  }
+
+  /** A window's worth came at this rate. */
+  #measuredOne(rate: number, now: number, roundTrip: number): void {
+    const trial = this.#trial, held = this.#heldByReader;
+    this.#trial = null;
+    this.#restart(now);
+    if (trial !== null) {
+      if (rate < trial.rate * LEAST_GAIN) {
+        this.#passOver = this.#left;
+        this.#wanted = trial.size;
+        this.#restUntil = now + this.#rest;
+        this.#rest = Math.min(2 * this.#rest, REST.last);
+        return;
+      }
+      this.#rest = REST.first;
+    }
+    const product = rate * roundTrip, useful = ROUND_TRIPS * product;
+    this.#tooLarge = 4 * product < this.#size ? this.#tooLarge + 1 : 0;
+    if (this.#tooLarge === 2) {
+      this.#tooLarge = 0;
+      this.#passOver = this.#left;
+      this.#wanted = Math.max(this.#first, Math.ceil(2 * product));
+    } else if (!held && now >= this.#restUntil) {
+      this.#grow(Math.min(useful, 2 * this.#size), rate);
+    }
+  }
+
+  /** Grows to `size`, within the limit, if that is worth it; `rate` is what has been reached so far. */
+  #grow(size: number, rate: number): void {
+    const grown = Math.min(Math.ceil(size), this.#limit);
+    if (grown < LEAST_GROWTH * this.#size) return;
+    this.#trial = { size: this.#size, rate };
+    this.#passOver = this.#left + this.waiting;
+    this.#owed += grown - this.#size;
+    this.#size = this.#wanted = grown;
+  }
+
+  /** Bytes to put into a WINDOW_ADJUST; the peer may send them from here on. `now` is not later than the present. */
+  pay(now: number): number {
     const bytes = this.#owed;
+    if (this.#before < 0 && bytes > 0) {
+      this.#before = this.#left + this.#inBatch;
+      this.#paidAt = now;
+    }
     this.#owed = 0;
     this.#left += bytes;
     return bytes;

@@ -52,6 +52,8 @@ export interface KeyExchangeHost {
   readonly outbox: Outbox;
   /** From here on the peer's packets are opened with these. */
   useInbound(opener: PacketOpener, decompressor: Decompressor | null, resetSequence: boolean): void;
+  /** A message goes out that the peer answers at once, with its next one of the exchange. */
+  asked(): void;
   /** Ends the connection. */
   fail(error: Error): void;
   /** Tells whoever watches. */
@@ -273,6 +275,7 @@ export class KeyExchanges {
     if (this.#ended) return;
     if (payload[0] === Msg.KEXINIT && !this.#firstDone) this.#takeMarkers(machine, sequence);
     for (const message of step.send) this.#host.outbox.sendKex(message);
+    if (step.send.length > 0) this.#host.asked();
     if (step.outcome !== undefined) await this.#makeKeys(machine, step.outcome);
     if (step.newKeys) this.#useInbound();
   }

@@ -29,6 +29,7 @@ import { identLine, IdentReader } from "./ident.ts";
 import { type KeyExchangeOptions, KeyExchanges } from "./key_exchanges.ts";
 import { Debug, Disconnect, Unimplemented } from "./messages.ts";
 import { MAX_PAYLOAD, Outbox } from "./outbox.ts";
+import { RoundTrip } from "./round_trip.ts";
 import { TurnShare } from "./turns.ts";
 import type {
   Algorithms,
@@ -177,6 +178,7 @@ export class SecureTransport implements DataTransport {
   readonly #exchanges: KeyExchanges;
   readonly #framer = new Framer();
   readonly #extensions = new Map<string, Bytes>();
+  readonly #roundTrip = new RoundTrip();
   readonly #closed = Promise.withResolvers<void>();
   readonly #readEnded = Promise.withResolvers<void>();
   readonly #writeEnded = Promise.withResolvers<void>();
@@ -227,6 +229,7 @@ export class SecureTransport implements DataTransport {
         this.#decompressor = decompressor;
         if (resetSequence) this.#sequence = 0;
       },
+      asked: () => this.#roundTrip.asked(performance.now()),
       fail: (error) => this.fail(error),
       trace: (event, detail) => this.#trace(event, detail),
     });
@@ -252,6 +255,31 @@ export class SecureTransport implements DataTransport {
   /** When the peer last sent something, by `performance.now()`. */
   get lastReceived(): number {
     return this.#lastReceived;
+  }
+
+  /** The least round trip seen, in milliseconds; 0 while none was. */
+  get roundTrip(): number {
+    return this.#roundTrip.least;
+  }
+
+  /** What came last cannot have been sent before the peer saw what left at `sent` or later. */
+  roundTripAtMost(sent: number): void {
+    this.#roundTrip.atMost(sent, this.#lastReceived);
+  }
+
+  /** Sends a PING where the peer announced that it takes one and one is due: not before login, not in a key exchange. */
+  measureRoundTrip(): void {
+    if (this.#end !== null || !this.#authenticated || this.#outbox.held || !this.#takesPing) return;
+    const now = performance.now();
+    if (!this.#roundTrip.pingDue(now)) return;
+    this.#roundTrip.pinged(now);
+    this.send(new Uint8Array([Msg.PING, 0, 0, 0, 0]));
+  }
+
+  /** OpenSSH PROTOCOL section 1.8: the value is a version, and 0 is the one there is. */
+  get #takesPing(): boolean {
+    const value = this.#extensions.get("ping@openssh.com");
+    return value !== undefined && value.length === 1 && value[0] === 0x30;
   }
 
   /** Messages that wait to leave, whoever has them to say. */
@@ -313,7 +341,9 @@ export class SecureTransport implements DataTransport {
     if (payload.length > MAX_PAYLOAD) {
       throw new RangeError(`Cannot send a message of ${payload.length} bytes: at most ${MAX_PAYLOAD} fit in a packet`);
     }
-    if (this.#end === null) this.#outbox.send(payload, provoked);
+    if (this.#end !== null) return;
+    if (payload[0] === Msg.SERVICE_REQUEST) this.#roundTrip.asked(performance.now());
+    this.#outbox.send(payload, provoked);
   }
 
   /** A source has a small message that goes before data. */
@@ -582,6 +612,7 @@ export class SecureTransport implements DataTransport {
       this.#disconnected(payload);
       return null;
     }
+    if ((type >= 20 && type <= 49) || type === Msg.SERVICE_ACCEPT) this.#roundTrip.answered(this.#lastReceived);
     if (type >= 20 && type <= 49) return this.#exchanges.receive(payload, sequence);
     if (!this.#exchanges.peerIsFree) this.#checkDuringExchange(type);
     if (type > 4 && type !== Msg.EXT_INFO && type < Msg.PING) {
@@ -625,6 +656,7 @@ export class SecureTransport implements DataTransport {
         this.#outbox.send(pong(payload), true);
         return;
       case Msg.PONG:
+        this.#roundTrip.ponged(this.#lastReceived);
         return;
       default:
         this.#outbox.send(Unimplemented.encode({ sequence }), true);

@@ -106,6 +106,12 @@ export interface OutboundSource {
 export interface DataTransport extends PacketTransport {
   /** When the peer last sent something, by `performance.now()`. */
   readonly lastReceived: number;
+  /** The least round trip seen, in milliseconds; 0 while none was. */
+  readonly roundTrip: number;
+  /** What came last cannot have been sent before the peer saw what left at `sent` or later, by `performance.now()`. */
+  roundTripAtMost(sent: number): void;
+  /** Much is being received: where the peer takes a PING and one is due, the round trip is measured anew. */
+  measureRoundTrip(): void;
   /** A source has a small message that goes before data. */
   wantControl(source: OutboundSource): void;
   /** A source has data; it is asked until it has none. */

@@ -29,6 +29,12 @@ export class FakeTransport implements DataTransport {
   readonly extensions: ReadonlyMap<string, Bytes> = new Map();
   /** The clock of {@linkcode DataTransport.lastReceived}. */
   lastReceived = 0;
+  /** See {@linkcode DataTransport.roundTrip}. */
+  roundTrip = 0;
+  /** What {@linkcode DataTransport.roundTripAtMost} was told: milliseconds. */
+  readonly answers: number[] = [];
+  /** Times that {@linkcode DataTransport.measureRoundTrip} was called. */
+  measured = 0;
   /** Payloads that have left, in order. */
   readonly sent: Bytes[] = [];
   /** Whether the socket takes what there is, a microtask later. Else the test calls `drain()`. */
@@ -59,6 +65,14 @@ export class FakeTransport implements DataTransport {
   }
 
   setAuthenticated(): void {}
+
+  roundTripAtMost(sent: number): void {
+    this.answers.push(this.lastReceived - sent);
+  }
+
+  measureRoundTrip(): void {
+    this.measured++;
+  }
 
   send(payload: Uint8Array): void {
     if (payload.length > MAX_PAYLOAD) throw new RangeError("Cannot send a message: too long");

@@ -20,6 +20,7 @@ import {
   extendedData,
   fakeMux,
   type FakeTransport,
+  open as openByPeer,
   openChannel,
   openOn,
   PEER,
@@ -232,13 +233,13 @@ Deno.test("Channel grows its window by eight at most on a long path, and never f
     const { transport, mux } = fakeMux({ window: 100_000 });
     const opened = mux.openChannel("session", new Uint8Array(0), (id) => new TestChannel(id));
     transport.take();
-    // A round trip of 100 ms, by the transport's clock.
+    transport.roundTrip = 100;
     transport.lastReceived = performance.now() + 100;
     transport.receive(confirmation(0));
     const channel = await opened;
     const reader = channel.readable.getReader();
     let room = 100_000, size = room;
-    for (let trip = 0; trip < 20; trip++) {
+    for (let trip = 0; trip < 40; trip++) {
       transport.lastReceived += 101;
       // The peer uses all it has, in batches of one packet.
       let sent = 0;
@@ -257,6 +258,40 @@ Deno.test("Channel grows its window by eight at most on a long path, and never f
     if (slow) assertEquals(size, 100_000);
     else assert(size > 700_000 && size <= 800_000, `${size}`);
   }
+});
+
+Deno.test("Channel tells the transport what the peer's first word about it took, and no later one", async () => {
+  using time = new FakeTime();
+  const { transport, mux } = fakeMux({ onOpen: ({ id }) => ({ channel: new TestChannel(id) }) });
+  const opened = mux.openChannel("session", new Uint8Array(0), (id) => new TestChannel(id));
+  transport.lastReceived = time.now() + 500;
+  transport.receive(confirmation(0));
+  await opened;
+  assertEquals(transport.answers, [500]);
+  // A channel of the peer: that it opens is no answer, and its first request is one.
+  time.tick(1000);
+  transport.lastReceived = time.now();
+  transport.receive(openByPeer(9));
+  await settle();
+  for (let i = 0; i < 3; i++) {
+    transport.lastReceived = time.now() + 70 + i;
+    transport.receive(request(1, "exec"));
+    transport.receive(request(0, "late"));
+  }
+  assertEquals(transport.answers, [500, 70]);
+});
+
+Deno.test("Channel has the round trip measured while much comes, and not for a little", async () => {
+  const { transport, channel } = await openChannel();
+  const reader = channel.readable.getReader();
+  for (let i = 0; i < 3; i++) {
+    transport.receive(data(0, new Uint8Array(PACKET)));
+    await reader.read();
+  }
+  assertEquals(transport.measured, 0);
+  transport.receive(data(0, new Uint8Array(PACKET)));
+  await reader.read();
+  assertEquals(transport.measured, 1);
 });
 
 Deno.test("Channel gives no window back for what nobody may send any more", async () => {
