@@ -12,6 +12,10 @@ export interface Settings {
   readonly bytes: number;
   /** Steps of a figure that counts steps: execs, echoes; logins take a quarter. */
   readonly count: number;
+  /** Less of everything. */
+  readonly quick: boolean;
+  /** Cells of the table of windows. */
+  readonly cells: RegExp;
   /** The long figures of memory. */
   readonly long: boolean;
   /** Contenders wanted, by a part of their name; empty for all. */

@@ -3,9 +3,10 @@
  *
  * Sections: down up server both gcm channels execs logins echo rest flat import, sftp-file sftp-small sftp-stat sftp-list
  * sftp-delay sftp-server sftp-memory; all of them when none is named. A file of the sftp sections has at most 300 MB.
+ * And windows, which takes long and has to be named: the table of receive windows over paths with delay.
  * Options: `--rounds 5`, `--bytes 1e9`, `--count 400`, `--quick` (2 rounds, 200 MB, 100 steps), `--long` (10 GB where
  * memory must not grow), `--only NAME,…` (contenders by a part of their name), `--json FILE` (every round's values), `--profile FOLDER` (V8 CPU
- * profiles of this module's programs).
+ * profiles of this module's programs), `--cells REGEXP` (cells of the table of windows).
  *
  * @module
  */
@@ -16,6 +17,7 @@ import { flat, rest } from "./sections/memory.ts";
 import { sftpDelay, sftpFile, sftpList, sftpMemory, sftpServer, sftpSmall, sftpStat } from "./sections/sftp.ts";
 import { importing } from "./sections/start.ts";
 import { bothEnds, channels, gcm, oneChannel, server } from "./sections/throughput.ts";
+import { windows } from "./sections/windows.ts";
 import { Bench } from "./support/bench.ts";
 import { describeMachine, installSsh2 } from "./support/machine.ts";
 import { makeKeys, startSshd } from "./support/sshd.ts";
@@ -40,6 +42,7 @@ const sections: Readonly<Record<string, (bench: Bench) => Promise<Figure[]>>> = 
   "sftp-delay": sftpDelay,
   "sftp-server": sftpServer,
   "sftp-memory": sftpMemory,
+  windows,
 };
 
 interface Options extends Settings {
@@ -50,7 +53,7 @@ interface Options extends Settings {
 function parse(args: readonly string[]): Options {
   const quick = args.includes("--quick");
   let rounds = quick ? 2 : 5, bytes = quick ? 200e6 : 1e9, count = quick ? 100 : 400;
-  let long = false, only: string[] = [], json: string | undefined, profile: string | undefined;
+  let long = false, cells = /(?:)/, only: string[] = [], json: string | undefined, profile: string | undefined;
   const wanted: string[] = [];
   const rest = args.filter((arg) => arg !== "--" && arg !== "--quick");
   const value = (name: string): string => {
@@ -69,6 +72,7 @@ function parse(args: readonly string[]): Options {
     else if (arg === "--count") count = positive(arg);
     else if (arg === "--long") long = true;
     else if (arg === "--only") only = value(arg).split(",");
+    else if (arg === "--cells") cells = new RegExp(value(arg));
     else if (arg === "--json") json = value(arg);
     else if (arg === "--profile") profile = value(arg);
     else if (Object.hasOwn(sections, arg)) wanted.push(arg);
@@ -78,11 +82,13 @@ function parse(args: readonly string[]): Options {
     rounds,
     bytes,
     count,
+    quick,
+    cells,
     long,
     only,
     json,
     profile,
-    wanted: wanted.length > 0 ? wanted : Object.keys(sections),
+    wanted: wanted.length > 0 ? wanted : Object.keys(sections).filter((name) => name !== "windows"),
   };
 }
 

@@ -3,6 +3,7 @@
  */
 
 import { connect as dial, insecureAcceptAnyHostKey, publicKey, type SshClient } from "../../mod.ts";
+import { ReceiveWindow } from "../../lib/connection/receive_window.ts";
 import type { TransferOptions } from "../../lib/sftp/mod.ts";
 import { Gather, run } from "./common.mjs";
 import "./sftp_scenarios.mjs";
@@ -15,9 +16,12 @@ interface Params {
   cipher?: string;
   kex?: string;
   rekeyBytes?: number;
+  /** Bytes of receive windows that stay as they are. */
+  fixedWindow?: number;
 }
 
 async function connect(p: Params) {
+  if (p.fixedWindow) ReceiveWindow.growth = 1;
   const client = await dial({
     hostname: p.hostname,
     port: p.port,
@@ -28,6 +32,7 @@ async function connect(p: Params) {
       ...(p.cipher ? { cipher: [p.cipher] } : {}),
       ...(p.kex ? { kex: [p.kex] } : {}),
     },
+    ...(p.fixedWindow ? { window: p.fixedWindow } : {}),
     ...(p.rekeyBytes ? { rekey: { bytes: p.rekeyBytes } } : {}),
   });
   return connection(client);

@@ -5,6 +5,7 @@
  */
 
 import { parsePrivateKey, serve, type ServerSession, sftpSubsystem } from "../../mod.ts";
+import { ReceiveWindow } from "../../lib/connection/receive_window.ts";
 import { cpuSeconds, params, peakRss, report, rss, settle } from "./common.mjs";
 
 const chunk = new Uint8Array(64 * 1024);
@@ -52,6 +53,8 @@ async function spawned(session: ServerSession): Promise<number> {
   return code;
 }
 
+if (params.fixedWindow) ReceiveWindow.growth = 1;
+
 await using server = serve({
   hostname: "127.0.0.1",
   port: 0,
@@ -61,6 +64,7 @@ await using server = serve({
   // Many connections at once from one address are what some sections measure.
   maxStartups: { begin: 1000, rate: 30, full: 2000 },
   maxStartupsPerSource: 1000,
+  ...(params.fixedWindow ? { window: params.fixedWindow } : {}),
   ...(params.root ? { subsystems: { sftp: sftpSubsystem({ root: params.root }) } } : {}),
   onListen: ({ port }) => report({ port }),
   onError: (error) => Deno.stderr.writeSync(new TextEncoder().encode(`server: ${error}\n`)),

@@ -25,6 +25,16 @@ export interface AmikoServer extends Endpoint, AsyncDisposable {
   stat(): Promise<Result>;
 }
 
+/** How this module's server is started. */
+export interface ServerOptions extends StartOptions {
+  /** Run commands as sshd does. */
+  spawn?: boolean;
+  /** Serve the files there. */
+  root?: string;
+  /** Bytes of its receive windows, which then stay as they are. */
+  fixedWindow?: number;
+}
+
 /** A server that starts when it is first asked for, so that one that cannot start fails only the contenders that need it. */
 export class LazyServer implements AsyncDisposable {
   readonly #start: () => Promise<AmikoServer>;
@@ -99,15 +109,15 @@ export class Bench {
 
   /**
    * Starts this module's server; with `spawn` it runs commands as sshd does, else it makes and discards bytes itself; with
-   * `root` it serves the files there.
+   * `root` it serves the files there; with `fixedWindow` its receive windows have these bytes and stay as they are.
    */
-  server(options: { spawn?: boolean; root?: string } & StartOptions = {}): LazyServer {
+  server(options: ServerOptions = {}): LazyServer {
     return new LazyServer(() => this.#startServer(options));
   }
 
-  async #startServer(options: { spawn?: boolean; root?: string } & StartOptions): Promise<AmikoServer> {
-    const { spawn = false, root } = options;
-    const program = start("server", { hostKey: this.keys.hostKey, spawn, root }, {
+  async #startServer(options: ServerOptions): Promise<AmikoServer> {
+    const { spawn = false, root, fixedWindow } = options;
+    const program = start("server", { hostKey: this.keys.hostKey, spawn, root, fixedWindow }, {
       ...options,
       profile: this.settings.profile,
     });

@@ -52,10 +52,10 @@ export interface Sshd extends AsyncDisposable {
   memory(): number;
 }
 
-/** Starts sshd and waits until it answers. */
-export async function startSshd(keys: Keys): Promise<Sshd> {
+/** Starts sshd, the system's or the one of an OpenSSH 10 unpacked at `usr`, and waits until it answers. */
+export async function startSshd(keys: Keys, usr?: string): Promise<Sshd> {
   const port = freePort();
-  const authorized = `${keys.folder}/authorized_keys`, config = `${keys.folder}/sshd_config`;
+  const authorized = `${keys.folder}/authorized_keys`, config = `${keys.folder}/sshd_config_${port}`;
   await Deno.copyFile(`${keys.userKeyFile}.pub`, authorized);
   await Deno.writeTextFile(
     config,
@@ -64,7 +64,7 @@ export async function startSshd(keys: Keys): Promise<Sshd> {
       "ListenAddress 127.0.0.1",
       `HostKey ${keys.hostKeyFile}`,
       `AuthorizedKeysFile ${authorized}`,
-      `PidFile ${keys.folder}/sshd.pid`,
+      `PidFile ${keys.folder}/sshd_${port}.pid`,
       "StrictModes no",
       "UsePAM no",
       "UseDNS no",
@@ -80,11 +80,16 @@ export async function startSshd(keys: Keys): Promise<Sshd> {
       // A bash that sshd started reads the user's .bashrc, which may cost more than the command, unless it seems to be nested.
       "SetEnv SHLVL=2",
       "Subsystem sftp /usr/lib/openssh/sftp-server",
+      ...usr === undefined ? [] : [
+        `SshdSessionPath ${usr}/lib/openssh/sshd-session`,
+        `SshdAuthPath ${usr}/lib/openssh/sshd-auth`,
+        "PerSourcePenalties no",
+      ],
       "",
     ].join("\n"),
   );
   if (Deno.uid() === 0) await Deno.mkdir("/run/sshd", { recursive: true, mode: 0o755 });
-  const child = new Deno.Command("/usr/sbin/sshd", {
+  const child = new Deno.Command(`${usr ?? "/usr"}/sbin/sshd`, {
     args: ["-D", "-e", "-f", config],
     stdin: "null",
     stdout: "null",
