@@ -265,14 +265,16 @@ export class ChannelCore implements OutboundSource {
     this.#closeWanted = true;
     this.#stalled.start(CLOSE_PATIENCE.stalled);
     this.#overdue.start(CLOSE_PATIENCE.total);
-    this.shut();
-  }
-
-  /** Takes nothing more from the application: what is written from here on would put a close off for ever. */
-  shut(): void {
+    // What is written from here on would put CLOSE off for ever.
     const error = channelClosed();
     this.sent.shut(error);
     this.sentStderr.shut(error);
+  }
+
+  /** The connection is being closed: nothing more is taken from the application, which sees why when it has ended. */
+  hold(): void {
+    this.sent.hold();
+    this.sentStderr.hold();
   }
 
   /** Bytes that the application counts as written and that have not left. */

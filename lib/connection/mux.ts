@@ -489,7 +489,7 @@ export class Mux implements MessageHandler {
   /** See {@linkcode MessageHandler}. */
   closing(): void {
     this.#closing = true;
-    for (const core of this.#channels.values()) core.shut();
+    for (const core of this.#channels.values()) core.hold();
   }
 
   /** See {@linkcode MessageHandler}. */

@@ -36,6 +36,8 @@ export class SendStream {
   #chunkEnd = 0;
   #chunkDone: PromiseWithResolvers<void> | null = null;
   #closing: PromiseWithResolvers<void> | null = null;
+  /** The connection is being closed: what has not been taken stays where it is. */
+  #held = false;
   /** Everything has become packets and the stream is closed: nothing can fail any more. */
   #finished = false;
   #error: Error | null = null;
@@ -70,14 +72,14 @@ export class SendStream {
 
   /** Bytes that could become packets now. */
   get available(): number {
-    return this.staged + (this.#chunk === null ? 0 : this.#chunkEnd - this.#chunkAt);
+    return this.staged + (this.#chunk === null || this.#held ? 0 : this.#chunkEnd - this.#chunkAt);
   }
 
   #write(chunk: Uint8Array): void | Promise<void> {
     if (!(chunk instanceof Uint8Array)) throw new TypeError("Cannot write to a channel: chunks must be Uint8Array");
     if (this.#error !== null) throw this.#error;
     if (chunk.length === 0) return;
-    if (chunk.length <= STAGE - this.staged) {
+    if (chunk.length <= STAGE - this.staged && !this.#held) {
       this.#gather(chunk);
       this.#owner.wantData();
       return;
@@ -111,7 +113,7 @@ export class SendStream {
       this.#finishIfEmpty();
       return n;
     }
-    if (this.#chunk === null) return 0;
+    if (this.#chunk === null || this.#held) return 0;
     if (this.#chunk.length !== this.#chunkEnd) {
       this.#settle(new TypeError("Cannot send a chunk: its buffer was transferred or resized during the write"));
       // The other stream of the channel may still have something.
@@ -157,6 +159,11 @@ export class SendStream {
   #drop(): void {
     this.#freeStage();
     this.#chunk = null;
+  }
+
+  /** Takes nothing more from the application, whose next write waits for the end; what is staged still leaves. */
+  hold(): void {
+    this.#held = true;
   }
 
   /** Takes nothing more from the application; what is staged still leaves. Writers see `error`, a stream being closed does not. */
