@@ -4,7 +4,7 @@
  * @module
  */
 import { authenticate, ClientAuth } from "../auth/client.ts";
-import { type AuthMethod, publicKeyFrom } from "../auth/methods.ts";
+import { type AuthMethod, publicKeyFrom, runOf } from "../auth/methods.ts";
 import { Mux } from "../connection/mux.ts";
 import { defaultAlgorithms } from "../crypto/algorithms.ts";
 import { SshError } from "../errors.ts";
@@ -97,6 +97,8 @@ export async function connect(options: ConnectOptions): Promise<SshClient> {
     checkPort(port, 1);
     checkConnection(options);
     checkClientHostKeys(options.algorithms);
+    // It throws for what is no method.
+    options.auth?.forEach(runOf);
     checkTimes(options);
     const algorithms = await abortable(knownFirst(verifyHostKey, { hostname, port }, options.algorithms), signal);
     const copyingWritable = conn === undefined;

@@ -81,6 +81,12 @@ const names: readonly Row[] = [
     right: insecureAlgorithms[list].map((name) => [name]),
     wrong: [],
   })),
+  {
+    option: "auth",
+    facades: ["connect"],
+    right: [[]],
+    wrong: [[{ name: "password" }], [undefined], [null], ["secret"]],
+  },
   { option: "auth", facades: ["serve"], right: [{}], wrong: [undefined, null, true, "none"] },
   { option: "hostKeys", facades: ["serve"], right: [], wrong: [[], [undefined], ["key"], [{}], [{ algorithms: [] }]] },
 ];
