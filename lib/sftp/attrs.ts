@@ -75,9 +75,14 @@ function read(reader: Reader): SftpAttributes {
   return attrs;
 }
 
-/** A time in whole seconds as 32 bits carry it: the first or the last of them for one outside, the first for none. */
+/** A time in whole seconds as 32 bits carry it: for one outside, the first or the last of them. */
 function seconds(time: number): number {
-  return Math.min(Math.max(Math.floor(time) || 0, 0), 0xffff_ffff);
+  return Math.min(Math.max(Math.floor(time), 0), 0xffff_ffff);
+}
+
+/** Seconds of a file's time; 0 for one that no `Date` can tell, which is no reason not to list the file. */
+function secondsOf(date: Date): number {
+  return date.getTime() / 1000 || 0;
 }
 
 function write(writer: Writer, attrs: SftpAttributes): void {
@@ -139,9 +144,7 @@ export function attributesOf(info: SftpFileInfo): SftpAttributes {
     size: info.size,
     mode: (plain & FileType.MASK) !== 0 ? plain : plain | type,
     ...(info.uid !== null && info.gid !== null ? { uid: info.uid, gid: info.gid } : {}),
-    ...(info.mtime !== null
-      ? { mtime: info.mtime.getTime() / 1000, atime: (info.atime ?? info.mtime).getTime() / 1000 }
-      : {}),
+    ...(info.mtime !== null ? { mtime: secondsOf(info.mtime), atime: secondsOf(info.atime ?? info.mtime) } : {}),
     ...(info.extended?.size ? { extended: info.extended } : {}),
   };
 }
