@@ -26,6 +26,10 @@ export interface GlobTree {
   exists(path: string): Promise<boolean>;
   /** Told before so many comparisons are made; what it throws ends the walk. */
   look?(comparisons: number): void;
+  /**
+   * Asked between steps that take some time, for what to wait for before going on: a pattern of a peer may take seconds in all.
+   */
+  rest?(): Promise<void> | null;
 }
 
 /** A pattern stands for more than is looked at here. */
@@ -231,6 +235,7 @@ function enter(steps: Set<Step>, step: Step): void {
 
 /** Goes through a directory once for all the steps that have come to it. */
 async function* walk(tree: GlobTree, base: string, steps: ReadonlySet<Step>, depth: number): AsyncGenerator<string> {
+  await tree.rest?.();
   const places = new Map<string, { found: boolean; readonly below: Set<Step> }>();
   const reach = (name: string, next: Step | null): void => {
     let place = places.get(name);
@@ -244,6 +249,7 @@ async function* walk(tree: GlobTree, base: string, steps: ReadonlySet<Step>, dep
     else if (step.next !== null) reach(step.name, step.next);
     else {
       tree.look?.(1);
+      await tree.rest?.();
       if (await tree.exists(joinPath(base, step.name))) reach(step.name, null);
     }
   }
@@ -251,6 +257,8 @@ async function* walk(tree: GlobTree, base: string, steps: ReadonlySet<Step>, dep
     for await (const { name, isDirectory } of await tree.list(base)) {
       tree.look?.(patterns.length);
       for (const step of patterns) {
+        const rest = tree.rest?.();
+        if (rest) await rest;
         if (!step.deep) {
           if (step.matches(name)) reach(name, step.next);
         } else if (!name.startsWith(".")) {
@@ -278,6 +286,7 @@ export async function* expandGlob(tree: GlobTree, pattern: string): AsyncGenerat
     let isRoot = false;
     for (const form of forms) {
       if (form.startsWith("/") !== (root === "/")) continue;
+      await tree.rest?.();
       const step = parseForm(form.split("/").filter((part) => part !== "" && part !== "."));
       if (step === null) isRoot = true;
       else enter(steps, step);

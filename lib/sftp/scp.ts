@@ -194,19 +194,13 @@ async function* pathsOf(
     },
     async *list(path) {
       try {
-        if ((await files.stat(path, true))?.kind !== "directory") return;
-        for await (const entry of files.list(path)) {
-          await turn.rest();
-          yield entry;
-        }
+        if ((await files.stat(path, true))?.kind === "directory") yield* files.list(path);
       } catch {
         // A mistake in the backend has been told.
       }
     },
-    async exists(path) {
-      await turn.rest();
-      return await files.stat(path, false).then((info) => info !== null, () => false);
-    },
+    exists: (path) => files.stat(path, false).then((info) => info !== null, () => false),
+    rest: () => turn.rest(),
   };
   for (const { text, glob } of command.paths) {
     signal?.throwIfAborted();
