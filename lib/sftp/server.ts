@@ -47,7 +47,8 @@ export interface ServeSftpOptions {
 }
 
 /**
- * Serves one SFTP session: a part of the real file system, or any backend. Resolves when the client has ended it or the
+ * Serves one SFTP session: a part of the real file system, or any backend. Answers leave in the order of the requests, as those
+ * of OpenSSH's `sftp-server` do, whichever of them is ready first. Resolves when the client has ended it or the
  * signal aborts, with every handle closed; rejects with `SshProtocolError` where the client breaks the protocol, and with the
  * streams' own errors.
  */

@@ -517,7 +517,8 @@ for (const [what, doing] of Object.entries(moments)) {
     await doing(peer, file, listing);
     controller.abort();
     await served;
-    assertEquals(descriptors(), before);
+    const left = descriptors();
+    assert(left <= before, `${left - before} descriptors more are open`);
     await peer.end();
   });
 }
