@@ -81,9 +81,14 @@ class Piece implements Pending {
     if (payload[0] !== Fxp.STATUS) {
       throw new SshProtocolError(`Cannot read: the server answered with packet type ${payload[0]}`);
     }
+    // Each file ends with it, and nobody reads its text.
+    if (payload.length >= 9 && payload[8] === Status.EOF && payload[5] === 0 && payload[6] === 0 && payload[7] === 0) {
+      this.owner.settled(this, null);
+      return;
+    }
     const { status, text } = readStatus(new Reader(payload, 5));
     if (status === Status.OK) throw new SshProtocolError("Cannot read: the server answered OK and sent no data");
-    this.owner.settled(this, status === Status.EOF ? null : statusError(this, status, text));
+    this.owner.settled(this, statusError(this, status, text));
   }
 
   fail(error: Error): void {

@@ -62,6 +62,7 @@ class Sink {
   readonly #destination: ScpDestination;
   readonly #plan: ScpPlan;
   readonly #open: OpenDirectory[] = [];
+  /** Those of what comes next. */
   #times: ScpTimes | null = null;
   #tops = 0;
   #last: { path: string | null; said: string } | null = null;
@@ -98,6 +99,10 @@ class Sink {
   end(): void {
     if (this.#open.length > 0) {
       throw new SftpError("Cannot copy: the other side ended inside a directory", Status.CONNECTION_LOST);
+    }
+    if (this.#times !== null) {
+      const missing = "Cannot copy: the other side told the times of something, and ended before it was there";
+      throw new SftpError(missing, Status.CONNECTION_LOST);
     }
     if (this.#tops === 0 && this.result.failed === 0) {
       throw new SftpError("Cannot copy: the other side sent nothing; it may have no scp program", Status.FAILURE);

@@ -147,3 +147,25 @@ Deno.test({
     }
   },
 });
+
+Deno.test("scpDownload() of what ends at any byte fails and leaves what was here, or is whole", async () => {
+  await using dir = await tempDir();
+  const whole = "T1 0 1 0\nC0644 5 f\nhello\0";
+  for (let length = 0; length <= whole.length; length++) {
+    await Deno.writeTextFile(`${dir.path}/f`, "old");
+    const outcome = await sent(whole.slice(0, length), "/f", `${dir.path}/f`);
+    const isWhole = length === whole.length;
+    if (isWhole) assertEquals(outcome, { files: 1, bytes: 5 });
+    else assert(outcome instanceof Error, `${length}: ${JSON.stringify(outcome)}`);
+    assertEquals(await Deno.readTextFile(`${dir.path}/f`), isWhole ? "hello" : "old", String(length));
+    assertEquals(entries(dir.path), ["f"]);
+  }
+  // In a tree, an end outside of all directories is one; what a line of times was for is missing.
+  const tree = "D0755 0 d\nC0644 1 a\nx\0E\nT1 0 1 0\n";
+  for (let length = 0; length <= tree.length; length++) {
+    await Deno.remove(`${dir.path}/d`, { recursive: true }).catch(() => {});
+    const outcome = await sent(tree.slice(0, length), "/d", `${dir.path}/d`, true);
+    if (tree.slice(0, length).endsWith("E\n")) assertEquals(outcome, { files: 1, bytes: 1 });
+    else assert(outcome instanceof Error, `${length}: ${JSON.stringify(outcome)}`);
+  }
+});
