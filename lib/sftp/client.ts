@@ -343,7 +343,10 @@ export class SftpClient implements AsyncDisposable {
     await this.#session.status(Setstat, { path, attrs: { size: len } }, { action: "truncate", path });
   }
 
-  /** Copies a file and its permission bits on the server's side (copy-data), or through here where it cannot. */
+  /**
+   * Copies a file and its permission bits on the server's side (copy-data), or through here where it cannot. It is written in
+   * place: where that fails halfway, the error says that what is at `to` is not whole.
+   */
   async copyFile(from: string, to: string): Promise<void> {
     // Some servers resolve directories only.
     const [a, b] = await Promise.all([from, to].map((path) => this.#session.realPath(path).catch(() => null)));
@@ -388,8 +391,10 @@ export class SftpClient implements AsyncDisposable {
   /**
    * Copies a local file or tree there; parallel, resumable, with progress. A file becomes `remote`, or goes into it where that
    * is a directory; a directory becomes `remote`, and is merged with what is there; what a glob finds goes into `remote`. Each
-   * file is written beside its name and renamed when it is whole. What fails does not keep the rest from being copied, and is
-   * thrown at the end.
+   * file is written beside its name and renamed when it is whole; where the server renames nothing it is then written in place,
+   * and the one beside it is removed when that is done. Whatever the server refuses, the old file or the new one is left whole:
+   * under its name, or under one that the error says. What fails does not keep the rest from being copied, and is thrown at the
+   * end.
    */
   upload(local: string, remote: string, options: TransferOptions = {}): Promise<TransferSummary> {
     return upload(this, this.#session, local, remote === "" ? "." : remote, options);
@@ -399,7 +404,8 @@ export class SftpClient implements AsyncDisposable {
    * Copies a remote file or tree here; parallel, resumable, with progress. A file becomes `local`, or goes into it where that
    * is a directory; a directory becomes `local`, and is merged with what is there; what a glob finds goes into `local`. Each
    * file is written beside its name and renamed when it is whole. What fails does not keep the rest from being copied, and is
-   * thrown at the end. Bytes of names that are not UTF-8, which Deno cannot spell, become `%XX` here.
+   * thrown at the end. A file ends where the server says so, though it gave a smaller size before; one that ends before the size
+   * that it gave fails. Bytes of names that are not UTF-8, which Deno cannot spell, become `%XX` here.
    */
   download(remote: string, local: string, options: TransferOptions = {}): Promise<TransferSummary> {
     return download(this, this.#session, remote, local, options);

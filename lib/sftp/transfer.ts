@@ -28,7 +28,10 @@ export interface TransferOptions {
   concurrency?: number;
   /** Told of bytes done, per file, by the path it is copied from. */
   onProgress?: (progress: { path: string; bytes: number; total: number | null }) => void;
-  /** Aborts the copy. What was copied of a file stays beside it, for `resume`. */
+  /**
+   * Aborts the copy. What was copied of a file stays beside it, for `resume`; where an abort comes while it takes the place of
+   * another, so may that one, with a name that ends in `.old`.
+   */
   signal?: AbortSignal;
   /**
    * Write to the file's own name at once, instead of beside it and renaming it at the end. An interrupted copy is then left

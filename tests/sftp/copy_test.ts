@@ -1,7 +1,9 @@
 /** Copies on the server. */
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
+import { SftpError } from "../../lib/errors.ts";
 import { Extension } from "../../lib/sftp/constants.ts";
 import type { SftpChannel } from "../../lib/sftp/requests.ts";
+import { type Fault, fileNode, memoryFiles, refusing, statuses } from "./_refusing_server.ts";
 import { isMissing, OPENSSH_SERVER, ours, pattern, sha256, spawned, tempDir } from "./_support.ts";
 
 const openssh = { ignore: isMissing(OPENSSH_SERVER) };
@@ -51,3 +53,36 @@ for (const shape of [undefined, withoutCopyData]) {
     assertEquals(await sha256(`${dir.path}/link`), await sha256(pattern(500_000)));
   });
 }
+
+Deno.test("copyFile() tells of what is not whole whatever becomes of any request, and leaves its source", async () => {
+  const from = pattern(70_000, 3), before = pattern(100_000, 5);
+  const faults: Fault[] = [...statuses.map((status) => ({ status })), "lost before", "lost behind"];
+  for (const hidden of [[], [Extension.copyData]]) {
+    for (const there of [null, before]) {
+      for (const fault of faults) {
+        for (let at = 0, count = 1; at < count; at++) {
+          const files = memoryFiles();
+          files.nodes.set("/from", fileNode(from));
+          if (there !== null) files.nodes.set("/to", fileNode(there));
+          const plan = (_: string, index: number): Fault | null => index === at ? fault : null;
+          await using peer = await refusing(files, plan, [Extension.limits, ...hidden]);
+          const error = await peer.sftp.copyFile("/from", "/to").then(() => null, (error) => error as Error);
+          count = peer.asked.length;
+          const is = (path: string, bytes: Uint8Array | null): boolean => {
+            const node = files.nodes.get(path) as { data: Uint8Array } | undefined;
+            return node?.data.length === bytes?.length && (bytes?.every((byte, i) => byte === node!.data[i]) ?? true);
+          };
+          const where = `${JSON.stringify(fault)} ${peer.asked.join(" ")}, the one of ${at}: ${error?.message}`;
+          assert(is("/from", from), where);
+          if (error === null) assert(is("/to", from), where);
+          else {
+            assert(error instanceof SftpError, where);
+            const empty = there === null && is("/to", new Uint8Array(0));
+            assert(is("/to", there) || is("/to", from) || empty || error.message.includes('"/to" is not whole'), where);
+          }
+          if (typeof fault !== "string") assertEquals(peer.open(), 0, where);
+        }
+      }
+    }
+  }
+});
