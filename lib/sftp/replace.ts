@@ -8,9 +8,9 @@
  * @module
  */
 import { SftpError } from "../errors.ts";
-import { fileInfo } from "./attrs.ts";
+import { fileInfo, typeOf } from "./attrs.ts";
 import { Extension, Status } from "./constants.ts";
-import { Lstat, PosixRename, Remove, Rename } from "./messages.ts";
+import { Lstat, Opendir, PosixRename, Remove, Rename } from "./messages.ts";
 import { quoted } from "./names.ts";
 import type { SftpSession } from "./requests.ts";
 import { isMissing, lostError } from "./status.ts";
@@ -111,16 +111,22 @@ class Move {
     const { path } = this.#replacement;
     try {
       const info = fileInfo(await this.#session.attrs(Lstat, { path }, { action: "lstat", path }));
-      const kind = info.isFile
-        ? "file"
-        : info.isSymlink
-        ? "link"
-        : info.isDirectory || info.mode !== null
-        ? "other"
-        : "unknown";
+      const isOther = typeOf({ mode: info.mode ?? 0 }, 0) !== 0 || await this.#isDirectory();
+      const kind = info.isFile ? "file" : info.isSymlink ? "link" : isOther ? "other" : "file";
       return { kind, size: info.size };
     } catch (error) {
       return { kind: isMissing(error) ? "nothing" : "unknown", size: 0 };
+    }
+  }
+
+  /** Whether it can be listed, where attributes tell of no type. */
+  async #isDirectory(): Promise<boolean> {
+    const { path } = this.#replacement;
+    try {
+      this.#session.dropHandle(await this.#session.handle(Opendir, { path }, { action: "open", path }), path);
+      return true;
+    } catch {
+      return false;
     }
   }
 

@@ -2,9 +2,20 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { SftpError } from "../../lib/errors.ts";
 import type { SftpClient } from "../../lib/sftp/client.ts";
-import { Extension, Status } from "../../lib/sftp/constants.ts";
+import { Extension, Fxp, Status } from "../../lib/sftp/constants.ts";
+import * as m from "../../lib/sftp/messages.ts";
 import { fileNode, memoryFiles, refusing } from "./_refusing_server.ts";
-import { isMissing, namesBelow, OPENSSH_SERVER, pattern, sha256, spawned, tempDir } from "./_support.ts";
+import {
+  isMissing,
+  namesBelow,
+  OPENSSH_SERVER,
+  pattern,
+  scripted,
+  sha256,
+  spawned,
+  statusReply,
+  tempDir,
+} from "./_support.ts";
 
 const openssh = { ignore: isMissing(OPENSSH_SERVER) };
 
@@ -203,5 +214,48 @@ Deno.test("upload() in place that fails leaves nothing that resume would take fo
     node.mtime = Date.now() / 1000;
     assertEquals((await peer.sftp.upload(local, "/f", { resume: true })).files, 1);
     assertEquals(contents(files.nodes.get("/f")), data);
+  }
+});
+
+Deno.test("upload() replaces a file, and no directory, where the server tells no types and has no posix-rename", async () => {
+  await using dir = await tempDir();
+  await Deno.writeTextFile(`${dir.path}/f`, "new");
+  for (const isDirectory of [false, true]) {
+    const there = new Map<string, string>([["/f", "old"]]), open = new Map<number, string>();
+    await using peer = await scripted((payload, id) => {
+      switch (payload[0]) {
+        case Fxp.STAT:
+          return statusReply(id, Status.NO_SUCH_FILE);
+        case Fxp.LSTAT:
+          return m.Attrs.encode({ id, attrs: { size: 3 } });
+        case Fxp.OPENDIR:
+          if (!isDirectory) return statusReply(id, Status.FAILURE);
+          return m.Handle.encode({ id, handle: new Uint8Array([open.size]) });
+        case Fxp.OPEN: {
+          const { path } = m.Open.decode(payload);
+          if (isDirectory && path === "/f") return statusReply(id, Status.FAILURE);
+          there.set(path, "");
+          open.set(open.size, path);
+          return m.Handle.encode({ id, handle: new Uint8Array([open.size - 1]) });
+        }
+        case Fxp.WRITE: {
+          const { handle, data } = m.Write.decode(payload);
+          there.set(open.get(handle[0]!)!, new TextDecoder().decode(data));
+          return undefined;
+        }
+        case Fxp.REMOVE:
+          return statusReply(id, there.delete(m.Remove.decode(payload).path) ? Status.OK : Status.NO_SUCH_FILE);
+        case Fxp.RENAME: {
+          const { oldPath, newPath } = m.Rename.decode(payload), what = there.get(oldPath);
+          if (what === undefined || there.has(newPath)) return statusReply(id, Status.FAILURE);
+          there.delete(oldPath);
+          there.set(newPath, what);
+        }
+      }
+      return undefined;
+    });
+    const outcome = await peer.sftp.upload(`${dir.path}/f`, "/f").then(() => null, (error) => error as Error);
+    assertEquals(outcome instanceof SftpError, isDirectory, String(outcome));
+    assertEquals([...there], [["/f", isDirectory ? "old" : "new"]]);
   }
 });
