@@ -180,7 +180,7 @@ export class ChannelCore implements OutboundSource {
   /** See {@linkcode OutboundSource}: a WINDOW_ADJUST over everything consumed so far. */
   takeControl(): Uint8Array | null {
     if (this.#closeSent || this.#closeReceived || this.#eofReceived || this.#state !== "open") return null;
-    const bytes = this.#window.pay(this.#link!.transport.lastReceived);
+    const bytes = this.#window.pay();
     return bytes === 0 ? null : ChannelWindowAdjust.encode({ recipient: this.#peer, bytes });
   }
 
@@ -379,7 +379,7 @@ export class ChannelCore implements OutboundSource {
 
   /** The batch of packets has ended: readers that wait get what there is. */
   flush(): void {
-    this.#window.batchEnd(this.#link!.transport.lastReceived);
+    this.#window.batchEnd();
     this.received.flush();
     this.receivedStderr.flush();
   }

@@ -12,12 +12,14 @@ import { SshProtocolError } from "../errors.ts";
 
 /** No window grows beyond this. */
 const LARGEST = 16_777_216;
-/** A window wants to last for this many round trips: two, and one because the least round trip is shorter than most. */
-const ROUND_TRIPS = 2.5;
-/** Growth by less is not worth a trial. */
+/** A window wants to last for this many round trips: some are longer than the least one, and credit is paid in portions. */
+const ROUND_TRIPS = 2;
+/** One that lasts for this many is too large. */
+const TOO_MANY = 4;
+/** A growth has to be worth a trial. */
 const LEAST_GROWTH = 1.25;
 /** How much more the rate has to be for a growth to be kept. */
-const LEAST_GAIN = 1.05;
+const LEAST_GAIN = 1.03;
 /** Milliseconds without another trial after one that brought nothing: doubled each time. */
 const REST = { first: 1000, last: 64_000 };
 
@@ -57,11 +59,6 @@ export class ReceiveWindow {
   #tooLarge = 0;
   #rest = REST.first;
   #restUntil = 0;
-  /** The peer was paid at `#paidAt`, when it might still send `#before`: what comes behind that is an answer. */
-  #paidAt = 0;
-  #before = -1;
-  /** How long the latest answer took; never less than a round trip. */
-  #turn = Infinity;
 
   /** Starts with `size` bytes, in packets of at most `packet` bytes. */
   constructor(size: number, packet: number) {
@@ -100,15 +97,11 @@ export class ReceiveWindow {
     this.#inBatch += bytes;
   }
 
-  /** A batch of packets, come at `now`, is about to go to the reader. What waits from batches before, it was too slow for. */
-  batchEnd(now: number): void {
+  /** A batch of packets has ended, and the reader is about to get it. What waits from batches before, it was too slow for. */
+  batchEnd(): void {
     const before = this.waiting - this.#inBatch;
     if (before <= this.#size / 16) this.#drained = true;
     else if (before > this.#size / 4) this.#behind = true;
-    if (this.#before >= 0) {
-      this.#before -= this.#inBatch;
-      if (this.#before < 0) this.#turn = now - this.#paidAt;
-    }
     this.#inBatch = 0;
   }
 
@@ -135,13 +128,12 @@ export class ReceiveWindow {
     this.#measured += bytes;
     const time = now - this.#since;
     if (time === 0) return;
-    const least = Math.min(roundTrip, this.#turn);
     if (this.#atFirst) {
-      if (this.#measured >= this.#first / 2) this.#measuredFirst(this.#measured / time, now, least);
+      if (this.#measured >= this.#first / 2) this.#measuredFirst(this.#measured / time, now, roundTrip);
     } else if (this.#measured >= this.#size && time >= roundTrip) {
-      this.#measuredOne(this.#measured / time, now, least);
+      this.#measuredOne(this.#measured / time, now, roundTrip);
     } else if (this.#trial !== null && time * this.#trial.rate * LEAST_GAIN > this.#size) {
-      this.#measuredOne(0, now, least);
+      this.#measuredOne(0, now, roundTrip);
     }
   }
 
@@ -162,7 +154,7 @@ export class ReceiveWindow {
     this.#atFirst = false;
     const held = this.#heldByReader;
     this.#restart(now);
-    if (!held) this.#grow(2 * rate * roundTrip, Math.min(rate, this.#size / roundTrip));
+    if (!held) this.#grow(rate * roundTrip, Math.min(rate, this.#size / roundTrip));
   }
 
   /** A window's worth came at this rate. */
@@ -180,14 +172,14 @@ export class ReceiveWindow {
       }
       this.#rest = REST.first;
     }
-    const product = rate * roundTrip, useful = ROUND_TRIPS * product;
-    this.#tooLarge = 4 * product < this.#size ? this.#tooLarge + 1 : 0;
+    const product = rate * roundTrip, wanted = ROUND_TRIPS * product;
+    this.#tooLarge = TOO_MANY * product < this.#size ? this.#tooLarge + 1 : 0;
     if (this.#tooLarge === 2) {
       this.#tooLarge = 0;
       this.#passOver = this.#left;
-      this.#wanted = Math.max(this.#first, Math.ceil(2 * product));
-    } else if (!held && now >= this.#restUntil) {
-      this.#grow(Math.min(useful, 2 * this.#size), rate);
+      this.#wanted = Math.max(this.#first, Math.ceil(wanted));
+    } else if (wanted > this.#size && !held && now >= this.#restUntil) {
+      this.#grow(Math.max(wanted, LEAST_GROWTH * this.#size), rate);
     }
   }
 
@@ -201,13 +193,9 @@ export class ReceiveWindow {
     this.#size = this.#wanted = grown;
   }
 
-  /** Bytes to put into a WINDOW_ADJUST; the peer may send them from here on. `now` is not later than the present. */
-  pay(now: number): number {
+  /** Bytes to put into a WINDOW_ADJUST; the peer may send them from here on. */
+  pay(): number {
     const bytes = this.#owed;
-    if (this.#before < 0 && bytes > 0) {
-      this.#before = this.#left + this.#inBatch;
-      this.#paidAt = now;
-    }
     this.#owed = 0;
     this.#left += bytes;
     return bytes;

@@ -134,12 +134,12 @@ export function flow(path: Path, window: ReceiveWindow, watching: Watch): Flow {
       }
       readable += packets[head++]!.bytes;
     }
-    if (head > from) window.batchEnd(now);
+    if (head > from) window.batchEnd();
     const taken = Math.min(readable, Math.floor(reader * step));
     readable -= taken;
     read += taken;
     if (taken > 0 && window.consumed(taken, now, p.known ?? path.roundTrip)) {
-      const credited = window.pay(now);
+      const credited = window.pay();
       adjusts.push({ at: now + roundTrip / 2, bytes: credited });
       paid?.(credited);
     }
