@@ -162,21 +162,16 @@ export class ReceiveWindow {
     const trial = this.#trial, held = this.#heldByReader;
     this.#trial = null;
     this.#restart(now);
-    if (trial !== null) {
-      if (rate < trial.rate * LEAST_GAIN) {
-        this.#passOver = this.#left;
-        this.#wanted = trial.size;
-        this.#restUntil = now + this.#rest;
-        this.#rest = Math.min(2 * this.#rest, REST.last);
-        return;
-      }
-      this.#rest = REST.first;
+    if (trial !== null && rate < trial.rate * LEAST_GAIN) {
+      this.#wanted = trial.size;
+      this.#restUntil = now + this.#rest;
+      this.#rest = Math.min(2 * this.#rest, REST.last);
+      return;
     }
     const product = rate * roundTrip, wanted = ROUND_TRIPS * product;
     this.#tooLarge = TOO_MANY * product < this.#size ? this.#tooLarge + 1 : 0;
     if (this.#tooLarge === 2) {
       this.#tooLarge = 0;
-      this.#passOver = this.#left;
       this.#wanted = Math.max(this.#first, Math.ceil(wanted));
     } else if (wanted > this.#size && !held && now >= this.#restUntil) {
       this.#grow(Math.max(wanted, LEAST_GROWTH * this.#size), rate);
@@ -186,7 +181,7 @@ export class ReceiveWindow {
   /** Grows to `size`, within the limit, if that is worth it; `rate` is what has been reached so far. */
   #grow(size: number, rate: number): void {
     const grown = Math.min(Math.ceil(size), this.#limit);
-    if (grown < LEAST_GROWTH * this.#size) return;
+    if (size < LEAST_GROWTH * this.#size || grown <= this.#size) return;
     this.#trial = { size: this.#size, rate };
     this.#passOver = this.#left + this.waiting;
     this.#owed += grown - this.#size;

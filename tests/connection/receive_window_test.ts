@@ -109,6 +109,7 @@ Deno.test("ReceiveWindow grows eightfold at most, and to 16 MiB at most", () => 
   assertEquals(flow(path, ours(), { time: 10_000 }).largest, 16 * MIB);
   assertEquals(flow(path, ours(65_536), { time: 10_000 }).largest, 8 * 65_536);
   assertEquals(flow(path, ours(4 * MIB), { time: 10_000 }).largest, 16 * MIB);
+  assertEquals(flow(path, ours(14 * MIB), { time: 10_000 }).largest, 16 * MIB);
   assertEquals(flow(path, ours(20 * MIB), { time: 10_000 }).largest, 20 * MIB);
 });
 
