@@ -11,7 +11,7 @@ import type { Signer } from "../keys/types.ts";
 import { ServerSessionChannel, type SessionHandler } from "../session/server_session.ts";
 import { SecureTransport, type TraceEvent } from "../transport/secure_transport.ts";
 import type { Algorithms, RekeyLimits } from "../transport/types.ts";
-import { TurnShare } from "../transport/turns.ts";
+import { TurnShare } from "../wire/turns.ts";
 import { callBack } from "../wire/callback.ts";
 import { Timer } from "../wire/timer.ts";
 import type { ByteDuplex } from "../wire/types.ts";

@@ -5,6 +5,7 @@
  */
 import type { AuthInfo } from "../auth/types.ts";
 import { SftpError, SshError } from "../errors.ts";
+import { TurnShare } from "../wire/turns.ts";
 import { callBack } from "../wire/callback.ts";
 import type { ByteDuplex } from "../wire/types.ts";
 import type { SftpBackend } from "./backend.ts";
@@ -21,7 +22,6 @@ import { sendScp } from "./scp_source.ts";
 import { ScpStream } from "./scp_stream.ts";
 import { copyError, reasonOf } from "./scp_text.ts";
 import type { TransferSummary } from "./transfer.ts";
-import { Turn } from "./turn.ts";
 
 /** Options of a copy by SCP. */
 export interface ScpOptions {
@@ -184,7 +184,7 @@ async function* pathsOf(
   stream: ScpStream,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<string> {
-  const turn = new Turn();
+  const turn = TurnShare.known();
   let left = MAX_LOOKS;
   const tree: GlobTree = {
     look(comparisons) {

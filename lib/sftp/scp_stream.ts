@@ -5,10 +5,10 @@
  * @module
  */
 import { printable, SftpError, SshError, SshProtocolError } from "../errors.ts";
+import { TurnShare } from "../wire/turns.ts";
 import type { ByteDuplex } from "../wire/types.ts";
 import { Status } from "./constants.ts";
 import { decodeName, encodeName } from "./names.ts";
-import { Turn } from "./turn.ts";
 
 /** Longest line: a path of 4,096 bytes and what stands before it. */
 const MAX_LINE = 4352;
@@ -47,7 +47,7 @@ export function parseControl(line: Uint8Array): ScpControl {
 export class ScpStream {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
-  readonly #turn = new Turn();
+  readonly #turn = TurnShare.known();
   #chunk = new Uint8Array(0);
   /** Ends the wait for what the streams do. */
   #giveUp: ((reason: unknown) => void) | null = null;

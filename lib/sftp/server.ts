@@ -14,6 +14,7 @@
  */
 import { printable, SftpError, SshProtocolError } from "../errors.ts";
 import type { AuthInfo } from "../auth/types.ts";
+import { TurnShare } from "../wire/turns.ts";
 import { callBack } from "../wire/callback.ts";
 import { Reader } from "../wire/reader.ts";
 import { AnswerOrder } from "./answer_order.ts";
@@ -31,7 +32,6 @@ import { openRootedBackend, type RootedOptions } from "./rooted_backend.ts";
 import { type Answer, type Job, type JobContext, offeredExtensions, prepare } from "./server_jobs.ts";
 import { isFileSystemError, statusOf, statusTexts } from "./status.ts";
 import { putsLinkFirst } from "./symlink_order.ts";
-import { Turn } from "./turn.ts";
 
 /** Requests that run at once, and answers that wait for one of them. */
 const MAX_RUNNING = 64;
@@ -80,7 +80,7 @@ class ServerSession {
   #running = 0;
   #idle: (() => void) | null = null;
   readonly #ended = new AbortController();
-  readonly #turn = new Turn();
+  readonly #turn = TurnShare.known();
   /** While it is set, other work of the process has its turn. */
   #pause: Promise<void> | null = null;
   #order: Job["order"] = "shared";

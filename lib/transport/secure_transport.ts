@@ -30,7 +30,7 @@ import { type KeyExchangeOptions, KeyExchanges } from "./key_exchanges.ts";
 import { Debug, Disconnect, Unimplemented } from "./messages.ts";
 import { MAX_PAYLOAD, Outbox } from "./outbox.ts";
 import { RoundTrip } from "./round_trip.ts";
-import { TurnShare } from "./turns.ts";
+import { TurnShare } from "../wire/turns.ts";
 import type {
   Algorithms,
   ConnectionInfo,

@@ -2,7 +2,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { generateKey } from "../../lib/keys/private_key.ts";
 import { SecureTransport } from "../../lib/transport/secure_transport.ts";
-import { TurnShare } from "../../lib/transport/turns.ts";
+import { TurnShare } from "../../lib/wire/turns.ts";
 import { memoryPair } from "../_support/duplex.ts";
 import { RawPeer } from "../_support/raw_peer.ts";
 

@@ -1,20 +1,20 @@
 /**
- * L3. Shares the turns of the event loop among the connections of this process. While a socket has more to give, reading it never
- * returns to the loop: one peer that sends as fast as it can would keep timers, signals and all other connections waiting. So a
- * connection that has used its share of a turn goes on in a later one. Those that want little go first, all of them; of those that
- * take all they can get, one goes on in each turn. No I/O.
+ * L0. Shares the turns of the event loop among the connections and sessions of this process. While a socket has more to give, reading
+ * it never returns to the loop, and no more does work on files that are always ready: one peer that sends as fast as it can would keep
+ * timers, signals and all others waiting. So who has used its share of a turn goes on in a later one. Those that want little go first,
+ * all of them; of those that take all they can get, one goes on in each turn. No I/O.
  *
  * @module
  */
 
-/** Milliseconds of a turn that all connections may use together. */
+/** Milliseconds of a turn that all of them may use together. */
 const TURN = 8;
-/** Milliseconds of a turn that one connection may use: while it is a stranger, and once its user is known. */
+/** Milliseconds of a turn that one of them may use: while it is a stranger, and once its user is known. */
 const SHARE = { stranger: 1, known: 2 };
 
-/** Counts the turns in which a connection ran. */
+/** Counts the turns in which one of them ran. */
 let turn = 0;
-/** When the first connection of this turn began. */
+/** When the first of this turn began. */
 let began = 0;
 let running = false;
 /** Who has used its own share, in order of arrival. */
@@ -47,19 +47,29 @@ function atTurnEnd(done: () => void): void {
   else setTimeout(done, 0);
 }
 
-/** One connection's share of each turn. */
+/** One's share of each turn: a connection's, or that of a session in it. */
 export class TurnShare {
   #milliseconds = SHARE.stranger;
   #turn = -1;
   #since = 0;
+  #waited = false;
+
+  /** The share of one whose user is known. */
+  static known(): TurnShare {
+    const share = new TurnShare();
+    share.setKnown();
+    return share;
+  }
 
   /** The user is known: there may be bulk to move. */
   setKnown(): void {
     this.#milliseconds = SHARE.known;
   }
 
-  /** Whether the connection has to let others run before it does more. To be asked now and then, as it costs a look at the clock. */
+  /** Whether others have to run before more is done here. To be asked now and then, as it costs a look at the clock. */
   get isUsed(): boolean {
+    // Whoever has waited gets something done, however little time there is.
+    if (this.#waited) return this.#waited = false;
     run();
     const now = performance.now();
     if (this.#turn !== turn) {
@@ -69,7 +79,12 @@ export class TurnShare {
     return now - this.#since > this.#milliseconds || now - began > TURN;
   }
 
-  /** Resolves in a later turn, when it is this connection's. */
+  /** What to wait for before going on, or null while there is time left: a promise for each step would cost more than most do. */
+  rest(): Promise<void> | null {
+    return this.isUsed ? this.next() : null;
+  }
+
+  /** Resolves in a later turn, when it is this one's. */
   async next(): Promise<void> {
     run();
     if (performance.now() - this.#since > this.#milliseconds) {
@@ -79,5 +94,6 @@ export class TurnShare {
     }
     this.#turn = turn;
     this.#since = performance.now();
+    this.#waited = true;
   }
 }
