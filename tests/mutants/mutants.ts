@@ -731,7 +731,7 @@ export const mutants: readonly Mutant[] = [
     id: "requests-bytes",
     removes: "requests that wait are bounded in bytes",
     file: "lib/connection/request_queue.ts",
-    find: " || this.#bytes > MAX_BYTES",
+    find: " || this.#own.isSpent",
     replace: "",
     test: "tests/connection/request_queue_test.ts",
     killedBy: "RequestQueue.add() throws when too many requests wait, and when they hold too much",
@@ -962,7 +962,7 @@ export const mutants: readonly Mutant[] = [
     file: "lib/session/process.ts",
     find: 'channel.whenEnded(() => signal.removeEventListener("abort", onAbort));',
     replace: "",
-    test: "tests/api/exec_test.ts",
+    test: "tests/api/listeners_test.ts",
     killedBy: "exec(), spawn(), shell(), subsystem(), openChannel(), request() and sftp() let go of their signal",
   },
   // -------------------------------------------------------------------------------------------------- lib/api
@@ -982,7 +982,7 @@ export const mutants: readonly Mutant[] = [
     file: "lib/api/client.ts",
     find: "this.closed.then(leave, leave);",
     replace: "void leave;",
-    test: "tests/api/lifecycle_test.ts",
+    test: "tests/api/listeners_test.ts",
     killedBy: "connect(), serveConn() and serve() listen while the connection lasts, and no longer",
   },
   {
@@ -1056,7 +1056,7 @@ export const mutants: readonly Mutant[] = [
     file: "lib/sftp/rooted_backend.ts",
     find: "this.#openExisting(place, access | O_NOFOLLOW)",
     replace: "this.#openExisting(place, access)",
-    test: "tests/sftp/rooted_race_test.ts",
+    test: "tests/sftp/rooted_swap_test.ts",
     killedBy: "row 125: nothing outside is opened when the file and a link change places under an OPEN (held)",
   },
   {
@@ -1065,7 +1065,7 @@ export const mutants: readonly Mutant[] = [
     file: "lib/sftp/rooted_backend.ts",
     find: "this.#verify(fd, place, before);",
     replace: "",
-    test: "tests/sftp/rooted_race_test.ts",
+    test: "tests/sftp/rooted_swap_test.ts",
     killedBy: "row 125: nothing outside is opened when its directory and a link change places under an OPEN (named)",
   },
   {
@@ -1110,7 +1110,7 @@ export const mutants: readonly Mutant[] = [
     file: "lib/sftp/server.ts",
     find: "return job.target === this.#writeTarget && job.from! >= this.#writeEnd;",
     replace: "return job.target === this.#writeTarget;",
-    test: "tests/sftp/server_test.ts",
+    test: "tests/sftp/server_order_test.ts",
     killedBy: "a WRITE that overlaps one under way starts when that has ended, one that does not starts beside it",
   },
   {
@@ -1119,7 +1119,7 @@ export const mutants: readonly Mutant[] = [
     file: "lib/sftp/server_jobs.ts",
     find: "      return file.sync();",
     replace: "      return undefined;",
-    test: "tests/sftp/server_test.ts",
+    test: "tests/sftp/server_order_test.ts",
     killedBy: "fsync@openssh.com calls the file's sync() once, behind the writes, and is answered when that has ended",
   },
   {
@@ -1134,7 +1134,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "upload-resume-gaps",
     removes: "a resumed upload writes again what may have gaps",
-    file: "lib/sftp/upload.ts",
+    file: "lib/sftp/upload_file.ts",
     find: "begun === null ? 0 : begun.size - LAST_WINDOW",
     replace: "begun === null ? 0 : begun.size",
     test: "tests/sftp/resume_test.ts",
@@ -1156,16 +1156,16 @@ export const mutants: readonly Mutant[] = [
     file: "lib/sftp/local_files.ts",
     find: "const options = { createNew: true,",
     replace: "const options = { create: true,",
-    test: "tests/sftp/download_test.ts",
+    test: "tests/sftp/resume_test.ts",
     killedBy: "download() never writes to what has the name of its part already, whatever the size",
   },
   {
     id: "upload-posix-rename",
     removes: "a server that refuses posix-rename keeps the old file",
-    file: "lib/sftp/upload.ts",
-    find: "if (canReplace || this.#session.ended !== null) throw error;",
-    replace: "if (this.#session.ended !== null) throw error;",
-    test: "tests/sftp/upload_test.ts",
+    file: "lib/sftp/replace.ts",
+    find: 'if (replaces || there.kind === "other") return await this.#giveUp(error);',
+    replace: 'if (there.kind === "other") return await this.#giveUp(error);',
+    test: "tests/sftp/refused_upload_test.ts",
     killedBy: "upload() removes nothing where posix-rename is refused, and says how else it may be done",
   },
   {
