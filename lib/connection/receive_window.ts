@@ -23,10 +23,12 @@ const LEAST_GAIN = 1.03;
 /** Milliseconds without another trial after one that brought nothing: doubled each time. */
 const REST = { first: 1000, last: 64_000 };
 
-/** A growth that has to prove itself against the size and the rate before. */
+/** A growth that has to bring more than the rate before, now and later, or the size before comes back. */
 interface Trial {
   readonly size: number;
   readonly rate: number;
+  /** The growth before, which counts again then. */
+  readonly before: Trial | null;
 }
 
 /**
@@ -160,9 +162,9 @@ export class ReceiveWindow {
   /** A window's worth came at this rate. */
   #measuredOne(rate: number, now: number, roundTrip: number): void {
     const trial = this.#trial, held = this.#heldByReader;
-    this.#trial = null;
     this.#restart(now);
     if (trial !== null && rate < trial.rate * LEAST_GAIN) {
+      this.#trial = trial.before;
       this.#wanted = trial.size;
       this.#restUntil = now + this.#rest;
       this.#rest = Math.min(2 * this.#rest, REST.last);
@@ -172,6 +174,7 @@ export class ReceiveWindow {
     this.#tooLarge = TOO_MANY * product < this.#size ? this.#tooLarge + 1 : 0;
     if (this.#tooLarge === 2) {
       this.#tooLarge = 0;
+      this.#trial = null;
       this.#wanted = Math.max(this.#first, Math.ceil(wanted));
     } else if (wanted > this.#size && !held && now >= this.#restUntil) {
       this.#grow(Math.max(wanted, LEAST_GROWTH * this.#size), rate);
@@ -182,7 +185,7 @@ export class ReceiveWindow {
   #grow(size: number, rate: number): void {
     const grown = Math.min(Math.ceil(size), this.#limit);
     if (size < LEAST_GROWTH * this.#size || grown <= this.#size) return;
-    this.#trial = { size: this.#size, rate };
+    this.#trial = { size: this.#size, rate, before: this.#trial };
     this.#passOver = this.#left + this.waiting;
     this.#owed += grown - this.#size;
     this.#size = this.#wanted = grown;
