@@ -155,6 +155,14 @@ Deno.test("ReceiveWindow comes back where the round trip was thought to be many 
   assert(rate > 0.5 * path.line!, `${rate}`);
 });
 
+Deno.test("ReceiveWindow falls back where what a growth brought is lost later, though no shorter round trip is known", () => {
+  const path: Path = { roundTrip: 100, line: 60_000, later: { at: 5_000, path: { roundTrip: 5, copying: 0.4 } } };
+  const { rate, largest, last } = flow(path, ours(), { time: 20_000 });
+  assert(largest > 2 * FIRST, `${largest}`);
+  assertEquals(last, FIRST);
+  assert(rate > 0.9 * path.line!, `${rate}`);
+});
+
 Deno.test("ReceiveWindow follows a path that becomes longer, shorter, slower or faster", () => {
   const at = 5_000, time = 30_000;
   const longer = flow({ roundTrip: 5, later: { at, path: { roundTrip: 100, known: 100 } } }, ours(), { time });
