@@ -7,10 +7,9 @@
 import { ChannelOpenError, printable, SshError, SshProtocolError } from "../errors.ts";
 import type { DataTransport, OutboundSource } from "../transport/types.ts";
 import { checkSize } from "../transport/message_size.ts";
-import { CLOSE_PATIENCE, closedError } from "../transport/secure_transport.ts";
+import { closedError, lossOf, Patience } from "../transport/closing.ts";
 import { callBack } from "../wire/callback.ts";
 import { Msg } from "../wire/numbers.ts";
-import { Timer } from "../wire/timer.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
 import {
   ChannelClose,
@@ -100,9 +99,8 @@ export class ChannelCore implements OutboundSource {
   #eofReceived = false;
   #closeReceived = false;
   #stderrTurn = false;
-  /** A close waits for the peer to take what has been written: since it last did, and in all. */
-  readonly #stalled = new Timer(() => this.#giveUp());
-  readonly #overdue = new Timer(() => this.#giveUp());
+  /** A close waits for the peer to take what has been written. */
+  readonly #patience = new Patience(() => this.#giveUp());
   /** What a close could not deliver. */
   #loss: Error | null = null;
   /** Messages that keep their place behind data that has been written and not left. */
@@ -203,7 +201,7 @@ export class ChannelCore implements OutboundSource {
     if (stderr) writeU32(out, at + 5, EXTENDED_DATA_STDERR);
     writeU32(out, at + header - 4, length);
     this.#sendWindow -= length;
-    if (this.#closeWanted) this.#stalled.start(CLOSE_PATIENCE.stalled);
+    this.#patience.progress();
     this.#sendAfterData();
     return header + length;
   }
@@ -263,8 +261,7 @@ export class ChannelCore implements OutboundSource {
 
   #closeBehindData(): void {
     this.#closeWanted = true;
-    this.#stalled.start(CLOSE_PATIENCE.stalled);
-    this.#overdue.start(CLOSE_PATIENCE.total);
+    this.#patience.start();
     // What is written from here on would put CLOSE off for ever.
     const error = channelClosed();
     this.sent.shut(error);
@@ -283,17 +280,13 @@ export class ChannelCore implements OutboundSource {
   }
 
   #giveUp(): void {
-    this.#loss = new SshError(
-      `Channel was closed before all that was written could leave: ${this.#staged} bytes are lost, as the peer takes no more`,
-      { code: "CLOSED" },
-    );
+    this.#loss = lossOf("Channel", `${this.#staged} bytes are`, "the peer takes no more");
     this.#sendCloseNow();
   }
 
   #sendCloseNow(): void {
     this.#closeWanted = false;
-    this.#stalled.stop();
-    this.#overdue.stop();
+    this.#patience.stop();
     if (this.#closeSent) return;
     for (const payload of this.#afterData) this.#link!.transport.send(payload);
     this.#afterData = [];
@@ -479,8 +472,7 @@ export class ChannelCore implements OutboundSource {
 
   #end(error: Error | null): void {
     this.#leaving.resolve();
-    this.#stalled.stop();
-    this.#overdue.stop();
+    this.#patience.stop();
     this.received.end(error);
     this.receivedStderr.end(error);
     const failure = error ?? channelClosed();

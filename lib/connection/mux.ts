@@ -7,7 +7,7 @@
 import { ChannelOpenError, printable, SshError, SshProtocolError } from "../errors.ts";
 import { checkSize, explanation } from "../transport/message_size.ts";
 import { MAX_PAYLOAD } from "../transport/outbox.ts";
-import { closedError } from "../transport/secure_transport.ts";
+import { closedError } from "../transport/closing.ts";
 import type { DataTransport, MessageHandler } from "../transport/types.ts";
 import { callBack } from "../wire/callback.ts";
 import { Msg } from "../wire/numbers.ts";

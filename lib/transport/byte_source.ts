@@ -12,6 +12,7 @@ export class ByteSource {
   readonly #framer: Framer;
   readonly #byob: ReadableStreamBYOBReader | null;
   readonly #plain: ReadableStreamDefaultReader<Uint8Array> | null;
+  #ahead: Promise<Uint8Array | null> | null = null;
 
   /** Locks the stream. */
   constructor(readable: ReadableStream<Uint8Array>, framer: Framer) {
@@ -35,8 +36,20 @@ export class ByteSource {
     return done ? null : value!;
   }
 
+  /** Begins to read while the framer is in use; resolves to whether something came, which the next `fill()` puts there. */
+  async readAhead(): Promise<boolean> {
+    return await (this.#ahead ??= this.readChunk()) !== null;
+  }
+
   /** Reads into the framer; false at the end. */
   async fill(): Promise<boolean> {
+    if (this.#ahead !== null) {
+      const chunk = await this.#ahead;
+      if (chunk === null) return false;
+      this.#ahead = null;
+      this.#framer.push(chunk);
+      return true;
+    }
     if (this.#byob === null) {
       const { done, value } = await this.#plain!.read();
       if (!done) this.#framer.push(value);

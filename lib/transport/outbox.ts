@@ -105,11 +105,6 @@ export class Outbox {
     return this.#items.length;
   }
 
-  /** Whether no message waits. */
-  get isIdle(): boolean {
-    return this.#kex.length === 0 && this.#items.length === 0;
-  }
-
   /** Bytes of data packets so far, with their headers. */
   get dataSent(): number {
     return this.#dataSent;

@@ -5,7 +5,6 @@
  * @module
  */
 import { plainOpener } from "../crypto/ciphers.ts";
-import { defaultAlgorithms, serverDefaultAlgorithms } from "../crypto/algorithms.ts";
 import type { Decompressor, PacketOpener } from "../crypto/types.ts";
 import {
   disconnectOf,
@@ -15,74 +14,33 @@ import {
   SshError,
   SshProtocolError,
 } from "../errors.ts";
-import type { PublicKey, Signer } from "../keys/types.ts";
 import { callBack } from "../wire/callback.ts";
 import { Msg } from "../wire/numbers.ts";
 import { Reader } from "../wire/reader.ts";
-import { Timer } from "../wire/timer.ts";
 import { turnEnd } from "../wire/turn_end.ts";
-import type { ByteDuplex, Bytes, MaybePromise } from "../wire/types.ts";
+import type { ByteDuplex, Bytes } from "../wire/types.ts";
 import { ByteSource } from "./byte_source.ts";
+import {
+  closedError,
+  type End,
+  FLUSH_TIME,
+  JUST_NOW,
+  LINGER_TIME,
+  LINGER_TIME_FOR_DATA,
+  lossOf,
+  Patience,
+  within,
+} from "./closing.ts";
 import { decodeExtInfo } from "./ext_info.ts";
 import { Framer, MAX_PACKET_LENGTH, payloadOf } from "./framer.ts";
 import { identLine, IdentReader } from "./ident.ts";
-import { type KeyExchangeOptions, KeyExchanges } from "./key_exchanges.ts";
+import { KeyExchanges } from "./key_exchanges.ts";
 import { Debug, Disconnect, Unimplemented } from "./messages.ts";
 import { MAX_PAYLOAD, Outbox } from "./outbox.ts";
 import { RoundTrip } from "./round_trip.ts";
+import { exchangeOptions, type SecureTransportOptions } from "./transport_options.ts";
 import { TurnShare } from "../wire/turns.ts";
-import type {
-  Algorithms,
-  ConnectionInfo,
-  DataTransport,
-  MessageHandler,
-  OutboundSource,
-  RekeyLimits,
-} from "./types.ts";
-
-/** Numbered events for whoever debugs a connection; never a payload, never a secret. */
-export interface TraceEvent {
-  /** Counts from 0 on each connection. */
-  readonly number: number;
-  /** What happened: `ident`, `received`, `sealed`, `kex`, `keys`, `ended`. */
-  readonly event: string;
-  /** Details: message numbers, sizes, algorithm names. */
-  readonly detail: Readonly<Record<string, string | number | boolean>>;
-}
-
-/** Options of {@linkcode SecureTransport}. */
-export interface SecureTransportOptions {
-  /** Which side this is. */
-  role: "client" | "server";
-  /** Overrides of the preference lists. */
-  algorithms?: Partial<Algorithms>;
-  /** When to rekey. */
-  rekey?: RekeyLimits;
-  /** Identification, without `SSH-2.0-`. @default {"amiko"} */
-  ident?: string;
-  /** Server: at least one. */
-  hostKeys?: readonly Signer[];
-  /**
-   * Client: is this host key trusted? Asked once, in the first exchange, once the key has proved itself. Anything but true
-   * refuses it, and so does leaving it out. What it throws is the error that ends the connection.
-   */
-  verifyHostKey?: (key: PublicKey) => MaybePromise<boolean>;
-  /** Server: signature algorithms accepted from users, told in `server-sig-algs` (RFC 8308 section 3.1). */
-  signatureAlgorithms?: readonly string[];
-  /** Refuse a peer without strict key exchange. @default {false} */
-  requireStrictKex?: boolean;
-  /** Milliseconds that the peer may take for the first exchange. @default {120000 for a server, 30000 for a client} */
-  handshakeTimeout?: number;
-  /** Milliseconds that the peer may take for each later exchange. @default {300000} */
-  rekeyTimeout?: number;
-  /**
-   * The writable has copied a chunk when its write resolves, as sockets do and streams in memory do not: the chunk's buffer is
-   * used again. @default {false}
-   */
-  copyingWritable?: boolean;
-  /** Told of what happens. */
-  trace?: (event: TraceEvent) => void;
-}
+import type { ConnectionInfo, DataTransport, MessageHandler, OutboundSource } from "./types.ts";
 
 /** Packets opened together; one at a time while keys are being changed. */
 const BATCH_PACKETS = 256;
@@ -95,70 +53,11 @@ const MAX_PROVOKED = { messages: 16_384, bytes: 4_194_304 };
 const MAX_READ_AHEAD = 65_536;
 /** The largest PONG: what an exchange of any cipher still makes a packet of that peers accept. */
 const MAX_PONG = 262_100;
-/** Milliseconds a DISCONNECT gets to leave, and the peer to hang up, before the streams are closed. */
-const FLUSH_TIME = 600;
-const LINGER_TIME = 200;
-/** The same where data has just left: on its way through slow networks it would be lost if the socket were closed before the peer does. */
-const LINGER_TIME_FOR_DATA = 3000;
-const JUST_NOW = 1000;
-/** Milliseconds that a close waits for the peer to take more of what was accepted, and how long it lasts at most. */
-export const CLOSE_PATIENCE = { stalled: 3000, total: 30_000 };
-/** Milliseconds that a rekey may take. */
-const REKEY_TIMEOUT = 300_000;
 /** Chunks below this are worth waiting a moment for what may follow them. */
 const SMALL_CHUNK = 16_384;
 
-/** Where the connection stands. */
-type End = { readonly error: Error | null; readonly clean: boolean };
-
 function lost(message: string, cause?: unknown): SshError {
   return new SshError(message, cause === undefined ? { code: "CONNECTION_LOST" } : { code: "CONNECTION_LOST", cause });
-}
-
-function lossOf(what: string, why: string, cause: Error | null): SshError {
-  const message = `Connection was closed before all that was written could leave: ${what} lost, as ${why}`;
-  return new SshError(message, cause === null ? { code: "CLOSED" } : { code: "CLOSED", cause });
-}
-
-/** The error that waiters see when the connection has ended without one. */
-export function closedError(error: Error | null): Error {
-  return error ?? new SshError("Connection is closed", { code: "CLOSED" });
-}
-
-function hostKeyNames(options: SecureTransportOptions, preferred: readonly string[]): readonly string[] {
-  if (options.role === "client") return preferred;
-  const signers = options.hostKeys ?? [];
-  if (signers.length === 0) throw new TypeError("Cannot serve without a host key: make one with generateKey()");
-  const made = new Set(signers.flatMap((signer) => signer.algorithms));
-  // A host key that the program gives is offered; the preference list says in what order.
-  const wanted = options.algorithms?.hostKey ?? [...preferred, ...made];
-  const names = [...new Set(wanted)].filter((name) => made.has(name));
-  if (names.length === 0) {
-    throw new TypeError(`No host key fits \`algorithms.hostKey\`: the keys make ${[...made].join(", ")}`);
-  }
-  return names;
-}
-
-function exchangeOptions(
-  options: SecureTransportOptions,
-  localIdent: string,
-  remoteIdent: () => string,
-): KeyExchangeOptions {
-  const { role, algorithms = {} } = options;
-  const merged = { ...role === "client" ? defaultAlgorithms : serverDefaultAlgorithms, ...algorithms };
-  return {
-    role,
-    algorithms: { ...merged, hostKey: hostKeyNames(options, merged.hostKey) },
-    hostKeys: options.hostKeys ?? [],
-    verifyHostKey: options.verifyHostKey ?? (() => false),
-    signatureAlgorithms: options.signatureAlgorithms ?? defaultAlgorithms.hostKey,
-    rekey: options.rekey ?? {},
-    timeout: options.handshakeTimeout ?? (role === "server" ? 120_000 : 30_000),
-    rekeyTimeout: options.rekeyTimeout ?? REKEY_TIMEOUT,
-    requireStrictKex: options.requireStrictKex ?? false,
-    localIdent,
-    remoteIdent,
-  };
 }
 
 /** One SSH transport over any byte streams (RFC 4253). */
@@ -183,8 +82,6 @@ export class SecureTransport implements DataTransport {
   readonly #readEnded = Promise.withResolvers<void>();
   readonly #writeEnded = Promise.withResolvers<void>();
   #source: ByteSource | null = null;
-  /** A chunk that is being read while a step of a key exchange is computed. */
-  #ahead: Promise<Uint8Array | null> | null = null;
   #writer: WritableStreamDefaultWriter<Uint8Array> | null = null;
   #remoteIdent = "";
   #opener: PacketOpener = plainOpener();
@@ -197,15 +94,16 @@ export class SecureTransport implements DataTransport {
   #end: End | null = null;
   #wakeWriter: (() => void) | null = null;
   #started = false;
+  /** The writer has something to do, or looks for it. */
+  #writing = true;
   #traced = 0;
   #lastReceived = 0;
   /** Inbound chunks so far. */
   #chunks = 0;
   readonly #share = new TurnShare();
-  /** A close that waits until what was accepted has left, and the timers that end its patience. */
+  /** A close that waits until what was accepted has left, as long as it has patience. */
   #draining: PromiseWithResolvers<void> | null = null;
-  readonly #stalled = new Timer(() => this.#draining?.resolve());
-  readonly #overdue = new Timer(() => this.#draining?.resolve());
+  readonly #patience = new Patience(() => this.#draining?.resolve());
   /** When channel data last left. */
   #lastData = -Infinity;
   #dataSent = 0;
@@ -295,7 +193,7 @@ export class SecureTransport implements DataTransport {
   /** Whether the connection's timers keep the program alive, as they do unless told otherwise. */
   setRef(refed: boolean): void {
     this.#exchanges.setRef(refed);
-    for (const timer of [this.#stalled, this.#overdue]) refed ? timer.ref() : timer.unref();
+    this.#patience.setRef(refed);
   }
 
   /** Identification and first key exchange. Aborting ends the connection and rejects with the signal's reason. */
@@ -385,9 +283,9 @@ export class SecureTransport implements DataTransport {
    * more for 3 seconds, or after 30. Then sends DISCONNECT (11, by application) and closes the streams; resolves when all is
    * released. Where something could not leave, `closed` rejects and says how much.
    */
-  async close(): Promise<void> {
-    await this.#drain();
-    await this.end();
+  close(): Promise<void> {
+    const drained = this.#drain();
+    return drained === null ? this.end() : drained.then(() => this.end());
   }
 
   /** Sends DISCONNECT (11, by application) at once; what was accepted and has not left is lost, and `closed` says so. */
@@ -396,14 +294,15 @@ export class SecureTransport implements DataTransport {
     await this.closed.catch(() => {});
   }
 
-  /** Resolves when nothing waits to leave any more, or when the peer takes no more, or when the connection has ended. */
-  #drain(): Promise<void> {
-    if (this.#end !== null || !this.#exchanges.firstDone) return Promise.resolve();
+  /** Resolves when nothing waits to leave any more, when the peer takes no more, or when the connection has ended; null if that is so. */
+  #drain(): Promise<void> | null {
+    if (this.#end !== null || !this.#exchanges.firstDone || this.#hasLeft && !(this.#writing && this.#dataSent > 0)) {
+      return null;
+    }
     if (this.#draining === null) {
       this.#draining = Promise.withResolvers<void>();
       this.#handler?.closing?.();
-      this.#stalled.start(CLOSE_PATIENCE.stalled);
-      this.#overdue.start(CLOSE_PATIENCE.total);
+      this.#patience.start();
       this.#wake();
     }
     return this.#draining.promise;
@@ -447,8 +346,10 @@ export class SecureTransport implements DataTransport {
         } else if (this.#end !== null) {
           break;
         } else {
-          if (this.#outbox.isIdle && this.#unsent === 0) this.#draining?.resolve();
+          this.#writing = false;
+          if (this.#hasLeft) this.#draining?.resolve();
           await new Promise<void>((resolve) => this.#wakeWriter = resolve);
+          this.#writing = true;
         }
       }
     } catch (cause) {
@@ -456,6 +357,11 @@ export class SecureTransport implements DataTransport {
     } finally {
       this.#writeEnded.resolve();
     }
+  }
+
+  /** Whether nothing waits to leave but what is being written. */
+  get #hasLeft(): boolean {
+    return this.#outbox.queued === 0 && this.#unsent === 0;
   }
 
   get #unsent(): number {
@@ -468,7 +374,7 @@ export class SecureTransport implements DataTransport {
       this.#dataSent = this.#outbox.dataSent;
       this.#lastData = performance.now();
     }
-    if (this.#draining !== null && this.#end === null) this.#stalled.start(CLOSE_PATIENCE.stalled);
+    this.#patience.progress();
     this.#exchanges.sent(packets, bytes);
   }
 
@@ -478,7 +384,7 @@ export class SecureTransport implements DataTransport {
   async #read(source: ByteSource): Promise<void> {
     try {
       await this.#readIdent(source);
-      while (await this.#fill(source)) {
+      while (await source.fill()) {
         // What comes after the end is read, so that the peer is not cut off while it reads our DISCONNECT, and dropped.
         if (this.#end !== null) this.#framer.clear();
         else await this.#received();
@@ -491,16 +397,6 @@ export class SecureTransport implements DataTransport {
     }
   }
 
-  /** Reads into the framer; false at the end. What `#readOn()` has begun to read comes first. */
-  async #fill(source: ByteSource): Promise<boolean> {
-    if (this.#ahead === null) return await source.fill();
-    const chunk = await this.#ahead;
-    if (chunk === null) return false;
-    this.#ahead = null;
-    this.#framer.push(chunk);
-    return true;
-  }
-
   /**
    * Waits for a step of a key exchange, in which a host key may be shown to a person. Meanwhile it reads on, so that the end of the
    * connection is no news only after the answer; what came before that end is looked at if the step is done soon.
@@ -510,19 +406,18 @@ export class SecureTransport implements DataTransport {
     let waiting = true;
     const done = step.finally(() => waiting = false);
     while (waiting && this.#end === null && this.#framer.buffered < MAX_READ_AHEAD) {
-      this.#ahead ??= source.readChunk().catch((cause) => {
+      const reading = source.readAhead().catch((cause) => {
         throw lost("Connection was lost while reading", cause);
       });
-      const chunk = await Promise.race([done, this.#ahead]);
-      if (chunk === undefined) break;
-      if (chunk === null) {
-        if (!await within(FLUSH_TIME, done.catch(() => {}))) {
-          throw lost("Peer closed the connection during the key exchange");
-        }
-        break;
+      const more = await Promise.race([done, reading]);
+      if (more === undefined) break;
+      if (more) {
+        await source.fill();
+        this.#arrived();
+        continue;
       }
-      this.#ahead = null;
-      this.#framer.push(chunk);
+      if (await within(FLUSH_TIME, done.catch(() => {}))) break;
+      throw lost("Peer closed the connection during the key exchange");
     }
     await done;
   }
@@ -542,9 +437,13 @@ export class SecureTransport implements DataTransport {
     }
   }
 
-  async #received(): Promise<void> {
+  #arrived(): void {
     this.#lastReceived = performance.now();
     this.#chunks++;
+  }
+
+  async #received(): Promise<void> {
+    this.#arrived();
     try {
       if (this.#share.isUsed) await this.#share.next();
       await this.#deliver();
@@ -686,8 +585,7 @@ export class SecureTransport implements DataTransport {
     if (this.#end !== null) return;
     const end = this.#withLoss(wanted), { error } = end;
     this.#end = end;
-    this.#stalled.stop();
-    this.#overdue.stop();
+    this.#patience.stop();
     this.#draining?.resolve();
     this.#trace("ended", { error: error === null ? "" : error.name });
     this.#exchanges.end(closedError(error));
@@ -715,7 +613,7 @@ export class SecureTransport implements DataTransport {
     const unsent = this.#unsent;
     if (!end.clean || unsent === 0 || end.error !== null && this.#draining === null) return end;
     const why = end.error === null ? "the peer did not take them in time" : end.error.message;
-    return { error: lossOf(`${unsent} bytes are`, why, end.error), clean: false };
+    return { error: lossOf("Connection", `${unsent} bytes are`, why, end.error), clean: false };
   }
 
   /** Lets the DISCONNECT leave, waits a moment for the peer to hang up, then lets go of the streams and settles `closed`. */
@@ -729,7 +627,7 @@ export class SecureTransport implements DataTransport {
       const justNow = error === null && performance.now() - this.#lastData < JUST_NOW;
       if (linger && flushed) await within(justNow ? LINGER_TIME_FOR_DATA : LINGER_TIME, this.#readEnded.promise);
       if (!flushed && clean && error === null && this.#dataSent > 0) {
-        error = lossOf("the latest bytes are", "the peer stopped reading", null);
+        error = lossOf("Connection", "the latest bytes are", "the peer stopped reading");
       }
       const ending = flushed ? this.#writer.close() : this.#writer.abort(closedError(error));
       await within(LINGER_TIME, ending.catch(() => {}));
@@ -746,17 +644,6 @@ export class SecureTransport implements DataTransport {
     // Who watches a connection does not change what becomes of it.
     const { trace } = this.#options;
     if (trace !== undefined) callBack(() => trace({ number: this.#traced++, event, detail }));
-  }
-}
-
-/** Waits for a promise that never rejects, but not longer than `time` milliseconds; says whether it was in time. */
-async function within(time: number, promise: Promise<unknown>): Promise<boolean> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<false>((resolve) => timer = setTimeout(() => resolve(false), time));
-  try {
-    return await Promise.race([promise.then(() => true), late]);
-  } finally {
-    clearTimeout(timer);
   }
 }
 

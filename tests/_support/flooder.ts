@@ -61,6 +61,18 @@ async function block(peer: RawPeer, payload: Uint8Array): Promise<Uint8Array> {
   return sealed;
 }
 
+/** The largest packets there are, a byte at a time. */
+async function drip(peer: RawPeer, count: (bytes: number) => void): Promise<never> {
+  const packet = new Uint8Array(262_144), fields = new DataView(packet.buffer);
+  fields.setUint32(0, packet.length - 4);
+  packet.set([6, Msg.IGNORE], 4);
+  fields.setUint32(6, packet.length - 4 - 1 - 6 - 5);
+  for (let at = 0;; at = (at + 1) % packet.length) {
+    await peer.sendRaw(packet.subarray(at, at + 1));
+    count(1);
+  }
+}
+
 async function logIn(peer: RawPeer): Promise<void> {
   await peer.send(serviceRequest.encode({ service: "ssh-userauth" }));
   await peer.receiveType(Msg.SERVICE_ACCEPT);
@@ -99,9 +111,8 @@ async function flood(peer: RawPeer, kind: FloodKind, begun: () => void, count: (
   if (kind === "plain" || kind === "drip") {
     begun();
     void drain(peer).catch(() => {});
-    // The length of a packet as large as can be, and then a byte at a time; or small packets without end.
-    const plain = kind === "drip" ? new Uint8Array([0]) : await block(peer, ignore);
-    if (kind === "drip") await peer.sendRaw(new Uint8Array([0, 3, 0xff, 0xfc, 6]));
+    if (kind === "drip") await drip(peer, count);
+    const plain = await block(peer, ignore);
     for (;;) {
       await peer.sendRaw(plain);
       count(plain.length);

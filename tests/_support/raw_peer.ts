@@ -59,7 +59,8 @@ export class RawPeer {
   readonly #options: RawPeerOptions;
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
-  readonly #framer = new Framer();
+  /** Cuts what comes in. */
+  readonly framer = new Framer();
   #nextOpener: PacketOpener | null = null;
   #strict: boolean | null = null;
   #hostKeys: Signer[] | null = null;
@@ -118,7 +119,7 @@ export class RawPeer {
       for (let i = 0; i < value.length; i++) {
         if (value[i] === 10) {
           this.remoteIdent = text.replace(/\r$/, "");
-          this.#framer.push(value.subarray(i + 1));
+          this.framer.push(value.subarray(i + 1));
           return;
         }
         text += String.fromCharCode(value[i]!);
@@ -129,7 +130,7 @@ export class RawPeer {
   /** The next payload, whatever it is; null at the end of the stream. */
   async receive(): Promise<Bytes | null> {
     for (;;) {
-      const batch = this.#framer.next(this.opener, this.receiveSequence, 1);
+      const batch = this.framer.next(this.opener, this.receiveSequence, 1);
       if (batch !== null) {
         // As above: taken before anybody else opens something.
         const opening = this.opener.open(batch.chunk, batch.frames, this.receiveSequence);
@@ -146,7 +147,7 @@ export class RawPeer {
         return null;
       }
       if (chunk.done) return null;
-      this.#framer.push(chunk.value);
+      this.framer.push(chunk.value);
     }
   }
 

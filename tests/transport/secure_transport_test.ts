@@ -4,12 +4,9 @@ import { SshDisconnectError, SshError, SshProtocolError } from "../../lib/errors
 import { generateKey } from "../../lib/keys/private_key.ts";
 import { Disconnect } from "../../lib/transport/messages.ts";
 import { MAX_PAYLOAD } from "../../lib/transport/outbox.ts";
-import {
-  closedError,
-  SecureTransport,
-  type SecureTransportOptions,
-  type TraceEvent,
-} from "../../lib/transport/secure_transport.ts";
+import { closedError } from "../../lib/transport/closing.ts";
+import { SecureTransport } from "../../lib/transport/secure_transport.ts";
+import type { SecureTransportOptions, TraceEvent } from "../../lib/transport/transport_options.ts";
 import type { MessageHandler } from "../../lib/transport/types.ts";
 import { Msg } from "../../lib/wire/numbers.ts";
 import type { ByteDuplex, Bytes } from "../../lib/wire/types.ts";

@@ -1,0 +1,95 @@
+/**
+ * L3. Options of a transport, and what they come to for its key exchanges. RFC 4253, RFC 8308. No I/O.
+ *
+ * @module
+ */
+import { defaultAlgorithms, serverDefaultAlgorithms } from "../crypto/algorithms.ts";
+import type { PublicKey, Signer } from "../keys/types.ts";
+import type { MaybePromise } from "../wire/types.ts";
+import type { KeyExchangeOptions } from "./key_exchanges.ts";
+import type { Algorithms, RekeyLimits } from "./types.ts";
+
+/** Milliseconds that the peer may take for the first exchange, and for each later one. */
+const HANDSHAKE_TIMEOUT = { server: 120_000, client: 30_000 };
+const REKEY_TIMEOUT = 300_000;
+
+/** Numbered events for whoever debugs a connection; never a payload, never a secret. */
+export interface TraceEvent {
+  /** Counts from 0 on each connection. */
+  readonly number: number;
+  /** What happened: `ident`, `received`, `sealed`, `kex`, `keys`, `ended`. */
+  readonly event: string;
+  /** Details: message numbers, sizes, algorithm names. */
+  readonly detail: Readonly<Record<string, string | number | boolean>>;
+}
+
+/** Options of {@linkcode SecureTransport}. */
+export interface SecureTransportOptions {
+  /** Which side this is. */
+  role: "client" | "server";
+  /** Overrides of the preference lists. */
+  algorithms?: Partial<Algorithms>;
+  /** When to rekey. */
+  rekey?: RekeyLimits;
+  /** Identification, without `SSH-2.0-`. @default {"amiko"} */
+  ident?: string;
+  /** Server: at least one. */
+  hostKeys?: readonly Signer[];
+  /**
+   * Client: is this host key trusted? Asked once, in the first exchange, once the key has proved itself. Anything but true
+   * refuses it, and so does leaving it out. What it throws is the error that ends the connection.
+   */
+  verifyHostKey?: (key: PublicKey) => MaybePromise<boolean>;
+  /** Server: signature algorithms accepted from users, told in `server-sig-algs` (RFC 8308 section 3.1). */
+  signatureAlgorithms?: readonly string[];
+  /** Refuse a peer without strict key exchange. @default {false} */
+  requireStrictKex?: boolean;
+  /** Milliseconds that the peer may take for the first exchange. @default {120000 for a server, 30000 for a client} */
+  handshakeTimeout?: number;
+  /** Milliseconds that the peer may take for each later exchange. @default {300000} */
+  rekeyTimeout?: number;
+  /**
+   * The writable has copied a chunk when its write resolves, as sockets do and streams in memory do not: the chunk's buffer is
+   * used again. @default {false}
+   */
+  copyingWritable?: boolean;
+  /** Told of what happens. */
+  trace?: (event: TraceEvent) => void;
+}
+
+function hostKeyNames(options: SecureTransportOptions, preferred: readonly string[]): readonly string[] {
+  if (options.role === "client") return preferred;
+  const signers = options.hostKeys ?? [];
+  if (signers.length === 0) throw new TypeError("Cannot serve without a host key: make one with generateKey()");
+  const made = new Set(signers.flatMap((signer) => signer.algorithms));
+  // A host key that the program gives is offered; the preference list says in what order.
+  const wanted = options.algorithms?.hostKey ?? [...preferred, ...made];
+  const names = [...new Set(wanted)].filter((name) => made.has(name));
+  if (names.length === 0) {
+    throw new TypeError(`No host key fits \`algorithms.hostKey\`: the keys make ${[...made].join(", ")}`);
+  }
+  return names;
+}
+
+/** What the key exchanges of a transport are run with. Throws `TypeError` for a server that no host key fits. */
+export function exchangeOptions(
+  options: SecureTransportOptions,
+  localIdent: string,
+  remoteIdent: () => string,
+): KeyExchangeOptions {
+  const { role, algorithms = {} } = options;
+  const merged = { ...role === "client" ? defaultAlgorithms : serverDefaultAlgorithms, ...algorithms };
+  return {
+    role,
+    algorithms: { ...merged, hostKey: hostKeyNames(options, merged.hostKey) },
+    hostKeys: options.hostKeys ?? [],
+    verifyHostKey: options.verifyHostKey ?? (() => false),
+    signatureAlgorithms: options.signatureAlgorithms ?? defaultAlgorithms.hostKey,
+    rekey: options.rekey ?? {},
+    timeout: options.handshakeTimeout ?? HANDSHAKE_TIMEOUT[role],
+    rekeyTimeout: options.rekeyTimeout ?? REKEY_TIMEOUT,
+    requireStrictKex: options.requireStrictKex ?? false,
+    localIdent,
+    remoteIdent,
+  };
+}
