@@ -1,7 +1,7 @@
 /**
  * Bench: `deno task bench -- [section …] [options]`. Sets this module beside OpenSSH and npm's ssh2, on loopback, in one run, and prints a table.
  *
- * Sections: down up server both gcm channels execs logins echo rest flat import, sftp-file sftp-small sftp-stat sftp-list
+ * Sections: down up server both gcm channels execs logins echo floods rest flat import, sftp-file sftp-small sftp-stat sftp-list
  * sftp-delay sftp-server sftp-memory; all of them when none is named. A file of the sftp sections has at most 300 MB.
  * And windows, which takes long and has to be named: the table of receive windows over paths with delay.
  * Options: `--rounds 5`, `--bytes 1e9`, `--count 400`, `--quick` (2 rounds, 200 MB, 100 steps), `--long` (10 GB where
@@ -12,6 +12,7 @@
  */
 
 import { failures, type Figure, log, markdown, rows, type Settings } from "./harness.ts";
+import { floods } from "./sections/floods.ts";
 import { echo, execs, logins } from "./sections/latency.ts";
 import { flat, rest } from "./sections/memory.ts";
 import { sftpDelay, sftpFile, sftpList, sftpMemory, sftpServer, sftpSmall, sftpStat } from "./sections/sftp.ts";
@@ -32,6 +33,7 @@ const sections: Readonly<Record<string, (bench: Bench) => Promise<Figure[]>>> = 
   execs,
   logins,
   echo,
+  floods,
   rest,
   flat,
   import: importing,

@@ -66,13 +66,21 @@ function commandLine(program: string, json: string, options: StartOptions): stri
       return ["/usr/bin/python3", path("python_clients.py"), program, json];
     case "relay":
       return deno("relay.ts", false);
+    case "flooded server":
+      return deno("flooded_server.ts", true);
+    case "flooder":
+      return deno("../../tests/_support/flooder.ts", false);
     default:
       throw new TypeError(`No such program: "${program}"`);
   }
 }
 
 /** Starts a program. */
-export function start(program: Client | "server" | "relay", params: unknown, options: StartOptions = {}): Program {
+export function start(
+  program: Client | "server" | "relay" | "flooded server" | "flooder",
+  params: unknown,
+  options: StartOptions = {},
+): Program {
   const [command, ...args] = commandLine(program, JSON.stringify(params), options);
   const child = new Deno.Command(command!, {
     args,

@@ -12,6 +12,8 @@ import type { OutboundSource } from "./types.ts";
 
 /** Bytes sealed as one chunk. */
 const BATCH = 262_144;
+/** Packets sealed as one chunk: small ones cost more than their bytes, and the event loop waits meanwhile. */
+const BATCH_PACKETS = 1024;
 /** Room behind a full batch for one packet more of data or control, with its header, padding and tag. */
 const PACKET_ROOM = 35_000;
 /** Enough for any chunk that `Outbox.take()` makes. */
@@ -232,7 +234,7 @@ export class Outbox {
   #fill(batch: Batch): void {
     let taken = 0;
     for (const item of this.#items) {
-      if (batch.length + item.payload.length > BATCH && batch.packets > 0) break;
+      if (batch.isFull || batch.length + item.payload.length > BATCH && batch.packets > 0) break;
       batch.payload(this.#compress(item.payload));
       this.#count(item.payload, item.provoked, -1);
       taken++;
@@ -244,11 +246,11 @@ export class Outbox {
       this.#control.delete(source);
       const payload = source.takeControl();
       if (payload !== null) batch.payload(this.#compress(payload));
-      if (batch.length >= BATCH) return;
+      if (batch.isFull) return;
     }
     if (this.#items.length > 0) return;
     for (const source of this.#sources) {
-      if (batch.length >= BATCH) return;
+      if (batch.isFull) return;
       // Set keeps the order of insertion: taking a source out and putting it back makes the round.
       this.#sources.delete(source);
       if (this.#writeData(batch, source)) this.#sources.add(source);
@@ -290,6 +292,10 @@ class Batch {
 
   get length(): number {
     return this.#length;
+  }
+
+  get isFull(): boolean {
+    return this.#length >= BATCH || this.#ends.length >= BATCH_PACKETS;
   }
 
   payload(payload: Uint8Array): void {

@@ -49,6 +49,8 @@ const WORK_BETWEEN_LOOKS = 65_536;
 const PACKET_WORK = 512;
 /** Messages that a peer may provoke without taking them, beyond which it is held to be abusive. */
 const MAX_PROVOKED = { messages: 16_384, bytes: 4_194_304 };
+/** What a peer may send behind an error before it is cut off. */
+const MAX_DROPPED = { chunks: 64, bytes: 262_144 };
 /** Bytes that are read ahead while a step of a key exchange is computed. */
 const MAX_READ_AHEAD = 65_536;
 /** The largest PONG: what an exchange of any cipher still makes a packet of that peers accept. */
@@ -100,6 +102,9 @@ export class SecureTransport implements DataTransport {
   #lastReceived = 0;
   /** Inbound chunks so far. */
   #chunks = 0;
+  /** What came after the end. */
+  #chunksDropped = 0;
+  #bytesDropped = 0;
   readonly #share = new TurnShare();
   /** A close that waits until what was accepted has left, as long as it has patience. */
   #draining: PromiseWithResolvers<void> | null = null;
@@ -385,9 +390,8 @@ export class SecureTransport implements DataTransport {
     try {
       await this.#readIdent(source);
       while (await source.fill()) {
-        // What comes after the end is read, so that the peer is not cut off while it reads our DISCONNECT, and dropped.
-        if (this.#end !== null) this.#framer.clear();
-        else await this.#received();
+        if (this.#end === null) await this.#received();
+        else this.#dropped();
       }
       if (this.#end === null) throw lost("Peer closed the connection without a word");
     } catch (cause) {
@@ -435,6 +439,17 @@ export class SecureTransport implements DataTransport {
       this.#framer.push(found.rest);
       return await this.#received();
     }
+  }
+
+  /**
+   * What comes after the end is read, so that the peer is not cut off while it reads our DISCONNECT, and dropped. One that goes on and
+   * on has had its time.
+   */
+  #dropped(): void {
+    this.#bytesDropped += this.#framer.buffered;
+    this.#framer.clear();
+    const endless = ++this.#chunksDropped > MAX_DROPPED.chunks || this.#bytesDropped > MAX_DROPPED.bytes;
+    if (endless && this.#end!.error !== null) this.#readEnded.resolve();
   }
 
   #arrived(): void {
