@@ -390,6 +390,8 @@ export class SecureTransport implements DataTransport {
     try {
       await this.#readIdent(source);
       while (await source.fill()) {
+        this.#arrived();
+        if (this.#share.isUsed) await this.#share.next();
         if (this.#end === null) await this.#received();
         else this.#dropped();
       }
@@ -433,10 +435,14 @@ export class SecureTransport implements DataTransport {
       if (this.#end !== null) return;
       if (chunk === null) throw lost("Peer closed the connection before it identified itself");
       const found = reader.push(chunk);
-      if (found === null) continue;
+      if (found === null) {
+        if (this.#share.isUsed) await this.#share.next();
+        continue;
+      }
       this.#remoteIdent = found.ident;
       this.#trace("ident", { remote: found.ident });
       this.#framer.push(found.rest);
+      this.#arrived();
       return await this.#received();
     }
   }
@@ -458,9 +464,7 @@ export class SecureTransport implements DataTransport {
   }
 
   async #received(): Promise<void> {
-    this.#arrived();
     try {
-      if (this.#share.isUsed) await this.#share.next();
       await this.#deliver();
     } catch (cause) {
       this.fail(cause instanceof Error ? cause : new SshError("Connection failed", { code: "PROTOCOL_ERROR", cause }));

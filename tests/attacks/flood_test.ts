@@ -87,6 +87,16 @@ for (const kind of floodKinds) {
   });
 }
 
+for (const kind of ["accepted", "empty data"] as const) {
+  Deno.test(`a server closes beside a flood: ${kind}`, async () => {
+    const server = await startServer();
+    await using flood = new Flood(kind, server.addr.port);
+    assertEquals(await inTime(flood.next(), "The flood did not begin"), { begun: true });
+    await inTime(server[Symbol.asyncDispose](), "The server did not close");
+    assert(typeof (await inTime(flood.next(), "The flood did not end"))?.milliseconds === "number");
+  });
+}
+
 for (const kind of ["plain", "sealed", "drip"] as const) {
   Deno.test(`a client gives up at its signal's time beside a flood of its server: ${kind}`, async () => {
     await using flood = new Flood(`${kind} server`);

@@ -278,8 +278,9 @@ export const mutants: readonly Mutant[] = [
     id: "turn-chunks",
     removes: "a peer that sends without end leaves the event loop its turns",
     file: "lib/transport/secure_transport.ts",
-    find: "      if (this.#share.isUsed) await this.#share.next();\n      await this.#deliver();",
-    replace: "      await this.#deliver();",
+    find:
+      "        if (this.#share.isUsed) await this.#share.next();\n        if (this.#end === null) await this.#received();",
+    replace: "        if (this.#end === null) await this.#received();",
     test: "tests/transport/turns_test.ts",
     killedBy: "SecureTransport returns to the event loop while its peer sends without end",
   },
