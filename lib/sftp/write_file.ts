@@ -88,10 +88,12 @@ async function isWrittenAtOnce(
   }
   const size = data.length, cutting = { action: "truncate", path };
   const cut = session.status(Fsetstat, { handle, attrs: { size } }, cutting).then(() => true, () => false);
-  const closed = session.closeHandle(handle, path);
-  const [isCut] = await Promise.all([cut, closed]).catch((error) => {
-    throw notWhole(error, path);
-  });
+  // Both are waited for: a server may refuse the one before it has done the other.
+  const [isCut, refusal] = await Promise.all([
+    cut,
+    session.closeHandle(handle, path).then(() => null, (error) => ({ error })),
+  ]);
+  if (refusal !== null) throw isCut ? refusal.error : notWhole(refusal.error, path);
   return isCut || await isCutByPath(session, path, size);
 }
 

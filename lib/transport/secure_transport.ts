@@ -44,9 +44,10 @@ import type { ConnectionInfo, DataTransport, MessageHandler, OutboundSource } fr
 
 /** Packets opened together; one at a time while keys are being changed. */
 const BATCH_PACKETS = 256;
-/** How much is handled before a look at the clock, in bytes, where a packet costs as much as so many. */
+/** How much is handled before a look at the clock, in bytes, where a packet and a chunk cost as much as so many. */
 const WORK_BETWEEN_LOOKS = 65_536;
 const PACKET_WORK = 512;
+const CHUNK_WORK = 4096;
 /** Messages that a peer may provoke without taking them, beyond which it is held to be abusive. */
 const MAX_PROVOKED = { messages: 16_384, bytes: 4_194_304 };
 /** What a peer may send behind an error before it is cut off. */
@@ -106,6 +107,8 @@ export class SecureTransport implements DataTransport {
   #chunksDropped = 0;
   #bytesDropped = 0;
   readonly #share = new TurnShare();
+  /** Work since the last look at the clock. */
+  #work = 0;
   /** A close that waits until what was accepted has left, as long as it has patience. */
   #draining: PromiseWithResolvers<void> | null = null;
   readonly #patience = new Patience(() => this.#draining?.resolve());
@@ -313,6 +316,14 @@ export class SecureTransport implements DataTransport {
     return this.#draining.promise;
   }
 
+  /** Whether others have to run first, after so much work more. */
+  #hasUsedShare(work: number): boolean {
+    this.#work += work;
+    if (this.#work < WORK_BETWEEN_LOOKS) return false;
+    this.#work = 0;
+    return this.#share.isUsed;
+  }
+
   // ------------------------------------------------------------------------------------------------ outbound
 
   #wake(): void {
@@ -333,16 +344,14 @@ export class SecureTransport implements DataTransport {
       let answered = -1;
       for (;;) {
         if (answered === this.#chunks && this.#outbox.ready) await turnEnd();
-        if (this.#share.isUsed) await this.#share.next();
         const taken = this.#outbox.take();
         if (taken !== null) {
           const chunk = taken instanceof Promise ? await taken : taken;
           await writing;
           writing = writer.write(chunk).then(() => this.#outbox.recycle(chunk));
-          if (chunk.length >= SMALL_CHUNK) {
-            writing.catch(() => {});
-            continue;
-          }
+          writing.catch(() => {});
+          if (this.#hasUsedShare(chunk.length + CHUNK_WORK)) await this.#share.next();
+          if (chunk.length >= SMALL_CHUNK) continue;
         }
         if (writing !== null) {
           if (taken !== null) answered = this.#chunks;
@@ -352,7 +361,7 @@ export class SecureTransport implements DataTransport {
           break;
         } else {
           this.#writing = false;
-          if (this.#hasLeft) this.#draining?.resolve();
+          if (this.#draining !== null && this.#hasLeft) this.#draining.resolve();
           await new Promise<void>((resolve) => this.#wakeWriter = resolve);
           this.#writing = true;
         }
@@ -391,7 +400,7 @@ export class SecureTransport implements DataTransport {
       await this.#readIdent(source);
       while (await source.fill()) {
         this.#arrived();
-        if (this.#share.isUsed) await this.#share.next();
+        if (this.#hasUsedShare(CHUNK_WORK)) await this.#share.next();
         if (this.#end === null) await this.#received();
         else this.#dropped();
       }
@@ -436,7 +445,7 @@ export class SecureTransport implements DataTransport {
       if (chunk === null) throw lost("Peer closed the connection before it identified itself");
       const found = reader.push(chunk);
       if (found === null) {
-        if (this.#share.isUsed) await this.#share.next();
+        if (this.#hasUsedShare(CHUNK_WORK)) await this.#share.next();
         continue;
       }
       this.#remoteIdent = found.ident;
@@ -473,7 +482,6 @@ export class SecureTransport implements DataTransport {
 
   /** Delivers every whole packet that is there. Synchronous but for key exchanges and ciphers that work elsewhere. */
   async #deliver(): Promise<void> {
-    let work = 0;
     for (;;) {
       const limit = this.#exchanges.running ? 1 : BATCH_PACKETS;
       const sequence = this.#sequence;
@@ -499,10 +507,7 @@ export class SecureTransport implements DataTransport {
         await this.#readOn(pending);
       }
       if (this.#end !== null) return;
-      work += batch.bytes + PACKET_WORK * batch.frames.length;
-      if (work < WORK_BETWEEN_LOOKS) continue;
-      work = 0;
-      if (!this.#share.isUsed) continue;
+      if (!this.#hasUsedShare(batch.bytes + PACKET_WORK * batch.frames.length)) continue;
       this.#delivered();
       await this.#share.next();
       if (this.#end !== null) return;
