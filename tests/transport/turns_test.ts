@@ -79,12 +79,13 @@ Deno.test("SecureTransport returns to the event loop while its peer sends withou
   const all = new Uint8Array(65_536);
   for (let at = 0; at < all.length; at += 16) all.set([0, 0, 0, 12, 6, 2, 0, 0, 0, 0], at);
   const ident = new TextEncoder().encode("SSH-2.0-flood\r\n");
-  // Large chunks, and packets that come one by one.
-  const floods = [{ size: 65_536, count: 300, mostInTurn: 100 }, { size: 16, count: 20_000, mostInTurn: 10_000 }];
+  // Large chunks, and a large packet that comes a byte at a time.
+  const floods = [{ size: 65_536, count: 300, mostInTurn: 100 }, { size: 1, count: 20_000, mostInTurn: 10_000 }];
   for (
     const [type, flood] of (["bytes", undefined] as const).flatMap((type) => floods.map((f) => [type, f] as const))
   ) {
-    const { size, count, mostInTurn } = flood, ignores = all.subarray(0, size);
+    const { size, count, mostInTurn } = flood;
+    const packet = new Uint8Array([0, 3, 0xff, 0xfc, 6, 2]);
     let chunks = 0, inTurn = 0, most = 0, timers = 0;
     interface Controller {
       enqueue(chunk: Uint8Array<ArrayBuffer>): void;
@@ -98,7 +99,8 @@ Deno.test("SecureTransport returns to the event loop while its peer sends withou
         controller.byobRequest?.respond(0);
         return;
       }
-      controller.enqueue((chunks === 1 ? ident : ignores).slice());
+      const part = size === 1 ? packet.subarray(chunks - 2, chunks - 1) : all;
+      controller.enqueue(chunks === 1 ? ident.slice() : part.length > 0 ? part.slice() : new Uint8Array(1));
     };
     const readable = type === "bytes"
       ? new ReadableStream<Uint8Array<ArrayBuffer>>({ type, pull, autoAllocateChunkSize: 65_536 }, { highWaterMark: 0 })
