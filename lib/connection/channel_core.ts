@@ -152,6 +152,7 @@ export class ChannelCore implements OutboundSource {
     this.#sendWindow = window;
     this.#sendPacket = Math.min(maxPacket, MAX_PACKET);
     this.#heard();
+    if (this.#closeWanted) this.#patience.start();
     // EOF and CLOSE that were asked for before go from `writeData()`: the confirmation leaves before it is called.
     if (this.#eofWanted || this.#closeWanted) this.#link!.transport.wantData(this);
     else this.#wantData();

@@ -3,11 +3,12 @@
  *
  * @module
  */
+import { isThenable } from "../wire/callback.ts";
 import type { MaybePromise } from "../wire/types.ts";
 
 /** Whether a value is yet to come; a backend may return any thenable. */
 export function isPending<T>(value: MaybePromise<T>): value is Promise<T> {
-  return typeof (value as { then?: unknown } | null | undefined)?.then === "function";
+  return isThenable(value);
 }
 
 /** Goes on with a value when it is there, which may be now. */

@@ -28,7 +28,7 @@ export class Timer {
     this.#expired = expired;
   }
 
-  /** Runs for `milliseconds` from now on, whatever it did before. `Infinity` never ends, and what is longer than 2^31 is kept to the day. */
+  /** Runs for `milliseconds` from now on, whatever it did before. `Infinity` never ends, and more than 2^31 is as long as it says. */
   start(milliseconds: number): void {
     this.#left = milliseconds;
     this.resume();

@@ -601,6 +601,23 @@ Deno.test("Channel.close() gives up after 30 seconds on a peer that takes a litt
   await assertRejects(() => channel.closed, SshError, "970 bytes are lost");
 });
 
+Deno.test("Channel.close() before the peer's confirmation has the same patience after it", async () => {
+  using time = new FakeTime();
+  const { transport, mux } = fakeMux();
+  let channel: TestChannel | undefined;
+  const opened = mux.openChannel("session", new Uint8Array(0), (id) => channel = new TestChannel(id));
+  await channel!.writable.getWriter().write(utf8("early"));
+  void channel!.close();
+  transport.take();
+  transport.receive(confirmation(0, { window: 0 }));
+  await opened;
+  assertEquals(transport.take(), []);
+  time.tick(3000);
+  assertEquals(types(transport.take()), [Msg.CHANNEL_CLOSE]);
+  transport.receive(close);
+  await assertRejects(() => channel!.closed, SshError, "5 bytes are lost");
+});
+
 Deno.test("Channel.close() is not put off by an application that goes on writing", async () => {
   const { transport, channel } = await openChannel();
   transport.takes = false;
