@@ -6,7 +6,7 @@
 import { assert, assertEquals } from "@std/assert";
 
 const root = new URL("../", import.meta.url);
-const documents = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"] as const;
+const documents = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "docs/compatibility.md"] as const;
 
 function read(path: string): string {
   return Deno.readTextFileSync(new URL(path, root));
@@ -44,6 +44,11 @@ function anchors(text: string): Set<string> {
 /** Where the Markdown of a document links to. */
 function links(text: string): string[] {
   return [...withoutBlocks(text).matchAll(/\]\(([^)\s]+)\)/g)].map((match) => match[1]!);
+}
+
+/** The path from the root that a link of a document leads to. */
+function fromRoot(document: string, link: string): string {
+  return new URL(link, new URL(document, "file:///")).pathname.slice(1);
 }
 
 interface Config {
@@ -125,7 +130,8 @@ Deno.test("links in documents lead to files and headings that are there", () => 
     for (const link of links(text)) {
       if (/^[a-z]+:/.test(link)) continue;
       count++;
-      const [file, anchor] = link.split("#") as [string, string?];
+      const [target, anchor] = link.split("#") as [string, string?];
+      const file = target === "" ? "" : fromRoot(path, target);
       if (file !== "" && !exists(file)) broken.push(`${path}: ${link}`);
       else if (anchor !== undefined && !anchors(file === "" ? text : read(file)).has(anchor)) {
         broken.push(`${path}: ${link}`);
@@ -144,7 +150,25 @@ Deno.test("paths in documents are those of files that are there, and links show 
       if (!exists(name!)) wrong.push(`${path}: ${name}`);
     }
     for (const [whole, name, link] of text.matchAll(/\[`([^`]+)`\]\(([^)]+)\)/g)) {
-      if (name!.replace(/\/$/, "") !== link) wrong.push(`${path}: ${whole}`);
+      if (name!.replace(/\/$/, "") !== fromRoot(path, link!)) wrong.push(`${path}: ${whole}`);
+    }
+  }
+  assertEquals(wrong, []);
+});
+
+Deno.test("every row of docs/compatibility.md names tests that are there", () => {
+  const lines = withoutBlocks(read("docs/compatibility.md")).split("\n").filter((line) => line.startsWith("|"));
+  const rows = lines.filter((line) => !/^\| (?:what|-)/.test(line));
+  const wrong: string[] = [];
+  for (const row of rows) {
+    const named = [...row.split("|").at(-2)!.matchAll(/\[`([^`]+)`\]\([^)]+\)((?:,? ?"[^"]+")+)/g)];
+    if (named.length === 0) wrong.push(`No test: ${row}`);
+    for (const [, file, names] of named) {
+      const text = exists(file!) ? read(file!) : "";
+      // A name may be put together from a table of cases: its words are looked up up to the first hole.
+      for (const [, name] of names!.matchAll(/"([^"]+)"/g)) {
+        if (!text.includes(name!.split("…")[0]!)) wrong.push(`${file}: ${name}`);
+      }
     }
   }
   assertEquals(wrong, []);
