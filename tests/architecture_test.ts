@@ -217,6 +217,7 @@ Deno.test("the top level holds what the design says", () => {
     "client.ts",
     "deno.json",
     "deno.lock",
+    "docs",
     "examples",
     "lib",
     "mod.ts",
