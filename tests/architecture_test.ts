@@ -33,6 +33,7 @@ const packages: Readonly<Record<string, RegExp>> = {
   "@std/bytes": /^lib\//,
   "@std/streams": /^lib\//,
   "@noble/curves": /^lib\/(crypto|keys)\//,
+  "@noble/hashes": /^lib\/keys\//,
   "pako": /^lib\/transport\/compression\.ts$/,
   // The server's file system: handles that must not follow links need more than Deno's own calls.
   "node:fs": /^lib\/sftp\/rooted_\w+\.ts$/,

@@ -282,6 +282,7 @@ Deno.test("deno publish takes the library, its documents, and what links need of
     ".jsr/bytes/mod.d.ts",
     ".jsr/bytes/mod.ts",
     ".jsr/noble-curves/nist.ts",
+    ".jsr/noble-hashes/argon2.ts",
     "CHANGELOG.md",
     "LICENSE",
     "README.md",

@@ -140,10 +140,11 @@ async function keysOf2(passphrase: Uint8Array): Promise<PpkKeys> {
 async function keysOf3({ kdf, encryption }: Ppk, passphrase: Uint8Array): Promise<PpkKeys> {
   // An HMAC key of one zero byte is the empty key, which WebCrypto does not take.
   if (encryption === "none") return { key: new Uint8Array(0), iv: new Uint8Array(0), macKey: new Uint8Array(1) };
-  const type = kdf.get("Key-Derivation");
-  if (type !== "Argon2id" && type !== "Argon2i" && type !== "Argon2d") {
-    throw fail(`the KDF "${printable(type ?? "", 40)}" is not supported`);
-  }
+  // Loaded by those who need it: most keys are no PuTTY files.
+  const { argon2d, argon2i, argon2id } = await import("@noble/hashes/argon2.js");
+  const type = kdf.get("Key-Derivation") ?? "";
+  const derive = new Map([["Argon2d", argon2d], ["Argon2i", argon2i], ["Argon2id", argon2id]]).get(type);
+  if (derive === undefined) throw fail(`the KDF "${printable(type, 40)}" is not supported`);
   const number = (name: string) => {
     const text = kdf.get(name) ?? "";
     return /^\d{1,9}$/.test(text) ? Number(text) : 0;
@@ -156,8 +157,7 @@ async function keysOf3({ kdf, encryption }: Ppk, passphrase: Uint8Array): Promis
   ) {
     throw fail(`${memory} KiB, ${passes} passes and ${parallelism} lanes of Argon2 are not supported`);
   }
-  const { argon2 } = await import("./argon2.ts");
-  const derived = argon2(passphrase, Uint8Array.fromHex(salt), { type, memory, passes, parallelism, length: 80 });
+  const derived = derive(passphrase, Uint8Array.fromHex(salt), { m: memory, t: passes, p: parallelism, dkLen: 80 });
   return { key: derived.slice(0, 32), iv: derived.slice(32, 48), macKey: derived.slice(48) };
 }
 

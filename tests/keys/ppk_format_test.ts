@@ -1,6 +1,4 @@
-import { assert, assertEquals, assertLess, assertNotEquals, assertThrows } from "@std/assert";
-import { argon2, type Argon2Parameters } from "../../lib/keys/argon2.ts";
-import { blake2b } from "../../lib/keys/blake2b.ts";
+import { assert, assertEquals, assertLess, assertNotEquals } from "@std/assert";
 import { generateKey, inspectPrivateKey, parsePrivateKey } from "../../lib/keys/private_key.ts";
 import { publicKeyLine } from "../../lib/keys/public_key.ts";
 import { runText } from "../_support/child.ts";
@@ -93,35 +91,6 @@ Deno.test("parsePrivateKey() bounds what PuTTY's keys may ask of Argon2", async 
   }
   const unknown = text.replace("Argon2id", "Argon3");
   await assertKeyFormat(() => parsePrivateKey(unknown, { passphrase: "secret" }), 'the KDF "Argon3"');
-});
-
-Deno.test("argon2() makes RFC 9106's tags", () => {
-  const fill = (length: number, value: number) => new Uint8Array(length).fill(value);
-  for (const { type, tag } of vectors<{ type: Argon2Parameters["type"]; tag: string }>("argon2", 3)) {
-    const made = argon2(fill(32, 1), fill(16, 2), {
-      type,
-      memory: 32,
-      passes: 3,
-      parallelism: 4,
-      length: 32,
-      secret: fill(8, 3),
-      data: fill(12, 4),
-    });
-    assertEquals(made.toHex(), tag, type);
-  }
-  const right = { type: "Argon2id", memory: 8, passes: 1, parallelism: 1, length: 32 } as const;
-  for (const wrong of [{ memory: 7 }, { passes: 0 }, { parallelism: 0 }, { length: 3 }, { parallelism: 2 }]) {
-    assertThrows(() => argon2(fill(1, 1), fill(8, 1), { ...right, ...wrong }), RangeError);
-  }
-  assertThrows(() => argon2(fill(1, 1), fill(7, 1), right), RangeError);
-});
-
-Deno.test("blake2b() makes RFC 7693's hash", () => {
-  assertEquals(
-    blake2b(utf8("abc"), 64).toHex(),
-    "ba80a53f981c4d0d6a2797b69f12f6e94c212f14685ac4b74b12bb6fdbffa2d1" +
-      "7d87c5392aab792dc252d5de4533cc9518d38aa8dbf1925ab92386edd4009923",
-  );
 });
 
 peerTest(
