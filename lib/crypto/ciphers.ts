@@ -107,14 +107,18 @@ function check(info: CipherInfo, keys: DirectionKeys): void {
 }
 
 /**
- * Whether this runtime can do the cipher with that MAC, both ways. Without `node:crypto`, as in a browser, that is
- * chacha20-poly1305, AES-GCM, and aes128-ctr and aes256-ctr with an encrypt-then-MAC MAC.
+ * Those of the ciphers and MACs that this runtime can do, both ways and in any pairing. Without `node:crypto`, as in a browser, that
+ * is chacha20-poly1305, AES-GCM, and aes128-ctr and aes256-ctr with an encrypt-then-MAC MAC.
  */
-export function isAvailable(cipher: string, mac: string | null): boolean {
-  const info = find(CIPHERS, "cipher", cipher);
-  if (info.aead) return true;
-  const { etm } = find(MACS, "MAC", mac);
-  return hasNodeCrypto() || info.kind === "ctr" && info.keyLength !== 24 && etm;
+export function available<T extends { readonly cipher: readonly string[]; readonly mac: readonly string[] }>(
+  names: T,
+): T {
+  if (hasNodeCrypto()) return names;
+  const cipher = names.cipher.filter((name) => {
+    const info = CIPHERS.find((one) => one.name === name);
+    return info?.aead === true || info?.kind === "ctr" && info.keyLength !== 24;
+  });
+  return { ...names, cipher, mac: names.mac.filter((name) => macs.get(name)?.etm === true) };
 }
 
 /** Makes what protects outbound packets. `mac` is not looked at where the cipher authenticates by itself. */

@@ -90,7 +90,6 @@ function makeKey(p: bigint, g: bigint): DhKey {
 
 function agreement(group: () => { p: bigint; g: bigint }): KeyAgreement {
   return {
-    encoding: "mpint",
     start() {
       return Promise.resolve().then(() => {
         const { p, g } = group();

@@ -81,7 +81,6 @@ async function combine(postQuantum: Bytes, classical: Bytes): Promise<Bytes> {
  * server's signature does not verify.
  */
 export const mlkem768x25519: KeyAgreement = {
-  encoding: "string",
   async start() {
     const [pair, classical] = await Promise.all([
       subtle.generateKey("ML-KEM-768", false, ["encapsulateBits", "decapsulateBits"]),

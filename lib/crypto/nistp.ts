@@ -72,7 +72,6 @@ function checkedPoint(curve: NistCurve, peerValue: Uint8Array): Bytes {
 /** Elliptic curve Diffie-Hellman on a NIST curve. */
 export function ecdhAgreement(curve: NistCurve): KeyAgreement {
   return {
-    encoding: "string",
     async start() {
       const key = await ecdhKey(curve);
       return {

@@ -32,7 +32,6 @@ interface NodeCryptoModule {
   createCipheriv(name: string, key: Uint8Array, iv: Uint8Array | null, options?: { authTagLength: number }): NodeAead;
   createDecipheriv(name: string, key: Uint8Array, iv: Uint8Array | null, options?: { authTagLength: number }): NodeAead;
   createHmac(hash: string, key: Uint8Array): NodeHash;
-  createHash(hash: string): NodeHash;
 }
 
 interface WithProcess {
@@ -162,12 +161,4 @@ export function nodeHmac(hash: string, key: Bytes, ...parts: Uint8Array[]): Uint
   const hmac = required().createHmac(hash, key);
   for (const part of parts) hmac.update(part);
   return plainArray(hmac.digest());
-}
-
-/** Hash of the parts, one after the other, or null where there is no `node:crypto`. */
-export function nodeHash(hash: string, ...parts: Uint8Array[]): Bytes | null {
-  const state = load()?.createHash(hash);
-  if (state === undefined) return null;
-  for (const part of parts) state.update(part);
-  return new Uint8Array(state.digest());
 }

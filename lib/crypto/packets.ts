@@ -10,9 +10,6 @@ import type { PacketFrame } from "./types.ts";
 /** Largest packet_length that a peer may send; a packet on the wire has 4 bytes and a tag more. */
 export const MAX_PACKET_LENGTH = 262_144;
 
-/** Longest tag of any cipher or MAC here. */
-export const MAX_TAG_LENGTH = 64;
-
 /** The error for a packet that is not what the peer sent. It says nothing about how it differs. */
 export function macInvalid(): SshProtocolError {
   return new SshProtocolError(

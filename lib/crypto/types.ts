@@ -85,8 +85,6 @@ export interface DirectionKeys {
 
 /** A key agreement whose messages are one value each way, such as curve25519-sha256 or diffie-hellman-group14-sha256. */
 export interface KeyAgreement {
-  /** How the two public values stand in the messages and in the exchange hash. */
-  readonly encoding: "string" | "mpint";
   /**
    * Client: makes the first value. `finish` takes the server's value and gives the shared secret as it stands in the
    * exchange hash: an encoded `mpint`, or an encoded `string` for the hybrids (length included in both).

@@ -47,7 +47,6 @@ export async function x25519Agree(privateKey: CryptoKey, peerValue: Uint8Array):
 
 /** curve25519-sha256 (RFC 8731): the secret's 32 bytes stand as a big-endian number in the exchange hash. */
 export const curve25519: KeyAgreement = {
-  encoding: "string",
   async start() {
     const { publicValue, agree } = await x25519Key();
     return { publicValue, finish: async (peerValue) => encodeMpint(await agree(peerValue)) };

@@ -4,6 +4,7 @@
  * @module
  */
 import { defaultAlgorithms, serverDefaultAlgorithms } from "../crypto/algorithms.ts";
+import { available } from "../crypto/ciphers.ts";
 import type { PublicKey, Signer } from "../keys/types.ts";
 import type { MaybePromise } from "../wire/types.ts";
 import type { KeyExchangeOptions } from "./key_exchanges.ts";
@@ -78,7 +79,8 @@ export function exchangeOptions(
   remoteIdent: () => string,
 ): KeyExchangeOptions {
   const { role, algorithms = {} } = options;
-  const merged = { ...role === "client" ? defaultAlgorithms : serverDefaultAlgorithms, ...algorithms };
+  // What a program names, it gets or hears why not; a default is never more than the runtime can do.
+  const merged = { ...available(role === "client" ? defaultAlgorithms : serverDefaultAlgorithms), ...algorithms };
   return {
     role,
     algorithms: { ...merged, hostKey: hostKeyNames(options, merged.hostKey) },

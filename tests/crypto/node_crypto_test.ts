@@ -1,19 +1,12 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import {
-  hasNodeCrypto,
-  nodeCipher,
-  nodeGcmOpen,
-  nodeGcmSeal,
-  nodeHash,
-  nodeHmac,
-} from "../../lib/crypto/node_crypto.ts";
+import { hasNodeCrypto, nodeCipher, nodeGcmOpen, nodeGcmSeal, nodeHmac } from "../../lib/crypto/node_crypto.ts";
 import { random } from "./packets_help.ts";
 
 Deno.test("hasNodeCrypto() is true in Deno", () => {
   assert(hasNodeCrypto());
 });
 
-Deno.test("nodeHash() and nodeHmac() agree with WebCrypto and never hand out a Buffer", async () => {
+Deno.test("nodeHmac() agrees with WebCrypto, and nothing hands out a Buffer", async () => {
   const parts = [random(3), new Uint8Array(0), random(1000)],
     whole = Uint8Array.from(parts.flatMap((part) => [...part]));
   const key = random(20), cipher = nodeCipher("aes-128-ctr", "encrypt", random(16), random(16));
@@ -23,13 +16,11 @@ Deno.test("nodeHash() and nodeHmac() agree with WebCrypto and never hand out a B
       "SHA-512",
     ]] as const
   ) {
-    assertEquals(nodeHash(name, ...parts), new Uint8Array(await crypto.subtle.digest(hash, whole)));
     const webKey = await crypto.subtle.importKey("raw", key, { name: "HMAC", hash }, false, ["sign"]);
     assertEquals(nodeHmac(name, key, ...parts), new Uint8Array(await crypto.subtle.sign("HMAC", webKey, whole)));
   }
   for (
     const bytes of [
-      nodeHash("sha1"),
       nodeHmac("sha1", key),
       cipher.update(key),
     ]

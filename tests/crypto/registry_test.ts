@@ -29,7 +29,6 @@ Deno.test("kexMethods leaves the agreement of a group exchange open and has one 
       continue;
     }
     assert(agreement !== null, name);
-    assertEquals(agreement.encoding, name.startsWith("diffie-hellman-") ? "mpint" : "string", name);
     await exchange(agreement);
   }
 });

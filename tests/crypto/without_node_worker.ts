@@ -6,13 +6,14 @@
 import vectors from "../vectors/packets.json" with { type: "json" };
 
 Object.defineProperty(globalThis, "process", { value: undefined });
-const { createOpener, createSealer, isAvailable } = await import("../../lib/crypto/ciphers.ts");
+const { available, createOpener, createSealer } = await import("../../lib/crypto/ciphers.ts");
 const { hasNodeCrypto } = await import("../../lib/crypto/node_crypto.ts");
 const { hex, openAll, packet, sealAll } = await import("./packets_help.ts");
 
 const done: string[] = [], wrong: string[] = [];
 for (const vector of vectors.vectors) {
-  if (!isAvailable(vector.cipher, vector.mac)) continue;
+  const offer = available({ cipher: [vector.cipher], mac: vector.mac === null ? [] : [vector.mac] });
+  if (offer.cipher.length === 0 || offer.mac.length === 0 && vector.mac !== null) continue;
   const keys = { key: hex(vector.key), iv: hex(vector.iv), macKey: hex(vector.macKey) };
   const sealer = await createSealer(vector.cipher, vector.mac, keys),
     opener = await createOpener(vector.cipher, vector.mac, keys);
