@@ -4,51 +4,16 @@
  *
  * @module
  */
+import { tables } from "./blowfish_tables.ts";
 
 /** Words of the P array. */
 const P_WORDS = 18;
 /** Words of the four S boxes, which follow the P array. */
 const S_WORDS = 1024;
 
-/** The integer square root, by Newton's method from above. */
-function squareRoot(n: bigint): bigint {
-  let root = 1n << BigInt((n.toString(16).length + 1) * 2);
-  for (;;) {
-    const next = (root + n / root) >> 1n;
-    if (next >= root) return root;
-    root = next;
-  }
-}
-
-/** Chudnovsky's series from term `a` up to `b`, by binary splitting: the P, Q and T of the recurrence. */
-function series(a: bigint, b: bigint): [p: bigint, q: bigint, t: bigint] {
-  if (b - a === 1n) {
-    const p = a === 0n ? 1n : (6n * a - 5n) * (2n * a - 1n) * (6n * a - 1n);
-    const q = a === 0n ? 1n : a * a * a * 10939058860032000n;
-    const t = p * (13591409n + 545140134n * a);
-    return [p, q, a & 1n ? -t : t];
-  }
-  const middle = (a + b) >> 1n;
-  const [p1, q1, t1] = series(a, middle), [p2, q2, t2] = series(middle, b);
-  return [p1 * p2, q1 * q2, q2 * t1 + p1 * t2];
-}
-
-let initial: Int32Array<ArrayBuffer> | undefined;
-
-/** The initial tables are the fraction of pi: 1042 words, computed once in a few milliseconds instead of being written out. */
 function initialTables(): Int32Array<ArrayBuffer> {
-  if (initial !== undefined) return initial;
-  const bits = 32 * (P_WORDS + S_WORDS), guard = 64;
-  // Each term gives 47.1 bits.
-  const [, q, t] = series(0n, BigInt(Math.ceil((bits + guard) / 47)));
-  const scale = BigInt(bits + guard);
-  const pi = 426880n * squareRoot(10005n << (2n * scale)) * q / t;
-  const fraction = ((pi >> BigInt(guard)) & ((1n << BigInt(bits)) - 1n)).toString(16).padStart(bits / 4, "0");
-  initial = Int32Array.from(
-    { length: P_WORDS + S_WORDS },
-    (_, i) => parseInt(fraction.slice(8 * i, 8 * i + 8), 16) | 0,
-  );
-  return initial;
+  const bytes = Uint8Array.fromBase64(tables), view = new DataView(bytes.buffer);
+  return Int32Array.from({ length: P_WORDS + S_WORDS }, (_, i) => view.getInt32(4 * i));
 }
 
 /** A Blowfish state. */
