@@ -3,7 +3,8 @@
  *
  * Sections: down up server both gcm channels execs logins echo floods rest flat import, sftp-file sftp-small sftp-stat sftp-list
  * sftp-delay sftp-server sftp-memory; all of them when none is named. A file of the sftp sections has at most 300 MB.
- * And windows, which takes long and has to be named: the table of receive windows over paths with delay.
+ * Two have to be named: windows, which takes long, the table of receive windows over paths with delay; and crypto, what each cipher
+ * costs here, beside nobody.
  * Options: `--rounds 5`, `--bytes 1e9`, `--count 400`, `--quick` (2 rounds, 200 MB, 100 steps), `--long` (10 GB where
  * memory must not grow), `--only NAME,…` (contenders by a part of their name), `--json FILE` (every round's values), `--profile FOLDER` (V8 CPU
  * profiles of this module's programs), `--cells REGEXP` (cells of the table of windows).
@@ -12,6 +13,7 @@
  */
 
 import { failures, type Figure, log, markdown, rows, type Settings } from "./harness.ts";
+import { packetProtection } from "./sections/crypto.ts";
 import { floods } from "./sections/floods.ts";
 import { echo, execs, logins } from "./sections/latency.ts";
 import { flat, rest } from "./sections/memory.ts";
@@ -45,6 +47,7 @@ const sections: Readonly<Record<string, (bench: Bench) => Promise<Figure[]>>> = 
   "sftp-server": sftpServer,
   "sftp-memory": sftpMemory,
   windows,
+  crypto: packetProtection,
 };
 
 interface Options extends Settings {
@@ -90,7 +93,7 @@ function parse(args: readonly string[]): Options {
     only,
     json,
     profile,
-    wanted: wanted.length > 0 ? wanted : Object.keys(sections).filter((name) => name !== "windows"),
+    wanted: wanted.length > 0 ? wanted : Object.keys(sections).filter((name) => !["windows", "crypto"].includes(name)),
   };
 }
 

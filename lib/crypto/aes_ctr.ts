@@ -15,7 +15,7 @@ import { frameEnd, macInvalid, sharedWorkspace, uint32At } from "./packets.ts";
 import type { DirectionKeys, PacketFrame, PacketOpener, PacketSealer } from "./types.ts";
 
 const BLOCK = 16;
-/** From this length on a batch goes to WebCrypto; measured, see bench/crypto_bench.ts. */
+/** From this length on a batch goes to WebCrypto; measured, see bench/sections/crypto.ts. */
 const LARGE = 65_536;
 /** About what one call of WebCrypto gets, so that several threads have something to do. */
 const GROUP = 65_536;

@@ -14,7 +14,7 @@ import type { DirectionKeys, PacketFrame, PacketOpener, PacketSealer } from "./t
 const TAG_LENGTH = 16;
 /**
  * In a batch of this length, packets of that length go to WebCrypto. One way there and back takes some 50 us when nothing else
- * runs, in which `node:crypto` does 8 KiB; see bench/crypto_bench.ts.
+ * runs, in which `node:crypto` does 8 KiB; see bench/sections/crypto.ts.
  */
 const LARGE_BATCH = 16_384;
 const LARGE = 2048;

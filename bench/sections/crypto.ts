@@ -1,15 +1,16 @@
 // deno-lint-ignore-file no-console -- a program that prints
 /**
- * What packet protection costs: `deno run bench/crypto_bench.ts [part of a cipher's name]`. For each cipher and packet size, a
- * batch of at most 256 KiB is sealed and opened again and again, each way timed on its own.
+ * Bench. What packet protection costs: for each cipher whose name `--only` has a part of, and each packet size, a batch of at most
+ * 256 KiB is sealed and opened again and again, each way timed on its own.
  *
  * @module
  */
-import { ciphers, createOpener, createSealer } from "../lib/crypto/ciphers.ts";
-import type { PacketFrame } from "../lib/crypto/types.ts";
+import { ciphers, createOpener, createSealer } from "../../lib/crypto/ciphers.ts";
+import type { PacketFrame } from "../../lib/crypto/types.ts";
+import type { Figure } from "../harness.ts";
+import type { Bench } from "../support/bench.ts";
 
 const MACS = ["hmac-sha2-256-etm@openssh.com", "hmac-sha2-256"];
-const wanted = Deno.args[0] ?? "";
 
 async function measure(cipher: string, mac: string | null, size: number, count: number, milliseconds: number) {
   const info = ciphers.get(cipher)!;
@@ -54,14 +55,22 @@ async function measure(cipher: string, mac: string | null, size: number, count: 
   );
 }
 
-for (const info of ciphers.values()) {
-  if (info.insecure || !info.name.includes(wanted)) continue;
-  for (const mac of info.aead ? [null] : MACS) {
-    console.log(`${info.name} ${mac ?? ""}`);
-    for (
-      const [size, count] of [[64, 1], [64, 100], [1024, 1], [4096, 1], [32_768, 1], [32_768, 2], [32_768, 8]] as const
-    ) {
-      await measure(info.name, mac, size, count, 300);
+/** Prints its own lines: no other contender runs here. */
+export async function packetProtection({ settings }: Bench): Promise<Figure[]> {
+  const { only } = settings;
+  for (const info of ciphers.values()) {
+    if (info.insecure || only.length > 0 && !only.some((part) => info.name.includes(part))) continue;
+    for (const mac of info.aead ? [null] : MACS) {
+      console.log(`${info.name} ${mac ?? ""}`);
+      for (
+        const [size, count] of [[64, 1], [64, 100], [1024, 1], [4096, 1], [32_768, 1], [32_768, 2], [
+          32_768,
+          8,
+        ]] as const
+      ) {
+        await measure(info.name, mac, size, count, settings.quick ? 100 : 300);
+      }
     }
   }
+  return [];
 }
