@@ -64,7 +64,7 @@ async function exchange<T>(
 
 function summary({ files, bytes, failed, errors }: ScpResult): TransferSummary {
   const [first] = errors;
-  if (first === undefined) return { files, bytes };
+  if (first === undefined) return { files, bytes, warnings: [] };
   if (failed === 1 && files === 0) throw first;
   throw new SftpError(
     `Cannot copy everything: ${failed} failed, ${files} files were copied; the first: ${first.message}`,

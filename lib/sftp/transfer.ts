@@ -53,10 +53,10 @@ export interface TransferSummary {
   /** Bytes copied. */
   readonly bytes: number;
   /**
-   * What could not be done besides, for files that were copied whole: times or permission bits that `preserve` could not keep, or
-   * what was to be removed and stays there. Absent where all was done; of very many the first hundred.
+   * What was done differently than asked, in words, for files that were copied whole: times or permission bits that `preserve`
+   * could not keep, or what was to be removed and stays there. Empty where all was done; of very many the first hundred.
    */
-  readonly warnings?: readonly Error[];
+  readonly warnings: readonly string[];
 }
 
 /** Files at once. */
@@ -72,7 +72,7 @@ export class TransferRun {
   readonly #slots: number;
   readonly #tasks = new Set<Promise<void>>();
   readonly #errors: unknown[] = [];
-  readonly #warnings: Error[] = [];
+  readonly #warnings: string[] = [];
   #failed = 0;
   #weight = 0;
   #wake: (() => void) | null = null;
@@ -184,7 +184,7 @@ export class TransferRun {
   /** Keeps what is worth telling of a copy that is whole. */
   warn(error: unknown): void {
     if (this.#warnings.length >= MAX_ERRORS) return;
-    this.#warnings.push(error instanceof Error ? error : new Error(String(error)));
+    this.#warnings.push(error instanceof Error ? error.message : String(error));
   }
 
   /** Counts bytes that arrived. */
@@ -212,8 +212,7 @@ export class TransferRun {
         { cause: this.#failed === 1 ? first : new AggregateError(this.#errors, `${this.#failed} errors`) },
       );
     }
-    const warnings = this.#warnings;
-    return { files: this.#files, bytes: this.#bytes, ...(warnings.length === 0 ? {} : { warnings }) };
+    return { files: this.#files, bytes: this.#bytes, warnings: this.#warnings };
   }
 }
 

@@ -37,9 +37,13 @@ for (const [id, start] of entries) {
       const { local, remote, back } = folders("local", "remote", "back");
       for (const name of await writeSizes(local)) {
         const size = Number(name);
-        assertEquals(await client.scp.upload(`${local}/${name}`, remote), { files: 1, bytes: size });
+        assertEquals(await client.scp.upload(`${local}/${name}`, remote), { files: 1, bytes: size, warnings: [] });
         await assertSameFile(`${remote}/${name}`, `${local}/${name}`);
-        assertEquals(await client.scp.download(`${remote}/${name}`, `${back}/${name}`), { files: 1, bytes: size });
+        assertEquals(await client.scp.download(`${remote}/${name}`, `${back}/${name}`), {
+          files: 1,
+          bytes: size,
+          warnings: [],
+        });
         await assertSameFile(`${back}/${name}`, `${local}/${name}`);
       }
     });

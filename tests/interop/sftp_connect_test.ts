@@ -64,9 +64,17 @@ for (const entry of entries) {
       const { local, remote, back } = folders("local", "remote", "back");
       for (const name of await writeSizes(local)) {
         const size = Number(name), bytes = seededBytes(size, size + 1);
-        assertEquals(await sftp.upload(`${local}/${name}`, `${remote}/${name}`), { files: 1, bytes: size });
+        assertEquals(await sftp.upload(`${local}/${name}`, `${remote}/${name}`), {
+          files: 1,
+          bytes: size,
+          warnings: [],
+        });
         await assertSameFile(`${remote}/${name}`, `${local}/${name}`);
-        assertEquals(await sftp.download(`${remote}/${name}`, `${back}/${name}`), { files: 1, bytes: size });
+        assertEquals(await sftp.download(`${remote}/${name}`, `${back}/${name}`), {
+          files: 1,
+          bytes: size,
+          warnings: [],
+        });
         await assertSameFile(`${back}/${name}`, `${local}/${name}`);
         assertSameBytes(await sftp.readFile(`${remote}/${name}`), bytes);
         await sftp.writeFile(`${remote}/${name}.written`, bytes);

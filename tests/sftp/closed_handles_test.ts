@@ -86,7 +86,7 @@ Deno.test("upload() closes a handle once when the server refuses the attributes"
       : undefined
   );
   const { warnings } = await peer.sftp.upload(`${dir.path}/f`, "/f", { preserve: true });
-  assertEquals(warnings?.length, 1);
+  assertEquals(warnings.length, 1);
   // What follows shows that all of it has been read.
   await assertRejects(() => peer.sftp.stat("/x"));
   assertEquals(peer.strays, []);

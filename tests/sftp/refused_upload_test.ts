@@ -45,18 +45,18 @@ Deno.test({
     await withRequests("rename,posix-rename", async ({ local, remote, there }, sftp) => {
       for (const exists of [true, false]) {
         if (!exists) await Deno.remove(remote);
-        assertEquals(await sftp.upload(local, remote), { files: 1, bytes: 300_000 });
+        assertEquals(await sftp.upload(local, remote), { files: 1, bytes: 300_000, warnings: [] });
         assertEquals(await sha256(remote), await sha256(local));
         assertEquals(await namesBelow(there), ["f"]);
       }
     });
     // The part that may not be removed is told.
     await withRequests("rename,posix-rename,remove", async ({ local, remote, there }, sftp) => {
-      const { files, warnings = [] } = await sftp.upload(local, remote);
+      const { files, warnings } = await sftp.upload(local, remote);
       assertEquals(files, 1);
       assertEquals(await sha256(remote), await sha256(local));
       const [part] = (await namesBelow(there)).filter((name) => name !== "f");
-      assert(warnings.length === 1 && warnings[0]!.message.includes(part!), `${part}: ${warnings}`);
+      assert(warnings.length === 1 && warnings[0]!.includes(part!), `${part}: ${warnings}`);
     });
   },
 });
@@ -67,18 +67,17 @@ Deno.test({
   ...openssh,
   async fn() {
     await withRequests("fsetstat", async ({ local, remote }, sftp) => {
-      assertEquals(await sftp.upload(local, remote, { preserve: true }), { files: 1, bytes: 300_000 });
+      assertEquals(await sftp.upload(local, remote, { preserve: true }), { files: 1, bytes: 300_000, warnings: [] });
       assertEquals((await Deno.stat(remote)).mtime!.getTime(), 2_000_000);
     });
     await withRequests("fsetstat,setstat", async ({ local, remote, there }, sftp) => {
-      const { files, warnings = [] } = await sftp.upload(local, remote, { preserve: true });
+      const { files, warnings } = await sftp.upload(local, remote, { preserve: true });
       assertEquals([files, warnings.length], [1, 1]);
-      assert(warnings[0] instanceof SftpError && warnings[0].path === remote, String(warnings[0]));
-      assert(warnings[0].message.startsWith(`Cannot change attributes of "${remote}": permission denied`));
+      assert(warnings[0]!.startsWith(`Cannot change attributes of "${remote}": permission denied`));
       assertEquals(await sha256(remote), await sha256(local));
       assertEquals(await namesBelow(there), ["f"]);
       const tree = await sftp.upload(there, `${there}-copy`, { preserve: true, recursive: true });
-      assertEquals([tree.files, tree.warnings?.length], [1, 2]);
+      assertEquals([tree.files, tree.warnings.length], [1, 2]);
       assertEquals(await sha256(`${there}-copy/f`), await sha256(local));
     });
   },
@@ -122,7 +121,7 @@ Deno.test("upload() removes nothing where posix-rename is refused, and says how 
   }
   // Named among the extensions, and not there: RENAME is.
   await over((kind) => kind === Extension.posixRename ? Status.OP_UNSUPPORTED : null, async (local, peer, nodes) => {
-    assertEquals(await peer.sftp.upload(local, "/f"), { files: 1, bytes: 1000 });
+    assertEquals(await peer.sftp.upload(local, "/f"), { files: 1, bytes: 1000, warnings: [] });
     assertEquals(contents(nodes.get("/f")), pattern(1000, 3));
     assertEquals([...nodes.keys()], ["/", "/f"]);
   });
@@ -145,7 +144,7 @@ Deno.test("upload() goes into a drop box, where nothing may be looked at", async
   for (const status of [Status.PERMISSION_DENIED, Status.FAILURE, Status.OP_UNSUPPORTED, 10]) {
     for (const hidden of [[], [Extension.posixRename]]) {
       await over((kind) => /STAT$/.test(kind) && !/SET/.test(kind) ? status : null, async (local, peer, nodes) => {
-        assertEquals(await peer.sftp.upload(local, "/new"), { files: 1, bytes: 1000 });
+        assertEquals(await peer.sftp.upload(local, "/new"), { files: 1, bytes: 1000, warnings: [] });
         assertEquals(contents(nodes.get("/new")), pattern(1000, 3));
       }, hidden);
     }

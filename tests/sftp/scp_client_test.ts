@@ -67,7 +67,7 @@ Deno.test("scpDownload() tells which path failed", async () => {
 Deno.test("scpDownload() takes a directory that the server calls a dot, whose name does not matter", async () => {
   await using dir = await tempDir();
   const outcome = await sent("D0755 0 .\nC0644 1 f\nx\0E\n", ".", `${dir.path}/out`, true);
-  assertEquals(outcome, { files: 1, bytes: 1 });
+  assertEquals(outcome, { files: 1, bytes: 1, warnings: [] });
 });
 
 const SCP = "/usr/bin/scp";
@@ -132,7 +132,7 @@ Deno.test({
     await using dir = await tempDir();
     const peer = server(scpCommand("to", `${dir.path}/version`));
     const whole = await Deno.readTextFile("/proc/version");
-    assertEquals(await scpUpload(peer, "/proc/version"), { files: 1, bytes: whole.length });
+    assertEquals(await scpUpload(peer, "/proc/version"), { files: 1, bytes: whole.length, warnings: [] });
     await peer.status;
     assertEquals(await Deno.readTextFile(`${dir.path}/version`), whole);
     await Deno.writeTextFile(`${dir.path}/old`, "x");
@@ -155,7 +155,7 @@ Deno.test("scpDownload() of what ends at any byte fails and leaves what was here
     await Deno.writeTextFile(`${dir.path}/f`, "old");
     const outcome = await sent(whole.slice(0, length), "/f", `${dir.path}/f`);
     const isWhole = length === whole.length;
-    if (isWhole) assertEquals(outcome, { files: 1, bytes: 5 });
+    if (isWhole) assertEquals(outcome, { files: 1, bytes: 5, warnings: [] });
     else assert(outcome instanceof Error, `${length}: ${JSON.stringify(outcome)}`);
     assertEquals(await Deno.readTextFile(`${dir.path}/f`), isWhole ? "hello" : "old", String(length));
     assertEquals(entries(dir.path), ["f"]);
@@ -165,7 +165,7 @@ Deno.test("scpDownload() of what ends at any byte fails and leaves what was here
   for (let length = 0; length <= tree.length; length++) {
     await Deno.remove(`${dir.path}/d`, { recursive: true }).catch(() => {});
     const outcome = await sent(tree.slice(0, length), "/d", `${dir.path}/d`, true);
-    if (tree.slice(0, length).endsWith("E\n")) assertEquals(outcome, { files: 1, bytes: 1 });
+    if (tree.slice(0, length).endsWith("E\n")) assertEquals(outcome, { files: 1, bytes: 1, warnings: [] });
     else assert(outcome instanceof Error, `${length}: ${JSON.stringify(outcome)}`);
   }
 });

@@ -141,7 +141,11 @@ for (const { name, ignore, run } of [openssh, own]) {
       }
       {
         await using peer = run(scpCommand("to", "one ' file"), there);
-        assertEquals(await scpUpload(peer.channel, `${dir.path}/src/sub/large`), { files: 1, bytes: 3_000_001 });
+        assertEquals(await scpUpload(peer.channel, `${dir.path}/src/sub/large`), {
+          files: 1,
+          bytes: 3_000_001,
+          warnings: [],
+        });
       }
       {
         await using peer = run(scpCommand("from", "one ' file"), there);
@@ -328,7 +332,7 @@ Deno.test("scpDownload() writes only what was asked for, and under the name aske
     assertEquals(Array.from(Deno.readDirSync(dir.path), (entry) => entry.name), ["down"]);
   }
   // Whatever it is called there, and with bits that are not set here.
-  assertEquals(await cheated("C6755 1 .bashrc\nx\0", `${dir.path}/down`, false), { files: 1, bytes: 1 });
+  assertEquals(await cheated("C6755 1 .bashrc\nx\0", `${dir.path}/down`, false), { files: 1, bytes: 1, warnings: [] });
   assertEquals(Array.from(Deno.readDirSync(`${dir.path}/down`), (entry) => entry.name), ["asked"]);
   assertEquals((await Deno.stat(`${dir.path}/down/asked`)).mode! & 0o7000, 0);
 });
@@ -943,7 +947,11 @@ Deno.test("scpDownload() takes the root of a server", async () => {
   for (const path of ["/", "."]) {
     const { near, far } = pipes();
     const code = serveScp(far, scpCommand("from", path, { recursive: true }), { root: `${dir.path}/root` }, someone);
-    assertEquals(await scpDownload(near, path, `${dir.path}/copy`, { recursive: true }), { files: 1, bytes: 1 });
+    assertEquals(await scpDownload(near, path, `${dir.path}/copy`, { recursive: true }), {
+      files: 1,
+      bytes: 1,
+      warnings: [],
+    });
     assertEquals([await code, await Deno.readTextFile(`${dir.path}/copy/f`)], [0, "x"]);
     await Deno.remove(`${dir.path}/copy`, { recursive: true });
   }

@@ -117,13 +117,17 @@ for (
         await Deno.writeFile(`${dir.path}/${file}`, pattern(size));
       }
       await Deno.mkdir(`${dir.path}/into`);
-      assertEquals(await sftp.upload(`${dir.path}/a.txt`, `${base}/copy`), { files: 1, bytes: 10 });
-      assertEquals(await sftp.upload(`${dir.path}/a.txt`, `${base}/into`), { files: 1, bytes: 10 });
-      assertEquals(await sftp.upload(`${dir.path}/a.txt`, `${base}/into/`), { files: 1, bytes: 10 });
-      assertEquals(await sftp.upload(`${dir.path}/*.txt`, `${base}/globbed`), { files: 2, bytes: 10 });
-      assertEquals(await sftp.download(`${base}/a.txt`, `${dir.path}/copy2`), { files: 1, bytes: 10 });
-      assertEquals(await sftp.download(`${base}/c.bin`, `${dir.path}/into`), { files: 1, bytes: 20 });
-      assertEquals(await sftp.download(`${base}/*.{txt,bin}`, `${dir.path}/globbed2`), { files: 3, bytes: 30 });
+      assertEquals(await sftp.upload(`${dir.path}/a.txt`, `${base}/copy`), { files: 1, bytes: 10, warnings: [] });
+      assertEquals(await sftp.upload(`${dir.path}/a.txt`, `${base}/into`), { files: 1, bytes: 10, warnings: [] });
+      assertEquals(await sftp.upload(`${dir.path}/a.txt`, `${base}/into/`), { files: 1, bytes: 10, warnings: [] });
+      assertEquals(await sftp.upload(`${dir.path}/*.txt`, `${base}/globbed`), { files: 2, bytes: 10, warnings: [] });
+      assertEquals(await sftp.download(`${base}/a.txt`, `${dir.path}/copy2`), { files: 1, bytes: 10, warnings: [] });
+      assertEquals(await sftp.download(`${base}/c.bin`, `${dir.path}/into`), { files: 1, bytes: 20, warnings: [] });
+      assertEquals(await sftp.download(`${base}/*.{txt,bin}`, `${dir.path}/globbed2`), {
+        files: 3,
+        bytes: 30,
+        warnings: [],
+      });
       assertEquals(await sha256(`${dir.path}/copy`), await sha256(`${dir.path}/copy2`));
       assertEquals(Array.from(Deno.readDirSync(`${dir.path}/into`), (e) => e.name).sort(), ["a.txt", "c.bin"]);
       assertEquals(Array.from(Deno.readDirSync(`${dir.path}/globbed2`), (e) => e.name).sort(), [
@@ -330,7 +334,11 @@ Deno.test("a source that changed is copied anew by resume", async () => {
   await peer.sftp.upload(`${dir.path}/src`, "/copy");
   await Deno.writeFile(`${dir.path}/src`, pattern(300_000, 2));
   await Deno.utime(`${dir.path}/src`, 9_999_999_999, 4_000_000_000);
-  assertEquals(await peer.sftp.upload(`${dir.path}/src`, "/copy", { resume: true }), { files: 1, bytes: 300_000 });
+  assertEquals(await peer.sftp.upload(`${dir.path}/src`, "/copy", { resume: true }), {
+    files: 1,
+    bytes: 300_000,
+    warnings: [],
+  });
   assertEquals(await sha256(`${dir.path}/there/copy`), await sha256(`${dir.path}/src`));
 });
 

@@ -75,7 +75,7 @@ async function play(local: string, { there, posixRename, options }: Scenario, pl
   const isWhole = (node: Node | undefined): boolean => same(node, fresh) || before !== undefined && same(node, before);
   const named = [...nodes.keys()].filter((path) => path !== "/" && error?.message.includes(JSON.stringify(path)));
   const warned = [...nodes.keys()].filter((path) => {
-    return summary?.warnings?.some(({ message }) => message.includes(JSON.stringify(path)));
+    return summary?.warnings.some((message) => message.includes(JSON.stringify(path)));
   });
   const hasOld = nodes.get("/f") !== undefined &&
     (there === "link" ? nodes.get("/f")!.kind === "link" : isWhole(nodes.get("/f")));

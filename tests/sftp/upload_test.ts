@@ -242,7 +242,7 @@ Deno.test("upload() replaces a file where there are no permission bits, and not 
   };
   Object.assign(served, { setStat: undefined });
   await using peer = await ours(served);
-  assertEquals(await peer.sftp.upload(`${dir.path}/f`, "/f"), { files: 1, bytes: 3 });
+  assertEquals(await peer.sftp.upload(`${dir.path}/f`, "/f"), { files: 1, bytes: 3, warnings: [] });
   assertEquals(await Deno.readTextFile(`${dir.path}/there/f`), "new");
   attributes.setStat = () => {
     throw new Deno.errors.PermissionDenied("Permission denied");
@@ -250,7 +250,7 @@ Deno.test("upload() replaces a file where there are no permission bits, and not 
   await Deno.writeTextFile(`${dir.path}/there/f`, "old");
   await Deno.chmod(`${dir.path}/f`, 0o644);
   await Deno.chmod(`${dir.path}/there/f`, 0o664);
-  assertEquals(await peer.sftp.upload(`${dir.path}/f`, "/f"), { files: 1, bytes: 3 });
+  assertEquals(await peer.sftp.upload(`${dir.path}/f`, "/f"), { files: 1, bytes: 3, warnings: [] });
   // Others could read what they could not before.
   await Deno.writeTextFile(`${dir.path}/there/f`, "old");
   await Deno.chmod(`${dir.path}/there/f`, 0o600);
