@@ -230,7 +230,7 @@ Deno.test("README.md names every algorithm that is offered, and no other", async
   for (const [list, title] of Object.entries(shown) as [keyof typeof shown, string][]) {
     const own = (all: readonly string[]): string[] => all.filter((name) => name !== "curve25519-sha256@libssh.org");
     assertEquals(names(row(title)), own(defaultAlgorithms[list]), title);
-    assertEquals(bold(row(title)), own(serverDefaultAlgorithms[list]), title);
+    assertEquals(names(bold(row(title)).join(", ")), own(serverDefaultAlgorithms[list]), title);
   }
 });
 

@@ -57,20 +57,24 @@ export const defaultAlgorithms: Algorithms = {
 };
 
 /**
- * What a server offers unless the program says otherwise: no NIST curves, no encrypt-and-MAC, no group whose size and cost the
- * client chooses. Group 14 is the one that RFC 9142 makes mandatory; group 16 serves clients that may not use Curve25519.
+ * What a server offers unless the program says otherwise: what `sshd` of OpenSSH 10 does, without SHA-1 and UMAC, so that whoever
+ * reaches that server reaches this one. Two groups of fixed size come last, for clients that have no curves; none whose size the
+ * client chooses, and no larger one: they cost the server more than they do the client.
  */
 export const serverDefaultAlgorithms: Algorithms = {
   kex: [
     ...postQuantum,
     "curve25519-sha256",
     "curve25519-sha256@libssh.org",
+    "ecdh-sha2-nistp256",
+    "ecdh-sha2-nistp384",
+    "ecdh-sha2-nistp521",
     "diffie-hellman-group16-sha512",
     "diffie-hellman-group14-sha256",
   ],
-  hostKey: ["ssh-ed25519", "rsa-sha2-512", "rsa-sha2-256"],
-  cipher: [...aead, ...ctr],
-  mac: encryptThenMac,
+  hostKey: defaultAlgorithms.hostKey,
+  cipher: defaultAlgorithms.cipher,
+  mac: defaultAlgorithms.mac,
   compression: ["none"],
 };
 

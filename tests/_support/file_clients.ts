@@ -34,8 +34,6 @@ export interface FileClient {
   readonly names: "raw" | "lineFeed" | "plain";
   /** Whether links are copied as links. */
   readonly links: boolean;
-  /** Whether it has no MAC that a server offers by itself: libssh2 before 1.11 knows none that is encrypt-then-MAC. */
-  readonly oldMacs?: boolean;
   /** Copies there and back; gives a listing of `/tree` that has the names in it, or null where it has none. */
   copy(job: FileJob): Promise<string | null>;
 }
@@ -188,7 +186,6 @@ mirror --parallel=4 /tree ${job.back}/tree`,
 const curl: FileClient = {
   id: "curl",
   title: "curl sftp://",
-  oldMacs: true,
   names: "plain",
   links: false,
   copy: async (job) => {

@@ -22,6 +22,9 @@ export const scripts: string = new URL("../interop/peers", import.meta.url).path
 /** Where ssh2 is installed. */
 export const npmFolder = `${root}.cache/npm`;
 
+/** What Java needs to run JSch, and the interpreter of its script: a compiler would be seventy megabytes more. */
+export const jschClasses = ["jsch", "jzlib", "bsh"].map((name) => `/usr/share/java/${name}.jar`);
+
 /** Environment in which Python finds the newer paramiko, AsyncSSH and ssh-audit. */
 export const newerPython = { PYTHONPATH: newerPackages };
 /** Where ssh-audit lies; it wants {@linkcode newerPython}. */
@@ -99,6 +102,7 @@ export const peers = {
     () => versionOf(["/usr/bin/lftp", "--version"], /Version ([\d.]+)/),
   ),
   curl: lookUp("curl", ["/usr/bin/curl"], () => versionOf(["/usr/bin/curl", "--version"], /curl ([\d.]+)/)),
+  jsch: lookUp("JSch", ["/usr/bin/java", ...jschClasses], jschVersion),
   rclone: lookUp("rclone", ["/usr/bin/rclone"], () => versionOf(["/usr/bin/rclone", "version"], /rclone v([\d.]+)/)),
   sshfs: lookUp(
     "SSHFS",
@@ -404,6 +408,10 @@ function pythonVersion(folder: string, name: string): string {
     if (match !== null) return match[1]!;
   }
   return "";
+}
+
+function jschVersion(): string {
+  return /jsch-([\d.]+)\.jar$/.exec(Deno.realPathSync(jschClasses[0]!))?.[1] ?? "";
 }
 
 function exists(path: string): boolean {

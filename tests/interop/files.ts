@@ -8,7 +8,6 @@
 import { assertEquals } from "@std/assert";
 import {
   connect,
-  defaultAlgorithms,
   parsePrivateKey,
   pinnedHostKey,
   publicKey,
@@ -104,13 +103,10 @@ export interface OurServer extends AsyncDisposable, Target {
   readonly errors: unknown[];
 }
 
-/**
- * `serve()` with SFTP and SCP over a root; `oldMacs` lets in clients that have no encrypt-then-MAC, `sftp` is served in the place
- * of the root.
- */
+/** `serve()` with SFTP and SCP over a root; `sftp` is served in the place of the root. */
 export async function startOurs(
   root: string,
-  options: { oldMacs?: boolean; sftp?: SftpBackend } = {},
+  options: { sftp?: SftpBackend } = {},
 ): Promise<OurServer> {
   const { host, user } = await testKeys();
   const keys = [host.ed25519, host.ecdsa256, host.rsa];
@@ -125,7 +121,6 @@ export async function startOurs(
     handler: scpHandler({ root }),
     subsystems: { sftp: sftpSubsystem(options.sftp ?? { root }) },
     onError: (error) => errors.push(error),
-    ...options.oldMacs ? { algorithms: { mac: defaultAlgorithms.mac } } : {},
   });
   return {
     port: server.addr.port,

@@ -19,7 +19,7 @@ async function check(client: FileClient): Promise<void> {
     await Deno.symlink("deep/er/file", `${tree}/link`);
     await Deno.symlink("missing", `${tree}/deep/dangling`);
   }
-  await using server = await startOurs(root, { oldMacs: client.oldMacs ?? false });
+  await using server = await startOurs(root);
   const listing = await client.copy({ ...server, tree, back }).catch((error) => {
     throw new Error(`${error}; the server saw: ${server.errors.map(String).join("; ")}`, { cause: error });
   });
