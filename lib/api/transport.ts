@@ -4,12 +4,12 @@
  *
  * @module
  */
-import { ClientAuth } from "../auth/client.ts";
-import { type AuthMethod, keyboardInteractive, none, password, publicKey } from "../auth/methods.ts";
+import { allowedBy, ClientAuth } from "../auth/client.ts";
+import { type AuthMethod, keyboardInteractive, methodNames, none, password, publicKey } from "../auth/methods.ts";
 import { checkBanner, defaultSignatureAlgorithms, serveAuth } from "../auth/server.ts";
 import type { AuthResult, Prompt } from "../auth/types.ts";
 import { type ChannelOpenRequest, Mux } from "../connection/mux.ts";
-import { ChannelOpenError, HostKeyError, SshAuthError, SshError } from "../errors.ts";
+import { ChannelOpenError, HostKeyError, printable, SshAuthError, SshError } from "../errors.ts";
 import type { PublicKey, Signer } from "../keys/types.ts";
 import { SecureTransport } from "../transport/secure_transport.ts";
 import type { Algorithms, ConnectionInfo, RekeyLimits } from "../transport/types.ts";
@@ -202,7 +202,9 @@ export class Transport implements ServerInterface, AsyncDisposable {
         if (this.#authenticated) return;
         if (last) {
           throw new SshAuthError(
-            `Cannot log in as "${username}": the server wants ${needed.join(" or ")} as well`,
+            `Cannot log in as "${printable(username, 64)}": the server wants ${
+              needed.map((name) => printable(name, 64)).join(" or ")
+            } as well`,
             needed,
           );
         }
@@ -220,7 +222,8 @@ export class Transport implements ServerInterface, AsyncDisposable {
 
   /**
    * Tries no credentials; resolves to the methods still needed. A refusal rejects with {@linkcode SshAuthError}, whose `remaining` are
-   * the methods that the server allows.
+   * the methods that the server allows. A server that names none does not say: after a refusal any method may do, and after a partial
+   * success what is needed are all methods but the one that passed.
    */
   authNone(username: string): Promise<readonly string[]> {
     return this.#attempt(username, none());
@@ -409,11 +412,13 @@ export class Transport implements ServerInterface, AsyncDisposable {
     if (this.#auth === null) throw new TypeError("Cannot log in: startClient() has not been called, or not ended");
     const { success, partial, remaining, notes } = await this.#auth.attempt(username, method, { signal });
     if (success) return [];
-    if (partial) return remaining;
+    // An empty list would say that nothing is needed.
+    if (partial) return remaining.length > 0 ? remaining : methodNames.filter((name) => name !== method.name);
     const why = notes.length === 0 ? "" : `: ${notes.join("; ")}`;
-    const allowed = remaining.length === 0 ? "nothing more" : remaining.join(", ");
     throw new SshAuthError(
-      `Cannot log in as "${username}" with ${method.name}: the server refused${why}; it allows ${allowed}`,
+      `Cannot log in as "${printable(username, 64)}" with ${method.name}: the server refused${why}; ${
+        allowedBy(remaining)
+      }`,
       remaining,
     );
   }

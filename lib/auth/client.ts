@@ -28,7 +28,15 @@ import {
   userauthRequest,
   userauthSuccess,
 } from "./messages.ts";
-import { type AuthExchange, type AuthMethod, type AuthReply, none, runOf, type SendOptions } from "./methods.ts";
+import {
+  allows,
+  type AuthExchange,
+  type AuthMethod,
+  type AuthReply,
+  none,
+  runOf,
+  type SendOptions,
+} from "./methods.ts";
 
 /** Bytes of banners taken on one connection. */
 const MAX_BANNER_BYTES = 131_072;
@@ -63,7 +71,7 @@ export interface AttemptResult {
   readonly success: boolean;
   /** The method passed, and another one must follow. */
   readonly partial: boolean;
-  /** Methods that the server would go on with. */
+  /** Methods that the server would go on with; none where it does not say. */
   readonly remaining: readonly string[];
   /** Remarks on what happened, such as which keys were refused. */
   readonly notes: readonly string[];
@@ -302,8 +310,9 @@ const hints: Readonly<Record<string, string>> = {
 
 /**
  * Logs in: asks with `none` which methods the server allows, then tries `methods` in order as far as they are allowed, and again
- * after each partial success. Rejects with {@linkcode SshAuthError}, which says what was tried with what result and what the server
- * still allows, and else as {@linkcode ClientAuth.attempt} does.
+ * after each partial success. A server that answers with an empty list does not say what it allows: everything is tried once, as `ssh`
+ * does. Rejects with {@linkcode SshAuthError}, which says what was tried with what result and what the server still allows, and else
+ * as {@linkcode ClientAuth.attempt} does.
  */
 export async function authenticate(
   auth: ClientAuth,
@@ -313,10 +322,8 @@ export async function authenticate(
 ): Promise<void> {
   const maxRounds = options.maxRounds ?? 10, tried: string[] = [];
   const failure = (why: string, remaining: readonly string[], cause?: unknown): SshAuthError => {
-    const allowed = remaining.length === 0 ? "nothing more" : remaining.map((name) => printable(name, 64)).join(", ");
-    const done = tried.join("; ");
     return new SshAuthError(
-      `Cannot log in as "${printable(username, 64)}": ${why}; tried ${done}; the server allows ${allowed}`,
+      `Cannot log in as "${printable(username, 64)}": ${why}; tried ${tried.join("; ")}; ${allowedBy(remaining)}`,
       remaining,
       cause === undefined ? undefined : { cause },
     );
@@ -326,7 +333,7 @@ export async function authenticate(
     try {
       const result = await auth.attempt(username, method, options);
       const outcome = result.success ? "accepted" : result.partial ? "accepted, more is needed" : "refused";
-      tried.push(`${method.name} (${[outcome, ...result.notes].join(": ")})`);
+      tried.push(`${method.name} (${outcome}${result.notes.length === 0 ? "" : `: ${result.notes.join(", ")}`})`);
       remaining = result.remaining;
       return result;
     } catch (error) {
@@ -341,28 +348,38 @@ export async function authenticate(
   };
 
   if ((await attempt(none())).success) return;
-  let left = methods.filter((method) => method.name !== "none");
+  const given = methods.filter((method) => method.name !== "none"), passed = new Set<AuthMethod>();
+  let left = given;
   for (let rounds = 0;;) {
-    const method = left.find(({ name }) => remaining.includes(name));
+    const method = left.find(({ name }) => allows(remaining, name));
     if (method === undefined) throw failure(whyNot(methods, left, remaining), remaining);
     left = left.filter((other) => other !== method);
     const { success, partial } = await attempt(method);
     if (success) return;
     if (!partial) continue;
     if (++rounds === maxRounds) throw failure(`no end after ${rounds} partial successes`, remaining);
-    left = methods.filter((other) => other.name !== "none");
+    passed.add(method);
+    // Where the server does not say what must follow, it is hardly what has passed.
+    left = remaining.length > 0 ? given : given.toSorted((a, b) => Number(passed.has(a)) - Number(passed.has(b)));
   }
+}
+
+/** What the server allows, for an error. */
+export function allowedBy(remaining: readonly string[]): string {
+  if (remaining.length === 0) return "the server does not say what it allows";
+  return `the server allows ${remaining.map((name) => printable(name, 64)).join(", ")}`;
 }
 
 /** Why no method is left, and what to try. */
 function whyNot(methods: readonly AuthMethod[], left: readonly AuthMethod[], remaining: readonly string[]): string {
-  const given = new Set(methods.map(({ name }) => name));
-  const missing = remaining.filter((name) => !given.has(name) && hints[name] !== undefined).map((name) => hints[name]!);
+  const given = new Set(methods.map(({ name }) => name)), known = Object.keys(hints);
+  const missing = known.filter((name) => allows(remaining, name) && !given.has(name)).map((name) => hints[name]!);
+  const check = "check the user name and the credentials", add = `add ${missing.join(" or ")}`;
   const advice = missing.length > 0
-    ? `add ${missing.join(" or ")}`
-    : remaining.length > 0
-    ? "check the user name and the credentials"
-    : "the server takes no more methods";
+    ? remaining.length > 0 || given.size === 0 ? add : `${check}, or ${add}`
+    : known.some((name) => allows(remaining, name))
+    ? check
+    : "this module has none of the methods that it allows";
   if (left.length > 0) {
     const names = [...new Set(left.map(({ name }) => name))].join(", ");
     return `the server does not allow ${names}; ${advice}`;

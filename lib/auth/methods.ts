@@ -20,6 +20,9 @@ import {
 } from "./messages.ts";
 import type { Prompt } from "./types.ts";
 
+/** Names of the methods that prove who the user is. */
+export const methodNames: readonly string[] = ["publickey", "password", "keyboard-interactive"];
+
 /** One way to prove who the user is. */
 export interface AuthMethod {
   /** Method name on the wire. */
@@ -50,7 +53,7 @@ export interface AuthExchange {
   readonly sessionId: Bytes;
   /** `server-sig-algs` (RFC 8308 section 3.1), or null where the server did not say. */
   readonly serverSigAlgs: readonly string[] | null;
-  /** Methods the server named last. */
+  /** Methods the server named last; none where it did not say. */
   readonly remaining: readonly string[];
   /** Keys that already passed on this connection, as base64 of their blobs. */
   readonly passedKeys: Set<string>;
@@ -87,6 +90,11 @@ export function runOf(method: AuthMethod): MethodRun {
     );
   }
   return run;
+}
+
+/** Whether a server that named `remaining` last goes on with a method. One that names none says nothing about any, as `ssh` takes it. */
+export function allows(remaining: readonly string[], name: string): boolean {
+  return remaining.length === 0 || remaining.includes(name);
 }
 
 function final(reply: AuthReply, name: string): FinalReply {
@@ -208,7 +216,7 @@ export function publicKeyFrom(...keys: readonly SignerSource[]): AuthMethod {
       if (reply === null) continue;
       last = reply;
       if (reply.kind === "success" || reply.partial) exchange.passedKeys.add(id);
-      if (reply.kind === "success" || reply.partial || !reply.remaining.includes("publickey")) return reply;
+      if (reply.kind === "success" || reply.partial || !allows(reply.remaining, "publickey")) return reply;
     }
     if (seen.size === 0) exchange.note("there was no key to offer");
     return last;
@@ -268,7 +276,7 @@ async function offer(signer: Signer, exchange: AuthExchange): Promise<FinalReply
     const reply = await exchange.request("publickey", fields(false).bytes(), { query: true });
     if (reply.kind !== "message") {
       last = reply.kind === "failure" ? { ...reply, partial: false } : reply;
-      if (exchange.remaining.includes("publickey")) continue;
+      if (allows(exchange.remaining, "publickey")) continue;
       break;
     }
     const accepted = userauthPkOk.decode(reply.payload);

@@ -1,4 +1,5 @@
-// An ssh2 server for the tests. Its arguments: the folder that ssh2 is installed in, and JSON: port, host_keys, authorized, username, password.
+// An ssh2 server for the tests. Its arguments: the folder that ssh2 is installed in, and JSON: port, host_keys, authorized, username,
+// password, and silent for a server that does not say what it allows.
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -15,7 +16,8 @@ const server = new Server({
   client.setNoDelay?.(true);
   client.on("error", (error) => process.stderr.write(`${error}\n`));
   client.on("authentication", (context) => {
-    const rest = ["publickey", "password", "keyboard-interactive"];
+    // Without a list, ssh2 sends an empty one.
+    const rest = config.silent ? undefined : ["publickey", "password", "keyboard-interactive"];
     if (context.username !== config.username) return context.reject(rest);
     if (context.method === "password" && context.password === config.password) return context.accept();
     if (context.method === "keyboard-interactive") {

@@ -1,0 +1,187 @@
+/** What a server says of the methods that are left, and what a client makes of it: of an empty list above all (C25). */
+import { assert, assertEquals } from "@std/assert";
+import { authenticate, ClientAuth } from "../../lib/auth/client.ts";
+import { encodeInfoRequest, userauthRequest } from "../../lib/auth/messages.ts";
+import { type AuthMethod, keyboardInteractive, none, password, publicKey } from "../../lib/auth/methods.ts";
+import { SshAuthError } from "../../lib/errors.ts";
+import { generateKey } from "../../lib/keys/private_key.ts";
+import { Msg } from "../../lib/wire/numbers.ts";
+import { Writer } from "../../lib/wire/writer.ts";
+import { acceptPayload, failurePayload, fakePair, ScriptedPeer, successPayload } from "./_fake_transport.ts";
+
+const alice = await generateKey("ed25519"), other = await generateKey("ed25519");
+
+/** What the server answers to a request; what it is shown are the method, and the secret or the key of it. */
+type Server = (method: string, what: string, requests: readonly string[]) => Uint8Array;
+
+/** Logs in to a server that answers as it is told; gives what was asked, in order, and how the login ended. */
+async function login(
+  methods: readonly AuthMethod[],
+  answer: Server,
+): Promise<{ requests: string[]; error: SshAuthError | null }> {
+  const { client, server } = fakePair(), peer = new ScriptedPeer(server), requests: string[] = [];
+  const auth = new ClientAuth(client, { onSuccess: () => {} });
+  const serving = (async () => {
+    for (let payload; (payload = await peer.next()) !== null;) {
+      if (payload[0] === Msg.SERVICE_REQUEST) peer.send(acceptPayload());
+      if (payload[0] === Msg.USERAUTH_INFO_RESPONSE) peer.send(answer("answers", "", requests));
+      if (payload[0] !== Msg.USERAUTH_REQUEST) continue;
+      const { method, fields } = userauthRequest.decode(payload);
+      const name = new TextDecoder().decode(method), what = shown(name, fields);
+      requests.push(`${name} ${what}`.trim());
+      peer.send(answer(name, what, requests));
+    }
+  })();
+  const error = await authenticate(auth, "alice", methods).then(() => null, (error) => error);
+  client.close();
+  await serving;
+  if (error !== null && !(error instanceof SshAuthError)) throw error;
+  return { requests, error };
+}
+
+function shown(method: string, fields: Uint8Array): string {
+  const text = new TextDecoder("latin1").decode(fields);
+  if (method === "password") return text.slice(5);
+  if (method !== "publickey") return "";
+  const has = (key: typeof alice) => text.includes(new TextDecoder("latin1").decode(key.publicKey.blob));
+  return `${has(alice) ? "alice's" : has(other) ? "the other" : "?"}${fields[0] === 1 ? " signed" : ""}`;
+}
+
+function pkOk(key: typeof alice): Uint8Array {
+  return new Writer().u8(Msg.USERAUTH_PK_OK).text("ssh-ed25519").string(key.publicKey.blob).bytes();
+}
+
+const question = encodeInfoRequest({ name: "", instruction: "", prompts: [{ text: "?", echo: false }] });
+
+Deno.test("authenticate() tries what it has where the server answers `none` with an empty list", async () => {
+  const answers = keyboardInteractive(() => ["yes"]);
+  for (
+    const [methods, good, asked] of [
+      [[password("secret")], "password secret", ["none", "password secret"]],
+      [[password("a"), password("secret")], "password secret", ["none", "password a", "password secret"]],
+      [
+        [publicKey(alice, other), password("secret")],
+        "publickey the other signed",
+        ["none", "publickey alice's", "publickey the other", "publickey the other signed"],
+      ],
+      [[publicKey(alice), answers], "answers", ["none", "publickey alice's", "keyboard-interactive"]],
+      [
+        [publicKey(alice), password("secret")],
+        "password secret",
+        ["none", "publickey alice's", "password secret"],
+      ],
+    ] as const
+  ) {
+    const { requests, error } = await login(methods, (method, what) => {
+      if (`${method} ${what}`.trim() === good) return successPayload();
+      if (method === "keyboard-interactive") return question;
+      return method === "publickey" && good.startsWith(`publickey ${what}`) ? pkOk(other) : failurePayload([]);
+    });
+    assertEquals([requests, error], [[...asked], null]);
+  }
+});
+
+Deno.test("authenticate() uses each method once where the server never says what it allows, and ends", async () => {
+  const { requests, error } = await login(
+    [publicKey(alice, other), password("first"), password("second"), keyboardInteractive(() => ["no"])],
+    (method) => method === "keyboard-interactive" ? question : failurePayload([]),
+  );
+  assertEquals(requests, [
+    "none",
+    "publickey alice's",
+    "publickey the other",
+    "password first",
+    "password second",
+    "keyboard-interactive",
+  ]);
+  assertEquals(error!.remaining, []);
+  const fingerprints = [await alice.publicKey.fingerprint(), await other.publicKey.fingerprint()];
+  assertEquals(
+    error!.message,
+    'Cannot log in as "alice": no method is left; check the user name and the credentials; tried none (refused); ' +
+      `publickey (refused: ssh-ed25519 ${fingerprints[0]} was refused, ssh-ed25519 ${fingerprints[1]} was refused); ` +
+      "password (refused); password (refused); keyboard-interactive (refused); the server does not say what it allows",
+  );
+});
+
+Deno.test("an error after an empty list names the methods that could be added", async () => {
+  for (
+    const [methods, advice] of [
+      [[], "no method is left; add password() or publicKey() or keyboardInteractive()"],
+      [[none()], "no method is left; check the user name and the credentials, or add password() or publicKey() or"],
+      [[password("x")], "check the user name and the credentials, or add publicKey() or keyboardInteractive()"],
+    ] as const
+  ) {
+    const { error } = await login(methods, () => failurePayload([]));
+    assert(error!.message.includes(advice), error!.message);
+  }
+});
+
+Deno.test("authenticate() follows a list, an empty one, and a list again", async () => {
+  // The password is refused with an empty list: what was allowed before is no limit any more.
+  const { requests, error } = await login(
+    [password("wrong"), publicKey(alice), keyboardInteractive(() => ["yes"])],
+    (method) =>
+      method === "none"
+        ? failurePayload(["password"])
+        : method === "password"
+        ? failurePayload([])
+        : method === "publickey"
+        ? failurePayload(["keyboard-interactive"])
+        : method === "answers"
+        ? successPayload()
+        : question,
+  );
+  assertEquals([requests, error], [["none", "password wrong", "publickey alice's", "keyboard-interactive"], null]);
+});
+
+Deno.test("authenticate() leaves a method whose name is not in the list of its refusal", async () => {
+  const { requests, error } = await login(
+    [publicKey(alice, other), password("x"), password("y")],
+    (method) =>
+      failurePayload(
+        method === "none" ? ["publickey", "password"] : method === "publickey" ? ["password"] : ["publickey"],
+      ),
+  );
+  assertEquals(requests, ["none", "publickey alice's", "password x"]);
+  assert(error!.message.includes("the server does not allow password; check the user name"), error!.message);
+  assertEquals(error!.remaining, ["publickey"]);
+});
+
+Deno.test("authenticate() sends no credentials where the list has only names that are not known", async () => {
+  const { requests, error } = await login(
+    [password("secret")],
+    () => failurePayload(["gssapi-with-mic", "hostbased"]),
+  );
+  assertEquals(requests, ["none"]);
+  assertEquals(
+    error!.message,
+    'Cannot log in as "alice": the server does not allow password; this module has none of the methods that it allows; ' +
+      "tried none (refused); the server allows gssapi-with-mic, hostbased",
+  );
+});
+
+Deno.test("authenticate() goes on after a partial success with an empty list, first with what has not passed", async () => {
+  for (const methods of [[password("secret"), publicKey(alice)], [publicKey(alice), password("secret")]]) {
+    const passed = new Set<string>();
+    const { requests, error } = await login(methods, (method, what) => {
+      if (what === "alice's") return pkOk(alice);
+      if (method === "none") return failurePayload([]);
+      passed.add(method);
+      return passed.size === 2 ? successPayload() : failurePayload([], true);
+    });
+    assertEquals(error, null);
+    // Each was used once: nothing that had passed was sent again.
+    assertEquals(requests.toSorted(), ["none", "password secret", "publickey alice's", "publickey alice's signed"]);
+  }
+});
+
+Deno.test("authenticate() ends where every answer is a partial success with an empty list", async () => {
+  const { requests, error } = await login(
+    [password("secret"), keyboardInteractive(() => ["yes"])],
+    (method) => method === "keyboard-interactive" ? question : failurePayload([], method !== "none"),
+  );
+  assertEquals(requests.length, 11);
+  assert(error!.message.includes("no end after 10 partial successes"), error!.message);
+  assert(!error!.message.includes("secret"));
+});
