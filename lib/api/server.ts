@@ -5,10 +5,11 @@
  */
 import { checkBanner, defaultSignatureAlgorithms, serveAuth } from "../auth/server.ts";
 import type { AuthenticatedUser, ServerAuth } from "../auth/types.ts";
-import { type ChannelOpenRequest, Mux } from "../connection/mux.ts";
-import { ChannelOpenError, DisconnectReason, SshAuthError, SshError, SshProtocolError } from "../errors.ts";
+import { Mux } from "../connection/mux.ts";
+import { DisconnectReason, SshAuthError, SshError, SshProtocolError } from "../errors.ts";
 import type { Signer } from "../keys/types.ts";
-import { ServerSessionChannel, type SessionHandler } from "../session/server_session.ts";
+import { acceptSessions } from "../session/accept_sessions.ts";
+import type { SessionHandler } from "../session/server_session.ts";
 import { SecureTransport } from "../transport/secure_transport.ts";
 import type { TraceEvent } from "../transport/transport_options.ts";
 import type { Algorithms, RekeyLimits } from "../transport/types.ts";
@@ -174,8 +175,6 @@ class ServedConnection {
   readonly #loginTimer: Timer;
   #mux: Mux | null = null;
   #refed = true;
-  #sessions = 0;
-  #noMoreSessions = false;
 
   constructor(conn: ByteDuplex, options: ServeConnOptions, isSocket = false) {
     this.#options = options;
@@ -247,53 +246,12 @@ class ServedConnection {
   }
 
   #makeMux(user: AuthenticatedUser, passed: readonly string[]): Mux {
-    return new Mux(this.#transport, {
-      ...given(this.#options, "window", "maxChannels", "keepalive"),
-      onOpen: (request) => this.#onOpen(request, user, passed),
-      onGlobalRequest: (name) => this.#onGlobalRequest(name),
-      onError: (error) => report(this.#options.onError, error),
-    });
-  }
-
-  #onOpen(
-    request: ChannelOpenRequest,
-    user: AuthenticatedUser,
-    passed: readonly string[],
-  ): { channel: ServerSessionChannel } | null {
-    if (request.type !== "session") {
-      if (request.type === "direct-tcpip" || request.type === "direct-streamlocal@openssh.com") return null;
-      throw new ChannelOpenError("Unknown channel type", 3);
-    }
-    if (this.#noMoreSessions) {
-      // What no-more-sessions@openssh.com is for: somebody else talks on the client's connection.
-      this.#transport.fail(new SshProtocolError("Session opened after no-more-sessions@openssh.com"));
-      return null;
-    }
-    if (this.#sessions >= (this.#options.maxSessions ?? DEFAULT_MAX_SESSIONS)) {
-      throw new ChannelOpenError("Too many sessions", 4);
-    }
-    this.#sessions++;
-    const { handler, subsystems, onError } = this.#options;
-    return {
-      channel: new ServerSessionChannel(request.id, {
-        user,
-        info: {
-          username: user.name,
-          remoteAddr: this.#remoteAddr,
-          connection: this.#transport.info,
-          passed,
-        },
-        handler,
-        subsystems,
-        onError: (error) => report(onError, error),
-        onEnded: () => this.#sessions--,
-      }),
-    };
-  }
-
-  #onGlobalRequest(name: string): boolean {
-    if (name !== "no-more-sessions@openssh.com") return false;
-    return this.#noMoreSessions = true;
+    const { handler, subsystems, maxSessions = DEFAULT_MAX_SESSIONS } = this.#options;
+    const onError = (error: unknown): void => report(this.#options.onError, error);
+    const mux = new Mux(this.#transport, { ...given(this.#options, "window", "maxChannels", "keepalive"), onError });
+    const info = { username: user.name, remoteAddr: this.#remoteAddr, connection: this.#transport.info, passed };
+    acceptSessions(mux, { user, info, handler, subsystems, maxSessions, onError });
+    return mux;
   }
 }
 

@@ -31,6 +31,7 @@ import {
   RequestFailure,
   RequestSuccess,
 } from "./messages.ts";
+import { channelTypes, Doors } from "./doors.ts";
 import { Budget, decide, RequestQueue } from "./request_queue.ts";
 
 /** What a peer asks for with CHANNEL_OPEN (RFC 4254 section 5.1). */
@@ -43,6 +44,17 @@ export interface ChannelOpenRequest {
   readonly id: number;
 }
 
+/**
+ * Returns a channel made with `request.id` to accept, or null to refuse (administratively prohibited); throw a `ChannelOpenError`
+ * for another reason. `opened` runs right after the confirmation is queued.
+ */
+export type ChannelAcceptor = (
+  request: ChannelOpenRequest,
+) => MaybePromise<{ channel: BaseChannel; opened?: () => void } | null>;
+
+/** The payload of the reply or true, or false to refuse. */
+export type RequestAnswerer = (data: Bytes, wantReply: boolean) => MaybePromise<Bytes | boolean>;
+
 /** How a {@linkcode Mux} answers its peer. Everything is refused unless a function allows it. */
 export interface MuxOptions {
   /** Receive window a channel starts with, in bytes. @default {2097152} */
@@ -51,13 +63,10 @@ export interface MuxOptions {
   maxChannels?: number;
   /** Ask the peer after `interval` milliseconds of silence, and end after `maxMissed` without an answer. @default {off; 3} */
   keepalive?: { interval: number; maxMissed?: number };
-  /**
-   * The peer opens a channel. Returns a channel made with `request.id` to accept, or null to refuse (administratively
-   * prohibited); throw a `ChannelOpenError` for another reason. `opened` runs right after the confirmation is queued.
-   */
-  onOpen?: (request: ChannelOpenRequest) => MaybePromise<{ channel: BaseChannel; opened?: () => void } | null>;
-  /** The peer sends a global request: the payload of the reply or true, false to refuse. */
-  onGlobalRequest?: (name: string, data: Bytes, wantReply: boolean) => MaybePromise<Bytes | boolean>;
+  /** The peer opens a channel of a type that nobody has registered with `onChannel()`. */
+  onOpen?: ChannelAcceptor;
+  /** The peer sends a global request of a name that nobody has registered with `onRequest()`: as there, behind the name. */
+  onGlobalRequest?: (name: string, ...request: Parameters<RequestAnswerer>) => ReturnType<RequestAnswerer>;
   /**
    * Told of what the functions here and the methods of channels throw, but for the `ChannelOpenError` and `SshProtocolError` that they
    * mean for the peer. Without it, what a channel's `onEof()` or `onEnded()` throws ends the connection: it must not go unseen.
@@ -94,6 +103,8 @@ export class Mux implements MessageHandler {
   readonly #gone: number[] = [];
   /** Numbers are not given out again soon: what a peer still has to say of a channel that has gone must not hit another. */
   #nextNumber = 0;
+  readonly #acceptors = new Doors<ChannelAcceptor>("channel type");
+  readonly #answerers = new Doors<RequestAnswerer>("global request");
   readonly #requests: RequestQueue;
   readonly #budget = new Budget(MAX_WAITING_BYTES);
   readonly #link: ChannelLink;
@@ -222,6 +233,16 @@ export class Mux implements MessageHandler {
   /** Sends a global request that wants no answer. */
   notify(name: string, data: Uint8Array = NOTHING): void {
     this.#transport.send(encodeGlobalRequest(name, data, false));
+  }
+
+  /** Lets the peer open channels of a type. Throws `TypeError` where somebody does already. */
+  onChannel(type: string, acceptor: ChannelAcceptor): Disposable {
+    return this.#acceptors.open(type, acceptor);
+  }
+
+  /** Answers global requests of a name, one after the other. Throws `TypeError` where somebody does already. */
+  onRequest(name: string, answerer: RequestAnswerer): Disposable {
+    return this.#answerers.open(name, answerer);
   }
 
   get #isOver(): boolean {
@@ -386,8 +407,12 @@ export class Mux implements MessageHandler {
     };
     if (this.#closing) return refuse(OpenFailureReason.CONNECT_FAILED, "the connection is being closed");
     if (maxPacket === 0) return refuse(OpenFailureReason.RESOURCE_SHORTAGE, "maximum packet size is 0");
-    const { onOpen } = this.#options;
-    if (onOpen === undefined) return refuse(OpenFailureReason.ADMINISTRATIVELY_PROHIBITED, "not allowed");
+    const acceptor = this.#acceptors.find(type) ?? this.#options.onOpen;
+    if (acceptor === undefined) {
+      return channelTypes[this.#transport.role].includes(type)
+        ? refuse(OpenFailureReason.ADMINISTRATIVELY_PROHIBITED, "not allowed")
+        : refuse(OpenFailureReason.UNKNOWN_CHANNEL_TYPE, "unknown channel type");
+    }
     const id = this.#freeNumber();
     if (id === null) return refuse(OpenFailureReason.RESOURCE_SHORTAGE, "too many channels");
     if (this.#budget.isSpent) return refuse(OpenFailureReason.RESOURCE_SHORTAGE, "too much waits for a decision");
@@ -396,7 +421,7 @@ export class Mux implements MessageHandler {
     let failure: ChannelOpenError | null = null;
     const decision = async () => {
       try {
-        return await onOpen({ type, data: data as Bytes, id });
+        return await acceptor({ type, data: data as Bytes, id });
       } catch (error) {
         if (error instanceof ChannelOpenError && isReason(error.reason)) failure = error;
         throw error;
@@ -430,10 +455,14 @@ export class Mux implements MessageHandler {
 
   #globalRequested(payload: Uint8Array): void {
     const { name, wantReply, data } = GlobalRequest.decode(payload);
-    const { onGlobalRequest } = this.#options;
+    const answer = (): MaybePromise<Bytes | boolean> => {
+      const answerer = this.#answerers.find(name);
+      if (answerer !== undefined) return answerer(data as Bytes, wantReply);
+      return this.#options.onGlobalRequest?.(name, data as Bytes, wantReply) ?? false;
+    };
     this.#requests.add(
       () =>
-        decide<Bytes | boolean>(() => onGlobalRequest?.(name, data as Bytes, wantReply) ?? false, false, (reply) => {
+        decide<Bytes | boolean>(answer, false, (reply) => {
           if (wantReply && this.#ended === null) this.#transport.send(this.#answer(name, reply), true);
         }, (error) => this.#report(error)),
       payload.length,

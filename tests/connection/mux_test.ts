@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { FakeTime } from "./_fake_time.ts";
 import { ChannelOpenError, SshError, SshProtocolError } from "../../lib/errors.ts";
 import type { BaseChannel } from "../../lib/connection/channel.ts";
@@ -237,6 +237,49 @@ Deno.test("Mux refuses to open what no function allows", async () => {
     assertEquals(mux.channelCount, 0);
     assertEquals(transport.end, null);
   }
+});
+
+Deno.test("Mux asks who registered for a channel type, and refuses what nobody did with the right reason", async () => {
+  const { transport, mux } = fakeMux();
+  const asked: string[] = [];
+  const session = mux.onChannel("session", ({ type, id }) => {
+    asked.push(type);
+    return { channel: make(id) };
+  });
+  mux.onChannel("x11", () => null);
+  assertThrows(() => mux.onChannel("session", () => null), TypeError, 'Cannot answer channel type "session" twice');
+  for (const type of ["session", "x11", "forwarded-tcpip", "tun@openssh.com", "conference", ""]) {
+    transport.receive(open(3, type));
+    await settle();
+    const answer = transport.take()[0]!;
+    const reason = answer[0] === Msg.CHANNEL_OPEN_FAILURE ? ChannelOpenFailure.decode(answer).reason : 0;
+    assertEquals(reason, { session: 0, conference: 3, "": 3 }[type] ?? 1, type);
+  }
+  session[Symbol.dispose]();
+  transport.receive(open(4, "session"));
+  await settle();
+  assertEquals(types(transport.take()), [Msg.CHANNEL_OPEN_FAILURE]);
+  assertEquals([asked, transport.end], [["session"], null]);
+  // Another may register now, and the one that has gone does not take it away.
+  mux.onChannel("session", () => null);
+  session[Symbol.dispose]();
+  assertThrows(() => mux.onChannel("session", () => null), TypeError);
+});
+
+Deno.test("Mux asks who registered for a global request, in order, before onGlobalRequest", async () => {
+  const others: string[] = [];
+  const { transport, mux } = fakeMux({ onGlobalRequest: (name) => others.push(name) > 0 });
+  const slow = Promise.withResolvers<Bytes>();
+  mux.onRequest("slow", () => slow.promise);
+  mux.onRequest("never", () => false);
+  assertThrows(() => mux.onRequest("slow", () => true), TypeError, 'Cannot answer global request "slow" twice');
+  transport.receive(globalRequest("slow"), globalRequest("never"), globalRequest("another"));
+  await settle();
+  assertEquals(transport.take(), []);
+  slow.resolve(utf8("done"));
+  await settle();
+  assertEquals(transport.take(), [success(utf8("done")), failure, success()]);
+  assertEquals(others, ["another"]);
 });
 
 Deno.test("Mux refuses with the reason that a ChannelOpenError gives", async () => {

@@ -1154,9 +1154,9 @@ export const mutants: readonly Mutant[] = [
   {
     id: "api-no-more-sessions",
     removes: "no session after no-more-sessions@openssh.com",
-    file: "lib/api/server.ts",
-    find: "if (this.#noMoreSessions) {",
-    replace: "if (this.#sessions < 0) {",
+    file: "lib/session/accept_sessions.ts",
+    find: "if (noMore) throw",
+    replace: "if (false) throw",
     test: "tests/api/serve_test.ts",
     killedBy: "a session opened after no-more-sessions@openssh.com ends the connection",
   },
