@@ -12,6 +12,7 @@ import type { SftpDirEntry } from "./entry.ts";
 import { checkOffset, openedFile, openFlags, secondsOf, type SftpFile } from "./file.ts";
 import { expandGlob } from "./glob.ts";
 import { listDirectory } from "./listing.ts";
+import { whatIsAt } from "./look.ts";
 import {
   ExpandPath,
   Fstat,
@@ -34,10 +35,11 @@ import {
 } from "./messages.ts";
 import { dirName, joinPath, quoted } from "./names.ts";
 import { readAll } from "./read_pipeline.ts";
+import { refusalOf } from "./refusals.ts";
 import { remove } from "./remove.ts";
 import { abortable, type SftpChannel, SftpSession } from "./requests.ts";
 import { type SftpFileSystemInfo, spaceOf } from "./space.ts";
-import { isMissing, unsupportedError } from "./status.ts";
+import { unsupportedError } from "./status.ts";
 import { download } from "./download.ts";
 import type { TransferOptions, TransferSummary } from "./transfer.ts";
 import { upload } from "./upload.ts";
@@ -212,27 +214,28 @@ export class SftpClient implements AsyncDisposable {
     try {
       await make();
     } catch (error) {
-      if (!(error instanceof SftpError)) throw error;
-      const parent = dirName(path);
-      const top = parent === path || parent === "." || parent === "/";
-      if (top || !isMissing(error)) {
-        const found = await this.#found(path);
-        if (found === "directory") return;
-        // FAILURE is all that some servers say of a missing parent.
-        if (top || error.status !== Status.FAILURE || found !== "nothing") throw error;
+      const parent = dirName(path), isTop = parent === path || parent === "." || parent === "/";
+      if (isTop || refusalOf(error) !== "missing") {
+        if (await this.#mayBeMissing(path, error, isTop) === false) return;
       }
       await this.mkdir(parent, options);
-      await make().catch(async (second) => {
-        if (await this.#found(path) !== "directory") throw second;
-      });
+      await make().catch((second) => this.#mayBeMissing(path, second, true));
     }
   }
 
-  async #found(path: string): Promise<"directory" | "nothing" | "other"> {
-    return await this.stat(path).then(
-      (info) => info.isDirectory ? "directory" : "other",
-      (error) => isMissing(error) ? "nothing" : "other",
-    );
+  /** False where a directory that could not be made is there already; throws where its parents do not matter. */
+  async #mayBeMissing(path: string, error: unknown, isLast: boolean): Promise<boolean> {
+    const refusal = refusalOf(error);
+    if (refusal === null || this.#session.ended !== null) throw error;
+    const there = await whatIsAt(this.#session, path);
+    if (there === "directory") return false;
+    // A server that does not let it be looked at has said enough.
+    if (refusal === "exists" && there !== "other") return false;
+    // FAILURE, or that it is not allowed, is all that some servers say of a missing parent.
+    const isOpen = ["unclear", "malformed", "not a directory"].includes(refusal) ||
+      refusal === "denied" && there === "nothing";
+    if (isLast || there === "other" || !isOpen) throw error;
+    return true;
   }
 
   /** Removes a file or an empty directory; with `recursive` whatever is in it, links themselves and not their targets. */
@@ -375,16 +378,24 @@ export class SftpClient implements AsyncDisposable {
           for await (const entry of this.readDir(path)) list.push(entry);
         } catch (error) {
           // What is no directory, or may not be read, has nothing that matches.
-          const harmless: number[] = [Status.PERMISSION_DENIED, Status.FAILURE];
-          if (!isMissing(error) && !(error instanceof SftpError && harmless.includes(error.status))) throw error;
+          const refusal = refusalOf(error), isHarmless = refusal !== "unsupported" && refusal !== "malformed";
+          if (refusal === null || !isHarmless || this.#session.ended !== null) throw error;
         }
         return list;
       },
-      exists: (path) =>
-        this.lstat(path).then(() => true, (error) => {
-          if (isMissing(error) || error instanceof SftpError && error.status <= Status.BAD_MESSAGE) return false;
-          throw error;
-        }),
+      exists: async (path) => {
+        for (const look of [Lstat, Stat]) {
+          try {
+            await this.#session.attrs(look, { path }, { action: "stat", path });
+            return true;
+          } catch (error) {
+            const refusal = refusalOf(error);
+            if (refusal === null || this.#session.ended !== null) throw error;
+            if (refusal !== "unsupported") return false;
+          }
+        }
+        throw unsupportedError({ action: "glob", path }, "LSTAT and STAT");
+      },
     }, pattern);
   }
 

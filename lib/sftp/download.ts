@@ -32,8 +32,8 @@ import {
 import { Open } from "./messages.ts";
 import { baseName, encodeName, isContainedTarget, isSafeEntryName, joinPath, quoted } from "./names.ts";
 import { ReadPipeline } from "./read_pipeline.ts";
+import { isMissing } from "./refusals.ts";
 import type { SftpSession } from "./requests.ts";
-import { isMissing } from "./status.ts";
 import {
   localFailure,
   partName,
@@ -94,10 +94,11 @@ async function copy(
   const downloader = new Downloader(client, session, run);
   try {
     const found = await client.stat(remote).catch((error) => {
-      if (isGlob(remote) && isMissing(error)) return null;
+      // A star is a name that some file systems cannot have, and their servers say so in their own ways.
+      if (isGlob(remote) && error instanceof SftpError && session.ended === null) return error;
       throw error;
     });
-    if (found === null) await downloader.glob(remote, local);
+    if (found instanceof SftpError) await downloader.glob(remote, local, found);
     else {
       const into = !found.isDirectory &&
         (local.endsWith("/") || (await localStat(local, true))?.kind === "directory");
@@ -141,8 +142,8 @@ class Downloader {
     this.#run = run;
   }
 
-  /** Copies what a glob finds into a directory, which is made when there is something to put there. */
-  async glob(pattern: string, directory: string): Promise<void> {
+  /** Copies what a glob finds into a directory, which is made when there is something to put there; `error` says what is no name. */
+  async glob(pattern: string, directory: string, error: SftpError): Promise<void> {
     const taken = new Map<string, string>();
     let isNew: boolean | null = null;
     for await (const remote of this.#client.glob(pattern)) {
@@ -161,6 +162,7 @@ class Downloader {
       }
     }
     if (isNew === null) {
+      if (!isMissing(error)) throw error;
       throw refused(pattern, "no such file there, and nothing that matches it as a glob", Status.NO_SUCH_FILE);
     }
   }

@@ -6,8 +6,10 @@
 import { SftpError } from "../errors.ts";
 import type { SftpClient } from "./client.ts";
 import { MAX_DEPTH, Status } from "./constants.ts";
+import { whatIsNamed } from "./look.ts";
 import { Remove, Rmdir } from "./messages.ts";
 import { joinPath, quoted } from "./names.ts";
+import { isMissing } from "./refusals.ts";
 import type { SftpSession } from "./requests.ts";
 
 /** Removes a file, a link or an empty directory; with `recursive` whatever is in it. */
@@ -18,21 +20,24 @@ export async function remove(
   recursive: boolean,
 ): Promise<void> {
   if (recursive) await new TreeRemoval(client, session).start(path);
-  else if (!await isRemoved(client, session, path)) await removeDirectory(session, path);
+  else if (!await isRemoved(session, path)) await removeDirectory(session, path);
 }
 
-/** Removes what is no directory; false where it is one. A link to a directory is none. */
-async function isRemoved(client: SftpClient, session: SftpSession, path: string): Promise<boolean> {
+/** Removes what is no directory, or an empty one; false where it is one that may hold something. A link to a directory is none. */
+async function isRemoved(session: SftpSession, path: string): Promise<boolean> {
   try {
     await session.status(Remove, { path }, { action: "remove", path });
     return true;
   } catch (error) {
-    if (!(error instanceof SftpError)) throw error;
-    // Some say of a directory that there is no file of this name, which is true.
+    if (!(error instanceof SftpError) || session.ended !== null) throw error;
+    // Whatever the status, it may be a directory: some say that there is no file of this name, which is true.
     // With a slash behind it, a link is what it leads to.
-    const info = await client.lstat(path.replace(/(?<=[^/])\/+$/, "")).catch(() => null);
-    if (!info?.isDirectory) throw error;
-    return false;
+    const there = await whatIsNamed(session, path.replace(/(?<=[^/])\/+$/, ""));
+    if (there === "directory") return false;
+    // RMDIR takes nothing but an empty directory away: it may be asked of what the server tells nothing of.
+    const isUntold = there === "unknown" || there === "nothing" && !isMissing(error);
+    if (isUntold && await removeDirectory(session, path).then(() => true, () => false)) return true;
+    throw error;
   }
 }
 
@@ -79,7 +84,7 @@ class TreeRemoval {
   async #entry(path: string, depth: number): Promise<void> {
     let names: readonly string[];
     try {
-      if (await isRemoved(this.#client, this.#session, path)) return;
+      if (await isRemoved(this.#session, path)) return;
       if (depth >= MAX_DEPTH) {
         const message = `Cannot remove ${quoted(path)}: more than ${MAX_DEPTH} directories deep`;
         throw new SftpError(message, Status.FAILURE, path);

@@ -9,11 +9,13 @@
  */
 import { SftpError } from "../errors.ts";
 import { fileInfo, typeOf } from "./attrs.ts";
-import { Extension, Status } from "./constants.ts";
-import { Lstat, Opendir, PosixRename, Remove, Rename } from "./messages.ts";
+import { Extension } from "./constants.ts";
+import { Lstat, PosixRename, Remove, Rename } from "./messages.ts";
+import { isListable } from "./look.ts";
 import { quoted } from "./names.ts";
+import { isMissing, refusalOf } from "./refusals.ts";
 import type { SftpSession } from "./requests.ts";
-import { isMissing, lostError } from "./status.ts";
+import { lostError } from "./status.ts";
 
 /** How a file is opened to be written in place: one that is not there, or one that is. */
 export type InPlace = "new" | "existing";
@@ -69,7 +71,7 @@ class Move {
     try {
       return await this.#rename(part, path, replaces);
     } catch (error) {
-      if (!replaces || !(error instanceof SftpError) || error.status !== Status.OP_UNSUPPORTED) {
+      if (!replaces || refusalOf(error) !== "unsupported") {
         return await this.#refused(error, replaces);
       }
     }
@@ -111,22 +113,11 @@ class Move {
     const { path } = this.#replacement;
     try {
       const info = fileInfo(await this.#session.attrs(Lstat, { path }, { action: "lstat", path }));
-      const isOther = typeOf({ mode: info.mode ?? 0 }, 0) !== 0 || await this.#isDirectory();
+      const isOther = typeOf({ mode: info.mode ?? 0 }, 0) !== 0 || await isListable(this.#session, path);
       const kind = info.isFile ? "file" : info.isSymlink ? "link" : isOther ? "other" : "file";
       return { kind, size: info.size };
     } catch (error) {
       return { kind: isMissing(error) ? "nothing" : "unknown", size: 0 };
-    }
-  }
-
-  /** Whether it can be listed, where attributes tell of no type. */
-  async #isDirectory(): Promise<boolean> {
-    const { path } = this.#replacement;
-    try {
-      this.#session.dropHandle(await this.#session.handle(Opendir, { path }, { action: "open", path }), path);
-      return true;
-    } catch {
-      return false;
     }
   }
 

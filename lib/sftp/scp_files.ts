@@ -26,6 +26,7 @@ import {
 import type { GlobEntry } from "./glob.ts";
 import { baseName, joinPath } from "./names.ts";
 import { countOf } from "./read_data.ts";
+import { refusalOf } from "./refusals.ts";
 import { reasonOf } from "./scp_text.ts";
 import { isFileSystemError, statusOf } from "./status.ts";
 import { partName } from "./transfer.ts";
@@ -141,7 +142,7 @@ export const localScpFiles: ScpFiles = {
 };
 
 function isMissing(error: unknown): boolean {
-  if (error instanceof SftpError) return error.status === Status.NO_SUCH_FILE;
+  if (error instanceof SftpError) return refusalOf(error) === "missing";
   return error instanceof Error && (error.name === "NotFound" || (error as { code?: unknown }).code === "ENOENT");
 }
 

@@ -7,6 +7,7 @@
 import { printable, SftpError, SshError } from "../errors.ts";
 import { Status } from "./constants.ts";
 import { quoted } from "./names.ts";
+import { meaningOf, refusalOfStatus } from "./refusals.ts";
 
 /** What a request was for: it names itself in errors. */
 export interface Purpose {
@@ -15,17 +16,6 @@ export interface Purpose {
   /** The path it was for, or null where there is none. */
   readonly path: string | null;
 }
-
-const meanings: Readonly<Record<number, string>> = {
-  [Status.EOF]: "end of file",
-  [Status.NO_SUCH_FILE]: "no such file or directory",
-  [Status.PERMISSION_DENIED]: "permission denied",
-  [Status.FAILURE]: "the server reports a failure",
-  [Status.BAD_MESSAGE]: "the server found the request malformed",
-  [Status.NO_CONNECTION]: "no connection",
-  [Status.CONNECTION_LOST]: "connection lost",
-  [Status.OP_UNSUPPORTED]: "the server does not support this",
-};
 
 /** What may help, by action and status. */
 function advice(action: string, status: number): string {
@@ -48,7 +38,9 @@ function advice(action: string, status: number): string {
         return "; it may be a directory, or with `inPlace: true` be written to";
     }
   }
-  if (status === Status.NO_SUCH_FILE) {
+  const refusal = refusalOfStatus(status);
+  if (refusal === "not empty" && action === "remove directory") return "; remove it with `recursive: true`";
+  if (refusal === "missing") {
     if (action === "make directory") return "; its parent may be missing: make that first, or use `recursive: true`";
     if (action === "create") return "; its directory may be missing: make that first";
   }
@@ -64,7 +56,7 @@ function describe(purpose: Purpose): string {
 
 /** The error for a status other than OK. */
 export function statusError(purpose: Purpose, status: number, text: string): SftpError {
-  const meaning = meanings[status] ?? `the server reports status ${status}`;
+  const meaning = meaningOf(status);
   // Most servers say no more than the status does.
   const said =
     text === "" || /^(success|end of file|no such file( or directory)?|permission denied|failure|bad message)$/i
@@ -76,14 +68,6 @@ export function statusError(purpose: Purpose, status: number, text: string): Sft
     status,
     purpose.path,
   );
-}
-
-/** SSH_FX_NO_SUCH_PATH of later versions, which servers send in this one too. */
-const NO_SUCH_PATH = 10;
-
-/** Whether a server says that there is nothing of this name. */
-export function isMissing(error: unknown): boolean {
-  return error instanceof SftpError && (error.status === Status.NO_SUCH_FILE || error.status === NO_SUCH_PATH);
 }
 
 /** The error for a request that a lost connection, a broken server or `close()` left without an answer. */
@@ -142,12 +126,15 @@ const byName: Readonly<Record<string, number>> = {
   NotSupported: Status.OP_UNSUPPORTED,
 };
 
+/** Those that a client makes up by itself, and no server sends (section 7): of a backend's own upstream they tell nothing here. */
+const ofClients: ReadonlySet<number> = new Set([Status.NO_CONNECTION, Status.CONNECTION_LOST]);
+
 /** The status that a backend's error stands for: an `SftpError` tells its own, a `Deno.errors` class or errno fits one. */
 export function statusOf(error: unknown): number {
   if (error instanceof SftpError) {
-    return error.status === Status.OK || error.status > 0xffff_ffff || !(error.status >= 0)
-      ? Status.FAILURE
-      : error.status;
+    const { status } = error;
+    const isSent = Number.isInteger(status) && status > Status.OK && status <= 0xffff_ffff && !ofClients.has(status);
+    return isSent ? status : Status.FAILURE;
   }
   if (!(error instanceof Error)) return Status.FAILURE;
   const { code } = error as Error & { code?: unknown };

@@ -17,10 +17,11 @@ import {
   openLocal,
   splitLocal,
 } from "./local_files.ts";
+import { whatIsAt } from "./look.ts";
 import { joinPath, quoted } from "./names.ts";
 import { moveIntoPlace } from "./replace.ts";
+import { isMissing, refusalOf } from "./refusals.ts";
 import type { SftpSession } from "./requests.ts";
-import { isMissing } from "./status.ts";
 import { type TransferOptions, TransferRun, type TransferSummary, withGrace } from "./transfer.ts";
 import { failure, FileUpload, type Item, partPaths, refused } from "./upload_file.ts";
 
@@ -176,8 +177,10 @@ class Uploader {
       await this.#client.mkdir(path, options);
     } catch (error) {
       this.#run.check(path);
-      if ((await this.#client.stat(path).catch(() => null))?.isDirectory) return false;
-      if (!(error instanceof SftpError)) throw error;
+      const refusal = refusalOf(error);
+      if (refusal === null) throw error;
+      const there = await whatIsAt(this.#session, path);
+      if (there === "directory" || refusal === "exists" && there !== "other") return false;
       await this.#client.mkdir(path, { ...options, recursive: true });
     }
     return true;

@@ -11,6 +11,7 @@ import type { LocalFile, LocalInfo } from "./local_files.ts";
 import { Fsetstat, Lstat, Open, Remove, Setstat } from "./messages.ts";
 import { dirName, joinPath, quoted } from "./names.ts";
 import { moveIntoPlace, noting } from "./replace.ts";
+import { refusalOf } from "./refusals.ts";
 import type { SftpSession } from "./requests.ts";
 import { localFailure, partName, type TransferRun } from "./transfer.ts";
 import { WritePipeline } from "./write_pipeline.ts";
@@ -277,7 +278,7 @@ export class FileUpload {
 }
 
 function isUnsupported(error: unknown): boolean {
-  return error instanceof SftpError && error.status === Status.OP_UNSUPPORTED;
+  return refusalOf(error) === "unsupported";
 }
 
 /** Whether a file's own bits keep its owner from writing to it. */

@@ -3,12 +3,12 @@
  *
  * @module
  */
-import { SftpError } from "../errors.ts";
 import type { SftpClient } from "./client.ts";
-import { FileType, OpenFlag, Status } from "./constants.ts";
+import { FileType, OpenFlag } from "./constants.ts";
 import { Fsetstat, Open, Setstat, Stat } from "./messages.ts";
 import { quoted } from "./names.ts";
 import { noting } from "./replace.ts";
+import { refusalOf } from "./refusals.ts";
 import type { SftpSession } from "./requests.ts";
 import { WritePipeline } from "./write_pipeline.ts";
 
@@ -71,8 +71,10 @@ async function isWrittenAtOnce(
   try {
     handle = await session.handle(Open, { path, flags, attrs }, purpose, signal);
   } catch (error) {
-    const refused = error instanceof SftpError && session.ended === null;
-    if (refused && error.status !== Status.NO_SUCH_FILE && error.status !== Status.PERMISSION_DENIED) return false;
+    const refusal = refusalOf(error);
+    // What may be had otherwise: some servers do not open without TRUNC.
+    const isOpen = refusal === "unclear" || refusal === "malformed" || refusal === "unsupported";
+    if (isOpen && session.ended === null) return false;
     throw error;
   }
   const changing = { action: "change attributes of", path };
