@@ -1,9 +1,11 @@
-#!/usr/bin/env -S deno run --allow-net --allow-read --allow-env=HOME,USERPROFILE,USER,SSH_AUTH_SOCK
+#!/usr/bin/env -S deno run --allow-net --allow-read --allow-write --allow-env=HOME,USERPROFILE,USER,SSH_AUTH_SOCK
 // deno-lint-ignore-file no-console
 /**
  * Runs one command on another machine, as `ssh host command` does: with the user's own keys, agent and known_hosts.
  *
  *     examples/exec.ts [user@]host[:port] command...
+ *
+ * `--allow-write` is for the agent: its Unix socket is written to.
  */
 import { connect, SshError } from "@amiko/ssh";
 

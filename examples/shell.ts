@@ -1,9 +1,11 @@
-#!/usr/bin/env -S deno run --allow-net --allow-read --allow-env=HOME,USERPROFILE,USER,SSH_AUTH_SOCK,TERM
+#!/usr/bin/env -S deno run --allow-net --allow-read --allow-write --allow-env=HOME,USERPROFILE,USER,SSH_AUTH_SOCK,TERM
 // deno-lint-ignore-file no-console
 /**
  * An interactive shell on another machine: a raw terminal here, a terminal of the same size there, and resizes as they come.
  *
  *     examples/shell.ts [user@]host[:port]
+ *
+ * `--allow-write` is for the agent: its Unix socket is written to.
  */
 import { connect, keyboardInteractive, password, publicKey, SshError } from "@amiko/ssh";
 import { defaultIdentities } from "@amiko/ssh/keys";

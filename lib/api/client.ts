@@ -9,6 +9,7 @@ import { Mux } from "../connection/mux.ts";
 import { defaultAlgorithms } from "../crypto/algorithms.ts";
 import { SshError } from "../errors.ts";
 import { knownHosts, type KnownHostsVerifier } from "../keys/known_hosts.ts";
+import { type PassedOver, withPassedOver } from "../keys/passed_over.ts";
 import type { HostKeyVerifier, Signer } from "../keys/types.ts";
 import { type RemoteProcess, startProcess } from "../session/process.ts";
 import type { ExecOptions, ExecOutput } from "../session/types.ts";
@@ -128,9 +129,13 @@ export async function connect(options: ConnectOptions): Promise<SshClient> {
 
 /** The default keys are looked for only when the server allows them. */
 function defaultAuth(): AuthMethod {
-  return publicKeyFrom(async function* (signal): AsyncGenerator<Signer> {
-    const { defaultIdentities } = await import("../keys/default_identities.ts");
-    yield* defaultIdentities({ signal });
+  return publicKeyFrom((signal) => {
+    const passedOver: PassedOver = { notes: [], absent: [] };
+    const keys = (async function* (): AsyncGenerator<Signer> {
+      const { findIdentities } = await import("../keys/default_identities.ts");
+      yield* findIdentities({ signal }, passedOver);
+    })();
+    return withPassedOver(keys, passedOver);
   });
 }
 

@@ -5,6 +5,7 @@
  * @module
  */
 import { printable, SshProtocolError } from "../errors.ts";
+import { type PassedOver, passedOverBy } from "../keys/passed_over.ts";
 import { parsePrivateKey } from "../keys/private_key.ts";
 import type { Agent, Signer } from "../keys/types.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
@@ -206,9 +207,9 @@ type SignerSource =
 /** As {@linkcode publicKey}, with iterations that learn when the attempt is over. */
 export function publicKeyFrom(...keys: readonly SignerSource[]): AuthMethod {
   return method("publickey", async (exchange) => {
-    const seen = new Set<string>();
+    const seen = new Set<string>(), passedOver: PassedOver[] = [];
     let last: FinalReply = { kind: "failure", partial: false, remaining: exchange.remaining };
-    for await (const signer of signersOf(keys, exchange)) {
+    for await (const signer of signersOf(keys, exchange, passedOver)) {
       const id = signer.publicKey.blob.toBase64();
       if (seen.has(id) || exchange.passedKeys.has(id)) continue;
       seen.add(id);
@@ -216,26 +217,41 @@ export function publicKeyFrom(...keys: readonly SignerSource[]): AuthMethod {
       if (reply === null) continue;
       last = reply;
       if (reply.kind === "success" || reply.partial) exchange.passedKeys.add(id);
-      if (reply.kind === "success" || reply.partial || !allows(reply.remaining, "publickey")) return reply;
+      if (reply.kind === "success" || reply.partial || !allows(reply.remaining, "publickey")) break;
     }
+    if (last.kind === "success" || last.partial) return last;
     if (seen.size === 0) exchange.note("there was no key to offer");
+    for (const { notes, absent } of passedOver) {
+      for (const note of seen.size === 0 ? [...notes, ...absent] : notes) exchange.note(note);
+    }
     return last;
   });
 }
 
-async function* signersOf(keys: readonly SignerSource[], exchange: AuthExchange): AsyncGenerator<Signer> {
+/** The keys of all sources in turn. What is put into `passedOver` is told of what the sources could not give. */
+async function* signersOf(
+  keys: readonly SignerSource[],
+  exchange: AuthExchange,
+  passedOver: PassedOver[],
+): AsyncGenerator<Signer> {
   for (const key of keys) {
     if (typeof key === "string") yield await exchange.wait(parsePrivateKey(key));
-    else if (typeof key === "function") yield* eachOf(key(exchange.signal), exchange);
-    else if (Symbol.asyncIterator in key) yield* eachOf(key, exchange);
-    else if (!("signers" in key)) yield key;
+    else if (typeof key === "function" || Symbol.asyncIterator in key) {
+      const iteration = typeof key === "function" ? key(exchange.signal) : key;
+      const told = passedOverBy(iteration);
+      if (told !== null) passedOver.push(told);
+      yield* eachOf(iteration, exchange);
+    } else if (!("signers" in key)) yield key;
     else {
+      const told: PassedOver = { notes: [], absent: [] };
+      passedOver.push(told);
       let signers: readonly Signer[] = [];
       try {
         signers = await exchange.wait(key.signers());
+        if (signers.length === 0) told.absent.push("the agent has no key of a type that is known here");
       } catch (error) {
         if (exchange.signal.aborted) throw error;
-        exchange.note(`the agent gave no keys: ${reasonOf(error)}`);
+        told.notes.push(`the agent gave no keys: ${reasonOf(error)}`);
       }
       yield* signers;
     }

@@ -10,6 +10,7 @@ import { callBack } from "../wire/callback.ts";
 import { connectAgent } from "./agent.ts";
 import { agentSocketPath } from "./agent_socket.ts";
 import { readIfThere, userSshPath } from "./known_hosts_files.ts";
+import { type PassedOver, withPassedOver } from "./passed_over.ts";
 import { inspectPrivateKey, parsePrivateKey } from "./private_key.ts";
 import type { Signer } from "./types.ts";
 
@@ -27,11 +28,25 @@ export interface DefaultIdentitiesOptions {
 /**
  * Yields the agent's keys, then those of `~/.ssh/id_ed25519`, `id_ecdsa` and `id_rsa` that are not encrypted, each key once.
  * Nothing is opened before it is its turn. The agent's connection stays open until the iteration ends, so sign inside the loop.
+ * Handed to `publicKey()`, it tells the error of a login that fails what was passed over, and why.
  */
-export async function* defaultIdentities(options: DefaultIdentitiesOptions = {}): AsyncGenerator<Signer, void, void> {
-  const skip = (what: string, why: string) => callBack(() => options.onSkip?.(`${printable(what)}: ${why}`));
+export function defaultIdentities(options: DefaultIdentitiesOptions = {}): AsyncGenerator<Signer, void, void> {
+  const passedOver: PassedOver = { notes: [], absent: [] };
+  return withPassedOver(findIdentities(options, passedOver), passedOver);
+}
+
+/** As {@linkcode defaultIdentities}, with a place of the caller's own for the remarks. */
+export async function* findIdentities(
+  { onSkip, signal }: DefaultIdentitiesOptions,
+  passedOver: PassedOver,
+): AsyncGenerator<Signer, void, void> {
+  const skip = (what: string, why: string): void => {
+    const note = `${printable(what)}: ${why}`;
+    passedOver.notes.push(note);
+    callBack(() => onSkip?.(note));
+  };
+  const absent = (note: string): void => void passedOver.absent.push(note);
   const reason = (error: unknown) => printable(error instanceof Error ? error.message : String(error));
-  const { signal } = options;
   const seen = new Set<string>();
   const isNew = (signer: Signer) => seen.size < seen.add(signer.publicKey.blob.toBase64()).size;
 
@@ -39,7 +54,8 @@ export async function* defaultIdentities(options: DefaultIdentitiesOptions = {})
   await using stack = new AsyncDisposableStack();
   let signers: readonly Signer[] = [];
   try {
-    if (agentSocketPath() !== null) {
+    if (agentSocketPath() === null) absent("agent: SSH_AUTH_SOCK is not set");
+    else {
       const agent = stack.use(await abortable(connectAgent(), signal, (late) => late[Symbol.asyncDispose]()));
       // Whoever waits for a silent agent, here or for a signature, cannot be told to end otherwise.
       const close = (): void => void agent[Symbol.asyncDispose]();
@@ -47,6 +63,7 @@ export async function* defaultIdentities(options: DefaultIdentitiesOptions = {})
       stack.defer(() => signal?.removeEventListener("abort", close));
       signal?.throwIfAborted();
       signers = await agent.signers();
+      if (signers.length === 0) absent("agent: it has no key of a type that is known here");
     }
   } catch (error) {
     signal?.throwIfAborted();
@@ -59,9 +76,15 @@ export async function* defaultIdentities(options: DefaultIdentitiesOptions = {})
     let path: string | null = name;
     try {
       path = userSshPath(name);
-      if (path === null) continue;
+      if (path === null) {
+        absent("key files: neither HOME nor USERPROFILE is set");
+        break;
+      }
       const text = await abortable(readIfThere(path), signal);
-      if (text === null) continue;
+      if (text === null) {
+        absent(`${printable(path)}: it is not there`);
+        continue;
+      }
       if (inspectPrivateKey(text).encrypted) {
         skip(path, "it is encrypted; add it to an agent, or hand it over with its passphrase");
         continue;

@@ -4,8 +4,19 @@
  * @module
  */
 import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
-import { connect, generateKey, insecureAcceptAnyHostKey, password, pinnedHostKey, publicKey } from "../../mod.ts";
-import { SshAuthError } from "../../mod.ts";
+import {
+  connect,
+  generateKey,
+  insecureAcceptAnyHostKey,
+  parsePrivateKey,
+  password,
+  pinnedHostKey,
+  type PrivateKey,
+  publicKey,
+  SshAuthError,
+} from "../../mod.ts";
+import { Reader } from "../../lib/wire/reader.ts";
+import { Writer } from "../../lib/wire/writer.ts";
 import { say, text } from "../api/_help.ts";
 import { commandOf, examples, run, serverWithHome, startServer } from "./_help.ts";
 
@@ -46,6 +57,53 @@ Deno.test("examples/exec.ts runs a command with its output and exit code", async
   assertEquals(lost.code, 255);
   assertStringIncludes(lost.stderr, "Connection refused");
 });
+
+Deno.test({
+  name: "examples/exec.ts and shell.ts are allowed to use the agent, and exec.ts says why no key was found",
+  ignore: Deno.build.os === "windows",
+  fn: async () => {
+    await using server = await serverWithHome();
+    const { HOME } = server.env, path = `${HOME}/agent`, file = `${HOME}/.ssh/id_ed25519`;
+    const held = await parsePrivateKey(await Deno.readTextFile(file));
+    await Deno.remove(file);
+    const refused = await run("exec.ts", [server.target, "echo", "hello"], { ...server.env, SSH_AUTH_SOCK: path });
+    assertEquals(refused.code, 255);
+    assertStringIncludes(refused.stderr, `there was no key to offer, agent: Cannot connect to agent`);
+    await using _agent = agentWith(path, held);
+    for (
+      const [name, args] of [["exec.ts", [server.target, "echo", "hello"]], ["shell.ts", [server.target]]] as const
+    ) {
+      const { code, stdout, stderr } = await run(name, args, { ...server.env, SSH_AUTH_SOCK: path });
+      assertEquals([code, stdout, stderr], [0, name === "exec.ts" ? "hello\n" : "shell of alice\n", ""]);
+    }
+  },
+});
+
+/** An agent with one key at a path. */
+function agentWith(path: string, key: PrivateKey): AsyncDisposable {
+  const listener = Deno.listen({ transport: "unix", path });
+  const serving = (async () => {
+    for await (const conn of listener) {
+      const bytes = new Uint8Array(4096);
+      for (let read; (read = await conn.read(bytes)) !== null;) {
+        const request = new Reader(bytes.subarray(4, read)), answer = new Writer();
+        if (request.u8() === 11) answer.u8(12).u32(1).string(key.publicKey.blob).text("a key of the agent's");
+        else {
+          request.view();
+          answer.u8(14).string(await key.sign(request.string(), "ssh-ed25519"));
+        }
+        await conn.write(new Writer().string(answer.bytes()).bytes());
+      }
+      conn.close();
+    }
+  })();
+  return {
+    async [Symbol.asyncDispose]() {
+      listener.close();
+      await serving.catch(() => {});
+    },
+  };
+}
 
 Deno.test({
   name: "examples/shell.ts gives a raw terminal of the same size, and passes resizes on",
