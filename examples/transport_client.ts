@@ -1,7 +1,7 @@
 #!/usr/bin/env -S deno run --allow-net
 // deno-lint-ignore-file no-console
 /**
- * A client step by step: key exchange, a look at the host key, login, a channel, a request, bytes.
+ * A client step by step: pipes connect a socket to the transport, then come key exchange, a look at the host key, login, a channel, a request, bytes.
  *
  *     examples/transport_client.ts host port user password SHA256:fingerprint command
  */
@@ -15,7 +15,9 @@ if (command === undefined) {
 
 const conn = await Deno.connect({ hostname: hostname!, port: Number(port) });
 conn.setNoDelay(true);
-await using transport = new Transport(conn);
+await using transport = new Transport();
+// Whatever gives and takes bytes could stand here in the place of the socket. What ends the connection, `transport.closed` tells.
+conn.readable.pipeThrough(transport.wire).pipeTo(conn.writable).catch(() => {});
 
 await transport.startClient();
 const { kex, clientToServer } = transport.info;

@@ -6,7 +6,14 @@
 import { assert, assertEquals } from "@std/assert";
 
 const root = new URL("../", import.meta.url);
-const documents = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "docs/compatibility.md"] as const;
+const documents = [
+  "README.md",
+  "CONTRIBUTING.md",
+  "CHANGELOG.md",
+  "SECURITY.md",
+  "docs/README.md",
+  "docs/compatibility.md",
+] as const;
 
 function read(path: string): string {
   return Deno.readTextFileSync(new URL(path, root));

@@ -14,6 +14,7 @@ import type { PublicKey, Signer } from "../keys/types.ts";
 import { SecureTransport } from "../transport/secure_transport.ts";
 import type { Algorithms, ConnectionInfo, RekeyLimits } from "../transport/types.ts";
 import { callBack } from "../wire/callback.ts";
+import { crossing } from "../wire/crossing.ts";
 import { Reader } from "../wire/reader.ts";
 import { Timer } from "../wire/timer.ts";
 import type { ByteDuplex, Bytes, MaybePromise } from "../wire/types.ts";
@@ -105,6 +106,7 @@ export class Transport implements ServerInterface, AsyncDisposable {
   /** Settles when the connection has ended: resolves on a clean end, rejects with `SshError` otherwise; never unhandled. */
   readonly closed: Promise<void>;
   readonly #conn: ByteDuplex;
+  readonly #wire: ReadableWritablePair<Bytes, Uint8Array> | null;
   readonly #options: TransportOptions;
   readonly #hostKeys: Signer[] = [];
   readonly #closed = Promise.withResolvers<void>();
@@ -118,18 +120,31 @@ export class Transport implements ServerInterface, AsyncDisposable {
   #authenticated = false;
 
   /**
-   * Takes over the streams; nothing moves before `startClient()`, `startServer()` or `connect()`. Throws `RangeError` for limits that
-   * make no sense, and `TypeError` for algorithms that are not known.
+   * Takes over the streams; without them, {@linkcode Transport.wire} is to be piped to and from whatever carries the bytes. Nothing moves
+   * before `startClient()`, `startServer()` or `connect()`. Throws `RangeError` for limits that make no sense, and `TypeError` for
+   * algorithms that are not known.
    */
-  constructor(conn: ByteDuplex, options: TransportOptions = {}) {
+  constructor(conn?: ByteDuplex, options: TransportOptions = {}) {
     checkConnection(options);
     checkCounts(options);
     checkTimes(options);
     if (options.banner !== undefined) checkBanner(options.banner);
-    this.#conn = conn;
+    const crossed = conn === undefined ? crossing() : null;
+    this.#conn = conn ?? crossed!.inner;
+    this.#wire = crossed?.outer ?? null;
     this.#options = options;
     this.closed = this.#closed.promise;
     this.closed.catch(() => {});
+  }
+
+  /**
+   * The wire side as a pair of streams, so that a connection runs over whatever gives and takes bytes:
+   * `socket.readable.pipeThrough(transport.wire).pipeTo(socket.writable)`. Backpressure goes through it both ways. When the connection ends
+   * the pipe does, behind the last byte, and an error of either side ends both. Throws `TypeError` where the constructor was given streams.
+   */
+  get wire(): ReadableWritablePair<Bytes, Uint8Array> {
+    if (this.#wire !== null) return this.#wire;
+    throw new TypeError("Cannot pipe transport: it reads and writes the streams it was made with");
   }
 
   /** What the handshake agreed on. Throws `SshError` before that. */
