@@ -13,6 +13,7 @@ import {
   SshProtocolError,
 } from "../errors.ts";
 import { checkSize } from "../transport/message_size.ts";
+import { questionOf } from "../transport/questions.ts";
 import type { MessageHandler, PacketTransport } from "../transport/types.ts";
 import { callBack } from "../wire/callback.ts";
 import { Msg } from "../wire/numbers.ts";
@@ -177,10 +178,20 @@ export class ClientAuth implements MessageHandler {
     }
     if (options.proof) this.#proved = true;
     const { promise, resolve } = Promise.withResolvers<AuthReply>();
-    this.#waiter = { want, query: options.query ?? false, resolve };
-    this.#transport.send(payload);
+    const waiter = this.#waiter = { want, query: options.query ?? false, resolve };
+    this.#transport.send(payload, false, questionOf(() => this.#waiter === waiter, () => this.#unknown(want, resolve)));
     // A method that is left waiting could never let go of what it holds, such as an agent's socket.
     return Promise.race([promise, attempt.stop.promise]);
+  }
+
+  /** The server does not know the message (RFC 4253 section 11.4): no more than a refusal, whatever was asked. */
+  #unknown(want: Waiter["want"], resolve: (reply: AuthReply) => void): void {
+    this.#waiter = null;
+    if (want === "reply") return resolve({ kind: "failure", partial: false, remaining: this.#remaining });
+    throw new SshProtocolError(
+      `Cannot log in: the server does not know SERVICE_REQUEST, so it has no service "${USERAUTH_SERVICE}"`,
+      DisconnectReason.SERVICE_NOT_AVAILABLE,
+    );
   }
 
   #exchange(attempt: Attempt, username: string, notes: string[]): AuthExchange {

@@ -7,6 +7,7 @@
 import { DisconnectReason, SshError, SshProtocolError } from "../errors.ts";
 import type { PublicKey } from "../keys/types.ts";
 import { checkSize } from "../transport/message_size.ts";
+import { questionOf } from "../transport/questions.ts";
 import type { MessageHandler, PacketTransport } from "../transport/types.ts";
 import { callBack } from "../wire/callback.ts";
 import { Msg } from "../wire/numbers.ts";
@@ -412,8 +413,9 @@ class ServerAuthSession implements MessageHandler {
     try {
       const payload = encodeInfoRequest({ name, instruction, prompts });
       checkSize(payload, "questions");
-      this.#question = { count: prompts.length, answer };
-      this.#transport.send(payload);
+      const question = this.#question = { count: prompts.length, answer };
+      const unknown = (): void => this.#spoil(request, answer, "the client knows no questions");
+      this.#transport.send(payload, false, questionOf(() => this.#question === question, unknown));
     } catch (error) {
       answer.reject(error);
     }
@@ -432,11 +434,17 @@ class ServerAuthSession implements MessageHandler {
     const question = this.#question, request = this.#running;
     if (question === null || request === null) throw new SshProtocolError("USERAUTH_INFO_RESPONSE answers no question");
     const answers = decodeInfoResponse(payload, question.count);
+    if (answers === null) return this.#spoil(request, question.answer, "the client's answers do not fit the questions");
     this.#question = null;
     request.heardAt = performance.now();
-    if (answers !== null) return question.answer.resolve(answers);
+    question.answer.resolve(answers);
+  }
+
+  #spoil(request: Request, answer: PromiseWithResolvers<readonly string[]>, why: string): void {
+    this.#question = null;
+    request.heardAt = performance.now();
     request.spoilt = true;
-    question.answer.reject(new SshError("Cannot ask: the client's answers do not fit the questions", failed));
+    answer.reject(new SshError(`Cannot ask: ${why}`, failed));
   }
 
   // ------------------------------------------------------------ the end

@@ -5,7 +5,7 @@
  * @module
  */
 import { ChannelOpenError, printable, SshError, SshProtocolError } from "../errors.ts";
-import type { DataTransport, OutboundSource } from "../transport/types.ts";
+import type { DataTransport, OutboundSource, Question } from "../transport/types.ts";
 import { checkSize } from "../transport/message_size.ts";
 import { closedError, lossOf, Patience } from "../transport/closing.ts";
 import { callBack } from "../wire/callback.ts";
@@ -25,6 +25,7 @@ import { ReceiveStream } from "./receive_stream.ts";
 import { ReceiveWindow } from "./receive_window.ts";
 import { type Budget, decide, RequestQueue } from "./request_queue.ts";
 import { SendStream } from "./send_stream.ts";
+import { Waiters } from "./waiters.ts";
 
 /** Data bytes of the largest packet this side takes and makes (RFC 4253 section 6.1 makes peers take as much). */
 export const MAX_PACKET = 32_768;
@@ -83,7 +84,7 @@ export class ChannelCore implements OutboundSource {
   /** Settles when CLOSE has been sent: a peer may hold its own back for as long as a process runs. */
   readonly #leaving = Promise.withResolvers<void>();
   readonly #requests: RequestQueue;
-  #waiting: PromiseWithResolvers<boolean>[] = [];
+  readonly #waiting = new Waiters(false);
   #link: ChannelLink | null = null;
   #state: State = "new";
   #peer = 0;
@@ -104,7 +105,7 @@ export class ChannelCore implements OutboundSource {
   /** What a close could not deliver. */
   #loss: Error | null = null;
   /** Messages that keep their place behind data that has been written and not left. */
-  #afterData: Uint8Array[] = [];
+  #afterData: { readonly payload: Uint8Array; readonly question?: Question }[] = [];
 
   /** Makes a channel that belongs to no connection yet. */
   constructor(id: number, events: ChannelEvents) {
@@ -222,11 +223,14 @@ export class ChannelCore implements OutboundSource {
    */
   #sendAfterData(): void {
     if (this.#staged > 0 && this.#sendWindow > 0) return;
-    const transport = this.#link!.transport;
-    for (const payload of this.#afterData) transport.send(payload);
-    this.#afterData = [];
+    this.#sendHeldBack();
     if (this.#eofWanted && this.#available === 0) this.#sendEofNow();
     if (this.#closeWanted && this.#staged === 0) this.#sendCloseNow();
+  }
+
+  #sendHeldBack(): void {
+    for (const { payload, question } of this.#afterData) this.#link!.transport.send(payload, false, question);
+    this.#afterData = [];
   }
 
   /** Sends EOF behind what has been written; writes that come later fail. */
@@ -289,8 +293,7 @@ export class ChannelCore implements OutboundSource {
     this.#closeWanted = false;
     this.#patience.stop();
     if (this.#closeSent) return;
-    for (const payload of this.#afterData) this.#link!.transport.send(payload);
-    this.#afterData = [];
+    this.#sendHeldBack();
     this.#closeSent = true;
     this.#leaving.resolve();
     // A peer that closes provokes the answer.
@@ -304,7 +307,7 @@ export class ChannelCore implements OutboundSource {
       this.received.discard();
       this.receivedStderr.discard();
     }
-    this.#rejectWaiting(error);
+    this.#waiting.end(error);
     if (this.#closeReceived) this.#gone();
   }
 
@@ -312,28 +315,24 @@ export class ChannelCore implements OutboundSource {
   request(name: string, data: Uint8Array, signal?: AbortSignal): Promise<boolean> {
     if (!this.isOpen) return Promise.reject(this.#notOpen());
     if (signal?.aborted) return Promise.reject(signal.reason);
+    let payload: Bytes;
     try {
-      const payload = this.#encodeRequest(name, data, true);
-      // Requests keep their order among themselves.
-      if (this.#afterData.length > 0) this.#afterData.push(payload);
-      else this.#link!.transport.send(payload);
+      payload = this.#encodeRequest(name, data, true);
     } catch (error) {
       return Promise.reject(error);
     }
-    const waiter = Promise.withResolvers<boolean>();
-    this.#waiting.push(waiter);
-    if (signal === undefined) return waiter.promise;
-    // The answer still comes, in its place in the order: an aborted waiter stays and is ignored.
-    const abort = () => waiter.reject(signal.reason);
-    signal.addEventListener("abort", abort, { once: true });
-    return waiter.promise.finally(() => signal.removeEventListener("abort", abort));
+    const question = this.#waiting.add(signal);
+    // Requests keep their order among themselves.
+    if (this.#afterData.length > 0) this.#afterData.push({ payload, question });
+    else this.#link!.transport.send(payload, false, question);
+    return question.answer;
   }
 
   /** Sends a request that wants no answer, behind data that has been written and can leave. */
   notify(name: string, data: Uint8Array): void {
     if (!this.isOpen) return;
     const payload = this.#encodeRequest(name, data, false);
-    if (this.#staged > 0 && this.#sendWindow > 0) this.#afterData.push(payload);
+    if (this.#staged > 0 && this.#sendWindow > 0) this.#afterData.push({ payload });
     else this.#link!.transport.send(payload);
   }
 
@@ -431,7 +430,7 @@ export class ChannelCore implements OutboundSource {
   /** CHANNEL_SUCCESS and CHANNEL_FAILURE; one that nobody waits for is dropped. */
   answered(granted: boolean): void {
     this.#mustBeOpen("an answer");
-    this.#waiting.shift()?.resolve(granted);
+    this.#waiting.answered(() => granted);
   }
 
   #mustBeOpen(what: string): void {
@@ -479,21 +478,12 @@ export class ChannelCore implements OutboundSource {
     const failure = error ?? channelClosed();
     this.sent.fail(failure);
     this.sentStderr.fail(failure);
-    this.#rejectWaiting(failure);
+    this.#waiting.end(failure);
     this.#afterData = [];
     if (error === null) this.#closed.resolve();
     else this.#closed.reject(error);
     // The other channels still have to be told.
     callBack(() => this.#events.onEnded(error), (cause) => this.#link?.failed(cause));
-  }
-
-  #rejectWaiting(error: Error): void {
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const { promise, reject } of waiting) {
-      promise.catch(() => {});
-      reject(error);
-    }
   }
 }
 

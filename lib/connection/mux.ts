@@ -8,14 +8,16 @@ import { ChannelOpenError, printable, SshError, SshProtocolError } from "../erro
 import { checkSize, explanation } from "../transport/message_size.ts";
 import { MAX_PAYLOAD } from "../transport/outbox.ts";
 import { closedError } from "../transport/closing.ts";
+import { questionOf } from "../transport/questions.ts";
 import type { DataTransport, MessageHandler } from "../transport/types.ts";
 import { callBack } from "../wire/callback.ts";
 import { Msg } from "../wire/numbers.ts";
 import { Reader } from "../wire/reader.ts";
-import { Timer } from "../wire/timer.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
 import { type BaseChannel, channelCore } from "./channel.ts";
 import { type ChannelCore, type ChannelLink, DEFAULT_WINDOW, MAX_PACKET, openRefused } from "./channel_core.ts";
+import { channelTypes, Doors } from "./doors.ts";
+import { Keepalive, type KeepaliveLimits } from "./keepalive.ts";
 import {
   ChannelClose,
   ChannelEof,
@@ -31,8 +33,8 @@ import {
   RequestFailure,
   RequestSuccess,
 } from "./messages.ts";
-import { channelTypes, Doors } from "./doors.ts";
 import { Budget, decide, RequestQueue } from "./request_queue.ts";
+import { Waiters } from "./waiters.ts";
 
 /** What a peer asks for with CHANNEL_OPEN (RFC 4254 section 5.1). */
 export interface ChannelOpenRequest {
@@ -62,7 +64,7 @@ export interface MuxOptions {
   /** Channels open at once, whoever opened them. @default {256} */
   maxChannels?: number;
   /** Ask the peer after `interval` milliseconds of silence, and end after `maxMissed` without an answer. @default {off; 3} */
-  keepalive?: { interval: number; maxMissed?: number };
+  keepalive?: KeepaliveLimits;
   /** The peer opens a channel of a type that nobody has registered with `onChannel()`. */
   onOpen?: ChannelAcceptor;
   /** The peer sends a global request of a name that nobody has registered with `onRequest()`: as there, behind the name. */
@@ -109,12 +111,11 @@ export class Mux implements MessageHandler {
   readonly #budget = new Budget(MAX_WAITING_BYTES);
   readonly #link: ChannelLink;
   #dirty = new Set<ChannelCore>();
-  #waiting: PromiseWithResolvers<Bytes | null>[] = [];
+  readonly #waiting = new Waiters<Bytes | null>(null);
   #ended: { readonly error: Error | null } | null = null;
-  readonly #keepaliveTimer = new Timer(() => this.#keepalive());
+  readonly #keepalive: Keepalive;
   /** This side closes the connection: nothing new begins. */
   #closing = false;
-  #missed = 0;
 
   /** Makes a mux; it works once it is the transport's handler. */
   constructor(transport: DataTransport, options: MuxOptions = {}) {
@@ -129,7 +130,9 @@ export class Mux implements MessageHandler {
       report: (error) => this.#report(error),
       failed: (error) => this.#failed(error),
     };
-    this.#armKeepalive();
+    this.#keepalive = new Keepalive(options.keepalive, transport, () => {
+      this.globalRequest("keepalive@openssh.com").catch(() => {});
+    });
   }
 
   /** Tells the application of its own error. What fails because the connection has ended is no news. */
@@ -172,13 +175,12 @@ export class Mux implements MessageHandler {
         ),
       );
     }
-    let channel: C, core: ChannelCore;
+    let channel: C, core: ChannelCore, payload: Bytes;
     try {
-      const payload = ChannelOpen.encode({ type, sender: id, window: this.#window, maxPacket: MAX_PACKET, data });
+      payload = ChannelOpen.encode({ type, sender: id, window: this.#window, maxPacket: MAX_PACKET, data });
       checkSize(payload, "CHANNEL_OPEN");
       channel = make(id);
       core = this.#linked(channel, id, type);
-      this.#transport.send(payload);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -186,7 +188,7 @@ export class Mux implements MessageHandler {
     // Aborted, it still waits for the peer's word, and then closes at once.
     const abort = () => opened.reject(signal!.reason);
     signal?.addEventListener("abort", abort, { once: true });
-    this.#opening.set(id, {
+    const opening: Opening = {
       core,
       done: (error) => {
         signal?.removeEventListener("abort", abort);
@@ -194,7 +196,10 @@ export class Mux implements MessageHandler {
         if (signal?.aborted) core.close();
         else opened.resolve(channel);
       },
-    });
+    };
+    this.#opening.set(id, opening);
+    const unknown = () => this.#refuseOpening(opening, OpenFailureReason.UNKNOWN_CHANNEL_TYPE, "it opens no channels");
+    this.#transport.send(payload, false, questionOf(() => this.#opening.get(id) === opening, unknown));
     return opened.promise;
   }
 
@@ -217,17 +222,15 @@ export class Mux implements MessageHandler {
     const { signal } = options;
     if (this.#isOver) return Promise.reject(closedError(this.#ended?.error ?? null));
     if (signal?.aborted) return Promise.reject(signal.reason);
+    let payload: Bytes;
     try {
-      this.#transport.send(encodeGlobalRequest(name, data, true));
+      payload = encodeGlobalRequest(name, data, true);
     } catch (error) {
       return Promise.reject(error);
     }
-    const waiter = Promise.withResolvers<Bytes | null>();
-    this.#waiting.push(waiter);
-    if (signal === undefined) return waiter.promise;
-    const abort = () => waiter.reject(signal.reason);
-    signal.addEventListener("abort", abort, { once: true });
-    return waiter.promise.finally(() => signal.removeEventListener("abort", abort));
+    const request = this.#waiting.add(signal);
+    this.#transport.send(payload, false, request);
+    return request.answer;
   }
 
   /** Sends a global request that wants no answer. */
@@ -281,7 +284,6 @@ export class Mux implements MessageHandler {
 
   /** See {@linkcode MessageHandler}. */
   message(payload: Uint8Array, owned = false): boolean {
-    this.#missed = 0;
     switch (payload[0]) {
       case Msg.CHANNEL_DATA:
         this.#data(payload, owned);
@@ -324,11 +326,11 @@ export class Mux implements MessageHandler {
         this.#globalRequested(payload);
         return true;
       case Msg.REQUEST_SUCCESS:
-        this.#waiting.shift()?.resolve(RequestSuccess.decode(payload).data as Bytes);
+        this.#waiting.answered(() => RequestSuccess.decode(payload).data as Bytes);
         return true;
       case Msg.REQUEST_FAILURE:
         RequestFailure.decode(payload);
-        this.#waiting.shift()?.resolve(null);
+        this.#waiting.answered(() => null);
         return true;
       case Msg.USERAUTH_REQUEST:
         // RFC 4252 section 5.1: requests after the successful one are ignored without a word.
@@ -385,8 +387,11 @@ export class Mux implements MessageHandler {
 
   #refused(payload: Uint8Array): void {
     const { recipient, reason, description } = ChannelOpenFailure.decode(payload);
-    const { core, done } = this.#findOpening(recipient);
-    this.#opening.delete(recipient);
+    this.#refuseOpening(this.#findOpening(recipient), reason, description);
+  }
+
+  #refuseOpening({ core, done }: Opening, reason: number, description: string): void {
+    this.#opening.delete(core.id);
     const error = openRefused(core.type, reason, description);
     core.refused(error);
     done(error);
@@ -484,35 +489,9 @@ export class Mux implements MessageHandler {
 
   // ------------------------------------------------------------------------------------------------ keepalive, the end
 
-  #armKeepalive(): void {
-    const { keepalive } = this.#options;
-    if (keepalive === undefined) return;
-    if (!(keepalive.interval > 0)) {
-      throw new RangeError(`Cannot use ${keepalive.interval} as keepalive.interval: it must be greater than 0`);
-    }
-    this.#keepaliveTimer.start(keepalive.interval);
-  }
-
-  #keepalive(): void {
-    const { interval, maxMissed = 3 } = this.#options.keepalive!;
-    if (performance.now() - this.#transport.lastReceived >= interval) {
-      if (this.#missed >= maxMissed) {
-        this.#transport.fail(
-          new SshError(`Peer is gone: ${maxMissed} keepalives in ${maxMissed * interval} ms had no answer`, {
-            code: "CONNECTION_LOST",
-          }),
-        );
-        return;
-      }
-      this.#missed++;
-      this.globalRequest("keepalive@openssh.com").catch(() => {});
-    }
-    this.#armKeepalive();
-  }
-
   /** Whether the keepalive's timer keeps the program alive. */
   setRef(refed: boolean): void {
-    refed ? this.#keepaliveTimer.ref() : this.#keepaliveTimer.unref();
+    this.#keepalive.setRef(refed);
   }
 
   /** See {@linkcode MessageHandler}. */
@@ -532,7 +511,7 @@ export class Mux implements MessageHandler {
   ended(error: Error | null): void {
     if (this.#ended !== null) return;
     this.#ended = { error };
-    this.#keepaliveTimer.stop();
+    this.#keepalive.stop();
     this.#requests.clear();
     const failure = closedError(error);
     for (const { core, done } of this.#opening.values()) {
@@ -543,11 +522,7 @@ export class Mux implements MessageHandler {
     for (const core of this.#channels.values()) core.lost(error);
     this.#channels.clear();
     this.#dirty.clear();
-    for (const { promise, reject } of this.#waiting) {
-      promise.catch(() => {});
-      reject(failure);
-    }
-    this.#waiting = [];
+    this.#waiting.end(failure);
     callBack(() => this.#options.onEnded?.(error), (cause) => this.#report(cause));
   }
 }

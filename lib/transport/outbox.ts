@@ -8,7 +8,8 @@ import { plainSealer } from "../crypto/ciphers.ts";
 import { fillRandom } from "../crypto/random.ts";
 import type { Compressor, PacketSealer } from "../crypto/types.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
-import type { OutboundSource } from "./types.ts";
+import { Questions } from "./questions.ts";
+import type { OutboundSource, Question } from "./types.ts";
 
 /** Bytes sealed as one chunk. */
 const BATCH = 262_144;
@@ -44,6 +45,8 @@ interface Item {
   readonly payload: Uint8Array;
   /** The peer asked for it. */
   readonly provoked: boolean;
+  /** Told when the peer does not know it. */
+  readonly question: Question | undefined;
   /** Compression that starts behind this payload (zlib@openssh.com, behind USERAUTH_SUCCESS). */
   readonly startCompression: Compressor | null;
 }
@@ -79,6 +82,8 @@ export class Outbox {
   #control = new Set<OutboundSource>();
   #sources = new Set<OutboundSource>();
   #held = true;
+  /** What has left and waits for its answer. */
+  readonly questions: Questions = new Questions();
   #scratch: Uint8Array = new Uint8Array(0);
   readonly #options: OutboxOptions;
 
@@ -119,8 +124,8 @@ export class Outbox {
   }
 
   /** Sends a message when its turn comes; `provoked` where the peer asked for it. */
-  send(payload: Uint8Array, provoked = false): void {
-    this.#items.push({ payload, provoked, startCompression: null });
+  send(payload: Uint8Array, provoked = false, question?: Question): void {
+    this.#items.push({ payload, provoked, question, startCompression: null });
     this.#count(payload, provoked, 1);
     if (!this.#held) this.#options.wake();
   }
@@ -216,6 +221,7 @@ export class Outbox {
       this.#sealer = keys.sealer;
       this.#compressor = keys.compressor;
       if (keys.resetSequence) this.#sequence = 0;
+      if (keys.resetSequence) this.questions.renumbered();
       keys.inForce?.();
     }
     return chunk;
@@ -235,6 +241,7 @@ export class Outbox {
     let taken = 0;
     for (const item of this.#items) {
       if (batch.isFull || batch.length + item.payload.length > BATCH && batch.packets > 0) break;
+      if (item.question !== undefined) this.questions.left((this.#sequence + batch.packets) >>> 0, item.question);
       batch.payload(this.#compress(item.payload));
       this.#count(item.payload, item.provoked, -1);
       taken++;

@@ -37,10 +37,11 @@ import { identLine, IdentReader } from "./ident.ts";
 import { KeyExchanges } from "./key_exchanges.ts";
 import { Debug, Disconnect, Unimplemented } from "./messages.ts";
 import { MAX_PAYLOAD, Outbox } from "./outbox.ts";
+import { numberMeant } from "./questions.ts";
 import { RoundTrip } from "./round_trip.ts";
 import { exchangeOptions, type SecureTransportOptions } from "./transport_options.ts";
 import { TurnShare } from "../wire/turns.ts";
-import type { ConnectionInfo, DataTransport, MessageHandler, OutboundSource } from "./types.ts";
+import type { ConnectionInfo, DataTransport, MessageHandler, OutboundSource, Question } from "./types.ts";
 
 /** Packets opened together; one at a time while keys are being changed. */
 const BATCH_PACKETS = 256;
@@ -243,13 +244,13 @@ export class SecureTransport implements DataTransport {
   }
 
   /** Queues a payload; it belongs to the transport from here on. Never waits; does nothing once the end has come. */
-  send(payload: Uint8Array, provoked = false): void {
+  send(payload: Uint8Array, provoked = false, question?: Question): void {
     if (payload.length > MAX_PAYLOAD) {
       throw new RangeError(`Cannot send a message of ${payload.length} bytes: at most ${MAX_PAYLOAD} fit in a packet`);
     }
     if (this.#end !== null) return;
     if (payload[0] === Msg.SERVICE_REQUEST) this.#roundTrip.asked(performance.now());
-    this.#outbox.send(payload, provoked);
+    this.#outbox.send(payload, provoked, question);
   }
 
   /** A source has a small message that goes before data. */
@@ -560,8 +561,9 @@ export class SecureTransport implements DataTransport {
   #receiveGeneric(type: number, payload: Uint8Array, sequence: number): void {
     switch (type) {
       case Msg.IGNORE:
-      case Msg.UNIMPLEMENTED:
         return;
+      case Msg.UNIMPLEMENTED:
+        return this.#unimplemented(payload);
       case Msg.DEBUG:
         Debug.decode(payload);
         return;
@@ -584,6 +586,12 @@ export class SecureTransport implements DataTransport {
       default:
         this.#outbox.send(Unimplemented.encode({ sequence }), true);
     }
+  }
+
+  #unimplemented(payload: Uint8Array): void {
+    if (payload.length < 5) return;
+    const sequence = new Reader(payload, 1).u32();
+    this.#outbox.questions.unimplemented(numberMeant(sequence, this.#remoteIdent));
   }
 
   async #waitForHandler(payload: Bytes, sequence: number): Promise<void> {

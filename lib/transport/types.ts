@@ -67,6 +67,14 @@ export interface MessageHandler {
   ended(error: Error | null): void;
 }
 
+/** A message that the peer answers, or does not know at all: then it may say so (RFC 4253 section 11.4). */
+export interface Question {
+  /** Whether the answer has not come yet. */
+  readonly waits: boolean;
+  /** The peer does not know the message. */
+  unimplemented(): void;
+}
+
 /** A transport after its first key exchange, as authentication sees it. */
 export interface PacketTransport {
   /** Which side this is. */
@@ -79,9 +87,10 @@ export interface PacketTransport {
   setHandler(handler: MessageHandler): void;
   /**
    * Queues a payload. The bytes belong to the transport from here on. Never waits; does nothing once the end has come. `provoked`
-   * says that the peer asked for it: it counts against what a peer may ask for without reading.
+   * says that the peer asked for it: it counts against what a peer may ask for without reading. `question` is told when the peer answers
+   UNIMPLEMENTED.
    */
-  send(payload: Uint8Array, provoked?: boolean): void;
+  send(payload: Uint8Array, provoked?: boolean, question?: Question): void;
   /**
    * Login is done: delayed compression starts behind the USERAUTH_SUCCESS (a server calls it right after `send()` of it, a
    * client while it handles it), and limits that hold before login are lifted.

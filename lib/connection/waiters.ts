@@ -1,0 +1,74 @@
+/**
+ * L4. Who waits for the answers to requests: they come in the order of the requests, but for those that the peer does not know at all.
+ * RFC 4254 sections 4 and 5.4, RFC 4253 section 11.4. No I/O.
+ *
+ * @module
+ */
+import type { Question } from "../transport/types.ts";
+
+/** A request that waits for its answer. */
+class Waiter<T> implements Question {
+  readonly #settled = Promise.withResolvers<T>();
+  readonly #signal: AbortSignal | undefined;
+  readonly #unknown: (waiter: Waiter<T>) => void;
+  readonly #abort = (): void => this.#settled.reject(this.#signal!.reason);
+  waits = true;
+
+  constructor(signal: AbortSignal | undefined, unknown: (waiter: Waiter<T>) => void) {
+    this.#signal = signal;
+    this.#unknown = unknown;
+    // The answer still comes, in its place in the order: an aborted waiter stays and is ignored.
+    signal?.addEventListener("abort", this.#abort, { once: true });
+  }
+
+  /** The answer. */
+  get answer(): Promise<T> {
+    return this.#settled.promise;
+  }
+
+  settle(act: (settled: PromiseWithResolvers<T>) => void): void {
+    this.waits = false;
+    this.#signal?.removeEventListener("abort", this.#abort);
+    act(this.#settled);
+  }
+
+  unimplemented(): void {
+    this.#unknown(this);
+  }
+}
+
+/** The requests of one order that wait for their answers. */
+export class Waiters<T> {
+  readonly #refused: T;
+  #waiting: Waiter<T>[] = [];
+
+  /** `refused` is the answer to a request that the peer does not know. */
+  constructor(refused: T) {
+    this.#refused = refused;
+  }
+
+  /** A request is about to leave. */
+  add(signal?: AbortSignal): Question & { readonly answer: Promise<T> } {
+    const waiter = new Waiter<T>(signal, (unknown) => {
+      this.#waiting.splice(this.#waiting.indexOf(unknown), 1);
+      unknown.settle(({ resolve }) => resolve(this.#refused));
+    });
+    this.#waiting.push(waiter);
+    return waiter;
+  }
+
+  /** The answer to the oldest has come; one that nobody waits for is dropped. */
+  answered(value: () => T): void {
+    this.#waiting.shift()?.settle(({ resolve }) => resolve(value()));
+  }
+
+  /** No answer comes any more. */
+  end(error: Error): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const waiter of waiting) {
+      waiter.answer.catch(() => {});
+      waiter.settle(({ reject }) => reject(error));
+    }
+  }
+}
