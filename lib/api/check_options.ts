@@ -6,6 +6,7 @@
 import { ciphers, macs } from "../crypto/ciphers.ts";
 import { kexMethods } from "../crypto/registry.ts";
 import { keyTypeOf } from "../keys/public_key.ts";
+import { minRsaBits, type RsaKeyOptions } from "../keys/rsa_public.ts";
 import type { Signer } from "../keys/types.ts";
 import { compressions } from "../transport/compression.ts";
 import { identLine } from "../transport/ident.ts";
@@ -59,7 +60,7 @@ export function checkPort(port: number, min: 0 | 1): void {
 }
 
 /** Options that both roles have. */
-export interface ConnectionOptions {
+export interface ConnectionOptions extends RsaKeyOptions {
   /** Overrides of the preference lists. */
   algorithms?: Partial<Algorithms>;
   /** When to rekey. */
@@ -71,7 +72,9 @@ export interface ConnectionOptions {
 }
 
 /** Throws `RangeError` for numbers that make no sense, and `TypeError` for names that nothing is known by. */
-export function checkConnection({ algorithms, rekey, window, ident }: ConnectionOptions): void {
+export function checkConnection(options: ConnectionOptions): void {
+  const { algorithms, rekey, window, ident } = options;
+  minRsaBits(options);
   checkInteger("window", window, WINDOW);
   // It checks them as it is made.
   if (rekey !== undefined) new RekeyPolicy(rekey);

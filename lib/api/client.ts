@@ -65,6 +65,11 @@ export interface ConnectOptions {
    * stay without an answer. @default {off}
    */
   keepalive?: KeepaliveOptions;
+  /**
+   * Takes RSA host keys from so many bits on, 1,024 at least: for devices that have nothing better. Keys of 1,024 bits can be
+   * broken by those who spend enough. @default {2048}
+   */
+  insecureMinRsaBits?: number | undefined;
   /** Refuse a server without strict key exchange (CVE-2023-48795). @default {false} */
   requireStrictKex?: boolean;
   /** Refuse a server that lets the user in without any proof (CVE-2021-36369). @default {false} */
@@ -111,7 +116,7 @@ export async function connect(options: ConnectOptions): Promise<SshClient> {
       copyingWritable,
       verifyHostKey: (key) => verifyHostKey(key, { hostname, port }),
       ...algorithms,
-      ...given(options, "rekey", "ident", "handshakeTimeout", "requireStrictKex", "trace"),
+      ...given(options, "rekey", "ident", "handshakeTimeout", "requireStrictKex", "insecureMinRsaBits", "trace"),
     });
     await transport.start(signal === undefined ? {} : { signal });
     const auth = new ClientAuth(transport, {

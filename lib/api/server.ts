@@ -71,6 +71,11 @@ export interface ServeOptions {
   banner?: string;
   /** Identification, without `SSH-2.0-`. */
   ident?: string;
+  /**
+   * Takes RSA user keys from so many bits on, 1,024 at least: for devices that have nothing better. Keys of 1,024 bits can be
+   * broken by those who spend enough. @default {2048}
+   */
+  insecureMinRsaBits?: number | undefined;
   /** Asks a silent client for a sign of life, and ends the connection when it stays silent. @default {off} */
   keepalive?: KeepaliveOptions;
   /** Stops listening and ends every connection at once; the server's own dispose lets what was written leave first. */
@@ -211,7 +216,7 @@ class ServedConnection {
         auth,
         remoteAddr: this.#remoteAddr,
         onError: (error) => report(this.#options.onError, error),
-        ...given(this.#options, "maxAuthTries", "banner"),
+        ...given(this.#options, "maxAuthTries", "banner", "insecureMinRsaBits"),
         onSuccess: (user, passed) => {
           this.#loginTimer.stop();
           this.#mux = this.#makeMux(user, passed);

@@ -55,6 +55,11 @@ export interface TransportOptions {
   window?: number;
   /** Identification, without `SSH-2.0-`. */
   ident?: string;
+  /**
+   * Takes RSA host keys, and user keys on the server, from so many bits on, 1,024 at least: for devices that have nothing better. Keys of 1,024 bits can be
+   * broken by those who spend enough. @default {2048}
+   */
+  insecureMinRsaBits?: number | undefined;
   /** Server: milliseconds allowed until login; `Infinity` waits without end. @default {120000} */
   loginTimeout?: number;
   /** Server: failed attempts allowed. @default {6} */
@@ -178,7 +183,7 @@ export class Transport implements ServerInterface, AsyncDisposable {
     serveAuth(secure, {
       auth: authOf(this.#server),
       onError: (error) => this.#report(error),
-      ...given(this.#options, "maxAuthTries", "banner"),
+      ...given(this.#options, "maxAuthTries", "banner", "insecureMinRsaBits"),
       onSuccess: () => {
         settled();
         this.#loggedIn(secure);
@@ -400,7 +405,7 @@ export class Transport implements ServerInterface, AsyncDisposable {
     const secure = new SecureTransport(this.#conn, {
       ...side,
       signatureAlgorithms: defaultSignatureAlgorithms,
-      ...given(this.#options, "algorithms", "rekey", "ident"),
+      ...given(this.#options, "algorithms", "rekey", "ident", "insecureMinRsaBits"),
     });
     this.#started = true;
     this.#secure = secure;

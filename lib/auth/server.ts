@@ -63,6 +63,8 @@ export interface ServeAuthOptions {
   banner?: string | undefined;
   /** Public key signature algorithms accepted. @default {defaultSignatureAlgorithms} */
   algorithms?: readonly string[] | undefined;
+  /** RSA keys are taken from so many bits on. @default {2048} */
+  insecureMinRsaBits?: number | undefined;
   /** Milliseconds that a refusal takes at least; each user name adds up to 4. @default {5} */
   failureDelay?: number | undefined;
   /**
@@ -355,6 +357,7 @@ class ServerAuthSession implements MessageHandler {
       user: request.user,
       fields: request.fields,
       algorithms: this.#options.algorithms ?? defaultSignatureAlgorithms,
+      rsaKeys: this.#options,
       call: (handler) => this.#call(request, handler),
       ask: (prompts, text = {}) => this.#ask(request, prompts, text),
     };

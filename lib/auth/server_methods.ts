@@ -13,6 +13,7 @@ import {
   signatureAlgorithm,
   verifyWith,
 } from "../keys/public_key.ts";
+import type { RsaKeyOptions } from "../keys/rsa_public.ts";
 import type { PublicKey } from "../keys/types.ts";
 import { Reader } from "../wire/reader.ts";
 import type { Bytes } from "../wire/types.ts";
@@ -47,6 +48,8 @@ export interface Turn {
   readonly fields: Uint8Array;
   /** Public key signature algorithms accepted. */
   readonly algorithms: readonly string[];
+  /** Which RSA keys are long enough. */
+  readonly rsaKeys: RsaKeyOptions;
   /** Calls a handler of the program: false where it throws, and where the end came before it was called. */
   call(handler: () => unknown): Promise<unknown>;
   /** Asks the client questions (RFC 4256 section 3.2). */
@@ -96,7 +99,7 @@ async function publicKeyTurn(turn: Turn): Promise<Outcome> {
   const blob = reader.string();
   const signature = signed ? reader.string() : null;
   reader.end();
-  const key = keyOf(algorithm, blob, turn.algorithms);
+  const key = keyOf(algorithm, blob, turn);
   if (key === null) return refused;
   // The handler hears of a key that signed only once that is proven, and last of all: nothing that it noted when keys were
   // merely offered can be taken for the key that logs in (CVE-2024-45337).
@@ -107,10 +110,10 @@ async function publicKeyTurn(turn: Turn): Promise<Outcome> {
 }
 
 /** The key of a request, or null where its algorithm is not accepted, does not fit it, or the key is not sound. */
-function keyOf(algorithm: string, blob: Bytes, accepted: readonly string[]): PublicKey | null {
+function keyOf(algorithm: string, blob: Bytes, { algorithms, rsaKeys }: Turn): PublicKey | null {
   // Nothing of the key is parsed for an algorithm that is not accepted (CVE-2026-35387).
-  if (!accepted.includes(algorithm)) return null;
-  return orNull(() => new Reader(blob).ascii() === keyTypeOf(algorithm) ? publicKeyFromBlob(blob) : null);
+  if (!algorithms.includes(algorithm)) return null;
+  return orNull(() => new Reader(blob).ascii() === keyTypeOf(algorithm) ? publicKeyFromBlob(blob, rsaKeys) : null);
 }
 
 /** Whether the signature is the key's, made with this algorithm over this very request in this session. */

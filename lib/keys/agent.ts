@@ -9,6 +9,7 @@ import type { ByteDuplex, Bytes } from "../wire/types.ts";
 import { Writer } from "../wire/writer.ts";
 import { openAgentSocket } from "./agent_socket.ts";
 import { publicKeyFromBlob, signatureAlgorithmsOf } from "./public_key.ts";
+import { minRsaBits, type RsaKeyOptions } from "./rsa_public.ts";
 import { readSignature } from "./signature_blob.ts";
 import type { Agent, PublicKey, Signer } from "./types.ts";
 
@@ -42,6 +43,7 @@ export interface AgentSigner extends Signer {
 /** A connection to an agent: one request at a time, answers in the order of the requests. */
 class AgentClient implements Agent {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
+  readonly #rsa: RsaKeyOptions;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
   /** Bytes that arrived behind the answer that was read last. */
   #left: Uint8Array = new Uint8Array(0);
@@ -54,7 +56,8 @@ class AgentClient implements Agent {
   #writing = false;
   #closing: Promise<unknown> | undefined;
 
-  constructor(conn: ByteDuplex) {
+  constructor(conn: ByteDuplex, rsa: RsaKeyOptions) {
+    this.#rsa = rsa;
     this.#reader = conn.readable.getReader();
     this.#writer = conn.writable.getWriter();
     // Their errors are seen by the request that meets them.
@@ -72,7 +75,7 @@ class AgentClient implements Agent {
       for (let i = 0; i < count; i++) {
         const blob = reader.view();
         const comment = new TextDecoder().decode(reader.view());
-        const key = supported(blob);
+        const key = supported(blob, this.#rsa);
         if (key !== null) signers.push(this.#signer(key, comment));
       }
       return signers;
@@ -203,9 +206,9 @@ class AgentClient implements Agent {
 }
 
 /** The key, or null for a type that this module cannot verify, such as a certificate. */
-function supported(blob: Uint8Array): PublicKey | null {
+function supported(blob: Uint8Array, rsa: RsaKeyOptions): PublicKey | null {
   try {
-    return publicKeyFromBlob(blob);
+    return publicKeyFromBlob(blob, rsa);
   } catch (error) {
     if (error instanceof SshError) return null;
     throw error;
@@ -224,6 +227,7 @@ export interface AgentConnection extends Agent {
  * Throws `SshError` with code `CONNECTION_LOST` where no agent answers. Later requests throw it too when the agent goes away,
  * with code `REQUEST_DENIED` when it refuses, `PROTOCOL_ERROR` when it answers out of turn, and `CLOSED` after disposal.
  */
-export async function connectAgent(conn?: ByteDuplex): Promise<AgentConnection> {
-  return new AgentClient(conn ?? await openAgentSocket());
+export async function connectAgent(conn?: ByteDuplex, options: RsaKeyOptions = {}): Promise<AgentConnection> {
+  minRsaBits(options);
+  return new AgentClient(conn ?? await openAgentSocket(), options);
 }

@@ -7,6 +7,7 @@ import { equals } from "@std/bytes";
 import { SshError } from "../errors.ts";
 import { keyFormatError } from "./format_error.ts";
 import { publicKeyFromWords } from "./public_key.ts";
+import { RSA_BITS, type RsaKeyOptions } from "./rsa_public.ts";
 import type { PublicKey } from "./types.ts";
 
 /** Longest line that is looked at; a longer one is rejected whole. */
@@ -109,19 +110,19 @@ function readOptions(line: string): { options: AuthorizedKeyOption[]; end: numbe
 }
 
 /** Reads `type base64 comment`, or null where the first word is no key type, and so perhaps an option. */
-function readKey(text: string): { key: PublicKey; comment: string } | null {
+function readKey(text: string, rsa: RsaKeyOptions): { key: PublicKey; comment: string } | null {
   const match = /^([^ \t"=,]+)[ \t]+([^ \t]+)(?:[ \t]+(.*))?$/.exec(text);
   if (match === null || flags.has(match[1]!.toLowerCase())) return null;
-  return { key: publicKeyFromWords(match[1]!, match[2]!), comment: match[3] ?? "" };
+  return { key: publicKeyFromWords(match[1]!, match[2]!, rsa), comment: match[3] ?? "" };
 }
 
-function parseLine(line: string): Omit<AuthorizedKey, "line"> {
+function parseLine(line: string, rsa: RsaKeyOptions): Omit<AuthorizedKey, "line"> {
   if (line.length > MAX_LINE) throw keyFormatError(`it is longer than ${MAX_LINE} characters`);
   if (/[\0\r]/.test(line)) throw keyFormatError("it holds a NUL or a lone carriage return");
-  const bare = readKey(line);
+  const bare = readKey(line, rsa);
   if (bare !== null) return { options: [], ...bare };
   const { options, end } = readOptions(line);
-  const restricted = readKey(line.slice(end));
+  const restricted = readKey(line.slice(end), rsa);
   if (restricted === null) throw keyFormatError("no key follows the options");
   return { options, ...restricted };
 }
@@ -130,13 +131,16 @@ function parseLine(line: string): Omit<AuthorizedKey, "line"> {
  * Reads authorized_keys text. A line with anything amiss, an unknown option or a key of a type that does not equal its blob's is
  * rejected as a whole, and never read as a key with fewer restrictions.
  */
-export function parseAuthorizedKeys(text: string): { keys: AuthorizedKey[]; rejected: RejectedLine[] } {
+export function parseAuthorizedKeys(
+  text: string,
+  rsa: RsaKeyOptions = {},
+): { keys: AuthorizedKey[]; rejected: RejectedLine[] } {
   const keys: AuthorizedKey[] = [], rejected: RejectedLine[] = [];
   text.split("\n").forEach((raw, index) => {
     const line = raw.replace(/\r$/, "").replace(/^[ \t]+|[ \t]+$/g, "");
     if (line === "" || line.startsWith("#")) return;
     try {
-      keys.push({ line: index + 1, ...parseLine(line) });
+      keys.push({ line: index + 1, ...parseLine(line, rsa) });
     } catch (error) {
       if (!(error instanceof SshError)) throw error;
       rejected.push({ line: index + 1, reason: error.message });
@@ -155,7 +159,8 @@ export function matchAuthorizedKey(
   enforced: readonly string[] = [],
 ): AuthorizedKey | null {
   const blob = key.blob;
-  for (const entry of parseAuthorizedKeys(text).keys) {
+  // A key that is this short got here because the program let it in.
+  for (const entry of parseAuthorizedKeys(text, { insecureMinRsaBits: RSA_BITS.insecureMin }).keys) {
     if (!equals(entry.key.blob, blob) || entry.options.some(({ name }) => name === "cert-authority")) continue;
     // The first line decides: a later one with the same key must not lift its restrictions.
     return entry.options.every(({ name }) => enforced.includes(name)) ? entry : null;

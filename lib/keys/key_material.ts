@@ -92,7 +92,7 @@ export function publicBlobOf(material: KeyMaterial): Bytes {
  * Refuses material whose private part does not belong to its public part: signing with a wrong public half would give the
  * secret away.
  */
-export async function checkMaterial(material: KeyMaterial): Promise<void> {
+export async function checkMaterial(material: KeyMaterial, minRsaBits: number): Promise<void> {
   const wrong = () => keyFormatError("Cannot read private key: its private and public parts do not belong together");
   switch (material.kind) {
     case "ed25519":
@@ -117,7 +117,7 @@ export async function checkMaterial(material: KeyMaterial): Promise<void> {
     }
     case "rsa": {
       const { n, e, d, iqmp, p, q } = material;
-      const problem = rsaProblem(n, e);
+      const problem = rsaProblem(n, e, minRsaBits);
       if (problem !== null) throw keyFormatError(`Cannot read ssh-rsa private key: ${problem}`);
       if (p < 3n || q < 3n || p * q !== n || d >= n || iqmp >= p) throw wrong();
       if (e * d % (p - 1n) !== 1n || e * d % (q - 1n) !== 1n || iqmp * q % p !== 1n) throw wrong();

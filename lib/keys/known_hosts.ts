@@ -18,6 +18,7 @@ import type { Bytes, MaybePromise } from "../wire/types.ts";
 import { type HostMatcher, lookupName, parseHosts } from "./host_patterns.ts";
 import { knownHostsPaths, readIfThere } from "./known_hosts_files.ts";
 import { parsePublicKey, publicKeyLine } from "./public_key.ts";
+import { RSA_BITS } from "./rsa_public.ts";
 import type { HostKeyVerifier, PublicKey } from "./types.ts";
 
 export { hashHostname } from "./host_patterns.ts";
@@ -237,7 +238,8 @@ export function pinnedHostKey(...keys: readonly string[]): HostKeyVerifier {
     if (/^SHA256:[A-Za-z0-9+/]{43}=?$/.test(key)) fingerprints.add(key.slice(0, 50));
     else {
       try {
-        blobs.push(parsePublicKey(key).blob);
+        // The key itself is looked at where it is shown: here it is only compared.
+        blobs.push(parsePublicKey(key, { insecureMinRsaBits: RSA_BITS.insecureMin }).blob);
       } catch (cause) {
         throw new TypeError("Cannot pin host key: neither a SHA256: fingerprint nor a public key line", { cause });
       }

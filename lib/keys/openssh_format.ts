@@ -14,7 +14,7 @@ import { keyFormatError, parsing } from "./format_error.ts";
 import { positiveMpint } from "./integers.ts";
 import { type KeyMaterial, publicBlobOf } from "./key_material.ts";
 import { publicKeyFromBlob } from "./public_key.ts";
-import { RSA_BITS } from "./rsa_public.ts";
+import { RSA_BITS, type RsaKeyOptions } from "./rsa_public.ts";
 import type { PublicKey } from "./types.ts";
 
 /** "openssh-key-v1" and a NUL. */
@@ -46,14 +46,14 @@ export interface Envelope {
 }
 
 /** Reads the part in clear from the bytes inside the PEM armour. */
-export function readEnvelope(bytes: Uint8Array): Envelope {
+export function readEnvelope(bytes: Uint8Array, options: RsaKeyOptions): Envelope {
   return parsing("Cannot read OpenSSH private key", () => {
     const reader = new Reader(bytes);
     if (reader.remaining < MAGIC.length || !equals(reader.rawView(MAGIC.length), MAGIC)) {
       throw keyFormatError('Cannot read OpenSSH private key: it does not begin with "openssh-key-v1"');
     }
     const cipherName = reader.ascii(), kdf = reader.ascii();
-    const options = new Reader(reader.view());
+    const kdfOptions = new Reader(reader.view());
     const count = reader.u32();
     if (count !== 1) throw keyFormatError(`Cannot read OpenSSH private key: it holds ${count} keys, 1 is supported`);
     const cipher = fileCiphers.get(cipherName) ?? null;
@@ -68,9 +68,9 @@ export function readEnvelope(bytes: Uint8Array): Envelope {
     if ((kdf === "none") !== (cipher === null)) {
       throw keyFormatError(`Cannot read OpenSSH private key: cipher "${cipherName}" with KDF "${kdf}"`);
     }
-    const salt = kdf === "none" ? new Uint8Array(0) : options.string();
-    const rounds = kdf === "none" ? 0 : options.u32();
-    options.end();
+    const salt = kdf === "none" ? new Uint8Array(0) : kdfOptions.string();
+    const rounds = kdf === "none" ? 0 : kdfOptions.u32();
+    kdfOptions.end();
     if (kdf !== "none" && (rounds < 1 || rounds > MAX_ROUNDS)) {
       throw keyFormatError(
         `Cannot read OpenSSH private key: ${rounds} rounds of bcrypt, 1 to ${MAX_ROUNDS} are allowed`,
@@ -79,7 +79,7 @@ export function readEnvelope(bytes: Uint8Array): Envelope {
     if (kdf !== "none" && (salt.length < 1 || salt.length > 64)) {
       throw keyFormatError(`Cannot read OpenSSH private key: a salt of ${salt.length} bytes, 1 to 64 are allowed`);
     }
-    const publicKey = publicKeyFromBlob(reader.view());
+    const publicKey = publicKeyFromBlob(reader.view(), options);
     const body = reader.string();
     const tag = reader.raw(cipher?.tagLength ?? 0);
     reader.end();

@@ -14,7 +14,7 @@ import { keyFormatError, parsing } from "./format_error.ts";
 import { positiveMpint } from "./integers.ts";
 import type { KeyMaterial } from "./key_material.ts";
 import { decodeBase64, publicKeyFromBlob } from "./public_key.ts";
-import { RSA_BITS } from "./rsa_public.ts";
+import { RSA_BITS, type RsaKeyOptions } from "./rsa_public.ts";
 import type { PublicKey } from "./types.ts";
 
 /** Most lines of base64 in either part. */
@@ -51,7 +51,7 @@ export function isPpk(text: string): boolean {
 }
 
 /** Takes a file apart; nothing is decrypted. */
-export function readPpk(text: string): Ppk {
+export function readPpk(text: string, options: RsaKeyOptions): Ppk {
   if (text.length > 65_536) throw fail("more than 65536 characters");
   const lines = text.trim().split(/\r\n|\r|\n/);
   let at = 0;
@@ -79,7 +79,7 @@ export function readPpk(text: string): Ppk {
     throw fail(`the cipher "${printable(encryption, 40)}" is not supported`);
   }
   const comment = header("Comment")[1];
-  const publicKey = publicKeyFromBlob(block("Public-Lines"));
+  const publicKey = publicKeyFromBlob(block("Public-Lines"), options);
   if (publicKey.type !== type) throw fail("its type is not that of its public part");
   const kdf = new Map<string, string>();
   if (version === 3 && encryption !== "none") {

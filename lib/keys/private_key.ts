@@ -18,7 +18,7 @@ import {
 import { readPem } from "./pem.ts";
 import { isPpk, readPpk, readPpkMaterial } from "./ppk_format.ts";
 import { publicKeyFromBlob, signatureAlgorithmsOf } from "./public_key.ts";
-import { RSA_BITS } from "./rsa_public.ts";
+import { minRsaBits, RSA_BITS, type RsaKeyOptions } from "./rsa_public.ts";
 import type { PrivateKey, PublicKey, Signer } from "./types.ts";
 
 class SshPrivateKey implements PrivateKey {
@@ -31,7 +31,8 @@ class SshPrivateKey implements PrivateKey {
   constructor(material: KeyMaterial, comment: string) {
     this.#material = material;
     this.#signer = new MaterialSigner(material);
-    this.publicKey = publicKeyFromBlob(publicBlobOf(material));
+    // Whether its size is enough has been decided where the material came from.
+    this.publicKey = publicKeyFromBlob(publicBlobOf(material), { insecureMinRsaBits: RSA_BITS.insecureMin });
     this.algorithms = Object.freeze([...signatureAlgorithmsOf(this.publicKey.type)]);
     this.comment = comment;
   }
@@ -73,8 +74,12 @@ function refuseUnlisted(signer: Signer, algorithm: string): void {
 }
 
 /** A private key object for components from a file or a generator, after they were found to belong together. */
-export async function privateKeyFromMaterial(material: KeyMaterial, comment: string): Promise<PrivateKey> {
-  await checkMaterial(material);
+async function privateKeyFromMaterial(
+  material: KeyMaterial,
+  comment: string,
+  options: RsaKeyOptions,
+): Promise<PrivateKey> {
+  await checkMaterial(material, minRsaBits(options));
   return new SshPrivateKey(material, comment);
 }
 
@@ -96,6 +101,12 @@ export function insecureSha1Signer(key: PrivateKey): Signer {
   };
 }
 
+/** Options of {@linkcode parsePrivateKey}. */
+export interface PrivateKeyOptions extends RsaKeyOptions {
+  /** What the file is encrypted with. */
+  passphrase?: string | undefined;
+}
+
 /**
  * Reads a private key: the OpenSSH format, PEM (PKCS#1, PKCS#8, SEC1) or PuTTY (versions 2 and 3), encrypted or not. PEM
  * encrypted the way of RFC 1421 is not supported.
@@ -103,28 +114,32 @@ export function insecureSha1Signer(key: PrivateKey): Signer {
  * Throws `SshError` with code `KEY_FORMAT` for anything else; the message says what was found, whether the passphrase is
  * missing or wrong, and how to convert a format that is not supported. It never holds any of the text.
  */
-export async function parsePrivateKey(text: string, options: { passphrase?: string } = {}): Promise<PrivateKey> {
+export async function parsePrivateKey(text: string, options: PrivateKeyOptions = {}): Promise<PrivateKey> {
+  minRsaBits(options);
   if (isPpk(text)) {
-    const { material, comment } = await readPpkMaterial(readPpk(text), options.passphrase);
-    return await privateKeyFromMaterial(material, comment);
+    const { material, comment } = await readPpkMaterial(readPpk(text, options), options.passphrase);
+    return await privateKeyFromMaterial(material, comment, options);
   }
   const { label, headers, bytes } = readPem(text);
   if (label === "OPENSSH PRIVATE KEY") {
-    const { material, comment } = await readPrivatePart(readEnvelope(bytes), options.passphrase);
-    return await privateKeyFromMaterial(material, comment);
+    const { material, comment } = await readPrivatePart(readEnvelope(bytes, options), options.passphrase);
+    return await privateKeyFromMaterial(material, comment, options);
   }
   const { readPemMaterial } = await import("./pem_format.ts");
-  return await privateKeyFromMaterial(await readPemMaterial(label, headers, bytes, options.passphrase), "");
+  return await privateKeyFromMaterial(await readPemMaterial(label, headers, bytes, options.passphrase), "", options);
 }
 
 /** What a private key's text says without its passphrase; the public key is null where only the passphrase reveals it. */
-export function inspectPrivateKey(text: string): { encrypted: boolean; publicKey: PublicKey | null } {
+export function inspectPrivateKey(
+  text: string,
+  options: RsaKeyOptions = {},
+): { encrypted: boolean; publicKey: PublicKey | null } {
   if (isPpk(text)) {
-    const { encryption, publicKey } = readPpk(text);
+    const { encryption, publicKey } = readPpk(text, options);
     return { encrypted: encryption !== "none", publicKey };
   }
   const { label, headers, bytes } = readPem(text);
-  if (label === "OPENSSH PRIVATE KEY") return readEnvelope(bytes);
+  if (label === "OPENSSH PRIVATE KEY") return readEnvelope(bytes, options);
   const encrypted = label === "ENCRYPTED PRIVATE KEY" || headers.has("dek-info") || headers.has("proc-type");
   return { encrypted, publicKey: null };
 }

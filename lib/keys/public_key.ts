@@ -11,7 +11,7 @@ import type { Bytes } from "../wire/types.ts";
 import { type Curve, curves } from "./curves.ts";
 import { keyFormatError, parsing } from "./format_error.ts";
 import { bitLength, positiveMpint } from "./integers.ts";
-import { RSA_BITS, rsaHashes, rsaProblem, RsaVerifier } from "./rsa_public.ts";
+import { minRsaBits, RSA_BITS, rsaHashes, type RsaKeyOptions, rsaProblem, RsaVerifier } from "./rsa_public.ts";
 import { ecdsaSignature, ed25519Signature, readSignature, rsaSignature } from "./signature_blob.ts";
 import type { PublicKey } from "./types.ts";
 
@@ -105,10 +105,10 @@ function readEcdsa(curve: Curve, reader: Reader): { bits: number; verifier: Veri
   };
 }
 
-function readRsa(reader: Reader): { bits: number; verifier: Verifier } {
+function readRsa(reader: Reader, minBits: number): { bits: number; verifier: Verifier } {
   const e = positiveMpint(reader, 8);
   const n = positiveMpint(reader, RSA_BITS.max / 8);
-  const problem = rsaProblem(n, e);
+  const problem = rsaProblem(n, e, minBits);
   if (problem !== null) throw keyFormatError(`Cannot read ssh-rsa key: ${problem}`);
   const bits = bitLength(n), rsa = new RsaVerifier(n, e);
   return {
@@ -124,9 +124,10 @@ function readRsa(reader: Reader): { bits: number; verifier: Verifier } {
  * Reads a public key from its wire encoding (RFC 4253 section 6.6).
  *
  * Throws {@linkcode SshError} with code `KEY_FORMAT` for a type that is not known and for whatever is not exactly one sound
- * key: RSA moduli outside 2,048 to 16,384 bits, points that are not on their curve, bytes left over.
+ * key: RSA moduli outside 2,048 (2,047 is let pass) to 16,384 bits, points that are not on their curve, bytes left over.
  */
-export function publicKeyFromBlob(blob: Uint8Array): PublicKey {
+export function publicKeyFromBlob(blob: Uint8Array, options: RsaKeyOptions = {}): PublicKey {
+  const minBits = minRsaBits(options);
   if (blob.length > MAX_BLOB) throw keyFormatError(`Cannot read public key: it is longer than ${MAX_BLOB} bytes`);
   const bytes = blob.slice();
   return parsing("Cannot read public key", () => {
@@ -136,7 +137,7 @@ export function publicKeyFromBlob(blob: Uint8Array): PublicKey {
     let parts: { bits: number; verifier: Verifier };
     if (type === "ssh-ed25519") parts = readEd25519(reader);
     else if (curve !== undefined) parts = readEcdsa(curve, reader);
-    else if (type === "ssh-rsa") parts = readRsa(reader);
+    else if (type === "ssh-rsa") parts = readRsa(reader, minBits);
     else throw keyFormatError(`Cannot read public key: the type "${printable(type, 64)}" is not supported`);
     reader.end();
     return new SshPublicKey(type, bytes, parts.bits, parts.verifier);
@@ -205,9 +206,9 @@ export function decodeBase64(text: string, what: string): Bytes {
 }
 
 /** Reads `type base64` as a line holds them: the type word must equal the blob's own. */
-export function publicKeyFromWords(type: string, base64: string): PublicKey {
+export function publicKeyFromWords(type: string, base64: string, options: RsaKeyOptions = {}): PublicKey {
   if (base64.length > 2 * MAX_BLOB) throw keyFormatError(`Cannot read public key: it is longer than ${MAX_BLOB} bytes`);
-  const key = publicKeyFromBlob(decodeBase64(base64, "Cannot read public key"));
+  const key = publicKeyFromBlob(decodeBase64(base64, "Cannot read public key"), options);
   if (key.type !== type) {
     throw keyFormatError(
       `Cannot read public key: the line says "${printable(type, 64)}" and holds a key of type ${key.type}`,
@@ -227,19 +228,19 @@ export function publicKeyLine(key: PublicKey, comment = ""): string {
  *
  * Throws {@linkcode SshError} with code `KEY_FORMAT` for anything else; the message says what was found.
  */
-export function parsePublicKey(text: string): PublicKey {
+export function parsePublicKey(text: string, options: RsaKeyOptions = {}): PublicKey {
   if (text.length > MAX_TEXT) throw keyFormatError(`Cannot read public key: more than ${MAX_TEXT} characters`);
   const lines = text.replace(/^\ufeff/, "").split(/\r\n|\r|\n/).map((line) => line.trim()).filter((line) =>
     line !== ""
   );
   const first = lines[0];
   if (first === undefined) throw keyFormatError("Cannot read public key: the text is empty");
-  if (/^---- ?BEGIN SSH2 PUBLIC KEY ?----$/.test(first)) return parseBlock(lines);
+  if (/^---- ?BEGIN SSH2 PUBLIC KEY ?----$/.test(first)) return parseBlock(lines, options);
   if (first.startsWith("-----BEGIN ")) throw keyFormatError(`Cannot read public key: ${pemAdvice(first)}`);
   if (lines.length !== 1) throw keyFormatError(`Cannot read public key: ${lines.length} lines where one is expected`);
   const [type, base64] = first.split(/[ \t]+/);
   if (base64 === undefined) throw keyFormatError('Cannot read public key: it is not of the form "type base64 comment"');
-  return publicKeyFromWords(type!, base64);
+  return publicKeyFromWords(type!, base64, options);
 }
 
 function pemAdvice(first: string): string {
@@ -250,7 +251,7 @@ function pemAdvice(first: string): string {
 }
 
 /** RFC 4716 section 3: headers end at the first line without a colon, and a backslash continues a header. */
-function parseBlock(lines: readonly string[]): PublicKey {
+function parseBlock(lines: readonly string[], options: RsaKeyOptions): PublicKey {
   if (!/^---- ?END SSH2 PUBLIC KEY ?----$/.test(lines.at(-1)!)) {
     throw keyFormatError("Cannot read public key: the RFC 4716 block has no end line");
   }
@@ -261,5 +262,5 @@ function parseBlock(lines: readonly string[]): PublicKey {
     else base64 += line;
   }
   if (continued) throw keyFormatError("Cannot read public key: a header of the RFC 4716 block does not end");
-  return publicKeyFromBlob(decodeBase64(base64, "Cannot read public key"));
+  return publicKeyFromBlob(decodeBase64(base64, "Cannot read public key"), options);
 }

@@ -22,14 +22,41 @@ const digestInfo = {
   "SHA-512": "3051300d060960864801650304020305000440",
 } as const;
 
-/** Bits of an RSA modulus that are taken. */
-export const RSA_BITS = { min: 2048, max: 16_384 } as const;
+/**
+ * Bits of an RSA modulus: what is taken and made, what is taken where a program asks for it by an option that is named
+ * insecure, and the limit.
+ */
+export const RSA_BITS = { min: 2048, insecureMin: 1024, max: 16_384 } as const;
+
+/** What every function that takes RSA keys from outside may be told. */
+export interface RsaKeyOptions {
+  /**
+   * Takes RSA keys from so many bits on, 1,024 at least, as `ssh` does: for devices that have nothing better. Keys of
+   * 1,024 bits can be broken by those who spend enough. @default {2048}
+   */
+  insecureMinRsaBits?: number | undefined;
+}
+
+/** The limit that the options name; throws `RangeError` for one that makes no sense. */
+export function minRsaBits({ insecureMinRsaBits: bits = RSA_BITS.min }: RsaKeyOptions): number {
+  if (!Number.isInteger(bits) || bits < RSA_BITS.insecureMin || bits > RSA_BITS.min) {
+    throw new RangeError(
+      `Cannot use ${bits} as insecureMinRsaBits: ${RSA_BITS.insecureMin} to ${RSA_BITS.min} are allowed`,
+    );
+  }
+  return bits;
+}
 
 /** Why `n` and `e` are not taken as an RSA public key, or null. */
-export function rsaProblem(n: bigint, e: bigint): string | null {
+export function rsaProblem(n: bigint, e: bigint, min: number = RSA_BITS.min): string | null {
   const bits = bitLength(n);
-  if (bits < RSA_BITS.min || bits > RSA_BITS.max) {
-    return `the modulus has ${bits} bits, ${RSA_BITS.min} to ${RSA_BITS.max} are allowed`;
+  // The product of two primes of 1,024 bits has 2,047 bits or 2,048: what some programs make counts as 2,048.
+  const least = min === RSA_BITS.min ? min - 1 : min;
+  if (bits < least || bits > RSA_BITS.max) {
+    const hint = bits < least && bits >= RSA_BITS.insecureMin
+      ? "; where nothing better can be had, the option `insecureMinRsaBits` takes it"
+      : "";
+    return `the modulus has ${bits} bits, ${min} to ${RSA_BITS.max} are allowed${hint}`;
   }
   if ((n & 1n) === 0n) return "the modulus is even";
   if ((e & 1n) === 0n || e < 3n || e >= 1n << 64n) return "the public exponent must be odd, from 3 and below 2^64";

@@ -18,6 +18,7 @@ import { kexMethods } from "../crypto/registry.ts";
 import type { KexMethod, KeyAgreement } from "../crypto/types.ts";
 import { DisconnectReason, HostKeyError, SshError, SshProtocolError } from "../errors.ts";
 import { insecureVerifySha1, publicKeyFromBlob, signatureAlgorithmsOf, verifyWith } from "../keys/public_key.ts";
+import type { RsaKeyOptions } from "../keys/rsa_public.ts";
 import type { PublicKey, Signer } from "../keys/types.ts";
 import { equals } from "@std/bytes";
 import { Msg } from "../wire/numbers.ts";
@@ -57,6 +58,8 @@ export interface KexContext {
   readonly sessionId: Bytes | null;
   /** The host key of the first exchange, and null in the first: it may not change. */
   readonly hostKey: PublicKey | null;
+  /** Client: which RSA host keys are long enough. */
+  readonly rsaKeys?: RsaKeyOptions;
   /** Client: is this key trusted? */
   readonly verifyHostKey: (key: PublicKey) => MaybePromise<boolean>;
 }
@@ -270,7 +273,7 @@ export class KexMachine {
     const algorithm = this.#negotiated!.hostKey;
     let key: PublicKey;
     try {
-      key = publicKeyFromBlob(blob);
+      key = publicKeyFromBlob(blob, this.#context.rsaKeys);
     } catch (cause) {
       throw failed(`Host key cannot be used: ${cause instanceof Error ? cause.message : "it is malformed"}`, cause);
     }

@@ -7,6 +7,7 @@
 import { createOpener, createSealer } from "../crypto/ciphers.ts";
 import type { Compressor, Decompressor, PacketOpener } from "../crypto/types.ts";
 import { DisconnectReason, SshError, SshProtocolError } from "../errors.ts";
+import type { RsaKeyOptions } from "../keys/rsa_public.ts";
 import type { PublicKey, Signer } from "../keys/types.ts";
 import { Msg } from "../wire/numbers.ts";
 import { Timer } from "../wire/timer.ts";
@@ -40,6 +41,8 @@ export interface KeyExchangeOptions {
   readonly rekeyTimeout: number;
   /** Refuse a peer without strict key exchange. */
   readonly requireStrictKex: boolean;
+  /** Client: which RSA host keys are long enough. */
+  readonly rsaKeys: RsaKeyOptions;
   /** Identification line of this side. */
   readonly localIdent: string;
   /** Identification line of the peer, empty until it has come: the first KEXINIT leaves before. */
@@ -134,7 +137,7 @@ export class KeyExchanges {
 
   /** Starts an exchange: from here on nothing but its own messages leaves. */
   begin(): void {
-    const { role, algorithms, hostKeys, localIdent, remoteIdent } = this.#options;
+    const { role, algorithms, hostKeys, rsaKeys, localIdent, remoteIdent } = this.#options;
     this.#machine = new KexMachine({
       role,
       localIdent,
@@ -143,6 +146,7 @@ export class KeyExchanges {
       },
       algorithms,
       hostKeys,
+      rsaKeys,
       sessionId: this.#info?.sessionId ?? null,
       hostKey: this.#info?.hostKey ?? null,
       verifyHostKey: (key) => this.#verifyHostKey(key),

@@ -54,6 +54,8 @@ export interface SecureTransportOptions {
    * used again. @default {false}
    */
   copyingWritable?: boolean;
+  /** Client: a host key of RSA is taken from so many bits on. @default {2048} */
+  insecureMinRsaBits?: number;
   /** Told of what happens. */
   trace?: (event: TraceEvent) => void;
 }
@@ -91,6 +93,7 @@ export function exchangeOptions(
     timeout: options.handshakeTimeout ?? HANDSHAKE_TIMEOUT[role],
     rekeyTimeout: options.rekeyTimeout ?? REKEY_TIMEOUT,
     requireStrictKex: options.requireStrictKex ?? false,
+    rsaKeys: { insecureMinRsaBits: options.insecureMinRsaBits },
     localIdent,
     remoteIdent,
   };

@@ -150,7 +150,7 @@ Deno.test("checkMaterial() looks at each component of an RSA key by itself", asy
     bigint,
   ];
   const right: RsaMaterial = { kind: "rsa", n, e, d, p, q, iqmp };
-  await checkMaterial(right);
+  await checkMaterial(right, 2048);
   const order = (p - 1n) * (q - 1n);
   const wrong: [what: string, change: Partial<RsaMaterial>][] = [
     ["a modulus that is not their product", { n: n + 2n }],
@@ -165,7 +165,7 @@ Deno.test("checkMaterial() looks at each component of an RSA key by itself", asy
     ["negative ones", { p: -p, q: -q }],
   ];
   for (const [what, change] of wrong) {
-    await assertKeyFormat(() => checkMaterial({ ...right, ...change }), "do not belong together", what);
+    await assertKeyFormat(() => checkMaterial({ ...right, ...change }, 2048), "do not belong together", what);
   }
 });
 

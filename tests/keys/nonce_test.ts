@@ -17,7 +17,7 @@ for (const [bits, hash, count] of [[256, "SHA-256", 256], [384, "SHA-384", 256],
   Deno.test(`sign() with nistp${bits} has no bias in the leading bits of its nonces`, async () => {
     const key = await generateKey("ecdsa", { bits });
     const text = key.toString().split("\n").slice(1, -2).join("");
-    const envelope: Envelope = readEnvelope(Uint8Array.fromBase64(text));
+    const envelope: Envelope = readEnvelope(Uint8Array.fromBase64(text), {});
     const { material } = await readPrivatePart(envelope, undefined);
     assert(material.kind === "ecdsa");
     const { curve: { n }, d } = material;
