@@ -4,7 +4,9 @@
  * @module
  */
 import type { Mux } from "../connection/mux.ts";
+import { printable, SftpError, SshError } from "../errors.ts";
 import { type RemoteProcess, startProcess } from "../session/process.ts";
+import type { ExitStatus } from "../session/types.ts";
 import { errorReporter, type ServerSession, type SessionHandler } from "../session/server_session.ts";
 import type { SftpBackend } from "../sftp/backend.ts";
 import type { ScpOptions } from "../sftp/scp.ts";
@@ -26,16 +28,57 @@ export interface ScpClient {
   download(remote: string, local: string, options?: ScpOptions): Promise<TransferSummary>;
 }
 
+/** SSH_FX_FAILURE. */
+const FAILURE = 4;
 /** How long a server's scp may take to end when everything is said, in milliseconds. */
 const GRACE = 1000;
 
-/** Lets the other side end by itself: some servers speak on, of the exit code, when the channel is closed to them before. */
-async function ended(process: RemoteProcess): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, GRACE);
-  const done = process.status.then(() => {}, () => {});
-  await Promise.race([done, promise]);
+/** Most bytes that are kept of what the server's scp says beside its protocol. */
+const MAX_STDERR = 1024;
+
+/**
+ * Lets the other side end by itself: some servers speak on, of the exit code, when the channel is closed to them before. Resolves to
+ * how it ended, or null where it does not say so in time.
+ */
+async function ended(process: RemoteProcess): Promise<ExitStatus | null> {
+  const { promise, resolve } = Promise.withResolvers<null>();
+  const timer = setTimeout(resolve, GRACE, null);
+  const status = await Promise.race([process.status.catch(() => null), promise]);
   clearTimeout(timer);
+  return status;
+}
+
+/** The start of a stream, which is read to its end. */
+function startOf(stream: ReadableStream<Uint8Array>): () => string {
+  const start = new Uint8Array(MAX_STDERR);
+  let length = 0;
+  stream.pipeTo(
+    new WritableStream({
+      write(chunk) {
+        const part = chunk.subarray(0, MAX_STDERR - length);
+        start.set(part, length);
+        length += part.length;
+      },
+    }),
+  ).catch(() => {});
+  return () => new TextDecoder().decode(start.subarray(0, length)).trim();
+}
+
+/** How a command ended, where that was not with exit code 0. */
+function failureOf(status: ExitStatus | null): string | null {
+  if (status === null || status.success || status.code === null && status.signal === null) return null;
+  return status.signal === null ? `exit code ${status.code}` : `signal ${status.signal}`;
+}
+
+/** What is known besides of why a copy failed: what a device or a shell has to say stands on its standard error. */
+function explained(error: unknown, stderr: string, status: ExitStatus | null): unknown {
+  if (!(error instanceof SshError)) return error;
+  const failure = failureOf(status),
+    note = (failure === null ? "" : `; the server's scp ended with ${failure}`) +
+      (stderr === "" ? "" : `; on its standard error: "${printable(stderr, MAX_STDERR)}"`);
+  if (note === "") return error;
+  const [number, path] = error instanceof SftpError ? [error.status, error.path] : [FAILURE, null];
+  return new SftpError(error.message + note, number, path, { cause: error.cause ?? error });
 }
 
 /** SCP over channels of a connection, one for each copy. */
@@ -50,13 +93,26 @@ export function scpClient(mux: Mux): ScpClient {
     const [scp, { scpCommand }] = await Promise.all([import("../sftp/scp.ts"), import("../sftp/scp_command.ts")]);
     const command = scpCommand(direction, remote, options);
     const { signal } = options;
-    await using process = await startProcess(mux, { kind: "exec", command }, {
-      stderr: "null",
-      ...signal === undefined ? {} : { signal },
-    });
-    const summary = await run(scp, process);
-    await ended(process);
-    return summary;
+    await using process = await startProcess(
+      mux,
+      { kind: "exec", command },
+      signal === undefined ? {} : { signal },
+    );
+    const stderr = startOf(process.stderr);
+    let summary: TransferSummary;
+    try {
+      summary = await run(scp, process);
+    } catch (error) {
+      if (signal?.aborted) throw error;
+      const status = await ended(process);
+      throw explained(error, stderr(), status);
+    }
+    const failure = failureOf(await ended(process));
+    if (failure === null) return summary;
+    // It said of each file that it has it: some devices end like this all the same.
+    const warning = `The server's scp took everything, and ended with ${failure}` +
+      (stderr() === "" ? "" : `: "${printable(stderr(), MAX_STDERR)}"`);
+    return { ...summary, warnings: [...summary.warnings, warning] };
   };
   return {
     upload: (local, remote, options = {}) =>

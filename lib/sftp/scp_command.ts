@@ -23,7 +23,10 @@ function quote(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }
 
-/** The command that a client runs on the server. The path is quoted: the server's shell expands nothing in it. */
+/**
+ * The command that a client runs on the server, as OpenSSH's scp words it: routers know no `--`, and get one only before a dash.
+ * The path is quoted where it has to be: the server's shell expands nothing in it.
+ */
 export function scpCommand(
   direction: "to" | "from",
   path: string,
@@ -31,7 +34,8 @@ export function scpCommand(
 ): string {
   if (path.includes("\0")) throw new TypeError("Cannot copy: a path cannot hold NUL");
   const flags = (options.recursive ? " -r" : "") + (options.preserve ? " -p" : "") + (options.directory ? " -d" : "");
-  return `scp${flags} ${direction === "to" ? "-t" : "-f"} -- ${quote(path === "" ? "." : path)}`;
+  const end = path.startsWith("-") ? "-- " : "";
+  return `scp${flags} ${direction === "to" ? "-t" : "-f"} ${end}${quote(path === "" ? "." : path)}`;
 }
 
 /** Splits a line as a POSIX shell does, or null where it holds more than words. */

@@ -20,6 +20,11 @@ export type ScpControl =
   | { readonly kind: "end" }
   | { readonly kind: "error"; readonly message: string; readonly fatal: boolean };
 
+/** Most bytes of text that are kept of an other side that speaks no SCP. */
+const MAX_TEXT = 1024;
+/** How long more of such a text is waited for, in milliseconds: what prints it may keep the channel open. */
+const TEXT_PATIENCE = 1000;
+
 /** The last second that a `Date` can tell. */
 const LAST_TIME = 8_640_000_000_000;
 
@@ -49,6 +54,10 @@ export class ScpStream {
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
   readonly #turn = TurnShare.known();
   #chunk = new Uint8Array(0);
+  /** A read that nobody waits for any more; the next one takes its bytes. */
+  #reading: Promise<ReadableStreamReadResult<Uint8Array>> | null = null;
+  /** Whether the other side has shown that it speaks SCP. */
+  #begun = false;
   /** Ends the wait for what the streams do. */
   #giveUp: ((reason: unknown) => void) | null = null;
 
@@ -74,16 +83,51 @@ export class ScpStream {
     }
   }
 
-  /** Whether a byte is there; false at the end. */
-  async #fill(): Promise<boolean> {
+  /** Whether a byte is there; false at the end, and where none comes before `patience` is over. */
+  async #fill(patience?: Promise<null>): Promise<boolean> {
     while (this.#chunk.length === 0) {
-      const { done, value } = await this.#reader.read().catch((error) => {
-        throw broken(error);
-      });
-      if (done) return false;
-      this.#chunk = value as Uint8Array<ArrayBuffer>;
+      this.#reading ??= this.#reader.read();
+      const result = await (patience === undefined ? this.#reading : Promise.race([this.#reading, patience]))
+        .catch((error) => {
+          throw broken(error);
+        });
+      if (result === null) return false;
+      this.#reading = null;
+      if (result.done) return false;
+      this.#chunk = result.value as Uint8Array<ArrayBuffer>;
     }
     return true;
+  }
+
+  /** What comes, up to a line feed where `line` says so, to the end, or as far as it comes by and by; no more than `most` bytes. */
+  async #text(most: number, line: boolean): Promise<Uint8Array> {
+    const text = new Uint8Array(most);
+    let length = 0, timer: ReturnType<typeof setTimeout> | undefined;
+    const patience = new Promise<null>((resolve) => timer = setTimeout(() => resolve(null), TEXT_PATIENCE));
+    try {
+      while (length < most && await this.#fill(patience)) {
+        const found = line ? this.#chunk.indexOf(0x0a) : -1;
+        const end = Math.min(found < 0 ? this.#chunk.length : found, most - length);
+        text.set(this.#chunk.subarray(0, end), length);
+        length += end;
+        this.#chunk = this.#chunk.subarray(end === found ? end + 1 : end);
+        if (end === found) break;
+      }
+    } finally {
+      clearTimeout(timer);
+    }
+    return text.subarray(0, length);
+  }
+
+  /** The error for text where SCP was due: that of a shell, of a device that does not know the command, or a greeting. */
+  async #noScp(begin: Uint8Array): Promise<SftpError> {
+    // What ends the streams meanwhile is no news.
+    const rest = await this.#text(MAX_TEXT, false).catch(() => new Uint8Array(0));
+    const said = decodeName(new Uint8Array([...begin, ...rest])).trim();
+    return new SftpError(
+      `Cannot copy: the other side does not answer as scp, it says "${printable(said, MAX_TEXT).toWellFormed()}"`,
+      Status.FAILURE,
+    );
   }
 
   async #byte(): Promise<number | null> {
@@ -98,7 +142,10 @@ export class ScpStream {
     const line = new Uint8Array(MAX_LINE);
     line.set(first);
     for (let length = first.length;;) {
-      if (!await this.#fill()) throw ended();
+      if (!await this.#fill()) {
+        const begin = line.slice(0, length), isCut = this.#begun || /^[CDT]\d|^E$/.test(decodeName(begin));
+        throw isCut ? ended() : await this.#noScp(begin);
+      }
       const found = this.#chunk.indexOf(0x0a), end = found < 0 ? this.#chunk.length : found;
       if (length + end > MAX_LINE) throw new SshProtocolError(`Malformed SCP message: longer than ${MAX_LINE} bytes`);
       line.set(this.#chunk.subarray(0, end), length);
@@ -109,8 +156,9 @@ export class ScpStream {
   }
 
   async #message(fatal: boolean): Promise<ScpControl> {
-    const message = printable(decodeName(await this.#line([]))).toWellFormed().replace(/^scp: /, "");
-    return { kind: "error", message, fatal };
+    // Some end without a line feed, and some say nothing at all.
+    const message = printable(decodeName(await this.#text(MAX_LINE, true)).trim()).toWellFormed().replace(/^scp: /, "");
+    return { kind: "error", message: message === "" ? "(nothing)" : message, fatal };
   }
 
   /** The next control line, or null at the end. */
@@ -119,15 +167,26 @@ export class ScpStream {
     const byte = await this.#byte();
     if (byte === null) return null;
     if (byte === 1 || byte === 2) return await this.#message(byte === 2);
-    return parseControl(await this.#line([byte]));
+    if (!this.#begun && !/[CDTE]/.test(String.fromCharCode(byte))) throw await this.#noScp(new Uint8Array([byte]));
+    const line = await this.#line([byte]);
+    try {
+      const control = parseControl(line);
+      this.#begun = true;
+      return control;
+    } catch (error) {
+      throw this.#begun ? error : await this.#noScp(new Uint8Array([...line, 0x0a]));
+    }
   }
 
   /** An acknowledgement: null, or what went wrong at the other side. Throws where that ends everything. */
   async acknowledged(): Promise<string | null> {
     const byte = await this.#byte();
     if (byte === null) throw ended();
-    if (byte === 0) return null;
-    if (byte !== 1 && byte !== 2) throw new SshProtocolError(`Malformed SCP answer: byte ${byte}`);
+    if (byte === 0) {
+      this.#begun = true;
+      return null;
+    }
+    if (byte !== 1 && byte !== 2) throw await this.#noScp(new Uint8Array([byte]));
     const { message } = await this.#message(byte === 2) as { message: string };
     if (byte === 2) throw new SftpError(`Cannot copy: the other side says: ${message}`, Status.FAILURE);
     return message;
