@@ -20,6 +20,7 @@ import {
   type LocalInfo,
   localMode,
   localStat,
+  localSystem,
   localTimes,
   makeLocalDirectory,
   makeLocalLink,
@@ -29,8 +30,9 @@ import {
   splitLocal,
   writeLocal,
 } from "./local_files.ts";
+import { localNameOf } from "./local_names.ts";
 import { Open } from "./messages.ts";
-import { baseName, encodeName, isContainedTarget, isSafeEntryName, joinPath, quoted } from "./names.ts";
+import { baseName, isContainedTarget, joinPath, quoted } from "./names.ts";
 import { ReadPipeline } from "./read_pipeline.ts";
 import { isMissing } from "./refusals.ts";
 import type { SftpSession } from "./requests.ts";
@@ -115,16 +117,11 @@ async function copy(
   return run.summary();
 }
 
-/** A remote name as a local one: refused where it is no single name; bytes that are not UTF-8 become `%XX`. */
+/** A remote name as a local one: refused where this system cannot have it. */
 function localName(name: string, path: string): string {
-  if (!isSafeEntryName(name)) {
-    throw refused(path, `the server names ${quoted(name)}, which is no name of a file here`, Status.BAD_MESSAGE);
-  }
-  if (name.isWellFormed()) return name;
-  return Array.from(name, (character) => {
-    if (character.isWellFormed()) return character;
-    return Array.from(encodeName(character), (byte) => `%${byte.toString(16).toUpperCase().padStart(2, "0")}`).join("");
-  }).join("");
+  const local = localNameOf(name, localSystem());
+  if (local !== null) return local;
+  throw refused(path, `the server names ${quoted(name)}, which is no name of a file here`, Status.BAD_MESSAGE);
 }
 
 class Downloader {

@@ -194,6 +194,11 @@ export async function writeLocal(path: string, data: Uint8Array, mode: number | 
   await Deno.writeFile(path, data, options);
 }
 
+/** The system whose files these are. */
+export function localSystem(): typeof Deno.build.os {
+  return Deno.build.os;
+}
+
 /** Whether this system takes a link's target for absolute, or for something else than a relative path. */
 export function isForeignTarget(target: string): boolean {
   return target.startsWith("/") || Deno.build.os === "windows" && /[\\:]/.test(target);

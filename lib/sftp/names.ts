@@ -122,10 +122,10 @@ export function dirName(path: string): string {
 
 /**
  * Whether a name that a peer gave for an entry of a directory is one component and nothing else: not empty, not `.` or `..`,
- * without `/`, `\` or NUL, and no drive letter.
+ * without `/` or NUL. What else a system makes of it local_names.ts knows.
  */
-export function isSafeEntryName(name: string): boolean {
-  return name !== "" && name !== "." && name !== ".." && !/[/\\\0]/.test(name) && !/^[A-Za-z]:/.test(name);
+export function isEntryName(name: string): boolean {
+  return name !== "" && name !== "." && name !== ".." && !/[/\0]/.test(name);
 }
 
 /**

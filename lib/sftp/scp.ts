@@ -12,7 +12,7 @@ import type { SftpBackend } from "./backend.ts";
 import { MAX_PATH, Status } from "./constants.ts";
 import { expandGlob, GlobLimitError, type GlobTree } from "./glob.ts";
 import { localStat } from "./local_files.ts";
-import { baseName, isSafeEntryName, joinPath, quoted } from "./names.ts";
+import { baseName, joinPath, quoted } from "./names.ts";
 import { openRootedBackend, type RootedOptions } from "./rooted_backend.ts";
 import { parseScpCommand, type ScpCommand } from "./scp_command.ts";
 import { backendScpFiles, localScpFiles, type ScpFiles } from "./scp_files.ts";
@@ -100,7 +100,8 @@ export async function scpDownload(
   const plan = planOf(options);
   const destination: ScpDestination = { path: local, place: "as", asked: remote };
   const base = baseName(remote), there = await localStat(local, true);
-  const inside = there?.kind === "directory" && isSafeEntryName(base) ? { file: joinPath(local, base) } : {};
+  const own = there?.kind === "directory" ? localScpFiles.spell(base) : null;
+  const inside = own === null ? {} : { file: joinPath(local, own) };
   const run = (stream: ScpStream): Promise<ScpResult> => {
     return receiveScp(stream, localScpFiles, { ...destination, ...inside }, plan);
   };

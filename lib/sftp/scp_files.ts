@@ -16,6 +16,7 @@ import {
   type LocalInfo,
   localMode,
   localStat,
+  localSystem,
   localTimes,
   makeLocalDirectory,
   openLocal,
@@ -24,7 +25,8 @@ import {
   splitLocal,
 } from "./local_files.ts";
 import type { GlobEntry } from "./glob.ts";
-import { baseName, joinPath } from "./names.ts";
+import { localNameOf } from "./local_names.ts";
+import { baseName, isEntryName, joinPath } from "./names.ts";
 import { countOf } from "./read_data.ts";
 import { refusalOf } from "./refusals.ts";
 import { reasonOf } from "./scp_text.ts";
@@ -73,6 +75,8 @@ export interface ScpFiles {
   makeDirectory(path: string, mode: number, top: boolean): Promise<void>;
   /** Sets what is kept of a directory when it is full. */
   finishDirectory(path: string, mode: number | null, times: ScpTimes | null): Promise<void>;
+  /** What a name of the other side is called here, or null where it cannot be had. */
+  spell(name: string): string | null;
   /** The last component of a path. */
   base(path: string): string;
   /** A path as the other side may read it in an error. */
@@ -136,6 +140,7 @@ export const localScpFiles: ScpFiles = {
     if (mode !== null) await localMode(path, mode);
     if (times !== null) await localTimes(path, times.atime, times.mtime);
   },
+  spell: (name) => localNameOf(name, localSystem()),
   base: (path) => splitLocal(path).base,
   // The rest of it is none of the server's business.
   shown: (path) => splitLocal(path).base,
@@ -244,6 +249,8 @@ export function backendScpFiles(backend: SftpBackend, who: AuthInfo, onError: (e
     async finishDirectory(path, mode, times) {
       if (mode !== null || times !== null) await setStat(path, { ...(mode === null ? {} : { mode }), ...times });
     },
+    // What a backend cannot have, it refuses.
+    spell: (name) => isEntryName(name) ? name : null,
     base: (path) => baseName(canonicalPath(path)),
     // It is what the client named.
     shown: (path) => path,

@@ -8,7 +8,7 @@
  */
 import { printable, SftpError, SshError, SshProtocolError } from "../errors.ts";
 import { MAX_DEPTH, Status } from "./constants.ts";
-import { isSafeEntryName, joinPath, quoted } from "./names.ts";
+import { isEntryName, joinPath, quoted } from "./names.ts";
 import type { ScpFiles, ScpTimes } from "./scp_files.ts";
 import { type ScpPlan, ScpResult } from "./scp_result.ts";
 import type { ScpControl, ScpStream } from "./scp_stream.ts";
@@ -54,6 +54,10 @@ export async function receiveScp(
     throw error;
   }
   return sink.result;
+}
+
+function noName(): SftpError {
+  return new SftpError("The system that it goes to can have no file of this name", Status.FAILURE);
 }
 
 class Sink {
@@ -129,18 +133,23 @@ class Sink {
     return times;
   }
 
-  /** The path that a name stands for; a name that would lead elsewhere ends the exchange. */
-  #path(name: string, kind: "file" | "directory"): string {
+  /**
+   * The path that a name stands for, null where there can be none of that name here; a name that would lead elsewhere ends the
+   * exchange.
+   */
+  #path(name: string, kind: "file" | "directory"): string | null {
     const top = this.#open.at(-1), { path, place, file } = this.#destination;
     const isRenamed = top === undefined && place === "as";
     // `scp -r -f .` calls it that. No use is made of the name of a directory that becomes another.
-    if (!isSafeEntryName(name) && !(isRenamed && kind === "directory" && /^\.\.?$/.test(name))) {
+    if (!isEntryName(name) && !(isRenamed && kind === "directory" && /^\.\.?$/.test(name))) {
       const message = `names ${quoted(name)}, which is no name of a file`;
       throw this.#violation(message, `unexpected filename: ${printable(name, 128)}`);
     }
-    if (top !== undefined) return joinPath(top.path, name);
-    this.#tops++;
-    if (!isRenamed) return joinPath(path, name);
+    if (top === undefined) this.#tops++;
+    if (!isRenamed) {
+      const own = this.#files.spell(name);
+      return own === null ? null : joinPath(top?.path ?? path, own);
+    }
     if (this.#tops > 1) throw this.#violation("sends more than was asked for", "more than one file for one name");
     return kind === "file" ? file ?? path : path;
   }
@@ -155,11 +164,12 @@ class Sink {
       throw this.#violation(`sends ${deep}`, deep);
     }
     try {
+      if (path === null) throw noName();
       await this.#files.makeDirectory(path, mode, isTop);
     } catch (error) {
       // Refused for good: the sender would go on with what lies in it.
-      this.#last = { path: this.#files.shown(path), said: reasonOf(error) };
-      throw copyError("copy to", path, error);
+      this.#last = { path: path === null ? name : this.#files.shown(path), said: reasonOf(error) };
+      throw copyError("copy to", path ?? name, error);
     }
     this.#open.push({ path, mode, times });
     await this.#stream.acknowledge();
@@ -179,13 +189,14 @@ class Sink {
     await this.#stream.acknowledge();
   }
 
-  async #failed(path: string, error: unknown): Promise<void> {
+  async #failed(path: string, error: unknown, shown = this.#files.shown(path)): Promise<void> {
     this.result.fail(copyError("copy to", path, error));
-    await this.#stream.refuse(this.#files.shown(path), reasonOf(error), false);
+    await this.#stream.refuse(shown, reasonOf(error), false);
   }
 
   async #file(name: string, mode: number, size: number, times: ScpTimes | null): Promise<void> {
     const path = this.#path(name, "file");
+    if (path === null) return await this.#failed(name, noName(), name);
     let target;
     try {
       target = await this.#files.create(path, mode, size);

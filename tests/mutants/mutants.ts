@@ -1312,7 +1312,7 @@ export const mutants: readonly Mutant[] = [
     id: "scp-names",
     removes: "an scp sink takes no name that leads elsewhere",
     file: "lib/sftp/scp_sink.ts",
-    find: "if (!isSafeEntryName(name) && ",
+    find: "if (!isEntryName(name) && ",
     replace: 'if (name.includes("/") && ',
     test: "tests/sftp/scp_test.ts",
     killedBy: "scpDownload() writes only what was asked for, and under the name asked for",

@@ -429,14 +429,14 @@ async function lister(entries: { name: string; mode: number }[], targets: Record
 
 Deno.test("row 134: entries that are no names are skipped in a recursive download, and told", async () => {
   await using dir = await tempDir();
-  const bad = ["../x", "a/b", "..", "", "C:\\x", "/abs", "a\\b", "nul\0", "good"];
+  const bad = ["../x", "a/b", "..", "", "/abs", "../../y", "nul\0", "good"];
   await using peer = await lister([...bad, "fine", "caf\udce9"].map((name) => ({ name, mode: 0o100644 })));
   const error = await assertRejects(
     () => peer.sftp.download("/top", `${dir.path}/down`, { recursive: true }),
     SftpError,
-    "7 failed, 3 files were copied",
+    "6 failed, 3 files were copied",
   );
-  assert(error.cause instanceof AggregateError && error.cause.errors.length === 7);
+  assert(error.cause instanceof AggregateError && error.cause.errors.length === 6);
   assertEquals(await treeOf(dir.path).then((lines) => lines.map((line) => line.slice(0, 15))), [
     "d down",
     "f down/caf%E9 2",
