@@ -28,6 +28,7 @@ export type { KeepaliveOptions } from "./lib/api/options.ts";
 export type { ServerSession, SessionHandler } from "./lib/session/server_session.ts";
 export type { PtyOptions, WindowSize } from "./lib/session/types.ts";
 
+export type { Grant } from "./lib/auth/grants.ts";
 export type { AuthInfo, AuthResult, PasswordResult, Prompt, ServerAuth } from "./lib/auth/types.ts";
 export { generateKey, parsePrivateKey } from "./lib/keys/private_key.ts";
 export { parsePublicKey } from "./lib/keys/public_key.ts";

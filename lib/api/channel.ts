@@ -4,8 +4,10 @@
  *
  * @module
  */
+import { Grants } from "../auth/grants.ts";
 import { BaseChannel } from "../connection/channel.ts";
 import { SshError, SshProtocolError } from "../errors.ts";
+import { granted, type Start } from "../session/granted.ts";
 import { Env, Exec, ExitSignal, ExitStatusRequest, PtyReq, Shell, Signal } from "../session/messages.ts";
 import { Subsystem, WindowChange } from "../session/messages.ts";
 import { decodeExit, encodePty, encodeSignal, encodeWindowSize } from "../session/process.ts";
@@ -13,6 +15,9 @@ import { decodeTerminalModes } from "../session/terminal_modes.ts";
 import type { ExitStatus, PtyOptions, WindowSize } from "../session/types.ts";
 import { isThenable } from "../wire/callback.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
+
+/** Puts a server's channel under what its user's login may do: its `check…` methods are asked for no more. */
+export let putUnder: (channel: Channel, grants: Grants) => void;
 
 const MAX_VARIABLES = 128;
 const MAX_REQUEST = 32 * 1024;
@@ -41,11 +46,18 @@ const MAX_REQUEST = 32 * 1024;
  * ```
  */
 export class Channel extends BaseChannel {
+  #grants = new Grants([]);
   #started = false;
   #pty = false;
   #variables = 0;
   #exit: PromiseWithResolvers<ExitStatus> | null = null;
   #lastExit: { readonly status: ExitStatus } | { readonly error: Error } | null = null;
+
+  static {
+    putUnder = (channel, grants) => {
+      channel.#grants = grants;
+    };
+  }
 
   /** A server makes one for `checkChannelRequest()`, with the number it was given. */
   constructor(channelId: number) {
@@ -163,12 +175,12 @@ export class Channel extends BaseChannel {
   #serve(name: string, data: Bytes): MaybePromise<boolean> {
     switch (name) {
       case Exec.name:
-        return this.#start(() => this.checkExecRequest(Exec.decode(data).command));
+        return this.#start({ command: Exec.decode(data).command, subsystem: null });
       case Shell.name:
         Shell.decode(data);
-        return this.#start(() => this.checkShellRequest());
+        return this.#start({ command: null, subsystem: null });
       case Subsystem.name:
-        return this.#start(() => this.checkSubsystemRequest(Subsystem.decode(data).name));
+        return this.#start({ command: null, subsystem: Subsystem.decode(data).name });
       case PtyReq.name:
         return this.#onPty(data);
       case Env.name: {
@@ -198,15 +210,21 @@ export class Channel extends BaseChannel {
   }
 
   /** Only one exec, shell or subsystem can succeed on a channel (RFC 4254 section 6.5). */
-  #start(check: () => MaybePromise<boolean>): MaybePromise<boolean> {
+  #start(asked: Start): MaybePromise<boolean> {
     if (this.#started) return false;
     this.#started = true;
-    return this.#settled(check, (granted) => this.#started = granted);
+    const { command, subsystem, env } = granted(this.#grants, asked);
+    const check = () => {
+      for (const [name, value] of Object.entries(env)) this.checkEnvRequest(name, value);
+      if (subsystem !== null) return this.checkSubsystemRequest(subsystem);
+      return command !== null ? this.checkExecRequest(command) : this.checkShellRequest();
+    };
+    return this.#settled(check, (done) => this.#started = done);
   }
 
   #onPty(data: Bytes): MaybePromise<boolean> {
     const { modes, ...pty } = PtyReq.decode(data);
-    if (this.#started || this.#pty) return false;
+    if (this.#started || this.#pty || !this.#grants.allow("pty", true)) return false;
     const request = { ...pty, modes: decodeTerminalModes(modes) };
     return this.#settled(() => this.checkPtyRequest(request), (granted) => this.#pty = granted);
   }

@@ -4,6 +4,7 @@
  * @module
  */
 import { checkBanner, defaultSignatureAlgorithms, serveAuth } from "../auth/server.ts";
+import type { Grants } from "../auth/grants.ts";
 import type { AuthenticatedUser, ServerAuth } from "../auth/types.ts";
 import { Mux } from "../connection/mux.ts";
 import { DisconnectReason, SshAuthError, SshError, SshProtocolError } from "../errors.ts";
@@ -178,6 +179,7 @@ class ServedConnection {
   readonly #remoteAddr: Deno.Addr | undefined;
   /** Absolute: neither progress nor chatter moves it. */
   readonly #loginTimer: Timer;
+  readonly #expiry = new Timer(() => this.#transport.fail(expired()));
   #mux: Mux | null = null;
   #refed = true;
 
@@ -200,7 +202,7 @@ class ServedConnection {
     this.#refed = refed;
     this.#transport.setRef(refed);
     this.#mux?.setRef(refed);
-    refed ? this.#loginTimer.ref() : this.#loginTimer.unref();
+    for (const timer of [this.#loginTimer, this.#expiry]) refed ? timer.ref() : timer.unref();
   }
 
   /** Serves until the end; `onLogin` is called once when the user has logged in. */
@@ -217,9 +219,10 @@ class ServedConnection {
         remoteAddr: this.#remoteAddr,
         onError: (error) => report(this.#options.onError, error),
         ...given(this.#options, "maxAuthTries", "banner", "insecureMinRsaBits"),
-        onSuccess: (user, passed) => {
+        onSuccess: (user, passed, grants) => {
           this.#loginTimer.stop();
-          this.#mux = this.#makeMux(user, passed);
+          this.#mux = this.#makeMux(user, passed, grants);
+          this.#expiry.start(grants.expires - Date.now());
           this.#mux.setRef(this.#refed);
           this.#transport.setHandler(this.#mux);
           onLogin();
@@ -233,6 +236,7 @@ class ServedConnection {
       try {
         await this.#transport.closed;
       } finally {
+        this.#expiry.stop();
         signal?.removeEventListener("abort", onAbort);
       }
     }
@@ -250,14 +254,18 @@ class ServedConnection {
     );
   }
 
-  #makeMux(user: AuthenticatedUser, passed: readonly string[]): Mux {
+  #makeMux(user: AuthenticatedUser, passed: readonly string[], grants: Grants): Mux {
     const { handler, subsystems, maxSessions = DEFAULT_MAX_SESSIONS } = this.#options;
     const onError = (error: unknown): void => report(this.#options.onError, error);
     const mux = new Mux(this.#transport, { ...given(this.#options, "window", "maxChannels", "keepalive"), onError });
     const info = { username: user.name, remoteAddr: this.#remoteAddr, connection: this.#transport.info, passed };
-    acceptSessions(mux, { user, info, handler, subsystems, maxSessions, onError });
+    acceptSessions(mux, { user, info, grants, handler, subsystems, maxSessions, onError });
     return mux;
   }
+}
+
+function expired(): SshError {
+  return new SshProtocolError("The login has expired", DisconnectReason.NO_MORE_AUTH_METHODS_AVAILABLE);
 }
 
 function tooSlow(limit: number): SshAuthError {

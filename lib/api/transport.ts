@@ -5,11 +5,20 @@
  * @module
  */
 import { allowedBy, ClientAuth } from "../auth/client.ts";
+import { Grants } from "../auth/grants.ts";
 import { type AuthMethod, keyboardInteractive, methodNames, none, password, publicKey } from "../auth/methods.ts";
 import { checkBanner, defaultSignatureAlgorithms, serveAuth } from "../auth/server.ts";
 import type { AuthResult, Prompt } from "../auth/types.ts";
 import { type ChannelOpenRequest, Mux } from "../connection/mux.ts";
-import { ChannelOpenError, HostKeyError, printable, SshAuthError, SshError } from "../errors.ts";
+import {
+  ChannelOpenError,
+  DisconnectReason,
+  HostKeyError,
+  printable,
+  SshAuthError,
+  SshError,
+  SshProtocolError,
+} from "../errors.ts";
 import type { PublicKey, Signer } from "../keys/types.ts";
 import { SecureTransport } from "../transport/secure_transport.ts";
 import type { Algorithms, ConnectionInfo, RekeyLimits } from "../transport/types.ts";
@@ -20,7 +29,7 @@ import { Timer } from "../wire/timer.ts";
 import type { ByteDuplex, Bytes, MaybePromise } from "../wire/types.ts";
 import { Writer } from "../wire/writer.ts";
 import { AcceptQueue } from "./accept_queue.ts";
-import { Channel } from "./channel.ts";
+import { Channel, putUnder } from "./channel.ts";
 import {
   checkClientHostKeys,
   checkConnection,
@@ -32,6 +41,7 @@ import {
 import { given } from "./options.ts";
 import { authOf, type InteractiveQuery, type ServerInterface, withDefaults } from "./server_interface.ts";
 
+export type { Grant } from "../auth/grants.ts";
 export type { AuthResult, Prompt } from "../auth/types.ts";
 export type { BaseChannel } from "../connection/channel.ts";
 export { ChannelOpenError, SshAuthError, SshError, type SshErrorCode, type SshErrorOptions } from "../errors.ts";
@@ -123,6 +133,7 @@ export class Transport implements ServerInterface, AsyncDisposable {
   #auth: ClientAuth | null = null;
   #server: ServerInterface = this;
   #authenticated = false;
+  #grants = new Grants([]);
 
   /**
    * Takes over the streams; without them, {@linkcode Transport.wire} is to be piped to and from whatever carries the bytes. Nothing moves
@@ -184,8 +195,15 @@ export class Transport implements ServerInterface, AsyncDisposable {
       auth: authOf(this.#server),
       onError: (error) => this.#report(error),
       ...given(this.#options, "maxAuthTries", "banner", "insecureMinRsaBits"),
-      onSuccess: () => {
+      onSuccess: (_user, _passed, grants) => {
         settled();
+        this.#grants = grants;
+        const expiry = new Timer(() => {
+          secure.fail(new SshProtocolError("The login has expired", DisconnectReason.NO_MORE_AUTH_METHODS_AVAILABLE));
+        });
+        expiry.start(grants.expires - Date.now());
+        const stop = (): void => expiry.stop();
+        secure.closed.then(stop, stop);
         this.#loggedIn(secure);
       },
     }).catch(() => {
@@ -467,6 +485,7 @@ export class Transport implements ServerInterface, AsyncDisposable {
     if (!(channel instanceof Channel) || channel.id !== id) {
       throw new TypeError(`Cannot open channel: checkChannelRequest() gave no Channel made with the number ${id}`);
     }
+    putUnder(channel, this.#grants);
     return { channel, opened: () => this.#accepted.push(channel) };
   }
 

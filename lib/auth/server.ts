@@ -12,6 +12,7 @@ import type { MessageHandler, PacketTransport } from "../transport/types.ts";
 import { callBack } from "../wire/callback.ts";
 import { Msg } from "../wire/numbers.ts";
 import { remainingDelay } from "./failure_delay.ts";
+import { Grants } from "./grants.ts";
 import {
   CONNECTION_SERVICE,
   decodeInfoResponse,
@@ -69,9 +70,9 @@ export interface ServeAuthOptions {
   failureDelay?: number | undefined;
   /**
    * Called right behind USERAUTH_SUCCESS, before any message of the client that follows: the place to set the transport's next
-   * handler. `passed` are all methods that the user passed, in order. What it throws ends the connection.
+   * handler. `passed` are all methods that the user passed, in order, and `grants` what they allow. What it throws ends the connection.
    */
-  onSuccess: (user: AuthenticatedUser, passed: readonly string[]) => void;
+  onSuccess: (user: AuthenticatedUser, passed: readonly string[], grants: Grants) => void;
   /** Told what a handler threw; the client sees a refusal. What it throws itself is ignored. */
   onError?: ((error: unknown) => void) | undefined;
   /** Aborting ends the connection, with the signal's reason when that is an {@linkcode SshError}. */
@@ -129,6 +130,8 @@ class ServerAuthSession implements MessageHandler {
   #user: Uint8Array | null = null;
   /** Methods that must follow a partial success. */
   #following: readonly string[] | null = null;
+  /** What the steps so far allow. */
+  #grants = new Grants([]);
   /** The key that passed. */
   #key: PublicKey | null = null;
   #question: { readonly count: number; readonly answer: PromiseWithResolvers<readonly string[]> } | null = null;
@@ -279,6 +282,9 @@ class ServerAuthSession implements MessageHandler {
     ) {
       return await this.#refuse(request, free);
     }
+    const grants = this.#grants.and(outcome.grant);
+    if (grants.contradict) return await this.#refuse(request, free);
+    this.#grants = grants;
     // A name that is none has no turn.
     if (outcome.kind === "accepted") return this.#succeed(request.name!, method, outcome.key);
     this.#partial(method, outcome);
@@ -301,7 +307,7 @@ class ServerAuthSession implements MessageHandler {
     this.#transport.send(userauthSuccess.encode({}));
     this.#transport.setAuthenticated();
     try {
-      this.#options.onSuccess(user, passed);
+      this.#options.onSuccess(user, passed, this.#grants);
     } catch (error) {
       this.#done.reject(error);
       this.#transport.fail(asError(error));

@@ -17,6 +17,7 @@ import type { RsaKeyOptions } from "../keys/rsa_public.ts";
 import type { PublicKey } from "../keys/types.ts";
 import { Reader } from "../wire/reader.ts";
 import type { Bytes } from "../wire/types.ts";
+import { checkGrant, type Grant } from "./grants.ts";
 import { CONNECTION_SERVICE, passwdChangereq, publicKeySignedData, strictText, userauthPkOk } from "./messages.ts";
 import type { AuthInfo, Prompt, ServerAuth } from "./types.ts";
 
@@ -29,8 +30,13 @@ const MAX_PASSWORD_BYTES = 16_384;
 /** What came of a request. */
 export type Outcome =
   | { readonly kind: "refused" }
-  | { readonly kind: "accepted"; readonly key: PublicKey | null }
-  | { readonly kind: "partial"; readonly following: readonly string[]; readonly key: PublicKey | null }
+  | { readonly kind: "accepted"; readonly key: PublicKey | null; readonly grant: Grant | null }
+  | {
+    readonly kind: "partial";
+    readonly following: readonly string[];
+    readonly key: PublicKey | null;
+    readonly grant: Grant | null;
+  }
   | { readonly kind: "reply"; readonly payload: Bytes };
 
 /** The outcome of a request that proves nothing. */
@@ -59,18 +65,30 @@ export interface Turn {
   ): Promise<readonly string[]>;
 }
 
-/** What a handler's result comes to: anything but `true` and a partial success is a refusal. */
+/** What a handler's result comes to: anything but `true`, a grant and a partial success is a refusal, and so is a grant that has expired. */
 function outcomeOf(result: unknown, key: PublicKey | null = null): Outcome {
-  if (result === true) return { kind: "accepted", key };
-  if (typeof result !== "object" || result === null || !("partial" in result)) return refused;
+  if (result === true) return { kind: "accepted", key, grant: null };
+  if (typeof result !== "object" || result === null) return refused;
+  const grant = "grant" in result && result.grant !== undefined ? checkGrant(result.grant) : null;
+  if (grant?.expires !== undefined && grant.expires.getTime() <= Date.now()) return refused;
+  if (!("partial" in result)) return grant === null ? refused : { kind: "accepted", key, grant };
   const { partial } = result;
   if (!Array.isArray(partial)) return refused;
-  return { kind: "partial", following: partial.filter((name) => typeof name === "string"), key };
+  return { kind: "partial", following: partial.filter((name) => typeof name === "string"), key, grant };
+}
+
+/** Asks the program; a result that makes no sense is its error, as what it throws is. */
+async function asked(call: Turn["call"], handler: () => unknown): Promise<unknown> {
+  return await call(async () => {
+    const result = await handler();
+    outcomeOf(result);
+    return result;
+  });
 }
 
 async function noneTurn({ auth, info, fields, call }: Turn): Promise<Outcome> {
   new Reader(fields).end();
-  return outcomeOf(await call(() => auth.none?.(info)));
+  return outcomeOf(await asked(call, () => auth.none?.(info)));
 }
 
 async function passwordTurn({ auth, info, fields, call }: Turn): Promise<Outcome> {
@@ -79,8 +97,9 @@ async function passwordTurn({ auth, info, fields, call }: Turn): Promise<Outcome
   const old = passwordText(reader.view()), fresh = changes ? passwordText(reader.view()) : null;
   reader.end();
   if (old === null || changes && fresh === null) return refused;
-  const result = await call(() =>
-    fresh === null ? auth.password?.(info, old) : auth.passwordChange?.(info, old, fresh)
+  const result = await asked(
+    call,
+    () => fresh === null ? auth.password?.(info, old) : auth.passwordChange?.(info, old, fresh),
   );
   if (typeof result !== "object" || result === null || !("change" in result)) return outcomeOf(result);
   if (auth.passwordChange === undefined || typeof result.change !== "string") return refused;
@@ -104,7 +123,7 @@ async function publicKeyTurn(turn: Turn): Promise<Outcome> {
   // The handler hears of a key that signed only once that is proven, and last of all: nothing that it noted when keys were
   // merely offered can be taken for the key that logs in (CVE-2024-45337).
   if (signature !== null && !await isProven(key, algorithm, blob, signature, turn)) return refused;
-  const outcome = outcomeOf(await call(() => auth.publicKey?.(info, key)), key);
+  const outcome = outcomeOf(await asked(call, () => auth.publicKey?.(info, key)), key);
   if (signature !== null || outcome.kind === "refused") return outcome;
   return { kind: "reply", payload: userauthPkOk.encode({ algorithm, blob }) };
 }
@@ -148,7 +167,7 @@ async function interactiveTurn({ auth, info, fields, call, ask }: Turn): Promise
   reader.view();
   reader.view();
   reader.end();
-  return outcomeOf(await call(() => auth.keyboardInteractive?.(info, ask)));
+  return outcomeOf(await asked(call, () => auth.keyboardInteractive?.(info, ask)));
 }
 
 /** What the methods do, by their names; in the order in which a refusal names them. */

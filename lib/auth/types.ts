@@ -6,6 +6,7 @@
 import type { PublicKey } from "../keys/types.ts";
 import type { ConnectionInfo } from "../transport/types.ts";
 import type { MaybePromise } from "../wire/types.ts";
+import type { Grant } from "./grants.ts";
 
 /** One question of keyboard-interactive (RFC 4256). */
 export interface Prompt {
@@ -15,8 +16,14 @@ export interface Prompt {
   echo: boolean;
 }
 
-/** Outcome of one authentication step: yes, no, or yes but these methods must follow. */
-export type AuthResult = boolean | { partial: readonly string[] };
+/**
+ * Outcome of one authentication step: yes, no, yes with what the login may do, or yes but these methods must follow. What every step of
+ * a login grants has to allow a thing; two steps that name different commands contradict each other, and the login is refused.
+ */
+export type AuthResult =
+  | boolean
+  | { grant: Grant }
+  | { partial: readonly string[]; grant?: Grant | undefined };
 
 /**
  * Outcome of a password: as {@linkcode AuthResult}, or right but to be changed first. `change` is the prompt that the client shows

@@ -4,12 +4,14 @@
  *
  * @module
  */
+import type { Grants } from "../auth/grants.ts";
 import type { AuthenticatedUser, AuthInfo } from "../auth/types.ts";
 import { BaseChannel } from "../connection/channel.ts";
 import { SshError, SshProtocolError } from "../errors.ts";
 import type { PublicKey } from "../keys/types.ts";
 import { callBack } from "../wire/callback.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
+import { granted, type Start } from "./granted.ts";
 import { Mailbox } from "./mailbox.ts";
 import { Break, Env, Exec, ExitSignal, ExitStatusRequest, PtyReq, Shell, Signal } from "./messages.ts";
 import { Subsystem, WindowChange } from "./messages.ts";
@@ -70,6 +72,8 @@ export interface SessionServices {
   readonly user: AuthenticatedUser;
   /** What the login's handlers were told. */
   readonly info: AuthInfo;
+  /** What the login may do. */
+  readonly grants: Grants;
   /** Shell and exec sessions; both are refused without it. */
   readonly handler?: SessionHandler | undefined;
   /** Subsystems by name. */
@@ -117,15 +121,13 @@ export class ServerSessionChannel extends BaseChannel {
         return this.#onEnv(data);
       case Shell.name:
         Shell.decode(data);
-        return this.#start(this.#services.handler, null, null);
+        return this.#start({ command: null, subsystem: null });
       case Exec.name:
         if (data.length > 4 + MAX_COMMAND) return false;
-        return this.#start(this.#services.handler, Exec.decode(data).command, null);
-      case Subsystem.name: {
+        return this.#start({ command: Exec.decode(data).command, subsystem: null });
+      case Subsystem.name:
         if (data.length > 4 + MAX_NAME) return false;
-        const subsystem = Subsystem.decode(data).name, subsystems = this.#services.subsystems ?? {};
-        return this.#start(Object.hasOwn(subsystems, subsystem) ? subsystems[subsystem] : undefined, null, subsystem);
-      }
+        return this.#start({ command: null, subsystem: Subsystem.decode(data).name });
       case WindowChange.name:
         return this.#onWindowChange(data);
       case Signal.name:
@@ -145,7 +147,7 @@ export class ServerSessionChannel extends BaseChannel {
   }
 
   #onPty(data: Bytes): boolean {
-    if (this.#session !== null || this.#pty !== null) return false;
+    if (this.#session !== null || this.#pty !== null || !this.#services.grants.allow("pty", true)) return false;
     const { term, modes, ...size } = PtyReq.decode(data);
     if (term.length > MAX_NAME) return false;
     this.#pty = { term, ...size, modes: Object.freeze(decodeTerminalModes(modes)) };
@@ -172,14 +174,21 @@ export class ServerSessionChannel extends BaseChannel {
     return true;
   }
 
-  #start(handler: SessionHandler | undefined, command: string | null, subsystem: string | null): boolean {
+  #start(asked: Start): boolean {
+    const { command, subsystem, env } = granted(this.#services.grants, asked);
+    const { subsystems = {} } = this.#services;
+    const handler = subsystem === null
+      ? this.#services.handler
+      : Object.hasOwn(subsystems, subsystem)
+      ? subsystems[subsystem]
+      : undefined;
     if (this.#session !== null || handler === undefined) return false;
     const session = new Session(this, {
       command,
       subsystem,
       user: this.#services.user,
       info: this.#services.info,
-      env: Object.freeze(this.#env),
+      env: Object.freeze(Object.assign(this.#env, env)),
       pty: this.#pty === null ? null : Object.freeze(this.#pty),
       onError: this.#services.onError,
     });

@@ -1,0 +1,122 @@
+/**
+ * L4. What a login may do: a grant that a handler returns, and the grants of all its steps together. The names are those of authorized_keys
+ * (sshd(8)) and of certificates. Sessions and forwards ask; nothing here refuses by itself. No I/O.
+ *
+ * @module
+ */
+
+/** What a login may do; what is left out is as the server's options say. Enforced by the library. */
+export interface Grant {
+  /**
+   * Runs in the place of whatever the client asks for, shell and subsystem included (`command=`, force-command). What it asked for
+   * stands in the variable `SSH_ORIGINAL_COMMAND`. `internal-sftp` is the subsystem `sftp`.
+   */
+  readonly command?: string | undefined;
+  /** May have a terminal. */
+  readonly pty?: boolean | undefined;
+  /** May forward an agent. */
+  readonly agentForwarding?: boolean | undefined;
+  /** May forward X11. */
+  readonly x11Forwarding?: boolean | undefined;
+  /** May forward ports: all, none, or `host:port` patterns for each direction. */
+  readonly portForwarding?:
+    | boolean
+    | { readonly open?: readonly string[] | undefined; readonly listen?: readonly string[] | undefined }
+    | undefined;
+  /** Set in each session, whatever the client sets. */
+  readonly environment?: Readonly<Record<string, string>> | undefined;
+  /** The login ends then. */
+  readonly expires?: Date | undefined;
+}
+
+/** A yes or no of a grant. */
+export type GrantFlag = "pty" | "agentForwarding" | "x11Forwarding";
+
+const isText = (value: unknown): boolean => typeof value === "string" && !value.includes("\0");
+const isFlag = (value: unknown): boolean => typeof value === "boolean";
+const isObject = (value: unknown): value is object =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+const isPatterns = (value: unknown): boolean => value === undefined || Array.isArray(value) && value.every(isText);
+
+/** What each part of a grant has to be. */
+const parts: Readonly<Record<keyof Grant, readonly [fits: (value: unknown) => boolean, what: string]>> = {
+  command: [isText, "text"],
+  pty: [isFlag, "true or false"],
+  agentForwarding: [isFlag, "true or false"],
+  x11Forwarding: [isFlag, "true or false"],
+  portForwarding: [
+    (value) =>
+      isFlag(value) ||
+      isObject(value) && Object.keys(value).every((name) => name === "open" || name === "listen") &&
+        Object.values(value).every(isPatterns),
+    "true, false or lists `open` and `listen` of patterns",
+  ],
+  environment: [
+    (value) => isObject(value) && Object.entries(value).every(([name, text]) => /^[^=\0]+$/.test(name) && isText(text)),
+    "an object of texts, by names without `=`",
+  ],
+  expires: [(value) => value instanceof Date && !Number.isNaN(value.getTime()), "a valid Date"],
+};
+
+/**
+ * The grant that a handler gave. Throws `TypeError` for anything that is none, a part that is not known included: a restriction that
+ * is not understood must not be one that does not hold.
+ */
+export function checkGrant(value: unknown): Grant {
+  if (!isObject(value)) throw new TypeError("Cannot grant login: the handler's `grant` is no object");
+  for (const [name, part] of Object.entries(value)) {
+    if (!Object.hasOwn(parts, name)) {
+      throw new TypeError(
+        `Cannot grant login: "${name}" is no part of a grant; known are ${Object.keys(parts).join(", ")}`,
+      );
+    }
+    const [fits, what] = parts[name as keyof Grant];
+    if (part !== undefined && !fits(part)) throw new TypeError(`Cannot grant login: \`${name}\` must be ${what}`);
+  }
+  return { ...value };
+}
+
+/** What all steps of a login granted: each of them has to allow a thing. */
+export class Grants {
+  readonly #all: readonly Grant[];
+
+  /** In the order of the steps. */
+  constructor(all: readonly Grant[]) {
+    this.#all = all;
+  }
+
+  /** These and one more. */
+  and(grant: Grant | null): Grants {
+    return grant === null ? this : new Grants([...this.#all, grant]);
+  }
+
+  /** Whether two steps want different commands: such a login can be allowed nothing. */
+  get contradict(): boolean {
+    return new Set(this.#commands()).size > 1;
+  }
+
+  /** What runs in the place of what the client asks for, or null. */
+  get command(): string | null {
+    return this.#commands()[0] ?? null;
+  }
+
+  /** Whether a thing is allowed, where the server's options say `unsaid`. */
+  allow(flag: GrantFlag, unsaid: boolean): boolean {
+    const said = this.#all.map((grant) => grant[flag]).filter((one) => one !== undefined);
+    return said.length === 0 ? unsaid : said.every(Boolean);
+  }
+
+  /** Variables of each session; a later step's value wins. */
+  get environment(): Readonly<Record<string, string>> {
+    return Object.assign(Object.create(null), ...this.#all.map(({ environment }) => environment ?? {}));
+  }
+
+  /** When the login ends, in milliseconds since 1970; `Infinity` is never. */
+  get expires(): number {
+    return Math.min(...this.#all.map(({ expires }) => expires?.getTime() ?? Infinity));
+  }
+
+  #commands(): string[] {
+    return this.#all.map(({ command }) => command).filter((one) => one !== undefined);
+  }
+}

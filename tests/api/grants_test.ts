@@ -1,0 +1,185 @@
+/**
+ * What a login grants, and that sessions hold to it: in `serve()` and in `Transport`.
+ *
+ * @module
+ */
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { Channel } from "../../lib/api/channel.ts";
+import { Transport } from "../../lib/api/transport.ts";
+import { checkGrant, type Grant, Grants } from "../../lib/auth/grants.ts";
+import { password } from "../../lib/auth/methods.ts";
+import type { AuthResult } from "../../lib/auth/types.ts";
+import { DisconnectReason, SshAuthError, SshDisconnectError, SshError } from "../../lib/errors.ts";
+import type { ServerSession } from "../../lib/session/server_session.ts";
+import { memoryPair } from "../_support/duplex.ts";
+import { generateKey } from "../../lib/keys/private_key.ts";
+import { publicKey } from "../../lib/auth/methods.ts";
+import { hostKey, join, text } from "./_help.ts";
+
+/** Says what it was started as. */
+async function tell(session: ServerSession): Promise<void> {
+  const { command, subsystem, env, pty } = session;
+  const writer = session.stdout.getWriter();
+  await writer.write(new TextEncoder().encode(JSON.stringify({ command, subsystem, env, pty: pty !== null })));
+  writer.releaseLock();
+}
+
+const granting = (grant: Grant) => ({
+  auth: { password: (): AuthResult => ({ grant }) },
+  handler: tell,
+  subsystems: { sftp: tell, other: tell },
+});
+
+Deno.test("a grant's command runs in the place of whatever the client asks for", async () => {
+  await using joined = await join(granting({ command: "backup --all" }));
+  const { client } = joined;
+  const told = async (process: Promise<{ output(): Promise<{ stdout: Uint8Array }> }>) =>
+    JSON.parse(text((await (await process).output()).stdout));
+  const forced = { command: "backup --all", subsystem: null, pty: false };
+  assertEquals(await told(client.spawn("rm -r /", { stdin: "null" })), {
+    ...forced,
+    env: { SSH_ORIGINAL_COMMAND: "rm -r /" },
+  });
+  assertEquals(await told(client.shell({ stdin: "null" })), { ...forced, env: {} });
+  // A client cannot say so itself.
+  const lying = { stdin: "null", env: { SSH_ORIGINAL_COMMAND: "nothing" } } as const;
+  assertEquals(await told(client.subsystem("other", lying)), { ...forced, env: { SSH_ORIGINAL_COMMAND: "other" } });
+  assertEquals(await told(client.subsystem("nobody knows", { stdin: "null" })), {
+    ...forced,
+    env: { SSH_ORIGINAL_COMMAND: "nobody knows" },
+  });
+});
+
+Deno.test("a grant's command internal-sftp is the subsystem sftp, whatever the client asks for", async () => {
+  await using joined = await join(granting({ command: "internal-sftp" }));
+  const { stdout } = await joined.client.exec("sh");
+  assertEquals(JSON.parse(text(stdout)), {
+    command: null,
+    subsystem: "sftp",
+    env: { SSH_ORIGINAL_COMMAND: "sh" },
+    pty: false,
+  });
+});
+
+Deno.test("a grant without pty gets no terminal, and its environment is set whatever the client sets", async () => {
+  const environment = { ROLE: "guest" };
+  await using joined = await join(granting({ pty: false, environment }));
+  const { client } = joined;
+  await assertRejects(() => client.spawn("x", { pty: {} }), SshError, "gives no terminal");
+  const { stdout } = await client.exec("x", { env: { ROLE: "root", LANG: "C" } });
+  assertEquals(JSON.parse(text(stdout)).env, { ROLE: "guest", LANG: "C" });
+});
+
+Deno.test("a grant that has expired lets nobody in, and one that expires ends the login", async () => {
+  const past = new Date(Date.now() - 1);
+  const refused = await assertRejects(() => join(granting({ expires: past })), SshAuthError);
+  assertEquals(refused.remaining, ["password"]);
+  await using joined = await join(granting({ expires: new Date(Date.now() + 300) }));
+  const error = await assertRejects(() => joined.client.closed, SshDisconnectError, "The login has expired");
+  assertEquals(error.reason, DisconnectReason.NO_MORE_AUTH_METHODS_AVAILABLE);
+});
+
+Deno.test("what is no grant lets nobody in, and the server's onError is told", async () => {
+  const wrong: unknown[] = [
+    true,
+    null,
+    [],
+    "all",
+    { comand: "ls" },
+    { command: 5 },
+    { command: "a\0b" },
+    { pty: "no" },
+    { pty: null },
+    { environment: { A: 1 } },
+    { environment: { "A=B": "1" } },
+    { environment: ["A=1"] },
+    { expires: "tomorrow" },
+    { expires: new Date(NaN) },
+    { portForwarding: "host:22" },
+    { portForwarding: { open: "host:22" } },
+    { portForwarding: { opens: [] } },
+  ];
+  for (const grant of wrong) {
+    assertThrows(() => checkGrant(grant), TypeError, "Cannot grant login");
+    const errors: unknown[] = [];
+    const auth = { password: () => ({ grant }) as AuthResult };
+    await assertRejects(() => join({ auth, onError: (error) => errors.push(error) }), SshAuthError);
+    assert(errors.some((error) => error instanceof TypeError), JSON.stringify(grant));
+  }
+  for (const right of [{}, { command: undefined, pty: undefined }, { portForwarding: { open: ["db:5432"] } }]) {
+    assertEquals(checkGrant(right), right);
+  }
+});
+
+Deno.test("each step of a login grants, and all of them hold", async () => {
+  const key = await generateKey();
+  const steps = (first: Grant, second: AuthResult) => ({
+    auth: {
+      publicKey: (): AuthResult => ({ partial: ["password"], grant: first }),
+      password: () => second,
+    },
+    handler: tell,
+  });
+  const both = { auth: [publicKey(key), password("wonderland")] };
+  const first = { command: "one", environment: { A: "1", B: "1" } };
+  await using joined = await join(steps(first, { grant: { pty: false, environment: { B: "2" } } }), both);
+  await assertRejects(() => joined.client.spawn("x", { pty: {} }), SshError);
+  const { stdout } = await joined.client.exec("x");
+  assertEquals(JSON.parse(text(stdout)), {
+    command: "one",
+    subsystem: null,
+    env: { A: "1", B: "2", SSH_ORIGINAL_COMMAND: "x" },
+    pty: false,
+  });
+  await using plain = await join(steps({ command: "one" }, true), both);
+  assertEquals(JSON.parse(text((await plain.client.exec("x")).stdout)).command, "one");
+  // Two commands contradict each other: nothing can be right then.
+  await assertRejects(() => join(steps({ command: "one" }, { grant: { command: "two" } }), both), SshAuthError);
+});
+
+Deno.test("Grants allows what each step allows, and what none speaks of as the server says", () => {
+  const none = new Grants([]);
+  assertEquals([none.allow("pty", true), none.allow("pty", false)], [true, false]);
+  assertEquals([none.command, none.expires, none.contradict], [null, Infinity, false]);
+  const two = none.and({ pty: true, expires: new Date(5000) }).and(null).and({ pty: false, expires: new Date(4000) });
+  assertEquals([two.allow("pty", true), two.allow("x11Forwarding", false), two.expires], [false, false, 4000]);
+  assertEquals(none.and({ pty: true }).and({}).allow("pty", false), true);
+});
+
+Deno.test("Transport holds its channels to the grant, too", async () => {
+  const seen: unknown[] = [];
+  class Session extends Channel {
+    override checkExecRequest(command: string): boolean {
+      return seen.push(["exec", command]) > 0;
+    }
+    override checkShellRequest(): boolean {
+      return seen.push("shell") > 0;
+    }
+    override checkSubsystemRequest(name: string): boolean {
+      return seen.push(["subsystem", name]) > 0;
+    }
+    override checkPtyRequest(): boolean {
+      return true;
+    }
+    override checkEnvRequest(name: string, value: string): boolean {
+      return seen.push([name, value]) > 0;
+    }
+  }
+  const pair = memoryPair();
+  const server = new Transport(pair.server), client = new Transport(pair.client);
+  server.addServerKey(await hostKey());
+  const expires = new Date(Date.now() + 1500);
+  const starting = server.startServer({
+    getAllowedAuths: () => ["password"],
+    checkAuthPassword: () => ({ grant: { command: "only this", pty: false, environment: { A: "1" }, expires } }),
+    checkChannelRequest: (_kind, id) => new Session(id),
+  });
+  await Promise.all([starting, client.startClient()]);
+  await client.authPassword("alice", "x");
+  const channel = await client.openSession();
+  await assertRejects(() => channel.getPty(), SshError);
+  await channel.execCommand("anything");
+  assertEquals(seen, [["A", "1"], ["SSH_ORIGINAL_COMMAND", "anything"], ["exec", "only this"]]);
+  await assertRejects(() => client.closed, SshDisconnectError, "The login has expired");
+  await assertRejects(() => server.closed, SshError);
+});
