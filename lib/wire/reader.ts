@@ -113,7 +113,10 @@ export class Reader {
     return bytes[0]! >= 0x80 ? value - (1n << BigInt(8 * bytes.length)) : value;
   }
 
-  /** `name-list` within the limits given: names of 1 to 64 printable characters without commas (RFC 4251 section 6). */
+  /**
+   * `name-list` within the limits given: names of 1 to 64 printable characters without commas (RFC 4251 section 6). Empty names, as stray
+   * commas make them, are none; they count, so that commas cost a peer as much as names do.
+   */
   nameList(maxNames = 256, maxBytes = 32_768): string[] {
     const length = this.u32();
     if (length > maxBytes) {
@@ -122,13 +125,12 @@ export class Reader {
     const bytes = this.rawView(length);
     if (length === 0) return [];
     const names: string[] = [];
-    let name = "";
+    let name = "", count = 0;
     for (let i = 0; i <= length; i++) {
       const c = i < length ? bytes[i]! : 0x2c;
       if (c === 0x2c) {
-        if (name.length === 0) throw new SshProtocolError("Cannot read name-list: it holds an empty name");
-        if (names.length === maxNames) throw new SshProtocolError(`Cannot read name-list: more than ${maxNames} names`);
-        names.push(name);
+        if (count++ === maxNames) throw new SshProtocolError(`Cannot read name-list: more than ${maxNames} names`);
+        if (name !== "") names.push(name);
         name = "";
         continue;
       }

@@ -5,6 +5,7 @@ import { DisconnectReason, SshProtocolError } from "../../lib/errors.ts";
 import { GexRequest, KexInit, type KexInitValues } from "../../lib/transport/messages.ts";
 import { Msg } from "../../lib/wire/numbers.ts";
 import type { Bytes } from "../../lib/wire/types.ts";
+import { Reader } from "../../lib/wire/reader.ts";
 import { Writer } from "../../lib/wire/writer.ts";
 import { turns, until } from "../_support/until.ts";
 import { FakeTime } from "../connection/_fake_time.ts";
@@ -49,6 +50,16 @@ function withList(list: keyof KexInitValues, names: Uint8Array, length = names.l
   return w.bool(false).u32(0).bytes();
 }
 
+/** The same KEXINIT with its lists of names written in another way; empty ones stay. */
+function withCommas(kexInit: Uint8Array, change: (names: string, i: number) => string, follows = false): Bytes {
+  const reader = new Reader(kexInit, 17), w = new Writer().raw(kexInit.subarray(0, 17));
+  lists.forEach((_, i) => {
+    const names = new TextDecoder().decode(reader.view());
+    w.text(names === "" ? "" : change(names, i));
+  });
+  return w.bool(follows).u32(0).bytes();
+}
+
 /** Sends a KEXINIT as it is, as the peer's first message. */
 async function sendFirst(victim: Victim, kexInit: Uint8Array): Promise<void> {
   await victim.peer.identify();
@@ -78,9 +89,7 @@ for (const role of roles) {
       ["28,000 names", utf8(many)],
       ["257 names", utf8(Array.from({ length: 257 }, (_, i) => `n${i}`).join(","))],
       ["200 KiB of commas", utf8(",".repeat(200 << 10))],
-      ["an empty name", utf8("a,,b")],
-      ["a comma first", utf8(",a")],
-      ["a comma last", utf8("a,")],
+      ["256 commas", utf8(",".repeat(256))],
       ["65 characters", utf8("a".repeat(65))],
       ["a NUL", utf8("a\0b")],
       ["a byte 0x80", new Uint8Array([0x61, 0x80])],
@@ -95,6 +104,65 @@ for (const role of roles) {
           await expectClose(victim, [PROTOCOL_ERROR, KEY_EXCHANGE_FAILED], () => sendFirst(victim, kexInit));
         });
       }
+    }
+  });
+
+  // C1 of the cases; what row 31 wanted of empty names is that they match nothing.
+  Deno.test(`a ${role} takes lists with stray commas, in every exchange, and the signature covers them as they came`, async () => {
+    const forms: [string, (names: string) => string][] = [
+      ["a comma last", (names) => `${names},`],
+      ["a comma first", (names) => `,${names}`],
+      ["commas all over", (names) => `,,${names.replaceAll(",", ",,")},,`],
+      ["254 of them", (names) => names.padEnd(names.length + 254 - names.split(",").length, ",")],
+    ];
+    for (const [name, change] of forms) {
+      await named(name, async () => {
+        const victim = new Victim(role);
+        await victim.peer.identify();
+        for (let exchange = 0; exchange < 2; exchange++) {
+          await victim.peer.kexInit();
+          const kexInit = withCommas(victim.peer.machine!.kexInit, change);
+          Object.defineProperty(victim.peer.machine!, "kexInit", { value: kexInit });
+          await victim.peer.send(kexInit);
+          await victim.peer.runExchange();
+          assertEquals(await victim.started, null);
+          assertEquals(victim.transport.info.strictKex, true);
+        }
+        await expectAlive(victim);
+      });
+    }
+  });
+
+  // C1: the first name is the first that is one.
+  Deno.test(`a ${role} finds a guess behind a stray comma right, and one that is not the first name wrong`, async () => {
+    const ours = { algorithms: { kex: ["curve25519-sha256"] } };
+    for (const [before, junk] of [[",", false], [",ecdh-sha2-nistp256,", true]] as const) {
+      const victim = new Victim(role, { transport: ours });
+      await victim.peer.identify();
+      await victim.peer.kexInit();
+      const kexInit = withCommas(victim.peer.machine!.kexInit, (names, i) => i === 0 ? before + names : names, true);
+      Object.defineProperty(victim.peer.machine!, "kexInit", { value: kexInit });
+      await victim.peer.send(kexInit);
+      if (junk) {
+        const type = role === "client" ? Msg.KEX_REPLY : Msg.KEX_INIT;
+        await victim.peer.send(new Writer().u8(type).string(new Uint8Array(7)).bytes());
+      }
+      await victim.peer.runExchange();
+      assertEquals(await victim.started, null);
+      await expectAlive(victim);
+    }
+  });
+
+  // C1: empty names are nothing that both sides have.
+  Deno.test(`a ${role} finds nothing in common in lists of commas`, async () => {
+    for (const list of ["kex", "hostKey", "cipherClientToServer", "compressionServerToClient"] as const) {
+      const victim = new Victim(role);
+      const error = await expectClose(
+        victim,
+        KEY_EXCHANGE_FAILED,
+        () => sendFirst(victim, withList(list, utf8(",,"))),
+      );
+      assertStringIncludes(error.message, "No common ");
     }
   });
 

@@ -390,12 +390,29 @@ Deno.test("ClientAuth takes 128 KiB of banners, and closes at more", async () =>
 // Row 91.
 Deno.test("ClientAuth closes on a list of methods that is too long", async () => {
   const names = Array.from({ length: 100_000 }, (_, i) => `m${i}`);
-  for (const list of [names.slice(0, 257), names.slice(0, 20_000), ["m".repeat(65)], ["a\u001b"], ["a", "", "b"]]) {
+  for (const list of [names.slice(0, 257), names.slice(0, 20_000), ["m".repeat(65)], ["a\u001b"]]) {
     const { peer, result } = await attempting(none());
     await peer.expect(Msg.USERAUTH_REQUEST);
     peer.send(failurePayload(list));
     assertEquals(await peer.disconnect(), PROTOCOL_ERROR);
     await assertRejects(() => result, SshProtocolError);
+  }
+});
+
+// C1 of the cases.
+Deno.test("authenticate() reads a list of methods with stray commas", async () => {
+  for (const list of [["password", ""], ["", "password"], ["publickey", "", "", "password"]]) {
+    const { client, peer, auth } = start();
+    const login = authenticate(auth, "alice", [password("hunter2")]);
+    await peer.expect(Msg.SERVICE_REQUEST);
+    peer.send(acceptPayload());
+    await peer.expect(Msg.USERAUTH_REQUEST);
+    peer.send(failurePayload(list));
+    await peer.expect(Msg.USERAUTH_REQUEST);
+    peer.send(failurePayload(list));
+    const error = await assertRejects(() => login, SshAuthError, "password (refused)");
+    assertEquals(error.remaining, list.filter((name) => name !== ""));
+    client.close();
   }
 });
 

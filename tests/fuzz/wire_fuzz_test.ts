@@ -82,7 +82,10 @@ Deno.test("fuzz: message() takes a damaged message only when it encodes to the s
     return parses(() => {
       // What is read and written again is the same but for booleans, which have many values that are true.
       if (input[0] === 20) {
-        assertEquals(normal(kexinit.encode(kexinit.decode(input))), normal(input));
+        const values = kexinit.decode(input), again = kexinit.encode(values);
+        // Stray commas are not kept, and nothing else is lost.
+        if (again.length < input.length) assertEquals(kexinit.decode(again), values);
+        else assertEquals(normal(again), normal(input));
         return;
       }
       const values = mixed.decode(input);

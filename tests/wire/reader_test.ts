@@ -127,11 +127,32 @@ Deno.test("Reader.mpint() refuses a zero that is written as a byte", () => {
   assertThrows(() => new Reader(stringOf(hexToBytes("00"))).mpint(), SshProtocolError, "needless");
 });
 
-// Row 31 of the list of attacks.
-Deno.test("Reader.nameList() refuses empty names, long names, and what is not printable", () => {
-  for (const text of [",", "a,,b", ",a", "a,", "a,b,"]) {
-    assertThrows(() => list(text).nameList(), SshProtocolError, "empty name", text);
+// C1 of the cases.
+Deno.test("Reader.nameList() reads the names between stray commas, which count", () => {
+  const cases: [string, string[]][] = [
+    [",", []],
+    [",,,", []],
+    ["a,,b", ["a", "b"]],
+    [",a", ["a"]],
+    ["a,", ["a"]],
+    ["a,b,", ["a", "b"]],
+    [",,a,,,b,,", ["a", "b"]],
+  ];
+  for (const [text, names] of cases) {
+    assertEquals(list(text).nameList(), names, text);
+    // What follows the list is not touched.
+    const reader = new Reader(new Uint8Array([...stringOf(ascii(text)), 7]));
+    reader.nameList();
+    assertEquals([reader.u8(), reader.remaining], [7, 0]);
   }
+  // 255 commas make 256 names.
+  assertEquals(list(",".repeat(255)).nameList(), []);
+  assertThrows(() => list(",".repeat(256)).nameList(), SshProtocolError, "more than 256 names");
+  assertThrows(() => list(",".repeat(32_769)).nameList(), SshProtocolError, "at most 32768");
+});
+
+// Row 31 of the list of attacks.
+Deno.test("Reader.nameList() refuses long names, and what is not printable", () => {
   assertEquals(list("a".repeat(64)).nameList(), ["a".repeat(64)]);
   assertThrows(() => list("a".repeat(65)).nameList(), SshProtocolError, "longer than 64");
   assertThrows(() => list("b," + "a".repeat(65)).nameList(), SshProtocolError, "longer than 64");
