@@ -4,7 +4,7 @@
  * @module
  */
 import { SshProtocolError } from "../errors.ts";
-import { ascii, bool, bytes, looseText, message, nameList, rest } from "../wire/codec.ts";
+import { ascii, bool, bytes, languageTag, looseText, message, nameList, rest } from "../wire/codec.ts";
 import { Msg } from "../wire/numbers.ts";
 import { Reader } from "../wire/reader.ts";
 import type { Bytes } from "../wire/types.ts";
@@ -33,13 +33,16 @@ export const userauthFailure = message("USERAUTH_FAILURE", Msg.USERAUTH_FAILURE,
 /** USERAUTH_SUCCESS (RFC 4252 section 5.1). */
 export const userauthSuccess = message("USERAUTH_SUCCESS", Msg.USERAUTH_SUCCESS, {});
 /** USERAUTH_BANNER (RFC 4252 section 5.4). */
-export const userauthBanner = message("USERAUTH_BANNER", Msg.USERAUTH_BANNER, { text: looseText, language: looseText });
+export const userauthBanner = message("USERAUTH_BANNER", Msg.USERAUTH_BANNER, {
+  text: looseText,
+  language: languageTag,
+});
 /** USERAUTH_PK_OK (RFC 4252 section 7). */
 export const userauthPkOk = message("USERAUTH_PK_OK", Msg.USERAUTH_PK_OK, { algorithm: ascii, blob: bytes });
 /** USERAUTH_PASSWD_CHANGEREQ (RFC 4252 section 8). */
 export const passwdChangereq = message("USERAUTH_PASSWD_CHANGEREQ", Msg.USERAUTH_PASSWD_CHANGEREQ, {
   prompt: looseText,
-  language: looseText,
+  language: languageTag,
 });
 
 /** What a signature for `publickey` covers (RFC 4252 section 7). */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { ascii, bool, bytes, looseText, message, rest, u32 } from "../wire/codec.ts";
+import { ascii, bool, bytes, languageTag, looseText, message, orEnd, rest, u32 } from "../wire/codec.ts";
 import { Msg } from "../wire/numbers.ts";
 
 /** Section 4. What follows belongs to the request. */
@@ -36,8 +36,8 @@ export const ChannelOpenConfirmation = message("SSH_MSG_CHANNEL_OPEN_CONFIRMATIO
 export const ChannelOpenFailure = message("SSH_MSG_CHANNEL_OPEN_FAILURE", Msg.CHANNEL_OPEN_FAILURE, {
   recipient: u32,
   reason: u32,
-  description: looseText,
-  language: looseText,
+  description: orEnd(looseText, ""),
+  language: languageTag,
 });
 /** Section 5.2. */
 export const ChannelWindowAdjust = message("SSH_MSG_CHANNEL_WINDOW_ADJUST", Msg.CHANNEL_WINDOW_ADJUST, {

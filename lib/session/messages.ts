@@ -7,7 +7,7 @@
 import { SshProtocolError } from "../errors.ts";
 import { explanation } from "../transport/message_size.ts";
 import { MAX_PAYLOAD } from "../transport/outbox.ts";
-import { bool, bytes, looseText, text, u32 } from "../wire/codec.ts";
+import { anyEnd, bool, bytes, looseText, orEnd, text, u32 } from "../wire/codec.ts";
 import type { Field, ValuesOf } from "../wire/codec.ts";
 import { Reader } from "../wire/reader.ts";
 import type { Bytes } from "../wire/types.ts";
@@ -114,12 +114,23 @@ export const WindowChange = request("window-change", { columns: u32, rows: u32, 
 export const Signal = request("signal", { signal: signalName });
 /** RFC 4254 section 6.10. */
 export const ExitStatusRequest = request("exit-status", { code: u32 });
-/** RFC 4254 section 6.10. */
+/** The text, or nothing where the request was cut short in it. */
+function orCut(field: Field<string>): Field<string> {
+  return {
+    read: (r) => r.hasString ? field.read(r) : (r.rawView(r.remaining), ""),
+    write: (w, v) => field.write(w, v),
+  };
+}
+
+/**
+ * RFC 4254 section 6.10. It comes behind the output, which must not be lost with it: where it is cut short, what is there counts, and
+ * the name of the signal is empty where even that is not.
+ */
 export const ExitSignal = request("exit-signal", {
-  signal: signalName,
-  coreDumped: bool,
-  message: explaining,
-  language: looseText,
+  signal: orCut(signalName),
+  coreDumped: orEnd(bool, false),
+  message: orCut(explaining),
+  language: anyEnd,
 });
 /** RFC 4335 section 3: milliseconds, 0 for the receiver's own default. */
 export const Break = request("break", { length: u32 });

@@ -55,7 +55,7 @@ export function decodeExit(name: string, data: Uint8Array): ExitStatus | null {
     return { success: code === 0, code, signal: null };
   }
   if (name === ExitSignal.name) {
-    return { success: false, code: null, signal: withoutSig(ExitSignal.decode(data).signal) };
+    return { success: false, code: null, signal: withoutSig(ExitSignal.decode(data).signal) || null };
   }
   return null;
 }

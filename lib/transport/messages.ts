@@ -3,20 +3,32 @@
  *
  * @module
  */
-import { bool, bytes, looseText, message, mpint, nameList, raw, u32 } from "../wire/codec.ts";
+import {
+  anyEnd,
+  bool,
+  bytes,
+  languageTag,
+  looseText,
+  message,
+  mpint,
+  nameList,
+  orEnd,
+  raw,
+  u32,
+} from "../wire/codec.ts";
 import type { MessageOf } from "../wire/codec.ts";
 import { Msg } from "../wire/numbers.ts";
 
 /** RFC 4253 section 11.1. */
 export const Disconnect = message("SSH_MSG_DISCONNECT", Msg.DISCONNECT, {
   reason: u32,
-  description: looseText,
-  language: looseText,
+  description: orEnd(looseText, ""),
+  language: anyEnd,
 });
 /** RFC 4253 section 11.4. */
 export const Unimplemented = message("SSH_MSG_UNIMPLEMENTED", Msg.UNIMPLEMENTED, { sequence: u32 });
 /** RFC 4253 section 11.3. */
-export const Debug = message("SSH_MSG_DEBUG", Msg.DEBUG, { display: bool, message: looseText, language: looseText });
+export const Debug = message("SSH_MSG_DEBUG", Msg.DEBUG, { display: bool, message: looseText, language: languageTag });
 /** RFC 4253 section 7.1. */
 export const KexInit = message("SSH_MSG_KEXINIT", Msg.KEXINIT, {
   cookie: raw(16),

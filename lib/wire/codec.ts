@@ -33,6 +33,24 @@ export const looseText: Field<string> = {
   read: (r) => new TextDecoder().decode(r.view()),
   write: (w, v) => void w.text(v),
 };
+/** A field that a message may end in front of: `none` stands for it then. */
+export function orEnd<T>(field: Field<T>, none: T): Field<T> {
+  return { read: (r) => r.remaining === 0 ? none : field.read(r), write: (w, v) => field.write(w, v) };
+}
+/** The language tag that ends a message, and that nobody acts on: it may be missing, and more may follow it. */
+export const languageTag: Field<string> = {
+  read: (r) => {
+    const tag = orEnd(looseText, "").read(r);
+    r.rawView(r.remaining);
+    return tag;
+  },
+  write: (w, v) => void w.text(v),
+};
+/** The same where not even the tag has to be whole. */
+export const anyEnd: Field<string> = {
+  read: (r) => r.hasString ? languageTag.read(r) : (r.rawView(r.remaining), ""),
+  write: (w, v) => void w.text(v),
+};
 /** `string` of printable US-ASCII: a name. */
 export const ascii: Field<string> = { read: (r) => r.ascii(), write: (w, v) => void w.text(v) };
 /** `mpint`. */

@@ -66,6 +66,11 @@ export class Reader {
     return this.#bytes.slice(at, at + length) as Uint8Array<ArrayBuffer>;
   }
 
+  /** Whether a whole `string` is next. */
+  get hasString(): boolean {
+    return this.remaining >= 4 && new Reader(this.#bytes, this.#offset).u32() <= this.remaining - 4;
+  }
+
   /** `string` as a view that lives as long as the message does. */
   view(): Uint8Array {
     return this.rawView(this.u32());

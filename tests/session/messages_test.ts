@@ -35,13 +35,16 @@ Deno.test("session requests stand on the wire as RFC 4254 section 6 writes them"
 });
 
 for (const [name, data, decode] of samples) {
-  Deno.test(`decode() of "${name}" refuses every cut and every byte too many`, () => {
-    decode(data);
-    for (let length = 0; length < data.length; length++) {
-      assertThrows(() => decode(data.subarray(0, length)), SshProtocolError, `"${name}"`);
-    }
-    assertThrows(() => decode(new Uint8Array([...data, 0])), SshProtocolError, `"${name}"`);
-  });
+  // What is cut short of an exit-signal is told in tests/wire/cut_short_test.ts.
+  if (name !== "exit-signal") {
+    Deno.test(`decode() of "${name}" refuses every cut and every byte too many`, () => {
+      decode(data);
+      for (let length = 0; length < data.length; length++) {
+        assertThrows(() => decode(data.subarray(0, length)), SshProtocolError, `"${name}"`);
+      }
+      assertThrows(() => decode(new Uint8Array([...data, 0])), SshProtocolError, `"${name}"`);
+    });
+  }
 
   Deno.test(`decode() of "${name}" takes any bytes without another error than its own`, () => {
     fuzz((seed) => {
