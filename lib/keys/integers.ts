@@ -45,6 +45,21 @@ export function positiveMpint(reader: Reader, maxBytes: number): bigint {
   return fromBigEndian(bytes);
 }
 
+/**
+ * The same with zeros before it that are not needed, as OpenSSH bears them: in signatures, and in private keys, which are written
+ * anew from what was read. Not in public keys, which are compared byte by byte.
+ */
+export function paddedMpint(reader: Reader, maxBytes: number): bigint {
+  const bytes = reader.view();
+  if (bytes.length === 0 || bytes[0]! >= 0x80) throw keyFormatError("Cannot read integer: it is not positive");
+  const start = bytes.findIndex((byte) => byte !== 0);
+  if (start < 0) throw keyFormatError("Cannot read integer: it is not positive");
+  if (bytes.length - start > maxBytes) {
+    throw keyFormatError(`Cannot read integer: it is longer than ${maxBytes} bytes`);
+  }
+  return fromBigEndian(bytes.subarray(start));
+}
+
 /** `base` to the power of `exponent` modulo `modulus`. Not constant in time: for public values only. */
 export function publicPower(base: bigint, exponent: bigint, modulus: bigint): bigint {
   let result = 1n;
@@ -54,6 +69,16 @@ export function publicPower(base: bigint, exponent: bigint, modulus: bigint): bi
     square = square * square % modulus;
   }
   return result;
+}
+
+/** The number that `value` times is 1 modulo `modulus`, or null where there is none. Not constant in time. */
+export function inverse(value: bigint, modulus: bigint): bigint | null {
+  let [a, b, x, y] = [value % modulus, modulus, 1n, 0n];
+  while (b > 0n) {
+    const quotient = a / b;
+    [a, b, x, y] = [b, a - quotient * b, y, x - quotient * y];
+  }
+  return a === 1n ? (x % modulus + modulus) % modulus : null;
 }
 
 /** `value` as the JSON Web Key formats want it: base64url without padding, in `length` bytes or as few as it takes. */

@@ -11,7 +11,7 @@ import { Writer } from "../wire/writer.ts";
 import { curves } from "./curves.ts";
 import { type FileCipher, fileCiphers } from "./file_ciphers.ts";
 import { keyFormatError, parsing } from "./format_error.ts";
-import { positiveMpint } from "./integers.ts";
+import { paddedMpint } from "./integers.ts";
 import { type KeyMaterial, publicBlobOf } from "./key_material.ts";
 import { publicKeyFromBlob } from "./public_key.ts";
 import { RSA_BITS, type RsaKeyOptions } from "./rsa_public.ts";
@@ -160,7 +160,7 @@ function readMaterial(reader: Reader): KeyMaterial {
     if (point.length !== 1 + 2 * curve.size) {
       throw keyFormatError(`Cannot read ${type} private key: its point does not fit`);
     }
-    return { kind: "ecdsa", curve, point, d: positiveMpint(reader, curve.size) };
+    return { kind: "ecdsa", curve, point, d: paddedMpint(reader, curve.size) };
   }
   switch (type) {
     case "ssh-ed25519": {
@@ -172,8 +172,8 @@ function readMaterial(reader: Reader): KeyMaterial {
     }
     case "ssh-rsa": {
       const max = RSA_BITS.max / 8;
-      const n = positiveMpint(reader, max), e = positiveMpint(reader, 8), d = positiveMpint(reader, max);
-      const iqmp = positiveMpint(reader, max), p = positiveMpint(reader, max), q = positiveMpint(reader, max);
+      const n = paddedMpint(reader, max), e = paddedMpint(reader, 8), d = paddedMpint(reader, max);
+      const iqmp = paddedMpint(reader, max), p = paddedMpint(reader, max), q = paddedMpint(reader, max);
       return { kind: "rsa", n, e, d, iqmp, p, q };
     }
     default:

@@ -4,10 +4,12 @@
  * @module
  */
 import { printable } from "../errors.ts";
-import { type Curve, curves } from "./curves.ts";
+import { uncompressedPoint } from "../crypto/nist_curves.ts";
+import type { Curve } from "./curves.ts";
 import { DerReader, Tag } from "./der.ts";
+import { readCurve } from "./ec_parameters.ts";
 import { keyFormatError } from "./format_error.ts";
-import { fromBigEndian, toBigEndian } from "./integers.ts";
+import { fromBigEndian, inverse, toBigEndian } from "./integers.ts";
 import { ed25519Point, type KeyMaterial, type RsaMaterial } from "./key_material.ts";
 import { RSA_BITS } from "./rsa_public.ts";
 
@@ -69,19 +71,17 @@ function readRsa(reader: DerReader): RsaMaterial {
     throw keyFormatError("Cannot read RSA private key: only keys of two primes are supported");
   }
   const max = RSA_BITS.max / 8;
-  const n = reader.integer(max), e = reader.integer(8), d = reader.integer(max);
+  const n = reader.integer(max), e = reader.integer(8), d = reader.integer(max + 8);
   const p = reader.integer(max), q = reader.integer(max);
-  // d mod (p - 1) and d mod (q - 1) are computed anew where they are needed.
-  reader.integer(max);
-  reader.integer(max);
-  const iqmp = reader.integer(max);
+  // d mod (p - 1), d mod (q - 1) and q^-1 mod p are computed anew: some programs leave them out or have them wrong, and with wrong
+  // ones a signature gives the primes away.
+  for (let i = 0; i < 3; i++) reader.integer(max);
   reader.end();
-  return { kind: "rsa", n, e, d, iqmp, p, q };
-}
-
-function curveOf(oid: string): Curve {
-  for (const curve of curves.values()) if (curve.oid === oid) return curve;
-  throw keyFormatError("Cannot read EC private key: the curve is not supported; nistp256, nistp384 and nistp521 are");
+  const iqmp = p > 1n ? inverse(q, p) : null, phi = (p - 1n) * (q - 1n);
+  if (iqmp === null || phi <= 0n) {
+    throw keyFormatError("Cannot read private key: its private and public parts do not belong together");
+  }
+  return { kind: "rsa", n, e, d: d < n ? d : d % phi, iqmp, p, q };
 }
 
 async function readEc(reader: DerReader, outer: Curve | null): Promise<KeyMaterial> {
@@ -90,21 +90,22 @@ async function readEc(reader: DerReader, outer: Curve | null): Promise<KeyMateri
   let curve = outer;
   if (reader.tag === Tag.CONTEXT_0) {
     const parameters = reader.nested(Tag.CONTEXT_0);
-    const named = curveOf(parameters.oid());
+    const named = readCurve(parameters);
     parameters.end();
     if (curve !== null && named !== curve) throw keyFormatError("Cannot read EC private key: it names two curves");
     curve = named;
   }
   if (curve === null) throw keyFormatError("Cannot read EC private key: it names no curve");
-  if (secret.length > curve.size) throw keyFormatError("Cannot read EC private key: its scalar is too long");
-  const d = fromBigEndian(secret);
+  // RFC 5915 wants the scalar in full width; some write it as short as it is, or as an integer with a zero before it.
+  const d = fromBigEndian(secret.subarray(Math.max(0, secret.findIndex((byte) => byte !== 0))));
   let point: Uint8Array<ArrayBuffer> | null = null;
   if (reader.tag === Tag.CONTEXT_1) {
     const wrapped = reader.nested(Tag.CONTEXT_1);
     const bits = wrapped.element(Tag.BIT_STRING);
     wrapped.end();
     if (bits[0] !== 0) throw keyFormatError("Cannot read EC private key: its point is no whole number of bytes");
-    point = bits.slice(1);
+    point = uncompressedPoint(curve.webName, bits.subarray(1));
+    if (point === null) throw keyFormatError("Cannot read EC private key: its public part is no point of the curve");
   }
   reader.end();
   return { kind: "ecdsa", curve, point: point ?? await pointOf(curve, d), d };
@@ -132,7 +133,7 @@ async function readPkcs8(reader: DerReader): Promise<KeyMaterial> {
       material = readRsa(content.nested());
       break;
     case OID_EC:
-      material = await readEc(content.nested(), curveOf(algorithm.oid()));
+      material = await readEc(content.nested(), readCurve(algorithm));
       break;
     case OID_ED25519: {
       const seed = content.element(Tag.OCTET_STRING).slice();

@@ -11,7 +11,7 @@ import { Writer } from "../wire/writer.ts";
 import { curves } from "./curves.ts";
 import { cbcDecrypt } from "./file_ciphers.ts";
 import { keyFormatError, parsing } from "./format_error.ts";
-import { positiveMpint } from "./integers.ts";
+import { paddedMpint } from "./integers.ts";
 import type { KeyMaterial } from "./key_material.ts";
 import { decodeBase64, publicKeyFromBlob } from "./public_key.ts";
 import { RSA_BITS, type RsaKeyOptions } from "./rsa_public.ts";
@@ -169,14 +169,14 @@ function readMaterial(publicKey: PublicKey, body: Uint8Array): KeyMaterial {
     let material: KeyMaterial;
     if (curve !== undefined) {
       half.view();
-      material = { kind: "ecdsa", curve, point: half.string(), d: positiveMpint(reader, curve.size) };
+      material = { kind: "ecdsa", curve, point: half.string(), d: paddedMpint(reader, curve.size) };
     } else if (type === "ssh-ed25519") {
       material = { kind: "ed25519", point: half.string(), seed: reader.string() };
     } else {
       const max = RSA_BITS.max / 8;
-      const e = half.mpint(), n = half.mpint(), d = positiveMpint(reader, max);
-      const p = positiveMpint(reader, max), q = positiveMpint(reader, max);
-      material = { kind: "rsa", e, n, d, p, q, iqmp: positiveMpint(reader, max) };
+      const e = half.mpint(), n = half.mpint(), d = paddedMpint(reader, max);
+      const p = paddedMpint(reader, max), q = paddedMpint(reader, max);
+      material = { kind: "rsa", e, n, d, p, q, iqmp: paddedMpint(reader, max) };
     }
     // What is left is padding up to a cipher block: random in version 3, part of a hash in version 2; the MAC covers it.
     if (reader.remaining > 15) throw fail("bytes follow its private part");

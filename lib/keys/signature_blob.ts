@@ -10,7 +10,7 @@ import type { Bytes } from "../wire/types.ts";
 import { Writer } from "../wire/writer.ts";
 import type { Curve } from "./curves.ts";
 import { keyFormatError, parsing } from "./format_error.ts";
-import { fromBigEndian, fromLittleEndian, positiveMpint, toBigEndian } from "./integers.ts";
+import { fromBigEndian, fromLittleEndian, paddedMpint, toBigEndian } from "./integers.ts";
 
 /** Order of the Ed25519 base point (RFC 8032 section 5.1). */
 const ED25519_ORDER = 2n ** 252n + 27742317777372353535851937790883648493n;
@@ -54,7 +54,7 @@ export function ed25519Signature(value: Uint8Array): Bytes | null {
 export function ecdsaSignature(curve: Curve, value: Uint8Array): Bytes | null {
   try {
     const reader = new Reader(value);
-    const r = positiveMpint(reader, curve.size), s = positiveMpint(reader, curve.size);
+    const r = paddedMpint(reader, curve.size), s = paddedMpint(reader, curve.size);
     reader.end();
     if (r >= curve.n || s >= curve.n) return null;
     const raw = new Uint8Array(2 * curve.size);

@@ -192,7 +192,7 @@ Deno.test("verify() refuses malformed signature values", async () => {
     assertFalse(await verify(new Uint8Array([0x80]), s), "negative");
     assertFalse(await verify(r, s, 1n), "more");
     assertFalse(await verify(r), "less");
-    assertFalse(await verify(new Uint8Array([0, ...value.slice(4, 4 + length)]), s), "padded");
+    assert(await verify(new Uint8Array([0, ...value.slice(4, 4 + length)]), s), "OpenSSH bears zeros too many");
   }
 });
 
