@@ -11,10 +11,11 @@ import { SshError } from "../errors.ts";
 import { knownHosts, type KnownHostsVerifier } from "../keys/known_hosts.ts";
 import { type PassedOver, withPassedOver } from "../keys/passed_over.ts";
 import type { HostKeyVerifier, Signer } from "../keys/types.ts";
-import { type RemoteProcess, startProcess } from "../session/process.ts";
+import { type RemoteProcess, startProcess, terminateAll } from "../session/process.ts";
 import type { ExecOptions, ExecOutput } from "../session/types.ts";
 import type { SftpClient } from "../sftp/client.ts";
 import type { SftpChannel } from "../sftp/requests.ts";
+import { abortedError } from "../transport/closing.ts";
 import { SecureTransport } from "../transport/secure_transport.ts";
 import type { TraceEvent } from "../transport/transport_options.ts";
 import type { Algorithms, ConnectionInfo, RekeyLimits } from "../transport/types.ts";
@@ -49,7 +50,10 @@ export interface ConnectOptions {
    * to 16 MiB at most. @default {2097152}
    */
   window?: number;
-  /** Aborts dialling, handshake and login; after that, ends the connection at once, without what has been written and has not left. */
+  /**
+   * Aborts dialling, handshake and login. After that it sends TERM to what runs and ends the connection at once, without what has been
+   * written and has not left; whatever waits then rejects with `SshError` `CLOSED`, whose `cause` is the signal's reason.
+   */
   signal?: AbortSignal;
   /** Receives the server's banner. What it throws is ignored. */
   onBanner?: (text: string) => void;
@@ -210,7 +214,10 @@ export class SshClient implements AsyncDisposable {
     this.info = secure.info;
     this.closed = secure.closed;
     if (signal === undefined) return;
-    const onAbort = (): void => void secure.end();
+    const onAbort = (): void => {
+      terminateAll(mux);
+      void secure.end(abortedError(signal));
+    };
     const leave = (): void => signal.removeEventListener("abort", onAbort);
     signal.addEventListener("abort", onAbort);
     this.closed.then(leave, leave);

@@ -11,6 +11,7 @@ import { DisconnectReason, SshAuthError, SshError, SshProtocolError } from "../e
 import type { Signer } from "../keys/types.ts";
 import { acceptSessions } from "../session/accept_sessions.ts";
 import type { SessionHandler } from "../session/server_session.ts";
+import { abortedError } from "../transport/closing.ts";
 import { SecureTransport } from "../transport/secure_transport.ts";
 import type { TraceEvent } from "../transport/transport_options.ts";
 import type { Algorithms, RekeyLimits } from "../transport/types.ts";
@@ -208,7 +209,7 @@ class ServedConnection {
   /** Serves until the end; `onLogin` is called once when the user has logged in. */
   async run(onLogin: () => void): Promise<void> {
     const { auth, loginTimeout = DEFAULT_LOGIN_TIMEOUT, signal } = this.#options;
-    const onAbort = (): void => void this.#transport.end();
+    const onAbort = (): void => void this.#transport.end(abortedError(signal!));
     this.#loginTimer.start(loginTimeout);
     signal?.addEventListener("abort", onAbort);
     try {

@@ -21,6 +21,7 @@ export class BaseChannel implements AsyncDisposable {
     this.#core = new ChannelCore(channelId, {
       onRequest: (name, data, wantReply) => this.onRequest(name, data, wantReply),
       onEof: () => this.onEof(),
+      onUnended: () => this.onUnended(),
       onEnded: (error) => this.onEnded(error),
     });
   }
@@ -79,7 +80,7 @@ export class BaseChannel implements AsyncDisposable {
   }
 
   /**
-   * Sends CLOSE behind data that has been written. Where the peer takes nothing of it for 3 seconds, or not all in 30, the rest is
+   * Sends CLOSE behind data that has been written; who still reads what the peer has not ended sees `SshError` `CLOSED`. Where the peer takes nothing of it for 3 seconds, or not all in 30, the rest is
    * lost: then `closed` rejects and says how much. Resolves when CLOSE has been queued; `closed` tells of the peer's answer, which may
    * be a long time coming. Safe to call twice; never rejects.
    */
@@ -107,6 +108,14 @@ export class BaseChannel implements AsyncDisposable {
 
   /** The peer sent EOF. */
   onEof(): void {}
+
+  /**
+   * The peer sent CLOSE and never EOF: what `readable` and `stderr` end with behind the data. The default is null, an end like any
+   * other, as there are programs that send no EOF. Must not throw.
+   */
+  onUnended(): Error | null {
+    return null;
+  }
 
   /** The channel has ended: null after CLOSE both ways, or why the connection ended. Called once. */
   onEnded(_error: Error | null): void {}

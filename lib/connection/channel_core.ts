@@ -40,6 +40,8 @@ export interface ChannelEvents {
   onRequest(name: string, data: Bytes, wantReply: boolean): MaybePromise<boolean>;
   /** The peer sent EOF. */
   onEof(): void;
+  /** The peer sent CLOSE and never EOF: what its data ends with, null for an end like any other. Must not throw. */
+  onUnended(): Error | null;
   /** The channel has ended. */
   onEnded(error: Error | null): void;
 }
@@ -104,6 +106,10 @@ export class ChannelCore implements OutboundSource {
   readonly #patience = new Patience(() => this.#giveUp());
   /** What a close could not deliver. */
   #loss: Error | null = null;
+  /** Why this side has given the channel up: what its streams and requests fail with. */
+  #given: { readonly reason: unknown } | null = null;
+  /** Told when the peer speaks. */
+  #onSpeech: (() => void) | null = null;
   /** Messages that keep their place behind data that has been written and not left. */
   #afterData: { readonly payload: Uint8Array; readonly question?: Question }[] = [];
 
@@ -115,7 +121,10 @@ export class ChannelCore implements OutboundSource {
     this.received = new ReceiveStream(consumed);
     this.receivedStderr = new ReceiveStream(consumed);
     const wantData = () => this.#wantData();
-    const aborted = () => void this.close();
+    const aborted = (reason: unknown) => {
+      this.#given ??= { reason };
+      void this.close();
+    };
     this.sent = new SendStream({ wantData, aborted, finished: () => this.sendEof() });
     this.sentStderr = new SendStream({ wantData, aborted, finished: () => {} });
     this.#requests = new RequestQueue(MAX_REQUESTS, (error) => this.#link?.transport.fail(error));
@@ -264,6 +273,17 @@ export class ChannelCore implements OutboundSource {
     return this.#leaving.promise;
   }
 
+  /**
+   * Gives the channel up: CLOSE leaves at once, behind `lastWord` (a request that wants no answer) and ahead of all that was written,
+   * which is lost. Whoever reads, writes or waits for an answer sees `reason`; data that the peer has ended is whole, and stays.
+   */
+  abort(reason: unknown, lastWord?: readonly [name: string, data: Uint8Array]): void {
+    this.#given ??= { reason };
+    if (this.#state !== "open" || this.#closeSent) return void this.close();
+    if (lastWord !== undefined) this.urge(...lastWord);
+    this.#sendCloseNow();
+  }
+
   #closeBehindData(): void {
     this.#closeWanted = true;
     this.#patience.start();
@@ -299,13 +319,14 @@ export class ChannelCore implements OutboundSource {
     // A peer that closes provokes the answer.
     this.#link!.transport.send(ChannelClose.encode({ recipient: this.#peer }), this.#closeReceived);
     this.#link!.transport.forget(this);
-    const error = this.#loss ?? channelClosed();
+    const error = this.#given === null ? this.#loss ?? channelClosed() : this.#given.reason;
     this.sent.fail(error);
     this.sentStderr.fail(error);
-    // The peer answers with its own CLOSE; what it sends until then is thrown away. What came before the peer's CLOSE stays.
+    // The peer answers with its own CLOSE; what it sends until then is thrown away, and nobody may take that for the end of its data.
+    // What came before the peer's CLOSE stays.
     if (!this.#closeReceived) {
-      this.received.discard();
-      this.receivedStderr.discard();
+      this.received.cut(error);
+      this.receivedStderr.cut(error);
     }
     this.#waiting.end(error);
     if (this.#closeReceived) this.#gone();
@@ -336,16 +357,25 @@ export class ChannelCore implements OutboundSource {
     else this.#link!.transport.send(payload);
   }
 
+  /** Sends a request that wants no answer at once, ahead of what has been written. */
+  urge(name: string, data: Uint8Array): void {
+    if (this.isOpen) this.#link!.transport.send(this.#encodeRequest(name, data, false));
+  }
+
+  /** Calls `told` once when the peer next speaks; see `speaks()`. */
+  whenSpeaks(told: () => void): void {
+    this.#onSpeech = told;
+  }
+
   #encodeRequest(name: string, data: Uint8Array, wantReply: boolean): Bytes {
     const payload = ChannelRequest.encode({ recipient: this.#peer, name, wantReply, data });
     checkSize(payload, `channel request "${printable(name, 64)}"`);
     return payload;
   }
 
-  #notOpen(): Error {
-    return this.#state === "opening"
-      ? new TypeError("Channel is not open yet")
-      : new SshError("Channel is closed", { code: "CLOSED" });
+  #notOpen(): unknown {
+    if (this.#state === "opening") return new TypeError("Channel is not open yet");
+    return this.#given === null ? channelClosed() : this.#given.reason;
   }
 
   // ------------------------------------------------------------------------------------------------ inbound
@@ -365,9 +395,17 @@ export class ChannelCore implements OutboundSource {
     this.#window.take(data.length);
     if (this.#closeReceived || this.#eofReceived) throw new SshProtocolError("Peer sent channel data after its EOF");
     if (data.length === 0) return;
+    if (this.#onSpeech !== null) this.speaks();
     this.#link!.dirty(this);
     if (dataType !== null && dataType !== EXTENDED_DATA_STDERR) return this.#consumed(data.length);
     (dataType === null ? this.received : this.receivedStderr).push(data, owned);
+  }
+
+  /** The peer has sent data, or something else that the owner takes for a sign that it runs what it was asked for. */
+  speaks(): void {
+    const told = this.#onSpeech;
+    this.#onSpeech = null;
+    told?.();
   }
 
   /** The batch of packets has ended: readers that wait get what there is. */
@@ -403,8 +441,9 @@ export class ChannelCore implements OutboundSource {
     this.#mustBeOpen("CLOSE");
     if (this.#closeReceived) throw new SshProtocolError("Peer closed a channel twice");
     this.#closeReceived = true;
-    this.received.end();
-    this.receivedStderr.end();
+    const error = this.#eofReceived ? null : this.#events.onUnended();
+    this.received.end(error);
+    this.receivedStderr.end(error);
     // A request that came before CLOSE still gets its turn; its answer has nowhere to go.
     if (this.#closeSent) this.#gone();
     else this.#sendCloseNow();

@@ -248,6 +248,11 @@ export class Mux implements MessageHandler {
     return this.#answerers.open(name, answerer);
   }
 
+  /** Sends a request that wants no answer on each open channel of a type, ahead of what has been written. */
+  urgeAll(type: string, name: string, data: Uint8Array): void {
+    for (const core of this.#channels.values()) if (core.type === type) core.urge(name, data);
+  }
+
   get #isOver(): boolean {
     return this.#closing || this.#ended !== null;
   }

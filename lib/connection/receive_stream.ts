@@ -158,6 +158,17 @@ export class ReceiveStream {
     this.flush();
   }
 
+  /** The rest is lost, and what is queued with it: the reader sees why. What the peer has ended is whole, and stays. */
+  cut(error: unknown): void {
+    if (this.#ended) return;
+    this.#ended = this.#discarding = this.#settled = true;
+    this.#open = null;
+    this.#filled = 0;
+    this.#queue = [];
+    this.#leaveRoom();
+    this.#controller.error(error);
+  }
+
   /** Throws away what is queued and what will come, and credits it. */
   discard(): void {
     if (this.#discarding) return;

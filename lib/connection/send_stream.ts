@@ -40,7 +40,7 @@ export class SendStream {
   #held = false;
   /** Everything has become packets and the stream is closed: nothing can fail any more. */
   #finished = false;
-  #error: Error | null = null;
+  #error: { readonly reason: unknown } | null = null;
 
   /** The owner is told when there is something to do. */
   constructor(owner: SendStreamOwner) {
@@ -77,7 +77,7 @@ export class SendStream {
 
   #write(chunk: Uint8Array): void | Promise<void> {
     if (!(chunk instanceof Uint8Array)) throw new TypeError("Cannot write to a channel: chunks must be Uint8Array");
-    if (this.#error !== null) throw this.#error;
+    if (this.#error !== null) throw this.#error.reason;
     if (chunk.length === 0) return;
     if (chunk.length <= STAGE - this.staged && !this.#held) {
       this.#gather(chunk);
@@ -138,7 +138,7 @@ export class SendStream {
   }
 
   #close(): void | Promise<void> {
-    if (this.#error !== null) throw this.#error;
+    if (this.#error !== null) throw this.#error.reason;
     if (this.available === 0) {
       this.#finished = true;
       return this.#owner.finished();
@@ -175,12 +175,12 @@ export class SendStream {
     this.#controller.error(error);
   }
 
-  /** Nothing more can be sent: what waits is dropped, and writers see `error`. */
-  fail(error: Error): void {
+  /** Nothing more can be sent: what waits is dropped, and writers see `reason`. */
+  fail(reason: unknown): void {
     if (this.#error !== null || this.#finished) return;
-    this.#error = error;
-    this.#settle(error);
-    this.#controller.error(error);
+    this.#error = { reason };
+    this.#settle(reason);
+    this.#controller.error(reason);
   }
 
   #settle(reason: unknown): void {

@@ -63,7 +63,7 @@ export class Waiters<T> {
   }
 
   /** No answer comes any more. */
-  end(error: Error): void {
+  end(error: unknown): void {
     const waiting = this.#waiting;
     this.#waiting = [];
     for (const waiter of waiting) {

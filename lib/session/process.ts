@@ -4,12 +4,13 @@
  *
  * @module
  */
-import { BaseChannel } from "../connection/channel.ts";
+import { BaseChannel, channelCore } from "../connection/channel.ts";
 import type { Mux } from "../connection/mux.ts";
-import { SshError, SshProtocolError } from "../errors.ts";
+import { printable, SshError, SshProtocolError } from "../errors.ts";
 import type { Bytes } from "../wire/types.ts";
 import { Break, Env, Exec, ExitSignal, ExitStatusRequest, PtyReq, Shell, Signal } from "./messages.ts";
 import { Subsystem, WindowChange } from "./messages.ts";
+import { startOn, type StartRequest } from "./start.ts";
 import { encodeTerminalModes } from "./terminal_modes.ts";
 import type { ExecOptions, ExecOutput, ExitStatus, PtyOptions, WindowSize } from "./types.ts";
 
@@ -69,6 +70,7 @@ class ClientSession extends BaseChannel {
   readonly #status = Promise.withResolvers<ExitStatus>();
   #onEnd: (() => void) | null = null;
   #ended = false;
+  #closed = false;
 
   constructor(id: number) {
     super(id);
@@ -77,6 +79,23 @@ class ClientSession extends BaseChannel {
 
   get status(): Promise<ExitStatus> {
     return this.#status.promise;
+  }
+
+  /** Whether CLOSE went both ways. */
+  get isClosed(): boolean {
+    return this.#closed;
+  }
+
+  /** Ends it for a reason of this side, which everything sees that waits: TERM for what runs, and CLOSE. */
+  abort(reason: unknown): void {
+    this.#status.reject(reason);
+    channelCore(this).abort(reason, TERMINATE);
+  }
+
+  /** Ends it for what the server did. */
+  fail(error: Error): void {
+    this.#status.reject(error);
+    channelCore(this).abort(error);
   }
 
   /** Calls `onEnd` once when the channel has ended, and at once where it has. */
@@ -90,12 +109,12 @@ class ClientSession extends BaseChannel {
       const status = decodeExit(name, data);
       if (status === null) return false;
       this.#status.resolve(status);
+      channelCore(this).speaks();
       return true;
     } catch (error) {
       // A server that garbles this request spoils one channel, not the connection.
       if (!(error instanceof SshProtocolError)) throw error;
-      this.#status.reject(error);
-      void this.close();
+      this.fail(error);
       return false;
     }
   }
@@ -103,13 +122,22 @@ class ClientSession extends BaseChannel {
   override onEnded(error: Error | null): void {
     if (error === null) this.#status.resolve({ success: false, code: null, signal: null });
     else this.#status.reject(error);
+    this.#closed = error === null;
     this.#ended = true;
     this.#onEnd?.();
     this.#onEnd = null;
   }
 }
 
-let construct: (channel: ClientSession, options: ExecOptions, aborted: Promise<never> | null) => RemoteProcess;
+/** The request that ends what runs. */
+const TERMINATE = [Signal.name, encodeSignal("TERM")] as const;
+
+/** Asks for the end of everything that runs on a connection: it is about to go. */
+export function terminateAll(mux: Mux): void {
+  mux.urgeAll("session", ...TERMINATE);
+}
+
+let construct: (channel: ClientSession, options: ExecOptions) => RemoteProcess;
 
 /**
  * A running remote process: the shape of `Deno.ChildProcess`, and a readable/writable pair.
@@ -128,16 +156,14 @@ let construct: (channel: ClientSession, options: ExecOptions, aborted: Promise<n
 export class RemoteProcess implements AsyncDisposable {
   readonly #channel: ClientSession;
   readonly #options: ExecOptions;
-  readonly #aborted: Promise<never> | null;
 
   static {
-    construct = (channel, options, aborted) => new RemoteProcess(channel, options, aborted);
+    construct = (channel, options) => new RemoteProcess(channel, options);
   }
 
-  private constructor(channel: ClientSession, options: ExecOptions, aborted: Promise<never> | null) {
+  private constructor(channel: ClientSession, options: ExecOptions) {
     this.#channel = channel;
     this.#options = options;
-    this.#aborted = aborted;
   }
 
   /** Standard input; closing it sends end of file. Closed from the start when `stdin` is `"null"`. */
@@ -166,8 +192,8 @@ export class RemoteProcess implements AsyncDisposable {
   }
 
   /**
-   * How it ended, as soon as the server says so; output may still be on its way. Rejects if the connection is lost first, or if the
-   * server's word cannot be read.
+   * How it ended, as soon as the server says so; output may still be on its way. Where the server closes the channel without a word,
+   * code and signal are null. Rejects with the signal's reason, and if the connection is lost first or the server's word cannot be read.
    */
   get status(): Promise<ExitStatus> {
     return this.#channel.status;
@@ -179,13 +205,11 @@ export class RemoteProcess implements AsyncDisposable {
    */
   async output(): Promise<ExecOutput> {
     const { stdout, stderr } = this.#options;
-    const all = Promise.all([
+    const [out, err, status] = await Promise.all([
       stdout === "null" ? EMPTY : collect(this.stdout),
       stderr === "null" ? EMPTY : collect(this.stderr),
       this.status,
     ]);
-    if (this.#aborted !== null) all.catch(() => {});
-    const [out, err, status] = await (this.#aborted === null ? all : Promise.race([this.#aborted, all]));
     void this.#channel.close();
     return { ...status, stdout: out, stderr: err };
   }
@@ -215,7 +239,8 @@ export class RemoteProcess implements AsyncDisposable {
   }
 
   /**
-   * Closes the channel; a process that still runs loses its terminal and its pipes. It does not wait for the server's CLOSE, which
+   * Closes the channel; a process that still runs loses its terminal and its pipes, and who still reads its output sees `SshError`
+   * `CLOSED`. It does not wait for the server's CLOSE, which
    * OpenSSH holds back until the process has ended: `status` tells of that.
    */
   [Symbol.asyncDispose](): Promise<void> {
@@ -244,25 +269,31 @@ export async function startProcess(mux: Mux, start: ProcessStart, options: ExecO
     (id) => new ClientSession(id),
     signal === undefined ? {} : { signal },
   );
-  const aborted = signal === undefined ? null : endOnAbort(channel, signal);
+  if (signal !== undefined) endOnAbort(channel, signal);
   try {
+    signal?.throwIfAborted();
     for (const variable of env) channel.notify(Env.name, variable);
-    const answers = [
-      pty === null ? Promise.resolve(true) : channel.request(PtyReq.name, pty),
-      channel.request(name, data),
-    ] as const;
+    const requests: StartRequest[] = [{ name, data, refused: () => denied(start, "refused it") }];
+    if (pty !== null) {
+      requests.unshift({
+        name: PtyReq.name,
+        data: pty,
+        refused: () => denied(start, "gives no terminal"),
+      });
+    }
+    const started = startOn(channel, requests, (error) => channel.fail(error));
     if (options.stdin === "null") channel.sendEof();
     if (options.stdout === "null") channel.discard("readable");
     if (options.stderr === "null") channel.discard("stderr");
-    const all = Promise.all(answers);
-    all.catch(() => {});
-    const [terminal, started] = await (aborted === null ? all : Promise.race([aborted, all]));
-    if (!terminal) throw denied(start, "gives no terminal");
-    if (!started) throw denied(start, "refused it");
-    return construct(channel, options, aborted);
+    await started;
+    return construct(channel, options);
   } catch (error) {
     void channel.close();
-    throw error;
+    if (!(error instanceof SshError) || error.code !== "CLOSED" || !channel.isClosed) throw error;
+    throw new SshError(`Cannot start ${nameOf(start)}: the server closed the session without an answer`, {
+      code: "CLOSED",
+      cause: error,
+    });
   }
 }
 
@@ -277,27 +308,21 @@ function encodeStart(start: ProcessStart): [name: string, data: Bytes] {
   }
 }
 
-/** A command line may hold secrets and stays out of the message. */
-function denied(start: ProcessStart, why: string): SshError {
-  const what = start.kind === "exec" ? "command" : start.kind === "shell" ? "shell" : `subsystem "${start.name}"`;
-  return new SshError(`Cannot start ${what}: the server ${why}`, { code: "REQUEST_DENIED" });
+/** A command line may hold secrets and stays out of messages. */
+function nameOf(start: ProcessStart): string {
+  return start.kind === "exec" ? "command" : start.kind === "shell" ? "shell" : `subsystem "${printable(start.name)}"`;
 }
 
-/** Ends the process when the signal aborts; the promise rejects with the signal's reason then, and is never unhandled. */
-function endOnAbort(channel: ClientSession, signal: AbortSignal): Promise<never> {
-  const { promise, reject } = Promise.withResolvers<never>();
-  promise.catch(() => {});
-  const onAbort = (): void => {
-    reject(signal.reason);
-    channel.notify(Signal.name, encodeSignal("TERM"));
-    void channel.close();
-  };
-  if (signal.aborted) onAbort();
-  else {
-    signal.addEventListener("abort", onAbort, { once: true });
-    channel.whenEnded(() => signal.removeEventListener("abort", onAbort));
-  }
-  return promise;
+function denied(start: ProcessStart, why: string): SshError {
+  return new SshError(`Cannot start ${nameOf(start)}: the server ${why}`, { code: "REQUEST_DENIED" });
+}
+
+/** Ends the process when the signal aborts. */
+function endOnAbort(channel: ClientSession, signal: AbortSignal): void {
+  const onAbort = (): void => channel.abort(signal.reason);
+  if (signal.aborted) return onAbort();
+  signal.addEventListener("abort", onAbort, { once: true });
+  channel.whenEnded(() => signal.removeEventListener("abort", onAbort));
 }
 
 async function collect(stream: ReadableStream<Bytes>): Promise<Bytes> {

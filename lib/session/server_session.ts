@@ -50,13 +50,13 @@ export interface ServerSession {
   readonly signals: AsyncIterable<string>;
   /** BREAKs from the client in milliseconds, 0 for the server's own default (RFC 4335). Refused while nobody iterates. */
   readonly breaks: AsyncIterable<number>;
-  /** What the client types, a byte stream. */
+  /** What the client types, a byte stream. Fails with `SshError` where the client leaves before it has sent EOF. */
   readonly stdin: ReadableStream<Bytes>;
   /** To the client. Closing it sends nothing: the client sees the end when the handler has returned. */
   readonly stdout: WritableStream<Uint8Array>;
   /** To the client. */
   readonly stderr: WritableStream<Uint8Array>;
-  /** Aborted when the channel or the connection ends. */
+  /** Aborted when the channel or the connection ends; its reason is the `SshError` that says why. */
   readonly signal: AbortSignal;
   /**
    * Ends the session early: sends what was written, the status, and CLOSE. What the handler returns later counts for nothing.
@@ -137,6 +137,11 @@ export class ServerSessionChannel extends BaseChannel {
       default:
         return false;
     }
+  }
+
+  /** See {@linkcode BaseChannel}. A client that goes leaves its input cut, which must not look whole to what stores it. */
+  override onUnended(): Error {
+    return new SshError("Client closed the session before the end of its input", { code: "CLOSED" });
   }
 
   /** See {@linkcode BaseChannel}. */
@@ -306,6 +311,8 @@ class Session implements ServerSession {
     await this.#stdout?.end();
     this.#channel.sendEof();
     this.#channel.notify(...encodeExit(status));
+    // Who still reads is the handler itself, and has said that it is done.
+    this.#channel.discard("readable");
     await this.#channel.close();
     await this.#channel.closed.catch(() => {});
   }

@@ -37,7 +37,7 @@ export interface ExecOptions {
   stdout?: "piped" | "null";
   /** `"null"` discards and gives the window back at once. @default {"piped"} */
   stderr?: "piped" | "null";
-  /** Aborting sends TERM and closes the channel. */
+  /** Aborting sends TERM and closes the channel at once; streams, `status` and `output()` reject with the signal's reason. */
   signal?: AbortSignal;
 }
 

@@ -80,7 +80,8 @@ export function lostError(purpose: Purpose, cause: unknown): SftpError {
     }`,
     closed ? Status.NO_CONNECTION : Status.CONNECTION_LOST,
     purpose.path,
-    { cause },
+    // Where a signal ended the connection, its reason is what the program wants to see.
+    { cause: closed && cause.cause !== undefined ? cause.cause : cause },
   );
 }
 

@@ -23,6 +23,13 @@ export interface End {
   readonly error: Error | null;
   /** Whether nothing went wrong. */
   readonly clean: boolean;
+  /** What whoever waits sees where that is not `error`: the wish that this side closed for. */
+  readonly wish?: Error;
+}
+
+/** What whoever waits for something is told of an end; null stands for a plain one. */
+export function reasonOf({ error, wish }: End): Error | null {
+  return wish ?? error;
 }
 
 /** The patience of a close. */
@@ -75,6 +82,11 @@ export function lossOf(
 ): SshError {
   const message = `${where} was closed before all that was written could leave: ${what} lost, as ${why}`;
   return new SshError(message, cause === null ? { code: "CLOSED" } : { code: "CLOSED", cause });
+}
+
+/** The error that waiters see when a signal of this side has ended the connection. */
+export function abortedError(signal: AbortSignal): SshError {
+  return new SshError("Connection was aborted", { code: "CLOSED", cause: signal.reason });
 }
 
 /** The error that waiters see when the connection has ended without one. */

@@ -21,6 +21,7 @@ import { turnEnd } from "../wire/turn_end.ts";
 import type { ByteDuplex, Bytes } from "../wire/types.ts";
 import { ByteSource } from "./byte_source.ts";
 import {
+  abortedError,
   closedError,
   type End,
   FLUSH_TIME,
@@ -29,6 +30,7 @@ import {
   LINGER_TIME_FOR_DATA,
   lossOf,
   Patience,
+  reasonOf,
   within,
 } from "./closing.ts";
 import { decodeExtInfo } from "./ext_info.ts";
@@ -208,11 +210,11 @@ export class SecureTransport implements DataTransport {
   /** Identification and first key exchange. Aborting ends the connection and rejects with the signal's reason. */
   async start(options: { signal?: AbortSignal } = {}): Promise<void> {
     if (this.#started) throw new TypeError("Transport has been started already");
-    if (this.#end !== null) throw closedError(this.#end.error);
+    if (this.#end !== null) throw closedError(reasonOf(this.#end));
     const { readable, writable } = this.#conn;
     if (readable.locked || writable.locked) throw new TypeError("Cannot take over the streams: they are locked");
     const { signal } = options;
-    const abort = () => this.fail(new SshError("Connection was aborted", { code: "CLOSED", cause: signal?.reason }));
+    const abort = () => this.fail(abortedError(signal!));
     signal?.addEventListener("abort", abort, { once: true });
     this.#source = new ByteSource(readable, this.#framer);
     this.#writer = writable.getWriter();
@@ -240,7 +242,7 @@ export class SecureTransport implements DataTransport {
   setHandler(handler: MessageHandler): void {
     this.#handler = handler;
     this.#handlerSet?.();
-    if (this.#end !== null) handler.ended(this.#end.error);
+    if (this.#end !== null) handler.ended(reasonOf(this.#end));
   }
 
   /** Queues a payload; it belongs to the transport from here on. Never waits; does nothing once the end has come. */
@@ -278,7 +280,7 @@ export class SecureTransport implements DataTransport {
 
   /** Renews the keys; resolves when both directions use the new ones. */
   rekey(): Promise<void> {
-    if (this.#end !== null) return Promise.reject(closedError(this.#end.error));
+    if (this.#end !== null) return Promise.reject(closedError(reasonOf(this.#end)));
     return this.#exchanges.rekey();
   }
 
@@ -297,9 +299,12 @@ export class SecureTransport implements DataTransport {
     return drained === null ? this.end() : drained.then(() => this.end());
   }
 
-  /** Sends DISCONNECT (11, by application) at once; what was accepted and has not left is lost, and `closed` says so. */
-  async end(): Promise<void> {
-    this.#finish({ error: null, clean: true });
+  /**
+   * Sends DISCONNECT (11, by application) at once, behind messages that wait; data that was accepted and has not left is lost, and
+   * `closed` says so. Whoever waits for something sees `wish`, where that is given.
+   */
+  async end(wish?: Error): Promise<void> {
+    this.#finish(wish === undefined ? { error: null, clean: true } : { error: null, clean: true, wish });
     await this.closed.catch(() => {});
   }
 
@@ -620,21 +625,22 @@ export class SecureTransport implements DataTransport {
     this.#patience.stop();
     this.#draining?.resolve();
     this.#trace("ended", { error: error === null ? "" : error.name });
-    this.#exchanges.end(closedError(error));
+    this.#exchanges.end(closedError(reasonOf(end)));
     const handler = this.#handler;
     const told = disconnectOf(closedError(error));
     // An orderly close lets what is queued leave first, unless an exchange holds it back.
-    if (error !== null || this.#outbox.held) this.#outbox.drop();
+    const dropped = wanted.error !== null || this.#outbox.held;
+    if (dropped) this.#outbox.drop();
     if (told !== null && this.#started) {
       const payload = Disconnect.encode({ ...told, description: printable(told.description, 1024), language: "" });
-      if (error === null && !this.#outbox.held) this.#outbox.send(payload);
-      else this.#outbox.sendKex(payload);
+      if (dropped) this.#outbox.sendKex(payload);
+      else this.#outbox.send(payload);
     }
     this.#release(told !== null && this.#started);
     this.#wake();
     this.#handlerSet?.();
     try {
-      handler?.ended(error);
+      handler?.ended(reasonOf(end));
     } catch {
       // Whoever called this may be a timer or the reader: the connection has ended, and nothing more can follow from an error.
     }
@@ -645,7 +651,7 @@ export class SecureTransport implements DataTransport {
     const unsent = this.#unsent;
     if (!end.clean || unsent === 0 || end.error !== null && this.#draining === null) return end;
     const why = end.error === null ? "the peer did not take them in time" : end.error.message;
-    return { error: lossOf("Connection", `${unsent} bytes are`, why, end.error), clean: false };
+    return { ...end, error: lossOf("Connection", `${unsent} bytes are`, why, end.error), clean: false };
   }
 
   /** Lets the DISCONNECT leave, waits a moment for the peer to hang up, then lets go of the streams and settles `closed`. */

@@ -5,7 +5,7 @@
  * @module
  */
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
-import { connect, type SshClient } from "../../lib/api/client.ts";
+import { connect, type ConnectOptions, type SshClient } from "../../lib/api/client.ts";
 import { serve, type SshServer } from "../../lib/api/server.ts";
 import { publicKey } from "../../lib/auth/methods.ts";
 import { SshError } from "../../lib/errors.ts";
@@ -14,8 +14,9 @@ import { parsePrivateKey } from "../../lib/keys/private_key.ts";
 import type { ServerSession } from "../../lib/session/server_session.ts";
 import { run } from "../_support/child.ts";
 import { seededBytes, sleep } from "../_support/duplex.ts";
+import { until } from "../_support/until.ts";
 import { testKeys } from "../_support/keys.ts";
-import { peerTest, startOpenSshd } from "../_support/peers.ts";
+import { peerTest, startDropbear, startOpenSshd } from "../_support/peers.ts";
 import { commands, say, text } from "./_help.ts";
 
 /** `ssh` with a throw-away key, and no file of the user's own. */
@@ -56,14 +57,19 @@ async function listen(handler: (session: ServerSession) => Promise<number | void
   });
 }
 
-async function dial(options: Parameters<typeof startOpenSshd>[0] = {}) {
-  const sshd = await startOpenSshd({ defaults: true, ...options });
+async function dial(
+  options: Parameters<typeof startOpenSshd>[0] = {},
+  extra: Partial<ConnectOptions> = {},
+  start: typeof startOpenSshd | typeof startDropbear = startOpenSshd,
+) {
+  const sshd = await (start === startDropbear ? startDropbear() : startOpenSshd({ defaults: true, ...options }));
   const client: SshClient = await connect({
     hostname: sshd.hostname,
     port: sshd.port,
     username: sshd.username,
     auth: [publicKey(await parsePrivateKey(sshd.clientKey.text))],
     verifyHostKey: pinnedHostKey(...sshd.hostKeys),
+    ...extra,
   });
   return {
     client,
@@ -160,7 +166,7 @@ peerTest("openssh", "shell() on sshd has the terminal asked for, and takes resiz
   const writer = shell.stdin.getWriter();
   const reader = shell.stdout.pipeThrough(new TextDecoderStream()).getReader();
   let said = "";
-  const until = async (wanted: string) => {
+  const saw = async (wanted: string) => {
     while (!said.includes(wanted)) {
       const { value, done } = await reader.read();
       if (done) throw new Error(`The shell ended: ${said}`);
@@ -168,11 +174,11 @@ peerTest("openssh", "shell() on sshd has the terminal asked for, and takes resiz
     }
   };
   await say(writer, "stty size; echo $TERM; echo asked\n");
-  await until("asked");
+  await saw("asked");
   assertMatch(said, /33 101\s+dumb/);
   shell.resize({ columns: 44, rows: 22 });
   await say(writer, "stty size; exit 5\n");
-  await until("22 44");
+  await saw("22 44");
   while (!(await reader.read()).done);
   assertEquals((await shell.status).code, 5);
 });
@@ -196,6 +202,34 @@ peerTest("openssh", "exec() aborted at any moment leaves the connection to sshd 
   }
   assertEquals(text((await client.exec("echo fine")).stdout), "fine\n");
 });
+
+// D1 of the newcomer's log. As root, sshd delivers no signals, and says so in its log.
+for (const [peer, start] of [["openssh", startOpenSshd], ["dropbear", startDropbear]] as const) {
+  peerTest(
+    peer,
+    `a deadline sends TERM to what runs on ${peer}, for spawn()'s signal and for connect()'s`,
+    async () => {
+      const dir = await Deno.makeTempDir();
+      for (const whose of ["spawn", "connect"] as const) {
+        const deadline = new AbortController(), reason = new DOMException("Signal timed out.", "TimeoutError");
+        const { signal } = deadline, told = `${dir}/${whose}`;
+        await using both = await dial({}, whose === "connect" ? { signal } : {}, start);
+        const command = `trap 'echo TERM > ${told}; exit' TERM; echo ready; while :; do sleep 0.05; done`;
+        const process = await both.client.spawn(command, whose === "spawn" ? { signal } : {});
+        const reader = process.stdout.getReader();
+        assertEquals(text((await reader.read()).value!), "ready\n");
+        deadline.abort(reason);
+        for (const waiting of [reader.read(), process.status]) {
+          const error = await waiting.then(() => "resolved", (error) => error);
+          assert(error === reason || error.cause === reason, String(error));
+        }
+        const arrived = () => both.sshd.log().includes("session signalling requires privilege separation");
+        await until(async () => arrived() || await Deno.stat(told).then(({ size }) => size > 0, () => false), "TERM");
+      }
+      await Deno.remove(dir, { recursive: true });
+    },
+  );
+}
 
 peerTest("openssh", "closed says what became of the connection when sshd ends", async () => {
   await using both = await dial();

@@ -350,7 +350,32 @@ Deno.test("Channel drops what the peer sends between our CLOSE and its own", asy
   await closed;
   assertEquals(mux.channelCount, 0);
   assertEquals(types(transport.take()), [Msg.CHANNEL_CLOSE]);
-  assertEquals(await Array.fromAsync(channel.readable), []);
+  // Data may have been dropped: what it ends with is no end of file.
+  await assertRejects(() => Array.fromAsync(channel.readable), SshError, "Channel is closed");
+});
+
+Deno.test("Channel.close() fails readers of what the peer has not ended, and leaves what it has ended whole", async () => {
+  for (const ended of [false, true]) {
+    const { transport, channel } = await openChannel();
+    transport.receive(data(0, "out"), extendedData(0, 1, "err"), ...ended ? [eof] : []);
+    void channel.close();
+    for (const stream of [channel.readable, channel.stderr]) {
+      const read = new Response(stream).text();
+      if (ended) assertEquals((await read).length, 3);
+      else await assertRejects(() => read, SshError, "Channel is closed");
+    }
+    transport.receive(close);
+    await channel.closed;
+  }
+});
+
+Deno.test("Channel.writable aborted fails its readers with the same reason", async () => {
+  const { transport, channel } = await openChannel();
+  const reason = new Error("the source broke"), read = new Response(channel.readable).text();
+  await channel.writable.abort(reason);
+  assertEquals(await assertRejects(() => read), reason);
+  transport.receive(close);
+  await channel.closed;
 });
 
 Deno.test("Channel that nobody reads keeps the window closed while it drops what comes behind CLOSE", async () => {
