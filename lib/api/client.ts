@@ -262,12 +262,13 @@ export class SshClient implements AsyncDisposable {
     outer?.addEventListener("abort", onAbort);
     try {
       const { openSftp } = await import("../sftp/client.ts");
-      const { putsLinkFirst } = await import("../sftp/symlink_order.ts");
+      const { serverTakesLinkFirst } = await import("../sftp/symlink_order.ts");
       const start = { kind: "subsystem", name: "sftp" } as const;
       const process = await startProcess(this.#mux, start, { stderr: "null", signal });
       const { readable, writable } = process, close = (): Promise<void> => process[Symbol.asyncDispose]();
       const channel: SftpChannel = { readable, writable, close, releasesChunks: true };
-      return await openSftp(channel, { signal, linkFirst: putsLinkFirst(this.info.remoteIdent) });
+      const idents = { peer: this.info.remoteIdent, own: this.info.localIdent };
+      return await openSftp(channel, { signal, linkFirst: serverTakesLinkFirst(idents) });
     } finally {
       outer?.removeEventListener("abort", onAbort);
     }

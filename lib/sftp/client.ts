@@ -40,6 +40,7 @@ import { remove } from "./remove.ts";
 import { abortable, type SftpChannel, SftpSession } from "./requests.ts";
 import { type SftpFileSystemInfo, spaceOf } from "./space.ts";
 import { unsupportedError } from "./status.ts";
+import { saidLinkFirst } from "./symlink_order.ts";
 import { download } from "./download.ts";
 import type { TransferOptions, TransferSummary } from "./transfer.ts";
 import { upload } from "./upload.ts";
@@ -75,7 +76,8 @@ let construct: (session: SftpSession, linkFirst: boolean) => SftpClient;
 
 /**
  * Starts an SFTP session on the streams of a channel, which it owns from here on. With `linkFirst` the fields of SYMLINK are in
- * the draft's order and not in that of OpenSSH and most others.
+ * the draft's order and not in that of OpenSSH and most others, unless the server says which it wants
+ * (symlink-order@rjk.greenend.org.uk).
  */
 export async function openSftp(
   channel: SftpChannel,
@@ -83,7 +85,7 @@ export async function openSftp(
 ): Promise<SftpClient> {
   const session = new SftpSession(channel);
   await session.start(options.signal);
-  return construct(session, options.linkFirst ?? false);
+  return construct(session, saidLinkFirst(session.extensions) ?? options.linkFirst ?? false);
 }
 
 /**

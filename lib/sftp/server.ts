@@ -31,7 +31,7 @@ import { recycle } from "./read_data.ts";
 import { openRootedBackend, type RootedOptions } from "./rooted_backend.ts";
 import { type Answer, type Job, type JobContext, offeredExtensions, prepare } from "./server_jobs.ts";
 import { isFileSystemError, statusOf, statusTexts } from "./status.ts";
-import { putsLinkFirst } from "./symlink_order.ts";
+import { clientSendsLinkFirst } from "./symlink_order.ts";
 
 /** Requests that run at once, and answers that wait for one of them. */
 const MAX_RUNNING = 64;
@@ -107,7 +107,7 @@ class ServerSession {
       trusted,
       info,
       handles: new Handles(),
-      linkFirst: putsLinkFirst(connection?.remoteIdent),
+      linkFirst: clientSendsLinkFirst({ peer: connection?.remoteIdent, own: connection?.localIdent }),
       ended: this.#ended.signal,
     };
     this.#packets = new PacketReader({ packet: (payload) => this.#packet(payload) });
@@ -188,7 +188,7 @@ class ServerSession {
       if (this.#begun) throw new SshProtocolError("The client sent SSH_FXP_INIT twice");
       decodeVersion(payload);
       this.#begun = true;
-      this.#put(encodeVersion(Fxp.VERSION, SFTP_VERSION, offeredExtensions(this.#context.backend)));
+      this.#put(encodeVersion(Fxp.VERSION, SFTP_VERSION, offeredExtensions(this.#context)));
       return;
     }
     if (!this.#begun) throw new SshProtocolError("The client sent a request before SSH_FXP_INIT");

@@ -21,6 +21,7 @@ import * as m from "./messages.ts";
 import { isEncodable } from "./names.ts";
 import { after, isPending } from "./pending.ts";
 import { type DataReply, readCost, readData } from "./read_data.ts";
+import { SYMLINK_ORDER } from "./symlink_order.ts";
 
 /** Directories open up to which replies are made ahead. */
 const MAX_AHEAD = 8;
@@ -445,7 +446,7 @@ const extensions: ReadonlyMap<string, Handler> = new Map(Object.entries({
 }));
 
 /** Extensions to offer: those that the backend has no part in, and those it can serve. */
-export function offeredExtensions(backend: SftpBackend): [string, string][] {
+export function offeredExtensions({ backend, linkFirst }: JobContext): [string, string][] {
   const can = (...names: string[]): boolean => names.some((name) => typeof backend[name] === "function");
   const list: [string, string][] = [
     [Extension.limits, "1"],
@@ -454,6 +455,7 @@ export function offeredExtensions(backend: SftpBackend): [string, string][] {
     [Extension.expandPath, "1"],
     [Extension.homeDirectory, "1"],
   ];
+  if (can("symlink")) list.push([SYMLINK_ORDER, linkFirst ? "linkpath-targetpath" : "targetpath-linkpath"]);
   if (can("rename")) list.push([Extension.posixRename, "1"]);
   if (can("statfs")) list.push([Extension.statvfs, "2"], [Extension.fstatvfs, "2"]);
   if (can("link")) list.push([Extension.hardlink, "1"]);
