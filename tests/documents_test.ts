@@ -11,7 +11,9 @@ const documents = [
   "CONTRIBUTING.md",
   "CHANGELOG.md",
   "SECURITY.md",
+  "bench/README.md",
   "docs/README.md",
+  "docs/coming_from.md",
   "docs/compatibility.md",
 ] as const;
 
@@ -63,6 +65,7 @@ interface Config {
   readonly license: string;
   readonly exports: Readonly<Record<string, string>>;
   readonly tasks: Readonly<Record<string, string>>;
+  readonly publish: { readonly include: readonly string[] };
 }
 
 const config: Config = JSON.parse(read("deno.json"));
@@ -217,28 +220,39 @@ Deno.test("code in documents compiles", async () => {
 
 Deno.test("README.md names every algorithm that is offered, and no other", async () => {
   const { defaultAlgorithms, serverDefaultAlgorithms } = await import("../lib/crypto/algorithms.ts");
-  const text = read("README.md");
-  const row = (title: string): string => {
-    const found = new RegExp(`^\\| ${title} +\\|(.*)\\|$`, "m").exec(text)?.[1];
-    assert(found !== undefined, `no row "${title}"`);
-    return found;
-  };
-  /** What a row names: a name that begins with a dash goes on where the one before it ends. */
-  const names = (cell: string): string[] => {
+  const text = read("README.md").replaceAll(/\n  +/g, " ");
+  /** What a list names: a name that begins with a dash goes on where the one before it ends. */
+  const names = (list: string): string[] => {
     let stem = "";
-    return cell.replaceAll("*", "").split(";")[0]!.split(",").map((word) => {
-      const name = word.trim().split(" ")[0]!;
+    return list.split(/, | and /).map((name) => {
       if (!name.startsWith("-")) stem = name.replace(/-nistp\d+$/, "");
       return name.startsWith("-") ? stem + name : name;
     });
   };
-  const bold = (cell: string): string[] => [...cell.matchAll(/\*\*([^*]+)\*\*/g)].map((match) => match[1]!);
-  const shown = { kex: "key exchange", hostKey: "host keys", cipher: "ciphers", mac: "MACs" } as const;
+  const shown = { kex: "Key exchange", hostKey: "Host keys", cipher: "Ciphers", mac: "MACs" } as const;
   for (const [list, title] of Object.entries(shown) as [keyof typeof shown, string][]) {
+    const found = new RegExp(`^- ${title}: (.+?)\\.(?: A server leaves out (.+?)\\.)?$`, "m").exec(text);
+    assert(found !== null, `no list "${title}"`);
     const own = (all: readonly string[]): string[] => all.filter((name) => name !== "curve25519-sha256@libssh.org");
-    assertEquals(names(row(title)), own(defaultAlgorithms[list]), title);
-    assertEquals(names(bold(row(title)).join(", ")), own(serverDefaultAlgorithms[list]), title);
+    assertEquals(names(found[1]!), own(defaultAlgorithms[list]), title);
+    const left = found[2] === undefined ? [] : names(found[2]);
+    assertEquals(names(found[1]!).filter((name) => !left.includes(name)), own(serverDefaultAlgorithms[list]), title);
   }
+});
+
+Deno.test("README.md leads only to what is published", () => {
+  const published = config.publish.include;
+  const missing = links(read("README.md")).filter((link) => !/^[a-z]+:|^#/.test(link)).map((link) =>
+    link.split("#")[0]!
+  )
+    .filter((link) => !published.some((path) => link === path || link.startsWith(`${path}/`)));
+  assertEquals(missing, []);
+});
+
+Deno.test("README.md is read in three minutes and in any terminal", () => {
+  const lines = read("README.md").split("\n");
+  assert(lines.length < 180, `${lines.length} lines`);
+  assertEquals(lines.filter((line) => line.length > 120), []);
 });
 
 Deno.test("SECURITY.md names only tests that are there and run", () => {
@@ -291,11 +305,16 @@ Deno.test("deno publish takes the library, its documents, and what links need of
     ".jsr/noble-curves/nist.ts",
     ".jsr/noble-hashes/argon2.ts",
     "CHANGELOG.md",
+    "CONTRIBUTING.md",
     "LICENSE",
     "README.md",
     "SECURITY.md",
+    "bench/README.md",
     "client.ts",
     "deno.json",
+    "docs/README.md",
+    "docs/coming_from.md",
+    "docs/compatibility.md",
     "mod.ts",
     "server.ts",
   ]);
