@@ -72,6 +72,16 @@ async function namingBoth(oldPath: string, newPath: string, work: Promise<void>)
   }
 }
 
+/** Some servers would make a file of the name before the slash, where the caller takes it for a directory. */
+function checkFilePath(action: string, path: string): void {
+  if (!/\/\.{0,2}$/.test(path)) return;
+  throw new SftpError(
+    `Cannot ${action} ${quoted(path)}: a path that ends in a slash is a directory's; add the name of the file`,
+    Status.FAILURE,
+    path,
+  );
+}
+
 let construct: (session: SftpSession, linkFirst: boolean) => SftpClient;
 
 /**
@@ -119,6 +129,7 @@ export class SftpClient implements AsyncDisposable {
   /** Opens a file; reading is the default, as in `Deno.open`. */
   async open(path: string, options: Deno.OpenOptions & { signal?: AbortSignal } = {}): Promise<SftpFile> {
     const flags = openFlags(options);
+    if (flags & OpenFlag.CREAT) checkFilePath("open", path);
     const attrs = options.mode === undefined || !(flags & OpenFlag.CREAT) ? {} : { mode: options.mode & 0o7777 };
     const handle = await this.#session.handle(
       Open,
@@ -174,6 +185,7 @@ export class SftpClient implements AsyncDisposable {
     data: Uint8Array | ReadableStream<Uint8Array>,
     options: Deno.WriteFileOptions = {},
   ): Promise<void> {
+    checkFilePath("write", path);
     await unlessAborted(writeWholeFile(this, this.#session, path, data, options), options.signal);
   }
 
@@ -353,6 +365,7 @@ export class SftpClient implements AsyncDisposable {
    * place: where that fails halfway, the error says that what is at `to` is not whole.
    */
   async copyFile(from: string, to: string): Promise<void> {
+    checkFilePath("copy to", to);
     // Some servers resolve directories only.
     const [a, b] = await Promise.all([from, to].map((path) => this.#session.realPath(path).catch(() => null)));
     if (from === to || a !== null && a === b) {

@@ -181,6 +181,11 @@ export function splitLocal(path: string): { directory: string; base: string } {
   return { directory, base: match[2]! };
 }
 
+/** Whether a path can only be that of a directory, as it is written. */
+export function namesLocalDirectory(path: string): boolean {
+  return (Deno.build.os === "windows" ? /(^|[\\/])\.{0,2}$/ : /(^|\/)\.{0,2}$/).test(path);
+}
+
 /** Makes a file with these contents; what is there already, a link too, is removed and never written to. */
 export async function writeLocal(path: string, data: Uint8Array, mode: number | null): Promise<void> {
   const options = { createNew: true, ...(mode === null ? {} : { mode }) };

@@ -99,7 +99,10 @@ export async function scpDownload(
 ): Promise<TransferSummary> {
   const plan = planOf(options);
   const destination: ScpDestination = { path: local, place: "as", asked: remote };
-  const base = baseName(remote), there = await localStat(local, true);
+  const base = baseName(remote),
+    there = await localStat(local, true).catch((error) => {
+      throw copyError("copy to", local, error);
+    });
   const own = there?.kind === "directory" ? localScpFiles.spell(base) : null;
   const inside = own === null ? {} : { file: joinPath(local, own) };
   const run = (stream: ScpStream): Promise<ScpResult> => {

@@ -19,6 +19,7 @@ import {
   localSystem,
   localTimes,
   makeLocalDirectory,
+  namesLocalDirectory,
   openLocal,
   removeLocal,
   renameLocal,
@@ -98,6 +99,7 @@ export const localScpFiles: ScpFiles = {
     };
   },
   async create(path, mode, size) {
+    if (namesLocalDirectory(path)) throw new SftpError("There is no such directory", Status.NO_SUCH_FILE, path);
     const { directory, base } = splitLocal(path);
     const part = joinPath(directory, partName(base, path, size, 0));
     const file = await createLocal(part, mode);
@@ -170,7 +172,9 @@ export function backendScpFiles(backend: SftpBackend, who: AuthInfo, onError: (e
     return watched(() => backend.open(place, options, who));
   };
   const stat = async (path: string, followLinks: boolean): Promise<LocalInfo> => {
-    const place = canonicalPath(path), info = await watched(() => backend.stat(place, followLinks, who));
+    const place = canonicalPath(path), isDirectory = namesDirectory(path);
+    const info = await watched(() => backend.stat(place, followLinks || isDirectory, who));
+    if (isDirectory && !info.isDirectory) throw new SftpError("Not a directory", Status.NO_SUCH_FILE);
     const mtime = Math.floor((info.mtime?.getTime() ?? 0) / 1000);
     return {
       kind: info.isFile ? "file" : info.isDirectory ? "directory" : info.isSymlink ? "link" : "other",

@@ -32,7 +32,8 @@ export async function sendScp(
   const first = await stream.acknowledged();
   if (first !== null) throw new SftpError(`Cannot copy: the other side says: ${first}`, Status.FAILURE);
   const source = new Source(stream, files, plan);
-  for await (const path of paths) await source.send(path, 0);
+  // A slash behind the name of a file is no matter here, as with OpenSSH's scp.
+  for await (const path of paths) await source.send(path.replace(/(?<=[^/])\/+$/, ""), 0);
   return source.result;
 }
 

@@ -21,6 +21,7 @@ import * as m from "./messages.ts";
 import { isEncodable } from "./names.ts";
 import { after, isPending } from "./pending.ts";
 import { type DataReply, readCost, readData } from "./read_data.ts";
+import { namePlaceOf, notDirectory, placeOf } from "./server_paths.ts";
 import { SYMLINK_ORDER } from "./symlink_order.ts";
 
 /** Directories open up to which replies are made ahead. */
@@ -279,21 +280,32 @@ function rename(replace: boolean): Body<{ oldPath: Field<string>; newPath: Field
   return ({ oldPath, newPath }, context) =>
     alone(() => {
       const from = canonicalPath(oldPath), to = canonicalPath(newPath);
-      return call(context, ["rename"], from, to, { replace }) as MaybePromise<void>;
+      // Either may be written as a directory's where it is one that moves.
+      const isDirectory = namesDirectory(oldPath) || namesDirectory(newPath);
+      return after(
+        isDirectory ? placeOf(context, `${from}/`, false) : from,
+        () => call(context, ["rename"], from, to, { replace }) as MaybePromise<void>,
+      );
     });
 }
 function stat(followLinks: boolean): Body<{ id: Field<number>; path: Field<string> }> {
   return ({ id, path }, { backend, info }) =>
     shared(() => {
       // A slash behind a link asks for what it leads to, as in lstat(2).
-      const follow = followLinks || path.endsWith("/");
-      return after(backend.stat(canonicalPath(path), follow, info), (found) => attributesReply(id, found));
+      const isDirectory = namesDirectory(path);
+      return after(backend.stat(canonicalPath(path), followLinks || isDirectory, info), (found) => {
+        if (isDirectory && !found.isDirectory) throw notDirectory();
+        return attributesReply(id, found);
+      });
     });
 }
 function setstat(followLinks: boolean): Body<{ path: Field<string>; attrs: Field<SftpAttributes> }> {
   return ({ path, attrs }, context) =>
     alone(() =>
-      call(context, ["setStat", "setstat"], canonicalPath(path), changes(attrs), followLinks) as MaybePromise<void>
+      after(placeOf(context, path), (place) => {
+        const follow = followLinks || namesDirectory(path);
+        return call(context, ["setStat", "setstat"], place, changes(attrs), follow) as MaybePromise<void>;
+      })
     );
 }
 
@@ -301,10 +313,8 @@ const handlers: Readonly<Record<number, Handler>> = {
   [Fxp.OPEN]: on(m.Open, ({ id, path, flags, attrs }, context) => ({
     order: flags & (OpenFlag.WRITE | OpenFlag.CREAT) ? "alone" : "shared",
     run: () => {
-      const place = canonicalPath(path);
-      // Of the canonical form a file would be made: what the client takes for a directory is not there.
       if (flags & OpenFlag.CREAT && namesDirectory(path)) throw new SftpError("Is a directory", Status.FAILURE);
-      return openFile(context, id, place, flags, attrs.mode ?? 0o666);
+      return after(namePlaceOf(context, path), (place) => openFile(context, id, place, flags, attrs.mode ?? 0o666));
     },
   })),
   [Fxp.CLOSE]: on(m.Close, ({ handle }, { handles }) => alone(() => handles.close(handle))),
@@ -351,7 +361,8 @@ const handlers: Readonly<Record<number, Handler>> = {
   ),
   [Fxp.REMOVE]: on(
     m.Remove,
-    ({ path }, context) => alone(() => call(context, ["remove"], canonicalPath(path)) as MaybePromise<void>),
+    ({ path }, context) =>
+      alone(() => after(namePlaceOf(context, path), (place) => call(context, ["remove"], place) as MaybePromise<void>)),
   ),
   [Fxp.MKDIR]: on(
     m.Mkdir,
@@ -379,7 +390,10 @@ const handlers: Readonly<Record<number, Handler>> = {
       const [target, path] = context.linkFirst ? [fields.path, fields.target] : [fields.target, fields.path];
       // The target is no path of this server yet; only what no file system takes is refused here.
       canonicalPath(target);
-      return call(context, ["symlink"], target, canonicalPath(path)) as MaybePromise<void>;
+      return after(
+        namePlaceOf(context, path),
+        (place) => call(context, ["symlink"], target, place) as MaybePromise<void>,
+      );
     })),
 };
 
@@ -403,7 +417,13 @@ const extensions: ReadonlyMap<string, Handler> = new Map(Object.entries({
   [Extension.hardlink]: on(
     m.Hardlink,
     ({ oldPath, newPath }, context) =>
-      alone(() => call(context, ["link"], canonicalPath(oldPath), canonicalPath(newPath)) as MaybePromise<void>),
+      alone(() =>
+        after(
+          namePlaceOf(context, oldPath),
+          (from) =>
+            after(namePlaceOf(context, newPath), (to) => call(context, ["link"], from, to) as MaybePromise<void>),
+        )
+      ),
   ),
   [Extension.fsync]: on(m.Fsync, ({ handle }, { handles }) =>
     alone(() => {
