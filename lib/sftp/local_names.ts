@@ -12,7 +12,7 @@ const DEVICE = /^(con|prn|aux|nul|com[0-9\u00b9\u00b2\u00b3]|lpt[0-9\u00b9\u00b2
  * What a peer's name of one entry is called here; null where it is no single name, or none that this system can have. Linux and
  * macOS take whatever holds no slash. Bytes that are not UTF-8, which Deno cannot spell, become `%XX`.
  */
-export function localNameOf(name: string, system: typeof Deno.build.os): string | null {
+export function localNameOf(name: string, system: string): string | null {
   if (!isEntryName(name)) return null;
   if (system === "windows") {
     // Streams, drives, separators, wildcards, what is cut off at the end, and devices: each would lead elsewhere.
