@@ -1,37 +1,32 @@
 /**
- * L6. Whether the options of a connection make sense, before anything is opened: else every connection would fail by them.
+ * L6. Whether the options that both roles have make sense, before anything is opened: else every connection would fail by them.
  *
  * @module
  */
-import { ciphers, macs } from "../crypto/ciphers.ts";
-import { kexMethods } from "../crypto/registry.ts";
-import { keyTypeOf } from "../keys/public_key.ts";
 import { minRsaBits, type RsaKeyOptions } from "../keys/rsa_public.ts";
 import type { Signer } from "../keys/types.ts";
-import { compressions } from "../transport/compression.ts";
 import { identLine } from "../transport/ident.ts";
-import { isPseudoName } from "../transport/negotiate.ts";
-import { RekeyPolicy } from "../transport/rekey_policy.ts";
 import type { Algorithms, RekeyLimits } from "../transport/types.ts";
+import {
+  type Bounds,
+  checkFlag,
+  checkFunction,
+  checkInteger,
+  checkNames,
+  checkObject,
+  checkPort,
+  checkSignal,
+  checkText,
+  checkTime,
+} from "../wire/check.ts";
 import type { MaxStartups } from "./admission.ts";
+import { checkAlgorithms, checkClientHostKeys } from "./check_algorithms.ts";
 import type { KeepaliveOptions } from "./options.ts";
 
-/** What an option may be: an integer, and `Infinity` where nothing needs to be limited. */
-interface Bounds {
-  readonly min: number;
-  readonly max: number;
-}
-
-/** Throws `RangeError` for a number that is not an integer within bounds; an option that is not given is none. */
-export function checkInteger(name: string, value: number | undefined, { min, max }: Bounds): void {
-  if (value === undefined) return;
-  if ((Number.isInteger(value) || value === Infinity) && value >= min && value <= max) return;
-  const most = max === Infinity ? "or more" : `to ${max}`;
-  throw new RangeError(`Cannot use ${String(value)} as \`${name}\`: it must be an integer, ${min} ${most}`);
-}
+export { checkClientHostKeys, checkInteger, checkPort };
 
 /** A number of things that may be there at a time: as many as wanted, but at least one. */
-const COUNT: Bounds = { min: 1, max: Infinity };
+export const COUNT: Bounds = { min: 1, max: Infinity };
 /** What the wire can carry, and a window of 0 would never open. */
 const WINDOW: Bounds = { min: 1, max: 0xffff_ffff };
 
@@ -53,47 +48,86 @@ export function checkMaxStartups({ begin, rate, full }: MaxStartups): void {
   }
 }
 
-/** Throws `RangeError` for what is no TCP port; a client cannot dial port 0. */
-export function checkPort(port: number, min: 0 | 1): void {
-  if (Number.isInteger(port) && port >= min && port <= 0xffff) return;
-  throw new RangeError(`Cannot use ${String(port)} as a port: it must be an integer, ${min} to 65535`);
+/** A check of each option by its name: an option without one does not compile. It is not asked about options that are not given. */
+export type Checks<T> = { readonly [K in keyof Required<T>]: (value: unknown, name: string) => void };
+
+/** Runs the checks of the options that are given. */
+export function checkAll(
+  checks: Readonly<Record<string, (value: unknown, name: string) => void>>,
+  options: object,
+): void {
+  for (const [name, check] of Object.entries(checks)) {
+    const value = (options as Record<string, unknown>)[name];
+    if (value !== undefined) check(value, name);
+  }
 }
 
 /** Options that both roles have. */
 export interface ConnectionOptions extends RsaKeyOptions {
   /** Overrides of the preference lists. */
-  algorithms?: Partial<Algorithms>;
+  algorithms?: Partial<Algorithms> | undefined;
   /** When to rekey. */
-  rekey?: RekeyLimits;
+  rekey?: RekeyLimits | undefined;
   /** Receive window of each channel in bytes. */
-  window?: number;
+  window?: number | undefined;
   /** Identification, without `SSH-2.0-`. */
-  ident?: string;
+  ident?: string | undefined;
 }
+
+const rekeyChecks: Checks<RekeyLimits> = {
+  bytes: (value, name) => checkInteger(`rekey.${name}`, value, COUNT),
+  packets: (value, name) => checkInteger(`rekey.${name}`, value, COUNT),
+  interval: (value, name) => checkTime(`rekey.${name}`, value),
+};
+
+/** The checks of {@linkcode ConnectionOptions}. */
+export const connectionChecks: Checks<ConnectionOptions> = {
+  algorithms: checkAlgorithms,
+  rekey: (value, name) => {
+    checkObject(name, value, "limits such as `{ bytes: 1_000_000_000 }`");
+    checkNames("`rekey`", value as object, Object.keys(rekeyChecks));
+    checkAll(rekeyChecks, value as object);
+  },
+  window: (value, name) => checkInteger(name, value, WINDOW),
+  insecureMinRsaBits: (value) => void minRsaBits({ insecureMinRsaBits: value as number }),
+  ident: (value, name) => {
+    checkText(name, value);
+    // It says what it takes.
+    identLine(value as string);
+  },
+};
 
 /** Throws `RangeError` for numbers that make no sense, and `TypeError` for names that nothing is known by. */
 export function checkConnection(options: ConnectionOptions): void {
-  const { algorithms, rekey, window, ident } = options;
-  minRsaBits(options);
-  checkInteger("window", window, WINDOW);
-  // It checks them as it is made.
-  if (rekey !== undefined) new RekeyPolicy(rekey);
-  if (ident !== undefined) identLine(ident);
-  if (algorithms === undefined) return;
-  checkNames("kex", algorithms.kex, (name) => kexMethods.has(name) || isPseudoName(name), kexMethods.keys());
-  checkNames("cipher", algorithms.cipher, (name) => ciphers.has(name), ciphers.keys());
-  checkNames("compression", algorithms.compression, (name) => compressions.includes(name), compressions);
-  // Ciphers that authenticate need none.
-  if (algorithms.mac?.length !== 0) checkNames("mac", algorithms.mac, (name) => macs.has(name), macs.keys());
+  checkAll(connectionChecks, options);
 }
 
-/** As {@linkcode checkConnection} for a client's host key algorithms: it verifies only what this module knows. */
-export function checkClientHostKeys(algorithms: Partial<Algorithms> | undefined): void {
-  checkNames("hostKey", algorithms?.hostKey, (name) => keyTypeOf(name) !== null, null);
+/** Throws `TypeError` for what is no keepalive, and `RangeError` for numbers in it that make no sense. */
+export function checkKeepalive(value: unknown, name: string): void {
+  const write = "`{ interval: 15_000 }`";
+  checkObject(name, value, typeof value === "number" ? `written as \`{ interval: ${value} }\`` : `such as ${write}`);
+  const { interval, maxMissed } = value as Partial<KeepaliveOptions>;
+  checkNames("`keepalive`", value as object, ["interval", "maxMissed"], {
+    countMax: { ours: ["maxMissed"], write: "`maxMissed`" },
+    seconds: { ours: ["interval"], write: "`interval`, in milliseconds," },
+  });
+  if (interval === undefined) throw new TypeError(`Cannot use \`${name}\` without \`interval\`: write ${write}`);
+  checkTime(`${name}.interval`, interval);
+  checkInteger(`${name}.maxMissed`, maxMissed, COUNT);
 }
+
+/** The checks of options of one kind. */
+export const optionIs = {
+  flag: (value: unknown, name: string): void => checkFlag(name, value),
+  function: (value: unknown, name: string): void => checkFunction(name, value),
+  signal: (value: unknown, name: string): void => checkSignal(value, name),
+  text: (value: unknown, name: string): void => checkText(name, value),
+  time: (value: unknown, name: string): void => checkTime(name, value),
+} as const;
 
 /** Throws `TypeError` without host keys, for what is no key, and where `algorithms.hostKey` fits none of them. */
 export function checkServerHostKeys(hostKeys: readonly Signer[], algorithms: Partial<Algorithms> | undefined): void {
+  checkAlgorithms(algorithms);
   if (hostKeys.length === 0) {
     throw new TypeError(
       "Cannot serve without host keys: make one with `await generateKey()` and keep it, or clients will warn of a changed host",
@@ -114,43 +148,16 @@ export function checkServerHostKeys(hostKeys: readonly Signer[], algorithms: Par
   );
 }
 
-function checkNames(
-  list: keyof Algorithms,
-  names: readonly string[] | undefined,
-  isKnown: (name: string) => boolean,
-  known: Iterable<string> | null,
-): void {
-  if (names === undefined) return;
-  if (names.every(isPseudoName)) throw new TypeError(`Cannot connect: \`algorithms.${list}\` names none`);
-  for (const name of names) {
-    if (isKnown(name)) continue;
-    const choice = known === null ? "" : `; known are ${[...known].join(", ")}`;
-    throw new TypeError(`Cannot use "${name}" in \`algorithms.${list}\`: no such algorithm is known${choice}`);
-  }
-}
-
 /** Options that are times, of any role. */
 interface Times {
-  loginTimeout?: number;
-  handshakeTimeout?: number;
-  rekey?: { interval?: number };
-  keepalive?: KeepaliveOptions;
+  loginTimeout?: number | undefined;
+  handshakeTimeout?: number | undefined;
+  keepalive?: KeepaliveOptions | undefined;
 }
 
 /** Throws `RangeError` for times that make no sense; `Infinity` is one that does. */
-export function checkTimes({ loginTimeout, handshakeTimeout, rekey, keepalive }: Times): void {
-  checkTime(loginTimeout, "loginTimeout");
-  checkTime(handshakeTimeout, "handshakeTimeout");
-  checkTime(rekey?.interval, "rekey.interval");
-  if (keepalive === undefined) return;
-  const { interval, maxMissed = 3 } = keepalive;
-  if (!(interval > 0) || !(maxMissed >= 1)) {
-    throw new RangeError("Cannot keep connection alive: `interval` and `maxMissed` must be positive");
-  }
-}
-
-function checkTime(value: number | undefined, name: string): void {
-  if (value !== undefined && !(value > 0)) {
-    throw new RangeError(`Cannot use ${value} as ${name}: it is a number of milliseconds above 0`);
-  }
+export function checkTimes({ loginTimeout, handshakeTimeout, keepalive }: Times): void {
+  checkTime("loginTimeout", loginTimeout);
+  checkTime("handshakeTimeout", handshakeTimeout);
+  if (keepalive !== undefined) checkKeepalive(keepalive, "keepalive");
 }

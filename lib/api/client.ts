@@ -4,7 +4,7 @@
  * @module
  */
 import { authenticate, ClientAuth } from "../auth/client.ts";
-import { type AuthMethod, publicKeyFrom, runOf } from "../auth/methods.ts";
+import { type AuthMethod, publicKeyFrom } from "../auth/methods.ts";
 import { Mux } from "../connection/mux.ts";
 import { defaultAlgorithms } from "../crypto/algorithms.ts";
 import { SshError } from "../errors.ts";
@@ -23,7 +23,8 @@ import { abortable } from "../wire/abortable.ts";
 import { Timer } from "../wire/timer.ts";
 import type { ByteDuplex, Bytes } from "../wire/types.ts";
 import { Channel } from "./channel.ts";
-import { checkClientHostKeys, checkConnection, checkPort, checkTimes } from "./check_options.ts";
+import { checkConnect } from "./check_connect.ts";
+import { letGo } from "./let_go.ts";
 import { given, type KeepaliveOptions } from "./options.ts";
 import { type ScpClient, scpClient } from "./scp.ts";
 
@@ -100,17 +101,13 @@ export interface ConnectOptions {
  * ```
  */
 export async function connect(options: ConnectOptions): Promise<SshClient> {
-  const { hostname, port = 22, username, signal } = options;
-  const verifyHostKey = options.verifyHostKey ?? knownHosts();
-  let conn = options.transport, secure: SecureTransport | null = null, mux: Mux | null = null;
+  let conn: ByteDuplex | undefined, secure: SecureTransport | null = null, mux: Mux | null = null;
   try {
+    checkConnect(options);
+    const { port = 22, username, signal } = options, hostname = withoutBrackets(options.hostname);
+    const verifyHostKey = options.verifyHostKey ?? knownHosts();
+    conn = options.transport;
     signal?.throwIfAborted();
-    checkPort(port, 1);
-    checkConnection(options);
-    checkClientHostKeys(options.algorithms);
-    // It throws for what is no method.
-    options.auth?.forEach(runOf);
-    checkTimes(options);
     const algorithms = await abortable(knownFirst(verifyHostKey, { hostname, port }, options.algorithms), signal);
     const copyingWritable = conn === undefined;
     conn ??= await dial(hostname, port, options);
@@ -131,9 +128,14 @@ export async function connect(options: ConnectOptions): Promise<SshClient> {
     return construct(transport, mux!, signal);
   } catch (error) {
     if (secure !== null) await secure.close();
-    else if (conn !== undefined) await Promise.allSettled([conn.readable.cancel(error), conn.writable.abort(error)]);
+    else await letGo(conn ?? options?.transport, error);
     throw error;
   }
+}
+
+/** An IPv6 address as URLs write it. */
+function withoutBrackets(hostname: string): string {
+  return /^\[[^\]]*:[^\]]*\]$/.test(hostname) ? hostname.slice(1, -1) : hostname;
 }
 
 /** The default keys are looked for only when the server allows them. */

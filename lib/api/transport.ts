@@ -7,7 +7,7 @@
 import { allowedBy, ClientAuth } from "../auth/client.ts";
 import { Grants } from "../auth/grants.ts";
 import { type AuthMethod, keyboardInteractive, methodNames, none, password, publicKey } from "../auth/methods.ts";
-import { checkBanner, defaultSignatureAlgorithms, serveAuth } from "../auth/server.ts";
+import { defaultSignatureAlgorithms, serveAuth } from "../auth/server.ts";
 import type { AuthResult, Prompt } from "../auth/types.ts";
 import { type ChannelOpenRequest, Mux } from "../connection/mux.ts";
 import {
@@ -19,10 +19,12 @@ import {
   SshError,
   SshProtocolError,
 } from "../errors.ts";
+import { checkSigner } from "../keys/check_key.ts";
 import type { PublicKey, Signer } from "../keys/types.ts";
 import { SecureTransport } from "../transport/secure_transport.ts";
 import type { Algorithms, ConnectionInfo, RekeyLimits } from "../transport/types.ts";
 import { callBack } from "../wire/callback.ts";
+import { checkDuplex, checkFunction, checkSignalOption, checkText } from "../wire/check.ts";
 import { crossing } from "../wire/crossing.ts";
 import { Reader } from "../wire/reader.ts";
 import { Timer } from "../wire/timer.ts";
@@ -30,14 +32,17 @@ import type { ByteDuplex, Bytes, MaybePromise } from "../wire/types.ts";
 import { Writer } from "../wire/writer.ts";
 import { AcceptQueue } from "./accept_queue.ts";
 import { Channel, putUnder } from "./channel.ts";
+import { checkClientHostKeys, checkServerHostKeys } from "./check_options.ts";
 import {
-  checkClientHostKeys,
-  checkConnection,
-  checkCounts,
-  checkPort,
-  checkServerHostKeys,
-  checkTimes,
-} from "./check_options.ts";
+  checkGlobalRequest,
+  checkOpenChannel,
+  checkServerInterface,
+  checkTransport,
+  checkTransportConnect,
+  checkUsername,
+} from "./check_transport.ts";
+import { letGo } from "./let_go.ts";
+import { openData } from "./open_data.ts";
 import { given } from "./options.ts";
 import { authOf, type InteractiveQuery, type ServerInterface, withDefaults } from "./server_interface.ts";
 
@@ -141,10 +146,7 @@ export class Transport implements ServerInterface, AsyncDisposable {
    * algorithms that are not known.
    */
   constructor(conn?: ByteDuplex, options: TransportOptions = {}) {
-    checkConnection(options);
-    checkCounts(options);
-    checkTimes(options);
-    if (options.banner !== undefined) checkBanner(options.banner);
+    checkTransport(conn, options);
     const crossed = conn === undefined ? crossing() : null;
     this.#conn = conn ?? crossed!.inner;
     this.#wire = crossed?.outer ?? null;
@@ -169,8 +171,9 @@ export class Transport implements ServerInterface, AsyncDisposable {
   }
 
   /** Key exchange as client; does not check the host key: `getRemoteServerKey()` is there for that, before any secret is sent. */
-  startClient(options: { signal?: AbortSignal } = {}): Promise<void> {
-    return this.#startClient(() => true, options.signal);
+  async startClient(options: { signal?: AbortSignal } = {}): Promise<void> {
+    checkSignalOption(options);
+    await this.#startClient(() => true, options.signal);
   }
 
   /**
@@ -178,6 +181,8 @@ export class Transport implements ServerInterface, AsyncDisposable {
    * `accept()` gives the channels of a client that got in.
    */
   async startServer(server: Partial<ServerInterface> = this, options: { signal?: AbortSignal } = {}): Promise<void> {
+    checkServerInterface(server, Transport.prototype);
+    checkSignalOption(options);
     if (this.#hostKeys.length === 0) throw new TypeError("Cannot start server without a host key: call addServerKey()");
     checkServerHostKeys(this.#hostKeys, this.#options.algorithms);
     this.#server = withDefaults(server, this);
@@ -213,6 +218,7 @@ export class Transport implements ServerInterface, AsyncDisposable {
 
   /** Adds a host key; before startServer. */
   addServerKey(key: Signer): void {
+    checkSigner("key", key);
     if (this.#started) throw new TypeError("Cannot add a host key: negotiation has begun");
     this.#hostKeys.push(key);
   }
@@ -225,6 +231,7 @@ export class Transport implements ServerInterface, AsyncDisposable {
   async connect(
     options: { username: string; hostKey?: PublicKey; password?: string; key?: Signer; signal?: AbortSignal },
   ): Promise<void> {
+    checkTransportConnect(options);
     const { username, hostKey, signal } = options;
     await this.#startClient(hostKey === undefined ? () => true : (key) => checkHostKey(key, hostKey), signal);
     const methods: AuthMethod[] = [];
@@ -263,26 +270,29 @@ export class Transport implements ServerInterface, AsyncDisposable {
    * the methods that the server allows. A server that names none does not say: after a refusal any method may do, and after a partial
    * success what is needed are all methods but the one that passed.
    */
-  authNone(username: string): Promise<readonly string[]> {
-    return this.#attempt(username, none());
+  async authNone(username: string): Promise<readonly string[]> {
+    return await this.#attempt(username, none());
   }
 
   /** Tries a password; resolves to the methods still needed, none after a login. A refusal rejects with {@linkcode SshAuthError}. */
-  authPassword(username: string, secret: string): Promise<readonly string[]> {
-    return this.#attempt(username, password(secret));
+  async authPassword(username: string, secret: string): Promise<readonly string[]> {
+    checkText("password", secret);
+    return await this.#attempt(username, password(secret));
   }
 
   /** Tries a key; resolves to the methods still needed, none after a login. A refusal rejects with {@linkcode SshAuthError}. */
-  authPublickey(username: string, key: Signer): Promise<readonly string[]> {
-    return this.#attempt(username, publicKey(key));
+  async authPublickey(username: string, key: Signer): Promise<readonly string[]> {
+    checkSigner("key", key);
+    return await this.#attempt(username, publicKey(key));
   }
 
   /** Answers questions; resolves to the methods still needed, none after a login. A refusal rejects with {@linkcode SshAuthError}. */
-  authInteractive(
+  async authInteractive(
     username: string,
     answer: (title: string, text: string, prompts: readonly Prompt[]) => MaybePromise<readonly string[]>,
   ): Promise<readonly string[]> {
-    return this.#attempt(
+    checkFunction("answer", answer ?? null, "a function that gives a list of answers");
+    return await this.#attempt(
       username,
       keyboardInteractive(({ name, instruction, prompts }) => answer(name, instruction, prompts)),
     );
@@ -346,8 +356,9 @@ export class Transport implements ServerInterface, AsyncDisposable {
   }
 
   /** Opens a session channel. Rejects with {@linkcode ChannelOpenError}. */
-  openSession(options: { signal?: AbortSignal } = {}): Promise<Channel> {
-    return this.openChannel("session", options);
+  async openSession(options: { signal?: AbortSignal } = {}): Promise<Channel> {
+    checkSignalOption(options);
+    return await this.openChannel("session", options);
   }
 
   /**
@@ -358,17 +369,20 @@ export class Transport implements ServerInterface, AsyncDisposable {
     kind: string,
     options: { dest?: Deno.NetAddr; origin?: Deno.NetAddr; data?: Uint8Array; signal?: AbortSignal } = {},
   ): Promise<Channel> {
+    checkOpenChannel(kind, options);
     const mux = this.#loggedInMux();
     return await mux.openChannel(kind, openData(kind, options), (id) => new Channel(id), given(options, "signal"));
   }
 
   /** Next channel the peer opened, or null at the end or when the signal aborts. */
-  accept(options: { signal?: AbortSignal } = {}): Promise<Channel | null> {
-    return this.#accepted.next(options.signal);
+  async accept(options: { signal?: AbortSignal } = {}): Promise<Channel | null> {
+    checkSignalOption(options);
+    return await this.#accepted.next(options.signal);
   }
 
   /** Sends a global request; resolves to its reply's payload, or to null when the peer refused it. */
   async globalRequest(name: string, data?: Uint8Array): Promise<Bytes | null> {
+    checkGlobalRequest(name, data);
     return await this.#loggedInMux().globalRequest(name, data);
   }
 
@@ -385,7 +399,7 @@ export class Transport implements ServerInterface, AsyncDisposable {
     if (this.#secure !== null) await this.#secure.close().catch(() => {});
     else if (!this.#started) {
       this.#started = true;
-      await Promise.allSettled([this.#conn.readable.cancel(), this.#conn.writable.abort()]);
+      await letGo(this.#conn);
       this.#accepted.end();
       this.#closed.resolve();
     }
@@ -420,6 +434,7 @@ export class Transport implements ServerInterface, AsyncDisposable {
     },
   ): SecureTransport {
     if (this.#started) throw new TypeError("Cannot start transport: it has been started or closed already");
+    checkDuplex("conn", this.#conn);
     const secure = new SecureTransport(this.#conn, {
       ...side,
       signatureAlgorithms: defaultSignatureAlgorithms,
@@ -447,6 +462,7 @@ export class Transport implements ServerInterface, AsyncDisposable {
   }
 
   async #attempt(username: string, method: AuthMethod, signal?: AbortSignal): Promise<readonly string[]> {
+    checkUsername(username);
     if (this.#auth === null) throw new TypeError("Cannot log in: startClient() has not been called, or not ended");
     const { success, partial, remaining, notes } = await this.#auth.attempt(username, method, { signal });
     if (success) return [];
@@ -510,28 +526,4 @@ async function checkHostKey(key: PublicKey, wanted: PublicKey): Promise<boolean>
   throw new HostKeyError(
     `Cannot trust host key: the server proved ${key.type} ${proved}, and ${wanted.type} ${expected} is wanted`,
   );
-}
-
-/** The data of CHANNEL_OPEN for the types that carry addresses. */
-function openData(
-  kind: string,
-  { dest, origin, data }: { dest?: Deno.NetAddr; origin?: Deno.NetAddr; data?: Uint8Array },
-): Uint8Array {
-  if (data !== undefined) return data;
-  const writer = new Writer(),
-    addresses: (Deno.NetAddr | undefined)[] = kind === "x11"
-      ? [origin]
-      : kind === "direct-tcpip" || kind === "forwarded-tcpip"
-      ? [dest, origin]
-      : [];
-  for (const address of addresses) {
-    if (address === undefined) {
-      throw new TypeError(
-        `Cannot open "${kind}" channel: ${kind === "x11" ? "`origin` is" : "`dest` and `origin` are"} needed`,
-      );
-    }
-    checkPort(address.port, 0);
-    writer.text(address.hostname).u32(address.port);
-  }
-  return writer.bytes();
 }

@@ -7,7 +7,9 @@
 import { printable, SshProtocolError } from "../errors.ts";
 import { type PassedOver, passedOverBy } from "../keys/passed_over.ts";
 import { parsePrivateKey } from "../keys/private_key.ts";
+import { isPublicKey, isSigner } from "../keys/check_key.ts";
 import type { Agent, Signer } from "../keys/types.ts";
+import { checkFunction, checkObject, kindOf, wrongKind } from "../wire/check.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
 import { Writer } from "../wire/writer.ts";
 import {
@@ -84,13 +86,27 @@ function method(name: string, run: MethodRun): AuthMethod {
 
 /** What `method` does; throws `TypeError` for an object that no function of this module made. */
 export function runOf(method: AuthMethod): MethodRun {
-  const run = runs.get(method);
-  if (run === undefined) {
-    throw new TypeError(
-      "Cannot use auth method: make it with none(), password(), publicKey() or keyboardInteractive()",
-    );
+  const run = typeof method === "object" && method !== null ? runs.get(method) : undefined;
+  if (run !== undefined) return run;
+  const given: unknown = method;
+  const factory = [none, password, publicKey, keyboardInteractive].find((one) => one === given);
+  const advice = factory !== undefined
+    ? `call it, ${factory.name}(…)`
+    : isSigner(given) || isPublicKey(given) || typeof (given as Partial<Agent> | null)?.signers === "function"
+    ? "write publicKey(…) around it"
+    : Array.isArray(given)
+    ? "write one list, not a list of lists"
+    : "make it with none(), password(), publicKey() or keyboardInteractive()";
+  throw new TypeError(`Cannot use ${kindOf(given)} as an auth method: ${advice}`);
+}
+
+/** Throws `TypeError` for what is no list of methods that this module made. */
+export function checkMethods(auth: unknown): asserts auth is readonly AuthMethod[] {
+  if (typeof auth === "object" && auth !== null && runs.has(auth as AuthMethod)) {
+    throw new TypeError(`Cannot use one method as \`auth\`: write a list of it, \`auth: [password(text)]\``);
   }
-  return run;
+  if (!Array.isArray(auth)) throw wrongKind("auth", auth, "a list, such as `[publicKey(key), password(text)]`");
+  for (const method of auth) runOf(method);
 }
 
 /** Whether a server that named `remaining` last goes on with a method. One that names none says nothing about any, as `ssh` takes it. */
@@ -124,9 +140,16 @@ const MAX_CHANGES = 5;
 
 /** `password` (RFC 4252 section 8); the function form is called when it is needed. What it throws ends the login. */
 export function password(value: string | (() => MaybePromise<string>), options: PasswordOptions = {}): AuthMethod {
+  if (typeof value !== "string" && typeof value !== "function") {
+    throw wrongKind("password", value, "a text, or a function that gives one when it is needed");
+  }
+  checkObject("options", options, "an object such as `{ change }`");
+  checkFunction("change", options.change);
   return method("password", async (exchange) => {
     const secret = typeof value === "string" ? value : await exchange.wait(value());
-    if (typeof secret !== "string") throw new TypeError("Cannot log in: the password is not a string");
+    if (typeof secret !== "string") {
+      throw new TypeError(`Cannot log in: the password is not a string, password()'s function gave ${kindOf(secret)}`);
+    }
     let reply = await exchange.request("password", new Writer().bool(false).text(secret).bytes(), { proof: true });
     for (let changes = 0; reply.kind === "message"; changes++) {
       const prompt = displayText(passwdChangereq.decode(reply.payload).prompt);
@@ -139,7 +162,11 @@ export function password(value: string | (() => MaybePromise<string>), options: 
         return { kind: "failure", partial: false, remaining: exchange.remaining };
       }
       const fresh = await exchange.wait(options.change(prompt));
-      if (typeof fresh !== "string") throw new TypeError("Cannot change password: the new password is not a string");
+      if (typeof fresh !== "string") {
+        throw new TypeError(
+          `Cannot change password: the new password is not a string, \`change\` gave ${kindOf(fresh)}`,
+        );
+      }
       const fields = new Writer().bool(true).text(secret).text(fresh).bytes();
       reply = await exchange.request("password", fields, { proof: true });
     }
@@ -160,6 +187,9 @@ export function keyboardInteractive(
     round: { name: string; instruction: string; prompts: readonly Prompt[] },
   ) => MaybePromise<readonly string[]>,
 ): AuthMethod {
+  if (typeof answer !== "function") {
+    throw wrongKind("answer", answer, "a function that gives a list of answers: `({ prompts }) => prompts.map(…)`");
+  }
   return method("keyboard-interactive", async (exchange) => {
     let reply = await exchange.request("keyboard-interactive", new Writer().text("").text("").bytes());
     for (let round = 0; reply.kind === "message"; round++) {
@@ -174,8 +204,13 @@ export function keyboardInteractive(
       }));
       const answers = prompts.length === 0 ? [] : given;
       if (!Array.isArray(answers) || answers.length !== prompts.length || answers.some((a) => typeof a !== "string")) {
+        const got = !Array.isArray(answers)
+          ? `${kindOf(answers)} was given`
+          : answers.length === prompts.length
+          ? "something else was among them"
+          : `${answers.length} were given`;
         throw new TypeError(
-          `Cannot answer keyboard-interactive: ${prompts.length} strings are needed, one for each prompt`,
+          `Cannot answer keyboard-interactive: ${prompts.length} strings are needed, one for each prompt; ${got}`,
         );
       }
       reply = await exchange.answer(encodeInfoResponse(answers), { proof: answers.length > 0 });
@@ -193,6 +228,8 @@ export function keyboardInteractive(
  * login is aborted or the connection ends.
  */
 export function publicKey(...keys: readonly (Signer | Agent | string | AsyncIterable<Signer>)[]): AuthMethod {
+  const made = keys.find((key: unknown) => typeof key === "function");
+  if (made !== undefined) throw wrongKind("key", made, "a key: call the function that gives it");
   return publicKeyFrom(...keys);
 }
 
@@ -204,8 +241,23 @@ type SignerSource =
   | AsyncIterable<Signer>
   | ((signal: AbortSignal) => AsyncIterable<Signer>);
 
+/** Throws `TypeError` for what gives no keys. */
+function checkSource(key: unknown): void {
+  if (typeof key === "string" || typeof key === "function" || isSigner(key)) return;
+  const source = key as Partial<Agent & AsyncIterable<Signer>> | null | undefined;
+  if (typeof source?.signers === "function" || typeof source?.[Symbol.asyncIterator] === "function") return;
+  if (Array.isArray(key)) throw new TypeError("Cannot use an array as a key: write publicKey(...keys)");
+  if (isPublicKey(key)) throw new TypeError("Cannot log in with a public key: publicKey() takes the private one");
+  throw wrongKind(
+    "key",
+    key,
+    "a private key or another signer, the text of a key file, an agent, or an iteration of signers",
+  );
+}
+
 /** As {@linkcode publicKey}, with iterations that learn when the attempt is over. */
 export function publicKeyFrom(...keys: readonly SignerSource[]): AuthMethod {
+  for (const key of keys) checkSource(key);
   return method("publickey", async (exchange) => {
     const seen = new Set<string>(), passedOver: PassedOver[] = [];
     let last: FinalReply = { kind: "failure", partial: false, remaining: exchange.remaining };

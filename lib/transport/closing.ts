@@ -78,10 +78,10 @@ export function lossOf(
   where: "Connection" | "Channel",
   what: string,
   why: string,
-  cause: Error | null = null,
+  cause?: unknown,
 ): SshError {
   const message = `${where} was closed before all that was written could leave: ${what} lost, as ${why}`;
-  return new SshError(message, cause === null ? { code: "CLOSED" } : { code: "CLOSED", cause });
+  return new SshError(message, cause === undefined ? { code: "CLOSED" } : { code: "CLOSED", cause });
 }
 
 /** The error that waiters see when a signal of this side has ended the connection. */

@@ -650,8 +650,9 @@ export class SecureTransport implements DataTransport {
   #withLoss(end: End): End {
     const unsent = this.#unsent;
     if (!end.clean || unsent === 0 || end.error !== null && this.#draining === null) return end;
-    const why = end.error === null ? "the peer did not take them in time" : end.error.message;
-    return { ...end, error: lossOf("Connection", `${unsent} bytes are`, why, end.error), clean: false };
+    const { error, wish } = end;
+    const why = error?.message ?? (wish === undefined ? "the peer did not take them in time" : "it was aborted");
+    return { ...end, error: lossOf("Connection", `${unsent} bytes are`, why, error ?? wish?.cause), clean: false };
   }
 
   /** Lets the DISCONNECT leave, waits a moment for the peer to hang up, then lets go of the streams and settles `closed`. */

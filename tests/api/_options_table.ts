@@ -1,0 +1,515 @@
+/**
+ * Test support. The table of options: each option of each entry point with values at its bounds, and beyond them with the error that
+ * they get. tests/api/options_table_test.ts runs it.
+ *
+ * A row is `row(entries, option, good, ...bad)`. `option` is a path such as `rekey.bytes`, or the name of an argument; where only the
+ * whole options or nothing at all can be wrong, it is `(options)`. `bad` are errors with the values that get them: `typeError("text",
+ * value, …)`, `rangeError("text", value, …)`. What stands in `good` gets past the checks.
+ *
+ * @module
+ */
+import { AUTH_METHODS, key, lockedPair, nodeStream } from "./_option_values.ts";
+import { insecureAlgorithms } from "../../lib/crypto/algorithms.ts";
+import { insecureAcceptAnyHostKey, knownHosts, password, pinnedHostKey, publicKey } from "../../mod.ts";
+import { memoryPair } from "../_support/duplex.ts";
+
+/** What takes options. */
+export type Entry =
+  | "connect"
+  | "serve"
+  | "serveConn"
+  | "Transport"
+  | "startClient"
+  | "startServer"
+  | "Transport.connect"
+  | "addServerKey"
+  | "authNone"
+  | "authPassword"
+  | "authPublickey"
+  | "authInteractive"
+  | "openSession"
+  | "openChannel"
+  | "accept"
+  | "globalRequest"
+  | "connectAgent"
+  | "password"
+  | "publicKey"
+  | "keyboardInteractive";
+
+/** Values that get the same error. */
+export interface Bad {
+  readonly error: typeof TypeError | typeof RangeError;
+  readonly text: string;
+  readonly values: readonly unknown[];
+}
+
+/** One option of some entry points. */
+export interface Row {
+  readonly entries: readonly Entry[];
+  readonly option: string;
+  readonly good: readonly unknown[];
+  readonly bad: readonly Bad[];
+}
+
+function row(entries: Entry | readonly Entry[], option: string, good: readonly unknown[], ...bad: Bad[]): Row {
+  return { entries: typeof entries === "string" ? [entries] : entries, option, good, bad };
+}
+
+function typeError(text: string, ...values: readonly unknown[]): Bad {
+  return { error: TypeError, text, values };
+}
+
+function rangeError(text: string, ...values: readonly unknown[]): Bad {
+  return { error: RangeError, text, values };
+}
+
+const connection: readonly Entry[] = ["connect", "serve", "serveConn", "Transport"];
+const servers: readonly Entry[] = ["serve", "serveConn"];
+const signalled: readonly Entry[] = [
+  "connect",
+  "startClient",
+  "startServer",
+  "Transport.connect",
+  "openSession",
+  "openChannel",
+  "accept",
+];
+const NO_INTEGER = [-1, -5, 0.5, 1.5, NaN, -Infinity, "7", null, true, {}, 10n];
+const NO_COUNT = [0, ...NO_INTEGER];
+const NO_TIME = [0, -1, NaN, -Infinity, "5000", null, true, {}, 5n];
+const NO_FUNCTION = ["text", 5, true, null, {}, []];
+const NO_TEXT = [5, true, null, {}, [], new Uint8Array(3), Promise.resolve("text")];
+
+export const rows: readonly Row[] = [
+  row(
+    connection,
+    "insecureMinRsaBits",
+    [1024, 1536, 2048],
+    rangeError("1024 to 2048 are allowed", 0, 1023, 2049, 1536.5, NaN, Infinity, "1024", null, true, {}, 1024n),
+  ),
+  // -------------------------------------------------------------------------------- what both roles have
+  row(connection, "window", [1, 2_097_152, 2 ** 32 - 1], rangeError("1 to 4294967295", ...NO_COUNT, 2 ** 32, Infinity)),
+  row(
+    connection,
+    "rekey",
+    [{}, { bytes: undefined }, { bytes: 1, interval: 1, packets: 1 }],
+    typeError("such as `{ bytes:", 1_000_000, "1G", null, [], true),
+    typeError("write `interval` in its place", { intervall: 1 }),
+  ),
+  row(connection, "rekey.bytes", [1, 2 ** 40, Infinity], rangeError("`rekey.bytes`", ...NO_COUNT)),
+  row(connection, "rekey.packets", [1, 2 ** 40, Infinity], rangeError("`rekey.packets`", ...NO_COUNT)),
+  row(connection, "rekey.interval", [1, 0.5, 2 ** 40, Infinity], rangeError("milliseconds above 0", ...NO_TIME)),
+  row(
+    connection,
+    "ident",
+    ["a", "amiko_1.0 with a comment", "x".repeat(245)],
+    typeError("1 to 245 printable US-ASCII", "", "-bad", " bad", "bad\r\n", "bad\0", "b\u00e4d", "x".repeat(246)),
+    typeError("it must be a text", ...NO_TEXT),
+  ),
+  row(
+    connection,
+    "algorithms",
+    [{}, { cipher: undefined }],
+    typeError("lists of names", "aes128-ctr", null, ["aes128-ctr"], 5),
+    typeError("`cipher` is meant", { ciphers: ["aes128-ctr"] }, { Cipher: [] }, { encryption: [] }),
+    typeError("`mac` is meant", { hmac: ["hmac-sha2-256"] }, { macs: [] }),
+    typeError("`hostKey` is meant", { serverHostKey: ["ssh-ed25519"] }, { hostKeyAlgorithms: [] }, { host_key: [] }),
+    typeError("`kex` is meant", { kexAlgorithms: [] }, { keyExchange: [] }),
+    typeError("`compression` is meant", { compress: [] }, { compresssion: [] }),
+    typeError("the lists are kex, hostKey, cipher, mac, compression", { gssapi: ["x"] }),
+  ),
+  ...(["kex", "cipher", "mac", "hostKey", "compression"] as const).map((list) =>
+    row(
+      connection,
+      `algorithms.${list}`,
+      [],
+      typeError("a list of names", "none", 5, null, {}, [5], [null], [["none"]]),
+    )
+  ),
+  row(
+    connection,
+    "algorithms.kex",
+    [["curve25519-sha256", "kex-strict-s"], ...insecureAlgorithms.kex.map((name) => [name])],
+    typeError("names none", [], ["ext-info-c"]),
+    typeError("no such algorithm is known; known are", ["no such"], [""], ["curve25519-sha256", "x"]),
+    typeError('"curve25519-sha256" is meant', ["curve25519"], ["Curve25519-SHA256"]),
+    typeError('"ecdh-sha2-nistp256" is meant', ["ecdh-sha2-nistp265"], ["ecdh-sha2-nistp256@example.com"]),
+    typeError("it belongs in `algorithms.cipher`", ["aes128-ctr"]),
+  ),
+  row(
+    connection,
+    "algorithms.cipher",
+    [["aes128-ctr"], ...insecureAlgorithms.cipher.map((name) => [name])],
+    typeError("names none", []),
+    typeError("no such algorithm is known", ["blowfish"], [""], ["aes1024-ctr"], ["a,b"], ["aes128-ctr", "no such"]),
+    typeError('"aes256-gcm@openssh.com" is meant', ["aes256-gcm"], ["AES256-GCM@openssh.com"], ["aes-256-gcm"]),
+    typeError('"aes128-ctr" is meant', ["AES128-CTR"], ["aes128ctr"], ["aes-128-ctr"], ["aes128-ctr@openssh.com"]),
+    typeError('"chacha20-poly1305@openssh.com" is meant', ["chacha20-poly1305"], ["chacha20"]),
+    typeError("it belongs in `algorithms.mac`", ["hmac-sha2-256"]),
+  ),
+  row(
+    connection,
+    "algorithms.mac",
+    [[], ["hmac-sha2-256"], ...insecureAlgorithms.mac.map((name) => [name])],
+    typeError("no such algorithm is known", ["no such"], ["hmac-sha2-256", ""]),
+    typeError('"hmac-sha2-256" is meant', ["hmac-sha256"], ["HMAC-SHA2-256"]),
+    typeError("it belongs in `algorithms.cipher`", ["aes128-ctr"]),
+  ),
+  row(
+    connection,
+    "algorithms.compression",
+    [["zlib@openssh.com", "none"]],
+    typeError("names none", []),
+    typeError("no such algorithm is known", ["gzip"], [""]),
+  ),
+  row(
+    "connect",
+    "algorithms.hostKey",
+    [["ssh-ed25519"], ["ssh-rsa", "rsa-sha2-512"]],
+    typeError("names none", []),
+    typeError("no such algorithm is known", ["no such"], ["ssh-ed25519-cert-v01@openssh.com"], [""], ["ssh-dss"]),
+    typeError('"ssh-ed25519" is meant', ["ed25519"], ["SSH-Ed25519"]),
+    typeError('"rsa-sha2-512" is meant', ["rsa"]),
+  ),
+  row(
+    servers,
+    "algorithms.hostKey",
+    [["ssh-ed25519"], ["rsa-sha2-512", "ssh-ed25519"]],
+    typeError("no host key fits `algorithms.hostKey`", [], ["rsa-sha2-512"], ["none"]),
+  ),
+  row(
+    ["connect", "serve", "serveConn"],
+    "keepalive",
+    [{ interval: 1 }, { interval: 60_000, maxMissed: undefined }],
+    typeError("written as `{ interval: 5000 }`", 5000),
+    typeError("such as `{ interval: 15_000 }`", true, "15s", null, []),
+    typeError("without `interval`", {}, { maxMissed: 3 }),
+  ),
+  row(
+    ["connect", "serve", "serveConn"],
+    "keepalive.interval",
+    [1, Infinity],
+    rangeError("`keepalive.interval`", ...NO_TIME),
+  ),
+  row(
+    ["connect", "serve", "serveConn"],
+    "keepalive.maxMissed",
+    [1, 3, Infinity],
+    rangeError("`keepalive.maxMissed`", ...NO_COUNT),
+  ),
+  row(["connect", "serve", "serveConn"], "trace", [() => {}]),
+
+  // -------------------------------------------------------------------------------- connect()
+  row(
+    "connect",
+    "(options)",
+    [],
+    typeError("no options were given; write `connect({ hostname, username })`", undefined),
+    typeError("is no object of options", "alice@example.com", 22, null, [], true, () => {}),
+  ),
+  row(
+    "connect",
+    "hostname",
+    ["localhost", "127.0.0.1", "::1", "[::1]", "fe80::1%lo", "a.example.com.", "a_b", "-x"],
+    typeError("`hostname` is missing", undefined),
+    typeError("it must be a text", ...NO_TEXT),
+    typeError("write `url.hostname`", new URL("ssh://example.com")),
+    typeError("`hostname` is empty", ""),
+    typeError('write `hostname: "example.com", username: "alice"`', "alice@example.com"),
+    typeError('write `hostname: "example.com", port: 2222`', "example.com:2222"),
+    typeError('write `hostname: "::1", port: 2222`', "[::1]:2222"),
+    typeError(
+      'write `hostname: "h", port: 2222, username: "alice"`',
+      "ssh://alice@h:2222",
+      "ssh://alice@h:2222/path",
+      "alice@h:2222",
+    ),
+    typeError('write `hostname: "h"`', "ssh://h", "https://h/x?y", "h:"),
+    typeError("no spaces and no control characters", "a b", " a", "a\n", "a\0b", "a\tb"),
+    typeError("brackets belong around an IPv6 address", "[::1", "::1]", "[[::1]]"),
+  ),
+  row(
+    "connect",
+    "port",
+    [1, 22, 65_535],
+    rangeError("1 to 65535", 0, -1, 0.5, 65_536, 2 ** 32 + 22, NaN, Infinity, null, true, "ssh"),
+    rangeError("write 22, without quotes", "22"),
+  ),
+  row(
+    "connect",
+    "username",
+    ["alice", "a b", "alice@EXAMPLE.COM", "\u00e4"],
+    typeError("`username` is missing", undefined),
+    typeError("it must be a text", ...NO_TEXT),
+    typeError("`username` is empty", ""),
+  ),
+  row(
+    "connect",
+    "auth",
+    [[], [password("x")], AUTH_METHODS],
+    typeError("write a list of it", password("x"), publicKey(key)),
+    typeError("it must be a list", "secret", 5, true, null, {}, key, new Set(), Promise.resolve([])),
+    typeError("make it with none(), password()", ["x"], [undefined], [null], [{ name: "password" }], [
+      password("x"),
+      5,
+    ]),
+    typeError("call it, password(…)", [password]),
+    typeError("call it, publicKey(…)", [publicKey]),
+    typeError("write publicKey(…) around it", [key], [key.publicKey]),
+    typeError("not a list of lists", [[password("x")]]),
+  ),
+  row(
+    "connect",
+    "verifyHostKey",
+    [() => true, knownHosts(""), pinnedHostKey(`SHA256:${"A".repeat(43)}`), insecureAcceptAnyHostKey()],
+    typeError("`pinnedHostKey(text)` makes one of a fingerprint", "SHA256:abc", "ssh-ed25519 AAAA", ""),
+    typeError("`insecureAcceptAnyHostKey()`", true),
+    typeError("it must be a function", false, null, 5, {}, []),
+    typeError("`pinnedHostKey(await key.fingerprint())`", key.publicKey),
+    typeError("call it, knownHosts()", knownHosts),
+    typeError("call it, pinnedHostKey()", pinnedHostKey),
+    typeError("call it, insecureAcceptAnyHostKey()", insecureAcceptAnyHostKey),
+  ),
+  row(
+    "connect",
+    "transport",
+    [],
+    typeError("a pair of byte streams", "tcp", 5, null, {}, { readable: 1, writable: 2 }, {
+      readable: memoryPair().client.readable,
+    }),
+    typeError("`await` before it", Promise.resolve(memoryPair().client)),
+    typeError("`readable` is locked", lockedPair("readable")),
+    typeError("`writable` is locked", lockedPair("writable")),
+    typeError("Duplex.toWeb()", nodeStream()),
+  ),
+  row(["connect"], "handshakeTimeout", [1, 0.5, Infinity], rangeError("milliseconds above 0", ...NO_TIME)),
+  row("connect", "onBanner", [() => {}], typeError("it must be a function", ...NO_FUNCTION)),
+  row("connect", "trace", [], typeError("it must be a function", ...NO_FUNCTION)),
+  row("connect", "requireStrictKex", [true, false], typeError("true or false", "yes", "false", 1, 0, null, {})),
+  row("connect", "requireAuth", [true, false], typeError("true or false", "yes", "false", 1, 0, null, {})),
+  row(
+    signalled,
+    "signal",
+    [new AbortController().signal, AbortSignal.timeout(2 ** 31 - 1)],
+    typeError("write `AbortSignal.timeout(5000)`", 5000),
+    typeError("the controller's `.signal`", new AbortController()),
+    typeError("an AbortSignal, such as", "5s", null, true, {}, () => {}, new EventTarget()),
+  ),
+  row(
+    ["startClient", "startServer", "openSession", "openChannel", "accept"],
+    "(options)",
+    [undefined, {}],
+    typeError("write `{ signal }`, in braces", new AbortController().signal),
+  ),
+  row(
+    ["startClient", "startServer", "openSession", "accept"],
+    "(options)",
+    [],
+    typeError("an object such as", null, 5, "x"),
+  ),
+
+  // -------------------------------------------------------------------------------- serve() and serveConn()
+  row("serve", "hostname", ["127.0.0.1"]),
+  row("serve", "port", [0, 22, 65_535], rangeError("0 to 65535", -1, 0.5, 65_536, 2 ** 32, NaN, Infinity, "22", null)),
+  row(
+    servers,
+    "hostKeys",
+    [],
+    typeError("without host keys", []),
+    typeError("a host key is none", [undefined], ["key"], [{}]),
+  ),
+  row(servers, "auth", [{}, { password: () => false }], typeError("without `auth`", undefined, null, true, "none")),
+  row(servers, "handler", [() => 0]),
+  row(servers, "subsystems", [{}, { echo: () => 0 }]),
+  row(servers, "loginTimeout", [1, Infinity], rangeError("milliseconds above 0", ...NO_TIME)),
+  row([...servers, "Transport"], "maxAuthTries", [1, 100, Infinity], rangeError("`maxAuthTries`", ...NO_COUNT)),
+  row(
+    servers,
+    "maxStartups",
+    [{ begin: 0, rate: 0, full: 1 }, { begin: 5, rate: 100, full: 5 }, { begin: 1, rate: 30.5, full: Infinity }],
+    rangeError("`maxStartups.full`", {}, ...[0, -1, 1.5, NaN, "7"].map((full) => ({ begin: 0, rate: 30, full }))),
+    rangeError(
+      "`maxStartups.begin`",
+      { full: 10 },
+      ...[-1, 1.5, NaN, 101].map((begin) => ({ begin, rate: 30, full: 100 })),
+    ),
+    rangeError("`maxStartups.rate`", ...[undefined, -1, 101, NaN].map((rate) => ({ begin: 10, rate, full: 100 }))),
+  ),
+  row(servers, "maxStartups.begin", []),
+  row(servers, "maxStartups.rate", []),
+  row(servers, "maxStartups.full", []),
+  row(servers, "maxStartupsPerSource", [1, 100, Infinity], rangeError("`maxStartupsPerSource`", ...NO_COUNT)),
+  row(servers, "maxSessions", [1, 100, Infinity], rangeError("`maxSessions`", ...NO_COUNT)),
+  row(servers, "maxChannels", [1, 100, Infinity], rangeError("`maxChannels`", ...NO_COUNT)),
+  row(servers, "banner", ["", "Hello"]),
+  row(servers, "signal", [new AbortController().signal]),
+  row("serve", "onListen", [() => {}]),
+  row(servers, "onError", [() => {}]),
+
+  // -------------------------------------------------------------------------------- Transport, step by step
+  row("Transport", "(options)", [undefined, {}], typeError("it must be an object", null, 5, "x", [])),
+  row("Transport", "loginTimeout", [1, Infinity], rangeError("milliseconds above 0", ...NO_TIME)),
+  row(
+    "Transport",
+    "banner",
+    ["", "Hello\n"],
+    typeError("it must be a text", ...NO_TEXT),
+    rangeError("the banner", "x".repeat(300_000)),
+  ),
+  row(["Transport"], "onBanner", [() => {}], typeError("it must be a function", ...NO_FUNCTION)),
+  row(["Transport"], "onError", [() => {}], typeError("it must be a function", ...NO_FUNCTION)),
+  row(
+    "Transport",
+    "conn",
+    [],
+    typeError("a pair of byte streams", null, "host", ["host", 22], { hostname: "h", port: 22 }, {}),
+    typeError("`await` before it", Promise.resolve(memoryPair().client)),
+    typeError("`readable` is locked", lockedPair("readable")),
+    typeError("`writable` is locked", lockedPair("writable")),
+  ),
+  row("startClient", "conn", [], typeError("Duplex.toWeb()", nodeStream())),
+  row(
+    "startServer",
+    "server",
+    [undefined, {}, { checkAuthPassword: () => true, checked: 5, getName() {} }],
+    typeError("it must be an object with methods", null, 5, "x", []),
+    typeError("write `new` before a class", class {}),
+    typeError("it must be a method", { checkAuthPassword: true }, { getAllowedAuths: ["password"] }),
+    typeError("`checkAuthPassword` is meant", { checkauthpassword() {} }, { check_auth_password() {} }, {
+      checkAuthPasword() {},
+    }),
+    typeError("`getAllowedAuths` is meant", { get_allowed_auths() {} }),
+    typeError(
+      "`checkAuthPublickey` is meant",
+      new (class {
+        checkAuthPublicKey() {}
+      })(),
+    ),
+  ),
+  row(
+    "addServerKey",
+    "key",
+    [key],
+    typeError("`await parsePrivateKey(text)` reads one", "-----BEGIN OPENSSH PRIVATE KEY-----"),
+    typeError("a public key, which cannot sign", key.publicKey),
+    typeError("`await` before it", Promise.resolve(key)),
+    typeError("a private key or another signer", undefined, null, 5, {}, [key], { sign() {}, algorithms: [] }),
+  ),
+  row(
+    "Transport.connect",
+    "(options)",
+    [],
+    typeError("an object such as `{ username", undefined, null, "alice", []),
+    typeError("write `username` in its place", { user: "alice" }),
+    typeError("write `key` in its place", { username: "alice", pkey: key }),
+    typeError("write `hostKey` in its place", { username: "alice", hostkey: key.publicKey }),
+  ),
+  row(
+    ["Transport.connect", "authNone", "authPassword", "authPublickey", "authInteractive"],
+    "username",
+    ["alice", ""],
+    typeError("`username` is missing", undefined),
+    typeError("it must be a text", ...NO_TEXT),
+  ),
+  row(
+    "Transport.connect",
+    "hostKey",
+    [key.publicKey],
+    typeError("`parsePublicKey(line)` reads one", "ssh-ed25519 AAAA"),
+    typeError("write `key.publicKey`", key),
+    typeError("it must be a public key", null, 5, {}, []),
+  ),
+  row(["Transport.connect", "authPassword"], "password", ["", "secret"], typeError("it must be a text", ...NO_TEXT)),
+  row(
+    ["Transport.connect", "authPublickey"],
+    "key",
+    [key],
+    typeError("`await parsePrivateKey(text)` reads one", "a key"),
+    typeError("a public key, which cannot sign", key.publicKey),
+    typeError("a private key or another signer", null, 5, {}, [key]),
+  ),
+  row("authPassword", "password", [], typeError("it must be a text", undefined)),
+  row("authPublickey", "key", [], typeError("a private key or another signer", undefined)),
+  row("authInteractive", "answer", [() => []], typeError("a function that gives a list", undefined, ...NO_FUNCTION)),
+  row(
+    "openChannel",
+    "kind",
+    ["session", "x@example.com"],
+    typeError("the name of a type of channels", undefined, ...NO_TEXT),
+    typeError("its type is empty", ""),
+  ),
+  row(
+    "openChannel",
+    "(options)",
+    [undefined, {}],
+    typeError("an object such as `{ dest, origin }`", null, 5, "x", []),
+    typeError("write `dest` in its place", { destination: {} }, { dest_addr: ["h", 22] }),
+  ),
+  ...["dest", "origin"].map((name) =>
+    row(
+      "openChannel",
+      name,
+      [{ transport: "tcp", hostname: "", port: 0 }, { transport: "tcp", hostname: "h", port: 65_535 }],
+      typeError("an address", null, "h:22", ["h", 22], 5),
+      typeError(`${name}.hostname`, { port: 22 }, { hostname: 5, port: 22 }),
+      rangeError(
+        `${name}.port`,
+        { hostname: "h" },
+        ...[-1, 65_536, 1.5, NaN, "22"].map((port) => ({ hostname: "h", port })),
+      ),
+    )
+  ),
+  row(
+    ["openChannel", "globalRequest"],
+    "data",
+    [undefined, new Uint8Array(0), new Uint8Array(10)],
+    typeError("`new TextEncoder().encode(…)`", "text"),
+    typeError("a Uint8Array", null, 5, {}, [1, 2], new ArrayBuffer(3), Promise.resolve(new Uint8Array(1))),
+  ),
+  row(
+    "globalRequest",
+    "name",
+    ["keepalive@openssh.com"],
+    typeError("the name of a request", undefined, ...NO_TEXT),
+    typeError("its name is empty", ""),
+  ),
+
+  // -------------------------------------------------------------------------------- what makes methods, and the agent
+  row(
+    "connectAgent",
+    "conn",
+    [],
+    typeError("a pair of byte streams", null, "/tmp/agent.sock", 5, {}),
+    typeError("`await` before it", Promise.resolve(memoryPair().client)),
+    typeError("`readable` is locked", lockedPair("readable")),
+  ),
+  row(
+    "password",
+    "value",
+    ["", "secret", () => "secret"],
+    typeError("a text, or a function that gives one", undefined, null, 5, {}, ["x"], Promise.resolve("x")),
+  ),
+  row("password", "change", [() => "new"], typeError("it must be a function", ...NO_FUNCTION)),
+  row(
+    "password",
+    "(options)",
+    [undefined, {}],
+    typeError("an object such as `{ change }`", null, "x", 5, [], () => "new"),
+  ),
+  row(
+    "keyboardInteractive",
+    "answer",
+    [() => []],
+    typeError("a function that gives a list of answers", undefined, ...NO_FUNCTION, ["answer"]),
+  ),
+  row(
+    "publicKey",
+    "key",
+    [key, "text of a key", (async function* () {})(), { signers: () => Promise.resolve([]) }],
+    typeError("write publicKey(...keys)", [key], []),
+    typeError("takes the private one", key.publicKey),
+    typeError("`await` before it", Promise.resolve(key)),
+    typeError("call the function that gives it", () => key),
+    typeError("a private key or another signer", undefined, null, 5, {}),
+  ),
+];

@@ -1,0 +1,353 @@
+/**
+ * Every option of every entry point, at its bounds and beyond them: what makes no sense is a `TypeError` or a `RangeError` that says so
+ * in words, before anything is dialled, listened on or sent. The table stands in _options_table.ts.
+ */
+import { assert, assertEquals, assertInstanceOf, assertStringIncludes } from "@std/assert";
+import { connect, type ConnectOptions } from "../../lib/api/client.ts";
+import { serve, serveConn, type ServeOptions } from "../../lib/api/server.ts";
+import { Transport, type TransportOptions } from "../../lib/api/transport.ts";
+import { keyboardInteractive, password, publicKey } from "../../lib/auth/methods.ts";
+import { connectAgent } from "../../lib/keys/agent.ts";
+import { insecureAcceptAnyHostKey } from "../../lib/keys/known_hosts.ts";
+import type { ByteDuplex } from "../../lib/wire/types.ts";
+import { memoryPair } from "../_support/duplex.ts";
+import { hostKey, serverOptions } from "./_help.ts";
+import { AUTH_METHODS, key } from "./_option_values.ts";
+import { type Entry, rows } from "./_options_table.ts";
+
+/** What is thrown in the place of dialling and listening. */
+class Reached extends Error {}
+
+/** Streams that have ended, and tell whether somebody has asked for them. */
+function tellTale(): ByteDuplex & { asked: boolean } {
+  const { client, server } = memoryPair();
+  server.writable.close();
+  return {
+    asked: false,
+    get readable() {
+      this.asked = true;
+      return client.readable;
+    },
+    get writable() {
+      this.asked = true;
+      return client.writable;
+    },
+  };
+}
+
+/** Calls with streams, and throws {@linkcode Reached} where they were asked for. */
+async function withStreams(call: (conn: ByteDuplex) => Promise<unknown>): Promise<void> {
+  const conn = tellTale();
+  try {
+    await call(conn);
+  } catch (cause) {
+    throw conn.asked ? new Reached("the streams were asked for", { cause }) : cause;
+  }
+}
+
+/** `{ rekey: { bytes: 1 } }` of `rekey.bytes`, and the value itself of `(options)`. */
+function optionsWith<T>(base: object, option: string, value: unknown): T {
+  if (option === "(options)") return value as T;
+  const [name, inner] = option.split(".") as [string, string?];
+  if (inner === undefined) return { ...base, [name]: value } as T;
+  return { ...base, [name]: { ...name === "keepalive" ? { interval: 60_000 } : {}, [inner]: value } } as T;
+}
+
+/** Connected to nobody: what gets past the checks fails because nothing has begun. */
+function idle(): Transport {
+  return new Transport(memoryPair().client);
+}
+
+/** How each entry point is called with one option; a promise that rejects with what the check throws, or with {@linkcode past}. */
+const calls: Readonly<Record<Entry, (option: string, value: unknown) => unknown>> = {
+  connect: (option, value) => {
+    const base = {
+      hostname: "host.invalid",
+      username: "alice",
+      auth: AUTH_METHODS,
+      verifyHostKey: insecureAcceptAnyHostKey(),
+    };
+    return connect(optionsWith<ConnectOptions>(base, option, value));
+  },
+  serve: async (option, value) => {
+    serve(optionsWith<ServeOptions>({ hostname: "127.0.0.1", port: 0, ...await serverOptions() }, option, value));
+  },
+  serveConn: async (option, value) => {
+    const options = optionsWith<ServeOptions>(await serverOptions(), option, value);
+    await withStreams((conn) => serveConn(conn, options));
+  },
+  Transport: async (option, value) => {
+    if (option === "conn") return void new Transport(value as ByteDuplex);
+    await withStreams(async (conn) => {
+      await new Transport(conn, optionsWith<TransportOptions>({}, option, value)).startClient();
+    });
+  },
+  startClient: (option, value) => {
+    if (option === "conn") return new Transport(value as ByteDuplex).startClient();
+    return withStreams((conn) => new Transport(conn).startClient(optionsWith({}, option, value)));
+  },
+  startServer: (option, value) =>
+    withStreams(async (conn) => {
+      const transport = new Transport(conn);
+      transport.addServerKey(await hostKey());
+      if (option === "server") await transport.startServer(value as object);
+      else await transport.startServer(undefined, optionsWith({}, option, value));
+    }),
+  "Transport.connect": (option, value) =>
+    withStreams((conn) =>
+      new Transport(conn).connect(optionsWith({ username: "alice", password: "x" }, option, value))
+    ),
+  addServerKey: (_option, value) => {
+    idle().addServerKey(value as typeof key);
+    throw new Reached();
+  },
+  authNone: (_option, value) => idle().authNone(value as string),
+  authPassword: (option, value) =>
+    option === "username" ? idle().authPassword(value as string, "x") : idle().authPassword("alice", value as string),
+  authPublickey: (option, value) =>
+    option === "username"
+      ? idle().authPublickey(value as string, key)
+      : idle().authPublickey("alice", value as typeof key),
+  authInteractive: (option, value) =>
+    option === "username"
+      ? idle().authInteractive(value as string, () => [])
+      : idle().authInteractive("alice", value as () => string[]),
+  openSession: (option, value) => idle().openSession(optionsWith({}, option, value)),
+  openChannel: (option, value) =>
+    option === "kind" ? idle().openChannel(value as string) : idle().openChannel("x", optionsWith({}, option, value)),
+  accept: async (option, value) => {
+    const transport = idle(), accepted = transport.accept(optionsWith({}, option, value));
+    await transport.close();
+    await accepted;
+    throw new Reached();
+  },
+  globalRequest: (option, value) =>
+    option === "name" ? idle().globalRequest(value as string) : idle().globalRequest("x", value as Uint8Array),
+  connectAgent: (_option, value) => connectAgent(value as ByteDuplex),
+  password: (option, value) => {
+    if (option === "value") password(value as string);
+    else password("x", optionsWith({}, option, value));
+    throw new Reached();
+  },
+  keyboardInteractive: (_option, value) => {
+    keyboardInteractive(value as () => string[]);
+    throw new Reached();
+  },
+  publicKey: (_option, value) => {
+    publicKey(value as string);
+    throw new Reached();
+  },
+};
+
+/** Whether an error shows that the checks let a value pass. */
+function isPast(error: unknown): boolean {
+  if (error instanceof Reached || error instanceof Error && error.cause instanceof Reached) return true;
+  return error instanceof Error &&
+    /^Cannot use connection: nobody is logged in|^Cannot log in: startClient\(\) has not been called/.test(
+      error.message,
+    );
+}
+
+/** The error of a call, with dialling and listening taken away. */
+async function errorOf(entry: Entry, option: string, value: unknown): Promise<unknown> {
+  const { connect, listen } = Deno;
+  const reached = (): never => {
+    throw new Reached("the network was reached");
+  };
+  Object.assign(Deno, { connect: reached, listen: reached });
+  try {
+    await calls[entry](option, value);
+    return null;
+  } catch (error) {
+    return error;
+  } finally {
+    Object.assign(Deno, { connect, listen });
+  }
+}
+
+for (const entry of Object.keys(calls) as Entry[]) {
+  Deno.test(`${entry}() takes what makes sense, and refuses the rest in words before anything happens`, async () => {
+    for (const { entries, option, good, bad } of rows) {
+      if (!entries.includes(entry)) continue;
+      for (const value of good) {
+        const error = await errorOf(entry, option, value);
+        assert(isPast(error), `${option}, ${Deno.inspect(value)}: ${error}`);
+      }
+      for (const { error: type, text, values } of bad) {
+        for (const value of values) {
+          const error = await errorOf(entry, option, value), what = `${option}, ${Deno.inspect(value)}: ${error}`;
+          assertInstanceOf(error, type, what);
+          assert(error.message.startsWith("Cannot "), what);
+          assertStringIncludes(error.message, text, what);
+          assert(!error.message.endsWith("."), what);
+        }
+      }
+    }
+  });
+}
+
+Deno.test("connect() refuses the names that other libraries have for its options, and leaves unknown ones alone", async () => {
+  const full = { hostname: "host.invalid", username: "alice", auth: AUTH_METHODS };
+  for (
+    const [option, write] of [
+      ["host", "`hostname`"],
+      ["hostName", "`hostname`"],
+      ["user", "`username`"],
+      ["userName", "`username`"],
+      ["usrname", "`username`"],
+      ["password", "`auth: [password(text)]`"],
+      ["privateKey", "`auth: [publicKey(text)]`"],
+      ["passphrase", "parsePrivateKey(text, { passphrase })"],
+      ["key_filename", "`auth: [publicKey(text)]`"],
+      ["agent", "`auth: [publicKey(await connectAgent())]`"],
+      ["tryKeyboard", "keyboardInteractive(answer)"],
+      ["timeout", "AbortSignal.timeout(…)"],
+      ["readyTimeout", "`handshakeTimeout`"],
+      ["keepaliveInterval", "`keepalive: { interval }`"],
+      ["keepAlive", "`keepalive`"],
+      ["hostVerifier", "`verifyHostKey"],
+      ["verifyHostkey", "`verifyHostKey`"],
+      ["known_hosts", "knownHosts(text)"],
+      ["sock", "`transport"],
+      ["ciphers", "`algorithms: { cipher: […] }`"],
+      ["compress", "`algorithms: { compression: […] }`"],
+      ["algorithm", "`algorithms`"],
+      ["on_banner", "`onBanner`"],
+      ["debug", "`trace`"],
+    ] as const
+  ) {
+    const { hostname, username, auth } = full;
+    const options = {
+      ...write === "`hostname`" ? {} : { hostname },
+      ...write === "`username`" ? {} : { username },
+      ...write.includes("auth: [") || write.includes("(answer)") || write.includes("passphrase") ? {} : { auth },
+      [option]: "hunter2",
+    };
+    const error = await errorOf("connect", "(options)", options);
+    assertInstanceOf(error, TypeError, `${option}: ${error}`);
+    assertStringIncludes(error.message, `Cannot use option \`${option}\` of connect(): write `);
+    assertStringIncludes(error.message, write);
+    assert(!error.message.includes("hunter2"));
+    // Nothing is wrong with it where it is not given, and beside the option that is meant.
+    assert(isPast(await errorOf("connect", "(options)", { ...full, [option]: undefined })), option);
+  }
+  const spread = {
+    id: 5,
+    name: "web-1",
+    tags: ["a"],
+    host: "elsewhere",
+    user: "bob",
+    password: "hunter2",
+    ports: [1],
+    foo: null,
+  };
+  assert(isPast(await errorOf("connect", "(options)", { ...spread, ...full })));
+});
+
+Deno.test("connect() without a mistake in its options lets go of the streams that it was given, and with one, too", async () => {
+  for (const extra of [{ port: 0 }, { auth: "x" }, { verifyHostKey: true }]) {
+    const { client, server } = memoryPair();
+    const options = { hostname: "host.invalid", username: "alice", transport: client, ...extra };
+    assertInstanceOf(await errorOf("connect", "(options)", options), Error);
+    assertEquals((await server.readable.getReader().read().catch(() => ({ done: true }))).done, true);
+  }
+});
+
+// ------------------------------------------------------------------------------------ nothing is left out
+
+const root = new URL("../../", import.meta.url);
+
+/** Interfaces of options, where they stand, and who takes them; `within` is the option that holds them. */
+const interfaces: readonly { name: string; file: string; entries: readonly Entry[]; within?: string }[] = [
+  { name: "ConnectOptions", file: "lib/api/client.ts", entries: ["connect"] },
+  { name: "ServeOptions", file: "lib/api/server.ts", entries: ["serve"] },
+  { name: "TransportOptions", file: "lib/api/transport.ts", entries: ["Transport"] },
+  { name: "PasswordOptions", file: "lib/auth/methods.ts", entries: ["password"] },
+  { name: "RekeyLimits", file: "lib/transport/types.ts", entries: ["connect", "serve", "Transport"], within: "rekey" },
+  {
+    name: "Algorithms",
+    file: "lib/crypto/algorithms.ts",
+    entries: ["connect", "serve", "Transport"],
+    within: "algorithms",
+  },
+  { name: "KeepaliveOptions", file: "lib/api/options.ts", entries: ["connect", "serve"], within: "keepalive" },
+  { name: "MaxStartups", file: "lib/api/admission.ts", entries: ["serve"], within: "maxStartups" },
+];
+
+/** Interfaces whose options have no rows here: what they are checked by is told beside them. */
+const elsewhere: Readonly<Record<string, string>> = {
+  PrivateKeyOptions: "tests/keys/",
+  RsaKeyOptions: "tests/keys/, and in the rows of those who take it",
+  DefaultIdentitiesOptions: "tests/keys/",
+  ExecOptions: "tests/api/exec_test.ts",
+  PtyOptions: "tests/session/",
+  RootedOptions: "tests/sftp/",
+  ScpOptions: "tests/sftp/",
+  ServeScpOptions: "tests/sftp/",
+  ServeSftpOptions: "tests/sftp/",
+  TransferOptions: "tests/sftp/",
+};
+
+/** Interfaces that no program sees: what it gives has been checked before it gets there. */
+const internal = [
+  "AdmissionLimits",
+  "AttemptOptions",
+  "AuthenticateOptions",
+  "ClientAuthOptions",
+  "ConnectionOptions",
+  "KeepaliveLimits",
+  "KeyExchangeOptions",
+  "MuxOptions",
+  "OutboxOptions",
+  "SecureTransportOptions",
+  "SendOptions",
+  "ServeAuthOptions",
+  "SshErrorOptions",
+];
+
+/** Names of the members of an interface, as its source has them. */
+function membersOf(file: string, name: string): string[] {
+  const text = Deno.readTextFileSync(new URL(file, root));
+  const body = new RegExp(`^export interface ${name} [^{]*\\{\\n([\\s\\S]*?)^\\}`, "m").exec(text)?.[1];
+  assert(body !== undefined, `${file} has no interface ${name}`);
+  return [...body.matchAll(/^ {2}(?:readonly )?(\w+)\??[:(]/gm)].map((match) => match[1]!);
+}
+
+function* sources(folder: string): Generator<string> {
+  for (const entry of Deno.readDirSync(new URL(folder, root))) {
+    if (entry.isDirectory) yield* sources(`${folder}${entry.name}/`);
+    else yield `${folder}${entry.name}`;
+  }
+}
+
+Deno.test("every option of every entry point has a row in the table", () => {
+  const missing: string[] = [];
+  for (const { name, file, entries, within } of interfaces) {
+    const members = membersOf(file, name);
+    assert(members.length > 0, name);
+    for (const member of members) {
+      const option = within === undefined ? member : `${within}.${member}`;
+      for (const entry of entries) {
+        if (!rows.some((row) => row.option === option && row.entries.includes(entry))) {
+          missing.push(`${entry}: ${option}`);
+        }
+      }
+    }
+  }
+  assertEquals(missing, []);
+});
+
+Deno.test("every interface of options is one of the table's, or is known to be tested elsewhere", () => {
+  const found = [...sources("lib/")].flatMap((file) =>
+    [
+      ...Deno.readTextFileSync(new URL(file, root)).matchAll(
+        /^export interface (\w*(?:Options|Limits|Startups)|Algorithms)\b/gm,
+      ),
+    ]
+      .map((match) => match[1]!)
+  );
+  assertEquals(
+    found.toSorted(),
+    [...interfaces.map(({ name }) => name), ...Object.keys(elsewhere), ...internal].toSorted(),
+  );
+});
