@@ -38,7 +38,13 @@ export type { PrivateKey, PublicKey, Signer } from "./lib/keys/types.ts";
 
 export { defaultAlgorithms, hardenedAlgorithms, insecureAlgorithms } from "./lib/crypto/algorithms.ts";
 export type { TraceEvent } from "./lib/transport/transport_options.ts";
-export type { Algorithms, ConnectionInfo, NegotiatedDirection, RekeyLimits } from "./lib/transport/types.ts";
+export type {
+  AlgorithmOverrides,
+  Algorithms,
+  ConnectionInfo,
+  NegotiatedDirection,
+  RekeyLimits,
+} from "./lib/transport/types.ts";
 export type { ByteDuplex, Bytes, MaybePromise } from "./lib/wire/types.ts";
 
 export {

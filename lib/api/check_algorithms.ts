@@ -10,7 +10,7 @@ import { printable } from "../errors.ts";
 import { keyTypeOf } from "../keys/public_key.ts";
 import { compressions } from "../transport/compression.ts";
 import { isPseudoName } from "../transport/negotiate.ts";
-import type { Algorithms } from "../transport/types.ts";
+import type { AlgorithmOverrides, Algorithms } from "../transport/types.ts";
 import { checkObject, wrongKind } from "../wire/check.ts";
 import { meantBy } from "../wire/near.ts";
 
@@ -71,7 +71,7 @@ export function checkAlgorithms(algorithms: unknown): void {
 }
 
 /** As {@linkcode checkAlgorithms} for a client's host key algorithms: it verifies only what this module knows. */
-export function checkClientHostKeys(algorithms: Partial<Algorithms> | undefined): void {
+export function checkClientHostKeys(algorithms: AlgorithmOverrides | undefined): void {
   if (algorithms?.hostKey !== undefined) checkList("hostKey", algorithms.hostKey);
 }
 

@@ -6,7 +6,7 @@
 import { minRsaBits, type RsaKeyOptions } from "../keys/rsa_public.ts";
 import type { Signer } from "../keys/types.ts";
 import { identLine } from "../transport/ident.ts";
-import type { Algorithms, RekeyLimits } from "../transport/types.ts";
+import type { AlgorithmOverrides, RekeyLimits } from "../transport/types.ts";
 import {
   type Bounds,
   checkFlag,
@@ -65,7 +65,7 @@ export function checkAll(
 /** Options that both roles have. */
 export interface ConnectionOptions extends RsaKeyOptions {
   /** Overrides of the preference lists. */
-  algorithms?: Partial<Algorithms> | undefined;
+  algorithms?: AlgorithmOverrides | undefined;
   /** When to rekey. */
   rekey?: RekeyLimits | undefined;
   /** Receive window of each channel in bytes. */
@@ -126,7 +126,7 @@ export const optionIs = {
 } as const;
 
 /** Throws `TypeError` without host keys, for what is no key, and where `algorithms.hostKey` fits none of them. */
-export function checkServerHostKeys(hostKeys: readonly Signer[], algorithms: Partial<Algorithms> | undefined): void {
+export function checkServerHostKeys(hostKeys: readonly Signer[], algorithms: AlgorithmOverrides | undefined): void {
   checkAlgorithms(algorithms);
   if (hostKeys.length === 0) {
     throw new TypeError(

@@ -18,7 +18,7 @@ import type { SftpChannel } from "../sftp/requests.ts";
 import { abortedError } from "../transport/closing.ts";
 import { SecureTransport } from "../transport/secure_transport.ts";
 import type { TraceEvent } from "../transport/transport_options.ts";
-import type { Algorithms, ConnectionInfo, RekeyLimits } from "../transport/types.ts";
+import type { AlgorithmOverrides, ConnectionInfo, RekeyLimits } from "../transport/types.ts";
 import { abortable } from "../wire/abortable.ts";
 import { Timer } from "../wire/timer.ts";
 import type { ByteDuplex, Bytes } from "../wire/types.ts";
@@ -33,54 +33,54 @@ export interface ConnectOptions {
   /** Host to dial; also the name checked in known hosts. */
   hostname: string;
   /** TCP port. @default {22} */
-  port?: number;
+  port?: number | undefined;
   /** User to log in as. */
   username: string;
   /** Tried in order, as far as the server allows. @default {the agent at `SSH_AUTH_SOCK` and the user's default key files, as `ssh` does} */
-  auth?: readonly AuthMethod[];
+  auth?: readonly AuthMethod[] | undefined;
   /** Host key policy. @default {knownHosts()} */
-  verifyHostKey?: HostKeyVerifier;
+  verifyHostKey?: HostKeyVerifier | undefined;
   /** Use these streams instead of dialling: a jump host's channel, a proxy, a test pipe. */
-  transport?: ByteDuplex;
+  transport?: ByteDuplex | undefined;
   /** Overrides of the preference lists. */
-  algorithms?: Partial<Algorithms>;
+  algorithms?: AlgorithmOverrides | undefined;
   /** When to rekey. */
-  rekey?: RekeyLimits;
+  rekey?: RekeyLimits | undefined;
   /**
    * Receive window that each channel starts with, in bytes. On a path that is fast and long it grows up to eightfold, and
    * to 16 MiB at most. @default {2097152}
    */
-  window?: number;
+  window?: number | undefined;
   /**
    * Aborts dialling, handshake and login. After that it sends TERM to what runs and ends the connection at once, without what has been
    * written and has not left; whatever waits then rejects with `SshError` `CLOSED`, whose `cause` is the signal's reason.
    */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** Receives the server's banner. What it throws is ignored. */
-  onBanner?: (text: string) => void;
+  onBanner?: ((text: string) => void) | undefined;
   /** Identification, without `SSH-2.0-`. */
-  ident?: string;
+  ident?: string | undefined;
   /**
    * Milliseconds that the server may take for dialling and for the first key exchange, each; the time that `verifyHostKey` takes does
    * not count. `Infinity` waits without end. @default {30000}
    */
-  handshakeTimeout?: number;
+  handshakeTimeout?: number | undefined;
   /**
    * Asks the server for a sign of life after so many milliseconds of silence, and ends the connection when `maxMissed` (3) of them
    * stay without an answer. @default {off}
    */
-  keepalive?: KeepaliveOptions;
+  keepalive?: KeepaliveOptions | undefined;
   /**
    * Takes RSA host keys from so many bits on, 1,024 at least: for devices that have nothing better. Keys of 1,024 bits can be
    * broken by those who spend enough. @default {2048}
    */
   insecureMinRsaBits?: number | undefined;
   /** Refuse a server without strict key exchange (CVE-2023-48795). @default {false} */
-  requireStrictKex?: boolean;
+  requireStrictKex?: boolean | undefined;
   /** Refuse a server that lets the user in without any proof (CVE-2021-36369). @default {false} */
-  requireAuth?: boolean;
+  requireAuth?: boolean | undefined;
   /** Told of what happens, for whoever debugs a connection: never a payload, never a secret. */
-  trace?: (event: TraceEvent) => void;
+  trace?: ((event: TraceEvent) => void) | undefined;
 }
 
 /**
@@ -119,7 +119,7 @@ export async function connect(options: ConnectOptions): Promise<SshClient> {
       ...algorithms,
       ...given(options, "rekey", "ident", "handshakeTimeout", "requireStrictKex", "insecureMinRsaBits", "trace"),
     });
-    await transport.start(signal === undefined ? {} : { signal });
+    await transport.start({ signal });
     const auth = new ClientAuth(transport, {
       onBanner: options.onBanner,
       onSuccess: () => transport.setHandler(mux = new Mux(transport, given(options, "window", "keepalive"))),
@@ -154,8 +154,8 @@ function defaultAuth(): AuthMethod {
 async function knownFirst(
   verify: HostKeyVerifier | KnownHostsVerifier,
   host: { hostname: string; port: number },
-  algorithms: Partial<Algorithms> | undefined,
-): Promise<{ algorithms?: Partial<Algorithms> }> {
+  algorithms: AlgorithmOverrides | undefined,
+): Promise<{ algorithms?: AlgorithmOverrides }> {
   if (algorithms?.hostKey !== undefined || !("keyTypes" in verify)) return given({ algorithms }, "algorithms");
   const types = await verify.keyTypes(host);
   const known = new Set(types.flatMap((type) => type === "ssh-rsa" ? ["rsa-sha2-512", "rsa-sha2-256"] : [type]));
@@ -257,7 +257,7 @@ export class SshClient implements AsyncDisposable {
    * Opens an SFTP session; the signal ends the opening, and not what was opened. Rejects with `SshError` `REQUEST_DENIED` where the
    * server has no such subsystem.
    */
-  async sftp(options: { signal?: AbortSignal } = {}): Promise<SftpClient> {
+  async sftp(options: { signal?: AbortSignal | undefined } = {}): Promise<SftpClient> {
     const outer = options.signal, opening = new AbortController(), { signal } = opening;
     outer?.throwIfAborted();
     const onAbort = (): void => opening.abort(outer!.reason);
@@ -285,12 +285,12 @@ export class SshClient implements AsyncDisposable {
    * Opens a channel of any type, `data` being what follows the fixed fields of CHANNEL_OPEN (RFC 4254 section 5.1). Rejects with
    * `ChannelOpenError`.
    */
-  openChannel(type: string, data?: Uint8Array, options: { signal?: AbortSignal } = {}): Promise<Channel> {
+  openChannel(type: string, data?: Uint8Array, options: { signal?: AbortSignal | undefined } = {}): Promise<Channel> {
     return this.#mux.openChannel(type, data ?? new Uint8Array(0), (id) => new Channel(id), options);
   }
 
   /** Sends a global request (RFC 4254 section 4) and resolves to its reply's payload. Rejects with `SshError` `REQUEST_DENIED`. */
-  async request(name: string, data?: Uint8Array, options: { signal?: AbortSignal } = {}): Promise<Bytes> {
+  async request(name: string, data?: Uint8Array, options: { signal?: AbortSignal | undefined } = {}): Promise<Bytes> {
     const reply = await this.#mux.globalRequest(name, data, options);
     if (reply !== null) return reply;
     throw new SshError(`Cannot make global request "${name}": the server refused it`, { code: "REQUEST_DENIED" });

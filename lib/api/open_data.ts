@@ -8,7 +8,11 @@ import { Writer } from "../wire/writer.ts";
 /** The data of CHANNEL_OPEN for the types that carry addresses. */
 export function openData(
   kind: string,
-  { dest, origin, data }: { dest?: Deno.NetAddr; origin?: Deno.NetAddr; data?: Uint8Array },
+  { dest, origin, data }: {
+    dest?: Deno.NetAddr | undefined;
+    origin?: Deno.NetAddr | undefined;
+    data?: Uint8Array | undefined;
+  },
 ): Uint8Array {
   if (data !== undefined) return data;
   const writer = new Writer(),

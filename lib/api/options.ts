@@ -9,7 +9,7 @@ export interface KeepaliveOptions {
   /** Milliseconds of silence after which the peer is asked. */
   interval: number;
   /** Questions without any sign of life before the connection is ended. @default {3} */
-  maxMissed?: number;
+  maxMissed?: number | undefined;
 }
 
 /** The options that were given, by name: `exactOptionalPropertyTypes` tells an absent option from an undefined one. */

@@ -7,15 +7,16 @@ import type { AuthInfo, AuthResult, Prompt, ServerAuth } from "../auth/types.ts"
 import type { PublicKey } from "../keys/types.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
 import type { Channel } from "./channel.ts";
+import { given } from "./options.ts";
 
 /** More questions for the user (RFC 4256). */
 export interface InteractiveQuery {
   /** The questions; may be empty, to show the texts only. */
   prompts: readonly Prompt[];
   /** Shown above the questions. */
-  name?: string;
+  name?: string | undefined;
   /** Shown below the name. */
-  instruction?: string;
+  instruction?: string | undefined;
 }
 
 /**
@@ -142,8 +143,7 @@ async function askAll(
   for (let round = 0; round < MAX_ROUNDS; round++) {
     const result: AuthResult | InteractiveQuery = await server.checkAuthInteractive(username, answers);
     if (typeof result === "boolean" || !("prompts" in result)) return result;
-    const { prompts, ...text } = result;
-    answers = await ask(prompts, text);
+    answers = await ask(result.prompts, given(result, "name", "instruction"));
   }
   return false;
 }

@@ -22,7 +22,7 @@ import {
 import { checkSigner } from "../keys/check_key.ts";
 import type { PublicKey, Signer } from "../keys/types.ts";
 import { SecureTransport } from "../transport/secure_transport.ts";
-import type { Algorithms, ConnectionInfo, RekeyLimits } from "../transport/types.ts";
+import type { AlgorithmOverrides, ConnectionInfo, RekeyLimits } from "../transport/types.ts";
 import { callBack } from "../wire/callback.ts";
 import { checkDuplex, checkFunction, checkSignalOption, checkText } from "../wire/check.ts";
 import { crossing } from "../wire/crossing.ts";
@@ -52,7 +52,13 @@ export type { BaseChannel } from "../connection/channel.ts";
 export { ChannelOpenError, SshAuthError, SshError, type SshErrorCode, type SshErrorOptions } from "../errors.ts";
 export type { PublicKey, Signer } from "../keys/types.ts";
 export type { ExitStatus, PtyOptions, WindowSize } from "../session/types.ts";
-export type { Algorithms, ConnectionInfo, NegotiatedDirection, RekeyLimits } from "../transport/types.ts";
+export type {
+  AlgorithmOverrides,
+  Algorithms,
+  ConnectionInfo,
+  NegotiatedDirection,
+  RekeyLimits,
+} from "../transport/types.ts";
 export type { ByteDuplex, Bytes, MaybePromise } from "../wire/types.ts";
 export { Channel } from "./channel.ts";
 export type { InteractiveQuery, ServerInterface } from "./server_interface.ts";
@@ -60,35 +66,35 @@ export type { InteractiveQuery, ServerInterface } from "./server_interface.ts";
 /** Options of {@linkcode Transport}. */
 export interface TransportOptions {
   /** Overrides of the preference lists. */
-  algorithms?: Partial<Algorithms>;
+  algorithms?: AlgorithmOverrides | undefined;
   /** When to rekey. */
-  rekey?: RekeyLimits;
+  rekey?: RekeyLimits | undefined;
   /**
    * Receive window that each channel starts with, in bytes. On a path that is fast and long it grows up to eightfold, and
    * to 16 MiB at most. @default {2097152}
    */
-  window?: number;
+  window?: number | undefined;
   /** Identification, without `SSH-2.0-`. */
-  ident?: string;
+  ident?: string | undefined;
   /**
    * Takes RSA host keys, and user keys on the server, from so many bits on, 1,024 at least: for devices that have nothing better. Keys of 1,024 bits can be
    * broken by those who spend enough. @default {2048}
    */
   insecureMinRsaBits?: number | undefined;
   /** Server: milliseconds allowed until login; `Infinity` waits without end. @default {120000} */
-  loginTimeout?: number;
+  loginTimeout?: number | undefined;
   /** Server: failed attempts allowed. @default {6} */
-  maxAuthTries?: number;
+  maxAuthTries?: number | undefined;
   /** Server: text sent before the login. */
-  banner?: string;
+  banner?: string | undefined;
   /** Client: receives the server's banner. What it throws goes to `onError`. */
-  onBanner?: (text: string) => void;
+  onBanner?: ((text: string) => void) | undefined;
   /**
    * Called for what the `check…` methods and the other methods that a server overrides throw, of the interface and of its channels;
    * the peer sees a refusal. Not told are a `ChannelOpenError`, which says why a channel is refused, and an `SshProtocolError`. What it
    * throws itself is ignored, at once or by a promise.
    */
-  onError?: (error: unknown) => void;
+  onError?: ((error: unknown) => void) | undefined;
 }
 
 const DEFAULT_LOGIN_TIMEOUT = 120_000;
@@ -171,7 +177,7 @@ export class Transport implements ServerInterface, AsyncDisposable {
   }
 
   /** Key exchange as client; does not check the host key: `getRemoteServerKey()` is there for that, before any secret is sent. */
-  async startClient(options: { signal?: AbortSignal } = {}): Promise<void> {
+  async startClient(options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
     checkSignalOption(options);
     await this.#startClient(() => true, options.signal);
   }
@@ -180,7 +186,10 @@ export class Transport implements ServerInterface, AsyncDisposable {
    * Key exchange as server. It resolves when negotiation has ended; authentication through the interface goes on behind it, and
    * `accept()` gives the channels of a client that got in.
    */
-  async startServer(server: Partial<ServerInterface> = this, options: { signal?: AbortSignal } = {}): Promise<void> {
+  async startServer(
+    server: Partial<ServerInterface> = this,
+    options: { signal?: AbortSignal | undefined } = {},
+  ): Promise<void> {
     checkServerInterface(server, Transport.prototype);
     checkSignalOption(options);
     if (this.#hostKeys.length === 0) throw new TypeError("Cannot start server without a host key: call addServerKey()");
@@ -194,7 +203,7 @@ export class Transport implements ServerInterface, AsyncDisposable {
     timer.start(loginTimeout);
     const settled = (): void => timer.stop();
     secure.closed.then(settled, settled);
-    await secure.start(given(options, "signal"));
+    await secure.start(options);
     this.#negotiated = true;
     serveAuth(secure, {
       auth: authOf(this.#server),
@@ -229,7 +238,13 @@ export class Transport implements ServerInterface, AsyncDisposable {
    * `SshAuthError`, and the connection has ended then.
    */
   async connect(
-    options: { username: string; hostKey?: PublicKey; password?: string; key?: Signer; signal?: AbortSignal },
+    options: {
+      username: string;
+      hostKey?: PublicKey | undefined;
+      password?: string | undefined;
+      key?: Signer | undefined;
+      signal?: AbortSignal | undefined;
+    },
   ): Promise<void> {
     checkTransportConnect(options);
     const { username, hostKey, signal } = options;
@@ -356,7 +371,7 @@ export class Transport implements ServerInterface, AsyncDisposable {
   }
 
   /** Opens a session channel. Rejects with {@linkcode ChannelOpenError}. */
-  async openSession(options: { signal?: AbortSignal } = {}): Promise<Channel> {
+  async openSession(options: { signal?: AbortSignal | undefined } = {}): Promise<Channel> {
     checkSignalOption(options);
     return await this.openChannel("session", options);
   }
@@ -367,15 +382,20 @@ export class Transport implements ServerInterface, AsyncDisposable {
    */
   async openChannel(
     kind: string,
-    options: { dest?: Deno.NetAddr; origin?: Deno.NetAddr; data?: Uint8Array; signal?: AbortSignal } = {},
+    options: {
+      dest?: Deno.NetAddr | undefined;
+      origin?: Deno.NetAddr | undefined;
+      data?: Uint8Array | undefined;
+      signal?: AbortSignal | undefined;
+    } = {},
   ): Promise<Channel> {
     checkOpenChannel(kind, options);
     const mux = this.#loggedInMux();
-    return await mux.openChannel(kind, openData(kind, options), (id) => new Channel(id), given(options, "signal"));
+    return await mux.openChannel(kind, openData(kind, options), (id) => new Channel(id), options);
   }
 
   /** Next channel the peer opened, or null at the end or when the signal aborts. */
-  async accept(options: { signal?: AbortSignal } = {}): Promise<Channel | null> {
+  async accept(options: { signal?: AbortSignal | undefined } = {}): Promise<Channel | null> {
     checkSignalOption(options);
     return await this.#accepted.next(options.signal);
   }
@@ -418,7 +438,7 @@ export class Transport implements ServerInterface, AsyncDisposable {
   ): Promise<void> {
     checkClientHostKeys(this.#options.algorithms);
     const secure = this.#begin({ role: "client", verifyHostKey });
-    await secure.start(signal === undefined ? {} : { signal });
+    await secure.start({ signal });
     this.#negotiated = true;
     this.#auth = new ClientAuth(secure, {
       onBanner: this.#options.onBanner,
@@ -443,7 +463,7 @@ export class Transport implements ServerInterface, AsyncDisposable {
     this.#started = true;
     this.#secure = secure;
     this.#mux = new Mux(secure, {
-      ...given(this.#options, "window"),
+      window: this.#options.window,
       onError: (error) => this.#report(error),
       ...side.role === "server" && {
         onOpen: (request: ChannelOpenRequest) => this.#onOpen(request),

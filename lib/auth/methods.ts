@@ -132,7 +132,7 @@ export interface PasswordOptions {
    * Gives a new password when the server wants the old one changed (RFC 4252 section 8). The prompt is the server's text,
    * with control characters replaced. Without it such a login fails.
    */
-  change?: (prompt: string) => MaybePromise<string>;
+  change?: ((prompt: string) => MaybePromise<string>) | undefined;
 }
 
 /** Times the server may turn down new passwords in one attempt. */

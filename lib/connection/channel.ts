@@ -70,7 +70,11 @@ export class BaseChannel implements AsyncDisposable {
    * Sends a request and waits for the answer: true for SUCCESS, false for FAILURE (RFC 4254 section 5.4). `data` is what
    * follows want_reply. Rejects when the channel ends first, or with the signal's reason.
    */
-  request(name: string, data: Uint8Array = new Uint8Array(0), options?: { signal?: AbortSignal }): Promise<boolean> {
+  request(
+    name: string,
+    data: Uint8Array = new Uint8Array(0),
+    options?: { signal?: AbortSignal | undefined },
+  ): Promise<boolean> {
     return this.#core.request(name, data, options?.signal);
   }
 

@@ -12,7 +12,7 @@ export interface KeepaliveLimits {
   /** Milliseconds of silence. */
   readonly interval: number;
   /** Questions in a row that may stay without any sign of life. @default {3} */
-  readonly maxMissed?: number;
+  readonly maxMissed?: number | undefined;
 }
 
 /** The keepalive of one connection, off without limits. */

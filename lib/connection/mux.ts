@@ -60,22 +60,24 @@ export type RequestAnswerer = (data: Bytes, wantReply: boolean) => MaybePromise<
 /** How a {@linkcode Mux} answers its peer. Everything is refused unless a function allows it. */
 export interface MuxOptions {
   /** Receive window a channel starts with, in bytes. @default {2097152} */
-  window?: number;
+  window?: number | undefined;
   /** Channels open at once, whoever opened them. @default {256} */
-  maxChannels?: number;
+  maxChannels?: number | undefined;
   /** Ask the peer after `interval` milliseconds of silence, and end after `maxMissed` without an answer. @default {off; 3} */
-  keepalive?: KeepaliveLimits;
+  keepalive?: KeepaliveLimits | undefined;
   /** The peer opens a channel of a type that nobody has registered with `onChannel()`. */
-  onOpen?: ChannelAcceptor;
+  onOpen?: ChannelAcceptor | undefined;
   /** The peer sends a global request of a name that nobody has registered with `onRequest()`: as there, behind the name. */
-  onGlobalRequest?: (name: string, ...request: Parameters<RequestAnswerer>) => ReturnType<RequestAnswerer>;
+  onGlobalRequest?:
+    | ((name: string, ...request: Parameters<RequestAnswerer>) => ReturnType<RequestAnswerer>)
+    | undefined;
   /**
    * Told of what the functions here and the methods of channels throw, but for the `ChannelOpenError` and `SshProtocolError` that they
    * mean for the peer. Without it, what a channel's `onEof()` or `onEnded()` throws ends the connection: it must not go unseen.
    */
-  onError?: (error: unknown) => void;
+  onError?: ((error: unknown) => void) | undefined;
   /** The connection has ended; called once, after every channel and waiter has been told. */
-  onEnded?: (error: Error | null) => void;
+  onEnded?: ((error: Error | null) => void) | undefined;
 }
 
 /** Global requests of the peer that wait for their answer; more is abuse. */
@@ -161,7 +163,7 @@ export class Mux implements MessageHandler {
     type: string,
     data: Uint8Array,
     make: (id: number) => C,
-    options: { signal?: AbortSignal } = {},
+    options: { signal?: AbortSignal | undefined } = {},
   ): Promise<C> {
     const { signal } = options;
     if (this.#isOver) return Promise.reject(closedError(this.#ended?.error ?? null));
@@ -217,7 +219,7 @@ export class Mux implements MessageHandler {
   globalRequest(
     name: string,
     data: Uint8Array = NOTHING,
-    options: { signal?: AbortSignal } = {},
+    options: { signal?: AbortSignal | undefined } = {},
   ): Promise<Bytes | null> {
     const { signal } = options;
     if (this.#isOver) return Promise.reject(closedError(this.#ended?.error ?? null));

@@ -22,6 +22,9 @@ export interface Algorithms {
   readonly compression: readonly string[];
 }
 
+/** Lists that take the place of the default ones; a list that is left out or undefined leaves its default. */
+export type AlgorithmOverrides = { readonly [K in keyof Algorithms]?: Algorithms[K] | undefined };
+
 /** Offered only where the runtime has ML-KEM. */
 const postQuantum = hasMlKem ? ["mlkem768x25519-sha256"] : [];
 

@@ -20,9 +20,9 @@ const FILES = ["id_ed25519", "id_ecdsa", "id_rsa"] as const;
 /** Options of {@linkcode defaultIdentities}. */
 export interface DefaultIdentitiesOptions {
   /** Is told of each agent or file that was passed over, and why. What it throws is ignored. */
-  onSkip?: (note: string) => void;
+  onSkip?: ((note: string) => void) | undefined;
   /** Aborting closes the agent's connection, and ends the iteration with the signal's reason. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /**

@@ -46,7 +46,7 @@ class SshPrivateKey implements PrivateKey {
     return writePlain(this.#material, this.comment);
   }
 
-  async export(options: { passphrase?: string; rounds?: number } = {}): Promise<string> {
+  async export(options: { passphrase?: string | undefined; rounds?: number | undefined } = {}): Promise<string> {
     const { passphrase, rounds = DEFAULT_ROUNDS } = options;
     if (passphrase === undefined) return this.toString();
     // ssh-keygen takes an empty passphrase for none; here it would be a key in clear that somebody believes is not.
@@ -152,7 +152,7 @@ export function inspectPrivateKey(
  */
 export async function generateKey(
   type: "ed25519" | "ecdsa" | "rsa" = "ed25519",
-  options: { bits?: number; comment?: string } = {},
+  options: { bits?: number | undefined; comment?: string | undefined } = {},
 ): Promise<PrivateKey> {
   return new SshPrivateKey(await generateMaterial(type, options.bits), options.comment ?? "");
 }

@@ -36,7 +36,7 @@ export interface PrivateKey extends Signer {
   /** Writes the OpenSSH format, not encrypted. */
   toString(): string;
   /** Writes the OpenSSH format, encrypted with bcrypt_pbkdf and aes256-ctr when a passphrase is given. */
-  export(options?: { passphrase?: string; rounds?: number }): Promise<string>;
+  export(options?: { passphrase?: string | undefined; rounds?: number | undefined }): Promise<string>;
 }
 
 /** A connection to an SSH agent. */

@@ -208,7 +208,7 @@ export class SecureTransport implements DataTransport {
   }
 
   /** Identification and first key exchange. Aborting ends the connection and rejects with the signal's reason. */
-  async start(options: { signal?: AbortSignal } = {}): Promise<void> {
+  async start(options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
     if (this.#started) throw new TypeError("Transport has been started already");
     if (this.#end !== null) throw closedError(reasonOf(this.#end));
     const { readable, writable } = this.#conn;

@@ -8,7 +8,7 @@ import { available } from "../crypto/ciphers.ts";
 import type { PublicKey, Signer } from "../keys/types.ts";
 import type { MaybePromise } from "../wire/types.ts";
 import type { KeyExchangeOptions } from "./key_exchanges.ts";
-import type { Algorithms, RekeyLimits } from "./types.ts";
+import type { AlgorithmOverrides, Algorithms, RekeyLimits } from "./types.ts";
 
 /** Milliseconds that the peer may take for the first exchange, and for each later one. */
 const HANDSHAKE_TIMEOUT = { server: 120_000, client: 30_000 };
@@ -29,35 +29,35 @@ export interface SecureTransportOptions {
   /** Which side this is. */
   role: "client" | "server";
   /** Overrides of the preference lists. */
-  algorithms?: Partial<Algorithms>;
+  algorithms?: AlgorithmOverrides | undefined;
   /** When to rekey. */
-  rekey?: RekeyLimits;
+  rekey?: RekeyLimits | undefined;
   /** Identification, without `SSH-2.0-`. @default {"amiko"} */
-  ident?: string;
+  ident?: string | undefined;
   /** Server: at least one. */
-  hostKeys?: readonly Signer[];
+  hostKeys?: readonly Signer[] | undefined;
   /**
    * Client: is this host key trusted? Asked once, in the first exchange, once the key has proved itself. Anything but true
    * refuses it, and so does leaving it out. What it throws is the error that ends the connection.
    */
-  verifyHostKey?: (key: PublicKey) => MaybePromise<boolean>;
+  verifyHostKey?: ((key: PublicKey) => MaybePromise<boolean>) | undefined;
   /** Server: signature algorithms accepted from users, told in `server-sig-algs` (RFC 8308 section 3.1). */
-  signatureAlgorithms?: readonly string[];
+  signatureAlgorithms?: readonly string[] | undefined;
   /** Refuse a peer without strict key exchange. @default {false} */
-  requireStrictKex?: boolean;
+  requireStrictKex?: boolean | undefined;
   /** Milliseconds that the peer may take for the first exchange. @default {120000 for a server, 30000 for a client} */
-  handshakeTimeout?: number;
+  handshakeTimeout?: number | undefined;
   /** Milliseconds that the peer may take for each later exchange. @default {300000} */
-  rekeyTimeout?: number;
+  rekeyTimeout?: number | undefined;
   /**
    * The writable has copied a chunk when its write resolves, as sockets do and streams in memory do not: the chunk's buffer is
    * used again. @default {false}
    */
-  copyingWritable?: boolean;
+  copyingWritable?: boolean | undefined;
   /** Client: a host key of RSA is taken from so many bits on. @default {2048} */
-  insecureMinRsaBits?: number;
+  insecureMinRsaBits?: number | undefined;
   /** Told of what happens. */
-  trace?: (event: TraceEvent) => void;
+  trace?: ((event: TraceEvent) => void) | undefined;
 }
 
 function hostKeyNames(options: SecureTransportOptions, preferred: readonly string[]): readonly string[] {
@@ -82,7 +82,14 @@ export function exchangeOptions(
 ): KeyExchangeOptions {
   const { role, algorithms = {} } = options;
   // What a program names, it gets or hears why not; a default is never more than the runtime can do.
-  const merged = { ...available(role === "client" ? defaultAlgorithms : serverDefaultAlgorithms), ...algorithms };
+  const defaults = available(role === "client" ? defaultAlgorithms : serverDefaultAlgorithms);
+  const merged: Algorithms = {
+    kex: algorithms.kex ?? defaults.kex,
+    hostKey: algorithms.hostKey ?? defaults.hostKey,
+    cipher: algorithms.cipher ?? defaults.cipher,
+    mac: algorithms.mac ?? defaults.mac,
+    compression: algorithms.compression ?? defaults.compression,
+  };
   return {
     role,
     algorithms: { ...merged, hostKey: hostKeyNames(options, merged.hostKey) },

@@ -3,18 +3,18 @@
  *
  * @module
  */
-export type { Algorithms } from "../crypto/algorithms.ts";
+export type { AlgorithmOverrides, Algorithms } from "../crypto/algorithms.ts";
 import type { PublicKey } from "../keys/types.ts";
 import type { Bytes } from "../wire/types.ts";
 
 /** When keys are renewed. */
 export interface RekeyLimits {
   /** Bytes in either direction. @default {1073741824, or less where the cipher wants it} */
-  bytes?: number;
+  bytes?: number | undefined;
   /** Milliseconds since the last exchange. @default {3600000} */
-  interval?: number;
+  interval?: number | undefined;
   /** Packets in either direction. @default {2147483648} */
-  packets?: number;
+  packets?: number | undefined;
 }
 
 /** Algorithms in force in one direction. */
