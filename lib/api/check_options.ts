@@ -89,12 +89,12 @@ export const connectionChecks: Checks<ConnectionOptions> = {
     checkAll(rekeyChecks, value as object);
   },
   window: (value, name) => checkInteger(name, value, WINDOW),
-  insecureMinRsaBits: (value) => void minRsaBits({ insecureMinRsaBits: value as number }),
   ident: (value, name) => {
     checkText(name, value);
     // It says what it takes.
     identLine(value as string);
   },
+  insecureMinRsaBits: (value) => void minRsaBits({ insecureMinRsaBits: value as number }),
 };
 
 /** Throws `RangeError` for numbers that make no sense, and `TypeError` for names that nothing is known by. */

@@ -39,7 +39,6 @@ export function checkTransport(conn: unknown, options: unknown): void {
   checkObject("options", options, "an object");
   checkNames("Transport", options as object, Object.keys(checks));
   checkAll(checks, options as object);
-  // Without streams, `wire` is there to be piped.
   if (conn !== undefined) checkDuplex("conn", conn, true);
 }
 

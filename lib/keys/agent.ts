@@ -4,7 +4,7 @@
  * @module
  */
 import { SshError, SshProtocolError } from "../errors.ts";
-import { checkDuplex } from "../wire/check.ts";
+import { checkDuplex, checkObject } from "../wire/check.ts";
 import { Reader } from "../wire/reader.ts";
 import type { ByteDuplex, Bytes } from "../wire/types.ts";
 import { Writer } from "../wire/writer.ts";
@@ -229,7 +229,8 @@ export interface AgentConnection extends Agent {
  * with code `REQUEST_DENIED` when it refuses, `PROTOCOL_ERROR` when it answers out of turn, and `CLOSED` after disposal.
  */
 export async function connectAgent(conn?: ByteDuplex, options: RsaKeyOptions = {}): Promise<AgentConnection> {
-  if (conn !== undefined) checkDuplex("conn", conn);
+  checkObject("options", options, "an object");
   minRsaBits(options);
+  if (conn !== undefined) checkDuplex("conn", conn);
   return new AgentClient(conn ?? await openAgentSocket(), options);
 }

@@ -81,12 +81,6 @@ const NO_FUNCTION = ["text", 5, true, null, {}, []];
 const NO_TEXT = [5, true, null, {}, [], new Uint8Array(3), Promise.resolve("text")];
 
 export const rows: readonly Row[] = [
-  row(
-    connection,
-    "insecureMinRsaBits",
-    [1024, 1536, 2048],
-    rangeError("1024 to 2048 are allowed", 0, 1023, 2049, 1536.5, NaN, Infinity, "1024", null, true, {}, 1024n),
-  ),
   // -------------------------------------------------------------------------------- what both roles have
   row(connection, "window", [1, 2_097_152, 2 ** 32 - 1], rangeError("1 to 4294967295", ...NO_COUNT, 2 ** 32, Infinity)),
   row(
@@ -198,6 +192,12 @@ export const rows: readonly Row[] = [
     rangeError("`keepalive.maxMissed`", ...NO_COUNT),
   ),
   row(["connect", "serve", "serveConn"], "trace", [() => {}]),
+  row(
+    [...connection, "connectAgent"],
+    "insecureMinRsaBits",
+    [1024, 2047, 2048],
+    rangeError("1024 to 2048 are allowed", 1023, 0, -1, 2049, NaN, Infinity, 1500.5, "1024", null, true),
+  ),
 
   // -------------------------------------------------------------------------------- connect()
   row(

@@ -123,7 +123,10 @@ const calls: Readonly<Record<Entry, (option: string, value: unknown) => unknown>
   },
   globalRequest: (option, value) =>
     option === "name" ? idle().globalRequest(value as string) : idle().globalRequest("x", value as Uint8Array),
-  connectAgent: (_option, value) => connectAgent(value as ByteDuplex),
+  connectAgent: (option, value) =>
+    option === "conn"
+      ? connectAgent(value as ByteDuplex)
+      : withStreams((conn) => connectAgent(conn, optionsWith({}, option, value)).then((agent) => agent.signers())),
   password: (option, value) => {
     if (option === "value") password(value as string);
     else password("x", optionsWith({}, option, value));
@@ -262,6 +265,7 @@ const interfaces: readonly { name: string; file: string; entries: readonly Entry
   { name: "ConnectOptions", file: "lib/api/client.ts", entries: ["connect"] },
   { name: "ServeOptions", file: "lib/api/server.ts", entries: ["serve"] },
   { name: "TransportOptions", file: "lib/api/transport.ts", entries: ["Transport"] },
+  { name: "RsaKeyOptions", file: "lib/keys/rsa_public.ts", entries: ["connect", "serve", "Transport", "connectAgent"] },
   { name: "PasswordOptions", file: "lib/auth/methods.ts", entries: ["password"] },
   { name: "RekeyLimits", file: "lib/transport/types.ts", entries: ["connect", "serve", "Transport"], within: "rekey" },
   {
@@ -276,10 +280,9 @@ const interfaces: readonly { name: string; file: string; entries: readonly Entry
 
 /** Interfaces whose options have no rows here: what they are checked by is told beside them. */
 const elsewhere: Readonly<Record<string, string>> = {
-  PrivateKeyOptions: "tests/keys/",
-  RsaKeyOptions: "tests/keys/, and in the rows of those who take it",
   DefaultIdentitiesOptions: "tests/keys/",
   ExecOptions: "tests/api/exec_test.ts",
+  PrivateKeyOptions: "tests/keys/private_key_test.ts",
   PtyOptions: "tests/session/",
   RootedOptions: "tests/sftp/",
   ScpOptions: "tests/sftp/",
