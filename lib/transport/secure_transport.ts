@@ -557,8 +557,13 @@ export class SecureTransport implements DataTransport {
     return null;
   }
 
-  /** RFC 4253 section 7.1, and OpenSSH PROTOCOL section 1.9 for the strict form of the first exchange. */
+  /**
+   * RFC 4253 section 7.1, and OpenSSH PROTOCOL section 1.9 for the strict form of the first exchange. A peer that has logged in may go on with
+   * the connection protocol until its NEWKEYS, as AsyncSSH to 2.10 does: nothing of it is stored here, so that windows bound it as ever, and the
+   * answers wait as they would without.
+   */
   #checkDuringExchange(type: number): void {
+    if (this.#authenticated && type >= Msg.GLOBAL_REQUEST && type < 128) return;
     if (type >= Msg.IGNORE && type <= Msg.DEBUG && !this.#exchanges.strictNow) return;
     throw new SshProtocolError(`Peer sent message ${type} during a key exchange`);
   }
@@ -573,9 +578,11 @@ export class SecureTransport implements DataTransport {
         Debug.decode(payload);
         return;
       case Msg.EXT_INFO: {
+        // Peers send it in other places than RFC 8308 section 2.4 has for it; its number is bounded, and it is never taken in the clear.
         const most = this.role === "server" ? 1 : 2;
-        if (this.#authenticated || ++this.#extInfoCount > most) {
-          throw new SshProtocolError("Peer sent EXT_INFO out of place");
+        if (++this.#extInfoCount > most) {
+          this.#outbox.send(Unimplemented.encode({ sequence }), true);
+          return;
         }
         for (const [name, value] of decodeExtInfo(payload)) this.#extensions.set(name, value);
         return;

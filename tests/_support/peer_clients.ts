@@ -202,6 +202,11 @@ export function asyncSshClient(): Promise<ClientPeer> {
   return scripted("asyncssh", ["/usr/bin/python3", `${scripts}/asyncssh_client.py`], newerPython);
 }
 
+/** The AsyncSSH of Debian 12, which goes on sending behind its KEXINIT. */
+export function asyncSsh2Client(): Promise<ClientPeer> {
+  return scripted("asyncssh2", ["/usr/bin/python3", `${scripts}/asyncssh_client.py`]);
+}
+
 /** ssh2 on Node. */
 export function ssh2Client(): Promise<ClientPeer> {
   return scripted("ssh2", ["node", `${scripts}/ssh2_client.mjs`, npmFolder]);

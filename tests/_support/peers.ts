@@ -84,6 +84,12 @@ export const peers = {
     [python, `${newerPackages}/asyncssh`, "/usr/bin/ssh-keygen"],
     () => pythonVersion(newerPackages, "asyncssh"),
   ),
+  asyncssh2: lookUp(
+    "AsyncSSH 2.10",
+    [python, `${pythonPackages}/asyncssh`, "/usr/bin/ssh-keygen"],
+    () => pythonVersion(pythonPackages, "asyncssh"),
+    "AsyncSSH",
+  ),
   ssh2: lookUp(
     "ssh2",
     ["/usr/bin/ssh-keygen", `${npmFolder}/node_modules/ssh2/package.json`],
@@ -277,6 +283,11 @@ export function startParamiko2Server(options: Record<string, unknown> = {}): Pro
 /** Starts an AsyncSSH server. */
 export function startAsyncSshServer(options: Record<string, unknown> = {}): Promise<ServerPeer> {
   return startScript("asyncssh", [python, `${scripts}/asyncssh_server.py`], options, newerPython);
+}
+
+/** Starts a server on the AsyncSSH of Debian 12, which goes on sending behind its KEXINIT. */
+export function startAsyncSsh2Server(options: Record<string, unknown> = {}): Promise<ServerPeer> {
+  return startScript("asyncssh2", [python, `${scripts}/asyncssh_server.py`], options);
 }
 
 /** Starts an ssh2 server on Node. */

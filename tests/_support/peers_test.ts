@@ -8,6 +8,7 @@ import { seededBytes } from "./duplex.ts";
 import { keyTypes, testKeys } from "./keys.ts";
 import { readClientOffer, readServerOffer } from "./offer.ts";
 import {
+  asyncSsh2Client,
   asyncSshClient,
   type ClientPeer,
   dropbearClient,
@@ -21,6 +22,7 @@ import {
   type PeerId,
   peerTest,
   type ServerPeer,
+  startAsyncSsh2Server,
   startAsyncSshServer,
   startDropbear,
   startOpenSshd,
@@ -57,6 +59,7 @@ const servers: [PeerId, () => Promise<ServerPeer>][] = [
   ["paramiko", () => startParamikoServer()],
   ["paramiko2", () => startParamiko2Server()],
   ["asyncssh", () => startAsyncSshServer()],
+  ["asyncssh2", () => startAsyncSsh2Server()],
   ["ssh2", () => startSsh2Server()],
   ["tinyssh", startTinysshd],
 ];
@@ -82,6 +85,7 @@ const clients: [PeerId, () => Promise<ClientPeer>][] = [
   ["paramiko", paramikoClient],
   ["paramiko2", paramiko2Client],
   ["asyncssh", asyncSshClient],
+  ["asyncssh2", asyncSsh2Client],
   ["ssh2", ssh2Client],
 ];
 

@@ -1,13 +1,13 @@
 // Attacks on KEXINIT and negotiation (RFC 4253 sections 7 and 9): rows 29 to 42.
 // Held at the unit already: the limits of a name-list and its names (rows 30 and 31) in tests/wire/reader_test.ts.
-import { assert, assertEquals, assertInstanceOf, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertInstanceOf, assertRejects, assertStringIncludes } from "@std/assert";
 import { DisconnectReason, SshProtocolError } from "../../lib/errors.ts";
 import { GexRequest, KexInit, type KexInitValues } from "../../lib/transport/messages.ts";
 import { Msg } from "../../lib/wire/numbers.ts";
 import type { Bytes } from "../../lib/wire/types.ts";
 import { Reader } from "../../lib/wire/reader.ts";
 import { Writer } from "../../lib/wire/writer.ts";
-import { turns, until } from "../_support/until.ts";
+import { inTime, turns, until } from "../_support/until.ts";
 import { FakeTime } from "../connection/_fake_time.ts";
 import {
   concat,
@@ -330,18 +330,68 @@ for (const role of roles) {
     await late(victim, 300_000);
   });
 
-  // Row 38.
+  // Row 38, as far as C13 of the cases leaves it: behind the login the connection protocol may go on.
   Deno.test(`a ${role} closes on anything but key exchange after the peer's KEXINIT`, async () => {
-    for (const type of [5, 7, 50, 80, 90, 93, 94, 97, 98, 150, 192]) {
-      await named(`message ${type}`, async () => {
-        const victim = new Victim(role);
-        await victim.handshake();
-        await expectClose(victim, PROTOCOL_ERROR, async (peer) => {
-          await peer.send(await peer.kexInit());
-          await peer.send(new Writer().u8(type).u32(0).string(new Uint8Array(1)).bytes());
+    const behindLogin = [5, 7, 50, 79, 128, 150, 192], connection = [80, 90, 93, 94, 97, 98, 127];
+    for (const [login, types] of [[true, behindLogin], [false, [...behindLogin, ...connection]]] as const) {
+      for (const type of types) {
+        await named(`message ${type} ${login ? "behind" : "before"} the login`, async () => {
+          const victim = new Victim(role);
+          await victim.handshake(login);
+          await expectClose(victim, PROTOCOL_ERROR, async (peer) => {
+            await peer.send(await peer.kexInit());
+            await peer.send(new Writer().u8(type).u32(0).string(new Uint8Array(1)).bytes());
+          });
         });
-      });
+      }
     }
+  });
+
+  // C13 of the cases, and what row 38 guards: nothing is stored, and nothing leaves in the exchange.
+  Deno.test(`a ${role} hands on what a peer sends behind its KEXINIT after the login, at once and in order`, async () => {
+    const victim = new Victim(role, { known: (type) => type !== 127 });
+    await victim.handshake();
+    const { peer, transport, messages } = victim;
+    let sent = 0;
+    const send = async (count: number) => {
+      for (let i = 0; i < count; i++) await peer.send(new Writer().u8(94).u32(sent++).bytes());
+      await until(() => messages.length === sent, "It waits for the end of the exchange");
+    };
+    for (let exchange = 0; exchange < 2; exchange++) {
+      if (exchange === 0) await peer.send(await peer.kexInit());
+      else {
+        const renewed = transport.rekey();
+        renewed.catch(() => {});
+        await peer.send(await peer.kexInit());
+      }
+      await send(50);
+      // What it provokes waits for the new keys.
+      await peer.send(new Uint8Array([127]));
+      messages.length = 0;
+      sent = 0;
+      await peer.runExchange(async () => {
+        await send(50);
+        assert(!peer.received.some(([type]) => type === Msg.UNIMPLEMENTED), "An answer left in the exchange");
+      });
+      await inTime(peer.receiveType(Msg.UNIMPLEMENTED), "the answer");
+      peer.received.length = 0;
+      assertEquals(messages.map((m) => new DataView(m.buffer).getUint32(1)), Array.from(messages, (_, i) => i));
+    }
+    await expectAlive(victim);
+  });
+
+  // C13: what a peer may provoke is bounded as ever.
+  Deno.test(`a ${role} closes on a peer that asks for answers without end behind its KEXINIT`, async () => {
+    const victim = new Victim(role, { known: () => false });
+    await victim.handshake();
+    const { peer, transport } = victim;
+    await peer.send(await peer.kexInit());
+    for (let i = 0; i < 17_000 && transport.isActive; i++) await peer.send(new Uint8Array([127])).catch(() => {});
+    const reason = inTime(victim.readReason(), "DISCONNECT");
+    const error = await inTime(assertRejects(() => transport.closed, SshProtocolError), "the end");
+    assertStringIncludes(error.message, "more answers than it reads");
+    assertEquals(await reason, PROTOCOL_ERROR);
+    await peer.close();
   });
 
   // Row 39.
