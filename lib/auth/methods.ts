@@ -6,6 +6,7 @@
  */
 import { printable, SshProtocolError } from "../errors.ts";
 import { type PassedOver, passedOverBy } from "../keys/passed_over.ts";
+import { type KeyText, looksLikePath, pathHint } from "../keys/key_text.ts";
 import { parsePrivateKey } from "../keys/private_key.ts";
 import { isPublicKey, isSigner } from "../keys/check_key.ts";
 import type { Agent, Signer } from "../keys/types.ts";
@@ -223,11 +224,11 @@ export function keyboardInteractive(
  * `publickey` (RFC 4252 section 7) with keys held here, in files' text, by an agent, or found one after the other by an iteration
  * that starts when it is needed; each is offered in turn. A key is offered without a signature first, and signs only once the
  * server has said that it would do. RSA keys sign with SHA-2, as `server-sig-algs` says (RFC 8332), and a key that the server's
- * list rules out is passed over. Text is parsed when its turn comes; an error in it ends the login, and so does one of an iteration.
+ * list rules out is passed over. Throws `TypeError` for a path. Text is parsed when its turn comes; an error in it ends the login, and so does one of an iteration.
  * An agent stays open: whoever connected to it closes it. Keys, agents and iterations that do not answer are left behind when the
  * login is aborted or the connection ends.
  */
-export function publicKey(...keys: readonly (Signer | Agent | string | AsyncIterable<Signer>)[]): AuthMethod {
+export function publicKey(...keys: readonly (Signer | Agent | KeyText | AsyncIterable<Signer>)[]): AuthMethod {
   const made = keys.find((key: unknown) => typeof key === "function");
   if (made !== undefined) throw wrongKind("key", made, "a key: call the function that gives it");
   return publicKeyFrom(...keys);
@@ -237,13 +238,17 @@ export function publicKey(...keys: readonly (Signer | Agent | string | AsyncIter
 type SignerSource =
   | Signer
   | Agent
-  | string
+  | KeyText
   | AsyncIterable<Signer>
   | ((signal: AbortSignal) => AsyncIterable<Signer>);
 
-/** Throws `TypeError` for what gives no keys. */
+/** Throws `TypeError` for what gives no keys, and for a path in the place of a text. */
 function checkSource(key: unknown): void {
-  if (typeof key === "string" || typeof key === "function" || isSigner(key)) return;
+  if (typeof key === "string") {
+    if (!looksLikePath(key)) return;
+    throw new TypeError(`Cannot use key: no private key is in its text${pathHint(key)}`);
+  }
+  if (key instanceof Uint8Array || typeof key === "function" || isSigner(key)) return;
   const source = key as Partial<Agent & AsyncIterable<Signer>> | null | undefined;
   if (typeof source?.signers === "function" || typeof source?.[Symbol.asyncIterator] === "function") return;
   if (Array.isArray(key)) throw new TypeError("Cannot use an array as a key: write publicKey(...keys)");
@@ -287,7 +292,7 @@ async function* signersOf(
   passedOver: PassedOver[],
 ): AsyncGenerator<Signer> {
   for (const key of keys) {
-    if (typeof key === "string") yield await exchange.wait(parsePrivateKey(key));
+    if (typeof key === "string" || key instanceof Uint8Array) yield await exchange.wait(parsePrivateKey(key));
     else if (typeof key === "function" || Symbol.asyncIterator in key) {
       const iteration = typeof key === "function" ? key(exchange.signal) : key;
       const told = passedOverBy(iteration);

@@ -9,6 +9,7 @@ import { Reader } from "../wire/reader.ts";
 import type { ByteDuplex, Bytes } from "../wire/types.ts";
 import { Writer } from "../wire/writer.ts";
 import { openAgentSocket } from "./agent_socket.ts";
+import { commentText } from "./key_text.ts";
 import { publicKeyFromBlob, signatureAlgorithmsOf } from "./public_key.ts";
 import { minRsaBits, type RsaKeyOptions } from "./rsa_public.ts";
 import { readSignature } from "./signature_blob.ts";
@@ -75,7 +76,7 @@ class AgentClient implements Agent {
       const signers: AgentSigner[] = [];
       for (let i = 0; i < count; i++) {
         const blob = reader.view();
-        const comment = new TextDecoder().decode(reader.view());
+        const comment = commentText(reader.view());
         const key = supported(blob, this.#rsa);
         if (key !== null) signers.push(this.#signer(key, comment));
       }

@@ -6,6 +6,7 @@
 import { equals } from "@std/bytes";
 import { SshError } from "../errors.ts";
 import { keyFormatError } from "./format_error.ts";
+import { characters, type KeyText } from "./key_text.ts";
 import { publicKeyFromWords } from "./public_key.ts";
 import { RSA_BITS, type RsaKeyOptions } from "./rsa_public.ts";
 import type { PublicKey } from "./types.ts";
@@ -132,11 +133,11 @@ function parseLine(line: string, rsa: RsaKeyOptions): Omit<AuthorizedKey, "line"
  * rejected as a whole, and never read as a key with fewer restrictions.
  */
 export function parseAuthorizedKeys(
-  text: string,
+  text: KeyText,
   rsa: RsaKeyOptions = {},
 ): { keys: AuthorizedKey[]; rejected: RejectedLine[] } {
   const keys: AuthorizedKey[] = [], rejected: RejectedLine[] = [];
-  text.split("\n").forEach((raw, index) => {
+  characters("Cannot read authorized keys", text).split("\n").forEach((raw, index) => {
     const line = raw.replace(/\r$/, "").replace(/^[ \t]+|[ \t]+$/g, "");
     if (line === "" || line.startsWith("#")) return;
     try {
@@ -154,7 +155,7 @@ export function parseAuthorizedKeys(
  * names the options that it puts into force itself, in lower case. A `cert-authority` line is no line for a plain key.
  */
 export function matchAuthorizedKey(
-  text: string,
+  text: KeyText,
   key: PublicKey,
   enforced: readonly string[] = [],
 ): AuthorizedKey | null {

@@ -25,6 +25,9 @@ export function knownHostsPaths(): readonly string[] {
   return [...own, "/etc/ssh/ssh_known_hosts"];
 }
 
+/** How a program reads a file, for errors that tell it to. */
+export const howToRead = { text: "await Deno.readTextFile(path)", bytes: "await Deno.readFile(path)" } as const;
+
 /** A file's text, or null when it is not there. Any other trouble is the caller's to report. */
 export async function readIfThere(path: string): Promise<string | null> {
   try {

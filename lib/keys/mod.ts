@@ -27,6 +27,7 @@ export type { ByteDuplex, Bytes, MaybePromise } from "../wire/types.ts";
 export type { Agent, HostKeyVerifier, PrivateKey, PublicKey, Signer } from "./types.ts";
 export { insecureVerifySha1, parsePublicKey, publicKeyFromBlob, publicKeyLine, verifyWith } from "./public_key.ts";
 export { generateKey, insecureSha1Signer, parsePrivateKey, type PrivateKeyOptions } from "./private_key.ts";
+export type { KeyText } from "./key_text.ts";
 export type { RsaKeyOptions } from "./rsa_public.ts";
 export {
   hashHostname,

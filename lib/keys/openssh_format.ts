@@ -12,6 +12,7 @@ import { curves } from "./curves.ts";
 import { type FileCipher, fileCiphers } from "./file_ciphers.ts";
 import { keyFormatError, parsing } from "./format_error.ts";
 import { paddedMpint } from "./integers.ts";
+import { commentText } from "./key_text.ts";
 import { type KeyMaterial, publicBlobOf } from "./key_material.ts";
 import { publicKeyFromBlob } from "./public_key.ts";
 import { RSA_BITS, type RsaKeyOptions } from "./rsa_public.ts";
@@ -140,7 +141,7 @@ function readSection(
       throw keyFormatError(`Cannot decrypt OpenSSH private key: ${whenChecksDiffer}`);
     }
     const material = readMaterial(reader);
-    const comment = new TextDecoder().decode(reader.view());
+    const comment = commentText(reader.view());
     for (let i = 1; reader.remaining > 0; i++) {
       if (reader.u8() !== (i & 0xff)) throw keyFormatError("Cannot read OpenSSH private key: its padding is wrong");
     }

@@ -6,10 +6,8 @@
 import { printable } from "../errors.ts";
 import type { Bytes } from "../wire/types.ts";
 import { keyFormatError } from "./format_error.ts";
+import { pathHint } from "./key_text.ts";
 import { decodeBase64 } from "./public_key.ts";
-
-/** Longest text that is looked at as a private key. */
-const MAX_TEXT = 65_536;
 
 /** A PEM block. */
 export interface Pem {
@@ -21,12 +19,11 @@ export interface Pem {
   readonly bytes: Bytes;
 }
 
-/** Reads the first PEM block that holds a private key; other blocks before it, such as EC PARAMETERS, are passed over. */
+/** Reads the first PEM block that holds a private key, from a text of one character a byte; other blocks before it, such as EC PARAMETERS, are passed over. */
 export function readPem(text: string): Pem {
-  if (text.length > MAX_TEXT) throw keyFormatError(`Cannot read private key: more than ${MAX_TEXT} characters`);
-  const lines = text.replace(/^\ufeff/, "").split(/\r\n|\r|\n/).map((line) => line.trim());
+  const lines = text.split(/\r\n|\r|\n/).map((line) => line.trim());
   const begin = lines.findIndex((line) => /^-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----$/.test(line));
-  if (begin < 0) throw keyFormatError(`Cannot read private key: ${whatInstead(lines)}`);
+  if (begin < 0) throw keyFormatError(`Cannot read private key: ${whatInstead(lines)}${pathHint(text)}`);
   const label = lines[begin]!.slice(11, -5);
   const end = lines.indexOf(`-----END ${label}-----`, begin);
   if (end < 0) {

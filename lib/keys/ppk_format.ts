@@ -12,6 +12,8 @@ import { curves } from "./curves.ts";
 import { cbcDecrypt } from "./file_ciphers.ts";
 import { keyFormatError, parsing } from "./format_error.ts";
 import { paddedMpint } from "./integers.ts";
+import { bytesOfString, commentText } from "./key_text.ts";
+import { howToRead } from "./known_hosts_files.ts";
 import type { KeyMaterial } from "./key_material.ts";
 import { decodeBase64, publicKeyFromBlob } from "./public_key.ts";
 import { RSA_BITS, type RsaKeyOptions } from "./rsa_public.ts";
@@ -31,8 +33,8 @@ export interface Ppk {
   readonly type: string;
   /** `none` or `aes256-cbc`. */
   readonly encryption: string;
-  /** Comment stored with it. */
-  readonly comment: string;
+  /** Comment stored with it, as its bytes: the MAC is over them. */
+  readonly comment: Bytes;
   /** The public half, in clear. */
   readonly publicKey: PublicKey;
   /** The private part, as it stands in the file. */
@@ -50,9 +52,8 @@ export function isPpk(text: string): boolean {
   return /^\s*PuTTY-User-Key-File-/.test(text.slice(0, 200));
 }
 
-/** Takes a file apart; nothing is decrypted. */
+/** Takes a file apart, given as a text of one character a byte; nothing is decrypted. */
 export function readPpk(text: string, options: RsaKeyOptions): Ppk {
-  if (text.length > 65_536) throw fail("more than 65536 characters");
   const lines = text.trim().split(/\r\n|\r|\n/);
   let at = 0;
   const header = (name?: string): [string, string] => {
@@ -78,7 +79,7 @@ export function readPpk(text: string, options: RsaKeyOptions): Ppk {
   if (encryption !== "none" && encryption !== "aes256-cbc") {
     throw fail(`the cipher "${printable(encryption, 40)}" is not supported`);
   }
-  const comment = header("Comment")[1];
+  const comment = bytesOfString(header("Comment")[1]);
   const publicKey = publicKeyFromBlob(block("Public-Lines"), options);
   if (publicKey.type !== type) throw fail("its type is not that of its public part");
   const kdf = new Map<string, string>();
@@ -110,7 +111,7 @@ export async function readPpkMaterial(
   const { key, iv, macKey } = ppk.version === 2 ? await keysOf2(secret) : await keysOf3(ppk, secret);
   const body = encrypted ? await cbcDecrypt(key, iv, ppk.body) : ppk.body;
   const utf8 = new TextEncoder();
-  const fields = [ppk.type, ppk.encryption, ppk.comment].map((text) => utf8.encode(text));
+  const fields = [utf8.encode(ppk.type), utf8.encode(ppk.encryption), ppk.comment];
   const size = fields.reduce((sum, field) => sum + 4 + field.length, 0);
   const writer = new Writer(size + 8 + ppk.publicKey.blob.length + body.length);
   for (const field of fields) writer.string(field);
@@ -118,9 +119,12 @@ export async function readPpkMaterial(
   const hmac = { name: "HMAC", hash: ppk.version === 2 ? "SHA-1" : "SHA-256" };
   const imported = await crypto.subtle.importKey("raw", macKey, hmac, false, ["verify"]);
   if (!await crypto.subtle.verify("HMAC", imported, ppk.mac, covered)) {
-    throw fail(encrypted ? "the passphrase is wrong" : "its MAC is wrong");
+    const lossy = new TextDecoder().decode(ppk.comment).includes("\ufffd")
+      ? `, unless the file is not UTF-8 and its text has lost something: pass its bytes, \`${howToRead.bytes}\``
+      : "";
+    throw fail((encrypted ? "the passphrase is wrong" : "its MAC is wrong") + lossy);
   }
-  return { material: readMaterial(ppk.publicKey, body), comment: ppk.comment };
+  return { material: readMaterial(ppk.publicKey, body), comment: commentText(ppk.comment) };
 }
 
 interface PpkKeys {

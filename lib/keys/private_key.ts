@@ -6,6 +6,7 @@
 import type { Bytes } from "../wire/types.ts";
 import { curves } from "./curves.ts";
 import { fromBigEndian } from "./integers.ts";
+import { byteString, type KeyText } from "./key_text.ts";
 import { checkMaterial, ed25519Point, type KeyMaterial, MaterialSigner, publicBlobOf } from "./key_material.ts";
 import {
   DEFAULT_ROUNDS,
@@ -108,38 +109,47 @@ export interface PrivateKeyOptions extends RsaKeyOptions {
 }
 
 /**
- * Reads a private key: the OpenSSH format, PEM (PKCS#1, PKCS#8, SEC1) or PuTTY (versions 2 and 3), encrypted or not. PEM
+ * Reads a private key, from text or from the bytes of a file: the OpenSSH format, PEM (PKCS#1, PKCS#8, SEC1) or PuTTY (versions 2 and 3), encrypted or not. PEM
  * encrypted the way of RFC 1421 is not supported.
  *
  * Throws `SshError` with code `KEY_FORMAT` for anything else; the message says what was found, whether the passphrase is
  * missing or wrong, and how to convert a format that is not supported. It never holds any of the text.
  */
-export async function parsePrivateKey(text: string, options: PrivateKeyOptions = {}): Promise<PrivateKey> {
+export async function parsePrivateKey(text: KeyText, options: PrivateKeyOptions = {}): Promise<PrivateKey> {
   minRsaBits(options);
-  if (isPpk(text)) {
-    const { material, comment } = await readPpkMaterial(readPpk(text, options), options.passphrase);
+  if (options.passphrase !== undefined && typeof options.passphrase !== "string") {
+    throw new TypeError("Cannot read private key: its passphrase is not a string");
+  }
+  const bytes = bytesOf(text);
+  if (isPpk(bytes)) {
+    const { material, comment } = await readPpkMaterial(readPpk(bytes, options), options.passphrase);
     return await privateKeyFromMaterial(material, comment, options);
   }
-  const { label, headers, bytes } = readPem(text);
+  const { label, headers, bytes: content } = readPem(bytes);
   if (label === "OPENSSH PRIVATE KEY") {
-    const { material, comment } = await readPrivatePart(readEnvelope(bytes, options), options.passphrase);
+    const { material, comment } = await readPrivatePart(readEnvelope(content, options), options.passphrase);
     return await privateKeyFromMaterial(material, comment, options);
   }
   const { readPemMaterial } = await import("./pem_format.ts");
-  return await privateKeyFromMaterial(await readPemMaterial(label, headers, bytes, options.passphrase), "", options);
+  return await privateKeyFromMaterial(await readPemMaterial(label, headers, content, options.passphrase), "", options);
+}
+
+function bytesOf(text: KeyText): string {
+  return byteString(`Cannot read ${typeof text === "string" && isPpk(text) ? "PuTTY " : ""}private key`, text);
 }
 
 /** What a private key's text says without its passphrase; the public key is null where only the passphrase reveals it. */
 export function inspectPrivateKey(
-  text: string,
+  text: KeyText,
   options: RsaKeyOptions = {},
 ): { encrypted: boolean; publicKey: PublicKey | null } {
-  if (isPpk(text)) {
-    const { encryption, publicKey } = readPpk(text, options);
+  const bytes = bytesOf(text);
+  if (isPpk(bytes)) {
+    const { encryption, publicKey } = readPpk(bytes, options);
     return { encrypted: encryption !== "none", publicKey };
   }
-  const { label, headers, bytes } = readPem(text);
-  if (label === "OPENSSH PRIVATE KEY") return readEnvelope(bytes, options);
+  const { label, headers, bytes: content } = readPem(bytes);
+  if (label === "OPENSSH PRIVATE KEY") return readEnvelope(content, options);
   const encrypted = label === "ENCRYPTED PRIVATE KEY" || headers.has("dek-info") || headers.has("proc-type");
   return { encrypted, publicKey: null };
 }

@@ -11,6 +11,7 @@ import type { Bytes } from "../wire/types.ts";
 import { type Curve, curves } from "./curves.ts";
 import { keyFormatError, parsing } from "./format_error.ts";
 import { bitLength, positiveMpint } from "./integers.ts";
+import { keyCharacters, type KeyText, looksLikePath, pathHint } from "./key_text.ts";
 import { minRsaBits, RSA_BITS, rsaHashes, type RsaKeyOptions, rsaProblem, RsaVerifier } from "./rsa_public.ts";
 import { ecdsaSignature, ed25519Signature, readSignature, rsaSignature } from "./signature_blob.ts";
 import type { PublicKey } from "./types.ts";
@@ -19,8 +20,6 @@ export { signatureAlgorithm } from "./signature_blob.ts";
 
 /** Longest key blob that is looked at: an RSA key of 16,384 bits takes 2,073 bytes. */
 const MAX_BLOB = 16_384;
-/** Longest text that is looked at as a public key. */
-const MAX_TEXT = 65_536;
 
 /** Checks a signature value made with `algorithm`, which is one that the key has. */
 type Verifier = (algorithm: string, value: Uint8Array, data: Bytes) => Promise<boolean>;
@@ -128,6 +127,7 @@ function readRsa(reader: Reader, minBits: number): { bits: number; verifier: Ver
  */
 export function publicKeyFromBlob(blob: Uint8Array, options: RsaKeyOptions = {}): PublicKey {
   const minBits = minRsaBits(options);
+  if (!(blob instanceof Uint8Array)) throw new TypeError("Cannot read public key: its blob is no Uint8Array");
   if (blob.length > MAX_BLOB) throw keyFormatError(`Cannot read public key: it is longer than ${MAX_BLOB} bytes`);
   const bytes = blob.slice();
   return parsing("Cannot read public key", () => {
@@ -224,22 +224,22 @@ export function publicKeyLine(key: PublicKey, comment = ""): string {
 }
 
 /**
- * Reads one public key: an OpenSSH line (`ssh-ed25519 AAAA… comment`) or an RFC 4716 block.
+ * Reads one public key, from text or from the bytes of a file: an OpenSSH line (`ssh-ed25519 AAAA… comment`) or an RFC 4716 block.
  *
  * Throws {@linkcode SshError} with code `KEY_FORMAT` for anything else; the message says what was found.
  */
-export function parsePublicKey(text: string, options: RsaKeyOptions = {}): PublicKey {
-  if (text.length > MAX_TEXT) throw keyFormatError(`Cannot read public key: more than ${MAX_TEXT} characters`);
-  const lines = text.replace(/^\ufeff/, "").split(/\r\n|\r|\n/).map((line) => line.trim()).filter((line) =>
-    line !== ""
-  );
+export function parsePublicKey(text: KeyText, options: RsaKeyOptions = {}): PublicKey {
+  const characters = keyCharacters("Cannot read public key", text);
+  const lines = characters.split(/\r\n|\r|\n/).map((line) => line.trim()).filter((line) => line !== "");
   const first = lines[0];
   if (first === undefined) throw keyFormatError("Cannot read public key: the text is empty");
   if (/^---- ?BEGIN SSH2 PUBLIC KEY ?----$/.test(first)) return parseBlock(lines, options);
   if (first.startsWith("-----BEGIN ")) throw keyFormatError(`Cannot read public key: ${pemAdvice(first)}`);
   if (lines.length !== 1) throw keyFormatError(`Cannot read public key: ${lines.length} lines where one is expected`);
   const [type, base64] = first.split(/[ \t]+/);
-  if (base64 === undefined) throw keyFormatError('Cannot read public key: it is not of the form "type base64 comment"');
+  if (base64 === undefined || looksLikePath(first)) {
+    throw keyFormatError(`Cannot read public key: it is not of the form "type base64 comment"${pathHint(first)}`);
+  }
   return publicKeyFromWords(type!, base64, options);
 }
 
