@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { SshError, SshProtocolError } from "../errors.ts";
+import { printable, SshError, SshProtocolError } from "../errors.ts";
 import { checkDuplex, checkObject } from "../wire/check.ts";
 import { Reader } from "../wire/reader.ts";
 import type { ByteDuplex, Bytes } from "../wire/types.ts";
@@ -23,6 +23,9 @@ const AgentMsg = {
   SIGN_REQUEST: 13,
   SIGN_RESPONSE: 14,
 } as const;
+
+/** How an agent refuses: FAILURE, and its numbers in older agents (OpenSSH, ssh.com). */
+const failures: readonly number[] = [AgentMsg.FAILURE, 30, 102];
 
 /** Flags of a signature request (section 6.3), by algorithm. */
 const signFlags: ReadonlyMap<string, number> = new Map([["rsa-sha2-256", 2], ["rsa-sha2-512", 4]]);
@@ -111,16 +114,21 @@ class AgentClient implements Agent {
         throw new SshProtocolError("the signature is malformed", undefined, { cause });
       }
       // An agent that is too old for the flags answers with ssh-rsa, which no server takes for what was asked.
-      if (label !== algorithm) throw new SshProtocolError(`it signed with another algorithm than "${algorithm}"`);
+      if (label !== algorithm) {
+        throw new SshProtocolError(`it signed with "${printable(label, 64)}" and not with "${algorithm}"`);
+      }
       return signature;
     });
   }
 
-  /** Reads an answer; what is wrong with it ends the connection, but a FAILURE only the request. */
+  /**
+   * Reads an answer. What is wrong with a list of identities ends the connection: nothing can be done without one. A signature that
+   * is refused, malformed or not what was asked for costs that key alone: it came in a frame of its own, and the next answer does too.
+   */
   #decode<T>(reply: Bytes, type: number, action: string, read: (reader: Reader) => T): T {
     const reader = new Reader(reply);
     const got = reader.u8();
-    if (got === AgentMsg.FAILURE) throw new SshError(`Agent refused to ${action}`, { code: "REQUEST_DENIED" });
+    if (failures.includes(got)) throw new SshError(`Agent refused to ${action}`, { code: "REQUEST_DENIED" });
     try {
       if (got !== type) throw new SshProtocolError(`answer of type ${got}, ${type} expected`);
       const value = read(reader);
@@ -128,7 +136,8 @@ class AgentClient implements Agent {
       return value;
     } catch (error) {
       if (!(error instanceof SshProtocolError)) throw error;
-      throw this.#end(new SshProtocolError(`Agent failed to ${action}: ${error.message}`, undefined, { cause: error }));
+      const failure = new SshProtocolError(`Agent failed to ${action}: ${error.message}`, undefined, { cause: error });
+      throw type === AgentMsg.SIGN_RESPONSE ? failure : this.#end(failure);
     }
   }
 
@@ -227,7 +236,8 @@ export interface AgentConnection extends Agent {
  * Connects to the agent at `SSH_AUTH_SOCK`, or over the streams given, which then belong to the agent's object.
  *
  * Throws `SshError` with code `CONNECTION_LOST` where no agent answers. Later requests throw it too when the agent goes away,
- * with code `REQUEST_DENIED` when it refuses, `PROTOCOL_ERROR` when it answers out of turn, and `CLOSED` after disposal.
+ * with code `REQUEST_DENIED` when it refuses, `PROTOCOL_ERROR` when it answers with what was not asked for, and `CLOSED` after
+ * disposal. A signature that is not what was asked for leaves the connection as it is, and the other keys usable.
  */
 export async function connectAgent(conn?: ByteDuplex, options: RsaKeyOptions = {}): Promise<AgentConnection> {
   checkObject("options", options, "an object");

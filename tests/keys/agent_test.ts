@@ -1,8 +1,10 @@
 import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
+import { publicKey } from "../../lib/auth/methods.ts";
 import { SshError, type SshErrorCode } from "../../lib/errors.ts";
 import { connectAgent } from "../../lib/keys/agent.ts";
 import { parsePrivateKey } from "../../lib/keys/private_key.ts";
 import type { ByteDuplex } from "../../lib/wire/types.ts";
+import { join } from "../api/_help.ts";
 import { memoryPair } from "../_support/duplex.ts";
 import { blobOf, opensshKeys, strings, utf8 } from "./_help.ts";
 
@@ -191,5 +193,86 @@ Deno.test("connectAgent() says that SSH_AUTH_SOCK is missing or nobody answers t
   } finally {
     if (before === undefined) Deno.env.delete("SSH_AUTH_SOCK");
     else Deno.env.set("SSH_AUTH_SOCK", before);
+  }
+});
+
+// C17: Windows' agent of old and Apache MINA's answer the flags for SHA-2 with ssh-rsa.
+Deno.test("a signature that an agent refuses, or makes with another algorithm, costs that key and not the agent", async () => {
+  const key = await parsePrivateKey(opensshKeys()[0]!.private);
+  const answers: [string, Uint8Array][] = [
+    ["ssh-rsa", frame(Uint8Array.of(14), strings(strings("ssh-rsa", "x")))],
+    ["the other hash", frame(Uint8Array.of(14), strings(strings("rsa-sha2-256", "x")))],
+    ["another type", frame(Uint8Array.of(14), strings(strings("ssh-ed25519", new Uint8Array(64))))],
+    ["garbage", frame(Uint8Array.of(14), strings(new Uint8Array(40).fill(0xff)))],
+    ["no signature", frame(Uint8Array.of(14))],
+    ["more behind it", frame(Uint8Array.of(14), strings(strings("rsa-sha2-512", "x"), "more"))],
+    ["a length beyond the end", frame(Uint8Array.of(14), u32(0xffff_ffff))],
+    ["another answer", frame(Uint8Array.of(6))],
+    ["an unknown answer", frame(Uint8Array.of(255), strings("x"))],
+    ["failure", FAILURE],
+    ["failure of old agents", frame(Uint8Array.of(30))],
+    ["failure of ssh.com's", frame(Uint8Array.of(102))],
+  ];
+  for (const [what, answer] of answers) {
+    const { client, server } = memoryPair();
+    const signature = { ready: await key.sign(utf8("x"), "ssh-ed25519") };
+    const serving = serve(server, (request) => {
+      if (request[0] === 11) return identities([rsa, "one"], [ed, "two"]);
+      const isRsa = new DataView(request.buffer).getUint32(1) === rsa.length;
+      return isRsa ? answer : frame(Uint8Array.of(14), strings(signature.ready));
+    });
+    await using agent = await connectAgent(client);
+    const [first, second] = await agent.signers();
+    const error = await assertRejects(() => first!.sign(utf8("x"), "rsa-sha2-512"), SshError, undefined, what);
+    assertEquals(error.code, what.startsWith("failure") ? "REQUEST_DENIED" : "PROTOCOL_ERROR", what);
+    if (what === "ssh-rsa") assert(error.message.includes('it signed with "ssh-rsa" and not with "rsa-sha2-512"'));
+    assertEquals(await second!.sign(utf8("x"), "ssh-ed25519"), signature.ready, what);
+    assertEquals((await agent.signers()).length, 2, what);
+    await agent[Symbol.asyncDispose]();
+    await serving;
+  }
+});
+
+Deno.test("a login goes on to the agent's next key where one gives no signature that will do", async () => {
+  const key = await parsePrivateKey(opensshKeys()[0]!.private);
+  for (const answer of [frame(Uint8Array.of(14), strings(strings("ssh-rsa", "x"))), FAILURE, frame(Uint8Array.of(6))]) {
+    const { client, server } = memoryPair();
+    const writer = server.writable.getWriter();
+    const serving = (async () => {
+      let buffer: number[] = [];
+      for await (const chunk of server.readable) {
+        buffer.push(...chunk);
+        for (;;) {
+          const length = buffer.length < 4
+            ? Infinity
+            : new DataView(Uint8Array.from(buffer.slice(0, 4)).buffer).getUint32(0);
+          if (buffer.length < 4 + length) break;
+          const request = Uint8Array.from(buffer.slice(4, 4 + length));
+          buffer = buffer.slice(4 + length);
+          if (request[0] === 11) await writer.write(identities([rsa, "one"], [ed, "two"]));
+          else if (new DataView(request.buffer).getUint32(1) === rsa.length) await writer.write(answer);
+          else {
+            const at = 5 + ed.length, size = new DataView(request.buffer).getUint32(at);
+            const signature = await key.sign(request.slice(at + 4, at + 4 + size), "ssh-ed25519");
+            await writer.write(frame(Uint8Array.of(14), strings(signature)));
+          }
+        }
+      }
+    })().catch(() => {});
+    await using agent = await connectAgent(client);
+    const users: (string | undefined)[] = [];
+    {
+      await using joined = await join({
+        auth: { publicKey: () => true },
+        handler: (session) => {
+          users.push(session.user.publicKey?.type);
+          return 0;
+        },
+      }, { auth: [publicKey(agent)] });
+      await joined.client.exec("x");
+    }
+    assertEquals(users, ["ssh-ed25519"]);
+    await agent[Symbol.asyncDispose]();
+    await serving;
   }
 });
