@@ -1,9 +1,11 @@
 /**
- * L2. The ciphers that key files are encrypted with, on WebCrypto. OpenSSH PROTOCOL.key. No I/O.
+ * L2. The ciphers that key files are encrypted with: on WebCrypto, but for what it has not. OpenSSH PROTOCOL.key. No I/O.
  *
  * @module
  */
+import { hasNodeCrypto, nodeCipherOnce } from "../crypto/node_crypto.ts";
 import type { Bytes } from "../wire/types.ts";
+import { keyFormatError } from "./format_error.ts";
 
 /** A cipher of the OpenSSH key format. */
 export interface FileCipher {
@@ -17,13 +19,17 @@ export interface FileCipher {
   readonly tagLength: number;
   /** Plaintext, or null when the tag is wrong. */
   decrypt(key: Bytes, iv: Bytes, body: Bytes, tag: Bytes): Promise<Bytes | null>;
-  /** Ciphertext with its tag. */
+}
+
+/** A cipher that files are written with, too. */
+export interface WritingCipher extends FileCipher {
+  /** Ciphertext. */
   encrypt(key: Bytes, iv: Bytes, body: Bytes): Promise<Bytes>;
 }
 
 const subtle = crypto.subtle;
 
-function ctr(keyLength: number): FileCipher {
+function ctr(keyLength: number): WritingCipher {
   const run = async (mode: "encrypt" | "decrypt", key: Bytes, iv: Bytes, body: Bytes): Promise<Bytes> => {
     const imported = await subtle.importKey("raw", key, "AES-CTR", false, [mode]);
     return new Uint8Array(await subtle[mode]({ name: "AES-CTR", counter: iv, length: 128 }, imported, body));
@@ -51,17 +57,7 @@ export async function cbcDecrypt(key: Bytes, iv: Bytes, body: Bytes): Promise<By
 }
 
 function cbc(keyLength: number): FileCipher {
-  return {
-    keyLength,
-    ivLength: 16,
-    blockSize: 16,
-    tagLength: 0,
-    decrypt: cbcDecrypt,
-    async encrypt(key, iv, body): Promise<Bytes> {
-      const imported = await subtle.importKey("raw", key, "AES-CBC", false, ["encrypt"]);
-      return new Uint8Array(await subtle.encrypt({ name: "AES-CBC", iv }, imported, body)).slice(0, body.length);
-    },
-  };
+  return { keyLength, ivLength: 16, blockSize: 16, tagLength: 0, decrypt: cbcDecrypt };
 }
 
 function gcm(keyLength: number): FileCipher {
@@ -80,16 +76,41 @@ function gcm(keyLength: number): FileCipher {
         () => null,
       );
     },
-    async encrypt(key, iv, body): Promise<Bytes> {
-      const imported = await subtle.importKey("raw", key, "AES-GCM", false, ["encrypt"]);
-      return new Uint8Array(await subtle.encrypt({ name: "AES-GCM", iv }, imported, body));
-    },
   };
 }
 
-/** Ciphers by their names in the file; only aes256-ctr is written. */
+const chacha: FileCipher = {
+  keyLength: 64,
+  ivLength: 0,
+  blockSize: 8,
+  tagLength: 16,
+  async decrypt(key, _iv, body, tag): Promise<Bytes | null> {
+    const { chachaFileDecrypt } = await import("./chacha_file.ts");
+    return chachaFileDecrypt(key, body, tag);
+  },
+};
+
+const tripleDes: FileCipher = {
+  keyLength: 24,
+  ivLength: 8,
+  blockSize: 8,
+  tagLength: 0,
+  decrypt(key, iv, body): Promise<Bytes> {
+    if (!hasNodeCrypto()) {
+      throw keyFormatError(
+        'Cannot decrypt OpenSSH private key: this runtime has no 3des-cbc; convert it with "ssh-keygen -p -f FILE"',
+      );
+    }
+    return Promise.resolve(nodeCipherOnce("des-ede3-cbc", "decrypt", key, iv, body).slice() as Bytes);
+  },
+};
+
+/** The cipher that files are written with. */
+export const aes256Ctr: WritingCipher = ctr(32);
+
+/** Ciphers by their names in the file. */
 export const fileCiphers: ReadonlyMap<string, FileCipher> = new Map([
-  ["aes256-ctr", ctr(32)],
+  ["aes256-ctr", aes256Ctr],
   ["aes192-ctr", ctr(24)],
   ["aes128-ctr", ctr(16)],
   ["aes256-cbc", cbc(32)],
@@ -97,4 +118,6 @@ export const fileCiphers: ReadonlyMap<string, FileCipher> = new Map([
   ["aes128-cbc", cbc(16)],
   ["aes256-gcm@openssh.com", gcm(32)],
   ["aes128-gcm@openssh.com", gcm(16)],
+  ["chacha20-poly1305@openssh.com", chacha],
+  ["3des-cbc", tripleDes],
 ]);

@@ -9,7 +9,7 @@ import { Reader } from "../wire/reader.ts";
 import type { Bytes } from "../wire/types.ts";
 import { Writer } from "../wire/writer.ts";
 import { curves } from "./curves.ts";
-import { type FileCipher, fileCiphers } from "./file_ciphers.ts";
+import { aes256Ctr, type FileCipher, fileCiphers } from "./file_ciphers.ts";
 import { keyFormatError, parsing } from "./format_error.ts";
 import { paddedMpint } from "./integers.ts";
 import { commentText } from "./key_text.ts";
@@ -60,11 +60,17 @@ export function readEnvelope(bytes: Uint8Array, options: RsaKeyOptions): Envelop
     const cipher = fileCiphers.get(cipherName) ?? null;
     if (cipher === null && cipherName !== "none") {
       throw keyFormatError(
-        `Cannot read OpenSSH private key: the cipher "${printable(cipherName, 64)}" is not supported`,
+        `Cannot read OpenSSH private key: the cipher "${
+          printable(cipherName, 64)
+        }" is not supported; convert it with "ssh-keygen -p -f FILE"`,
       );
     }
     if (kdf !== "none" && kdf !== "bcrypt") {
-      throw keyFormatError(`Cannot read OpenSSH private key: the KDF "${printable(kdf, 64)}" is not supported`);
+      throw keyFormatError(
+        `Cannot read OpenSSH private key: the KDF "${
+          printable(kdf, 64)
+        }" is not supported; convert it with "ssh-keygen -p -f FILE"`,
+      );
     }
     if ((kdf === "none") !== (cipher === null)) {
       throw keyFormatError(`Cannot read OpenSSH private key: cipher "${cipherName}" with KDF "${kdf}"`);
@@ -233,7 +239,7 @@ export async function writeEncrypted(
   passphrase: string,
   rounds: number,
 ): Promise<string> {
-  const cipher = fileCiphers.get("aes256-ctr")!;
+  const cipher = aes256Ctr;
   const salt = crypto.getRandomValues(new Uint8Array(16));
   const { key, iv } = await deriveKeys(passphrase, salt, rounds, cipher);
   const body = await cipher.encrypt(key, iv, writeSection(material, comment, cipher.blockSize));
