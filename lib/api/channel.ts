@@ -5,12 +5,13 @@
  * @module
  */
 import { Grants } from "../auth/grants.ts";
-import { BaseChannel } from "../connection/channel.ts";
+import { BaseChannel, channelCore } from "../connection/channel.ts";
 import { SshError, SshProtocolError } from "../errors.ts";
 import { granted, type Start } from "../session/granted.ts";
 import { Env, Exec, ExitSignal, ExitStatusRequest, PtyReq, Shell, Signal } from "../session/messages.ts";
 import { Subsystem, WindowChange } from "../session/messages.ts";
 import { decodeExit, encodePty, encodeSignal, encodeWindowSize } from "../session/process.ts";
+import { startOn } from "../session/start.ts";
 import { decodeTerminalModes } from "../session/terminal_modes.ts";
 import type { ExitStatus, PtyOptions, WindowSize } from "../session/types.ts";
 import { isThenable } from "../wire/callback.ts";
@@ -47,6 +48,8 @@ const MAX_REQUEST = 32 * 1024;
  */
 export class Channel extends BaseChannel {
   #grants = new Grants([]);
+  /** The peer has started something here, or been asked to. */
+  #begun = false;
   #started = false;
   #pty = false;
   #variables = 0;
@@ -122,19 +125,22 @@ export class Channel extends BaseChannel {
     return await this.request(Env.name, Env.encode({ name, value }));
   }
 
-  /** Runs a command (RFC 4254 section 6.5). Rejects with `SshError` `REQUEST_DENIED` when refused. */
+  /**
+   * Runs a command (RFC 4254 section 6.5). Rejects with `SshError` `REQUEST_DENIED` when refused. Output and an exit status count as a
+   * yes: there are servers that give no other.
+   */
   async execCommand(command: string): Promise<void> {
-    await this.#ask(Exec.name, Exec.encode({ command }));
+    await this.#begin(Exec.name, Exec.encode({ command }));
   }
 
-  /** Starts a shell (RFC 4254 section 6.5). Rejects with `SshError` `REQUEST_DENIED` when refused. */
+  /** Starts a shell (RFC 4254 section 6.5); see `execCommand()`. */
   async invokeShell(): Promise<void> {
-    await this.#ask(Shell.name, Shell.encode({}));
+    await this.#begin(Shell.name, Shell.encode({}));
   }
 
-  /** Starts a subsystem (RFC 4254 section 6.5). Rejects with `SshError` `REQUEST_DENIED` when refused. */
+  /** Starts a subsystem (RFC 4254 section 6.5); see `execCommand()`. */
   async invokeSubsystem(name: string): Promise<void> {
-    await this.#ask(Subsystem.name, Subsystem.encode({ name }));
+    await this.#begin(Subsystem.name, Subsystem.encode({ name }));
   }
 
   /** Reports a new terminal size (RFC 4254 section 6.7). Throws `RangeError` for numbers that are no unsigned 32-bit integers. */
@@ -247,6 +253,7 @@ export class Channel extends BaseChannel {
   #onExit(name: string, data: Bytes): boolean {
     try {
       this.#settle({ status: decodeExit(name, data)! });
+      channelCore(this).speaks();
       return true;
     } catch (error) {
       // A peer that garbles this request spoils one channel, not the connection.
@@ -265,8 +272,23 @@ export class Channel extends BaseChannel {
   }
 
   async #ask(name: string, data: Bytes): Promise<void> {
-    if (await this.request(name, data)) return;
-    throw new SshError(`Cannot start on channel ${this.id}: the peer refused the request "${name}"`, {
+    if (!await this.request(name, data)) throw this.#refused(name);
+  }
+
+  /** What the peer sends is the output of the first thing that it starts, and says nothing of a second. */
+  async #begin(name: string, data: Bytes): Promise<void> {
+    if (this.#begun) return await this.#ask(name, data);
+    this.#begun = true;
+    await startOn(this, [{ name, data, refused: () => this.#refused(name) }], (error, spoken) => {
+      this.#begun = spoken;
+      if (!spoken) return;
+      this.#settle({ error });
+      channelCore(this).abort(error);
+    });
+  }
+
+  #refused(name: string): SshError {
+    return new SshError(`Cannot start on channel ${this.id}: the peer refused the request "${name}"`, {
       code: "REQUEST_DENIED",
     });
   }

@@ -227,14 +227,17 @@ export class SshClient implements AsyncDisposable {
   }
 
   /**
-   * Runs a command to its end and collects its output, like `Deno.Command.output()`. Standard input is empty: `spawn()` gives one to
-   * write to. An exit code other than 0 is no error. Rejects with `SshError` when the server refuses, or with the reason of the signal.
+   * Runs a command to its end and collects its output, like `Deno.Command.output()`. Standard input is empty, and ends at once unless
+   * it is `"open"`: `spawn()` gives one to write to. An exit code other than 0 is no error. Rejects with `SshError` when the server refuses, or with the reason of the signal.
    */
   async exec(command: string, options: ExecOptions = {}): Promise<ExecOutput> {
     if (options.stdin === "piped") {
       throw new TypeError('Cannot execute command with "piped" stdin: nobody could write to it, use spawn()');
     }
-    const process = await startProcess(this.#mux, { kind: "exec", command }, { ...options, stdin: "null" });
+    const process = await startProcess(this.#mux, { kind: "exec", command }, {
+      ...options,
+      stdin: options.stdin ?? "null",
+    });
     return await process.output();
   }
 

@@ -31,8 +31,11 @@ export interface ExecOptions {
   env?: Record<string, string>;
   /** Allocate a terminal; 80 columns and 24 rows unless it says otherwise. @default {false} */
   pty?: boolean | PtyOptions;
-  /** `"null"` sends end of file at once. @default {"null" for `exec()`, "piped" for the others} */
-  stdin?: "piped" | "null";
+  /**
+   * `"null"` sends end of file at once. `"open"` sends nothing, and no end of file for as long as the command runs: for routers and
+   * other devices that end the session at an end of file and give no output then. @default {"null" for `exec()`, "piped" for the others}
+   */
+  stdin?: "piped" | "null" | "open";
   /** `"null"` discards and gives the window back at once. @default {"piped"} */
   stdout?: "piped" | "null";
   /** `"null"` discards and gives the window back at once. @default {"piped"} */
