@@ -48,6 +48,7 @@ export type {
   NegotiatedDirection,
   RekeyLimits,
 } from "./lib/transport/types.ts";
+export { decodeText, encodeText } from "./lib/wire/byte_text.ts";
 export type { ByteDuplex, Bytes, MaybePromise } from "./lib/wire/types.ts";
 
 export {

@@ -175,11 +175,11 @@ export function disconnectOf(error: unknown): { reason: number; description: str
 }
 
 /**
- * Text from a peer made fit for an error message: control characters and what steers a terminal are replaced, and it is cut
- * at `limit` characters.
+ * Text from a peer made fit for an error message: control characters, what steers a terminal and bytes that are no UTF-8 are replaced,
+ * and it is cut at `limit` characters.
  */
 export function printable(text: string, limit = 256): string {
   const cut = text.length > limit ? text.slice(0, limit) + "…" : text;
   // deno-lint-ignore no-control-regex
-  return cut.replace(/[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
+  return cut.toWellFormed().replace(/[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
 }

@@ -228,7 +228,9 @@ export class SshClient implements AsyncDisposable {
 
   /**
    * Runs a command to its end and collects its output, like `Deno.Command.output()`. Standard input is empty, and ends at once unless
-   * it is `"open"`: `spawn()` gives one to write to. An exit code other than 0 is no error. Rejects with `SshError` when the server refuses, or with the reason of the signal.
+   * it is `"open"`: `spawn()` gives one to write to. A command that is no UTF-8 is
+   * given as {@linkcode decodeText} says. An exit code other than 0 is no error. Rejects with `SshError` when the server refuses, or with
+   * the reason of the signal.
    */
   async exec(command: string, options: ExecOptions = {}): Promise<ExecOutput> {
     if (options.stdin === "piped") {

@@ -59,6 +59,7 @@ export type {
   NegotiatedDirection,
   RekeyLimits,
 } from "../transport/types.ts";
+export { decodeText, encodeText } from "../wire/byte_text.ts";
 export type { ByteDuplex, Bytes, MaybePromise } from "../wire/types.ts";
 export { Channel } from "./channel.ts";
 export type { InteractiveQuery, ServerInterface } from "./server_interface.ts";

@@ -15,6 +15,7 @@ import {
 import { checkSize } from "../transport/message_size.ts";
 import { questionOf } from "../transport/questions.ts";
 import type { MessageHandler, PacketTransport } from "../transport/types.ts";
+import { encodeText } from "../wire/byte_text.ts";
 import { callBack } from "../wire/callback.ts";
 import { Msg } from "../wire/numbers.ts";
 import type { Bytes } from "../wire/types.ts";
@@ -196,7 +197,7 @@ export class ClientAuth implements MessageHandler {
 
   #exchange(attempt: Attempt, username: string, notes: string[]): AuthExchange {
     const names = this.#transport.extensions.get("server-sig-algs");
-    const encoder = new TextEncoder(), user = encoder.encode(username);
+    const encoder = new TextEncoder(), user = encodeText(username);
     // deno-lint-ignore no-this-alias
     const auth = this;
     return {

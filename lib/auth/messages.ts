@@ -4,6 +4,7 @@
  * @module
  */
 import { SshProtocolError } from "../errors.ts";
+import { encodeText, isEncodable } from "../wire/byte_text.ts";
 import { ascii, bool, bytes, languageTag, looseText, message, nameList, rest } from "../wire/codec.ts";
 import { Msg } from "../wire/numbers.ts";
 import { Reader } from "../wire/reader.ts";
@@ -108,7 +109,7 @@ export function decodeInfoRequest(payload: Uint8Array): InfoRequest {
 /** Writes USERAUTH_INFO_RESPONSE (RFC 4256 section 3.4). */
 export function encodeInfoResponse(answers: readonly string[]): Bytes {
   const writer = new Writer().u8(Msg.USERAUTH_INFO_RESPONSE).u32(answers.length);
-  for (const answer of answers) writer.text(answer);
+  for (const answer of answers) writer.string(typedBytes(answer));
   return writer.bytes();
 }
 
@@ -123,6 +124,12 @@ export function decodeInfoResponse(payload: Uint8Array, count: number): readonly
   for (let i = 0; i < count; i++) answers.push(strictText(reader.view()));
   reader.end();
   return answers.includes(null) ? null : answers as string[];
+}
+
+/** The bytes of a secret, as `encodeText()` has them. The error holds nothing of it. */
+export function typedBytes(secret: string): Bytes {
+  if (isEncodable(secret)) return encodeText(secret);
+  throw new TypeError("Cannot log in: a secret holds half of a surrogate pair, which stands for no byte");
 }
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });

@@ -11,6 +11,7 @@ import { parsePrivateKey } from "../keys/private_key.ts";
 import { isPublicKey, isSigner } from "../keys/check_key.ts";
 import type { Agent, Signer } from "../keys/types.ts";
 import { checkFunction, checkObject, kindOf, wrongKind } from "../wire/check.ts";
+import { encodeText } from "../wire/byte_text.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
 import { Writer } from "../wire/writer.ts";
 import {
@@ -20,6 +21,7 @@ import {
   encodeInfoResponse,
   passwdChangereq,
   publicKeySignedData,
+  typedBytes,
   userauthPkOk,
 } from "./messages.ts";
 import type { Prompt } from "./types.ts";
@@ -151,7 +153,9 @@ export function password(value: string | (() => MaybePromise<string>), options: 
     if (typeof secret !== "string") {
       throw new TypeError(`Cannot log in: the password is not a string, password()'s function gave ${kindOf(secret)}`);
     }
-    let reply = await exchange.request("password", new Writer().bool(false).text(secret).bytes(), { proof: true });
+    let reply = await exchange.request("password", new Writer().bool(false).string(typedBytes(secret)).bytes(), {
+      proof: true,
+    });
     for (let changes = 0; reply.kind === "message"; changes++) {
       const prompt = displayText(passwdChangereq.decode(reply.payload).prompt);
       if (options.change === undefined || changes === MAX_CHANGES) {
@@ -168,7 +172,7 @@ export function password(value: string | (() => MaybePromise<string>), options: 
           `Cannot change password: the new password is not a string, \`change\` gave ${kindOf(fresh)}`,
         );
       }
-      const fields = new Writer().bool(true).text(secret).text(fresh).bytes();
+      const fields = new Writer().bool(true).string(typedBytes(secret)).string(typedBytes(fresh)).bytes();
       reply = await exchange.request("password", fields, { proof: true });
     }
     return reply;
@@ -358,7 +362,7 @@ async function offer(signer: Signer, exchange: AuthExchange): Promise<FinalReply
     if (!sameAlgorithm || !sameBytes(accepted.blob, blob)) {
       throw new SshProtocolError("Cannot log in: USERAUTH_PK_OK names a key or an algorithm that was not offered");
     }
-    const user = new TextEncoder().encode(exchange.username);
+    const user = encodeText(exchange.username);
     const data = publicKeySignedData({
       sessionId: exchange.sessionId,
       user,

@@ -7,7 +7,7 @@
 import { SshProtocolError } from "../errors.ts";
 import { explanation } from "../transport/message_size.ts";
 import { MAX_PAYLOAD } from "../transport/outbox.ts";
-import { anyEnd, bool, bytes, looseText, orEnd, text, u32 } from "../wire/codec.ts";
+import { anyEnd, bool, bytes, byteText, looseText, orEnd, u32 } from "../wire/codec.ts";
 import type { Field, ValuesOf } from "../wire/codec.ts";
 import { Reader } from "../wire/reader.ts";
 import type { Bytes } from "../wire/types.ts";
@@ -58,16 +58,16 @@ function request<const F extends Record<string, Field<unknown>>>(name: string, f
   };
 }
 
-/** Text that ends up in a command line, a name or an environment: NUL would cut it short there. */
+/** Text that ends up in a command line, a name or an environment, whatever its bytes are. NUL would cut it short there. */
 const textWithoutNul: Field<string> = {
   read: (r) => {
-    const value = text.read(r);
+    const value = byteText.read(r);
     if (value.includes("\0")) throw new SshProtocolError("Cannot read message: a string contains NUL");
     return value;
   },
   write: (w, v) => {
     if (v.includes("\0")) throw new TypeError("Cannot write a session request: a string contains NUL");
-    text.write(w, v);
+    byteText.write(w, v);
   },
 };
 

@@ -32,7 +32,10 @@ export type SessionHandler = (session: ServerSession) => MaybePromise<number | v
 
 /** One session on the server. */
 export interface ServerSession {
-  /** Command line, or null for a shell. It is what the client says: nothing in it is quoted or checked. */
+  /**
+   * Command line, or null for a shell. It is what the client says: nothing in it is quoted or checked. Bytes that are no UTF-8 are kept
+   * as {@linkcode decodeText} says, here and in `subsystem`, `env` and `pty.term`.
+   */
   readonly command: string | null;
   /** Subsystem name, or null. */
   readonly subsystem: string | null;

@@ -16,6 +16,7 @@ export type { AuthInfo } from "../auth/types.ts";
 export { SftpError, SshError, type SshErrorCode, type SshErrorOptions } from "../errors.ts";
 export type { PublicKey } from "../keys/types.ts";
 export type { ConnectionInfo, NegotiatedDirection } from "../transport/types.ts";
+export { decodeText, encodeText } from "../wire/byte_text.ts";
 export type { ByteDuplex, Bytes, MaybePromise } from "../wire/types.ts";
 export type { SftpAttributes, SftpFileInfo } from "./attrs.ts";
 export type { SftpBackend, SftpBackendFile } from "./backend.ts";

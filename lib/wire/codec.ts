@@ -5,6 +5,7 @@
  * @module
  */
 import { SshProtocolError } from "../errors.ts";
+import { decodeText, encodeText } from "./byte_text.ts";
 import { Reader } from "./reader.ts";
 import { Writer } from "./writer.ts";
 
@@ -28,6 +29,11 @@ export const u64: Field<bigint> = { read: (r) => r.u64(), write: (w, v) => void 
 export const bytes: Field<Uint8Array> = { read: (r) => r.string(), write: (w, v) => void w.string(v) };
 /** `string` of UTF-8. */
 export const text: Field<string> = { read: (r) => r.text(), write: (w, v) => void w.text(v) };
+/** `string` of UTF-8, where other bytes are kept: what {@linkcode decodeText} makes of it. */
+export const byteText: Field<string> = {
+  read: (r) => decodeText(r.view()),
+  write: (w, v) => void (v.isWellFormed() ? w.text(v) : w.string(encodeText(v))),
+};
 /** `string` of UTF-8 read with replacement characters where it is not: for descriptions nobody acts on. */
 export const looseText: Field<string> = {
   read: (r) => new TextDecoder().decode(r.view()),

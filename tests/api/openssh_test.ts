@@ -11,19 +11,23 @@ import { publicKey } from "../../lib/auth/methods.ts";
 import { SshError } from "../../lib/errors.ts";
 import { pinnedHostKey } from "../../lib/keys/known_hosts.ts";
 import { parsePrivateKey } from "../../lib/keys/private_key.ts";
-import type { ServerSession } from "../../lib/session/server_session.ts";
+import type { ServerSession, SessionHandler } from "../../lib/session/server_session.ts";
 import { run } from "../_support/child.ts";
 import { seededBytes, sleep } from "../_support/duplex.ts";
 import { until } from "../_support/until.ts";
+import { decodeText, encodeText } from "../../lib/wire/byte_text.ts";
 import { testKeys } from "../_support/keys.ts";
 import { peerTest, startDropbear, startOpenSshd } from "../_support/peers.ts";
 import { commands, say, text } from "./_help.ts";
 
-/** `ssh` with a throw-away key, and no file of the user's own. */
+/** "café" in Latin-1. */
+const LATIN_1 = Uint8Array.of(0x63, 0x61, 0x66, 0xe9);
+
+/** `ssh` with a throw-away key, and no file of the user's own. With `latin1`, `$cafe` in an argument is that word. */
 async function ssh(
   server: SshServer,
   args: readonly string[],
-  options: Parameters<typeof run>[1] = {},
+  { latin1, ...options }: Parameters<typeof run>[1] & { latin1?: boolean } = {},
 ) {
   const { user } = await testKeys();
   const config = [
@@ -37,14 +41,21 @@ async function ssh(
     `IdentityFile=${user.ed25519.file}`,
   ].flatMap((line) => ["-o", line]);
   const where = ["-p", `${server.addr.port}`, "alice@127.0.0.1"];
-  return await run(["/usr/bin/ssh", "-F", "/dev/null", ...config, ...where, ...args], {
+  const command = ["/usr/bin/ssh", "-F", "/dev/null", ...config, ...where, ...args];
+  // Arguments of a command are text here, and bytes there.
+  const quoted = command.map((word) => `"${word}"`).join(" ");
+  const shell = ["/bin/sh", "-c", `cafe=$(printf 'caf\\351'); ${quoted}`];
+  return await run(latin1 ? shell : command, {
     deadline: 120_000,
     ...options,
   });
 }
 
 /** A server that lets the throw-away key in. */
-async function listen(handler: (session: ServerSession) => Promise<number | void>): Promise<SshServer> {
+async function listen(
+  handler: SessionHandler,
+  subsystems: Record<string, SessionHandler> = {},
+): Promise<SshServer> {
   const { host, user } = await testKeys();
   return serve({
     hostname: "127.0.0.1",
@@ -52,7 +63,7 @@ async function listen(handler: (session: ServerSession) => Promise<number | void
     hostKeys: [await parsePrivateKey(host.ed25519.text)],
     auth: { publicKey: (_info, key) => user.ed25519.line.endsWith(` ${key.blob.toBase64()}`) },
     handler,
-    subsystems: { upper: async (session) => void await session.stdin.pipeTo(session.stdout) },
+    subsystems: { ...subsystems, upper: async (session) => void await session.stdin.pipeTo(session.stdout) },
     maxStartupsPerSource: 1000,
   });
 }
@@ -202,6 +213,32 @@ peerTest("openssh", "exec() aborted at any moment leaves the connection to sshd 
   }
   assertEquals(text((await client.exec("echo fine")).stdout), "fine\n");
 });
+
+// C19: paramiko #502, MINA #388.
+peerTest("openssh", "commands and variables that are no UTF-8 reach sshd byte by byte", async () => {
+  await using both = await dial({ config: ["AcceptEnv=AMIKO_*"] });
+  const { client } = both, latin1 = decodeText(Uint8Array.of(0x63, 0x61, 0x66, 0xe9));
+  assertEquals((await client.exec(`printf %s ${latin1}`)).stdout, Uint8Array.of(0x63, 0x61, 0x66, 0xe9));
+  const { stdout } = await client.exec('printf %s "$AMIKO_A"', { env: { AMIKO_A: latin1 } });
+  assertEquals(stdout, Uint8Array.of(0x63, 0x61, 0x66, 0xe9));
+});
+
+peerTest(
+  "openssh",
+  "commands, variables and subsystems of ssh that are no UTF-8 reach the handler byte by byte",
+  async () => {
+    const seen: (string | null | undefined)[] = [];
+    const handler = (session: ServerSession): number => {
+      seen.push(session.command, session.env["AMIKO"], session.subsystem);
+      return 0;
+    };
+    await using server = await listen(handler, { [decodeText(LATIN_1)]: handler });
+    assertEquals((await ssh(server, ["-o", "SetEnv=AMIKO=x$cafe", "cat $cafe"], { latin1: true })).code, 0);
+    assertEquals((await ssh(server, ["-s", "$cafe"], { latin1: true })).code, 0);
+    assertEquals(seen, ["cat caf\udce9", "xcaf\udce9", null, null, undefined, "caf\udce9"]);
+    assertEquals(encodeText(seen[0]!).slice(4), LATIN_1);
+  },
+);
 
 // D1 of the newcomer's log. As root, sshd delivers no signals, and says so in its log.
 for (const [peer, start] of [["openssh", startOpenSshd], ["dropbear", startDropbear]] as const) {
