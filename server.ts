@@ -24,6 +24,7 @@ export { serve, serveConn, type ServeConnOptions, type ServeOptions, type SshSer
 export { scpHandler } from "./lib/api/scp.ts";
 export { sftpSubsystem } from "./lib/api/sftp_subsystem.ts";
 export type { MaxStartups } from "./lib/api/admission.ts";
+export type { SourcePenalties } from "./lib/api/penalties.ts";
 export type { KeepaliveOptions } from "./lib/api/options.ts";
 export type { ServerSession, SessionHandler } from "./lib/session/server_session.ts";
 export type { PtyOptions, WindowSize } from "./lib/session/types.ts";

@@ -1,11 +1,12 @@
 /**
- * L6. How many may knock at once: OpenSSH's MaxStartups and PerSourceMaxStartups, and a limit on the rate per source (CVE-2002-20001).
- * Unlike OpenSSH's, the random early drop spares the first connection of a source, and where a connection would be turned away the
- * oldest one of the source that holds the most makes room: who holds many without logging in keeps out nobody but himself.
- * No I/O, no timers.
+ * L6. How many may knock at once: OpenSSH's MaxStartups and PerSourceMaxStartups, and a limit on the rate of what ends without a login
+ * (CVE-2002-20001). Who logs in is counted only until then. Unlike OpenSSH's, the random early drop spares the first connection of a
+ * source, and where a connection would be turned away the oldest one of the source that holds the most makes room: who holds many
+ * without logging in keeps out nobody but himself. No I/O, no timers.
  *
  * @module
  */
+import { sourceOf } from "./source.ts";
 
 /**
  * Random early drop: from `begin` unauthenticated connections on, a share of `rate` percent of those is turned away whose source has
@@ -24,7 +25,7 @@ export interface MaxStartups {
 export interface AdmissionLimits {
   /** Unauthenticated connections in total. */
   readonly maxStartups: MaxStartups;
-  /** Unauthenticated connections of one source at a time, and such that did not end in a login per second. */
+  /** Unauthenticated connections of one source at a time. */
   readonly maxStartupsPerSource: number;
 }
 
@@ -32,8 +33,8 @@ export interface AdmissionLimits {
 export interface Ticket {
   /** It has logged in, and counts no more. */
   loggedIn(): void;
-  /** It has ended. */
-  ended(): void;
+  /** It has ended; `now` is in milliseconds. */
+  ended(now?: number): void;
   /** Called when its place has gone to a source that holds fewer; it counts no more then. */
   onDismissed: (() => void) | null;
 }
@@ -41,7 +42,7 @@ export interface Ticket {
 interface Source {
   /** Connections without a login, the oldest first. */
   readonly waiting: Set<Place>;
-  /** New connections that may come now, refilled at the per-source limit each second. */
+  /** Connections that may end without a login now, refilled at the rate per source; below 0 where more than that have. */
   tokens: number;
   refilled: number;
 }
@@ -49,9 +50,16 @@ interface Source {
 /** A ticket as seen from here. */
 interface Place extends Ticket {
   readonly since: number;
-  dismiss(): void;
+  dismiss(now: number): void;
 }
 
+/**
+ * Connections of one source in a second that may end without a login: this many, or a share of what it may hold at a time where that
+ * is raised. A source that has more of them behind it than `EXCUSED` gets in no more than may still end so: else the sockets of a
+ * flood would all come back at once.
+ */
+const RATE = { least: 10, share: 1 / 6 };
+const EXCUSED = 2;
 /** Milliseconds after which a connection that has not logged in gives its place to a new one of the same source. */
 const PATIENCE = 1000;
 /** Sources remembered beyond those with an open connection. */
@@ -60,12 +68,15 @@ const MAX_IDLE_SOURCES = 4096;
 /** Counts the connections that have not logged in. */
 export class Admission {
   readonly #limits: AdmissionLimits;
+  /** Tokens of a source that has none of its connections without a login behind it, and those that come back in a second. */
+  readonly #rate: number;
   readonly #sources = new Map<string, Source>();
   #open = 0;
 
   /** Nothing is open yet. */
   constructor(limits: AdmissionLimits) {
     this.#limits = limits;
+    this.#rate = Math.min(Math.max(RATE.least, limits.maxStartupsPerSource * RATE.share), Number.MAX_SAFE_INTEGER);
   }
 
   /** Connections that have not logged in. */
@@ -76,42 +87,50 @@ export class Admission {
   /** Lets a connection in, or returns null. `now` is in milliseconds; `chance` a number in [0, 1). */
   admit(address: string, now: number = performance.now(), chance: number = random()): Ticket | null {
     const key = sourceOf(address), limit = this.#limits.maxStartupsPerSource;
-    const source = this.#sources.get(key) ?? { waiting: new Set(), tokens: limit, refilled: now };
-    source.tokens = Math.min(limit, source.tokens + limit * Math.max(0, now - source.refilled) / 1000);
-    source.refilled = now;
-    if (source.tokens < 1) return null;
+    const source = this.#sources.get(key) ?? { waiting: new Set(), tokens: this.#rate, refilled: now };
+    this.#refill(source, now);
+    if (source.tokens < this.#rate - EXCUSED && source.waiting.size + 1 > source.tokens) return null;
     if (source.waiting.size >= limit && !dismissIdle(source, now)) return null;
-    if (this.#dropped(source, chance) && !this.#makeRoom(source)) return null;
-    source.tokens--;
+    if (this.#dropped(source, chance) && !this.#makeRoom(source, now)) return null;
     this.#open++;
     this.#sources.set(key, source);
     if (this.#sources.size > this.#open + MAX_IDLE_SOURCES) this.#forget(now);
-    const leave = (refund: number): boolean => {
+    const leave = (): boolean => {
       if (!source.waiting.delete(place)) return false;
       this.#open--;
-      source.tokens = Math.min(limit, source.tokens + refund);
+      return true;
+    };
+    const fail = (now: number): boolean => {
+      if (!leave()) return false;
+      this.#refill(source, now);
+      source.tokens--;
       return true;
     };
     const place: Place = {
       since: now,
       onDismissed: null,
-      loggedIn: () => void leave(1),
-      ended: () => void leave(0),
-      dismiss: () => {
-        if (leave(0)) place.onDismissed?.();
+      loggedIn: () => void leave(),
+      ended: (now = performance.now()) => void fail(now),
+      dismiss: (now) => {
+        if (fail(now)) place.onDismissed?.();
       },
     };
     source.waiting.add(place);
     return place;
   }
 
+  #refill(source: Source, now: number): void {
+    source.tokens = Math.min(this.#rate, source.tokens + this.#rate * Math.max(0, now - source.refilled) / 1000);
+    source.refilled = now;
+  }
+
   /** Dismisses a connection of the source that holds the most, unless `source` would hold as many then. */
-  #makeRoom(source: Source): boolean {
+  #makeRoom(source: Source, now: number): boolean {
     let most = source;
     for (const other of this.#sources.values()) if (other.waiting.size > most.waiting.size) most = other;
     if (most.waiting.size <= source.waiting.size + 1) return false;
     for (const oldest of most.waiting) {
-      oldest.dismiss();
+      oldest.dismiss(now);
       break;
     }
     return true;
@@ -124,10 +143,12 @@ export class Admission {
     return chance * 100 < rate + (100 - rate) * (this.#open - begin) / (full - begin);
   }
 
-  /** Forgets the sources that a second has made equal to unknown ones. */
+  /** Forgets the sources that time has made equal to unknown ones. */
   #forget(now: number): void {
     for (const [key, source] of this.#sources) {
-      if (source.waiting.size === 0 && now - source.refilled >= 1000) this.#sources.delete(key);
+      if (source.waiting.size > 0) continue;
+      this.#refill(source, now);
+      if (source.tokens === this.#rate) this.#sources.delete(key);
     }
     // Faster than that only a flood from many addresses fills the table: the oldest half goes, so that this is not done each time.
     for (const [key, source] of this.#sources) {
@@ -141,20 +162,8 @@ export class Admission {
 function dismissIdle(source: Source, now: number): boolean {
   const [oldest] = source.waiting;
   if (oldest === undefined || now - oldest.since < PATIENCE) return false;
-  oldest.dismiss();
+  oldest.dismiss(now);
   return true;
-}
-
-/** What counts as one source: an IPv4 address, or the /64 network that one IPv6 host has to itself. */
-export function sourceOf(address: string): string {
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address);
-  if (mapped !== null) return mapped[1]!;
-  if (!address.includes(":")) return address;
-  const [head, tail] = address.split("%")[0]!.split("::") as [string, string?];
-  const front = head === "" ? [] : head.split(":"), back = tail === undefined || tail === "" ? [] : tail.split(":");
-  const zeros = tail === undefined ? 0 : Math.max(0, 8 - front.length - back.length);
-  const groups = [...front, ...new Array<string>(zeros).fill("0"), ...back];
-  return groups.slice(0, 4).map((group) => group.replace(/^0+(?=.)/, "").toLowerCase()).join(":") + "::/64";
 }
 
 function random(): number {

@@ -116,7 +116,7 @@ export function authOf(server: ServerInterface): ServerAuth {
       attempt(info, "password", () => server.checkAuthPassword(info.username, password)),
     publicKey: (info: AuthInfo, key: PublicKey) =>
       attempt(info, "publickey", () => server.checkAuthPublickey(info.username, key)),
-    keyboardInteractive: (info: AuthInfo, ask: Parameters<Required<ServerAuth>["keyboardInteractive"]>[1]) =>
+    keyboardInteractive: (info: AuthInfo, ask: Parameters<NonNullable<ServerAuth["keyboardInteractive"]>>[1]) =>
       attempt(info, "keyboard-interactive", () => askAll(server, info.username, ask)),
   };
   return {
@@ -137,7 +137,7 @@ export function authOf(server: ServerInterface): ServerAuth {
 async function askAll(
   server: ServerInterface,
   username: string,
-  ask: Parameters<Required<ServerAuth>["keyboardInteractive"]>[1],
+  ask: Parameters<NonNullable<ServerAuth["keyboardInteractive"]>>[1],
 ): Promise<AuthResult> {
   let answers: readonly string[] | null = null;
   for (let round = 0; round < MAX_ROUNDS; round++) {

@@ -73,6 +73,8 @@ export interface ServeAuthOptions {
    * handler. `passed` are all methods that the user passed, in order, and `grants` what they allow. What it throws ends the connection.
    */
   onSuccess: (user: AuthenticatedUser, passed: readonly string[], grants: Grants) => void;
+  /** Called for each failed attempt, but not for a first `none`. */
+  onRefused?: (() => void) | undefined;
   /** Told what a handler threw; the client sees a refusal. What it throws itself is ignored. */
   onError?: ((error: unknown) => void) | undefined;
   /** Aborting ends the connection, with the signal's reason when that is an {@linkcode SshError}. */
@@ -292,6 +294,7 @@ class ServerAuthSession implements MessageHandler {
 
   async #refuse(request: Request, free: boolean): Promise<void> {
     const last = !free && ++this.#failures >= this.#maxFailures;
+    if (!free) this.#options.onRefused?.();
     if (request.abandoned && !last) return;
     // A `none` that nobody looked at tells nothing by its time.
     if (request.method !== "none" || this.#options.auth.none !== undefined) await this.#floor(request);
@@ -403,7 +406,7 @@ class ServerAuthSession implements MessageHandler {
   #ask(
     request: Request,
     prompts: readonly Prompt[],
-    { name = "", instruction = "" }: { name?: string; instruction?: string },
+    { name = "", instruction = "" }: { name?: string | undefined; instruction?: string | undefined },
   ): Promise<readonly string[]> {
     if (this.#over || request.called || request.spoilt) {
       return Promise.reject(new SshError(`Cannot ask: ${over}`, failed));

@@ -61,7 +61,7 @@ export interface Turn {
   /** Asks the client questions (RFC 4256 section 3.2). */
   ask(
     prompts: readonly Prompt[],
-    text?: { name?: string; instruction?: string },
+    text?: { name?: string | undefined; instruction?: string | undefined },
   ): Promise<readonly string[]>;
 }
 

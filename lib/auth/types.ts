@@ -46,18 +46,25 @@ export interface AuthInfo {
 /** Authentication handlers. A missing handler means the method is not offered. */
 export interface ServerAuth {
   /** No credentials at all. */
-  none?: (info: AuthInfo) => MaybePromise<AuthResult>;
+  none?: ((info: AuthInfo) => MaybePromise<AuthResult>) | undefined;
   /** Password. */
-  password?: (info: AuthInfo, password: string) => MaybePromise<PasswordResult>;
+  password?: ((info: AuthInfo, password: string) => MaybePromise<PasswordResult>) | undefined;
   /** The client changes its password (RFC 4252 section 8). */
-  passwordChange?: (info: AuthInfo, oldPassword: string, newPassword: string) => MaybePromise<PasswordResult>;
+  passwordChange?:
+    | ((info: AuthInfo, oldPassword: string, newPassword: string) => MaybePromise<PasswordResult>)
+    | undefined;
   /** Is this key acceptable? Possession is proven afterwards by the library. */
-  publicKey?: (info: AuthInfo, key: PublicKey) => MaybePromise<AuthResult>;
+  publicKey?: ((info: AuthInfo, key: PublicKey) => MaybePromise<AuthResult>) | undefined;
   /** Asks the user questions. */
-  keyboardInteractive?: (
-    info: AuthInfo,
-    ask: (prompts: readonly Prompt[], text?: { name?: string; instruction?: string }) => Promise<readonly string[]>,
-  ) => MaybePromise<AuthResult>;
+  keyboardInteractive?:
+    | ((
+      info: AuthInfo,
+      ask: (
+        prompts: readonly Prompt[],
+        text?: { name?: string | undefined; instruction?: string | undefined },
+      ) => Promise<readonly string[]>,
+    ) => MaybePromise<AuthResult>)
+    | undefined;
 }
 
 /** Who logged in, and how. */

@@ -17,7 +17,7 @@ serve({
     await session.stdout.getWriter().write(new TextEncoder().encode("alive\n"));
   },
   maxStartups: { begin: 10_000, rate: 100, full: 10_000 },
-  maxStartupsPerSource: 10_000,
+  maxStartupsPerSource: 100_000,
   onListen: ({ port }) => Deno.stdout.writeSync(new TextEncoder().encode(`port ${port}\n`)),
   onError: (error) => Deno.stdout.writeSync(new TextEncoder().encode(`${error}\n`)),
 });

@@ -26,7 +26,8 @@ export async function startServer(extra: Partial<ServeOptions> = {}): Promise<Ss
     port: 0,
     algorithms: fast,
     maxStartups: { begin: 10_000, rate: 100, full: 10_000 },
-    maxStartupsPerSource: 10_000,
+    maxStartupsPerSource: 100_000,
+    penalties: false,
     onError: () => {},
     ...extra,
   });

@@ -18,7 +18,7 @@ const IDLE = sized(150, 5000);
 const LOGINS = sized(100, 400);
 
 /** What `serve()` does by itself. */
-const defaults = { maxStartups: { begin: 10, rate: 30, full: 100 }, maxStartupsPerSource: 10 };
+const defaults = { maxStartups: undefined, maxStartupsPerSource: undefined, penalties: undefined };
 
 /** The whole of 127.0.0.0/8 is this machine, on Linux. */
 const ignore = Deno.build.os !== "linux";
@@ -140,7 +140,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "one address makes no more than 20 connections a second, and others make theirs",
+  name: "one address that logs nobody in makes no more than 20 connections a second, and others make theirs",
   ignore,
   fn: async () => {
     await using server = await startServer(defaults);
@@ -159,16 +159,17 @@ Deno.test({
       }));
     const others = async () => assertEquals(await logins(server, 5), 5, "logins of another address");
     {
-      // A second that lasts as long as it takes.
+      // Seconds that last as long as it takes. What is under way at first is paid for by what comes later.
       using time = new FakeTime();
       await Promise.all([knock(20), others()]);
-      assertEquals(counts, { served: 10, knocks: 320 });
-      for (let i = 0; i < 10; i++) {
+      assert(counts.served <= 60, `${counts.served} connections at once`);
+      for (let i = 0; i < 30; i++) {
         time.tick(100);
-        await Promise.all([knock(2), i === 5 && others()]);
+        await Promise.all([knock(2), i % 10 === 5 && others()]);
       }
     }
-    assertEquals(counts, { served: 20, knocks: 640 });
+    assertEquals(counts.knocks, 1280);
+    assert(counts.served >= 20 && counts.served <= 60, `${counts.served} connections in three seconds`);
   },
 });
 

@@ -1,0 +1,102 @@
+/**
+ * L6. What `serve()` and `serveConn()` take, and what `serve()` gives.
+ *
+ * @module
+ */
+import type { ServerAuth } from "../auth/types.ts";
+import type { Signer } from "../keys/types.ts";
+import type { SessionHandler } from "../session/server_session.ts";
+import type { TraceEvent } from "../transport/transport_options.ts";
+import type { Algorithms, RekeyLimits } from "../transport/types.ts";
+import type { MaxStartups } from "./admission.ts";
+import type { KeepaliveOptions } from "./options.ts";
+import type { SourcePenalties } from "./penalties.ts";
+
+/** Options of {@linkcode serve}; names follow `Deno.serve`. */
+export interface ServeOptions {
+  /** Address to bind. @default {"0.0.0.0"} */
+  hostname?: string | undefined;
+  /** TCP port; 0 takes a free one. @default {22} */
+  port?: number | undefined;
+  /** At least one; no key is ever made up. */
+  hostKeys: readonly Signer[];
+  /** Who may log in; required, so that an open server is a written decision. Without a handler in it nobody gets in. */
+  auth: ServerAuth;
+  /** Shell and exec sessions; both are refused without it. */
+  handler?: SessionHandler | undefined;
+  /** Subsystems by name. */
+  subsystems?: Readonly<Record<string, SessionHandler>> | undefined;
+  /** Overrides of the preference lists. */
+  algorithms?: Partial<Algorithms> | undefined;
+  /** When to rekey. */
+  rekey?: RekeyLimits | undefined;
+  /**
+   * Receive window that each channel starts with, in bytes. On a path that is fast and long it grows up to eightfold, and
+   * to 16 MiB at most. @default {2097152}
+   */
+  window?: number | undefined;
+  /** Milliseconds allowed until login; `Infinity` waits without end. @default {120000} */
+  loginTimeout?: number | undefined;
+  /** Failed attempts allowed. @default {6} */
+  maxAuthTries?: number | undefined;
+  /** Connections without a login from which some, and at `full` all, are turned away. @default {{ begin: 60, rate: 30, full: 100 }} */
+  maxStartups?: MaxStartups | undefined;
+  /**
+   * Connections without a login that one source may hold at a time; a source is an IPv4 address or an IPv6 /64. Who has logged in does
+   * not count. At the limit a new one takes the place of the source's oldest, if that has had a second. In each second ten connections
+   * of a source may end without a login, or a sixth of this where that is more; with more than that behind it, a source is turned away
+   * until as much time has passed. @default {60}
+   */
+  maxStartupsPerSource?: number | undefined;
+  /**
+   * For how long a source is refused whose logins fail again and again, as by OpenSSH's PerSourcePenalties: by default for a minute
+   * and more, once a dozen of its connections have failed in one minute. The client reads why, and `onError` is told when it begins.
+   * `false` refuses nobody: for servers behind a proxy, to which all clients have one address, and for tests that fail on purpose.
+   */
+  penalties?: SourcePenalties | false | undefined;
+  /** Sessions at a time on one connection. @default {10} */
+  maxSessions?: number | undefined;
+  /** Channels at a time on one connection. @default {256} */
+  maxChannels?: number | undefined;
+  /** Text sent before the login. */
+  banner?: string | undefined;
+  /** Identification, without `SSH-2.0-`. */
+  ident?: string | undefined;
+  /**
+   * Takes RSA user keys from so many bits on, 1,024 at least: for devices that have nothing better. Keys of 1,024 bits can be
+   * broken by those who spend enough. @default {2048}
+   */
+  insecureMinRsaBits?: number | undefined;
+  /** Asks a silent client for a sign of life, and ends the connection when it stays silent. @default {off} */
+  keepalive?: KeepaliveOptions | undefined;
+  /** Stops listening and ends every connection at once; the server's own dispose lets what was written leave first. */
+  signal?: AbortSignal | undefined;
+  /** Called when the server listens. What it throws goes to `onError`. */
+  onListen?: ((addr: Deno.NetAddr) => void) | undefined;
+  /** Called for connection and handler errors. What it throws is ignored, at once or by a promise. */
+  onError?: ((error: unknown) => void) | undefined;
+  /** Told of what happens on connections, for whoever debugs: never a payload, never a secret. */
+  trace?: ((event: TraceEvent) => void) | undefined;
+}
+
+/** Options of {@linkcode serveConn}. */
+export type ServeConnOptions = Omit<ServeOptions, "hostname" | "port" | "onListen">;
+
+/** A running server: the shape of `Deno.HttpServer`. */
+export interface SshServer extends AsyncDisposable {
+  /** Where it listens. */
+  readonly addr: Deno.NetAddr;
+  /** Settles when the server has stopped and its connections have ended; never rejects. */
+  readonly finished: Promise<void>;
+  /** Accepts no more, drops who has not logged in, waits for the open connections. */
+  shutdown(): Promise<void>;
+  /** Keeps the event loop alive. */
+  ref(): void;
+  /** Lets the event loop end. */
+  unref(): void;
+  /**
+   * Stops listening, closes every connection, and waits for that. What handlers have written leaves first; where a client takes nothing
+   * of it for 3 seconds, or not all in 30, `onError` is told how much was lost.
+   */
+  [Symbol.asyncDispose](): Promise<void>;
+}

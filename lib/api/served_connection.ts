@@ -1,0 +1,138 @@
+/**
+ * L6. One connection that is served, from its first byte to its end.
+ *
+ * @module
+ */
+import type { Grants } from "../auth/grants.ts";
+import { defaultSignatureAlgorithms, serveAuth } from "../auth/server.ts";
+import type { AuthenticatedUser } from "../auth/types.ts";
+import { Mux } from "../connection/mux.ts";
+import { DisconnectReason, SshAuthError, SshError, SshProtocolError } from "../errors.ts";
+import { acceptSessions } from "../session/accept_sessions.ts";
+import { abortedError } from "../transport/closing.ts";
+import { SecureTransport } from "../transport/secure_transport.ts";
+import { callBack } from "../wire/callback.ts";
+import { Timer } from "../wire/timer.ts";
+import type { ByteDuplex } from "../wire/types.ts";
+import { given } from "./options.ts";
+import type { Offence } from "./penalties.ts";
+import type { ServeConnOptions } from "./serve_options.ts";
+
+const DEFAULT_LOGIN_TIMEOUT = 120_000;
+const DEFAULT_MAX_SESSIONS = 10;
+
+/** One connection, from its first byte to its end. */
+export class ServedConnection {
+  readonly #options: ServeConnOptions;
+  readonly #transport: SecureTransport;
+  readonly #remoteAddr: Deno.Addr | undefined;
+  /** Absolute: neither progress nor chatter moves it. */
+  readonly #loginTimer: Timer;
+  readonly #expiry = new Timer(() => this.#transport.fail(expired()));
+  #mux: Mux | null = null;
+  #offence: Offence | null = "noAuth";
+  #refed = true;
+
+  constructor(conn: ByteDuplex, options: ServeConnOptions, isSocket = false) {
+    this.#options = options;
+    this.#remoteAddr = "remoteAddr" in conn ? conn.remoteAddr as Deno.Addr : undefined;
+    this.#transport = new SecureTransport(conn, {
+      role: "server",
+      copyingWritable: isSocket,
+      hostKeys: options.hostKeys,
+      signatureAlgorithms: defaultSignatureAlgorithms,
+      ...given(options, "algorithms", "rekey", "ident", "trace"),
+    });
+    const { loginTimeout = DEFAULT_LOGIN_TIMEOUT } = options;
+    this.#loginTimer = new Timer(() => {
+      if (this.#offence === "noAuth") this.#offence = "graceExceeded";
+      this.#transport.fail(tooSlow(loginTimeout));
+    });
+  }
+
+  /** What the client has done that others would be punished for; null once it has logged in. */
+  get offence(): Offence | null {
+    return this.#offence;
+  }
+
+  /** Whether the connection's timers keep the program alive; its socket has a word of its own. */
+  setRef(refed: boolean): void {
+    this.#refed = refed;
+    this.#transport.setRef(refed);
+    this.#mux?.setRef(refed);
+    for (const timer of [this.#loginTimer, this.#expiry]) refed ? timer.ref() : timer.unref();
+  }
+
+  /** Serves until the end; `onLogin` is called once when the user has logged in. */
+  async run(onLogin: () => void): Promise<void> {
+    const { auth, loginTimeout = DEFAULT_LOGIN_TIMEOUT, signal } = this.#options;
+    const onAbort = (): void => void this.#transport.end(abortedError(signal!));
+    this.#loginTimer.start(loginTimeout);
+    signal?.addEventListener("abort", onAbort);
+    try {
+      if (signal?.aborted) onAbort();
+      await this.#transport.start();
+      await serveAuth(this.#transport, {
+        auth,
+        remoteAddr: this.#remoteAddr,
+        onError: (error) => report(this.#options.onError, error),
+        ...given(this.#options, "maxAuthTries", "banner", "insecureMinRsaBits"),
+        onRefused: () => this.#offence = "authFail",
+        onSuccess: (user, passed, grants) => {
+          this.#offence = null;
+          this.#loginTimer.stop();
+          this.#mux = this.#makeMux(user, passed, grants);
+          this.#expiry.start(grants.expires - Date.now());
+          this.#mux.setRef(this.#refed);
+          this.#transport.setHandler(this.#mux);
+          onLogin();
+        },
+      });
+    } catch (error) {
+      // Both have ended the connection already; `closed` tells why, and whether the end was clean.
+      this.#transport.fail(error instanceof Error ? error : new SshError("Connection failed", { code: "CLOSED" }));
+    } finally {
+      this.#loginTimer.stop();
+      try {
+        await this.#transport.closed;
+      } finally {
+        this.#expiry.stop();
+        signal?.removeEventListener("abort", onAbort);
+      }
+    }
+  }
+
+  /** Disconnects, behind what has been written. */
+  close(): Promise<void> {
+    return this.#transport.close();
+  }
+
+  /** Makes room for a client from elsewhere. */
+  dismiss(): void {
+    this.#transport.fail(
+      new SshProtocolError("Too many connections without a login", DisconnectReason.TOO_MANY_CONNECTIONS),
+    );
+  }
+
+  #makeMux(user: AuthenticatedUser, passed: readonly string[], grants: Grants): Mux {
+    const { handler, subsystems, maxSessions = DEFAULT_MAX_SESSIONS } = this.#options;
+    const onError = (error: unknown): void => report(this.#options.onError, error);
+    const mux = new Mux(this.#transport, { ...given(this.#options, "window", "maxChannels", "keepalive"), onError });
+    const info = { username: user.name, remoteAddr: this.#remoteAddr, connection: this.#transport.info, passed };
+    acceptSessions(mux, { user, info, grants, handler, subsystems, maxSessions, onError });
+    return mux;
+  }
+}
+
+function expired(): SshError {
+  return new SshProtocolError("The login has expired", DisconnectReason.NO_MORE_AUTH_METHODS_AVAILABLE);
+}
+
+function tooSlow(limit: number): SshAuthError {
+  return new SshAuthError(`Client did not log in within ${limit} ms`, []);
+}
+
+/** An error of the error handler has nowhere to go, and must not end the server. */
+export function report(onError: ((error: unknown) => void) | undefined, error: unknown): void {
+  callBack(() => onError?.(error));
+}
