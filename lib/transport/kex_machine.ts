@@ -24,6 +24,7 @@ import { equals } from "@std/bytes";
 import { Msg } from "../wire/numbers.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
 import { mpintBytes, Writer } from "../wire/writer.ts";
+import { signExchange } from "./host_key_signature.ts";
 import type { KeySource } from "./key_derivation.ts";
 import {
   GexGroup,
@@ -236,7 +237,7 @@ export class KexMachine {
     const { publicValue, secret } = await state.agreement.respond(clientValue);
     const hostKey = signer.publicKey;
     const exchangeHash = await this.#exchangeHash(hostKey.blob, clientValue, publicValue, secret, state.gex);
-    const signature = await signer.sign(exchangeHash, algorithm);
+    const signature = await signExchange(signer, exchangeHash, algorithm);
     this.#state = { at: "newkeys" };
     const reply = { hostKey: hostKey.blob, serverValue: publicValue, signature };
     return {

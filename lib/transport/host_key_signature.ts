@@ -1,0 +1,59 @@
+/**
+ * L3. The server's signature over a key exchange, by a signer that may be of the program's own making: an agent, a token, a service.
+ * RFC 4253 section 8. No I/O.
+ *
+ * @module
+ */
+import { DisconnectReason, SshProtocolError } from "../errors.ts";
+import { insecureVerifySha1, publicKeyFromBlob, signatureAlgorithmsOf, verifyWith } from "../keys/public_key.ts";
+import type { PublicKey, Signer } from "../keys/types.ts";
+import type { Bytes } from "../wire/types.ts";
+
+/** Bytes of a signature: that of the largest RSA key, with all that stands around it, is far below. */
+const MAX_SIGNATURE = 16_384;
+
+/** A host key could not sign. Its fault is the program's, or that of what it signs with, and no peer's. */
+export class HostKeySignerError extends SshProtocolError {}
+
+/**
+ * Signs the exchange hash. Rejects with `HostKeySignerError`, which names the key, where the signer throws, or gives something else
+ * than the key's signature with this algorithm: a wrong RSA signature could tell who listens the key itself.
+ */
+export async function signExchange(signer: Signer, exchangeHash: Bytes, algorithm: string): Promise<Bytes> {
+  const key = signer.publicKey;
+  const fail = async (why: string, cause?: unknown): Promise<never> => {
+    const name = `${key.type} ${await key.fingerprint().catch(() => "")}`.trim();
+    throw new HostKeySignerError(
+      `Cannot sign the key exchange with the host key ${name}: ${why}`,
+      DisconnectReason.KEY_EXCHANGE_FAILED,
+      cause === undefined ? {} : { cause },
+    );
+  };
+  let signature: Bytes;
+  try {
+    signature = await signer.sign(exchangeHash.slice(), algorithm);
+  } catch (cause) {
+    return await fail("its signer failed", cause);
+  }
+  if (!(signature instanceof Uint8Array)) return await fail("its signer gave no bytes");
+  if (signature.length > MAX_SIGNATURE) {
+    return await fail(`its signer gave ${signature.length} bytes, and at most ${MAX_SIGNATURE} can be a signature`);
+  }
+  if (await isWrong(key, algorithm, exchangeHash, signature)) {
+    return await fail(`what its signer gave is no ${algorithm} signature of it`);
+  }
+  return signature;
+}
+
+/** Whether a signature is not the key's; false where the key or the algorithm is the program's own, and nothing here can tell. */
+async function isWrong({ blob }: PublicKey, algorithm: string, data: Bytes, signature: Bytes): Promise<boolean> {
+  let key: PublicKey;
+  try {
+    key = publicKeyFromBlob(blob, { insecureMinRsaBits: 1024 });
+  } catch {
+    return false;
+  }
+  if (algorithm === "ssh-rsa") return !await insecureVerifySha1(key, data, signature);
+  if (!signatureAlgorithmsOf(key.type).includes(algorithm)) return false;
+  return !await verifyWith(key, algorithm, data, signature);
+}
