@@ -6,6 +6,7 @@
 import { hasNodeCrypto, nodeCipherOnce } from "../crypto/node_crypto.ts";
 import type { Bytes } from "../wire/types.ts";
 import { keyFormatError } from "./format_error.ts";
+import { isDataError } from "./webcrypto_errors.ts";
 
 /** A cipher of the OpenSSH key format. */
 export interface FileCipher {
@@ -73,7 +74,10 @@ function gcm(keyLength: number): FileCipher {
       sealed.set(tag, body.length);
       return await subtle.decrypt({ name: "AES-GCM", iv }, imported, sealed).then(
         (plain) => new Uint8Array(plain),
-        () => null,
+        (error) => {
+          if (isDataError(error)) return null;
+          throw error;
+        },
       );
     },
   };

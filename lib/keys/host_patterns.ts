@@ -74,8 +74,9 @@ function hashedMatcher(field: string): HostMatcher | null {
   try {
     salt = Uint8Array.fromBase64(parts[2]!, { lastChunkHandling: "strict" });
     hash = Uint8Array.fromBase64(parts[3]!, { lastChunkHandling: "strict" });
-  } catch {
-    return null;
+  } catch (error) {
+    if (error instanceof SyntaxError) return null;
+    throw error;
   }
   if (salt.length !== 20 || hash.length !== 20) return null;
   return { matches: async (name) => equals(await hostHash(salt, name), hash) };

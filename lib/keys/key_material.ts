@@ -14,6 +14,7 @@ import { publicKeyFromBlob } from "./public_key.ts";
 import { rsaHashes, rsaProblem } from "./rsa_public.ts";
 import { ecdsaSignatureValue, writeSignature } from "./signature_blob.ts";
 import type { PublicKey } from "./types.ts";
+import { isDataError, runtimeError } from "./webcrypto_errors.ts";
 
 /** Ed25519: the seed of RFC 8032 section 5.1.5, and the public point it gives. */
 export interface Ed25519Material {
@@ -66,7 +67,9 @@ const PKCS8_ED25519 = "302e020100300506032b657004220420";
 /** WebCrypto's private key for a seed; it computes the public point itself. */
 function importSeed(seed: Bytes, extractable: boolean): Promise<CryptoKey> {
   const der = Uint8Array.fromHex(PKCS8_ED25519 + seed.toHex());
-  return crypto.subtle.importKey("pkcs8", der, "Ed25519", extractable, ["sign"]);
+  return crypto.subtle.importKey("pkcs8", der, "Ed25519", extractable, ["sign"]).catch((error) => {
+    throw isDataError(error) ? error : runtimeError("Cannot use ssh-ed25519 private key", error);
+  });
 }
 
 /** The public point of an Ed25519 seed. */
@@ -110,7 +113,10 @@ export async function checkMaterial(material: KeyMaterial, minRsaBits: number): 
         throw keyFormatError(`Cannot read ${curve.type} private key: its scalar is out of range`);
       }
       const probe = crypto.getRandomValues(new Uint8Array(32));
-      const signature = await new MaterialSigner(material).sign(probe, curve.type).catch(() => null);
+      const signature = await new MaterialSigner(material).sign(probe, curve.type).catch((error) => {
+        if (isDataError(error)) return null;
+        throw runtimeError(`Cannot check ${curve.type} private key`, error);
+      });
       const key: PublicKey = publicKeyFromBlob(publicBlobOf(material));
       if (signature === null || !await key.verify(probe, signature)) throw wrong();
       return;

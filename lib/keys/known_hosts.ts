@@ -12,6 +12,7 @@ import {
   HostKeyUnknownError,
   type KnownHostsPlace,
   printable,
+  SshError,
 } from "../errors.ts";
 import { Reader } from "../wire/reader.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
@@ -87,8 +88,9 @@ function decodeBlob(type: string, base64: string): Bytes | null {
   try {
     const blob = Uint8Array.fromBase64(base64, { lastChunkHandling: "strict" });
     return new Reader(blob).ascii() === type ? blob : null;
-  } catch {
-    return null;
+  } catch (error) {
+    if (error instanceof SyntaxError || error instanceof SshError) return null;
+    throw error;
   }
 }
 

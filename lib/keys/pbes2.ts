@@ -6,6 +6,7 @@
 import type { Bytes } from "../wire/types.ts";
 import { type DerReader, Tag } from "./der.ts";
 import { keyFormatError } from "./format_error.ts";
+import { isDataError } from "./webcrypto_errors.ts";
 
 /** Iterations that are read at most; OpenSSL writes 2,048, careful programs a million. */
 const MAX_ITERATIONS = 10_000_000;
@@ -86,6 +87,7 @@ export async function decryptPkcs8(reader: DerReader, passphrase: string | undef
   try {
     return new Uint8Array(await crypto.subtle.decrypt({ name: "AES-CBC", iv }, key, body));
   } catch (cause) {
+    if (!isDataError(cause)) throw cause;
     throw keyFormatError("Cannot decrypt PKCS#8 private key: the passphrase is wrong", cause);
   }
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { printable } from "../errors.ts";
+import { printable, SshError } from "../errors.ts";
 import { uncompressedPoint } from "../crypto/nist_curves.ts";
 import type { Curve } from "./curves.ts";
 import { DerReader, Tag } from "./der.ts";
@@ -12,6 +12,7 @@ import { keyFormatError } from "./format_error.ts";
 import { fromBigEndian, inverse, toBigEndian } from "./integers.ts";
 import { ed25519Point, type KeyMaterial, type RsaMaterial } from "./key_material.ts";
 import { RSA_BITS } from "./rsa_public.ts";
+import { isDataError } from "./webcrypto_errors.ts";
 
 const OID_RSA = "2a864886f70d010101";
 const OID_EC = "2a8648ce3d0201";
@@ -52,6 +53,7 @@ async function readLabelled(label: string, reader: DerReader, passphrase: string
         inner.end();
         return material;
       } catch (cause) {
+        if (!(cause instanceof SshError) && !isDataError(cause)) throw cause;
         // One wrong passphrase in 256 gives sound padding, and nonsense before it.
         throw keyFormatError(
           "Cannot decrypt PKCS#8 private key: the passphrase is wrong, or the key is malformed",

@@ -15,6 +15,7 @@ import { keyCharacters, type KeyText, looksLikePath, pathHint } from "./key_text
 import { minRsaBits, RSA_BITS, rsaHashes, type RsaKeyOptions, rsaProblem, RsaVerifier } from "./rsa_public.ts";
 import { ecdsaSignature, ed25519Signature, readSignature, rsaSignature } from "./signature_blob.ts";
 import type { PublicKey } from "./types.ts";
+import { isDataError, runtimeError } from "./webcrypto_errors.ts";
 
 export { signatureAlgorithm } from "./signature_blob.ts";
 
@@ -54,18 +55,25 @@ class SshPublicKey implements PublicKey {
   }
 
   async verifyAny(algorithms: readonly string[], data: Uint8Array, signature: Uint8Array): Promise<boolean> {
+    let algorithm: string, value: Uint8Array;
     try {
-      const { algorithm, value } = readSignature(signature);
-      if (!algorithms.includes(algorithm)) return false;
+      ({ algorithm, value } = readSignature(signature));
+    } catch (error) {
+      if (error instanceof SshError) return false;
+      throw error;
+    }
+    if (!algorithms.includes(algorithm)) return false;
+    try {
       return (await this.#verifier(algorithm, value, data.slice())) === true;
-    } catch {
-      // Whatever WebCrypto or a parser has against it, the signature does not fit.
-      return false;
+    } catch (error) {
+      // A key that is none verifies nothing. Whatever else is thrown says nothing of the signature.
+      if (isDataError(error)) return false;
+      throw runtimeError(`Cannot verify ${algorithm} signature`, error);
     }
   }
 }
 
-/** Imports on first use; a key that cannot be imported verifies nothing. */
+/** Imports on first use. */
 function lazyKey(algorithm: EcKeyImportParams | "Ed25519", raw: Bytes): () => Promise<CryptoKey> {
   let key: Promise<CryptoKey> | undefined;
   return () => key ??= crypto.subtle.importKey("raw", raw, algorithm, false, ["verify"]);
@@ -169,7 +177,8 @@ function ours(key: PublicKey): SshPublicKey | null {
 
 /**
  * Checks a signature blob that must be labelled with exactly `algorithm`, and that the key's type must allow.
- * False for whatever does not fit; `ssh-rsa` (SHA-1) never fits.
+ * False for whatever does not fit; `ssh-rsa` (SHA-1) never fits. Rejects with `TypeError` where the runtime cannot tell, such as one
+ * whose WebCrypto lacks the algorithm.
  */
 export async function verifyWith(
   key: PublicKey,
@@ -201,6 +210,7 @@ export function decodeBase64(text: string, what: string): Bytes {
     if (/[\t\n\f\r ]/.test(text)) throw new SyntaxError("White space in base64");
     return Uint8Array.fromBase64(text, { lastChunkHandling: "strict" });
   } catch (cause) {
+    if (!(cause instanceof SyntaxError)) throw cause;
     throw keyFormatError(`${what}: it is not base64`, cause);
   }
 }

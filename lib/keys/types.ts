@@ -15,7 +15,10 @@ export interface PublicKey {
   readonly blob: Bytes;
   /** `SHA256:…` fingerprint, as `ssh-keygen -l` prints it. */
   fingerprint(): Promise<string>;
-  /** Checks a signature blob made with any algorithm this key allows; false for whatever does not fit. */
+  /**
+   * Checks a signature blob made with any algorithm this key allows; false for whatever does not fit. Rejects with `TypeError`
+   * where the runtime cannot tell.
+   */
   verify(data: Uint8Array, signature: Uint8Array): Promise<boolean>;
 }
 
