@@ -137,15 +137,23 @@ export class SshAuthError extends SshError {
   }
 }
 
-/** An SFTP status other than OK; `code` is `SFTP_STATUS` (draft-ietf-secsh-filexfer-02 section 7). */
+/**
+ * An SFTP status other than OK (draft-ietf-secsh-filexfer-02 section 7). `code` is `SFTP_STATUS` for what a server or a file says;
+ * where the session ended it is `CONNECTION_LOST`, `CLOSED` if this side closed it, or `PROTOCOL_ERROR`.
+ */
 export class SftpError extends SshError {
-  /** SSH_FX_… number. */
+  /** SSH_FX_… number; of a session that ended CONNECTION_LOST (7), or NO_CONNECTION (6) if this side closed it. */
   readonly status: number;
   /** Path the request named, or null. */
   readonly path: string | null;
   /** Creates the error. */
-  constructor(message: string, status: number, path: string | null = null, options?: ErrorOptions) {
-    super(message, { ...options, code: "SFTP_STATUS" });
+  constructor(
+    message: string,
+    status: number,
+    path: string | null = null,
+    options?: ErrorOptions & { code?: SshErrorCode | undefined },
+  ) {
+    super(message, { ...options, code: options?.code ?? "SFTP_STATUS" });
     this.status = status;
     this.path = path;
   }

@@ -78,7 +78,8 @@ function explained(error: unknown, stderr: string, status: ExitStatus | null): u
       (stderr === "" ? "" : `; on its standard error: "${printable(stderr, MAX_STDERR)}"`);
   if (note === "") return error;
   const [number, path] = error instanceof SftpError ? [error.status, error.path] : [FAILURE, null];
-  return new SftpError(error.message + note, number, path, { cause: error.cause ?? error });
+  const code = error instanceof SftpError ? error.code : undefined;
+  return new SftpError(error.message + note, number, path, { code, cause: error.cause ?? error });
 }
 
 /** SCP over channels of a connection, one for each copy. */

@@ -39,7 +39,7 @@ import { refusalOf } from "./refusals.ts";
 import { remove } from "./remove.ts";
 import { abortable, type SftpChannel, SftpSession } from "./requests.ts";
 import { type SftpFileSystemInfo, spaceOf } from "./space.ts";
-import { unsupportedError } from "./status.ts";
+import { reworded, unsupportedError } from "./status.ts";
 import { saidLinkFirst } from "./symlink_order.ts";
 import { download } from "./download.ts";
 import type { TransferOptions, TransferSummary } from "./transfer.ts";
@@ -67,8 +67,7 @@ async function namingBoth(oldPath: string, newPath: string, work: Promise<void>)
     await work;
   } catch (error) {
     if (!(error instanceof SftpError) || error.path === null) throw error;
-    const message = error.message.replace(quoted(error.path), () => `${quoted(oldPath)} to ${quoted(newPath)}`);
-    throw new SftpError(message, error.status, error.path, error.cause === undefined ? {} : { cause: error.cause });
+    throw reworded(error, error.message.replace(quoted(error.path), () => `${quoted(oldPath)} to ${quoted(newPath)}`));
   }
 }
 
@@ -104,7 +103,7 @@ export async function openSftp(
  * Relative paths start where the server says, which is the user's home directory nearly everywhere. Names that are not UTF-8
  * survive: each byte that does not belong to valid UTF-8 is the lone surrogate U+DC00 plus the byte, in what is received and
  * in what is sent. Every method throws {@linkcode SftpError} for a status other than OK, also when the connection is lost
- * (status 7) or the session was closed (status 6).
+ * (`code` is `CONNECTION_LOST`) or the session was closed (`CLOSED`).
  */
 export class SftpClient implements AsyncDisposable {
   readonly #session: SftpSession;

@@ -15,7 +15,7 @@ import { isListable } from "./look.ts";
 import { quoted } from "./names.ts";
 import { isMissing, refusalOf } from "./refusals.ts";
 import type { SftpSession } from "./requests.ts";
-import { lostError } from "./status.ts";
+import { lostError, reworded } from "./status.ts";
 
 /** How a file is opened to be written in place: one that is not there, or one that is. */
 export type InPlace = "new" | "existing";
@@ -47,8 +47,7 @@ interface There {
 /** The same error, which says one thing more. */
 export function noting(error: unknown, note: string): unknown {
   if (!(error instanceof SftpError)) return error;
-  const options = error.cause === undefined ? {} : { cause: error.cause };
-  return new SftpError(`${error.message}; ${note}`, error.status, error.path, options);
+  return reworded(error, `${error.message}; ${note}`);
 }
 
 /** Gives the part its name, or throws what the server refused first. */

@@ -241,7 +241,8 @@ export class ScpStream {
 function broken(error: unknown): SshError {
   if (error instanceof SshError) return error;
   const why = error instanceof Error ? error.message : String(error);
-  return new SftpError(`Cannot copy: the connection ended: ${why}`, Status.CONNECTION_LOST, null, { cause: error });
+  const options = { code: "CONNECTION_LOST", cause: error } as const;
+  return new SftpError(`Cannot copy: the connection ended: ${why}`, Status.CONNECTION_LOST, null, options);
 }
 
 function ended(): SftpError {

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { printable, SftpError, SshError } from "../errors.ts";
+import { printable, SftpError, SshError, type SshErrorCode } from "../errors.ts";
 import { Status } from "./constants.ts";
 import { quoted } from "./names.ts";
 import { meaningOf, refusalOfStatus } from "./refusals.ts";
@@ -70,9 +70,15 @@ export function statusError(purpose: Purpose, status: number, text: string): Sft
   );
 }
 
+/** How a session ended, for programs: by this side, by a peer that breaks its rules, or by a loss, after which it may be tried again. */
+function codeOf(cause: unknown): SshErrorCode {
+  const code = cause instanceof SshError ? cause.code : null;
+  return code === "CLOSED" || code === "PROTOCOL_ERROR" || code === "MAC_INVALID" ? code : "CONNECTION_LOST";
+}
+
 /** The error for a request that a lost connection, a broken server or `close()` left without an answer. */
 export function lostError(purpose: Purpose, cause: unknown): SftpError {
-  const closed = cause instanceof SshError && cause.code === "CLOSED";
+  const code = codeOf(cause), closed = code === "CLOSED", reason = closed ? (cause as SshError).cause : undefined;
   const why = cause instanceof Error ? cause.message : String(cause);
   return new SftpError(
     `Cannot ${describe(purpose)}: ${
@@ -81,8 +87,14 @@ export function lostError(purpose: Purpose, cause: unknown): SftpError {
     closed ? Status.NO_CONNECTION : Status.CONNECTION_LOST,
     purpose.path,
     // Where a signal ended the connection, its reason is what the program wants to see.
-    { cause: closed && cause.cause !== undefined ? cause.cause : cause },
+    { code, cause: reason ?? cause },
   );
+}
+
+/** The same error in other words. */
+export function reworded(error: SftpError, message: string): SftpError {
+  const { status, path, code, cause } = error;
+  return new SftpError(message, status, path, cause === undefined ? { code } : { code, cause });
 }
 
 /** The error for an extension that the server does not offer and that nothing can replace. */

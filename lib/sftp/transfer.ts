@@ -203,13 +203,17 @@ export class TransferRun {
     if (this.#broken !== null) throw this.#broken.error;
     if (this.#failed === 1 && this.#files === 0) throw this.#errors[0];
     if (this.#failed > 0) {
-      const first = this.#errors[0];
+      const [first] = this.#errors, { ended } = this.#session;
+      const lost = ended === null ? null : lostError({ action: "copy", path: null }, ended);
       const message = first instanceof Error ? first.message : String(first);
       throw new SftpError(
         `Cannot copy everything: ${this.#failed} failed, ${this.#files} files were copied; the first: ${message}`,
-        first instanceof SftpError ? first.status : Status.FAILURE,
+        lost?.status ?? (first instanceof SftpError ? first.status : Status.FAILURE),
         first instanceof SftpError ? first.path : null,
-        { cause: this.#failed === 1 ? first : new AggregateError(this.#errors, `${this.#failed} errors`) },
+        {
+          code: lost?.code,
+          cause: this.#failed === 1 ? first : new AggregateError(this.#errors, `${this.#failed} errors`),
+        },
       );
     }
     return { files: this.#files, bytes: this.#bytes, warnings: this.#warnings };

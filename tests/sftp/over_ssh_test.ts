@@ -1,6 +1,7 @@
 /** `client.sftp()` over a connection: its signal, and how its channel ends. */
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { connect, generateKey, password, pinnedHostKey, serve, type ServerSession, type SshClient } from "../../mod.ts";
+import { SftpError } from "../../lib/errors.ts";
 import { Fxp } from "../../lib/sftp/constants.ts";
 import * as m from "../../lib/sftp/messages.ts";
 import { inTime, turns } from "../_support/until.ts";
@@ -8,9 +9,10 @@ import { framed, idOf, pattern, RawPeer } from "./_support.ts";
 
 async function linked(
   sftp: (session: ServerSession) => Promise<number>,
-): Promise<AsyncDisposable & { readonly client: SshClient }> {
-  const hostKey = await generateKey();
+): Promise<AsyncDisposable & { readonly client: SshClient; readonly stop: () => void }> {
+  const hostKey = await generateKey(), controller = new AbortController();
   const server = serve({
+    signal: controller.signal,
     hostname: "127.0.0.1",
     port: 0,
     hostKeys: [hostKey],
@@ -28,6 +30,7 @@ async function linked(
   });
   return {
     client,
+    stop: () => controller.abort(),
     async [Symbol.asyncDispose]() {
       await client.close();
       await server.shutdown();
@@ -114,4 +117,27 @@ Deno.test("client.sftp() ends the channel of a server that breaks the protocol",
   const end = await inTime(gone.promise, "The end of the channel").finally(() => gone.resolve(""));
   await sftp.close();
   assertEquals(end, "closed");
+});
+
+Deno.test("a call of client.sftp() carries CONNECTION_LOST where the server goes, and CLOSED where the client was closed", async () => {
+  const ends: readonly (readonly [string, (link: Awaited<ReturnType<typeof linked>>) => unknown])[] = [
+    ["CONNECTION_LOST", ({ stop }) => stop()],
+    ["CLOSED", ({ client }) => client.close()],
+  ];
+  for (const [code, end] of ends) {
+    await using link = await linked(async (session) => {
+      const peer = new RawPeer({ readable: session.stdin, writable: session.stdout });
+      await peer.next();
+      await peer.send(m.encodeVersion(Fxp.VERSION, 3));
+      while (await peer.next() !== null);
+      return 0;
+    });
+    const sftp = await link.client.sftp();
+    const waiting = sftp.stat("/f").then(() => null, (error) => error);
+    await turns();
+    await end(link);
+    for (const error of [await waiting, await sftp.stat("/f").then(() => null, (error) => error)]) {
+      assertEquals([error instanceof SftpError, (error as SftpError).code], [true, code], String(error));
+    }
+  }
 });
