@@ -101,7 +101,8 @@ export interface ConnectOptions {
  * ```
  */
 export async function connect(options: ConnectOptions): Promise<SshClient> {
-  let conn: ByteDuplex | undefined, secure: SecureTransport | null = null, mux: Mux | null = null;
+  let conn: ByteDuplex | undefined, socket: Deno.TcpConn | null = null;
+  let secure: SecureTransport | null = null, mux: Mux | null = null;
   try {
     checkConnect(options);
     const { port = 22, username, signal } = options, hostname = withoutBrackets(options.hostname);
@@ -109,12 +110,11 @@ export async function connect(options: ConnectOptions): Promise<SshClient> {
     conn = options.transport;
     signal?.throwIfAborted();
     const algorithms = await abortable(knownFirst(verifyHostKey, { hostname, port }, options.algorithms), signal);
-    const copyingWritable = conn === undefined;
-    conn ??= await dial(hostname, port, options);
+    conn ??= socket = await dial(hostname, port, options);
     const transport = secure = new SecureTransport(conn, {
       role: "client",
       // A socket of this module's own; what the application brings may keep chunks.
-      copyingWritable,
+      copyingWritable: socket !== null,
       verifyHostKey: (key) => verifyHostKey(key, { hostname, port }),
       ...algorithms,
       ...given(options, "rekey", "ident", "handshakeTimeout", "requireStrictKex", "insecureMinRsaBits", "trace"),
@@ -125,7 +125,7 @@ export async function connect(options: ConnectOptions): Promise<SshClient> {
       onSuccess: () => transport.setHandler(mux = new Mux(transport, given(options, "window", "keepalive"))),
     });
     await authenticate(auth, username, options.auth ?? [defaultAuth()], { signal, requireAuth: options.requireAuth });
-    return construct(transport, mux!, signal);
+    return construct(transport, mux!, signal, socket);
   } catch (error) {
     if (secure !== null) await secure.close();
     else await letGo(conn ?? options?.transport, error);
@@ -195,7 +195,12 @@ async function dial(hostname: string, port: number, options: ConnectOptions): Pr
   }
 }
 
-let construct: (secure: SecureTransport, mux: Mux, signal: AbortSignal | undefined) => SshClient;
+let construct: (
+  secure: SecureTransport,
+  mux: Mux,
+  signal: AbortSignal | undefined,
+  socket: Deno.TcpConn | null,
+) => SshClient;
 
 /** An authenticated connection. A server opens no channels to it. */
 export class SshClient implements AsyncDisposable {
@@ -205,14 +210,22 @@ export class SshClient implements AsyncDisposable {
   readonly closed: Promise<void>;
   readonly #transport: SecureTransport;
   readonly #mux: Mux;
+  /** Null where the program brought the streams: what keeps them alive is its own. */
+  readonly #socket: Deno.TcpConn | null;
 
   static {
-    construct = (secure, mux, signal) => new SshClient(secure, mux, signal);
+    construct = (...parts) => new SshClient(...parts);
   }
 
-  private constructor(secure: SecureTransport, mux: Mux, signal: AbortSignal | undefined) {
+  private constructor(
+    secure: SecureTransport,
+    mux: Mux,
+    signal: AbortSignal | undefined,
+    socket: Deno.TcpConn | null,
+  ) {
     this.#transport = secure;
     this.#mux = mux;
+    this.#socket = socket;
     this.info = secure.info;
     this.closed = secure.closed;
     if (signal === undefined) return;
@@ -299,6 +312,27 @@ export class SshClient implements AsyncDisposable {
     const reply = await this.#mux.globalRequest(name, data, options);
     if (reply !== null) return reply;
     throw new SshError(`Cannot make global request "${name}": the server refused it`, { code: "REQUEST_DENIED" });
+  }
+
+  /** The connection keeps the program alive, as it does unless {@linkcode SshClient.unref} was called. */
+  ref(): void {
+    this.#setRef(true);
+  }
+
+  /**
+   * Lets the program end while the connection is open, as `unref()` of `Deno.Conn` does: the server then sees it break, and nothing says
+   * goodbye. What is to be heard to its end, `close()` among it, wants `ref()` again. Streams that were given as `transport` are the
+   * program's own to unref.
+   */
+  unref(): void {
+    this.#setRef(false);
+  }
+
+  #setRef(refed: boolean): void {
+    this.#transport.setRef(refed);
+    this.#mux.setRef(refed);
+    if (this.#socket === null) return;
+    refed ? this.#socket.ref() : this.#socket.unref();
   }
 
   /** Renews the keys now. */

@@ -185,3 +185,19 @@ Deno.test("authenticate() ends where every answer is a partial success with an e
   assert(error!.message.includes("no end after 10 partial successes"), error!.message);
   assert(!error!.message.includes("secret"));
 });
+
+/** USERAUTH_FAILURE with the text of its list as it stands. */
+function failureWith(list: string): Uint8Array {
+  return new Writer().u8(Msg.USERAUTH_FAILURE).text(list).bool(false).bytes();
+}
+
+Deno.test("authenticate() reads a list with stray commas, and takes one of nothing else for an empty one", async () => {
+  for (const list of ["publickey,,password,", ",password", "password,", ",", ",,", ""]) {
+    const { requests, error } = await login(
+      [publicKey(alice), password("secret")],
+      (method) => method === "password" ? successPayload() : failureWith(list),
+    );
+    const tried = list.includes("publickey") || /^,*$/.test(list) ? ["publickey alice's"] : [];
+    assertEquals([requests, error], [["none", ...tried, "password secret"], null], list);
+  }
+});

@@ -1,0 +1,63 @@
+/** `SshClient.ref()` and `unref()`. */
+import { assertEquals } from "@std/assert";
+import { serve } from "../../lib/api/server.ts";
+import { join, serverOptions, text } from "./_help.ts";
+
+/** Runs a program against a server; what it wrote, and whether it had to be ended. */
+async function run(program: string): Promise<[stdout: string, success: boolean]> {
+  await using server = serve({ hostname: "127.0.0.1", port: 0, ...await serverOptions() });
+  const root = new URL("../../", import.meta.url);
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-check", "--quiet", "--config", new URL("deno.json", root).pathname, "-"],
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const writer = child.stdin.getWriter();
+  await writer.write(new TextEncoder().encode(`
+    import { connect, insecureAcceptAnyHostKey, password } from ${JSON.stringify(new URL("mod.ts", root).href)};
+    const client = await connect({
+      hostname: "127.0.0.1", port: ${server.addr.port}, username: "alice", auth: [password("wonderland")],
+      verifyHostKey: insecureAcceptAnyHostKey(), keepalive: { interval: 1e6 },
+    });
+    ${program}
+  `));
+  await writer.close();
+  const timer = setTimeout(() => child.kill("SIGKILL"), 60_000);
+  const { stdout, success } = await child.output();
+  clearTimeout(timer);
+  return [text(stdout), success];
+}
+
+Deno.test("SshClient.unref() lets the program end while the connection is open", async () => {
+  assertEquals(await run(`client.unref(); console.log("end");`), ["end\n", true]);
+  // Behind a command, with a stream that nobody reads any more.
+  assertEquals(
+    await run(`
+      await client.exec("exit 0");
+      const process = await client.spawn("hang");
+      process.status.catch(() => {});
+      client.unref();
+      console.log("end");`),
+    ["end\n", true],
+  );
+});
+
+Deno.test("SshClient.ref() keeps the program alive again until it is closed", async () => {
+  assertEquals(
+    await run(`
+      client.unref();
+      client.ref();
+      const { stdout } = await client.exec("echo heard");
+      console.log(new TextDecoder().decode(stdout).trim());
+      await client.close();`),
+    ["heard\n", true],
+  );
+});
+
+Deno.test("SshClient.unref() leaves streams that were given to whoever gave them", async () => {
+  await using joined = await join();
+  joined.client.unref();
+  assertEquals(text((await joined.client.exec("echo heard")).stdout), "heard\n");
+  joined.client.ref();
+});
