@@ -10,7 +10,7 @@ import { insecureAcceptAnyHostKey, knownHosts, pinnedHostKey } from "../keys/kno
 import { checkDuplex, checkNames, checkPort, checkText, type Habit, kindOf, wrongKind } from "../wire/check.ts";
 import { checkClientHostKeys } from "./check_algorithms.ts";
 import { checkAll, checkKeepalive, type Checks, connectionChecks, optionIs } from "./check_options.ts";
-import type { ConnectOptions } from "./client.ts";
+import type { ConnectOptions } from "./connect_options.ts";
 
 const key = { ours: ["auth"], write: "`auth: [publicKey(text)]`" };
 const verifier = {

@@ -20,7 +20,7 @@ import {
 import { meantBy } from "../wire/near.ts";
 import { checkAll, type Checks, connectionChecks, COUNT, optionIs } from "./check_options.ts";
 import type { ServerInterface } from "./server_interface.ts";
-import type { Transport, TransportOptions } from "./transport.ts";
+import type { TransportLogin, TransportOptions } from "./transport_options.ts";
 
 const checks: Checks<TransportOptions> = {
   ...connectionChecks,
@@ -42,9 +42,7 @@ export function checkTransport(conn: unknown, options: unknown): void {
   if (conn !== undefined) checkDuplex("conn", conn, true);
 }
 
-type ConnectOptions = Parameters<Transport["connect"]>[0];
-
-const connectChecks: Checks<ConnectOptions> = {
+const connectChecks: Checks<TransportLogin> = {
   username: (value, name) => checkText(name, value),
   hostKey: (value, name) => checkPublicKey(name, value),
   password: (value, name) => checkText(name, value),
@@ -65,7 +63,7 @@ const connectHabits: Readonly<Record<string, Habit>> = {
 export function checkTransportConnect(options: unknown): void {
   checkObject("options", options, "an object such as `{ username, hostKey, password }`");
   checkNames("Transport.connect()", options as object, Object.keys(connectChecks), connectHabits);
-  checkUsername((options as ConnectOptions).username);
+  checkUsername((options as TransportLogin).username);
   checkAll(connectChecks, options as object);
 }
 

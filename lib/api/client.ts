@@ -17,71 +17,18 @@ import type { SftpClient } from "../sftp/client.ts";
 import type { SftpChannel } from "../sftp/requests.ts";
 import { abortedError } from "../transport/closing.ts";
 import { SecureTransport } from "../transport/secure_transport.ts";
-import type { TraceEvent } from "../transport/transport_options.ts";
-import type { AlgorithmOverrides, ConnectionInfo, RekeyLimits } from "../transport/types.ts";
+import type { AlgorithmOverrides, ConnectionInfo } from "../transport/types.ts";
 import { abortable } from "../wire/abortable.ts";
 import { Timer } from "../wire/timer.ts";
 import type { ByteDuplex, Bytes } from "../wire/types.ts";
 import { Channel } from "./channel.ts";
 import { checkConnect } from "./check_connect.ts";
+import type { ConnectOptions } from "./connect_options.ts";
 import { letGo } from "./let_go.ts";
-import { given, type KeepaliveOptions } from "./options.ts";
+import { given } from "./options.ts";
 import { type ScpClient, scpClient } from "./scp.ts";
 
-/** Options of {@linkcode connect}. */
-export interface ConnectOptions {
-  /** Host to dial; also the name checked in known hosts. */
-  hostname: string;
-  /** TCP port. @default {22} */
-  port?: number | undefined;
-  /** User to log in as. */
-  username: string;
-  /** Tried in order, as far as the server allows. @default {the agent at `SSH_AUTH_SOCK` and the user's default key files, as `ssh` does} */
-  auth?: readonly AuthMethod[] | undefined;
-  /** Host key policy. @default {knownHosts()} */
-  verifyHostKey?: HostKeyVerifier | undefined;
-  /** Use these streams instead of dialling: a jump host's channel, a proxy, a test pipe. */
-  transport?: ByteDuplex | undefined;
-  /** Overrides of the preference lists. */
-  algorithms?: AlgorithmOverrides | undefined;
-  /** When to rekey. */
-  rekey?: RekeyLimits | undefined;
-  /**
-   * Receive window that each channel starts with, in bytes. On a path that is fast and long it grows up to eightfold, and
-   * to 16 MiB at most. @default {2097152}
-   */
-  window?: number | undefined;
-  /**
-   * Aborts dialling, handshake and login. After that it sends TERM to what runs and ends the connection at once, without what has been
-   * written and has not left; whatever waits then rejects with `SshError` `CLOSED`, whose `cause` is the signal's reason.
-   */
-  signal?: AbortSignal | undefined;
-  /** Receives the server's banner. What it throws is ignored. */
-  onBanner?: ((text: string) => void) | undefined;
-  /** Identification, without `SSH-2.0-`. */
-  ident?: string | undefined;
-  /**
-   * Milliseconds that the server may take for dialling and for the first key exchange, each; the time that `verifyHostKey` takes does
-   * not count. `Infinity` waits without end. @default {30000}
-   */
-  handshakeTimeout?: number | undefined;
-  /**
-   * Asks the server for a sign of life after so many milliseconds of silence, and ends the connection when `maxMissed` (3) of them
-   * stay without an answer. @default {off}
-   */
-  keepalive?: KeepaliveOptions | undefined;
-  /**
-   * Takes RSA host keys from so many bits on, 1,024 at least: for devices that have nothing better. Keys of 1,024 bits can be
-   * broken by those who spend enough. @default {2048}
-   */
-  insecureMinRsaBits?: number | undefined;
-  /** Refuse a server without strict key exchange (CVE-2023-48795). @default {false} */
-  requireStrictKex?: boolean | undefined;
-  /** Refuse a server that lets the user in without any proof (CVE-2021-36369). @default {false} */
-  requireAuth?: boolean | undefined;
-  /** Told of what happens, for whoever debugs a connection: never a payload, never a secret. */
-  trace?: ((event: TraceEvent) => void) | undefined;
-}
+export type { ConnectOptions } from "./connect_options.ts";
 
 /**
  * Connects, exchanges keys, checks the host key and logs in.

@@ -22,7 +22,7 @@ import {
 import { checkSigner } from "../keys/check_key.ts";
 import type { PublicKey, Signer } from "../keys/types.ts";
 import { SecureTransport } from "../transport/secure_transport.ts";
-import type { AlgorithmOverrides, ConnectionInfo, RekeyLimits } from "../transport/types.ts";
+import type { ConnectionInfo } from "../transport/types.ts";
 import { callBack } from "../wire/callback.ts";
 import { checkDuplex, checkFunction, checkSignalOption, checkText } from "../wire/check.ts";
 import { crossing } from "../wire/crossing.ts";
@@ -44,6 +44,7 @@ import {
 import { letGo } from "./let_go.ts";
 import { openData } from "./open_data.ts";
 import { given } from "./options.ts";
+import type { TransportLogin, TransportOptions } from "./transport_options.ts";
 import { authOf, type InteractiveQuery, type ServerInterface, withDefaults } from "./server_interface.ts";
 
 export type { Grant } from "../auth/grants.ts";
@@ -63,40 +64,7 @@ export { decodeText, encodeText } from "../wire/byte_text.ts";
 export type { ByteDuplex, Bytes, MaybePromise } from "../wire/types.ts";
 export { Channel } from "./channel.ts";
 export type { InteractiveQuery, ServerInterface } from "./server_interface.ts";
-
-/** Options of {@linkcode Transport}. */
-export interface TransportOptions {
-  /** Overrides of the preference lists. */
-  algorithms?: AlgorithmOverrides | undefined;
-  /** When to rekey. */
-  rekey?: RekeyLimits | undefined;
-  /**
-   * Receive window that each channel starts with, in bytes. On a path that is fast and long it grows up to eightfold, and
-   * to 16 MiB at most. @default {2097152}
-   */
-  window?: number | undefined;
-  /** Identification, without `SSH-2.0-`. */
-  ident?: string | undefined;
-  /**
-   * Takes RSA host keys, and user keys on the server, from so many bits on, 1,024 at least: for devices that have nothing better. Keys of 1,024 bits can be
-   * broken by those who spend enough. @default {2048}
-   */
-  insecureMinRsaBits?: number | undefined;
-  /** Server: milliseconds allowed until login; `Infinity` waits without end. @default {120000} */
-  loginTimeout?: number | undefined;
-  /** Server: failed attempts allowed. @default {6} */
-  maxAuthTries?: number | undefined;
-  /** Server: text sent before the login. */
-  banner?: string | undefined;
-  /** Client: receives the server's banner. What it throws goes to `onError`. */
-  onBanner?: ((text: string) => void) | undefined;
-  /**
-   * Called for what the `check…` methods and the other methods that a server overrides throw, of the interface and of its channels;
-   * the peer sees a refusal. Not told are a `ChannelOpenError`, which says why a channel is refused, and an `SshProtocolError`. What it
-   * throws itself is ignored, at once or by a promise.
-   */
-  onError?: ((error: unknown) => void) | undefined;
-}
+export type { TransportLogin, TransportOptions } from "./transport_options.ts";
 
 const DEFAULT_LOGIN_TIMEOUT = 120_000;
 /** Channels that wait for `accept()`. */
@@ -239,13 +207,7 @@ export class Transport implements ServerInterface, AsyncDisposable {
    * `SshAuthError`, and the connection has ended then.
    */
   async connect(
-    options: {
-      username: string;
-      hostKey?: PublicKey | undefined;
-      password?: string | undefined;
-      key?: Signer | undefined;
-      signal?: AbortSignal | undefined;
-    },
+    options: TransportLogin,
   ): Promise<void> {
     checkTransportConnect(options);
     const { username, hostKey, signal } = options;

@@ -262,9 +262,9 @@ const root = new URL("../../", import.meta.url);
 
 /** Interfaces of options, where they stand, and who takes them; `within` is the option that holds them. */
 const interfaces: readonly { name: string; file: string; entries: readonly Entry[]; within?: string }[] = [
-  { name: "ConnectOptions", file: "lib/api/client.ts", entries: ["connect"] },
-  { name: "ServeOptions", file: "lib/api/server.ts", entries: ["serve"] },
-  { name: "TransportOptions", file: "lib/api/transport.ts", entries: ["Transport"] },
+  { name: "ConnectOptions", file: "lib/api/connect_options.ts", entries: ["connect"] },
+  { name: "ServeOptions", file: "lib/api/serve_options.ts", entries: ["serve"] },
+  { name: "TransportOptions", file: "lib/api/transport_options.ts", entries: ["Transport"] },
   { name: "RsaKeyOptions", file: "lib/keys/rsa_public.ts", entries: ["connect", "serve", "Transport", "connectAgent"] },
   { name: "PasswordOptions", file: "lib/auth/methods.ts", entries: ["password"] },
   { name: "RekeyLimits", file: "lib/transport/types.ts", entries: ["connect", "serve", "Transport"], within: "rekey" },
