@@ -5,9 +5,15 @@
  */
 import { DisconnectReason, printable, SshProtocolError } from "../errors.ts";
 
-const MAX_IDENT = 255;
+/** What RFC 4253 allows this side. */
+const MAX_OWN_IDENT = 255;
+/** What OpenSSH takes, of an identification and of the lines before it, without their ends. */
+const MAX_LINE = 8192;
 const MAX_PREAMBLE_LINES = 1024;
-const MAX_PREAMBLE_LINE = 8192;
+/** Bytes of what a peer said that stand in an error. */
+const MAX_QUOTED = 96;
+/** Leads what a peer said, in an error: it goes to the program, and not back to the peer. */
+const SAID = "; it sent ";
 const SSH = [0x53, 0x53, 0x48, 0x2d]; // "SSH-"
 const LF = 0x0a, CR = 0x0d;
 
@@ -17,7 +23,7 @@ function refuse(message: string): never {
 
 /** Makes this side's identification line, without CR LF, from the software version and comment given. */
 export function identLine(software: string): string {
-  if (!/^[\x21-\x2c\x2e-\x7e][\x20-\x7e]*$/.test(software) || software.length > MAX_IDENT - 10) {
+  if (!/^[\x21-\x2c\x2e-\x7e][\x20-\x7e]*$/.test(software) || software.length > MAX_OWN_IDENT - 10) {
     throw new TypeError(
       `Cannot identify as "${
         printable(software)
@@ -32,6 +38,8 @@ export class IdentReader {
   readonly #role: "client" | "server";
   #line: number[] = [];
   #preambleLines = 0;
+  /** The first line that said something and is no identification. */
+  #said: readonly number[] = [];
 
   /** `role` is this side's: only a client accepts lines before the identification. */
   constructor(role: "client" | "server") {
@@ -45,44 +53,52 @@ export class IdentReader {
   push(chunk: Uint8Array): { ident: string; rest: Uint8Array } | null {
     for (let i = 0; i < chunk.length; i++) {
       const c = chunk[i]!, line = this.#line, at = line.length;
+      if (this.#role === "server" && at < 4 && c !== SSH[at]) {
+        this.#said = [...line, ...chunk.subarray(i, i + MAX_QUOTED + 1)];
+        this.#refuseOther('Peer does not speak SSH: its first line does not begin with "SSH-"');
+      }
       if (c !== LF) {
         line.push(c);
-        this.#check(at, c);
+        this.#check(c);
         continue;
       }
       if (isIdent(line)) return { ident: this.#parse(line), rest: chunk.subarray(i + 1) };
-      this.#preambleLine();
+      if (this.#said.length === 0 && line.some((byte) => byte > 0x20)) this.#said = line;
+      if (++this.#preambleLines > MAX_PREAMBLE_LINES) {
+        this.#refuseOther(`More than ${MAX_PREAMBLE_LINES} lines before the identification`);
+      }
       this.#line = [];
     }
     return null;
   }
 
-  #check(at: number, c: number): void {
-    const line = this.#line;
-    if (at < 4 && this.#role === "server" && c !== SSH[at]) {
-      refuse('Peer does not speak SSH: its first line does not begin with "SSH-"');
-    }
-    if (isIdent(line)) {
-      if (line.length >= MAX_IDENT) refuse(`Identification line is longer than ${MAX_IDENT} bytes`);
-      if (line.length > 1 && line.at(-2) === CR) refuse("Identification line has a carriage return in its middle");
-      if (c !== CR && (c < 0x20 || c > 0x7e)) refuse("Identification line is not printable US-ASCII");
-    } else if (line.length > MAX_PREAMBLE_LINE) {
-      refuse(`Line before the identification is longer than ${MAX_PREAMBLE_LINE} bytes`);
-    }
+  /** What the peer said in the place of an identification, for the end of an error: quoted, escaped and cut; empty where that is nothing. */
+  get said(): string {
+    const bytes = this.#said.length === 0 ? this.#line : this.#said;
+    return bytes.length === 0 ? "" : `${SAID}${quoted(bytes)}${this.#role === "client" ? otherProtocol(bytes) : ""}`;
   }
 
-  #preambleLine(): void {
-    if (this.#role === "server") refuse('Peer does not speak SSH: its first line does not begin with "SSH-"');
-    if (++this.#preambleLines > MAX_PREAMBLE_LINES) {
-      refuse(`More than ${MAX_PREAMBLE_LINES} lines before the identification`);
+  #refuseOther(message: string): never {
+    refuse(message + this.said);
+  }
+
+  #check(c: number): void {
+    const line = this.#line, ident = isIdent(line);
+    if (line.length > MAX_LINE && (line.length > MAX_LINE + 1 || c !== CR)) {
+      if (ident) refuse(`Identification line is longer than ${MAX_LINE} bytes`);
+      this.#refuseOther(`Line before the identification is longer than ${MAX_LINE} bytes`);
     }
+    if (!ident) return;
+    if (line.at(-2) === CR) refuse("Identification line has a carriage return in its middle");
+    if (c !== CR && (c < 0x20 || c > 0x7e)) refuse("Identification line is not printable US-ASCII");
   }
 
   #parse(line: readonly number[]): string {
     const end = line.at(-1) === CR ? line.length - 1 : line.length;
     const ident = String.fromCharCode(...line.slice(0, end));
     const match = /^SSH-([^-]*)-(.*)$/.exec(ident);
-    if (match === null || match[2] === "" || match[2]!.startsWith(" ")) {
+    // A blank version is one, as OpenSSH reads it.
+    if (match === null || match[2] === "") {
       refuse(`Identification "${printable(ident)}" names no software version`);
     }
     if (match[1] !== "2.0" && match[1] !== "1.99") {
@@ -94,4 +110,32 @@ export class IdentReader {
 
 function isIdent(line: readonly number[]): boolean {
   return line.length >= 4 && line[0] === SSH[0] && line[1] === SSH[1] && line[2] === SSH[2] && line[3] === SSH[3];
+}
+
+/** Bytes as they stand in an error: what is not printable is spelt out. */
+function quoted(bytes: readonly number[]): string {
+  const end = bytes.indexOf(LF), line = end < 0 ? bytes : bytes.slice(0, end);
+  let length = Math.min(line.length, MAX_QUOTED);
+  while (length > 0 && line[length - 1] === CR) length--;
+  const text = line.slice(0, length).map((byte) =>
+    byte < 0x20 || byte > 0x7e || byte === 0x22 || byte === 0x5c
+      ? `\\x${byte.toString(16).padStart(2, "0")}`
+      : String.fromCharCode(byte)
+  );
+  return `"${text.join("")}${line.length > MAX_QUOTED ? "…" : ""}"`;
+}
+
+/** Says so where what a server greets with is another protocol's: HTTP, mail and FTP, POP3 and IMAP, VNC, TLS. */
+function otherProtocol(bytes: readonly number[]): string {
+  const start = String.fromCharCode(...bytes.slice(0, 16));
+  // deno-lint-ignore no-control-regex
+  return /^(?:HTTP\/|<|[1-5]\d\d[ -]|\+OK|\* (?:OK|PREAUTH|BYE)|RFB \d|[\x15\x16]\x03[\x00-\x04])/.test(start)
+    ? ": that is no SSH server"
+    : "";
+}
+
+/** An error's text without what the peer said: no peer gets its own words back. */
+export function withoutQuote(text: string): string {
+  const at = text.indexOf(SAID);
+  return at < 0 ? text : text.slice(0, at);
 }

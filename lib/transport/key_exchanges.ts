@@ -45,8 +45,10 @@ export interface KeyExchangeOptions {
   readonly rsaKeys: RsaKeyOptions;
   /** Identification line of this side. */
   readonly localIdent: string;
-  /** Identification line of the peer, empty until it has come: the first KEXINIT leaves before. */
+  /** Identification line of the peer, empty until it has come. */
   readonly remoteIdent: () => string;
+  /** What the peer said in its place so far, for the end of an error. */
+  readonly remoteSaid: () => string;
 }
 
 /** What an exchange does to the rest of the transport. */
@@ -135,7 +137,10 @@ export class KeyExchanges {
 
   // ------------------------------------------------------------------------------------------------ when
 
-  /** Starts an exchange: from here on nothing but its own messages leaves. */
+  /**
+   * Starts an exchange: from here on nothing but its own messages leaves. The first KEXINIT waits for the peer's identification, as OpenSSH's
+   * does in both roles: some peers drop what comes in one piece with the line that they read.
+   */
   begin(): void {
     const { role, algorithms, hostKeys, rsaKeys, localIdent, remoteIdent } = this.#options;
     this.#machine = new KexMachine({
@@ -154,8 +159,13 @@ export class KeyExchanges {
     this.#rekey = Promise.withResolvers<void>();
     this.#rekey.promise.catch(() => {});
     this.#host.outbox.hold();
-    this.#host.outbox.sendKex(this.#machine.kexInit);
+    if (remoteIdent() !== "") this.identified();
     this.#exchangeTimer.start(this.#limit);
+  }
+
+  /** The peer has identified itself. */
+  identified(): void {
+    this.#host.outbox.sendKex(this.#machine!.kexInit);
   }
 
   /** Milliseconds that the exchange under way may take. */
@@ -167,7 +177,7 @@ export class KeyExchanges {
     const why = this.#computing
       ? "this side's own part has not ended, such as the signature of a host key that is elsewhere"
       : this.#options.remoteIdent() === ""
-      ? "the peer did not identify itself"
+      ? `the peer did not identify itself${this.#options.remoteSaid()}`
       : "the peer did not go on";
     this.#host.fail(
       new SshProtocolError(

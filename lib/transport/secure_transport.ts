@@ -35,7 +35,7 @@ import {
 } from "./closing.ts";
 import { decodeExtInfo } from "./ext_info.ts";
 import { Framer, MAX_PACKET_LENGTH, payloadOf } from "./framer.ts";
-import { identLine, IdentReader } from "./ident.ts";
+import { identLine, IdentReader, withoutQuote } from "./ident.ts";
 import { KeyExchanges } from "./key_exchanges.ts";
 import { Debug, Disconnect, Unimplemented } from "./messages.ts";
 import { MAX_PAYLOAD, Outbox } from "./outbox.ts";
@@ -87,8 +87,11 @@ export class SecureTransport implements DataTransport {
   readonly #closed = Promise.withResolvers<void>();
   readonly #readEnded = Promise.withResolvers<void>();
   readonly #writeEnded = Promise.withResolvers<void>();
+  /** Resolves when the end has come, before anything is let go of. */
+  readonly #ending = Promise.withResolvers<void>();
   #source: ByteSource | null = null;
   #writer: WritableStreamDefaultWriter<Uint8Array> | null = null;
+  readonly #ident: IdentReader;
   #remoteIdent = "";
   #opener: PacketOpener = plainOpener();
   #sequence = 0;
@@ -125,23 +128,27 @@ export class SecureTransport implements DataTransport {
     this.#conn = conn;
     this.#options = options;
     this.#localIdent = identLine(options.ident ?? "amiko");
+    this.#ident = new IdentReader(options.role);
     this.#outbox = new Outbox({
       wake: () => this.#wake(),
       sealed: (packets, bytes) => this.#sealed(packets, bytes),
       reuse: options.copyingWritable ?? false,
     });
-    this.#exchanges = new KeyExchanges(exchangeOptions(options, this.#localIdent, () => this.#remoteIdent), {
-      outbox: this.#outbox,
-      useInbound: (opener, decompressor, resetSequence) => {
-        this.#opener.close?.();
-        this.#opener = opener;
-        this.#decompressor = decompressor;
-        if (resetSequence) this.#sequence = 0;
+    this.#exchanges = new KeyExchanges(
+      exchangeOptions(options, this.#localIdent, () => this.#remoteIdent, () => this.#ident.said),
+      {
+        outbox: this.#outbox,
+        useInbound: (opener, decompressor, resetSequence) => {
+          this.#opener.close?.();
+          this.#opener = opener;
+          this.#decompressor = decompressor;
+          if (resetSequence) this.#sequence = 0;
+        },
+        asked: () => this.#roundTrip.asked(performance.now()),
+        fail: (error) => this.fail(error),
+        trace: (event, detail) => this.#trace(event, detail),
       },
-      asked: () => this.#roundTrip.asked(performance.now()),
-      fail: (error) => this.fail(error),
-      trace: (event, detail) => this.#trace(event, detail),
-    });
+    );
     this.closed = this.#closed.promise;
     this.closed.catch(() => {});
   }
@@ -373,6 +380,8 @@ export class SecureTransport implements DataTransport {
         }
       }
     } catch (cause) {
+      // What the peer said before it hung up says more, such as its DISCONNECT: it may lie in the socket still.
+      if (this.#end === null) await within(FLUSH_TIME, Promise.race([this.#readEnded.promise, this.#ending.promise]));
       this.fail(cause instanceof SshError ? cause : lost("Connection was lost while writing", cause));
     } finally {
       this.#writeEnded.resolve();
@@ -444,22 +453,30 @@ export class SecureTransport implements DataTransport {
   }
 
   async #readIdent(source: ByteSource): Promise<void> {
-    const reader = new IdentReader(this.role);
     for (;;) {
-      const chunk = await source.readChunk();
+      const chunk = await source.readChunk().catch((cause) => {
+        throw lost(`Connection was lost before the peer identified itself${this.#whyNoIdent()}`, cause);
+      });
       if (this.#end !== null) return;
-      if (chunk === null) throw lost("Peer closed the connection before it identified itself");
-      const found = reader.push(chunk);
+      if (chunk === null) throw lost(`Peer closed the connection before it identified itself${this.#whyNoIdent()}`);
+      const found = this.#ident.push(chunk);
       if (found === null) {
         if (this.#hasUsedShare(CHUNK_WORK)) await this.#share.next();
         continue;
       }
       this.#remoteIdent = found.ident;
       this.#trace("ident", { remote: found.ident });
+      this.#exchanges.identified();
       this.#framer.push(found.rest);
       this.#arrived();
       return await this.#received();
     }
+  }
+
+  /** What the peer said; where it said nothing, what servers mean by that. */
+  #whyNoIdent(): string {
+    const silent = this.role === "client" ? ": it may have too many connections, or block this address" : "";
+    return this.#ident.said || silent;
   }
 
   /**
@@ -629,6 +646,7 @@ export class SecureTransport implements DataTransport {
     if (this.#end !== null) return;
     const end = this.#withLoss(wanted), { error } = end;
     this.#end = end;
+    this.#ending.resolve();
     this.#patience.stop();
     this.#draining?.resolve();
     this.#trace("ended", { error: error === null ? "" : error.name });
@@ -639,7 +657,8 @@ export class SecureTransport implements DataTransport {
     const dropped = wanted.error !== null || this.#outbox.held;
     if (dropped) this.#outbox.drop();
     if (told !== null && this.#started) {
-      const payload = Disconnect.encode({ ...told, description: printable(told.description, 1024), language: "" });
+      const description = printable(withoutQuote(told.description), 1024);
+      const payload = Disconnect.encode({ ...told, description, language: "" });
       if (dropped) this.#outbox.sendKex(payload);
       else this.#outbox.send(payload);
     }

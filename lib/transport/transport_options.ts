@@ -79,6 +79,7 @@ export function exchangeOptions(
   options: SecureTransportOptions,
   localIdent: string,
   remoteIdent: () => string,
+  remoteSaid: () => string,
 ): KeyExchangeOptions {
   const { role, algorithms = {} } = options;
   // What a program names, it gets or hears why not; a default is never more than the runtime can do.
@@ -103,5 +104,6 @@ export function exchangeOptions(
     rsaKeys: { insecureMinRsaBits: options.insecureMinRsaBits },
     localIdent,
     remoteIdent,
+    remoteSaid,
   };
 }

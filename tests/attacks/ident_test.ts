@@ -40,8 +40,8 @@ const bad: readonly [name: string, bytes: Uint8Array, side?: "server" | "client"
   ["a request of HTTP", utf8("GET / HTTP/1.1\r\n\r\n"), "server"],
   ["a TLS ClientHello", new Uint8Array([0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc, 0x03, 0x03]), "server"],
   ["64 KiB of zeros", new Uint8Array(65_536)],
-  ["256 bytes", utf8(`SSH-2.0-${"x".repeat(246)}\r\n`)],
-  ["256 bytes, the end still to come", utf8(`SSH-2.0-${"x".repeat(248)}`)],
+  ["8,193 bytes", utf8(`${"SSH-2.0-".padEnd(8193, "x")}\r\n`)],
+  ["8,193 bytes, the end still to come", utf8("SSH-2.0-".padEnd(8193, "x"))],
   ["a NUL", utf8(`SSH-2.0-${MARKER}\0x\r\n`)],
   ["an escape", utf8(`SSH-2.0-${MARKER}\x1b[2Jx\r\n`)],
   ["a byte 0x80", concat(utf8(`SSH-2.0-${MARKER}`), new Uint8Array([0x80]), utf8("\r\n"))],
@@ -67,7 +67,10 @@ for (const role of roles) {
   Deno.test(`a ${role} takes the longest line, lines without CR, and 1.99`, async () => {
     for (
       const [ident, wire] of [
-        [`SSH-2.0-${"x".repeat(245)}`, `SSH-2.0-${"x".repeat(245)}\r\n`],
+        ["SSH-2.0-".padEnd(8192, "x"), `${"SSH-2.0-".padEnd(8192, "x")}\r\n`],
+        ["SSH-2.0- ", "SSH-2.0- \r\n"],
+        ["SSH-2.0- X", "SSH-2.0- X\n"],
+        ["SSH-2.0-".padEnd(300, "x"), `${"SSH-2.0-".padEnd(300, "x")}\r\n`],
         ["SSH-2.0-x", "SSH-2.0-x\n"],
         ["SSH-1.99-x comment here", "SSH-1.99-x comment here\r\n"],
       ] as const

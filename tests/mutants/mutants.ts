@@ -432,12 +432,12 @@ export const mutants: readonly Mutant[] = [
   },
   {
     id: "ident-length",
-    removes: "an identification of 256 bytes is refused",
+    removes: "an identification of 8,193 bytes is refused",
     file: "lib/transport/ident.ts",
-    find: "if (line.length >= MAX_IDENT)",
-    replace: "if (line.length > MAX_IDENT)",
+    find: "const MAX_LINE = 8192;",
+    replace: "const MAX_LINE = 8193;",
     test: "tests/transport/ident_test.ts",
-    killedBy: "IdentReader.push() takes a line of 255 bytes with its end, and refuses 256",
+    killedBy: "IdentReader.push() takes a line of 8,192 bytes without its end, and refuses one more before its end",
   },
   {
     id: "disconnect-text",

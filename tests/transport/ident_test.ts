@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { DisconnectReason, SshProtocolError } from "../../lib/errors.ts";
-import { identLine, IdentReader } from "../../lib/transport/ident.ts";
+import { identLine, IdentReader, withoutQuote } from "../../lib/transport/ident.ts";
 
 const latin1 = (text: string): Uint8Array => Uint8Array.from(text, (c) => c.charCodeAt(0));
 
@@ -78,14 +78,24 @@ Deno.test("IdentReader.push() refuses a client at the first byte that is not of 
   assertEquals(read("server", "SSH"), null);
 });
 
-// Row 4.
-Deno.test("IdentReader.push() takes a line of 255 bytes with its end, and refuses 256", () => {
+// Row 4, with the bound that OpenSSH has (C11 of the cases).
+Deno.test("IdentReader.push() takes a line of 8,192 bytes without its end, and refuses one more before its end", () => {
   for (const role of ["client", "server"] as const) {
-    assertEquals(read(role, `SSH-2.0-${"x".repeat(245)}\r\n`)?.ident.length, 253);
-    assertEquals(read(role, `SSH-2.0-${"x".repeat(246)}\n`)?.ident.length, 254);
-    refused(role, `SSH-2.0-${"x".repeat(246)}\r\n`);
-    refused(role, `SSH-2.0-${"x".repeat(247)}\n`);
-    refused(role, `SSH-2.0-${"x".repeat(247)}`);
+    for (const length of [253, 254, 255, 256, 300, 8191, 8192]) {
+      const line = "SSH-2.0-".padEnd(length, "x");
+      for (const end of ["\n", "\r\n"]) assertEquals(read(role, line + end)?.ident, line);
+    }
+    refused(role, "SSH-2.0-".padEnd(8193, "x"));
+    refused(role, "SSH-2.0-".padEnd(8192, "x") + "\rx");
+  }
+});
+
+// C11.
+Deno.test("IdentReader.push() takes a blank version, and comments", () => {
+  for (const role of ["client", "server"] as const) {
+    for (const line of ["SSH-2.0- ", "SSH-2.0- X", "SSH-2.0-  two  ", "SSH-1.99- ", "SSH-2.0-a b-c (d); e"]) {
+      for (const end of ["\n", "\r\n"]) assertEquals(read(role, line + end), { ident: line, rest: "" });
+    }
   }
 });
 
@@ -113,7 +123,6 @@ Deno.test("IdentReader.push() refuses other versions and lines without a softwar
         "SSH-2.00-x",
         "SSH--x",
         "SSH-2.0-",
-        "SSH-2.0- x",
         "SSH-2.0",
         "SSH-",
       ]
@@ -121,6 +130,41 @@ Deno.test("IdentReader.push() refuses other versions and lines without a softwar
       refused(role, line + "\r\n");
     }
   }
+});
+
+Deno.test("IdentReader.said is the first line that says something, escaped and cut", () => {
+  const said = (role: "client" | "server", text: string): string => {
+    const whole = new IdentReader(role), parts = new IdentReader(role);
+    try {
+      whole.push(latin1(text));
+      for (const byte of latin1(text)) parts.push(new Uint8Array([byte]));
+    } catch (error) {
+      assert(error instanceof SshProtocolError && error.message.endsWith(whole.said), String(error));
+      return whole.said;
+    }
+    assertEquals(whole.said, parts.said);
+    return whole.said;
+  };
+  const none = ": that is no SSH server";
+  const cases: [text: string, says: string][] = [
+    ["", ""],
+    ["HTTP/1.0 400 Bad request\r\nDate: today\r\n", `"HTTP/1.0 400 Bad request"${none}`],
+    ["220 mail ESMTP\r\n", `"220 mail ESMTP"${none}`],
+    ["220 mail ESMTP", `"220 mail ESMTP"${none}`],
+    ["+OK ready\r\n", `"+OK ready"${none}`],
+    ["\r\n\r\n<html>\n", `"<html>"${none}`],
+    ["\x15\x03\x01\x00\x02\x02F", `"\\x15\\x03\\x01\\x00\\x02\\x02F"${none}`],
+    ["Exceeded MaxStartups\r\n", '"Exceeded MaxStartups"'],
+    ['\x1b[2J"\\\xe9\x7f\r\n', '"\\x1b[2J\\x22\\x5c\\xe9\\x7f"'],
+    ["x".repeat(96), `"${"x".repeat(96)}"`],
+    ["x".repeat(97), `"${"x".repeat(96)}…"`],
+    ["\0".repeat(8000), `"${"\\x00".repeat(96)}…"`],
+  ];
+  for (const [text, says] of cases) assertEquals(said("client", text), says === "" ? "" : `; it sent ${says}`, text);
+  assertEquals(said("server", "GET / HTTP/1.1\r\nHost: x\r\n"), '; it sent "GET / HTTP/1.1"');
+  assertEquals(said("server", "SSX\n"), '; it sent "SSX"');
+  assertEquals(withoutQuote('Peer does not speak SSH; it sent "<script>; it sent x"'), "Peer does not speak SSH");
+  assertEquals(withoutQuote("Peer does not speak SSH"), "Peer does not speak SSH");
 });
 
 Deno.test("IdentReader.push() says in clean words what is wrong", () => {
