@@ -257,17 +257,30 @@ export class KexMachine {
       secret,
       state.gex,
     );
-    const algorithm = this.#negotiated!.hostKey;
-    // Offered, and so agreed on, only where the program named it among its algorithms.
-    const proven = algorithm === "ssh-rsa"
-      ? await insecureVerifySha1(hostKey, exchangeHash, reply.signature)
-      : await verifyWith(hostKey, algorithm, exchangeHash, reply.signature);
+    let proven: boolean;
+    try {
+      proven = await this.#isProven(hostKey, exchangeHash, reply.signature);
+    } catch (cause) {
+      // Nothing has been found out about the server: what failed is on this side.
+      throw new HostKeyError(
+        `Host key signature could not be checked: ${cause instanceof Error ? cause.message : String(cause)}`,
+        { cause },
+      );
+    }
     if (!proven) {
       throw failed(`Host key signature is wrong: the server did not prove that it holds its ${hostKey.type} key`);
     }
     await this.#trust(hostKey);
     this.#state = { at: "newkeys" };
     return { send: [], outcome: this.#outcome(hostKey, secret, exchangeHash) };
+  }
+
+  #isProven(hostKey: PublicKey, exchangeHash: Bytes, signature: Uint8Array): Promise<boolean> {
+    const algorithm = this.#negotiated!.hostKey;
+    // Offered, and so agreed on, only where the program named it among its algorithms.
+    return algorithm === "ssh-rsa"
+      ? insecureVerifySha1(hostKey, exchangeHash, signature)
+      : verifyWith(hostKey, algorithm, exchangeHash, signature);
   }
 
   #readHostKey(blob: Uint8Array): PublicKey {
