@@ -95,7 +95,7 @@ async function forEach<T>(events: AsyncIterable<T>, act: (event: T) => unknown):
 async function hostKey(file: string): Promise<PrivateKey> {
   if (await exists(file)) return await parsePrivateKey(await Deno.readTextFile(file));
   const key = await generateKey();
-  await Deno.writeTextFile(file, key.toString(), { mode: 0o600, createNew: true });
+  await Deno.writeTextFile(file, await key.export(), { mode: 0o600, createNew: true });
   console.log(`Made host key ${await key.publicKey.fingerprint()} in ${file}`);
   return key;
 }

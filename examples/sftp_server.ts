@@ -46,7 +46,7 @@ async function hostKey(file: string | undefined): Promise<PrivateKey> {
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
     const key = await generateKey();
-    await Deno.writeTextFile(file, key.toString(), { createNew: true, mode: 0o600 });
+    await Deno.writeTextFile(file, await key.export(), { createNew: true, mode: 0o600 });
     return key;
   }
 }

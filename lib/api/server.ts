@@ -78,7 +78,7 @@ function checkOptions(options: ServeConnOptions): void {
   if (typeof options.auth !== "object" || options.auth === null) {
     throw new TypeError("Cannot serve without `auth`: it says who may log in, and `{}` lets nobody in");
   }
-  checkConnection(given(options, "algorithms", "rekey", "window", "ident"));
+  checkConnection(given(options, "algorithms", "rekey", "window", "ident", "insecureMinRsaBits"));
   checkCounts(given(options, "maxAuthTries", "maxSessions", "maxChannels", "maxStartupsPerSource"));
   checkTimes(given(options, "loginTimeout", "rekey", "keepalive"));
   if (options.maxStartups !== undefined) checkMaxStartups(options.maxStartups);

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { printable } from "../errors.ts";
 import type { Bytes } from "../wire/types.ts";
 import { curves } from "./curves.ts";
 import { fromBigEndian } from "./integers.ts";
@@ -29,11 +30,21 @@ class SshPrivateKey implements PrivateKey {
   readonly #material: KeyMaterial;
   readonly #signer: MaterialSigner;
 
-  constructor(material: KeyMaterial, comment: string) {
+  /** Type and fingerprint: what may be seen of it. */
+  readonly #shown: string;
+
+  /** A key object, once the fingerprint is known. */
+  static async of(material: KeyMaterial, comment: string): Promise<SshPrivateKey> {
+    // Whether its size is enough has been decided where the material came from.
+    const publicKey = publicKeyFromBlob(publicBlobOf(material), { insecureMinRsaBits: RSA_BITS.insecureMin });
+    return new SshPrivateKey(material, comment, publicKey, await publicKey.fingerprint());
+  }
+
+  private constructor(material: KeyMaterial, comment: string, publicKey: PublicKey, fingerprint: string) {
     this.#material = material;
     this.#signer = new MaterialSigner(material);
-    // Whether its size is enough has been decided where the material came from.
-    this.publicKey = publicKeyFromBlob(publicBlobOf(material), { insecureMinRsaBits: RSA_BITS.insecureMin });
+    this.publicKey = publicKey;
+    this.#shown = `${publicKey.type} ${fingerprint}`;
     this.algorithms = Object.freeze([...signatureAlgorithmsOf(this.publicKey.type)]);
     this.comment = comment;
   }
@@ -44,12 +55,12 @@ class SshPrivateKey implements PrivateKey {
   }
 
   toString(): string {
-    return writePlain(this.#material, this.comment);
+    return this.comment === "" ? this.#shown : `${this.#shown} ${printable(this.comment)}`;
   }
 
   async export(options: { passphrase?: string | undefined; rounds?: number | undefined } = {}): Promise<string> {
     const { passphrase, rounds = DEFAULT_ROUNDS } = options;
-    if (passphrase === undefined) return this.toString();
+    if (passphrase === undefined) return writePlain(this.#material, this.comment);
     // ssh-keygen takes an empty passphrase for none; here it would be a key in clear that somebody believes is not.
     if (passphrase === "") throw new TypeError("Cannot encrypt private key: the passphrase is empty");
     if (!Number.isInteger(rounds) || rounds < 1 || rounds > MAX_ROUNDS) {
@@ -81,7 +92,7 @@ async function privateKeyFromMaterial(
   options: RsaKeyOptions,
 ): Promise<PrivateKey> {
   await checkMaterial(material, minRsaBits(options));
-  return new SshPrivateKey(material, comment);
+  return await SshPrivateKey.of(material, comment);
 }
 
 /**
@@ -164,7 +175,7 @@ export async function generateKey(
   type: "ed25519" | "ecdsa" | "rsa" = "ed25519",
   options: { bits?: number | undefined; comment?: string | undefined } = {},
 ): Promise<PrivateKey> {
-  return new SshPrivateKey(await generateMaterial(type, options.bits), options.comment ?? "");
+  return await SshPrivateKey.of(await generateMaterial(type, options.bits), options.comment ?? "");
 }
 
 async function generateMaterial(type: "ed25519" | "ecdsa" | "rsa", bits: number | undefined): Promise<KeyMaterial> {

@@ -50,6 +50,11 @@ class SshPublicKey implements PublicKey {
       .then((digest) => "SHA256:" + new Uint8Array(digest).toBase64({ omitPadding: true }));
   }
 
+  /** The key's line, `type base64`. */
+  toString(): string {
+    return publicKeyLine(this);
+  }
+
   async verify(data: Uint8Array, signature: Uint8Array): Promise<boolean> {
     return await this.verifyAny(signatureAlgorithmsOf(this.type), data, signature);
   }

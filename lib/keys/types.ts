@@ -20,6 +20,8 @@ export interface PublicKey {
    * where the runtime cannot tell.
    */
   verify(data: Uint8Array, signature: Uint8Array): Promise<boolean>;
+  /** Its line, `type base64`. */
+  toString(): string;
 }
 
 /** Something that signs: a private key, an agent identity, a hardware token. */
@@ -36,9 +38,12 @@ export interface Signer {
 export interface PrivateKey extends Signer {
   /** Comment stored with it. */
   readonly comment: string;
-  /** Writes the OpenSSH format, not encrypted. */
+  /** Type, fingerprint and comment, as `ssh-keygen -l` tells them: nothing secret. */
   toString(): string;
-  /** Writes the OpenSSH format, encrypted with bcrypt_pbkdf and aes256-ctr when a passphrase is given. */
+  /**
+   * Writes the key's file in the OpenSSH format, encrypted with bcrypt_pbkdf (24 `rounds` unless given) and aes256-ctr when a
+   * `passphrase` is given, and in clear when none is.
+   */
   export(options?: { passphrase?: string | undefined; rounds?: number | undefined }): Promise<string>;
 }
 

@@ -136,7 +136,7 @@ Deno.test("connect() has closed the agent when the user is logged in by a key fi
   await using agent = await silentAgent([]);
   const directory = `${Deno.env.get("HOME")}/.ssh`;
   await Deno.mkdir(directory);
-  await Deno.writeTextFile(`${directory}/id_ed25519`, key.toString());
+  await Deno.writeTextFile(`${directory}/id_ed25519`, await key.export());
   const { connecting, served } = await waiting({});
   const client = await connecting;
   await agent.left;

@@ -183,7 +183,7 @@ Deno.test("defaultIdentities() lets go of its signal wherever it is left", async
     Deno.env.set("HOME", directory);
     Deno.env.delete("SSH_AUTH_SOCK");
     await Deno.mkdir(`${directory}/.ssh`);
-    await Deno.writeTextFile(`${directory}/.ssh/id_ed25519`, (await hostKey()).toString());
+    await Deno.writeTextFile(`${directory}/.ssh/id_ed25519`, await (await hostKey()).export());
     for await (const _ of defaultIdentities({ signal: counted.signal })) assertEquals(counted.listeners, 0);
     for await (const _ of defaultIdentities({ signal: counted.signal })) break;
     assert(counted.added > 0);

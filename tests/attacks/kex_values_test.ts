@@ -361,7 +361,7 @@ for (
 ) {
   Deno.test(`signatures of ECDSA with ${curveBits} bits have nonces without bias`, async () => {
     const key = await generateKey("ecdsa", { bits: curveBits });
-    const secret = privateScalar(key.toString());
+    const secret = privateScalar(await key.export());
     assert(secret > 0n && secret < order);
     const bits = order.toString(2).length;
     // One cell for each of the 8 highest values of the top 3 bits, and a count of zeros in each of the top 9 bits.

@@ -624,9 +624,9 @@ Deno.test("password() takes strings only, and five changes at most", async () =>
   endless.client.close();
 });
 
-Deno.test("methods show nothing of their secrets", () => {
+Deno.test("methods show nothing of their secrets", async () => {
   const shown = Deno.inspect(
-    [password("hunter2"), publicKey(alice.toString()), keyboardInteractive(() => ["hunter2"])],
+    [password("hunter2"), publicKey(await alice.export()), keyboardInteractive(() => ["hunter2"])],
     {
       showHidden: true,
       depth: 9,

@@ -98,7 +98,7 @@ Deno.test("publicKey() offers keys, an agent's keys and text in turn, each once"
   assertEquals(user.publicKey?.blob, alice.publicKey.blob);
   const [a, m] = [await alice.publicKey.fingerprint(), await mallory.publicKey.fingerprint()];
   assertEquals(offered, [m, a, a]);
-  await login(onlyAlice, [publicKey(alice.toString())]);
+  await login(onlyAlice, [publicKey(await alice.export())]);
 });
 
 Deno.test("publicKey() goes on to the next key when one cannot sign or an agent fails", async () => {

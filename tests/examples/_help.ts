@@ -72,7 +72,7 @@ export async function serverWithHome(options: Partial<ServeOptions> = {}) {
   const { type, blob } = (await hostKey()).publicKey;
   await Deno.mkdir(`${home}/.ssh`, { mode: 0o700 });
   await Deno.writeTextFile(`${home}/.ssh/known_hosts`, `[127.0.0.1]:${server.addr.port} ${type} ${blob.toBase64()}\n`);
-  await Deno.writeTextFile(`${home}/.ssh/id_ed25519`, key.toString(), { mode: 0o600 });
+  await Deno.writeTextFile(`${home}/.ssh/id_ed25519`, await key.export(), { mode: 0o600 });
   return {
     target: `alice@127.0.0.1:${server.addr.port}`,
     env: { HOME: home, SSH_AUTH_SOCK: "", TERM: "vt100", DENO_DIR: denoDir() },

@@ -163,7 +163,7 @@ peerTest("openssh", "connectAgent() works with ssh-agent", () =>
     await using server = await startAgent(dir);
     const keys = await made();
     for (const [i, key] of keys.entries()) {
-      await Deno.writeTextFile(`${dir}/key${i}`, key.toString(), { mode: 0o600 });
+      await Deno.writeTextFile(`${dir}/key${i}`, await key.export(), { mode: 0o600 });
       await run(["/usr/bin/ssh-add", "-q", `${dir}/key${i}`], { env: { SSH_AUTH_SOCK: server.socket } });
     }
     await withEnv({ SSH_AUTH_SOCK: server.socket }, async () => {
@@ -194,9 +194,9 @@ peerTest(
       await Deno.mkdir(`${dir}/.ssh`);
       const [ed, ecdsa, , , rsa] = await made();
       const write = (name: string, text: string) => Deno.writeTextFile(`${dir}/.ssh/${name}`, text, { mode: 0o600 });
-      await write("id_ed25519", ed!.toString());
+      await write("id_ed25519", await ed!.export());
       await write("id_ecdsa", await ecdsa!.export({ passphrase: "x", rounds: 1 }));
-      await write("id_rsa", rsa!.toString());
+      await write("id_rsa", await rsa!.export());
       await run(["/usr/bin/ssh-add", "-q", `${dir}/.ssh/id_rsa`], { env: { SSH_AUTH_SOCK: server.socket } });
       const collect = async () => {
         const types: string[] = [], notes: string[] = [];

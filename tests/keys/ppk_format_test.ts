@@ -102,7 +102,7 @@ peerTest(
       await Deno.writeTextFile(`${dir}/passphrase`, "correct horse");
       for (const [type, bits] of [["ed25519", 256], ["ecdsa", 384], ["rsa", 2048]] as const) {
         const key = await generateKey(type, { bits, comment: "made here" });
-        await Deno.writeTextFile(`${dir}/key`, key.toString(), { mode: 0o600 });
+        await Deno.writeTextFile(`${dir}/key`, await key.export(), { mode: 0o600 });
         for (const parameters of ["version=2", "version=3,memory=64,passes=1"]) {
           await runText([
             ...["puttygen", `${dir}/key`, "-O", "private", "-o", `${dir}/key.ppk`],

@@ -7,9 +7,14 @@ import {
   assertNotEquals,
   assertRejects,
 } from "@std/assert";
+import { inspect } from "node:util";
 import { DEFAULT_ROUNDS } from "../../lib/keys/openssh_format.ts";
 import { generateKey, insecureSha1Signer, inspectPrivateKey, parsePrivateKey } from "../../lib/keys/private_key.ts";
 import { keyBits, parsePublicKey, publicKeyLine } from "../../lib/keys/public_key.ts";
+import { Reader } from "../../lib/wire/reader.ts";
+import { runText } from "../_support/child.ts";
+import { scratchDir } from "../_support/keys.ts";
+import { peerTest } from "../_support/peers.ts";
 import { fastest } from "../_support/until.ts";
 import { assertKeyFormat, blobOf, opensshKeys, strings, utf8, vectors } from "./_help.ts";
 
@@ -217,10 +222,10 @@ Deno.test("generateKey() makes keys that read back and sign", async () => {
     const key = await generateKey(type, { comment: "ä comment", ...(bits === undefined ? {} : { bits }) });
     assertEquals(key.publicKey.type, name);
     if (bits !== undefined) assertEquals(keyBits(key.publicKey), bits);
-    const again = await parsePrivateKey(key.toString());
+    const again = await parsePrivateKey(await key.export());
     assertEquals([again.comment, again.publicKey.blob], ["ä comment", key.publicKey.blob]);
     assert(await key.publicKey.verify(utf8("x"), await again.sign(utf8("x"), again.algorithms[0]!)));
-    assertEquals(key.toString().length, again.toString().length);
+    assertEquals((await key.export()).length, (await again.export()).length);
   }
   assertEquals((await generateKey()).publicKey.type, "ssh-ed25519");
   assertNotEquals((await generateKey()).publicKey.blob, (await generateKey()).publicKey.blob);
@@ -237,7 +242,8 @@ Deno.test("export() encrypts, and writes in clear only where no passphrase is gi
   const key = await generateKey("ed25519", { comment: "c" });
   const text = await key.export({ passphrase: "pä", rounds: 1 });
   assertEquals(inspectPrivateKey(text).encrypted, true);
-  assertEquals((await parsePrivateKey(text, { passphrase: "pä" })).toString().length, key.toString().length);
+  const again = await parsePrivateKey(text, { passphrase: "pä" });
+  assertEquals((await again.export()).length, (await key.export()).length);
   await assertKeyFormat(() => parsePrivateKey(text, { passphrase: "pa" }), "the passphrase is wrong");
   assertNotEquals(text, await key.export({ passphrase: "pä", rounds: 1 }));
   assertFalse(inspectPrivateKey(await key.export()).encrypted);
@@ -257,13 +263,71 @@ Deno.test("sign() refuses algorithms that the key does not list", async () => {
 });
 
 Deno.test("PrivateKey shows nothing of itself to who looks at it", async () => {
-  const key = await generateKey();
-  const seed = key.toString().split("\n").slice(1, -2).join("");
-  for (const view of [Deno.inspect(key, { depth: 9, showHidden: true }), JSON.stringify(key)]) {
-    assertFalse(view.includes("PRIVATE KEY"));
-    assertFalse(view.includes(seed.slice(-60, -10)));
+  for (
+    const key of [
+      await generateKey("ed25519", { comment: "me@here" }),
+      await generateKey("ecdsa"),
+      await generateKey("rsa"),
+    ]
+  ) {
+    const text = await key.export();
+    const secret = text.split("\n").slice(1, -2).join("");
+    const views = [
+      Deno.inspect(key, { depth: 9, showHidden: true }),
+      inspect(key, { depth: 9, showHidden: true }),
+      JSON.stringify(key),
+      JSON.stringify({ key }),
+      `${key}`,
+      String(key),
+      "" + key,
+      [key].join(),
+      new Error(`no ${key}`).message,
+      key.toString(),
+      Object.prototype.toString.call(key),
+      Object.values(key).map(String).join(),
+    ];
+    for (const view of views) {
+      assertFalse(view.includes("PRIVATE KEY"), view);
+      assertFalse(view.includes(secret.slice(-60, -10)), view);
+    }
+    const shown = `${key.publicKey.type} ${await key.publicKey.fingerprint()}`;
+    assertEquals(`${key}`, key.comment === "" ? shown : `${shown} me@here`);
+    assertEquals(`${await parsePrivateKey(text)}`, `${key}`);
   }
+  assertFalse(`${await generateKey("ed25519", { comment: "\x1b[31mred\n" })}`.includes("\x1b"));
 });
+
+Deno.test("a public key as text is its line", async () => {
+  const key = await generateKey();
+  assertEquals(`${key.publicKey}`, publicKeyLine(key.publicKey));
+  assertEquals(parsePublicKey(String(key.publicKey)).blob, key.publicKey.blob);
+});
+
+peerTest(
+  "openssh",
+  "export() without a passphrase writes what ssh-keygen reads, and rounds are 24 unless given",
+  async () => {
+    const file = `${scratchDir()}/key`;
+    for (
+      const key of [
+        await generateKey(),
+        await generateKey("ecdsa", { bits: 384 }),
+        await generateKey("rsa", { bits: 2048 }),
+      ]
+    ) {
+      await Deno.writeTextFile(file, await key.export(), { mode: 0o600 });
+      assertEquals((await runText(["ssh-keygen", "-y", "-P", "", "-f", file])).trim(), `${key.publicKey}`);
+      await Deno.writeTextFile(file, await key.export({ passphrase: "secret" }), { mode: 0o600 });
+      assertEquals((await runText(["ssh-keygen", "-y", "-P", "secret", "-f", file])).trim(), `${key.publicKey}`);
+      const bytes = Uint8Array.fromBase64((await Deno.readTextFile(file)).split("\n").slice(1, -2).join(""));
+      // Behind the magic: cipher, KDF, and its options, which are a salt of 16 bytes and the rounds.
+      const reader = new Reader(bytes.subarray(15));
+      assertEquals([reader.ascii(), reader.ascii()], ["aes256-ctr", "bcrypt"]);
+      const options = new Reader(reader.string());
+      assertEquals([options.string().length, options.u32()], [16, 24]);
+    }
+  },
+);
 
 Deno.test("sign() makes RFC 8032's signatures", async () => {
   interface Rfc8032 {

@@ -5,7 +5,7 @@
  */
 import { assert, assertEquals, assertFalse, assertRejects } from "@std/assert";
 import { publicKey } from "../../lib/auth/methods.ts";
-import { SshAuthError, SshProtocolError } from "../../lib/errors.ts";
+import { SshAuthError, SshError } from "../../lib/errors.ts";
 import { generateKey } from "../../lib/keys/private_key.ts";
 import { verifyWith } from "../../lib/keys/public_key.ts";
 import { readSignature } from "../../lib/keys/signature_blob.ts";
@@ -121,7 +121,8 @@ Deno.test("both sides of a connection take ECDSA signatures with zeros too many"
 Deno.test("neither side of a connection takes a signature that does not fit", async () => {
   const key = await generateKey("ecdsa");
   const negative = reshaped(key, numbers((bytes) => new Uint8Array([0xff, ...bytes])));
-  await assertRejects(() => join({ hostKeys: [negative] }), SshProtocolError, "Host key signature is wrong");
+  // The server looks at what its signer gives before it sends it.
+  await assertRejects(() => join({ hostKeys: [negative] }), SshError);
   await assertRejects(
     () => join({ auth: { publicKey: () => true } }, { auth: [publicKey(negative)] }),
     SshAuthError,
