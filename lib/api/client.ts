@@ -7,8 +7,9 @@ import { authenticate, ClientAuth } from "../auth/client.ts";
 import { type AuthMethod, publicKeyFrom } from "../auth/methods.ts";
 import { Mux } from "../connection/mux.ts";
 import { defaultAlgorithms } from "../crypto/algorithms.ts";
-import { SshError } from "../errors.ts";
+import { HostKeyError, SshError } from "../errors.ts";
 import { knownHosts, type KnownHostsVerifier } from "../keys/known_hosts.ts";
+import { watchHostKey } from "../keys/known_types.ts";
 import { type PassedOver, withPassedOver } from "../keys/passed_over.ts";
 import type { HostKeyVerifier, Signer } from "../keys/types.ts";
 import { type RemoteProcess, startProcess, terminateAll } from "../session/process.ts";
@@ -48,6 +49,28 @@ export type { ConnectOptions } from "./connect_options.ts";
  * ```
  */
 export async function connect(options: ConnectOptions): Promise<SshClient> {
+  let known: ReadonlySet<string> = new Set();
+  try {
+    return await connectOnce(options, null, (types) => known = types);
+  } catch (error) {
+    // A function around knownHosts() hid the types that are known: `ssh` would have asked for those. What somebody in between shows
+    // to the second question is judged as any other key.
+    const again = error instanceof HostKeyError && known.size > 0 && options.transport === undefined &&
+      options.algorithms?.hostKey === undefined;
+    if (!again) throw error;
+    return await connectOnce(options, [...known], () => {});
+  }
+}
+
+/**
+ * One connection. `asked` are the types of host keys to ask for first, and null where only the verifier may know: then the types that
+ * it would rather have seen go to `onKnown`.
+ */
+async function connectOnce(
+  options: ConnectOptions,
+  asked: readonly string[] | null,
+  onKnown: (types: ReadonlySet<string>) => void,
+): Promise<SshClient> {
   let conn: ByteDuplex | undefined, socket: Deno.TcpConn | null = null;
   let secure: SecureTransport | null = null, mux: Mux | null = null;
   try {
@@ -56,14 +79,18 @@ export async function connect(options: ConnectOptions): Promise<SshClient> {
     const verifyHostKey = options.verifyHostKey ?? knownHosts();
     conn = options.transport;
     signal?.throwIfAborted();
-    const algorithms = await abortable(knownFirst(verifyHostKey, { hostname, port }, options.algorithms), signal);
+    const host = { hostname, port };
+    const types = asked ?? await abortable(knownTypes(verifyHostKey, host, options.algorithms), signal);
     conn ??= socket = await dial(hostname, port, options);
     const transport = secure = new SecureTransport(conn, {
       role: "client",
       // A socket of this module's own; what the application brings may keep chunks.
       copyingWritable: socket !== null,
-      verifyHostKey: (key) => verifyHostKey(key, { hostname, port }),
-      ...algorithms,
+      verifyHostKey: (key) => {
+        if (types === null) onKnown(watchHostKey(key));
+        return verifyHostKey(key, { ...host });
+      },
+      ...types === null ? given(options, "algorithms") : { algorithms: knownFirst(types, options.algorithms) },
       ...given(options, "rekey", "ident", "handshakeTimeout", "requireStrictKex", "insecureMinRsaBits", "trace"),
     });
     await transport.start({ signal });
@@ -97,18 +124,21 @@ function defaultAuth(): AuthMethod {
   });
 }
 
-/** What `ssh` does: the key types known for the host come first, so that no other key of it looks like a changed one. */
-async function knownFirst(
+/** The key types known for the host, or null where the verifier does not tell or the program says itself what to ask for. */
+async function knownTypes(
   verify: HostKeyVerifier | KnownHostsVerifier,
   host: { hostname: string; port: number },
   algorithms: AlgorithmOverrides | undefined,
-): Promise<{ algorithms?: AlgorithmOverrides }> {
-  if (algorithms?.hostKey !== undefined || !("keyTypes" in verify)) return given({ algorithms }, "algorithms");
-  const types = await verify.keyTypes(host);
+): Promise<readonly string[] | null> {
+  return algorithms?.hostKey === undefined && "keyTypes" in verify ? await verify.keyTypes(host) : null;
+}
+
+/** What `ssh` does: the key types known for the host come first, so that no other key of it looks like a changed one. */
+function knownFirst(types: readonly string[], algorithms: AlgorithmOverrides | undefined): AlgorithmOverrides {
   const known = new Set(types.flatMap((type) => type === "ssh-rsa" ? ["rsa-sha2-512", "rsa-sha2-256"] : [type]));
   const names = defaultAlgorithms.hostKey;
   const hostKey = [...names.filter((name) => known.has(name)), ...names.filter((name) => !known.has(name))];
-  return { algorithms: { ...algorithms, hostKey } };
+  return { ...algorithms, hostKey };
 }
 
 /** Opens the TCP connection. Its own signal ends with the dialling: later aborts say goodbye first. */

@@ -18,6 +18,7 @@ import { Reader } from "../wire/reader.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
 import { type HostMatcher, lookupName, parseHosts } from "./host_patterns.ts";
 import { knownHostsPaths, readIfThere } from "./known_hosts_files.ts";
+import { noteKnownTypes } from "./known_types.ts";
 import { parsePublicKey, publicKeyLine } from "./public_key.ts";
 import { RSA_BITS } from "./rsa_public.ts";
 import type { HostKeyVerifier, PublicKey } from "./types.ts";
@@ -113,7 +114,11 @@ async function entriesFor(sources: readonly Source[], name: string): Promise<Kno
 }
 
 async function typesIn(sources: readonly Source[], hostname: string, port: number): Promise<readonly string[]> {
-  const entries = await entriesFor(sources, lookupName(hostname, port));
+  return usableTypes(await entriesFor(sources, lookupName(hostname, port)));
+}
+
+/** Types of the keys among the entries of one host, without revoked ones. */
+function usableTypes(entries: readonly KnownHostsEntry[]): readonly string[] {
   const revoked = entries.filter((entry) => entry.marker === "revoked");
   const usable = entries.filter((entry) =>
     entry.marker === "host" && !revoked.some((other) => equals(other.blob, entry.blob))
@@ -199,6 +204,15 @@ async function verify(
   }
   const known = entries.filter((entry) => entry.marker === "host");
   if (known.some((entry) => equals(entry.blob, blob))) return;
+  const types = usableTypes(entries);
+  if (known.length > 0 && !known.some((entry) => entry.type === key.type) && noteKnownTypes(key, types)) {
+    // Not a new host, which a program may add by itself, and not a changed one yet: nobody has asked for the keys that are known.
+    throw new HostKeyError(
+      `Cannot trust host key of "${name}": it showed ${offered}, and is known by its keys of other types (${
+        known.map((entry) => `${printable(entry.type, 64)} at ${showPlace(entry.place)}`).join(", ")
+      }), which it was not asked for; hand knownHosts() itself over as \`verifyHostKey\`, or ask for them first with \`algorithms.hostKey\``,
+    );
+  }
   if (known.length > 0) {
     const expected = await Promise.all(
       known.map(async (entry) =>
