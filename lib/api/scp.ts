@@ -13,6 +13,7 @@ import type { ScpOptions } from "../sftp/scp.ts";
 import type { RootedOptions } from "../sftp/rooted_backend.ts";
 import type { TransferSummary } from "../sftp/transfer.ts";
 import type { ByteDuplex } from "../wire/types.ts";
+import { checkServedHere } from "./check_served.ts";
 
 /** Copies by the `scp` program of the server, as `scp -O` does. Where the server has SFTP, `sftp()` is faster and can resume. */
 export interface ScpClient {
@@ -127,9 +128,11 @@ export function scpClient(mux: Mux): ScpClient {
  * A handler that serves `scp -O` from a file system, and refuses every other command with exit code 127:
  * `serve({ handler: scpHandler({ root: "/srv" }) })`. Nothing outside `root` can be reached, and no shell is involved. A server that
  * runs other commands too calls it where `session.command` starts with `scp `. Errors of a backend that are neither an `SftpError`
- * nor one of the file system go to the server's `onError`.
+ * nor one of the file system go to the server's `onError`. Throws `TypeError` at once where `root` is no directory, or a backend
+ * has names that are not those of {@linkcode SftpBackend}.
  */
 export function scpHandler(options: RootedOptions | SftpBackend): SessionHandler {
+  checkServedHere(options);
   return async (session: ServerSession): Promise<number> => {
     const { serveScp } = await import("../sftp/scp.ts");
     const { stdin, stdout, info, signal } = session;

@@ -16,19 +16,19 @@ const SIZE = 1, UIDGID = 2, PERMISSIONS = 4, ACMODTIME = 8, EXTENDED = 0x8000_00
 /** Attributes of a file; what is absent was not sent, or is not to be changed. */
 export interface SftpAttributes {
   /** Bytes. */
-  readonly size?: number;
+  readonly size?: number | undefined;
   /** Owner; sent only together with the group. */
-  readonly uid?: number;
+  readonly uid?: number | undefined;
   /** Group; sent only together with the owner. */
-  readonly gid?: number;
+  readonly gid?: number | undefined;
   /** Permission bits, with the file type where a server sent it. */
-  readonly mode?: number;
+  readonly mode?: number | undefined;
   /** Last access in seconds since 1970; sent only together with `mtime`. */
-  readonly atime?: number;
+  readonly atime?: number | undefined;
   /** Last change in seconds since 1970; sent only together with `atime`. */
-  readonly mtime?: number;
+  readonly mtime?: number | undefined;
   /** Extended attributes by name. */
-  readonly extended?: ReadonlyMap<string, Bytes>;
+  readonly extended?: ReadonlyMap<string, Bytes> | undefined;
 }
 
 /** Metadata, a subset of `Deno.FileInfo` plus what SFTP knows. */
@@ -131,7 +131,9 @@ export function fileInfo(attrs: SftpAttributes, typeBits = 0): SftpFileInfo {
 }
 
 /** The opposite of {@linkcode fileInfo}, for a server's replies. */
-export function attributesOf(info: SftpFileInfo): SftpAttributes {
+export function attributesOf(
+  info: Omit<SftpFileInfo, "extended"> & { readonly extended?: ReadonlyMap<string, Bytes> | undefined },
+): SftpAttributes {
   const type = info.isDirectory
     ? FileType.DIRECTORY
     : info.isSymlink

@@ -4,9 +4,8 @@
  * @module
  */
 import type { AuthInfo } from "../auth/types.ts";
-import type { MaybePromise } from "../wire/types.ts";
+import type { Bytes, MaybePromise } from "../wire/types.ts";
 import type { SftpAttributes, SftpFileInfo } from "./attrs.ts";
-import type { SftpDirEntry } from "./entry.ts";
 
 /**
  * A file system to serve: one method per SFTP request, each allowed to throw `SftpError` or a `Deno.errors` class, which
@@ -28,9 +27,9 @@ export interface SftpBackend {
    */
   open(path: string, options: Deno.OpenOptions, info: AuthInfo): MaybePromise<SftpBackendFile>;
   /** Lists a directory. It is read as far as the client asks, and left when the client closes the listing. */
-  readDir(path: string, info: AuthInfo): AsyncIterable<SftpDirEntry>;
+  readDir(path: string, info: AuthInfo): AsyncIterable<SftpBackendEntry>;
   /** Metadata; `followLinks` tells stat from lstat. */
-  stat(path: string, followLinks: boolean, info: AuthInfo): MaybePromise<SftpFileInfo>;
+  stat(path: string, followLinks: boolean, info: AuthInfo): MaybePromise<SftpBackendInfo>;
   /** Changes the attributes that are there (SETSTAT; lsetstat@openssh.com where `followLinks` is false). */
   setStat?(path: string, attrs: SftpAttributes, followLinks: boolean, info: AuthInfo): MaybePromise<void>;
   /** Removes a file or link, never a directory. */
@@ -59,8 +58,24 @@ export interface SftpBackend {
     gids: readonly number[],
     info: AuthInfo,
   ): MaybePromise<{ users: readonly string[]; groups: readonly string[] }>;
-  /** Every other request, by its name; absent ones answer OP_UNSUPPORTED. */
-  [operation: string]: unknown;
+  /** Same as `setStat`, by the name that the request has on the wire. */
+  setstat?(path: string, attrs: SftpAttributes, followLinks: boolean, info: AuthInfo): MaybePromise<void>;
+  /** Same as `realPath`, by the name that the request has on the wire. */
+  realpath?(path: string, info: AuthInfo): MaybePromise<string>;
+  /** Same as `readLink`, by the name that the request has on the wire. */
+  readlink?(path: string, info: AuthInfo): MaybePromise<string>;
+}
+
+/** Metadata of a file of a {@linkcode SftpBackend}: `SftpFileInfo`, extended attributes left out or not. */
+export interface SftpBackendInfo extends Omit<SftpFileInfo, "extended"> {
+  /** Extended attributes by name. */
+  readonly extended?: ReadonlyMap<string, Bytes> | undefined;
+}
+
+/** An entry of a directory of a {@linkcode SftpBackend}. */
+export interface SftpBackendEntry extends Deno.DirEntry {
+  /** Metadata; of a link, not of what it points to. */
+  readonly info: SftpBackendInfo;
 }
 
 /** An open file of a {@linkcode SftpBackend}. */
@@ -73,7 +88,7 @@ export interface SftpBackendFile extends AsyncDisposable {
   /** Writes all of it at an offset. Calls may overlap, their ranges do not. */
   writeAt(p: Uint8Array, offset: number): MaybePromise<void>;
   /** Metadata. */
-  stat(): MaybePromise<SftpFileInfo>;
+  stat(): MaybePromise<SftpBackendInfo>;
   /** Changes the attributes that are there (FSETSTAT). Where it is absent, the backend's own `setStat` gets the path. */
   setStat?(attrs: SftpAttributes): MaybePromise<void>;
   /** Puts what was written on the disk (fsync@openssh.com). Absent answers OP_UNSUPPORTED. */

@@ -90,7 +90,7 @@ let construct: (session: SftpSession, linkFirst: boolean) => SftpClient;
  */
 export async function openSftp(
   channel: SftpChannel,
-  options: { signal?: AbortSignal; linkFirst?: boolean } = {},
+  options: { signal?: AbortSignal | undefined; linkFirst?: boolean | undefined } = {},
 ): Promise<SftpClient> {
   const session = new SftpSession(channel);
   await session.start(options.signal);
@@ -126,7 +126,7 @@ export class SftpClient implements AsyncDisposable {
   }
 
   /** Opens a file; reading is the default, as in `Deno.open`. */
-  async open(path: string, options: Deno.OpenOptions & { signal?: AbortSignal } = {}): Promise<SftpFile> {
+  async open(path: string, options: Deno.OpenOptions & { signal?: AbortSignal | undefined } = {}): Promise<SftpFile> {
     const flags = openFlags(options);
     if (flags & OpenFlag.CREAT) checkFilePath("open", path);
     const attrs = options.mode === undefined || !(flags & OpenFlag.CREAT) ? {} : { mode: options.mode & 0o7777 };
@@ -143,7 +143,7 @@ export class SftpClient implements AsyncDisposable {
    * Reads a whole file, with many requests under way. It ends where the server says so, whatever size it gave before; a
    * `RangeError` where it has more than 64 MiB and eight times that size, or 1 GiB where none was given.
    */
-  async readFile(path: string, options: { signal?: AbortSignal } = {}): Promise<Bytes> {
+  async readFile(path: string, options: { signal?: AbortSignal | undefined } = {}): Promise<Bytes> {
     return await unlessAborted(this.#readFile(path, options.signal), options.signal);
   }
 
@@ -170,7 +170,7 @@ export class SftpClient implements AsyncDisposable {
   }
 
   /** Reads a whole file as UTF-8; a byte order mark stays, as with `Deno.readTextFile()`. */
-  async readTextFile(path: string, options: { signal?: AbortSignal } = {}): Promise<string> {
+  async readTextFile(path: string, options: { signal?: AbortSignal | undefined } = {}): Promise<string> {
     return new TextDecoder("utf-8", { ignoreBOM: true }).decode(await this.readFile(path, options));
   }
 
@@ -220,7 +220,10 @@ export class SftpClient implements AsyncDisposable {
   }
 
   /** Makes a directory; with `recursive` its parents too, and it may exist already. */
-  async mkdir(path: string, options: { mode?: number; recursive?: boolean } = {}): Promise<void> {
+  async mkdir(
+    path: string,
+    options: { mode?: number | undefined; recursive?: boolean | undefined } = {},
+  ): Promise<void> {
     const attrs: SftpAttributes = options.mode === undefined ? {} : { mode: options.mode & 0o7777 };
     const make = (): Promise<void> => this.#session.status(Mkdir, { path, attrs }, { action: "make directory", path });
     if (!options.recursive) return await make();
@@ -252,7 +255,7 @@ export class SftpClient implements AsyncDisposable {
   }
 
   /** Removes a file or an empty directory; with `recursive` whatever is in it, links themselves and not their targets. */
-  async remove(path: string, options: { recursive?: boolean } = {}): Promise<void> {
+  async remove(path: string, options: { recursive?: boolean | undefined } = {}): Promise<void> {
     await remove(this, this.#session, path, options.recursive ?? false);
   }
 
@@ -329,7 +332,11 @@ export class SftpClient implements AsyncDisposable {
    * Changes attributes in one request. With `followLinks: false` those of a link itself, which needs lsetstat@openssh.com
    * unless `path` is no link.
    */
-  async setStat(path: string, attrs: SftpAttributes, options: { followLinks?: boolean } = {}): Promise<void> {
+  async setStat(
+    path: string,
+    attrs: SftpAttributes,
+    options: { followLinks?: boolean | undefined } = {},
+  ): Promise<void> {
     const purpose = { action: "change attributes of", path };
     if (options.followLinks !== false) return await this.#session.status(Setstat, { path, attrs }, purpose);
     if (this.#offers(Extension.lsetstat)) return await this.#session.status(Lsetstat, { path, attrs }, purpose);

@@ -5,9 +5,8 @@
  */
 import { SftpError } from "../errors.ts";
 import type { Bytes } from "../wire/types.ts";
-import type { SftpBackendFile } from "./backend.ts";
+import type { SftpBackendEntry, SftpBackendFile } from "./backend.ts";
 import { Status } from "./constants.ts";
-import type { SftpDirEntry } from "./entry.ts";
 
 /** An open file. */
 export interface FileHandle {
@@ -32,9 +31,9 @@ export interface DirectoryHandle {
   /** Its path. */
   readonly path: string;
   /** The listing. */
-  readonly entries: AsyncIterator<SftpDirEntry>;
+  readonly entries: AsyncIterator<SftpBackendEntry>;
   /** An entry that did not fit into the last reply. */
-  kept: SftpDirEntry | null;
+  kept: SftpBackendEntry | null;
   /** The listing has ended. */
   done: boolean;
   /** The next reply, made while the client reads the last one; null at the end. */

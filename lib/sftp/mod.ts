@@ -19,7 +19,7 @@ export type { ConnectionInfo, NegotiatedDirection } from "../transport/types.ts"
 export { decodeText, encodeText } from "../wire/byte_text.ts";
 export type { ByteDuplex, Bytes, MaybePromise } from "../wire/types.ts";
 export type { SftpAttributes, SftpFileInfo } from "./attrs.ts";
-export type { SftpBackend, SftpBackendFile } from "./backend.ts";
+export type { SftpBackend, SftpBackendEntry, SftpBackendFile, SftpBackendInfo } from "./backend.ts";
 export { openSftp, SftpClient, type SftpServerInfo } from "./client.ts";
 export type { SftpDirEntry } from "./entry.ts";
 export { SftpFile } from "./file.ts";

@@ -35,7 +35,7 @@ export interface RootedOptions {
    */
   readonly root: string;
   /** Refuse every change. @default {false} */
-  readonly readOnly?: boolean;
+  readonly readOnly?: boolean | undefined;
 }
 
 /** Opens a root; throws where it is no directory. */
@@ -68,7 +68,6 @@ function sameFile(a: { dev: number; ino: number | null }, b: { dev: number; ino:
 }
 
 class RootedBackend implements SftpBackend, AsyncDisposable {
-  [operation: string]: unknown;
   readonly #fs: NodeFs;
   readonly #tree: RootedTree;
   readonly #readOnly: boolean;

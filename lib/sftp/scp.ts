@@ -9,6 +9,7 @@ import { TurnShare } from "../wire/turns.ts";
 import { callBack } from "../wire/callback.ts";
 import type { ByteDuplex } from "../wire/types.ts";
 import type { SftpBackend } from "./backend.ts";
+import { checkServed } from "./check_backend.ts";
 import { MAX_PATH, Status } from "./constants.ts";
 import { expandGlob, GlobLimitError, type GlobTree } from "./glob.ts";
 import { localStat } from "./local_files.ts";
@@ -26,13 +27,13 @@ import type { TransferSummary } from "./transfer.ts";
 /** Options of a copy by SCP. */
 export interface ScpOptions {
   /** Copy directories and what is in them. @default {false} */
-  readonly recursive?: boolean;
+  readonly recursive?: boolean | undefined;
   /** Keep times and permission bits. @default {false} */
-  readonly preserve?: boolean;
+  readonly preserve?: boolean | undefined;
   /** Told of bytes done, per file, by its local path. */
-  readonly onProgress?: (progress: { path: string; bytes: number; total: number | null }) => void;
+  readonly onProgress?: ((progress: { path: string; bytes: number; total: number | null }) => void) | undefined;
   /** Aborts the copy. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 function planOf(options: ScpOptions): ScpPlan {
@@ -114,9 +115,9 @@ export async function scpDownload(
 /** Options of {@linkcode serveScp}. */
 export interface ServeScpOptions {
   /** Ends the exchange. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** Told of errors of a backend that are neither an `SftpError` nor one of the file system. */
-  readonly onError?: (error: unknown) => void;
+  readonly onError?: ((error: unknown) => void) | undefined;
 }
 
 /**
@@ -130,6 +131,7 @@ export async function serveScp(
   info: AuthInfo,
   options: ServeScpOptions = {},
 ): Promise<number> {
+  checkServed(backend);
   const parsed = parseScpCommand(command);
   if (parsed === null) return 127;
   const { onError = () => {} } = options;

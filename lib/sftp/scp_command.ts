@@ -30,7 +30,11 @@ function quote(word: string): string {
 export function scpCommand(
   direction: "to" | "from",
   path: string,
-  options: { recursive?: boolean; preserve?: boolean; directory?: boolean } = {},
+  options: {
+    recursive?: boolean | undefined;
+    preserve?: boolean | undefined;
+    directory?: boolean | undefined;
+  } = {},
 ): string {
   if (path.includes("\0")) throw new TypeError("Cannot copy: a path cannot hold NUL");
   const flags = (options.recursive ? " -r" : "") + (options.preserve ? " -p" : "") + (options.directory ? " -d" : "");

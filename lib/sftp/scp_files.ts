@@ -186,7 +186,7 @@ export function backendScpFiles(backend: SftpBackend, who: AuthInfo, onError: (e
   };
   /** A backend that keeps no attributes has none to set. */
   const setStat = async (path: string, attrs: SftpAttributes): Promise<void> => {
-    const method = backend.setStat ?? backend["setstat"] as SftpBackend["setStat"], place = canonicalPath(path);
+    const method = backend.setStat ?? backend.setstat, place = canonicalPath(path);
     await watched(() => method?.call(backend, place, attrs, true, who));
   };
   return {

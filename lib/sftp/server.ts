@@ -20,6 +20,7 @@ import { Reader } from "../wire/reader.ts";
 import { AnswerOrder } from "./answer_order.ts";
 import type { SftpChannel } from "./requests.ts";
 import type { SftpBackend } from "./backend.ts";
+import { checkServed } from "./check_backend.ts";
 import { ChunkSource } from "./chunk_source.ts";
 import { Fxp, SFTP_VERSION, Status } from "./constants.ts";
 import { Handles } from "./handles.ts";
@@ -41,9 +42,9 @@ const REPLY_LIMIT = 4_194_304;
 /** Options of {@linkcode serveSftp}. */
 export interface ServeSftpOptions {
   /** Ends the session. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** Told of errors of a backend that are neither an `SftpError` nor one of the file system. */
-  readonly onError?: (error: unknown) => void;
+  readonly onError?: ((error: unknown) => void) | undefined;
 }
 
 /**
@@ -58,6 +59,7 @@ export async function serveSftp(
   info: AuthInfo,
   options: ServeSftpOptions = {},
 ): Promise<void> {
+  checkServed(backend);
   if (typeof (backend as SftpBackend).open === "function") {
     return await new ServerSession(channel, backend as SftpBackend, info, options, false).run();
   }

@@ -10,12 +10,11 @@ import type { Field, Message, ValuesOf } from "../wire/codec.ts";
 import { Reader } from "../wire/reader.ts";
 import { turnEnd } from "../wire/turn_end.ts";
 import type { MaybePromise } from "../wire/types.ts";
-import { attributesOf, longName, type SftpAttributes, type SftpFileInfo } from "./attrs.ts";
-import type { SftpBackend, SftpBackendFile } from "./backend.ts";
+import { attributesOf, longName, type SftpAttributes } from "./attrs.ts";
+import type { SftpBackend, SftpBackendEntry, SftpBackendFile, SftpBackendInfo } from "./backend.ts";
 import { canonicalPath, namesDirectory } from "./canonical.ts";
 import { Extension, Fxp, MAX_PACKET, MAX_TRANSFER, OpenFlag, Status } from "./constants.ts";
 import { copyData } from "./copy_data.ts";
-import type { SftpDirEntry } from "./entry.ts";
 import { type DirectoryHandle, type FileHandle, type Handles, MAX_HANDLES } from "./handles.ts";
 import * as m from "./messages.ts";
 import { isEncodable } from "./names.ts";
@@ -86,14 +85,14 @@ function alone(run: Job["run"]): Job {
 }
 
 /** Calls an optional method of the backend, by any of its names; without one the answer is OP_UNSUPPORTED. */
-function call(context: JobContext, names: readonly string[], ...values: unknown[]): unknown {
+function call(context: JobContext, names: readonly (keyof SftpBackend)[], ...values: unknown[]): unknown {
   for (const name of names) {
-    const method = context.backend[name];
+    const method = context.backend[name] as ((...values: unknown[]) => unknown) | undefined;
     if (typeof method === "function") return method.call(context.backend, ...values, context.info);
   }
   throw new SftpError("Operation unsupported", Status.OP_UNSUPPORTED);
 }
-function has(context: JobContext, ...names: string[]): boolean {
+function has(context: JobContext, ...names: (keyof SftpBackend)[]): boolean {
   return names.some((name) => typeof context.backend[name] === "function");
 }
 
@@ -117,7 +116,7 @@ function denied(what: string): SftpError {
   return new SftpError(`Permission denied: the handle is not open for ${what}`, Status.PERMISSION_DENIED);
 }
 
-function attributesReply(id: number, info: SftpFileInfo): Uint8Array {
+function attributesReply(id: number, info: SftpBackendInfo): Uint8Array {
   return m.Attrs.encode({ id, attrs: attributesOf(info) });
 }
 function names(id: number, entries: readonly m.NameEntry[]): Uint8Array {
@@ -184,7 +183,7 @@ async function opendir(context: JobContext, id: number, path: string): Promise<U
   return payload;
 }
 
-async function nextEntry(directory: DirectoryHandle): Promise<SftpDirEntry | null> {
+async function nextEntry(directory: DirectoryHandle): Promise<SftpBackendEntry | null> {
   if (directory.kept === null && !directory.done) {
     const { done, value } = await directory.entries.next();
     if (done) directory.done = true;
@@ -253,7 +252,7 @@ async function homeOf(context: JobContext, username: string): Promise<string> {
   throw new SftpError("No such user", Status.NO_SUCH_FILE);
 }
 async function realPath(context: JobContext, path: string): Promise<string> {
-  const names = ["realPath", "realpath"];
+  const names = ["realPath", "realpath"] as const;
   return has(context, ...names) ? await call(context, names, path) as string : path;
 }
 
@@ -467,7 +466,7 @@ const extensions: ReadonlyMap<string, Handler> = new Map(Object.entries({
 
 /** Extensions to offer: those that the backend has no part in, and those it can serve. */
 export function offeredExtensions({ backend, linkFirst }: JobContext): [string, string][] {
-  const can = (...names: string[]): boolean => names.some((name) => typeof backend[name] === "function");
+  const can = (...names: (keyof SftpBackend)[]): boolean => names.some((name) => typeof backend[name] === "function");
   const list: [string, string][] = [
     [Extension.limits, "1"],
     [Extension.copyData, "1"],

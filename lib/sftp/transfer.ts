@@ -12,38 +12,38 @@ import { isFileSystemError, lostError, statusOf } from "./status.ts";
 /** How a file or a tree is copied. */
 export interface TransferOptions {
   /** Copy directories and what is in them. @default {false} */
-  recursive?: boolean;
+  recursive?: boolean | undefined;
   /**
    * Keep times and permission bits, where the other side lets them be set: what it refuses is told by `warnings` of the summary,
    * and the copy is whole. Without it a file that replaces another keeps that one's permission bits, and a new file
    * gets those of its source as far as the umask allows. @default {false}
    */
-  preserve?: boolean;
+  preserve?: boolean | undefined;
   /**
    * Go on where an earlier copy stopped: files that are there whole are left alone, and a file that was cut goes on where it
    * was. Whole means the same size, and the same time of change or a later one. Not together with `inPlace`. @default {false}
    */
-  resume?: boolean;
+  resume?: boolean | undefined;
   /** Requests kept in flight. @default {as many as the path takes, up to 16 MiB} */
-  concurrency?: number;
+  concurrency?: number | undefined;
   /** Told of bytes done, per file, by the path it is copied from. */
-  onProgress?: (progress: { path: string; bytes: number; total: number | null }) => void;
+  onProgress?: ((progress: { path: string; bytes: number; total: number | null }) => void) | undefined;
   /**
    * Aborts the copy. What was copied of a file stays beside it, for `resume`; where an abort comes while it takes the place of
    * another, so may that one, with a name that ends in `.old`.
    */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /**
    * Write to the file's own name at once, instead of beside it and renaming it at the end. An interrupted copy is then left
    * under that name. Not together with `resume`, which is a `TypeError`: nothing tells the start of this file from an older
    * one. @default {false}
    */
-  inPlace?: boolean;
+  inPlace?: boolean | undefined;
   /**
    * What becomes of symbolic links in a tree: `copy` makes the same link, `follow` copies what it leads to, `skip` leaves it
    * out. A download makes no link that leads out of the tree. @default {"copy"}
    */
-  links?: "copy" | "follow" | "skip";
+  links?: "copy" | "follow" | "skip" | undefined;
 }
 
 /** What a copy did. */

@@ -6,8 +6,7 @@ import { Extension, Fxp, Status } from "../../lib/sftp/constants.ts";
 import { LAST_WINDOW } from "../../lib/sftp/flight_window.ts";
 import * as m from "../../lib/sftp/messages.ts";
 import { until } from "../_support/until.ts";
-import type { SftpFileInfo } from "../../lib/sftp/attrs.ts";
-import type { SftpBackend } from "../../lib/sftp/backend.ts";
+import type { SftpBackend, SftpBackendInfo } from "../../lib/sftp/backend.ts";
 import { partName } from "../../lib/sftp/transfer.ts";
 import { fileNode, memoryFiles, refusing } from "./_refusing_server.ts";
 import {
@@ -293,7 +292,7 @@ Deno.test("download() with resume leaves no tail of a part that is longer than t
   for (const size of [null, 0]) {
     const files = memoryFiles(), { open, stat } = files.backend;
     files.nodes.set("/f", fileNode(data));
-    const told = (info: SftpFileInfo): SftpFileInfo => size === null || !info.isFile ? info : { ...info, size };
+    const told = (info: SftpBackendInfo): SftpBackendInfo => size === null || !info.isFile ? info : { ...info, size };
     const backend: SftpBackend = {
       ...files.backend,
       stat: async (...args) => told(await stat(...args)),

@@ -32,7 +32,6 @@ interface Call {
 
 /** A backend whose calls wait for the test, in `calls`; those that `quick` names do not. */
 class SlowBackend implements SftpBackend {
-  [operation: string]: unknown;
   readonly calls: Call[] = [];
   readonly closed: string[] = [];
   quick = (_what: string, _offset: number): boolean => false;
