@@ -73,7 +73,11 @@ export interface ServeOptions {
   signal?: AbortSignal | undefined;
   /** Called when the server listens. What it throws goes to `onError`. */
   onListen?: ((addr: Deno.NetAddr) => void) | undefined;
-  /** Called for connection and handler errors. What it throws is ignored, at once or by a promise. */
+  /**
+   * Called for connection and handler errors. What it throws is ignored, at once or by a promise. Without it what handlers throw goes to
+   * `console.error`, as with `Deno.serve`, and with it errors of accepting connections and of host keys; not what clients do wrong, nor
+   * connections that are lost. @default {prints}
+   */
   onError?: ((error: unknown) => void) | undefined;
   /** Told of what happens on connections, for whoever debugs: never a payload, never a secret. */
   trace?: ((event: TraceEvent) => void) | undefined;

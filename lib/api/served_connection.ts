@@ -11,9 +11,9 @@ import { DisconnectReason, SshAuthError, SshError, SshProtocolError } from "../e
 import { acceptSessions } from "../session/accept_sessions.ts";
 import { abortedError } from "../transport/closing.ts";
 import { SecureTransport } from "../transport/secure_transport.ts";
-import { callBack } from "../wire/callback.ts";
 import { Timer } from "../wire/timer.ts";
 import type { ByteDuplex } from "../wire/types.ts";
+import type { ErrorReports } from "./error_reports.ts";
 import { given } from "./options.ts";
 import type { Offence } from "./penalties.ts";
 import type { ServeConnOptions } from "./serve_options.ts";
@@ -24,6 +24,7 @@ const DEFAULT_MAX_SESSIONS = 10;
 /** One connection, from its first byte to its end. */
 export class ServedConnection {
   readonly #options: ServeConnOptions;
+  readonly #reports: ErrorReports;
   readonly #transport: SecureTransport;
   readonly #remoteAddr: Deno.Addr | undefined;
   /** Absolute: neither progress nor chatter moves it. */
@@ -33,8 +34,9 @@ export class ServedConnection {
   #offence: Offence | null = "noAuth";
   #refed = true;
 
-  constructor(conn: ByteDuplex, options: ServeConnOptions, isSocket = false) {
+  constructor(conn: ByteDuplex, options: ServeConnOptions, reports: ErrorReports, isSocket = false) {
     this.#options = options;
+    this.#reports = reports;
     this.#remoteAddr = "remoteAddr" in conn ? conn.remoteAddr as Deno.Addr : undefined;
     this.#transport = new SecureTransport(conn, {
       role: "server",
@@ -75,7 +77,7 @@ export class ServedConnection {
       await serveAuth(this.#transport, {
         auth,
         remoteAddr: this.#remoteAddr,
-        onError: (error) => report(this.#options.onError, error),
+        onError: this.#reports.program,
         ...given(this.#options, "maxAuthTries", "banner", "insecureMinRsaBits"),
         onRefused: () => this.#offence = "authFail",
         onSuccess: (user, passed, grants) => {
@@ -116,7 +118,7 @@ export class ServedConnection {
 
   #makeMux(user: AuthenticatedUser, passed: readonly string[], grants: Grants): Mux {
     const { handler, subsystems, maxSessions = DEFAULT_MAX_SESSIONS } = this.#options;
-    const onError = (error: unknown): void => report(this.#options.onError, error);
+    const onError = this.#reports.program;
     const mux = new Mux(this.#transport, { ...given(this.#options, "window", "maxChannels", "keepalive"), onError });
     const info = { username: user.name, remoteAddr: this.#remoteAddr, connection: this.#transport.info, passed };
     acceptSessions(mux, { user, info, grants, handler, subsystems, maxSessions, onError });
@@ -130,9 +132,4 @@ function expired(): SshError {
 
 function tooSlow(limit: number): SshAuthError {
   return new SshAuthError(`Client did not log in within ${limit} ms`, []);
-}
-
-/** An error of the error handler has nowhere to go, and must not end the server. */
-export function report(onError: ((error: unknown) => void) | undefined, error: unknown): void {
-  callBack(() => onError?.(error));
 }

@@ -17,10 +17,11 @@ import {
   checkServerHostKeys,
   checkTimes,
 } from "./check_options.ts";
+import { type ErrorReports, errorReports } from "./error_reports.ts";
 import { given } from "./options.ts";
 import { type Offence, Penalties } from "./penalties.ts";
 import type { ServeConnOptions, ServeOptions, SshServer } from "./serve_options.ts";
-import { report, ServedConnection } from "./served_connection.ts";
+import { ServedConnection } from "./served_connection.ts";
 import { NOT_ALLOWED, TOO_MANY, turnAway } from "./turn_away.ts";
 
 export type { ServeConnOptions, ServeOptions, SshServer } from "./serve_options.ts";
@@ -35,8 +36,8 @@ const ACCEPT_PAUSE = { first: 5, longest: 1000 };
  * Listens and serves, like `Deno.serve`.
  *
  * Throws `TypeError` without host keys and for algorithms that are not known or fit none of the keys, `RangeError` for limits that
- * make no sense, and what `Deno.listen` throws. Errors of
- * connections and handlers go to `onError` and never end the server.
+ * make no sense, and what `Deno.listen` throws. Errors of connections and handlers go to `onError`, or without it those of handlers to
+ * the console, and never end the server.
  *
  * @example A server that answers one command
  * ```ts
@@ -70,7 +71,7 @@ export function serve(options: ServeOptions): SshServer {
  */
 export async function serveConn(conn: ByteDuplex, options: ServeConnOptions): Promise<void> {
   checkOptions(options);
-  await new ServedConnection(conn, options).run(() => {});
+  await new ServedConnection(conn, options, errorReports(options.onError)).run(() => {});
 }
 
 function checkOptions(options: ServeConnOptions): void {
@@ -90,6 +91,7 @@ class Server implements SshServer {
   readonly finished: Promise<void>;
   readonly #listener: Deno.TcpListener;
   readonly #options: ServeOptions;
+  readonly #reports: ErrorReports;
   readonly #admission: Admission;
   readonly #penalties: Penalties | null;
   /** Those that have not logged in are false. */
@@ -102,6 +104,7 @@ class Server implements SshServer {
   constructor(listener: Deno.TcpListener, options: ServeOptions) {
     this.#listener = listener;
     this.#options = options;
+    this.#reports = errorReports(options.onError);
     this.addr = listener.addr as Deno.NetAddr;
     this.#admission = new Admission({
       maxStartups: options.maxStartups ?? DEFAULT_MAX_STARTUPS,
@@ -151,7 +154,7 @@ class Server implements SshServer {
     signal?.addEventListener("abort", onAbort);
     // As a promise's reaction, so that `onListen` may use what `serve()` returned.
     await null;
-    callBack(() => onListen?.(this.addr), (error) => report(this.#options.onError, error));
+    callBack(() => onListen?.(this.addr), this.#reports.program);
     await this.#accept();
     while (this.#serving.size > 0) await Promise.all(this.#serving);
     signal?.removeEventListener("abort", onAbort);
@@ -170,7 +173,7 @@ class Server implements SshServer {
         this.#admit(socket);
       } catch (error) {
         if (this.#stop.signal.aborted) return;
-        report(this.#options.onError, error);
+        this.#reports.program(error);
         pause = Math.min(pause === 0 ? ACCEPT_PAUSE.first : 2 * pause, ACCEPT_PAUSE.longest);
         await sleep(pause, this.#stop.signal);
       }
@@ -201,7 +204,7 @@ class Server implements SshServer {
     this.#sockets.add(socket);
     let offence: Offence | null = null, dismissed = false;
     try {
-      const connection = new ServedConnection(socket, this.#options, true);
+      const connection = new ServedConnection(socket, this.#options, this.#reports, true);
       connection.setRef(this.#refed);
       this.#connections.set(connection, false);
       ticket.onDismissed = () => {
@@ -218,7 +221,7 @@ class Server implements SshServer {
         this.#connections.delete(connection);
       }
     } catch (error) {
-      report(this.#options.onError, error);
+      this.#reports.connection(error);
     } finally {
       ticket.ended();
       this.#sockets.delete(socket);
@@ -232,7 +235,7 @@ class Server implements SshServer {
     const time = this.#penalties?.punish(address, offence) ?? 0;
     if (time === 0) return;
     const message = `Refuses ${address} for ${Math.round(time / 1000)} s: too many of its connections failed to log in`;
-    report(this.#options.onError, new SshError(`${message}; see \`penalties\` of serve()`, { code: "AUTH_FAILED" }));
+    this.#reports.connection(new SshError(`${message}; see \`penalties\` of serve()`, { code: "AUTH_FAILED" }));
   }
 }
 

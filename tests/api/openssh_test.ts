@@ -65,6 +65,7 @@ async function listen(
     handler,
     subsystems: { ...subsystems, upper: async (session) => void await session.stdin.pipeTo(session.stdout) },
     maxStartupsPerSource: 1000,
+    onError: () => {},
   });
 }
 
