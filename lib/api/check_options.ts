@@ -14,39 +14,19 @@ import {
   checkInteger,
   checkNames,
   checkObject,
-  checkPort,
   checkSignal,
   checkText,
   checkTime,
 } from "../wire/check.ts";
-import type { MaxStartups } from "./admission.ts";
 import { checkAlgorithms, checkClientHostKeys } from "./check_algorithms.ts";
 import type { KeepaliveOptions } from "./options.ts";
 
-export { checkClientHostKeys, checkInteger, checkPort };
+export { checkClientHostKeys };
 
 /** A number of things that may be there at a time: as many as wanted, but at least one. */
 export const COUNT: Bounds = { min: 1, max: Infinity };
 /** What the wire can carry, and a window of 0 would never open. */
 const WINDOW: Bounds = { min: 1, max: 0xffff_ffff };
-
-/** Throws `RangeError` for numbers that make no sense as limits of a server. */
-export function checkCounts(
-  options: { maxAuthTries?: number; maxSessions?: number; maxChannels?: number; maxStartupsPerSource?: number },
-): void {
-  for (const name of ["maxAuthTries", "maxSessions", "maxChannels", "maxStartupsPerSource"] as const) {
-    checkInteger(name, options[name], COUNT);
-  }
-}
-
-/** Throws `RangeError` where nobody could ever connect, or the numbers contradict each other, as `sshd` does. */
-export function checkMaxStartups({ begin, rate, full }: MaxStartups): void {
-  checkInteger("maxStartups.full", full ?? NaN, COUNT);
-  checkInteger("maxStartups.begin", begin ?? NaN, { min: 0, max: full });
-  if (!(rate >= 0 && rate <= 100)) {
-    throw new RangeError(`Cannot use ${rate} as \`maxStartups.rate\`: it must be a percentage, 0 to 100`);
-  }
-}
 
 /** A check of each option by its name: an option without one does not compile. It is not asked about options that are not given. */
 export type Checks<T> = { readonly [K in keyof Required<T>]: (value: unknown, name: string) => void };
@@ -97,11 +77,6 @@ export const connectionChecks: Checks<ConnectionOptions> = {
   insecureMinRsaBits: (value) => void minRsaBits({ insecureMinRsaBits: value as number }),
 };
 
-/** Throws `RangeError` for numbers that make no sense, and `TypeError` for names that nothing is known by. */
-export function checkConnection(options: ConnectionOptions): void {
-  checkAll(connectionChecks, options);
-}
-
 /** Throws `TypeError` for what is no keepalive, and `RangeError` for numbers in it that make no sense. */
 export function checkKeepalive(value: unknown, name: string): void {
   const write = "`{ interval: 15_000 }`";
@@ -146,18 +121,4 @@ export function checkServerHostKeys(hostKeys: readonly Signer[], algorithms: Alg
       [...made].join(", ")
     }`,
   );
-}
-
-/** Options that are times, of any role. */
-interface Times {
-  loginTimeout?: number | undefined;
-  handshakeTimeout?: number | undefined;
-  keepalive?: KeepaliveOptions | undefined;
-}
-
-/** Throws `RangeError` for times that make no sense; `Infinity` is one that does. */
-export function checkTimes({ loginTimeout, handshakeTimeout, keepalive }: Times): void {
-  checkTime("loginTimeout", loginTimeout);
-  checkTime("handshakeTimeout", handshakeTimeout);
-  if (keepalive !== undefined) checkKeepalive(keepalive, "keepalive");
 }

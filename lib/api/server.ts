@@ -3,22 +3,14 @@
  *
  * @module
  */
-import { checkBanner } from "../auth/server.ts";
 import { SshError } from "../errors.ts";
+import { checkDuplex } from "../wire/check.ts";
 import { callBack } from "../wire/callback.ts";
 import { TurnShare } from "../wire/turns.ts";
 import type { ByteDuplex } from "../wire/types.ts";
 import { Admission, type MaxStartups, type Ticket } from "./admission.ts";
-import {
-  checkConnection,
-  checkCounts,
-  checkMaxStartups,
-  checkPort,
-  checkServerHostKeys,
-  checkTimes,
-} from "./check_options.ts";
+import { checkServe } from "./check_serve.ts";
 import { type ErrorReports, errorReports } from "./error_reports.ts";
-import { given } from "./options.ts";
 import { type Offence, Penalties } from "./penalties.ts";
 import type { ServeConnOptions, ServeOptions, SshServer } from "./serve_options.ts";
 import { ServedConnection } from "./served_connection.ts";
@@ -35,8 +27,8 @@ const ACCEPT_PAUSE = { first: 5, longest: 1000 };
 /**
  * Listens and serves, like `Deno.serve`.
  *
- * Throws `TypeError` without host keys and for algorithms that are not known or fit none of the keys, `RangeError` for limits that
- * make no sense, and what `Deno.listen` throws. Errors of connections and handlers go to `onError`, or without it those of handlers to
+ * Throws `TypeError` without host keys, for algorithms that are not known or fit none of the keys and for options of another kind than
+ * they should be, `RangeError` for limits that make no sense, and what `Deno.listen` throws. Errors of connections and handlers go to `onError`, or without it those of handlers to
  * the console, and never end the server.
  *
  * @example A server that answers one command
@@ -58,8 +50,7 @@ const ACCEPT_PAUSE = { first: 5, longest: 1000 };
  * ```
  */
 export function serve(options: ServeOptions): SshServer {
-  checkOptions(options);
-  if (options.port !== undefined) checkPort(options.port, 0);
+  checkServe(options, "serve()");
   options.signal?.throwIfAborted();
   const listener = Deno.listen({ hostname: options.hostname ?? "0.0.0.0", port: options.port ?? 22, transport: "tcp" });
   return new Server(listener, options);
@@ -70,20 +61,9 @@ export function serve(options: ServeOptions): SshServer {
  * otherwise. A socket should have `setNoDelay(true)`.
  */
 export async function serveConn(conn: ByteDuplex, options: ServeConnOptions): Promise<void> {
-  checkOptions(options);
+  checkServe(options, "serveConn()");
+  checkDuplex("conn", conn, true);
   await new ServedConnection(conn, options, errorReports(options.onError)).run(() => {});
-}
-
-function checkOptions(options: ServeConnOptions): void {
-  checkServerHostKeys(options.hostKeys, options.algorithms);
-  if (typeof options.auth !== "object" || options.auth === null) {
-    throw new TypeError("Cannot serve without `auth`: it says who may log in, and `{}` lets nobody in");
-  }
-  checkConnection(given(options, "algorithms", "rekey", "window", "ident", "insecureMinRsaBits"));
-  checkCounts(given(options, "maxAuthTries", "maxSessions", "maxChannels", "maxStartupsPerSource"));
-  checkTimes(given(options, "loginTimeout", "rekey", "keepalive"));
-  if (options.maxStartups !== undefined) checkMaxStartups(options.maxStartups);
-  if (options.banner !== undefined) checkBanner(options.banner);
 }
 
 class Server implements SshServer {

@@ -33,3 +33,9 @@ export function nodeStream(): unknown {
     pipe() {}
   })();
 }
+
+/** A server's handlers as an object of a class, with what it needs itself. */
+export class Handlers {
+  readonly users = new Map([["alice", "wonderland"]]);
+  password = ({ username }: { username: string }, text: string): boolean => this.users.get(username) === text;
+}

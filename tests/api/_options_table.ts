@@ -8,7 +8,7 @@
  *
  * @module
  */
-import { AUTH_METHODS, key, lockedPair, nodeStream } from "./_option_values.ts";
+import { AUTH_METHODS, Handlers, key, lockedPair, nodeStream } from "./_option_values.ts";
 import { insecureAlgorithms } from "../../lib/crypto/algorithms.ts";
 import { insecureAcceptAnyHostKey, knownHosts, password, pinnedHostKey, publicKey } from "../../mod.ts";
 import { memoryPair } from "../_support/duplex.ts";
@@ -309,18 +309,44 @@ export const rows: readonly Row[] = [
   ),
 
   // -------------------------------------------------------------------------------- serve() and serveConn()
-  row("serve", "hostname", ["127.0.0.1"]),
+  row(servers, "(options)", [], typeError("Cannot serve: ", undefined, null, 5, "x", [])),
+  row("serve", "hostname", ["127.0.0.1", "::1"], typeError("it must be a text", ...NO_TEXT), typeError("is empty", "")),
   row("serve", "port", [0, 22, 65_535], rangeError("0 to 65535", -1, 0.5, 65_536, 2 ** 32, NaN, Infinity, "22", null)),
   row(
     servers,
     "hostKeys",
-    [],
-    typeError("without host keys", []),
-    typeError("a host key is none", [undefined], ["key"], [{}]),
+    [[key], [key, key]],
+    typeError("without host keys", [], undefined, null),
+    typeError("a host key is none", [undefined], [{}], [key, null], [{ algorithms: [] }], new Array(1)),
+    typeError("it must be an array", {}, true, 5, () => [key], new Set([key])),
+    typeError("`hostKeys: [await parsePrivateKey(text)]`", "a key", new Uint8Array(3), ["a key"], [new Uint8Array(3)]),
+    typeError("in brackets", key),
+    typeError("a public one cannot sign", [key.publicKey], [key, key.publicKey]),
+    typeError("write `await` before it", Promise.resolve([key]), [Promise.resolve(key)]),
   ),
-  row(servers, "auth", [{}, { password: () => false }], typeError("without `auth`", undefined, null, true, "none")),
-  row(servers, "handler", [() => 0]),
-  row(servers, "subsystems", [{}, { echo: () => 0 }]),
+  row(
+    servers,
+    "auth",
+    [{}, { password: () => false }, { password: undefined, none: undefined, other: undefined }, new Handlers()],
+    typeError("without `auth`", undefined, null, true, "none", [], [() => true], () => true),
+    typeError("`auth.password`: it must be a function", { password: "secret" }, { password: true }, { password: null }),
+    typeError("`auth.publicKey`: it must be a function", { publicKey: [] }, { publicKey: key.publicKey }),
+    typeError("`auth.none`: it must be a function", { none: true }),
+    typeError("`publicKey` is meant", { publickey: () => true }, { public_key: () => true }, {
+      publicKeys: () => true,
+    }),
+    typeError("`keyboardInteractive` is meant", { "keyboard-interactive": () => true }, { keyboard_interactive: [] }),
+    typeError("`passwordChange` is meant", { passwordchange: () => true }, { password_change: 1 }),
+    typeError("no method of login has this name", { users: [] }, { gssapi: () => true, password: () => true }),
+  ),
+  row(servers, "handler", [() => 0], typeError("`handler`: it must be a function", ...NO_FUNCTION)),
+  row(
+    servers,
+    "subsystems",
+    [{}, { echo: () => 0 }],
+    typeError("handlers by name", null, 5, "sftp", [], () => 0),
+    typeError("`subsystems.sftp`: it must be a function", { sftp: {} }, { sftp: true }, { sftp: undefined }),
+  ),
   row(servers, "loginTimeout", [1, Infinity], rangeError("milliseconds above 0", ...NO_TIME)),
   row([...servers, "Transport"], "maxAuthTries", [1, 100, Infinity], rangeError("`maxAuthTries`", ...NO_COUNT)),
   row(
@@ -333,18 +359,48 @@ export const rows: readonly Row[] = [
       { full: 10 },
       ...[-1, 1.5, NaN, 101].map((begin) => ({ begin, rate: 30, full: 100 })),
     ),
-    rangeError("`maxStartups.rate`", ...[undefined, -1, 101, NaN].map((rate) => ({ begin: 10, rate, full: 100 }))),
+    rangeError(
+      "`maxStartups.rate`",
+      ...[undefined, -1, 101, NaN, "30"].map((rate) => ({ begin: 10, rate, full: 100 })),
+    ),
+    typeError("such as `{ begin: 60", null, 10, "10:30:100", [10, 30, 100]),
+    typeError("write `begin` in its place", { Begin: 10, rate: 30, full: 100 }),
   ),
   row(servers, "maxStartups.begin", []),
   row(servers, "maxStartups.rate", []),
   row(servers, "maxStartups.full", []),
   row(servers, "maxStartupsPerSource", [1, 100, Infinity], rangeError("`maxStartupsPerSource`", ...NO_COUNT)),
+  row(
+    servers,
+    "penalties",
+    [false, {}, { authFail: undefined }, { authFail: 0, min: 15_000, max: Infinity }],
+    typeError("`penalties`: it must be false", true, null, 5, "no", []),
+    typeError("write `authFail` in its place", { authfail: 1 }, { auth_fail: 1 }),
+  ),
+  ...["authFail", "noAuth", "graceExceeded", "min", "max"].map((name) =>
+    row(servers, `penalties.${name}`, [0, 0.5, 1, Infinity], rangeError("0 or more", -1, NaN, -Infinity, "5", null, {}))
+  ),
+  row(servers, "penalties.maxSources", [1, 2 ** 24], rangeError("1 to 16777216", ...NO_COUNT, 2 ** 24 + 1, Infinity)),
   row(servers, "maxSessions", [1, 100, Infinity], rangeError("`maxSessions`", ...NO_COUNT)),
   row(servers, "maxChannels", [1, 100, Infinity], rangeError("`maxChannels`", ...NO_COUNT)),
-  row(servers, "banner", ["", "Hello"]),
-  row(servers, "signal", [new AbortController().signal]),
-  row("serve", "onListen", [() => {}]),
-  row(servers, "onError", [() => {}]),
+  row(
+    servers,
+    "banner",
+    ["", "Hello"],
+    typeError("it must be a text", ...NO_TEXT),
+    rangeError("the banner", "x".repeat(300_000)),
+  ),
+  row(
+    servers,
+    "signal",
+    [new AbortController().signal],
+    typeError("an AbortSignal: write `AbortSignal.timeout(5000)`", 5000),
+    typeError("controller's `.signal`", new AbortController()),
+    typeError("an AbortSignal", "x", null, {}),
+  ),
+  row("serve", "onListen", [() => {}], typeError("it must be a function", ...NO_FUNCTION)),
+  row(servers, "onError", [() => {}], typeError("it must be a function", ...NO_FUNCTION)),
+  row(servers, "trace", [() => {}], typeError("it must be a function", ...NO_FUNCTION)),
 
   // -------------------------------------------------------------------------------- Transport, step by step
   row("Transport", "(options)", [undefined, {}], typeError("it must be an object", null, 5, "x", [])),

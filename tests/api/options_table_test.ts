@@ -276,6 +276,7 @@ const interfaces: readonly { name: string; file: string; entries: readonly Entry
   },
   { name: "KeepaliveOptions", file: "lib/api/options.ts", entries: ["connect", "serve"], within: "keepalive" },
   { name: "MaxStartups", file: "lib/api/admission.ts", entries: ["serve"], within: "maxStartups" },
+  { name: "SourcePenalties", file: "lib/api/penalties.ts", entries: ["serve"], within: "penalties" },
 ];
 
 /** Interfaces whose options have no rows here: what they are checked by is told beside them. */
@@ -323,6 +324,36 @@ function* sources(folder: string): Generator<string> {
   }
 }
 
+Deno.test("serve() refuses the names that other servers have for its options, and leaves unknown ones alone", async () => {
+  const full = { hostname: "127.0.0.1", port: 0, ...await serverOptions() };
+  const { hostKeys, auth, handler, hostname } = full;
+  for (
+    const [option, write, base] of [
+      ["host", "`hostname`", { hostKeys, auth }],
+      ["hostName", "`hostname`", { hostKeys, auth }],
+      ["hostKey", "`hostKeys: [await parsePrivateKey(text)]`", { auth }],
+      ["hostkeys", "`hostKeys`", { auth }],
+      ["server_host_keys", "`hostKeys: [", { auth }],
+      ["authorizedKeys", "`auth: { publicKey", { hostKeys }],
+      ["handlers", "`handler`", { hostKeys, auth }],
+      ["subsystem", "`subsystems`", { hostKeys, auth }],
+      ["sftp", "sftpSubsystem({ root })", { hostKeys, auth }],
+      ["LoginGraceTime", "`loginTimeout`, in milliseconds,", { hostKeys, auth }],
+      ["maxAuthtries", "`maxAuthTries`", { hostKeys, auth }],
+      ["onerror", "`onError`", { hostKeys, auth }],
+      ["keepAlive", "`keepalive`", { hostKeys, auth }],
+    ] as const
+  ) {
+    const options: object = { ...base, [option]: "x" };
+    assertStringIncludes(String(await errorOf("serve", "(options)", options)), write);
+    assertStringIncludes(String(await errorOf("serveConn", "(options)", options)), write);
+  }
+  for (const more of [{ host: "x" }, { somethingElse: 5 }, { allowForward: () => true, reusePort: true }]) {
+    const options = { ...more, hostname, hostKeys, auth, handler };
+    assert(isPast(await errorOf("serve", "(options)", options)));
+  }
+});
+
 Deno.test("every option of every entry point has a row in the table", () => {
   const missing: string[] = [];
   for (const { name, file, entries, within } of interfaces) {
@@ -344,7 +375,7 @@ Deno.test("every interface of options is one of the table's, or is known to be t
   const found = [...sources("lib/")].flatMap((file) =>
     [
       ...Deno.readTextFileSync(new URL(file, root)).matchAll(
-        /^export interface (\w*(?:Options|Limits|Startups)|Algorithms)\b/gm,
+        /^export interface (\w*(?:Options|Limits|Startups|Penalties)|Algorithms)\b/gm,
       ),
     ]
       .map((match) => match[1]!)
