@@ -18,6 +18,7 @@ import {
   wrongKind,
 } from "../wire/check.ts";
 import { meantBy } from "../wire/near.ts";
+import { Channel } from "./channel.ts";
 import { checkAll, type Checks, connectionChecks, COUNT, optionIs } from "./check_options.ts";
 import type { ServerInterface } from "./server_interface.ts";
 import type { TransportLogin, TransportOptions } from "./transport_options.ts";
@@ -98,18 +99,31 @@ export function checkServerInterface(server: unknown, base: object): void {
     const method: unknown = (server as Record<string, unknown>)[name];
     if (method !== undefined && typeof method !== "function") throw wrongKind(name, method, "a method");
   }
-  for (
-    let at = server as object;
-    at !== null && at !== base && at !== Object.prototype;
-    at = Object.getPrototypeOf(at)
-  ) {
+  checkMethods(server as object, base, names, "a server");
+}
+
+/** Throws `TypeError` for methods `check…` of an object, up to `base`, that have almost the name of one that is called. */
+function checkMethods(object: object, base: object, names: readonly string[], of: string): void {
+  for (let at = object; at !== null && at !== base && at !== Object.prototype; at = Object.getPrototypeOf(at)) {
     for (const name of Object.getOwnPropertyNames(at)) {
       if (names.includes(name) || !/^(?:check|get_?allowed)/i.test(name)) continue;
       const meant = meantBy(name, names);
       if (meant === null) continue;
-      throw new TypeError(`Cannot use method \`${name}\` of a server: nothing calls it, \`${meant}\` is meant`);
+      throw new TypeError(`Cannot use method \`${name}\` of ${of}: nothing calls it, \`${meant}\` is meant`);
     }
   }
+}
+
+/** Classes of channels whose methods have been looked at. */
+const checkedChannels = new WeakSet<object>();
+
+/** As {@linkcode checkServerInterface} for a channel of the program's own class. */
+export function checkChannelClass(channel: Channel): void {
+  const made: object = Object.getPrototypeOf(channel);
+  if (checkedChannels.has(made)) return;
+  const names = Object.getOwnPropertyNames(Channel.prototype).filter((name) => name.startsWith("check"));
+  checkMethods(made, Channel.prototype, names, "a channel");
+  checkedChannels.add(made);
 }
 
 /** Throws `TypeError` or `RangeError` for what a channel cannot be opened with. */

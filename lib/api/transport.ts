@@ -34,6 +34,7 @@ import { AcceptQueue } from "./accept_queue.ts";
 import { Channel, putUnder } from "./channel.ts";
 import { checkClientHostKeys, checkServerHostKeys } from "./check_options.ts";
 import {
+  checkChannelClass,
   checkGlobalRequest,
   checkOpenChannel,
   checkServerInterface,
@@ -484,6 +485,7 @@ export class Transport implements ServerInterface, AsyncDisposable {
     if (!(channel instanceof Channel) || channel.id !== id) {
       throw new TypeError(`Cannot open channel: checkChannelRequest() gave no Channel made with the number ${id}`);
     }
+    checkChannelClass(channel);
     putUnder(channel, this.#grants);
     return { channel, opened: () => this.#accepted.push(channel) };
   }

@@ -10,6 +10,7 @@ import { type KeyText, looksLikePath, pathHint } from "../keys/key_text.ts";
 import { parsePrivateKey } from "../keys/private_key.ts";
 import { isPublicKey, isSigner } from "../keys/check_key.ts";
 import type { Agent, Signer } from "../keys/types.ts";
+import { isThenable } from "../wire/callback.ts";
 import { checkFunction, checkObject, kindOf, wrongKind } from "../wire/check.ts";
 import { encodeText } from "../wire/byte_text.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
@@ -234,7 +235,7 @@ export function keyboardInteractive(
  */
 export function publicKey(...keys: readonly (Signer | Agent | KeyText | AsyncIterable<Signer>)[]): AuthMethod {
   const made = keys.find((key: unknown) => typeof key === "function");
-  if (made !== undefined) throw wrongKind("key", made, "a key: call the function that gives it");
+  if (made !== undefined) throw new TypeError("Cannot use key: it is a function, call it");
   return publicKeyFrom(...keys);
 }
 
@@ -255,13 +256,14 @@ function checkSource(key: unknown): void {
   if (key instanceof Uint8Array || typeof key === "function" || isSigner(key)) return;
   const source = key as Partial<Agent & AsyncIterable<Signer>> | null | undefined;
   if (typeof source?.signers === "function" || typeof source?.[Symbol.asyncIterator] === "function") return;
-  if (Array.isArray(key)) throw new TypeError("Cannot use an array as a key: write publicKey(...keys)");
-  if (isPublicKey(key)) throw new TypeError("Cannot log in with a public key: publicKey() takes the private one");
-  throw wrongKind(
-    "key",
-    key,
-    "a private key or another signer, the text of a key file, an agent, or an iteration of signers",
-  );
+  const why = Array.isArray(key)
+    ? "an array was given, write publicKey(...keys)"
+    : isPublicKey(key)
+    ? "it is a public key, and the private one is needed"
+    : `a private key or another signer, the text of a key file, an agent, or an iteration of signers is needed, not ${
+      kindOf(key)
+    }${isThenable(key) ? "; write `await` before it" : ""}`;
+  throw new TypeError(`Cannot use key: ${why}`);
 }
 
 /** As {@linkcode publicKey}, with iterations that learn when the attempt is over. */

@@ -561,11 +561,12 @@ export const rows: readonly Row[] = [
   row(
     "publicKey",
     "key",
-    [key, "text of a key", (async function* () {})(), { signers: () => Promise.resolve([]) }],
+    [key, "text of a key", new Uint8Array(5), (async function* () {})(), { signers: () => Promise.resolve([]) }],
     typeError("write publicKey(...keys)", [key], []),
-    typeError("takes the private one", key.publicKey),
+    typeError("it is a public key, and the private one is needed", key.publicKey),
     typeError("`await` before it", Promise.resolve(key)),
-    typeError("call the function that gives it", () => key),
+    typeError("it is a function, call it", () => key),
+    typeError("it looks like a path", "~/.ssh/id_ed25519", "./key.pem", "id_ed25519", "C:\\keys\\id", "/etc/key"),
     typeError("a private key or another signer", undefined, null, 5, {}),
   ),
 ];

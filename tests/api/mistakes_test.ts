@@ -29,6 +29,8 @@ const key = await generateKey("ed25519", { comment: "alice@laptop" });
 const encrypted = await key.export({ passphrase: "correct horse", rounds: 1 });
 const publicLine = `ssh-ed25519 ${key.publicKey.blob.toBase64()} alice@laptop`;
 const conn = memoryPair().client;
+const reading = parsePrivateKey(encrypted, { passphrase: "correct horse" });
+await reading;
 
 // ------------------------------------------------------------------------------------ connecting
 
@@ -145,7 +147,13 @@ mistake(
 mistake(
   "A public key proves nothing",
   (there) => connect({ ...there, auth: [publicKey(key.publicKey as never)] }),
-  "TypeError: Cannot log in with a public key: publicKey() takes the private one",
+  "TypeError: Cannot use key: it is a public key, and the private one is needed",
+);
+
+mistake(
+  "Where a key lies is not what is in it",
+  (there) => connect({ ...there, auth: [publicKey("~/.ssh/id_ed25519")] }),
+  "TypeError: Cannot use key: no private key is in its text; it looks like a path: pass `await Deno.readTextFile(path)`",
 );
 
 mistake(
@@ -168,10 +176,9 @@ mistake(
 
 mistake(
   "Reading a key takes a moment, which has to be awaited",
-  (there) =>
-    connect({ ...there, auth: [publicKey(parsePrivateKey(encrypted, { passphrase: "correct horse" }) as never)] }),
-  "TypeError: Cannot use a promise as `key`: it must be a private key or another signer, the text of a key file, an agent, " +
-    "or an iteration of signers; write `await` before it",
+  (there) => connect({ ...there, auth: [publicKey(reading as never)] }),
+  "TypeError: Cannot use key: a private key or another signer, the text of a key file, an agent, or an iteration of " +
+    "signers is needed, not a promise; write `await` before it",
 );
 
 mistake(

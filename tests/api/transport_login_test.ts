@@ -1,12 +1,14 @@
 /** `Transport`'s logins against a server that answers as it is told. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Transport } from "../../lib/api/transport.ts";
-import { SshAuthError } from "../../lib/errors.ts";
+import { Channel } from "../../lib/api/channel.ts";
+import { ChannelOpenError, SshAuthError } from "../../lib/errors.ts";
 import { Msg } from "../../lib/wire/numbers.ts";
 import { Writer } from "../../lib/wire/writer.ts";
 import { failurePayload, successPayload } from "../auth/_fake_transport.ts";
 import { memoryPair } from "../_support/duplex.ts";
 import { RawPeer } from "../_support/raw_peer.ts";
+import { hostKey } from "./_help.ts";
 
 /** A transport behind its handshake with a server that gives the answers in turn. */
 async function against(answers: readonly Uint8Array[]): Promise<AsyncDisposable & { transport: Transport }> {
@@ -57,4 +59,36 @@ Deno.test("Transport.connect() says what may be needed where a partial success c
   await peer.disconnected();
   await assertRejects(() => login, SshAuthError, "the server wants publickey or keyboard-interactive as well");
   await peer.close();
+});
+
+Deno.test("a server's own class with a method that nothing would call is told so: of Transport, and of Channel", async () => {
+  class Server extends Transport {
+    checkAuthPasword(): boolean {
+      return true;
+    }
+  }
+  const misspelt = new Server(memoryPair().client);
+  misspelt.addServerKey(await hostKey());
+  await assertRejects(() => misspelt.startServer(), TypeError, "nothing calls it, `checkAuthPassword` is meant");
+  await misspelt.close();
+
+  class Session extends Channel {
+    checkExecRequset(): boolean {
+      return true;
+    }
+  }
+  const pair = memoryPair(), errors: unknown[] = [];
+  await using server = new Transport(pair.server, { onError: (error) => errors.push(error) });
+  await using client = new Transport(pair.client);
+  server.addServerKey(await hostKey());
+  const allowing = {
+    checkAuthPassword: () => true,
+    checkChannelRequest: (_kind: string, id: number) => new Session(id),
+  };
+  await Promise.all([server.startServer(allowing), client.startClient()]);
+  await client.authPassword("alice", "x");
+  await assertRejects(() => client.openSession(), ChannelOpenError);
+  assertEquals(errors.map(String), [
+    "TypeError: Cannot use method `checkExecRequset` of a channel: nothing calls it, `checkExecRequest` is meant",
+  ]);
 });
