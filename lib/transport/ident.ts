@@ -54,8 +54,7 @@ export class IdentReader {
     for (let i = 0; i < chunk.length; i++) {
       const c = chunk[i]!, line = this.#line, at = line.length;
       if (this.#role === "server" && at < 4 && c !== SSH[at]) {
-        this.#said = [...line, ...chunk.subarray(i, i + MAX_QUOTED + 1)];
-        this.#refuseOther('Peer does not speak SSH: its first line does not begin with "SSH-"');
+        refuse('Peer does not speak SSH: its first line does not begin with "SSH-"');
       }
       if (c !== LF) {
         line.push(c);
@@ -72,10 +71,14 @@ export class IdentReader {
     return null;
   }
 
-  /** What the peer said in the place of an identification, for the end of an error: quoted, escaped and cut; empty where that is nothing. */
+  /**
+   * What a server said in the place of an identification, for the end of an error: quoted, escaped and cut; empty where that is nothing. What
+   * is said to a server is not repeated: anybody can say anything there.
+   */
   get said(): string {
+    if (this.#role === "server") return "";
     const bytes = this.#said.length === 0 ? this.#line : this.#said;
-    return bytes.length === 0 ? "" : `${SAID}${quoted(bytes)}${this.#role === "client" ? otherProtocol(bytes) : ""}`;
+    return bytes.length === 0 ? "" : `${SAID}${quoted(bytes)}${otherProtocol(bytes)}`;
   }
 
   #refuseOther(message: string): never {

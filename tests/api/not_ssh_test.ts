@@ -78,7 +78,7 @@ Deno.test("connect() to a web server says what that answered", async () => {
   assertStringIncludes(error.message, '; it sent "HTTP/1.1 400 Bad Request": that is no SSH server');
 });
 
-Deno.test("serveConn() quotes what a client sent that does not speak SSH, and says none of it to the client", async () => {
+Deno.test("what a client says that does not speak SSH stands neither in the error of serveConn() nor in the answer", async () => {
   const pair = memoryPair();
   const served = serveConn(pair.server, { hostKeys: [hostKey], auth: {} }).then(() => null, (error) => error);
   const writer = pair.client.writable.getWriter();
@@ -86,11 +86,26 @@ Deno.test("serveConn() quotes what a client sent that does not speak SSH, and sa
   const answer = new Response(pair.client.readable).text();
   const error = await inTime(served, "the error");
   assertInstanceOf(error, SshProtocolError);
-  assertStringIncludes(error.message, '; it sent "GET /<script> HTTP/1.1"');
+  assertEquals(error.message, 'Peer does not speak SSH: its first line does not begin with "SSH-"');
   await writer.close().catch(() => {});
   const text = await answer;
   assertStringIncludes(text, "does not speak SSH");
   assert(!text.includes("script"), text);
+});
+
+Deno.test("connect() tells no server what it said itself", async () => {
+  const pair = memoryPair();
+  const failed = assertRejects(() => clients[0]![1](pair.client, 20_000), SshProtocolError, '"x: MARKER');
+  failed.catch(() => {});
+  const writer = pair.server.writable.getWriter();
+  const answer = new Response(pair.server.readable).text();
+  // Line after line, without an identification.
+  await writer.write(bytes("x: MARKER\r\n".repeat(1025)));
+  await inTime(failed, "the error");
+  await writer.close().catch(() => {});
+  const text = await answer;
+  assertStringIncludes(text, "lines before the identification");
+  assert(!text.includes("MARKER"), text);
 });
 
 /** Streams whose writes fail from the second one on; the peer has said `said` by then, and hangs up unless it `stays`. */
