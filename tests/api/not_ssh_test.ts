@@ -74,7 +74,7 @@ Deno.test("connect() to a web server says what that answered", async () => {
   await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, () => new Response("hello"));
   const { port } = server.addr;
   const options = { hostname: "127.0.0.1", port, username: "alice", auth: [], verifyHostKey: () => true };
-  const error = await assertRejects(() => connect({ ...options, handshakeTimeout: 5000 }), SshError);
+  const error = await assertRejects(() => connect({ ...options, handshakeTimeout: 20_000 }), SshError);
   assertStringIncludes(error.message, '; it sent "HTTP/1.1 400 Bad Request": that is no SSH server');
 });
 
