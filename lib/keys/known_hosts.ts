@@ -18,6 +18,7 @@ import { Reader } from "../wire/reader.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
 import { type HostMatcher, lookupName, parseHosts } from "./host_patterns.ts";
 import { knownHostsPaths, readIfThere } from "./known_hosts_files.ts";
+import { characters, type KeyText, looksLikePath, pathHint } from "./key_text.ts";
 import { noteKnownTypes } from "./known_types.ts";
 import { parsePublicKey, publicKeyLine } from "./public_key.ts";
 import { RSA_BITS } from "./rsa_public.ts";
@@ -97,12 +98,11 @@ function decodeBlob(type: string, base64: string): Bytes | null {
 
 /** Types of the keys that known_hosts text has for a host, in the order of the lines, without revoked ones. */
 export async function knownHostKeyTypes(
-  text: string | readonly string[],
+  text: KeyText | readonly KeyText[],
   hostname: string,
   port = 22,
 ): Promise<readonly string[]> {
-  const texts = typeof text === "string" ? [text] : text;
-  return await typesIn(texts.map((text, i) => ({ file: `known_hosts text ${i + 1}`, text })), hostname, port);
+  return await typesIn(sourcesOf(text), hostname, port);
 }
 
 async function entriesFor(sources: readonly Source[], name: string): Promise<KnownHostsEntry[]> {
@@ -134,13 +134,15 @@ function usableTypes(entries: readonly KnownHostsEntry[]): readonly string[] {
  * The verifier resolves to true, or throws: {@linkcode HostKeyRevokedError} for a key marked `@revoked`, which always wins,
  * {@linkcode HostKeyChangedError} for a host known with other keys, {@linkcode HostKeyUnknownError} for a host that no line
  * names. A host at another port than 22 is known only by a line that names that port, or by a wildcard.
+ *
+ * A program may call it in a function of its own, with the key that it was given: `connect()` learns all the same of which types
+ * the host's known keys are, and asks for those.
+ *
+ * Throws `TypeError` for what is no text, and for text that has lines and none that is one of known_hosts, such as a path. A text
+ * without lines, or with comments only, is one that trusts nobody.
  */
-export function knownHosts(text?: string | readonly string[]): KnownHostsVerifier {
-  const texts = text === undefined ? null : typeof text === "string" ? [text] : [...text];
-  const given = texts?.map((text, i): Source => ({
-    file: texts.length === 1 ? "known_hosts text" : `known_hosts text ${i + 1}`,
-    text,
-  }));
+export function knownHosts(text?: KeyText | readonly KeyText[]): KnownHostsVerifier {
+  const given = text === undefined ? undefined : sourcesOf(text);
   const sources = (): MaybePromise<readonly Source[]> => given ?? readSources();
   return Object.assign(
     async (key: PublicKey, host: { hostname: string; port: number }): Promise<boolean> => {
@@ -153,6 +155,22 @@ export function knownHosts(text?: string | readonly string[]): KnownHostsVerifie
         await typesIn(await sources(), host.hostname, host.port),
     },
   );
+}
+
+/** A host, a key type of SSH or three numbers of SSH 1, and more: perhaps malformed, but meant to be a line of known_hosts. */
+const lineShape = /\S[ \t]+((ssh|ecdsa|sk|rsa|webauthn)-\S*|\d+[ \t]+\d+)([ \t]|$)/;
+
+/** The texts, each with a name. */
+function sourcesOf(text: KeyText | readonly KeyText[]): readonly Source[] {
+  const texts: readonly KeyText[] = Array.isArray(text) ? text : [text];
+  return texts.map((given, i): Source => {
+    const text = characters("Cannot use known_hosts text", given);
+    const lines = text.split("\n").filter((line) => !/^\s*(#|$)/.test(line));
+    if (lines.length > 0 && !lines.some((line) => lineShape.test(line))) {
+      throw new TypeError(`Cannot use known_hosts text: no line of it is one of known_hosts${pathHint(text)}`);
+    }
+    return { file: texts.length === 1 ? "known_hosts text" : `known_hosts text ${i + 1}`, text };
+  });
 }
 
 function paths(): readonly string[] {
@@ -246,23 +264,49 @@ async function fingerprintOf(blob: Bytes): Promise<string> {
  * Trusts exactly the keys given, as `SHA256:…` fingerprints or public key lines; resolves to false for any other.
  * Throws `TypeError` when none is given or one is neither.
  */
-export function pinnedHostKey(...keys: readonly string[]): HostKeyVerifier {
+export function pinnedHostKey(...keys: readonly KeyText[]): HostKeyVerifier {
   if (keys.length === 0) throw new TypeError("Cannot pin host key: no key given");
   const fingerprints = new Set<string>();
   const blobs: Bytes[] = [];
   for (const key of keys) {
-    if (/^SHA256:[A-Za-z0-9+/]{43}=?$/.test(key)) fingerprints.add(key.slice(0, 50));
-    else {
-      try {
-        // The key itself is looked at where it is shown: here it is only compared.
-        blobs.push(parsePublicKey(key, { insecureMinRsaBits: RSA_BITS.insecureMin }).blob);
-      } catch (cause) {
-        throw new TypeError("Cannot pin host key: neither a SHA256: fingerprint nor a public key line", { cause });
-      }
-    }
+    if (typeof key === "string" && /^SHA256:[A-Za-z0-9+/]{43}=?$/.test(key)) fingerprints.add(key.slice(0, 50));
+    else blobs.push(pinnedBlob(key));
   }
   return async (key): Promise<boolean> =>
     blobs.some((blob) => equals(blob, key.blob)) || fingerprints.has(await fingerprintOf(key.blob));
+}
+
+function pinnedBlob(key: KeyText): Bytes {
+  const text = characters("Cannot pin host key", key);
+  try {
+    // The key itself is looked at where it is shown: here it is only compared.
+    return parsePublicKey(key, { insecureMinRsaBits: RSA_BITS.insecureMin }).blob;
+  } catch (cause) {
+    if (!(cause instanceof SshError)) throw cause;
+    throw new TypeError(
+      `Cannot pin host key: ${givenInstead(text)} is neither a SHA256: fingerprint nor a public key line`,
+      { cause },
+    );
+  }
+}
+
+/** What was given in the place of a pin, and what to give; nothing of it is shown that may be a secret. */
+function givenInstead(text: string): string {
+  const form = "`SHA256:` and 43 characters, as `ssh-keygen -lf FILE` prints it";
+  if (/^[A-Za-z0-9+/]{43}=?$/.test(text)) {
+    return `"${text}" is a fingerprint without its kind, write "SHA256:${text}": it`;
+  }
+  if (/^(MD5:)?([0-9a-f]{2}:){15}[0-9a-f]{2}$/i.test(text)) {
+    return `"${text}" is a fingerprint by MD5, which can be forged, give ${form}: it`;
+  }
+  if (/^SHA256:/i.test(text)) return `"${printable(text, 64)}" is no whole fingerprint, that is ${form}: it`;
+  if (/^SHA(1|384|512):/i.test(text)) {
+    return `"${printable(text, 24)}" is a fingerprint of another kind, give ${form}: it`;
+  }
+  if (text === "") return "an empty text";
+  if (text.includes("PRIVATE KEY")) return "a private key";
+  if (looksLikePath(text)) return `"${printable(text, 64)}"`;
+  return "a text";
 }
 
 /** Trusts any host key: for tests and throw-away machines, and named so that it shows in a review. */
