@@ -293,7 +293,7 @@ function pinnedBlob(key: KeyText): Bytes {
 /** What was given in the place of a pin, and what to give; nothing of it is shown that may be a secret. */
 function givenInstead(text: string): string {
   const form = "`SHA256:` and 43 characters, as `ssh-keygen -lf FILE` prints it";
-  if (/^[A-Za-z0-9+/]{43}=?$/.test(text)) {
+  if (/^[\w+/]{43}=?$/.test(text)) {
     return `"${text}" is a fingerprint without its kind, write "SHA256:${text}": it`;
   }
   if (/^(MD5:)?([0-9a-f]{2}:){15}[0-9a-f]{2}$/i.test(text)) {
