@@ -34,6 +34,7 @@ export type { Prompt } from "./lib/auth/types.ts";
 export {
   insecureAcceptAnyHostKey,
   knownHosts,
+  type KnownHostsOptions,
   type KnownHostsVerifier,
   pinnedHostKey,
 } from "./lib/keys/known_hosts.ts";

@@ -17,7 +17,7 @@ import {
 import { Reader } from "../wire/reader.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
 import { type HostMatcher, lookupName, parseHosts } from "./host_patterns.ts";
-import { knownHostsPaths, readIfThere } from "./known_hosts_files.ts";
+import { appendLine, knownHostsPaths, readIfThere } from "./known_hosts_files.ts";
 import { characters, type KeyText, looksLikePath, pathHint } from "./key_text.ts";
 import { noteKnownTypes } from "./known_types.ts";
 import { parsePublicKey, publicKeyLine } from "./public_key.ts";
@@ -46,6 +46,17 @@ export interface KnownHostsVerifier {
   (key: PublicKey, host: { hostname: string; port: number }): Promise<boolean>;
   /** Types of the keys known for a host, in the order of the lines; empty for an unknown host. */
   keyTypes(host: { hostname: string; port: number }): Promise<readonly string[]>;
+}
+
+/** Options of {@linkcode knownHosts}. */
+export interface KnownHostsOptions {
+  /** Paths; files that are missing count as empty. @default {those that `ssh` reads} */
+  files?: readonly string[] | undefined;
+  /**
+   * Whether a host that no line names is trusted, and its line added to the first of the files: `true` for each, as `ssh` does with
+   * `StrictHostKeyChecking=accept-new`, or a function that is given the line and may show it to somebody. @default {false}
+   */
+  acceptNew?: boolean | ((line: string) => MaybePromise<boolean>) | undefined;
 }
 
 /** A text and the name that errors give it. */
@@ -141,13 +152,31 @@ function usableTypes(entries: readonly KnownHostsEntry[]): readonly string[] {
  * Throws `TypeError` for what is no text, and for text that has lines and none that is one of known_hosts, such as a path. A text
  * without lines, or with comments only, is one that trusts nobody.
  */
-export function knownHosts(text?: KeyText | readonly KeyText[]): KnownHostsVerifier {
-  const given = text === undefined ? undefined : sourcesOf(text);
-  const sources = (): MaybePromise<readonly Source[]> => given ?? readSources();
+export function knownHosts(text?: KeyText | readonly KeyText[]): KnownHostsVerifier;
+/**
+ * The same over files, and with hosts added that are new, where `acceptNew` allows it. A host that is known by other keys, of
+ * whichever type, is never new, and a key that is marked `@revoked` is never added.
+ *
+ * Throws `TypeError` for options that are none.
+ */
+export function knownHosts(options: KnownHostsOptions): KnownHostsVerifier;
+export function knownHosts(from?: KeyText | readonly KeyText[] | KnownHostsOptions): KnownHostsVerifier {
+  const options = isOptions(from) ? checkedOptions(from) : {};
+  const given = from === undefined || isOptions(from) ? undefined : sourcesOf(from);
+  const files = (): readonly string[] => options.files ?? paths();
+  const sources = (): MaybePromise<readonly Source[]> => given ?? readSources(files());
   return Object.assign(
     async (key: PublicKey, host: { hostname: string; port: number }): Promise<boolean> => {
-      const looked = given?.map((source) => source.file) ?? paths();
-      await verify(await sources(), looked, key, host);
+      const looked = given?.map((source) => source.file) ?? files();
+      try {
+        await verify(await sources(), looked, key, host);
+      } catch (error) {
+        const { acceptNew = false } = options;
+        if (!(error instanceof HostKeyUnknownError) || acceptNew === false) throw error;
+        const line = `${lookupName(host.hostname, host.port)} ${publicKeyLine(key)}`;
+        if (acceptNew !== true && (await acceptNew(line)) !== true) throw error;
+        await addLine(looked[0]!, line);
+      }
       return true;
     },
     {
@@ -155,6 +184,43 @@ export function knownHosts(text?: KeyText | readonly KeyText[]): KnownHostsVerif
         await typesIn(await sources(), host.hostname, host.port),
     },
   );
+}
+
+/** Whether it is an object of options, and not text, a list of texts, or an object of another kind. */
+function isOptions(from: unknown): from is KnownHostsOptions {
+  return typeof from === "object" && from !== null && Object.getPrototypeOf(from) === Object.prototype;
+}
+
+function checkedOptions(options: KnownHostsOptions): KnownHostsOptions {
+  for (const name of Object.keys(options)) {
+    if (name === "files" || name === "acceptNew") continue;
+    throw new TypeError(
+      `Cannot use option "${printable(name, 64)}" of knownHosts(): it has \`files\` and \`acceptNew\``,
+    );
+  }
+  const { files, acceptNew } = options;
+  if (files !== undefined) {
+    const isList = Array.isArray(files) && files.length > 0;
+    if (!isList || !files.every((file) => typeof file === "string" && file !== "")) {
+      throw new TypeError("Cannot use `files` of knownHosts(): it is a list of paths, one at least");
+    }
+  }
+  if (acceptNew !== undefined && typeof acceptNew !== "boolean" && typeof acceptNew !== "function") {
+    throw new TypeError(
+      "Cannot use `acceptNew` of knownHosts(): it is true, false, or a function that is given the line",
+    );
+  }
+  return { ...options, ...files !== undefined && { files: [...files] } };
+}
+
+async function addLine(file: string, line: string): Promise<void> {
+  try {
+    await appendLine(file, line);
+  } catch (cause) {
+    // A host that is new each time is one that nobody would notice to have changed.
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new HostKeyError(`Cannot add host key to "${file}": ${printable(why)}; the line is: ${line}`, { cause });
+  }
 }
 
 /** A host, a key type of SSH or three numbers of SSH 1, and more: perhaps malformed, but meant to be a line of known_hosts. */
@@ -184,9 +250,9 @@ function paths(): readonly string[] {
   }
 }
 
-async function readSources(): Promise<readonly Source[]> {
+async function readSources(files: readonly string[]): Promise<readonly Source[]> {
   const sources: Source[] = [];
-  for (const file of paths()) {
+  for (const file of files) {
     try {
       const text = await readIfThere(file);
       if (text !== null) sources.push({ file, text });

@@ -1,5 +1,5 @@
 /**
- * L2. The user's own SSH files: where they are, and reading them. The only file of this folder that reads files or the
+ * L2. The user's own SSH files: where they are, and reading them and adding to them. The only file of this folder that touches files or the
  * environment's HOME; everything else takes text.
  *
  * @module
@@ -23,6 +23,21 @@ export function userSshPath(name: string): string | null {
 export function knownHostsPaths(): readonly string[] {
   const own = ["known_hosts", "known_hosts2"].map(userSshPath).filter((path) => path !== null);
   return [...own, "/etc/ssh/ssh_known_hosts"];
+}
+
+/** Adds a line to a file, which is made where it is missing, with its folder: for the user alone. */
+export async function appendLine(path: string, line: string): Promise<void> {
+  const before = await readIfThere(path) ?? "";
+  const text = `${before === "" || before.endsWith("\n") ? "" : "\n"}${line}\n`;
+  const write = (): Promise<void> => Deno.writeTextFile(path, text, { append: true, mode: 0o600 });
+  try {
+    await write();
+  } catch (error) {
+    const folder = /^(.+)[\/\\][^\/\\]*$/.exec(path)?.[1];
+    if (!(error instanceof Deno.errors.NotFound) || folder === undefined) throw error;
+    await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
+    await write();
+  }
 }
 
 /** How a program reads a file, for errors that tell it to. */

@@ -34,6 +34,7 @@ export {
   insecureAcceptAnyHostKey,
   knownHostKeyTypes,
   knownHosts,
+  type KnownHostsOptions,
   type KnownHostsVerifier,
   pinnedHostKey,
 } from "./known_hosts.ts";

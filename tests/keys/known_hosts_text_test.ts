@@ -49,7 +49,7 @@ Deno.test("knownHosts() says of a path, a key and other text that no line of it 
     const error = assertThrows(() => knownHosts(text), TypeError);
     assertFalse(error.message.includes(vector.private.slice(200, 230)));
   }
-  for (const value of [5, null, true, {}, [5], Promise.resolve(""), new URL("file:///x")]) {
+  for (const value of [5, null, true, [5], Promise.resolve(""), new URL("file:///x")]) {
     assertThrows(() => knownHosts(value as unknown as string), TypeError, "Cannot use known_hosts text");
   }
 });

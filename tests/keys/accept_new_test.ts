@@ -1,0 +1,109 @@
+/**
+ * `knownHosts({ files, acceptNew })`: new hosts are added to a file, and nothing else is.
+ *
+ * @module
+ */
+import { assertEquals, assertFalse, assertRejects, assertThrows } from "@std/assert";
+import { HostKeyChangedError, HostKeyError, HostKeyRevokedError, HostKeyUnknownError } from "../../lib/errors.ts";
+import { knownHosts, type KnownHostsOptions } from "../../lib/keys/known_hosts.ts";
+import { parsePublicKey } from "../../lib/keys/public_key.ts";
+import { opensshKeys } from "./_help.ts";
+
+const line = (i: number) => opensshKeys()[i]!.public.split(" ").slice(0, 2).join(" ");
+const [ed, ecdsa, otherEd] = [0, 1, 6].map((i) => parsePublicKey(line(i))) as [
+  ReturnType<typeof parsePublicKey>,
+  ReturnType<typeof parsePublicKey>,
+  ReturnType<typeof parsePublicKey>,
+];
+const host = { hostname: "Host", port: 22 };
+
+async function inFolder(action: (folder: string) => Promise<void>): Promise<void> {
+  const folder = await Deno.makeTempDir({ prefix: "amiko_ssh_" });
+  try {
+    await action(folder);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+Deno.test("knownHosts({ acceptNew: true }) adds a new host to the first file, once, and knows it from then on", () =>
+  inFolder(async (folder) => {
+    const files = [`${folder}/made/known_hosts`, `${folder}/second`];
+    const verify = knownHosts({ files, acceptNew: true });
+    assertEquals(await verify.keyTypes(host), []);
+    for (let i = 0; i < 2; i++) assertEquals(await verify(ed, host), true);
+    assertEquals(await Deno.readTextFile(files[0]!), `host ${line(0)}\n`);
+    assertEquals((await Deno.stat(files[0]!)).mode! & 0o777, 0o600);
+    assertEquals((await Deno.stat(`${folder}/made`)).mode! & 0o777, 0o700);
+    assertEquals(await verify.keyTypes(host), ["ssh-ed25519"]);
+    assertEquals(await verify(ecdsa, { hostname: "::1", port: 2222 }), true);
+    assertEquals(await Deno.readTextFile(files[0]!), `host ${line(0)}\n[::1]:2222 ${line(1)}\n`);
+    await assertRejects(() => Deno.stat(files[1]!), Deno.errors.NotFound);
+    assertEquals(await knownHosts({ files })(ed, host), true);
+  }));
+
+Deno.test("knownHosts({ acceptNew: true }) adds no key to a host that is known, and none that is revoked", () =>
+  inFolder(async (folder) => {
+    const file = `${folder}/known_hosts`, second = `${folder}/second`;
+    const verify = knownHosts({ files: [file, second], acceptNew: true });
+    for (
+      const [text, error] of [[`host ${line(0)}`, HostKeyChangedError], [
+        `@revoked * ${line(6)}`,
+        HostKeyRevokedError,
+      ]] as const
+    ) {
+      for (const place of [file, second]) {
+        await Deno.writeTextFile(file, "");
+        await Deno.writeTextFile(place, text);
+        await assertRejects(() => verify(otherEd, host), error);
+        if (error === HostKeyChangedError) await assertRejects(() => verify(ecdsa, host), error);
+        assertEquals(await Deno.readTextFile(place), text);
+        await Deno.remove(second).catch(() => {});
+      }
+    }
+    // A last line without an end is not run into.
+    await Deno.writeTextFile(file, `other ${line(0)}`);
+    assertEquals(await verify(ecdsa, host), true);
+    assertEquals(await Deno.readTextFile(file), `other ${line(0)}\nhost ${line(1)}\n`);
+  }));
+
+Deno.test("knownHosts({ acceptNew }) with a function adds what it says yes to, and nothing without it", () =>
+  inFolder(async (folder) => {
+    const files = [`${folder}/known_hosts`];
+    const lines: string[] = [];
+    for (const answer of [false, undefined, 1, "yes", Promise.resolve(false)]) {
+      const verify = knownHosts({ files, acceptNew: (line) => (lines.push(line), answer as boolean) });
+      await assertRejects(() => verify(ed, host), HostKeyUnknownError);
+    }
+    assertEquals(new Set(lines), new Set([`host ${line(0)}`]));
+    for (const options of [{ files }, { files, acceptNew: false }, { files, acceptNew: undefined }]) {
+      await assertRejects(() => knownHosts(options)(ed, host), HostKeyUnknownError);
+    }
+    const fails = knownHosts({ files, acceptNew: () => Promise.reject(new Error("asked nobody")) });
+    await assertRejects(() => fails(ed, host), Error, "asked nobody");
+    await assertRejects(() => Deno.stat(files[0]!), Deno.errors.NotFound);
+    assertEquals(await knownHosts({ files, acceptNew: async () => await Promise.resolve(true) })(ed, host), true);
+    assertEquals(await Deno.readTextFile(files[0]!), `host ${line(0)}\n`);
+  }));
+
+Deno.test("knownHosts({ acceptNew: true }) trusts no host that it cannot add", () =>
+  inFolder(async (folder) => {
+    await Deno.writeTextFile(`${folder}/file`, "");
+    const verify = knownHosts({ files: [`${folder}/file/known_hosts`], acceptNew: true });
+    const error = await assertRejects(() => verify(ed, host), HostKeyError, "Cannot add host key");
+    assertFalse(error instanceof HostKeyUnknownError);
+  }));
+
+Deno.test("knownHosts() refuses options that are none", () => {
+  const wrong: unknown[] = [
+    { file: "x" },
+    { acceptnew: true },
+    { files: "known_hosts" },
+    { files: [] },
+    { files: [""] },
+    { files: [5] },
+    { acceptNew: "yes" },
+    { acceptNew: 1 },
+  ];
+  for (const options of wrong) assertThrows(() => knownHosts(options as KnownHostsOptions), TypeError, "knownHosts()");
+});
