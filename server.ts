@@ -27,7 +27,7 @@ export type { MaxStartups } from "./lib/api/admission.ts";
 export type { SourcePenalties } from "./lib/api/penalties.ts";
 export type { KeepaliveOptions } from "./lib/api/options.ts";
 export type { ServerSession, SessionHandler } from "./lib/session/server_session.ts";
-export type { PtyOptions, WindowSize } from "./lib/session/types.ts";
+export type { PtyOptions, Terminal, WindowSize } from "./lib/session/types.ts";
 
 export type { Grant } from "./lib/auth/grants.ts";
 export type { AuthInfo, AuthResult, PasswordResult, Prompt, ServerAuth } from "./lib/auth/types.ts";

@@ -7,6 +7,7 @@
 import { Grants } from "../auth/grants.ts";
 import { BaseChannel, channelCore } from "../connection/channel.ts";
 import { SshError, SshProtocolError } from "../errors.ts";
+import { checkCommand, checkSignalName } from "../session/check_options.ts";
 import { granted, type Start } from "../session/granted.ts";
 import { Env, Exec, ExitSignal, ExitStatusRequest, PtyReq, Shell, Signal } from "../session/messages.ts";
 import { Subsystem, WindowChange } from "../session/messages.ts";
@@ -15,6 +16,7 @@ import { startOn } from "../session/start.ts";
 import { decodeTerminalModes } from "../session/terminal_modes.ts";
 import type { ExitStatus, PtyOptions, WindowSize } from "../session/types.ts";
 import { isThenable } from "../wire/callback.ts";
+import { checkText } from "../wire/check.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
 
 /** Puts a server's channel under what its user's login may do: its `check…` methods are asked for no more. */
@@ -112,6 +114,8 @@ export class Channel extends BaseChannel {
 
   /** Tells the client that a signal, by name without `SIG`, ended the command. A message is cut at 32,000 bytes. */
   sendExitSignal(signal: string, message = ""): void {
+    checkSignalName(signal);
+    checkText("message", message);
     this.notify(ExitSignal.name, ExitSignal.encode({ signal, coreDumped: false, message, language: "" }));
   }
 
@@ -122,6 +126,8 @@ export class Channel extends BaseChannel {
 
   /** Asks for an environment variable, and resolves to whether the server takes it (RFC 4254 section 6.4). */
   async setEnvironmentVariable(name: string, value: string): Promise<boolean> {
+    checkText("name", name, "the name of a variable");
+    checkText("value", value);
     return await this.request(Env.name, Env.encode({ name, value }));
   }
 
@@ -130,6 +136,7 @@ export class Channel extends BaseChannel {
    * yes: there are servers that give no other.
    */
   async execCommand(command: string): Promise<void> {
+    checkCommand(command);
     await this.#begin(Exec.name, Exec.encode({ command }));
   }
 
@@ -140,6 +147,7 @@ export class Channel extends BaseChannel {
 
   /** Starts a subsystem (RFC 4254 section 6.5); see `execCommand()`. */
   async invokeSubsystem(name: string): Promise<void> {
+    checkText("name", name, "the name of a subsystem");
     await this.#begin(Subsystem.name, Subsystem.encode({ name }));
   }
 

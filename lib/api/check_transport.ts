@@ -145,6 +145,26 @@ export function checkOpenChannel(kind: unknown, options: unknown): void {
   checkBytes("data", data);
 }
 
+/** Throws as `checkOpenChannel()` for what `SshClient.openChannel()` is to send along: bytes or addresses. */
+export function checkCarried(
+  type: unknown,
+  data: unknown,
+): { data?: Uint8Array; dest?: Deno.NetAddr; origin?: Deno.NetAddr } {
+  if (data !== undefined && !(data instanceof Uint8Array)) {
+    checkObject("data", data, "bytes, or addresses such as `{ dest, origin }`");
+    for (const name of ["data", "signal"]) {
+      if ((data as Record<string, unknown>)[name] === undefined) continue;
+      const write = name === "data" ? "openChannel(type, data)" : "openChannel(type, { dest, origin }, { signal })";
+      throw new TypeError(`Cannot use \`${name}\` beside addresses: write \`${write}\``);
+    }
+  }
+  const carried = data === undefined || data instanceof Uint8Array ? { data } : data;
+  checkOpenChannel(type, carried);
+  // Without addresses a server ends the whole connection; the other types that carry some it does not take from a client at all.
+  if (data === undefined && type !== "direct-tcpip") return { data: new Uint8Array(0) };
+  return carried as { data?: Uint8Array };
+}
+
 function checkAddress(name: string, address: unknown): void {
   if (address === undefined) return;
   checkObject(name, address, 'an address, `{ transport: "tcp", hostname, port }`');

@@ -12,6 +12,7 @@ import { knownHosts, type KnownHostsVerifier } from "../keys/known_hosts.ts";
 import { watchHostKey } from "../keys/known_types.ts";
 import { type PassedOver, withPassedOver } from "../keys/passed_over.ts";
 import type { HostKeyVerifier, Signer } from "../keys/types.ts";
+import { checkExec } from "../session/check_options.ts";
 import { type RemoteProcess, startProcess, terminateAll } from "../session/process.ts";
 import type { ExecOptions, ExecOutput } from "../session/types.ts";
 import type { SftpClient } from "../sftp/client.ts";
@@ -20,12 +21,15 @@ import { abortedError } from "../transport/closing.ts";
 import { SecureTransport } from "../transport/secure_transport.ts";
 import type { AlgorithmOverrides, ConnectionInfo } from "../transport/types.ts";
 import { abortable } from "../wire/abortable.ts";
+import { checkSignalOption } from "../wire/check.ts";
 import { Timer } from "../wire/timer.ts";
 import type { ByteDuplex, Bytes } from "../wire/types.ts";
 import { Channel } from "./channel.ts";
 import { checkConnect } from "./check_connect.ts";
+import { checkCarried, checkGlobalRequest } from "./check_transport.ts";
 import type { ConnectOptions } from "./connect_options.ts";
 import { letGo } from "./let_go.ts";
+import { openData } from "./open_data.ts";
 import { given } from "./options.ts";
 import { type ScpClient, scpClient } from "./scp.ts";
 
@@ -223,6 +227,7 @@ export class SshClient implements AsyncDisposable {
    * the reason of the signal.
    */
   async exec(command: string, options: ExecOptions = {}): Promise<ExecOutput> {
+    checkExec(options);
     if (options.stdin === "piped") {
       throw new TypeError('Cannot execute command with "piped" stdin: nobody could write to it, use spawn()');
     }
@@ -253,6 +258,7 @@ export class SshClient implements AsyncDisposable {
    * server has no such subsystem.
    */
   async sftp(options: { signal?: AbortSignal | undefined } = {}): Promise<SftpClient> {
+    checkSignalOption(options);
     const outer = options.signal, opening = new AbortController(), { signal } = opening;
     outer?.throwIfAborted();
     const onAbort = (): void => opening.abort(outer!.reason);
@@ -277,15 +283,23 @@ export class SshClient implements AsyncDisposable {
   }
 
   /**
-   * Opens a channel of any type, `data` being what follows the fixed fields of CHANNEL_OPEN (RFC 4254 section 5.1). Rejects with
-   * `ChannelOpenError`.
+   * Opens a channel of any type, `data` being what follows the fixed fields of CHANNEL_OPEN (RFC 4254 section 5.1), or the addresses
+   * that `direct-tcpip`, `forwarded-tcpip` and `x11` carry there. Rejects with `ChannelOpenError`.
    */
-  openChannel(type: string, data?: Uint8Array, options: { signal?: AbortSignal | undefined } = {}): Promise<Channel> {
-    return this.#mux.openChannel(type, data ?? new Uint8Array(0), (id) => new Channel(id), options);
+  async openChannel(
+    type: string,
+    data?: Uint8Array | { dest?: Deno.NetAddr | undefined; origin?: Deno.NetAddr | undefined },
+    options: { signal?: AbortSignal | undefined } = {},
+  ): Promise<Channel> {
+    checkSignalOption(options);
+    const carried = checkCarried(type, data);
+    return await this.#mux.openChannel(type, openData(type, carried), (id) => new Channel(id), options);
   }
 
   /** Sends a global request (RFC 4254 section 4) and resolves to its reply's payload. Rejects with `SshError` `REQUEST_DENIED`. */
   async request(name: string, data?: Uint8Array, options: { signal?: AbortSignal | undefined } = {}): Promise<Bytes> {
+    checkGlobalRequest(name, data);
+    checkSignalOption(options);
     const reply = await this.#mux.globalRequest(name, data, options);
     if (reply !== null) return reply;
     throw new SshError(`Cannot make global request "${name}": the server refused it`, { code: "REQUEST_DENIED" });

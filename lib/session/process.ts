@@ -8,6 +8,8 @@ import { BaseChannel, channelCore } from "../connection/channel.ts";
 import type { Mux } from "../connection/mux.ts";
 import { printable, SshError, SshProtocolError } from "../errors.ts";
 import type { Bytes } from "../wire/types.ts";
+import { checkText } from "../wire/check.ts";
+import { checkCommand, checkExec, checkPty, checkSignalName, checkSize, checkU32 } from "./check_options.ts";
 import { Break, Env, Exec, ExitSignal, ExitStatusRequest, PtyReq, Shell, Signal } from "./messages.ts";
 import { Subsystem, WindowChange } from "./messages.ts";
 import { startOn, type StartRequest } from "./start.ts";
@@ -24,6 +26,7 @@ const EMPTY: Bytes = new Uint8Array(0);
 
 /** The data of a pty-req, with the defaults filled in. */
 export function encodePty(pty: PtyOptions): Bytes {
+  checkPty(pty);
   return PtyReq.encode({
     term: pty.term ?? "xterm-256color",
     columns: pty.columns ?? 80,
@@ -36,6 +39,7 @@ export function encodePty(pty: PtyOptions): Bytes {
 
 /** The data of a window-change. */
 export function encodeWindowSize(size: WindowSize): Bytes {
+  checkSize(size);
   return WindowChange.encode({
     columns: size.columns,
     rows: size.rows,
@@ -46,6 +50,7 @@ export function encodeWindowSize(size: WindowSize): Bytes {
 
 /** The data of a signal request: `TERM` and `SIGTERM` are the same. */
 export function encodeSignal(signal: string): Bytes {
+  checkSignalName(signal);
   return Signal.encode({ signal: withoutSig(signal) });
 }
 
@@ -235,6 +240,7 @@ export class RemoteProcess implements AsyncDisposable {
    * server performed it. Rejects with `RangeError` for what is no unsigned 32-bit integer.
    */
   async sendBreak(milliseconds = 0): Promise<boolean> {
+    checkU32(milliseconds, "milliseconds");
     return await this.#channel.request(Break.name, Break.encode({ length: milliseconds }));
   }
 
@@ -254,6 +260,9 @@ export class RemoteProcess implements AsyncDisposable {
  * Rejects with `ChannelOpenError`, with `SshError` `REQUEST_DENIED`, or with the reason of the signal.
  */
 export async function startProcess(mux: Mux, start: ProcessStart, options: ExecOptions = {}): Promise<RemoteProcess> {
+  if (start.kind === "exec") checkCommand(start.command);
+  if (start.kind === "subsystem") checkText("name", start.name, "the name of a subsystem");
+  checkExec(options);
   const { signal } = options;
   signal?.throwIfAborted();
   // The caller's mistakes come out before a channel is opened.
@@ -263,12 +272,7 @@ export async function startProcess(mux: Mux, start: ProcessStart, options: ExecO
     : encodePty(options.pty === true ? {} : options.pty);
   const [name, data] = encodeStart(start);
 
-  const channel = await mux.openChannel(
-    "session",
-    EMPTY,
-    (id) => new ClientSession(id),
-    signal === undefined ? {} : { signal },
-  );
+  const channel = await mux.openChannel("session", EMPTY, (id) => new ClientSession(id), { signal });
   if (signal !== undefined) endOnAbort(channel, signal);
   try {
     signal?.throwIfAborted();

@@ -12,12 +12,14 @@ import type { PublicKey } from "../keys/types.ts";
 import { callBack } from "../wire/callback.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
 import { granted, type Start } from "./granted.ts";
+import { checkObject, checkText } from "../wire/check.ts";
+import { checkSignalName } from "./check_options.ts";
 import { Mailbox } from "./mailbox.ts";
 import { Break, Env, Exec, ExitSignal, ExitStatusRequest, PtyReq, Shell, Signal } from "./messages.ts";
 import { Subsystem, WindowChange } from "./messages.ts";
 import { SessionOutput } from "./session_output.ts";
 import { decodeTerminalModes } from "./terminal_modes.ts";
-import type { PtyOptions, WindowSize } from "./types.ts";
+import type { Terminal, WindowSize } from "./types.ts";
 
 const MAX_VARIABLES = 128;
 const MAX_VARIABLE = 32 * 1024;
@@ -46,7 +48,7 @@ export interface ServerSession {
   /** Environment asked for, at most 128 variables of 256 KiB together; what may be set is the handler's decision. */
   readonly env: Readonly<Record<string, string>>;
   /** Terminal, or null. */
-  readonly pty: Readonly<Required<PtyOptions>> | null;
+  readonly pty: Terminal | null;
   /** New terminal sizes; only the latest unread one is kept. Ends with the session. */
   readonly resizes: AsyncIterable<WindowSize>;
   /** Signals from the client, by name without `SIG`; the 32 latest unread ones are kept. Ends with the session. */
@@ -66,7 +68,7 @@ export interface ServerSession {
    * Throws `RangeError` for a code that is no unsigned 32-bit integer, and `TypeError` for a signal that is no name. A message is cut
    * at 32,000 bytes.
    */
-  exit(status: number | { signal: string; message?: string }): Promise<void>;
+  exit(status: number | { signal: string; message?: string | undefined }): Promise<void>;
 }
 
 /** Who serves the requests of a session. */
@@ -87,7 +89,7 @@ export interface SessionServices {
   readonly onEnded: () => void;
 }
 
-type Exit = number | { readonly signal: string; readonly message?: string };
+type Exit = number | { readonly signal: string; readonly message?: string | undefined };
 
 /** A session channel that a client opened. One exec, shell or subsystem runs on it. */
 export class ServerSessionChannel extends BaseChannel {
@@ -95,7 +97,7 @@ export class ServerSessionChannel extends BaseChannel {
   readonly #env: Record<string, string> = Object.create(null);
   #variables = 0;
   #environmentBytes = 0;
-  #pty: Required<PtyOptions> | null = null;
+  #pty: Terminal | null = null;
   #session: Session | null = null;
   #ended = false;
 
@@ -234,7 +236,7 @@ interface SessionStart {
   readonly user: AuthenticatedUser;
   readonly info: AuthInfo;
   readonly env: Readonly<Record<string, string>>;
-  readonly pty: Readonly<Required<PtyOptions>> | null;
+  readonly pty: Terminal | null;
   readonly onError: (error: unknown) => void;
 }
 
@@ -253,7 +255,7 @@ class Session implements ServerSession {
   readonly user: AuthenticatedUser;
   readonly info: AuthInfo;
   readonly env: Readonly<Record<string, string>>;
-  readonly pty: Readonly<Required<PtyOptions>> | null;
+  readonly pty: Terminal | null;
   readonly resizes: Mailbox<WindowSize> = new Mailbox(1);
   readonly signals: Mailbox<string> = new Mailbox(MAX_UNREAD_SIGNALS);
   readonly breaks: Mailbox<number> = new Mailbox(1);
@@ -299,7 +301,12 @@ class Session implements ServerSession {
   exit(status: Exit): Promise<void> {
     // Encoded here so that a caller's mistake throws before anything is sent.
     if (typeof status === "number") exitCode(status);
-    else encodeExit(status);
+    else {
+      checkObject("status", status, 'an exit code, or an object such as `{ signal: "TERM" }`');
+      checkSignalName(status.signal);
+      if (status.message !== undefined) checkText("message", status.message);
+      encodeExit(status);
+    }
     return this.finish(status);
   }
 

@@ -12,36 +12,60 @@ export interface WindowSize {
   /** Height in cells. */
   rows: number;
   /** Width in pixels. @default {0} */
-  width?: number;
+  width?: number | undefined;
   /** Height in pixels. @default {0} */
-  height?: number;
+  height?: number | undefined;
 }
 
 /** A pseudo-terminal request (RFC 4254 section 6.2). */
-export interface PtyOptions extends Partial<WindowSize> {
+export interface PtyOptions {
   /** Terminal type. @default {"xterm-256color"} */
-  term?: string;
+  term?: string | undefined;
+  /** Width in cells. @default {80} */
+  columns?: number | undefined;
+  /** Height in cells. @default {24} */
+  rows?: number | undefined;
+  /** Width in pixels. @default {0} */
+  width?: number | undefined;
+  /** Height in pixels. @default {0} */
+  height?: number | undefined;
   /** RFC 4254 section 8 opcodes by name, such as `{ ECHO: 0 }`. */
-  modes?: Readonly<Record<string, number>>;
+  modes?: Readonly<Record<string, number>> | undefined;
+}
+
+/** A terminal that a client has asked for (RFC 4254 section 6.2). */
+export interface Terminal {
+  /** Terminal type. */
+  readonly term: string;
+  /** Width in cells. */
+  readonly columns: number;
+  /** Height in cells. */
+  readonly rows: number;
+  /** Width in pixels. */
+  readonly width: number;
+  /** Height in pixels. */
+  readonly height: number;
+  /** RFC 4254 section 8 opcodes by name. */
+  readonly modes: Readonly<Record<string, number>>;
 }
 
 /** Options of a remote command; field names follow `Deno.CommandOptions`. */
 export interface ExecOptions {
   /** Environment, subject to the server's AcceptEnv: what it does not accept it ignores without a word. */
-  env?: Record<string, string>;
+  env?: Record<string, string> | undefined;
   /** Allocate a terminal; 80 columns and 24 rows unless it says otherwise. @default {false} */
-  pty?: boolean | PtyOptions;
+  pty?: boolean | PtyOptions | undefined;
   /**
    * `"null"` sends end of file at once. `"open"` sends nothing, and no end of file for as long as the command runs: for routers and
    * other devices that end the session at an end of file and give no output then. @default {"null" for `exec()`, "piped" for the others}
    */
-  stdin?: "piped" | "null" | "open";
+  stdin?: "piped" | "null" | "open" | undefined;
   /** `"null"` discards and gives the window back at once. @default {"piped"} */
-  stdout?: "piped" | "null";
+  stdout?: "piped" | "null" | undefined;
   /** `"null"` discards and gives the window back at once. @default {"piped"} */
-  stderr?: "piped" | "null";
+  stderr?: "piped" | "null" | undefined;
   /** Aborting sends TERM and closes the channel at once; streams, `status` and `output()` reject with the signal's reason. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /** How a remote process ended (RFC 4254 section 6.10). */

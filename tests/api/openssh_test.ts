@@ -8,7 +8,7 @@ import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { connect, type ConnectOptions, type SshClient } from "../../lib/api/client.ts";
 import { serve, type SshServer } from "../../lib/api/server.ts";
 import { publicKey } from "../../lib/auth/methods.ts";
-import { SshError } from "../../lib/errors.ts";
+import { ChannelOpenError, SshError } from "../../lib/errors.ts";
 import { pinnedHostKey } from "../../lib/keys/known_hosts.ts";
 import { parsePrivateKey } from "../../lib/keys/private_key.ts";
 import type { ServerSession, SessionHandler } from "../../lib/session/server_session.ts";
@@ -240,6 +240,28 @@ peerTest(
     assertEquals(encodeText(seen[0]!).slice(4), LATIN_1);
   },
 );
+
+// D7 of the newcomer's log.
+peerTest("openssh", "SshClient.openChannel() with addresses reaches a port through sshd", async () => {
+  await using both = await dial();
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const dest = listener.addr as Deno.NetAddr, origin: Deno.NetAddr = { ...dest, port: 1234 };
+  const echoing = listener.accept().then((conn) => conn.readable.pipeTo(conn.writable));
+  const channel = await both.client.openChannel("direct-tcpip", { dest, origin });
+  const back = new Response(channel.readable).text();
+  const writer = channel.writable.getWriter();
+  await say(writer, "there and back");
+  await writer.close();
+  assertEquals(await back, "there and back");
+  await echoing;
+  await channel.close();
+  for (const type of ["forwarded-tcpip", "x11"]) {
+    await assertRejects(
+      () => both.client.openChannel(type, { dest, origin }),
+      ChannelOpenError,
+    );
+  }
+});
 
 // D1 of the newcomer's log. As root, sshd delivers no signals, and says so in its log.
 for (const [peer, start] of [["openssh", startOpenSshd], ["dropbear", startDropbear]] as const) {

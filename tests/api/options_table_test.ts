@@ -282,9 +282,9 @@ const interfaces: readonly { name: string; file: string; entries: readonly Entry
 /** Interfaces whose options have no rows here: what they are checked by is told beside them. */
 const elsewhere: Readonly<Record<string, string>> = {
   DefaultIdentitiesOptions: "tests/keys/",
-  ExecOptions: "tests/api/exec_test.ts",
+  ExecOptions: "tests/session/exec_options_test.ts",
   PrivateKeyOptions: "tests/keys/private_key_test.ts",
-  PtyOptions: "tests/session/",
+  PtyOptions: "tests/session/exec_options_test.ts",
   RootedOptions: "tests/sftp/",
   ScpOptions: "tests/sftp/",
   ServeScpOptions: "tests/sftp/",

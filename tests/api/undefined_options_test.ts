@@ -11,10 +11,13 @@ import type {
   KeepaliveOptions,
   PasswordOptions,
   PrivateKey,
+  PtyOptions,
   RekeyLimits,
   RsaKeyOptions,
+  ServerSession,
   SshClient,
   TransportOptions,
+  WindowSize,
 } from "../../mod.ts";
 import { type generateKey, keyboardInteractive, password, pinnedHostKey, Transport } from "../../mod.ts";
 import type { connect, connectAgent, defaultIdentities, parsePrivateKey } from "../../mod.ts";
@@ -55,6 +58,14 @@ Deno.test("every optional property of the public types of options may be undefin
   takesUndefined<Options<Transport["openSession"], 0>>();
   takesUndefined<Options<Transport["openChannel"], 1>>();
   takesUndefined<Options<Transport["accept"], 0>>();
+  takesUndefined<Options<SshClient["exec"], 1>>();
+  takesUndefined<Options<SshClient["spawn"], 1>>();
+  takesUndefined<Options<SshClient["shell"], 0>>();
+  takesUndefined<Options<SshClient["subsystem"], 1>>();
+  takesUndefined<PtyOptions>();
+  takesUndefined<WindowSize>();
+  takesUndefined<Exclude<Parameters<ServerSession["exit"]>[0], number>>();
+  takesUndefined<Exclude<Options<SshClient["openChannel"], 1>, Uint8Array>>();
   takesUndefined<Options<SshClient["sftp"], 0>>();
   takesUndefined<Options<SshClient["openChannel"], 2>>();
   takesUndefined<Options<SshClient["request"], 2>>();
