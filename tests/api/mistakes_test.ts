@@ -22,6 +22,7 @@ import {
   sftpSubsystem,
   Transport,
 } from "../../mod.ts";
+import type { ByteDuplex } from "../../lib/wire/types.ts";
 import { memoryPair } from "../_support/duplex.ts";
 import { hostKey, serverOptions } from "./_help.ts";
 
@@ -68,6 +69,18 @@ mistake(
   "Somebody listens there, and says nothing",
   () => connect({ hostname: "build.example", username: "alice", transport: memoryPair().client, handshakeTimeout: 50 }),
   "SshProtocolError PROTOCOL_ERROR: Key exchange took longer than 50 ms: the peer did not identify itself",
+);
+
+mistake(
+  "Something listens there, and it is no SSH server",
+  async () =>
+    await connect({
+      hostname: "www.example",
+      username: "alice",
+      transport: await answering("HTTP/1.0 400 Bad request\r\n\r\n"),
+    }),
+  'SshError CONNECTION_LOST: Peer closed the connection before it identified itself; it sent "HTTP/1.0 400 Bad request": ' +
+    "that is no SSH server",
 );
 
 mistake(
@@ -259,6 +272,12 @@ mistake(
 );
 
 mistake(
+  "A directory that is to be served has to be there",
+  () => sftpSubsystem({ root: "/no/such/directory" }),
+  'TypeError: Cannot serve "/no/such/directory": there is no such directory',
+);
+
+mistake(
   "Who may log in has to be said, if only that nobody may",
   async () => serve({ port: 0, hostKeys: [await hostKey()] } as never),
   "TypeError: Cannot serve without `auth`: it says who may log in, and `{}` lets nobody in",
@@ -275,6 +294,14 @@ mistake(
 );
 
 // ------------------------------------------------------------------------------------ how it is tried
+
+/** Streams to something that says one text and closes. */
+async function answering(text: string): Promise<ByteDuplex> {
+  const { client, server } = memoryPair(), writer = server.writable.getWriter();
+  await writer.write(new TextEncoder().encode(text));
+  await writer.close();
+  return client;
+}
 
 /** Registers one mistake. */
 function mistake(what: string, code: (there: ConnectOptions) => unknown, says: string): void {
