@@ -13,6 +13,7 @@ import type { ScpOptions } from "../sftp/scp.ts";
 import type { RootedOptions } from "../sftp/rooted_backend.ts";
 import type { TransferSummary } from "../sftp/transfer.ts";
 import type { ByteDuplex } from "../wire/types.ts";
+import { checkCall, checkPaths } from "../sftp/check_calls.ts";
 import { checkServedHere } from "./check_served.ts";
 
 /** Copies by the `scp` program of the server, as `scp -O` does. Where the server has SFTP, `sftp()` is faster and can resume. */
@@ -87,12 +88,14 @@ function explained(error: unknown, stderr: string, status: ExitStatus | null): u
 export function scpClient(mux: Mux): ScpClient {
   const copy = async (
     direction: "to" | "from",
-    remote: string,
+    { remote, local }: { readonly remote: string; readonly local: string },
     options: ScpOptions,
     run: (scp: typeof import("../sftp/scp.ts"), channel: ByteDuplex) => Promise<TransferSummary>,
   ): Promise<TransferSummary> => {
     // Only those who copy pay for it.
     const [scp, { scpCommand }] = await Promise.all([import("../sftp/scp.ts"), import("../sftp/scp_command.ts")]);
+    checkPaths({ remote, local });
+    checkCall("scp", options);
     const command = scpCommand(direction, remote, options);
     const { signal } = options;
     await using process = await startProcess(
@@ -118,9 +121,9 @@ export function scpClient(mux: Mux): ScpClient {
   };
   return {
     upload: (local, remote, options = {}) =>
-      copy("to", remote, options, (scp, channel) => scp.scpUpload(channel, local, options)),
+      copy("to", { remote, local }, options, (scp, channel) => scp.scpUpload(channel, local, options)),
     download: (remote, local, options = {}) =>
-      copy("from", remote, options, (scp, channel) => scp.scpDownload(channel, remote, local, options)),
+      copy("from", { remote, local }, options, (scp, channel) => scp.scpDownload(channel, remote, local, options)),
   };
 }
 

@@ -7,12 +7,23 @@ import { SftpError } from "../errors.ts";
 import type { Bytes } from "../wire/types.ts";
 import { fileInfo, type SftpAttributes, type SftpFileInfo } from "./attrs.ts";
 import { Extension, FileType, OpenFlag, Status } from "./constants.ts";
+import {
+  checkAttributes,
+  checkCall,
+  checkChannel,
+  checkContents,
+  checkIds,
+  checkMode,
+  checkPaths,
+  checkTimes,
+  checkWord,
+} from "./check_calls.ts";
 import { copyRemoteFile } from "./copy.ts";
 import type { SftpDirEntry } from "./entry.ts";
 import { checkOffset, openedFile, openFlags, secondsOf, type SftpFile } from "./file.ts";
 import { expandGlob } from "./glob.ts";
 import { listDirectory } from "./listing.ts";
-import { whatIsAt } from "./look.ts";
+import { makeDirectory } from "./make_directory.ts";
 import {
   ExpandPath,
   Fstat,
@@ -20,7 +31,6 @@ import {
   HomeDirectory,
   Lsetstat,
   Lstat,
-  Mkdir,
   Open,
   PosixRename,
   Readlink,
@@ -33,9 +43,9 @@ import {
   UsersGroupsById,
   UsersGroupsReply,
 } from "./messages.ts";
-import { dirName, joinPath, quoted } from "./names.ts";
+import { joinPath, quoted } from "./names.ts";
 import { readAll } from "./read_pipeline.ts";
-import { refusalOf } from "./refusals.ts";
+import { remoteTree } from "./remote_tree.ts";
 import { remove } from "./remove.ts";
 import { abortable, type SftpChannel, SftpSession } from "./requests.ts";
 import { type SftpFileSystemInfo, spaceOf } from "./space.ts";
@@ -92,6 +102,8 @@ export async function openSftp(
   channel: SftpChannel,
   options: { signal?: AbortSignal | undefined; linkFirst?: boolean | undefined } = {},
 ): Promise<SftpClient> {
+  checkChannel(channel);
+  checkCall("session", options);
   const session = new SftpSession(channel);
   await session.start(options.signal);
   return construct(session, saidLinkFirst(session.extensions) ?? options.linkFirst ?? false);
@@ -127,6 +139,8 @@ export class SftpClient implements AsyncDisposable {
 
   /** Opens a file; reading is the default, as in `Deno.open`. */
   async open(path: string, options: Deno.OpenOptions & { signal?: AbortSignal | undefined } = {}): Promise<SftpFile> {
+    checkPaths({ path });
+    checkCall("open", options);
     const flags = openFlags(options);
     if (flags & OpenFlag.CREAT) checkFilePath("open", path);
     const attrs = options.mode === undefined || !(flags & OpenFlag.CREAT) ? {} : { mode: options.mode & 0o7777 };
@@ -136,7 +150,7 @@ export class SftpClient implements AsyncDisposable {
       { action: "open", path },
       options.signal,
     );
-    return openedFile(this.#session, handle, path, options.append ?? false);
+    return openedFile(this.#session, handle, path, flags);
   }
 
   /**
@@ -144,6 +158,8 @@ export class SftpClient implements AsyncDisposable {
    * `RangeError` where it has more than 64 MiB and eight times that size, or 1 GiB where none was given.
    */
   async readFile(path: string, options: { signal?: AbortSignal | undefined } = {}): Promise<Bytes> {
+    checkPaths({ path });
+    checkCall("read", options);
     return await unlessAborted(this.#readFile(path, options.signal), options.signal);
   }
 
@@ -184,17 +200,22 @@ export class SftpClient implements AsyncDisposable {
     data: Uint8Array | ReadableStream<Uint8Array>,
     options: Deno.WriteFileOptions = {},
   ): Promise<void> {
+    checkPaths({ path });
+    checkContents(data);
+    checkCall("write", options);
     checkFilePath("write", path);
     await unlessAborted(writeWholeFile(this, this.#session, path, data, options), options.signal);
   }
 
   /** Writes a whole file as UTF-8. */
-  writeTextFile(path: string, data: string, options: Deno.WriteFileOptions = {}): Promise<void> {
-    return this.writeFile(path, new TextEncoder().encode(data), options);
+  async writeTextFile(path: string, data: string, options: Deno.WriteFileOptions = {}): Promise<void> {
+    checkWord("data", data);
+    await this.writeFile(path, new TextEncoder().encode(data), options);
   }
 
   /** Lists a directory, without `.` and `..`. A listing left early is closed. */
   async *readDir(path: string): AsyncIterable<SftpDirEntry> {
+    checkPaths({ path });
     for await (const entries of listDirectory(this.#session, path)) {
       for (const { name, info } of entries) {
         if (name === "" || /[/\0]/.test(name)) {
@@ -211,11 +232,13 @@ export class SftpClient implements AsyncDisposable {
 
   /** Metadata; follows links. */
   async stat(path: string): Promise<SftpFileInfo> {
+    checkPaths({ path });
     return fileInfo(await this.#session.attrs(Stat, { path }, { action: "stat", path }));
   }
 
   /** Metadata; does not follow links. */
   async lstat(path: string): Promise<SftpFileInfo> {
+    checkPaths({ path });
     return fileInfo(await this.#session.attrs(Lstat, { path }, { action: "lstat", path }));
   }
 
@@ -224,38 +247,15 @@ export class SftpClient implements AsyncDisposable {
     path: string,
     options: { mode?: number | undefined; recursive?: boolean | undefined } = {},
   ): Promise<void> {
-    const attrs: SftpAttributes = options.mode === undefined ? {} : { mode: options.mode & 0o7777 };
-    const make = (): Promise<void> => this.#session.status(Mkdir, { path, attrs }, { action: "make directory", path });
-    if (!options.recursive) return await make();
-    try {
-      await make();
-    } catch (error) {
-      const parent = dirName(path), isTop = parent === path || parent === "." || parent === "/";
-      if (isTop || refusalOf(error) !== "missing") {
-        if (await this.#mayBeMissing(path, error, isTop) === false) return;
-      }
-      await this.mkdir(parent, options);
-      await make().catch((second) => this.#mayBeMissing(path, second, true));
-    }
-  }
-
-  /** False where a directory that could not be made is there already; throws where its parents do not matter. */
-  async #mayBeMissing(path: string, error: unknown, isLast: boolean): Promise<boolean> {
-    const refusal = refusalOf(error);
-    if (refusal === null || this.#session.ended !== null) throw error;
-    const there = await whatIsAt(this.#session, path);
-    if (there === "directory") return false;
-    // A server that does not let it be looked at has said enough.
-    if (refusal === "exists" && there !== "other") return false;
-    // FAILURE, or that it is not allowed, is all that some servers say of a missing parent.
-    const isOpen = ["unclear", "malformed", "not a directory"].includes(refusal) ||
-      refusal === "denied" && there === "nothing";
-    if (isLast || there === "other" || !isOpen) throw error;
-    return true;
+    checkPaths({ path });
+    checkCall("makeDirectory", options);
+    await makeDirectory(this.#session, path, options);
   }
 
   /** Removes a file or an empty directory; with `recursive` whatever is in it, links themselves and not their targets. */
   async remove(path: string, options: { recursive?: boolean | undefined } = {}): Promise<void> {
+    checkPaths({ path });
+    checkCall("remove", options);
     await remove(this, this.#session, path, options.recursive ?? false);
   }
 
@@ -264,6 +264,7 @@ export class SftpClient implements AsyncDisposable {
    * error.
    */
   async rename(oldPath: string, newPath: string): Promise<void> {
+    checkPaths({ oldPath, newPath });
     const purpose = { action: "rename", path: oldPath };
     const message = this.#offers(Extension.posixRename) ? PosixRename : Rename;
     await namingBoth(oldPath, newPath, this.#session.status(message, { oldPath, newPath }, purpose));
@@ -271,6 +272,7 @@ export class SftpClient implements AsyncDisposable {
 
   /** Resolves a path to an absolute one; a leading `~` too, where the server has expand-path@openssh.com. */
   async realPath(path: string): Promise<string> {
+    checkPaths({ path });
     const purpose = { action: "resolve", path };
     if (path.startsWith("~") && this.#offers(Extension.expandPath)) {
       return await this.#session.name(ExpandPath, { path }, purpose);
@@ -280,12 +282,14 @@ export class SftpClient implements AsyncDisposable {
 
   /** Expands a leading `~` or `~user` (expand-path@openssh.com); elsewhere `~` and `~/…` by resolving `.` */
   async expandPath(path: string): Promise<string> {
+    checkPaths({ path });
     if (this.#offers(Extension.expandPath) || !/^~(\/|$)/.test(path)) return await this.realPath(path);
     return await this.realPath(joinPath(await this.realPath("."), path.slice(2)));
   }
 
   /** The home directory of a user, or of the one logged in (home-directory; elsewhere by resolving `.`). */
   async homeDirectory(username = ""): Promise<string> {
+    checkPaths({ username });
     const purpose = { action: "find the home directory of", path: username };
     if (this.#offers(Extension.homeDirectory)) return await this.#session.name(HomeDirectory, { username }, purpose);
     if (this.#offers(Extension.expandPath)) {
@@ -312,17 +316,20 @@ export class SftpClient implements AsyncDisposable {
 
   /** Reads a link. */
   async readLink(path: string): Promise<string> {
+    checkPaths({ path });
     return await this.#session.name(Readlink, { path }, { action: "read link", path });
   }
 
   /** Makes a symbolic link at `path` that says `target`. */
   async symlink(target: string, path: string): Promise<void> {
+    checkPaths({ target, path });
     const fields = this.#linkFirst ? { target: path, path: target } : { target, path };
     await this.#session.status(Symlink, fields, { action: "make symbolic link", path });
   }
 
   /** Makes a hard link (hardlink@openssh.com); `SftpError` OP_UNSUPPORTED where the server cannot. */
   async link(oldPath: string, newPath: string): Promise<void> {
+    checkPaths({ oldPath, newPath });
     const purpose = { action: "link", path: newPath };
     if (!this.#offers(Extension.hardlink)) throw unsupportedError(purpose, Extension.hardlink);
     await namingBoth(oldPath, newPath, this.#session.status(Hardlink, { oldPath, newPath }, purpose));
@@ -337,6 +344,9 @@ export class SftpClient implements AsyncDisposable {
     attrs: SftpAttributes,
     options: { followLinks?: boolean | undefined } = {},
   ): Promise<void> {
+    checkPaths({ path });
+    checkAttributes(attrs);
+    checkCall("setStat", options);
     const purpose = { action: "change attributes of", path };
     if (options.followLinks !== false) return await this.#session.status(Setstat, { path, attrs }, purpose);
     if (this.#offers(Extension.lsetstat)) return await this.#session.status(Lsetstat, { path, attrs }, purpose);
@@ -346,22 +356,29 @@ export class SftpClient implements AsyncDisposable {
 
   /** Changes permission bits. */
   async chmod(path: string, mode: number): Promise<void> {
+    checkPaths({ path });
+    checkMode(mode);
     await this.#session.status(Setstat, { path, attrs: { mode } }, { action: "change mode of", path });
   }
 
   /** Changes owner and group. */
   async chown(path: string, uid: number, gid: number): Promise<void> {
+    checkPaths({ path });
+    checkIds({ uid, gid });
     await this.#session.status(Setstat, { path, attrs: { uid, gid } }, { action: "change owner of", path });
   }
 
   /** Changes access and modification times, in seconds since 1970 or as dates. */
   async utime(path: string, atime: number | Date, mtime: number | Date): Promise<void> {
+    checkPaths({ path });
+    checkTimes({ atime, mtime });
     const attrs = { atime: secondsOf(atime), mtime: secondsOf(mtime) };
     await this.#session.status(Setstat, { path, attrs }, { action: "change times of", path });
   }
 
   /** Cuts or extends a file to `len` bytes. */
   async truncate(path: string, len = 0): Promise<void> {
+    checkPaths({ path });
     checkOffset("truncate to", len);
     await this.#session.status(Setstat, { path, attrs: { size: len } }, { action: "truncate", path });
   }
@@ -371,6 +388,7 @@ export class SftpClient implements AsyncDisposable {
    * place: where that fails halfway, the error says that what is at `to` is not whole.
    */
   async copyFile(from: string, to: string): Promise<void> {
+    checkPaths({ from, to });
     checkFilePath("copy to", to);
     // Some servers resolve directories only.
     const [a, b] = await Promise.all([from, to].map((path) => this.#session.realPath(path).catch(() => null)));
@@ -382,6 +400,7 @@ export class SftpClient implements AsyncDisposable {
 
   /** Free and total space (statvfs@openssh.com); `SftpError` OP_UNSUPPORTED where the server cannot. */
   async statfs(path: string): Promise<SftpFileSystemInfo> {
+    checkPaths({ path });
     const purpose = { action: "stat file system of", path };
     if (!this.#offers(Extension.statvfs)) throw unsupportedError(purpose, Extension.statvfs);
     return spaceOf(await this.#session.extended(Statvfs, { path }, StatvfsReply, purpose));
@@ -392,32 +411,8 @@ export class SftpClient implements AsyncDisposable {
    * leading dot match only where the pattern has one. A backslash takes the meaning off the next character.
    */
   async *glob(pattern: string): AsyncIterable<string> {
-    yield* expandGlob({
-      list: async (path) => {
-        const list: { name: string; isDirectory: boolean }[] = [];
-        try {
-          for await (const entry of this.readDir(path)) list.push(entry);
-        } catch (error) {
-          // What is no directory, or may not be read, has nothing that matches.
-          const refusal = refusalOf(error), isHarmless = refusal !== "unsupported" && refusal !== "malformed";
-          if (refusal === null || !isHarmless || this.#session.ended !== null) throw error;
-        }
-        return list;
-      },
-      exists: async (path) => {
-        for (const look of [Lstat, Stat]) {
-          try {
-            await this.#session.attrs(look, { path }, { action: "stat", path });
-            return true;
-          } catch (error) {
-            const refusal = refusalOf(error);
-            if (refusal === null || this.#session.ended !== null) throw error;
-            if (refusal !== "unsupported") return false;
-          }
-        }
-        throw unsupportedError({ action: "glob", path }, "LSTAT and STAT");
-      },
-    }, pattern);
+    checkPaths({ pattern });
+    yield* expandGlob(remoteTree(this.#session, (path) => this.readDir(path)), pattern);
   }
 
   /**
@@ -428,8 +423,10 @@ export class SftpClient implements AsyncDisposable {
    * under its name, or under one that the error says. What fails does not keep the rest from being copied, and is thrown at the
    * end.
    */
-  upload(local: string, remote: string, options: TransferOptions = {}): Promise<TransferSummary> {
-    return upload(this, this.#session, local, remote === "" ? "." : remote, options);
+  async upload(local: string, remote: string, options: TransferOptions = {}): Promise<TransferSummary> {
+    checkPaths({ local, remote });
+    checkCall("copy", options);
+    return await upload(this, this.#session, local, remote === "" ? "." : remote, options);
   }
 
   /**
@@ -439,8 +436,10 @@ export class SftpClient implements AsyncDisposable {
    * thrown at the end. A file ends where the server says so, though it gave a smaller size before; one that ends before the size
    * that it gave fails. Bytes of names that are not UTF-8, which Deno cannot spell, become `%XX` here.
    */
-  download(remote: string, local: string, options: TransferOptions = {}): Promise<TransferSummary> {
-    return download(this, this.#session, remote, local, options);
+  async download(remote: string, local: string, options: TransferOptions = {}): Promise<TransferSummary> {
+    checkPaths({ remote, local });
+    checkCall("copy", options);
+    return await download(this, this.#session, remote, local, options);
   }
 
   /** Ends the session; requests without an answer are rejected. Safe to call twice. */

@@ -6,6 +6,7 @@
 import { SftpError } from "../errors.ts";
 import type { Bytes } from "../wire/types.ts";
 import { fileInfo, type SftpAttributes, type SftpFileInfo } from "./attrs.ts";
+import { checkAttributes, checkBuffer, checkTimes } from "./check_calls.ts";
 import { Extension, OpenFlag, Status } from "./constants.ts";
 import { Fsetstat, Fstat, Fstatvfs, Fsync, Stat, StatvfsReply } from "./messages.ts";
 import { quoted } from "./names.ts";
@@ -30,11 +31,11 @@ export function openFlags(options: Deno.OpenOptions): number {
     (create || createNew ? OpenFlag.CREAT : 0) | (truncate ? OpenFlag.TRUNC : 0) | (createNew ? OpenFlag.EXCL : 0);
 }
 
-let construct: (session: SftpSession, handle: Uint8Array, path: string, append: boolean) => SftpFile;
+let construct: (session: SftpSession, handle: Uint8Array, path: string, flags: number) => SftpFile;
 
-/** The file behind a handle; the handle belongs to it from here on. */
-export function openedFile(session: SftpSession, handle: Uint8Array, path: string, append: boolean): SftpFile {
-  return construct(session, handle, path, append);
+/** The file behind a handle that was opened with these flags; the handle belongs to it from here on. */
+export function openedFile(session: SftpSession, handle: Uint8Array, path: string, flags: number): SftpFile {
+  return construct(session, handle, path, flags);
 }
 
 /**
@@ -47,6 +48,7 @@ export class SftpFile implements AsyncDisposable {
   readonly #session: SftpSession;
   readonly #handle: Uint8Array;
   readonly #path: string;
+  readonly #flags: number;
   readonly #append: boolean;
   #position = 0;
   #turn: Promise<unknown> = Promise.resolve();
@@ -59,14 +61,23 @@ export class SftpFile implements AsyncDisposable {
   #writable: WritableStream<Uint8Array> | null = null;
 
   static {
-    construct = (session, handle, path, append) => new SftpFile(session, handle, path, append);
+    construct = (session, handle, path, flags) => new SftpFile(session, handle, path, flags);
   }
 
-  private constructor(session: SftpSession, handle: Uint8Array, path: string, append: boolean) {
+  private constructor(session: SftpSession, handle: Uint8Array, path: string, flags: number) {
     this.#session = session;
     this.#handle = handle;
     this.#path = path;
-    this.#append = append;
+    this.#flags = flags;
+    this.#append = (flags & OpenFlag.APPEND) !== 0;
+  }
+
+  /** Servers have odd words for it: OpenSSH's says that there is no such file. */
+  #opened(to: "read" | "write", action: string): void {
+    if (this.#flags & (to === "read" ? OpenFlag.READ : OpenFlag.WRITE)) return;
+    const other = to === "read" ? "write" : "read";
+    const why = `it was opened to ${other} only; open it with \`${to}: true\``;
+    throw new TypeError(`Cannot ${action} ${quoted(this.#path)}: ${why}`);
   }
 
   #open(action: string): Uint8Array {
@@ -104,6 +115,7 @@ export class SftpFile implements AsyncDisposable {
       pull: async (controller) => {
         try {
           const handle = this.#open("read");
+          this.#opened("read", "read");
           pipeline ??= new ReadPipeline(this.#session, handle, this.#path, { offset: this.#position, end: null });
           const part = await pipeline.next();
           if (part === null) {
@@ -148,6 +160,7 @@ export class SftpFile implements AsyncDisposable {
           if (!(chunk instanceof Uint8Array)) {
             throw new TypeError(`Cannot write ${quoted(this.#path)}: a chunk of its stream is no Uint8Array`);
           }
+          this.#opened("write", "write");
           await this.#atOnce("write", async (handle) => {
             if (this.#writing === null) {
               const offset = await abortable(this.#writePosition(handle), signal, () => {});
@@ -207,8 +220,10 @@ export class SftpFile implements AsyncDisposable {
   }
 
   /** Reads at the current position, until `p` is full or the file ends; null where it had ended already. */
-  read(p: Uint8Array): Promise<number | null> {
-    return this.#inTurn("read", async (handle) => {
+  async read(p: Uint8Array): Promise<number | null> {
+    checkBuffer(p);
+    this.#opened("read", "read");
+    return await this.#inTurn("read", async (handle) => {
       const count = await readInto(this.#session, handle, this.#path, p, this.#position);
       this.#position += count ?? 0;
       return count;
@@ -216,8 +231,10 @@ export class SftpFile implements AsyncDisposable {
   }
 
   /** Writes all of `p` at the current position, or at the end of a file opened to append. */
-  write(p: Uint8Array): Promise<number> {
-    return this.#inTurn("write", async (handle) => {
+  async write(p: Uint8Array): Promise<number> {
+    checkBuffer(p);
+    this.#opened("write", "write");
+    return await this.#inTurn("write", async (handle) => {
       const offset = await this.#writePosition(handle);
       await this.#writeAll(handle, p, offset);
       this.#position = offset + p.length;
@@ -227,20 +244,30 @@ export class SftpFile implements AsyncDisposable {
 
   /** Reads at an offset, until `p` is full or the file ends; null where it had ended already. */
   async readAt(p: Uint8Array, offset: number): Promise<number | null> {
+    checkBuffer(p);
     checkOffset("read", offset);
+    this.#opened("read", "read");
     return await this.#atOnce("read", (handle) => readInto(this.#session, handle, this.#path, p, offset));
   }
 
   /** Writes all of `p` at an offset. */
   async writeAt(p: Uint8Array, offset: number): Promise<number> {
+    checkBuffer(p);
     checkOffset("write", offset);
+    this.#opened("write", "write");
     await this.#atOnce("write", (handle) => this.#writeAll(handle, p, offset));
     return p.length;
   }
 
   /** Moves the position; resolves to the new one. */
-  seek(offset: number, whence: Deno.SeekMode): Promise<number> {
-    return this.#inTurn("seek in", async (handle) => {
+  async seek(offset: number, whence: Deno.SeekMode): Promise<number> {
+    if (whence !== 0 && whence !== 1 && whence !== 2) {
+      throw new TypeError("Cannot seek: `whence` must be `Deno.SeekMode.Start`, `.Current` or `.End`");
+    }
+    if (!Number.isSafeInteger(offset)) {
+      throw new RangeError(`Cannot seek to offset ${String(offset)}: it is no integer`);
+    }
+    return await this.#inTurn("seek in", async (handle) => {
       // Deno.SeekMode: Start 0, Current 1, End 2.
       const base = whence === 0 ? 0 : whence === 1 ? this.#position : await this.#size(handle);
       checkOffset("seek to", base + offset);
@@ -256,6 +283,8 @@ export class SftpFile implements AsyncDisposable {
 
   /** Changes attributes (SSH_FXP_FSETSTAT). */
   async setStat(attrs: SftpAttributes): Promise<void> {
+    checkAttributes(attrs);
+    if (attrs.size !== undefined) this.#opened("write", "truncate");
     const purpose = { action: "change attributes of", path: this.#path };
     await this.#session.status(Fsetstat, { handle: this.#open("change attributes of"), attrs }, purpose);
   }
@@ -263,13 +292,15 @@ export class SftpFile implements AsyncDisposable {
   /** Cuts or extends to `len` bytes. */
   async truncate(len = 0): Promise<void> {
     checkOffset("truncate to", len);
+    this.#opened("write", "truncate");
     const purpose = { action: "truncate", path: this.#path };
     await this.#session.status(Fsetstat, { handle: this.#open("truncate"), attrs: { size: len } }, purpose);
   }
 
   /** Sets the times, in seconds since 1970 or as dates. */
-  utime(atime: number | Date, mtime: number | Date): Promise<void> {
-    return this.setStat({ atime: secondsOf(atime), mtime: secondsOf(mtime) });
+  async utime(atime: number | Date, mtime: number | Date): Promise<void> {
+    checkTimes({ atime, mtime });
+    await this.setStat({ atime: secondsOf(atime), mtime: secondsOf(mtime) });
   }
 
   /** Puts what was written on the disk (fsync@openssh.com); `SftpError` OP_UNSUPPORTED where the server cannot. */
@@ -312,7 +343,7 @@ export class SftpFile implements AsyncDisposable {
 /** Throws `RangeError` for what is no number of bytes. */
 export function checkOffset(action: string, offset: number): void {
   if (!Number.isSafeInteger(offset) || offset < 0) {
-    throw new RangeError(`Cannot ${action} offset ${offset}: it is not a whole number of bytes`);
+    throw new RangeError(`Cannot ${action} offset ${String(offset)}: it is not a whole number of bytes`);
   }
 }
 

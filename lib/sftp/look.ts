@@ -30,7 +30,7 @@ export async function whatIsAt(session: SftpSession, path: string): Promise<Ther
     if (type !== 0) return type === FileType.DIRECTORY ? "directory" : "other";
     there = "other";
   } catch (error) {
-    if (isMissing(error)) there = "nothing";
+    if (isMissing(error)) return "nothing";
   }
   return await isListable(session, path) ? "directory" : there;
 }

@@ -10,6 +10,7 @@ import { callBack } from "../wire/callback.ts";
 import type { ByteDuplex } from "../wire/types.ts";
 import type { SftpBackend } from "./backend.ts";
 import { checkServed } from "./check_backend.ts";
+import { checkCall, checkChannel, checkPaths, checkWord } from "./check_calls.ts";
 import { MAX_PATH, Status } from "./constants.ts";
 import { expandGlob, GlobLimitError, type GlobTree } from "./glob.ts";
 import { localStat } from "./local_files.ts";
@@ -81,6 +82,9 @@ export async function scpUpload(
   local: string,
   options: ScpOptions = {},
 ): Promise<TransferSummary> {
+  checkChannel(channel);
+  checkPaths({ local });
+  checkCall("scp", options);
   const plan = planOf(options);
   return summary(
     await exchange(channel, options.signal, (stream) => sendScp(stream, localScpFiles, [local], plan)),
@@ -98,6 +102,9 @@ export async function scpDownload(
   local: string,
   options: ScpOptions = {},
 ): Promise<TransferSummary> {
+  checkChannel(channel);
+  checkPaths({ remote, local });
+  checkCall("scp", options);
   const plan = planOf(options);
   const destination: ScpDestination = { path: local, place: "as", asked: remote };
   const base = baseName(remote),
@@ -132,6 +139,9 @@ export async function serveScp(
   options: ServeScpOptions = {},
 ): Promise<number> {
   checkServed(backend);
+  checkChannel(channel);
+  checkWord("command", command);
+  checkCall("serve", options);
   const parsed = parseScpCommand(command);
   if (parsed === null) return 127;
   const { onError = () => {} } = options;

@@ -3,6 +3,8 @@
  *
  * @module
  */
+import { wrongKind } from "../wire/check.ts";
+import { checkCall, checkPaths } from "./check_calls.ts";
 
 /** What a client's command asks of a server. */
 export interface ScpCommand {
@@ -36,6 +38,9 @@ export function scpCommand(
     directory?: boolean | undefined;
   } = {},
 ): string {
+  if (direction !== "to" && direction !== "from") throw wrongKind("direction", direction, '"to" or "from"');
+  checkPaths({ path });
+  checkCall("scpCommand", options);
   if (path.includes("\0")) throw new TypeError("Cannot copy: a path cannot hold NUL");
   const flags = (options.recursive ? " -r" : "") + (options.preserve ? " -p" : "") + (options.directory ? " -d" : "");
   const end = path.startsWith("-") ? "-- " : "";

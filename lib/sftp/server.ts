@@ -21,6 +21,7 @@ import { AnswerOrder } from "./answer_order.ts";
 import type { SftpChannel } from "./requests.ts";
 import type { SftpBackend } from "./backend.ts";
 import { checkServed } from "./check_backend.ts";
+import { checkCall, checkChannel } from "./check_calls.ts";
 import { ChunkSource } from "./chunk_source.ts";
 import { Fxp, SFTP_VERSION, Status } from "./constants.ts";
 import { Handles } from "./handles.ts";
@@ -60,6 +61,8 @@ export async function serveSftp(
   options: ServeSftpOptions = {},
 ): Promise<void> {
   checkServed(backend);
+  checkChannel(channel);
+  checkCall("serve", options);
   if (typeof (backend as SftpBackend).open === "function") {
     return await new ServerSession(channel, backend as SftpBackend, info, options, false).run();
   }

@@ -37,6 +37,7 @@ async function withRequests(
   await test({ local, remote, there }, peer.sftp);
 }
 
+// S2
 Deno.test({
   name:
     "upload() writes in place where the server renames nothing, with the whole file beside it until it is there (OpenSSH sftp-server)",
@@ -61,6 +62,7 @@ Deno.test({
   },
 });
 
+// S4
 Deno.test({
   name:
     "upload() with preserve keeps a file whose times the server does not let it set, and says so (OpenSSH sftp-server)",
@@ -140,6 +142,7 @@ Deno.test("upload() says where both files are when the server renames the old on
   }, [Extension.posixRename]);
 });
 
+// S1
 Deno.test("upload() goes into a drop box, where nothing may be looked at", async () => {
   for (const status of [Status.PERMISSION_DENIED, Status.FAILURE, Status.OP_UNSUPPORTED, 10]) {
     for (const hidden of [[], [Extension.posixRename]]) {
@@ -177,6 +180,7 @@ Deno.test("upload() of a link leaves the old one where the server refuses the ne
   }
 });
 
+// S11
 Deno.test("mkdir() with recursive and upload() of a tree make parents that a server calls missing by a later version's number", async () => {
   await using dir = await tempDir();
   await Deno.mkdir(`${dir.path}/tree/sub`, { recursive: true });

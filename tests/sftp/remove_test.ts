@@ -120,6 +120,7 @@ Deno.test("remove() of a tree begins nothing more after what failed, and tells w
   assert(removed < 200, `${removed} of 401 were asked for`);
 });
 
+// S12
 Deno.test("remove() takes a directory away of which the server says that there is no file of its name", async () => {
   for (const status of [Status.NO_SUCH_FILE, 10]) {
     const files = memoryFiles();

@@ -171,6 +171,7 @@ async function answers({ peer, path }: World, root: string): Promise<string[]> {
 for (const strategy of [undefined, "named"] as const) {
   const how = strategy ?? "held", options = strategy === undefined ? {} : { strategy };
 
+  // S24
   Deno.test({
     name: `serveSftp() gives the statuses that OpenSSH's server gives (${how})`,
     ignore: isMissing(OPENSSH_SERVER),

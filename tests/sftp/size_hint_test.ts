@@ -53,6 +53,7 @@ const lies: readonly (readonly [string, (real: number) => number])[] = [
 const sizes = [1, 11, 32_767, 32_768, 32_769, 65_536, 700_001];
 
 for (const [name, lie] of lies) {
+  // S7
   Deno.test(`what a server says is ${name} is read to its end by readFile(), readable, copyFile() and download()`, async () => {
     await using dir = await tempDir();
     const files = lying(lie);
@@ -135,6 +136,7 @@ Deno.test("the end of a small file is asked for together with its contents", asy
   assertEquals(asked.length, 2);
 });
 
+// S5, S10
 Deno.test("readFile(), copyFile(), append and download() do without FSTAT, and without REALPATH of files", async () => {
   await using dir = await tempDir();
   for (const status of [Status.NO_SUCH_FILE, Status.PERMISSION_DENIED, Status.FAILURE, Status.OP_UNSUPPORTED]) {

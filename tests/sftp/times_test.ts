@@ -47,6 +47,7 @@ async function secondsOf(path: string): Promise<number> {
 }
 
 for (const [name, peer] of Object.entries(peers)) {
+  // S15
   Deno.test(`SCP with preserve copies files of every time, in a directory of such a time, both ways (${name})`, async () => {
     await using dir = await tempDir();
     const tree = `${dir.path}/tree`, remote = `${dir.path}/remote`, options = { recursive: true, preserve: true };

@@ -28,6 +28,7 @@ const servers: Record<string, (root: string) => { readonly channel: SftpChannel;
 };
 
 for (const [name, start] of Object.entries(servers)) {
+  // S23
   Deno.test(`OPEN makes no file of a path that ends in a slash or a dot (${name})`, async () => {
     await using dir = await tempDir();
     await Deno.mkdir(`${dir.path}/d`);
