@@ -339,7 +339,7 @@ class Downloader {
     own: number | null,
     kept: Promise<number | null> | null,
   ): Promise<boolean> {
-    const handle = await this.#open(remote), data = new Uint8Array(size);
+    const handle = await this.#open(remote);
     this.#run.report(remote, 0, size);
     let got: Uint8Array | null, more: Uint8Array | null;
     const requests = this.#run.requests;
@@ -347,7 +347,6 @@ class Downloader {
       offset: 0,
       end: null,
       size,
-      target: data,
       ...(requests === undefined ? {} : { concurrency: requests }),
     });
     try {
@@ -358,9 +357,9 @@ class Downloader {
       this.#session.dropHandle(handle, remote);
     }
     this.#run.options.signal?.throwIfAborted();
-    if (more !== null) return false;
+    if (more !== null || got !== null && got.length > size) return false;
     if (got === null || got.length < size) throw shorter(remote, got?.length ?? 0, size);
-    await writeLocal(path, data, await kept ?? own);
+    await writeLocal(path, got, await kept ?? own);
     this.#run.copied(size);
     this.#run.report(remote, size, size);
     return true;

@@ -16,13 +16,19 @@ import { quoted } from "./names.ts";
 import type { Pending, SftpSession } from "./requests.ts";
 import { statusError } from "./status.ts";
 
+/** Servers that cut answers do so at a round number: a short answer of such a length is no witness of an end. */
+const ROUND = 1024;
+
 /** What is read. */
 export interface ReadPlan {
   /** First byte. */
   readonly offset: number;
   /** Where to stop; null for the end of the file, which is where the server says EOF, and nowhere else. */
   readonly end: number | null;
-  /** Where the file ends as far as is known: that much is asked for at once, and one byte more, which tells whether it does. */
+  /**
+   * Where the file ends as far as is known: that much is asked for at once, and one byte more, which tells whether it does. Where
+   * one request asks for both, an answer that is short by this very byte is the second witness of the size.
+   */
   readonly size?: number;
   /** Filled from `offset` on instead of fresh buffers, as far as it goes. */
   readonly target?: Uint8Array;
@@ -72,8 +78,9 @@ class Piece implements Pending {
   }
 
   dataEnd(): void {
+    const { length } = this.#arriving!;
     this.#arriving = null;
-    if (this.got < this.buffer.length) this.owner.ask(this);
+    if (this.got < this.buffer.length && !this.owner.endsWith(this, length)) this.owner.ask(this);
     else this.owner.settled(this, null);
   }
 
@@ -142,10 +149,13 @@ export class ReadPipeline {
     if (this.#held > 0.75 * this.#window.size) return;
     while (!this.#over && this.#offset < this.#end) {
       if (this.#probe !== null) return;
-      const isProbe = this.#offset === this.#expected;
-      const length = isProbe ? 1 : Math.min(chunk, Math.min(this.#end, this.#expected) - this.#offset);
-      // The one that looks for the end counts as a whole one.
-      if (this.#held > 0 && this.#held + (isProbe ? chunk : length) > this.#window.size) return;
+      const most = Math.min(chunk, Math.min(this.#end, this.#expected) - this.#offset);
+      // What fits into the first request is asked for together with the byte behind it: small files take one request.
+      const joins = this.#offset === this.#plan.offset && most < chunk;
+      const isProbe = this.#offset + most === this.#expected && (most === 0 || joins);
+      const length = isProbe ? most + 1 : most;
+      // One that only looks for the end counts as a whole one.
+      if (this.#held > 0 && this.#held + (most === 0 ? chunk : length) > this.#window.size) return;
       const piece = new Piece(this, this.#handle, this.#path, this.#offset, this.#buffer(length));
       this.#offset += length;
       this.#held += length;
@@ -160,6 +170,11 @@ export class ReadPipeline {
     if (target !== undefined && at + length <= target.length) return target.subarray(at, at + length);
     const spare = target === undefined && length === this.#session.maxRead ? this.#spare.pop() : undefined;
     return spare ?? new Uint8Array(length);
+  }
+
+  /** Whether a piece ends with an answer of so many bytes, which is short just where the server says that the file ends. */
+  endsWith(piece: Piece, answered: number): boolean {
+    return piece === this.#probe && piece.offset + piece.got === this.#expected && answered % ROUND !== 0;
   }
 
   /** Asks for what a piece still lacks. */

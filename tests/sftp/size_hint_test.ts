@@ -108,9 +108,9 @@ Deno.test("what is shorter than the server says is all of it for readFile(), and
   }
 });
 
-Deno.test("the end of a small file is asked for together with its contents", async () => {
+Deno.test("the end of a small file is asked for together with its contents, and with another request only where an answer may be cut", async () => {
   const asked: { id: number; offset: bigint; length: number }[] = [];
-  const data = pattern(1000);
+  let data = pattern(1000), wanted = 1;
   await using dir = await tempDir();
   await using peer = await scripted(async (payload, id, raw) => {
     if (payload[0] === Fxp.OPEN) return m.Handle.encode({ id, handle: new Uint8Array([1]) });
@@ -121,19 +121,29 @@ Deno.test("the end of a small file is asked for together with its contents", asy
     if (payload[0] !== Fxp.READ) return statusReply(id, Status.OK);
     // Nothing is answered before both have come.
     asked.push(m.Read.decode(payload));
-    if (asked.length < 2) return null;
-    for (const { id, offset, length } of asked) {
+    if (asked.length < wanted) return null;
+    for (const { id, offset, length } of asked.slice(wanted === 1 ? -1 : 0)) {
       const part = data.subarray(Number(offset), Number(offset) + length);
       await raw.send(part.length === 0 ? statusReply(id, Status.EOF) : m.Data.encode({ id, data: part }));
     }
     return null;
   });
   assertEquals(await peer.sftp.readFile("/f"), data);
-  assertEquals(asked.map(({ offset, length }) => [Number(offset), length]), [[0, 1000], [1000, 1]]);
-  asked.length = 0;
+  const ranges = (): number[][] => asked.splice(0).map(({ offset, length }) => [Number(offset), length]);
+  assertEquals(ranges(), [[0, 1001]]);
   await peer.sftp.download("/f", `${dir.path}/f`);
   assertEquals(await Deno.readFile(`${dir.path}/f`), data);
-  assertEquals(asked.length, 2);
+  assertEquals(ranges(), [[0, 1001]]);
+  // A whole request leaves no room for more: two go out together.
+  data = pattern(32_768);
+  wanted = 2;
+  assertEquals(await peer.sftp.readFile("/f"), data);
+  assertEquals(ranges(), [[0, 32_768], [32_768, 1]]);
+  // Where servers cut answers at round numbers, a short one proves nothing.
+  data = pattern(4096);
+  wanted = 1;
+  assertEquals(await peer.sftp.readFile("/f"), data);
+  assertEquals(ranges(), [[0, 4097], [4096, 1]]);
 });
 
 // S5, S10
@@ -160,5 +170,32 @@ Deno.test("readFile(), copyFile(), append and download() do without FSTAT, and w
       await assertRejects(() => sftp.copyFile("/f", "/f"), SftpError, "one file");
       assertEquals(at("/f"), pattern(100_000));
     }
+  }
+});
+
+Deno.test("a server that cuts its answers where it says that the file ends gives the whole file all the same", async () => {
+  await using dir = await tempDir();
+  const data = pattern(10_000);
+  for (const cut of [1024, 4096, 8192]) {
+    await using peer = await scripted((payload, id) => {
+      switch (payload[0]) {
+        case Fxp.OPEN:
+          return m.Handle.encode({ id, handle: new Uint8Array([1]) });
+        case Fxp.REALPATH:
+          return m.Name.encode({ id, entries: [{ name: "/f", longName: "", attrs: {} }] });
+        case Fxp.STAT:
+        case Fxp.FSTAT:
+          return m.Attrs.encode({ id, attrs: { size: cut, mode: 0o100644 } });
+        case Fxp.READ: {
+          const { offset, length } = m.Read.decode(payload), from = Number(offset);
+          const part = data.subarray(from, from + Math.min(length, cut));
+          return part.length === 0 ? statusReply(id, Status.EOF) : m.Data.encode({ id, data: part });
+        }
+      }
+      return undefined;
+    });
+    assertEquals(await peer.sftp.readFile("/f"), data);
+    await peer.sftp.download("/f", `${dir.path}/f`);
+    assertEquals(await Deno.readFile(`${dir.path}/f`), data);
   }
 });
