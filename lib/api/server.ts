@@ -28,8 +28,8 @@ const ACCEPT_PAUSE = { first: 5, longest: 1000 };
  * Listens and serves, like `Deno.serve`.
  *
  * Throws `TypeError` without host keys, for algorithms that are not known or fit none of the keys and for options of another kind than
- * they should be, `RangeError` for limits that make no sense, and what `Deno.listen` throws. Errors of connections and handlers go to `onError`, or without it those of handlers to
- * the console, and never end the server.
+ * they should be, `RangeError` for limits that make no sense, and what `Deno.listen` throws. Errors of connections and handlers go to
+ * `onError`, or without it those of handlers to the console, and never end the server.
  *
  * @example A server that answers one command
  * ```ts

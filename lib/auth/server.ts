@@ -27,6 +27,7 @@ import {
   userauthSuccess,
 } from "./messages.ts";
 import {
+  deadEnd,
   defaultSignatureAlgorithms,
   handledMethods,
   methodTurns,
@@ -323,7 +324,9 @@ class ServerAuthSession implements MessageHandler {
     this.#passed.push(method);
     if (key !== null) this.#key = key;
     this.#following = following;
-    this.#transport.send(userauthFailure.encode({ methods: this.#offered(), partial: true }));
+    const methods = this.#offered();
+    if (methods.length === 0) this.#report(deadEnd(following, method));
+    this.#transport.send(userauthFailure.encode({ methods, partial: true }));
   }
 
   /** Waits until a refusal has taken as long as any other. */

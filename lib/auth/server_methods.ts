@@ -5,7 +5,7 @@
  * @module
  */
 import { defaultAlgorithms } from "../crypto/algorithms.ts";
-import { SshError } from "../errors.ts";
+import { printable, SshError } from "../errors.ts";
 import {
   insecureVerifySha1,
   keyTypeOf,
@@ -188,4 +188,13 @@ export function handledMethods(auth: ServerAuth): NamedMethod[] {
   if (auth.password !== undefined) methods.push("password");
   if (auth.keyboardInteractive !== undefined) methods.push("keyboard-interactive");
   return methods;
+}
+
+/** Nobody can log in behind such a partial success, and the list of methods that the client gets is empty. */
+export function deadEnd(following: readonly string[], method: string): TypeError {
+  const named = following.length === 0 ? "it names none" : `it names ${printable(following.join(", "))}`;
+  return new TypeError(
+    `Cannot go on behind the partial success of ${method}: ${named}, and none that has a handler and has not passed; the names are ` +
+      "publickey, password and keyboard-interactive",
+  );
 }

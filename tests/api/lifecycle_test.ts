@@ -206,11 +206,12 @@ Deno.test("the signal of serveConn() ends handshake, login and connection", asyn
     if (stage === "session") {
       await using joined = await join({ signal: abort.signal });
       const process = await joined.client.spawn("hang");
-      // Nothing is left on its way, which would be told as a loss.
-      await process.stdout.getReader().read();
-      const running = outcome(process.status);
+      const running = outcome(process.status), reader = process.stdout.getReader();
+      // Nothing is under way then.
+      assertEquals(text((await reader.read()).value!), "hanging\n");
       abort.abort();
       assertEquals(await joined.served, null);
+      await reader.closed.catch(() => {});
       assert(["DISCONNECTED", "CLOSED"].includes(await running), await running);
     } else {
       const pair = memoryPair();

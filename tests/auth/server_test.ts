@@ -1,5 +1,5 @@
 /** serveAuth() against a client under the test's control. */
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import { defaultSignatureAlgorithms, serveAuth, type ServeAuthOptions } from "../../lib/auth/server.ts";
 import type { AuthenticatedUser, ServerAuth } from "../../lib/auth/types.ts";
 import {
@@ -263,6 +263,17 @@ Deno.test("serveAuth() takes 128 requests on a connection, whatever comes of the
   assertEquals(await failure(loop.peer), { methods: [], partial: true });
   assertEquals(await failure(loop.peer), { methods: [], partial: false });
   assertEquals(await loop.peer.disconnect(), NO_MORE);
+
+  // Nobody gets in behind it, and the program is told why.
+  assertEquals(loop.errors.length, 1);
+  assertStringIncludes(
+    String(loop.errors[0]),
+    "partial success of password: it names password, and none that has a handler",
+  );
+  const misnamed = await serve({ password: () => ({ partial: ["publicKey"] }), publicKey: () => true });
+  misnamed.peer.send(passwordPayload("alice", "x"));
+  assertEquals(await failure(misnamed.peer), { methods: [], partial: true });
+  assertStringIncludes(String(misnamed.errors[0]), "the names are publickey, password and keyboard-interactive");
 
   const many = await serve({ none: () => false }, { maxAuthTries: 1000 });
   for (let i = 0; i < 128; i++) {
