@@ -66,7 +66,6 @@ const habits: Readonly<Record<string, Habit>> = {
   ServerAliveInterval: { ours: ["keepalive"], write: "`keepalive: { interval }`, in milliseconds," },
   keepaliveCountMax: { ours: ["keepalive"], write: "`keepalive: { interval, maxMissed }`" },
   ServerAliveCountMax: { ours: ["keepalive"], write: "`keepalive: { interval, maxMissed }`" },
-  debug: { ours: ["trace"], write: "`trace`" },
   ciphers: listed("cipher"),
   cipher: listed("cipher"),
   kex: listed("kex"),
@@ -140,7 +139,11 @@ const checks: Checks<ConnectOptions> = {
   },
   auth: checkMethods,
   verifyHostKey: checkVerifier,
-  transport: (value, name) => checkDuplex(name, value),
+  transport: (value, name) => {
+    // What Deno.connect() and its addresses have under this name.
+    if (value === "tcp") throw wrongKind(name, value, "left out to dial by TCP, or a pair of byte streams");
+    checkDuplex(name, value);
+  },
   signal: optionIs.signal,
   onBanner: optionIs.function,
   handshakeTimeout: optionIs.time,

@@ -181,9 +181,11 @@ export function checkNames(
   names: readonly string[],
   habits: Readonly<Record<string, Habit>> = {},
 ): void {
-  const given = (name: string): boolean => (options as Record<string, unknown>)[name] !== undefined;
+  const valueOf = (name: string): unknown => (options as Record<string, unknown>)[name];
+  const given = (name: string): boolean => valueOf(name) !== undefined;
   for (const name of Object.keys(options)) {
-    if (names.includes(name) || !given(name)) continue;
+    // What is switched off there is nothing that would be missed here.
+    if (names.includes(name) || !given(name) || valueOf(name) === null || valueOf(name) === false) continue;
     const habit = Object.hasOwn(habits, name) ? habits[name] : undefined;
     if (habit !== undefined) {
       if (!habit.ours.some(given)) throw noSuchOption(where, name, habit.write);

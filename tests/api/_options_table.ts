@@ -274,7 +274,8 @@ export const rows: readonly Row[] = [
     "connect",
     "transport",
     [],
-    typeError("a pair of byte streams", "tcp", 5, null, {}, { readable: 1, writable: 2 }, {
+    typeError("left out to dial by TCP", "tcp"),
+    typeError("a pair of byte streams", "ws://x", 5, null, {}, { readable: 1, writable: 2 }, {
       readable: memoryPair().client.readable,
     }),
     typeError("`await` before it", Promise.resolve(memoryPair().client)),

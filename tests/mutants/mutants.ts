@@ -1050,6 +1050,15 @@ export const mutants: readonly Mutant[] = [
     killedBy: "attempt() takes no login without a proof where one is required",
   },
   {
+    id: "auth-partial-nothing",
+    removes: "a partial success with an empty list is no login",
+    file: "lib/api/transport.ts",
+    find: "if (partial) return remaining.length > 0 ? remaining : methodNames.filter((name) => name !== method.name);",
+    replace: "if (partial) return remaining;",
+    test: "tests/api/transport_login_test.ts",
+    killedBy: "authPassword() does not take a partial success with an empty list for a login",
+  },
+  {
     id: "auth-banners",
     removes: "banners are bounded",
     file: "lib/auth/client.ts",
