@@ -270,23 +270,27 @@ for (const [peer, start] of [["openssh", startOpenSshd], ["dropbear", startDropb
     `a deadline sends TERM to what runs on ${peer}, for spawn()'s signal and for connect()'s`,
     async () => {
       const dir = await Deno.makeTempDir();
-      for (const whose of ["spawn", "connect"] as const) {
-        const deadline = new AbortController(), reason = new DOMException("Signal timed out.", "TimeoutError");
-        const { signal } = deadline, told = `${dir}/${whose}`;
-        await using both = await dial({}, whose === "connect" ? { signal } : {}, start);
-        const command = `trap 'echo TERM > ${told}; exit' TERM; echo ready; while :; do sleep 0.05; done`;
-        const process = await both.client.spawn(command, whose === "spawn" ? { signal } : {});
-        const reader = process.stdout.getReader();
-        assertEquals(text((await reader.read()).value!), "ready\n");
-        deadline.abort(reason);
-        for (const waiting of [reader.read(), process.status]) {
-          const error = await waiting.then(() => "resolved", (error) => error);
-          assert(error === reason || error.cause === reason, String(error));
+      // The command ends with the folder, whatever became of the signal.
+      try {
+        for (const whose of ["spawn", "connect"] as const) {
+          const deadline = new AbortController(), reason = new DOMException("Signal timed out.", "TimeoutError");
+          const { signal } = deadline, told = `${dir}/${whose}`;
+          await using both = await dial({}, whose === "connect" ? { signal } : {}, start);
+          const command = `trap 'echo TERM > ${told}; exit' TERM; echo ready; while [ -e ${dir} ]; do sleep 0.05; done`;
+          const process = await both.client.spawn(command, whose === "spawn" ? { signal } : {});
+          const reader = process.stdout.getReader();
+          assertEquals(text((await reader.read()).value!), "ready\n");
+          deadline.abort(reason);
+          for (const waiting of [reader.read(), process.status]) {
+            const error = await waiting.then(() => "resolved", (error) => error);
+            assert(error === reason || error.cause === reason, String(error));
+          }
+          const arrived = () => both.sshd.log().includes("session signalling requires privilege separation");
+          await until(async () => arrived() || await Deno.stat(told).then(({ size }) => size > 0, () => false), "TERM");
         }
-        const arrived = () => both.sshd.log().includes("session signalling requires privilege separation");
-        await until(async () => arrived() || await Deno.stat(told).then(({ size }) => size > 0, () => false), "TERM");
+      } finally {
+        await Deno.remove(dir, { recursive: true });
       }
-      await Deno.remove(dir, { recursive: true });
     },
   );
 }
