@@ -16,7 +16,7 @@ import { checkExec } from "../session/check_options.ts";
 import { type RemoteProcess, startProcess, terminateAll } from "../session/process.ts";
 import type { ExecOptions, ExecOutput } from "../session/types.ts";
 import type { SftpClient } from "../sftp/client.ts";
-import type { SftpChannel } from "../sftp/requests.ts";
+import type { SftpChannel } from "../sftp/channel.ts";
 import { abortedError } from "../transport/closing.ts";
 import { SecureTransport } from "../transport/secure_transport.ts";
 import type { AlgorithmOverrides, ConnectionInfo } from "../transport/types.ts";

@@ -11,7 +11,7 @@ import { errorReporter, type ServerSession, type SessionHandler } from "../sessi
 import type { SftpBackend } from "../sftp/backend.ts";
 import type { ScpOptions } from "../sftp/scp.ts";
 import type { RootedOptions } from "../sftp/rooted_backend.ts";
-import type { TransferSummary } from "../sftp/transfer.ts";
+import type { TransferSummary } from "../sftp/copied.ts";
 import type { ByteDuplex } from "../wire/types.ts";
 import { checkCall, checkPaths } from "../sftp/check_calls.ts";
 import { checkServedHere } from "./check_served.ts";

@@ -8,38 +8,11 @@ import type { Field } from "../wire/codec.ts";
 import type { Reader } from "../wire/reader.ts";
 import type { Bytes } from "../wire/types.ts";
 import type { Writer } from "../wire/writer.ts";
-import { FileType } from "./constants.ts";
+import type { SftpAttributes, SftpFileInfo } from "./file_info.ts";
+import { FileType } from "./limits.ts";
 import { decodeName, encodeName } from "./names.ts";
 
 const SIZE = 1, UIDGID = 2, PERMISSIONS = 4, ACMODTIME = 8, EXTENDED = 0x8000_0000;
-
-/** Attributes of a file; what is absent was not sent, or is not to be changed. */
-export interface SftpAttributes {
-  /** Bytes. */
-  readonly size?: number | undefined;
-  /** Owner; sent only together with the group. */
-  readonly uid?: number | undefined;
-  /** Group; sent only together with the owner. */
-  readonly gid?: number | undefined;
-  /** Permission bits, with the file type where a server sent it. */
-  readonly mode?: number | undefined;
-  /** Last access in seconds since 1970; sent only together with `mtime`. */
-  readonly atime?: number | undefined;
-  /** Last change in seconds since 1970; sent only together with `atime`. */
-  readonly mtime?: number | undefined;
-  /** Extended attributes by name. */
-  readonly extended?: ReadonlyMap<string, Bytes> | undefined;
-}
-
-/** Metadata, a subset of `Deno.FileInfo` plus what SFTP knows. */
-export interface SftpFileInfo extends
-  Pick<
-    Deno.FileInfo,
-    "isFile" | "isDirectory" | "isSymlink" | "size" | "mtime" | "atime" | "mode" | "uid" | "gid"
-  > {
-  /** Extended attributes by name. */
-  readonly extended: ReadonlyMap<string, Bytes>;
-}
 
 /** `uint64` as a number; above 2^53 it is rounded. */
 export function readSize(reader: Reader): number {

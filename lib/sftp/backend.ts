@@ -5,7 +5,7 @@
  */
 import type { AuthInfo } from "../auth/types.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
-import type { SftpAttributes, SftpFileInfo } from "./attrs.ts";
+import type { SftpAttributes, SftpFileInfo } from "./file_info.ts";
 
 /**
  * A file system to serve: one method per SFTP request, each allowed to throw `SftpError` or a `Deno.errors` class, which
@@ -95,4 +95,11 @@ export interface SftpBackendFile extends AsyncDisposable {
   sync?(): MaybePromise<void>;
   /** Space of its file system (fstatvfs@openssh.com). Where it is absent, the backend's own `statfs` gets the path. */
   statfs?(): MaybePromise<Readonly<Record<string, bigint>>>;
+}
+
+/** The count of bytes that a backend says it read, where it can be one; what it is otherwise is a mistake of the backend. */
+export function countOf(read: number | null, room: number): number {
+  const count = read ?? 0;
+  if (Number.isInteger(count) && count >= 0 && count <= room) return count;
+  throw new RangeError(`Cannot read: the backend says it read ${count} bytes into ${room}`);
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import { SftpError } from "../errors.ts";
-import { MAX_PATH, Status } from "./constants.ts";
+import { MAX_PATH, Status } from "./limits.ts";
 import { encodeName } from "./names.ts";
 
 /**

@@ -17,7 +17,7 @@ import {
   type Habit,
   wrongKind,
 } from "../wire/check.ts";
-import type { SftpAttributes } from "./attrs.ts";
+import type { SftpAttributes } from "./file_info.ts";
 
 /** A whole number of bytes that a file system may have. */
 const BYTES: Bounds = { min: 0, max: Number.MAX_SAFE_INTEGER };

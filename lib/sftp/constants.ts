@@ -35,30 +35,8 @@ export const Fxp = {
   EXTENDED_REPLY: 201,
 } as const;
 
-/** Status codes (section 7), without `SSH_FX_`. */
-export const Status = {
-  OK: 0,
-  EOF: 1,
-  NO_SUCH_FILE: 2,
-  PERMISSION_DENIED: 3,
-  FAILURE: 4,
-  BAD_MESSAGE: 5,
-  NO_CONNECTION: 6,
-  CONNECTION_LOST: 7,
-  OP_UNSUPPORTED: 8,
-} as const;
-
 /** Open flags (section 6.3), without `SSH_FXF_`. */
 export const OpenFlag = { READ: 1, WRITE: 2, APPEND: 4, CREAT: 8, TRUNC: 16, EXCL: 32 } as const;
-
-/** File types in the permission bits, as POSIX numbers them. */
-export const FileType = {
-  MASK: 0o170000,
-  FIFO: 0o010000,
-  DIRECTORY: 0o040000,
-  REGULAR: 0o100000,
-  SYMLINK: 0o120000,
-} as const;
 
 /** The protocol version spoken (section 4). */
 export const SFTP_VERSION = 3;
@@ -70,11 +48,6 @@ export const MAX_TRANSFER = 261_120;
 export const SAFE_TRANSFER = 32_768;
 /** Longest handle (section 6.2). */
 export const MAX_HANDLE = 256;
-/** Longest path the server takes, in bytes; POSIX PATH_MAX. */
-export const MAX_PATH = 4096;
-/** Deepest directory a recursive operation enters. */
-export const MAX_DEPTH = 64;
-
 /** Extensions of OpenSSH (PROTOCOL section 4) by short names. */
 export const Extension = {
   posixRename: "posix-rename@openssh.com",

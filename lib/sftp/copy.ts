@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { SftpAttributes } from "./attrs.ts";
+import type { SftpAttributes } from "./file_info.ts";
 import { Extension, OpenFlag } from "./constants.ts";
 import { CopyData, Fsetstat, Fstat, Open, Setstat, Stat } from "./messages.ts";
 import { quoted } from "./names.ts";

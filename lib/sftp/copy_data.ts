@@ -4,9 +4,9 @@
  * @module
  */
 import { SftpError } from "../errors.ts";
-import { Status } from "./constants.ts";
+import { Status } from "./limits.ts";
 import type { FileHandle } from "./handles.ts";
-import { countOf } from "./read_data.ts";
+import { countOf } from "./backend.ts";
 
 const CHUNK = 262_144;
 

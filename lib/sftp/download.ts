@@ -7,9 +7,10 @@
  * @module
  */
 import { SftpError } from "../errors.ts";
-import type { SftpFileInfo } from "./attrs.ts";
-import type { SftpClient } from "./client.ts";
-import { FileType, MAX_DEPTH, OpenFlag, Status } from "./constants.ts";
+import type { SftpFileInfo } from "./file_info.ts";
+import type { RemoteFiles } from "./remote_files.ts";
+import { OpenFlag } from "./constants.ts";
+import { FileType, MAX_DEPTH, Status } from "./limits.ts";
 import { isGlob } from "./glob.ts";
 import { type DirectoryEntry, listDirectory } from "./listing.ts";
 import {
@@ -36,14 +37,8 @@ import { baseName, isContainedTarget, joinPath, quoted } from "./names.ts";
 import { ReadPipeline } from "./read_pipeline.ts";
 import { isMissing } from "./refusals.ts";
 import type { SftpSession } from "./requests.ts";
-import {
-  localFailure,
-  partName,
-  type TransferOptions,
-  TransferRun,
-  type TransferSummary,
-  withGrace,
-} from "./transfer.ts";
+import { localFailure, type TransferOptions, TransferRun, withGrace } from "./transfer.ts";
+import { partName, type TransferSummary } from "./copied.ts";
 
 /** Most bytes beyond the size that the server gives, which is 0 for files of /proc. */
 const UNKNOWN_LIMIT = 1_073_741_824;
@@ -75,7 +70,7 @@ function failure(remote: string, local: string, error: unknown): unknown {
 
 /** Copies a remote file, a tree, or what a glob finds. */
 export async function download(
-  client: SftpClient,
+  client: RemoteFiles,
   session: SftpSession,
   remote: string,
   local: string,
@@ -85,7 +80,7 @@ export async function download(
 }
 
 async function copy(
-  client: SftpClient,
+  client: RemoteFiles,
   session: SftpSession,
   remote: string,
   local: string,
@@ -125,7 +120,7 @@ function localName(name: string, path: string): string {
 }
 
 class Downloader {
-  readonly #client: SftpClient;
+  readonly #client: RemoteFiles;
   readonly #session: SftpSession;
   readonly #run: TransferRun;
   /** Directories whose times and modes are set when nothing is written to them any more. */
@@ -133,7 +128,7 @@ class Downloader {
   /** Links to make when no file is written any more. */
   readonly #links: { item: Item; depth: number }[] = [];
 
-  constructor(client: SftpClient, session: SftpSession, run: TransferRun) {
+  constructor(client: RemoteFiles, session: SftpSession, run: TransferRun) {
     this.#client = client;
     this.#session = session;
     this.#run = run;

@@ -5,9 +5,11 @@
  */
 import { SftpError } from "../errors.ts";
 import type { Bytes } from "../wire/types.ts";
-import { fileInfo, type SftpAttributes, type SftpFileInfo } from "./attrs.ts";
+import { fileInfo } from "./attrs.ts";
+import type { SftpAttributes, SftpFileInfo } from "./file_info.ts";
 import { checkAttributes, checkBuffer, checkTimes } from "./check_calls.ts";
-import { Extension, OpenFlag, Status } from "./constants.ts";
+import { Extension, OpenFlag } from "./constants.ts";
+import { Status } from "./limits.ts";
 import { Fsetstat, Fstat, Fstatvfs, Fsync, Stat, StatvfsReply } from "./messages.ts";
 import { quoted } from "./names.ts";
 import { readInto, ReadPipeline } from "./read_pipeline.ts";

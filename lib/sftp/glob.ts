@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { MAX_DEPTH } from "./constants.ts";
+import { MAX_DEPTH } from "./limits.ts";
 import { joinPath } from "./names.ts";
 
 /** An entry of a directory, as a glob sees it. */

@@ -6,7 +6,7 @@
 import { SftpError } from "../errors.ts";
 import type { Bytes } from "../wire/types.ts";
 import type { SftpBackendEntry, SftpBackendFile } from "./backend.ts";
-import { Status } from "./constants.ts";
+import { Status } from "./limits.ts";
 
 /** An open file. */
 export interface FileHandle {

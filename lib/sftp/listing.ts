@@ -4,8 +4,9 @@
  * @module
  */
 import { SftpError } from "../errors.ts";
-import { fileInfo, type SftpFileInfo, typeOf, typeOfLongName } from "./attrs.ts";
-import { FileType, Status } from "./constants.ts";
+import { fileInfo, typeOf, typeOfLongName } from "./attrs.ts";
+import type { SftpFileInfo } from "./file_info.ts";
+import { FileType, Status } from "./limits.ts";
 import { type NameEntry, Opendir, Readdir } from "./messages.ts";
 import { quoted } from "./names.ts";
 import type { SftpSession } from "./requests.ts";

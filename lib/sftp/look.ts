@@ -4,7 +4,7 @@
  * @module
  */
 import { typeOf } from "./attrs.ts";
-import { FileType } from "./constants.ts";
+import { FileType } from "./limits.ts";
 import { Lstat, Opendir, Stat } from "./messages.ts";
 import { isMissing } from "./refusals.ts";
 import type { SftpSession } from "./requests.ts";

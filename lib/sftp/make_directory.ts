@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { SftpAttributes } from "./attrs.ts";
+import type { SftpAttributes } from "./file_info.ts";
 import { whatIsAt } from "./look.ts";
 import { Mkdir } from "./messages.ts";
 import { dirName } from "./names.ts";

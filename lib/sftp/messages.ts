@@ -11,7 +11,8 @@ import { type Field, type Message, message, u32, u64 } from "../wire/codec.ts";
 import { Reader } from "../wire/reader.ts";
 import type { Bytes } from "../wire/types.ts";
 import { Writer } from "../wire/writer.ts";
-import { attributes, type SftpAttributes } from "./attrs.ts";
+import { attributes } from "./attrs.ts";
+import type { SftpAttributes } from "./file_info.ts";
 import { Fxp, MAX_HANDLE } from "./constants.ts";
 import { decodeName, encodeName } from "./names.ts";
 

@@ -5,8 +5,9 @@
  * @module
  */
 import type { MaybePromise } from "../wire/types.ts";
-import type { SftpBackendFile } from "./backend.ts";
-import { MAX_TRANSFER, Status } from "./constants.ts";
+import { countOf, type SftpBackendFile } from "./backend.ts";
+import { MAX_TRANSFER } from "./constants.ts";
+import { Status } from "./limits.ts";
 import { after } from "./pending.ts";
 
 /** What DATA replies with: the bytes are read into a whole packet, its head left to the sender. */
@@ -29,13 +30,6 @@ const MAX_SPARE = 16;
 export function recycle(packet: Uint8Array): void {
   const { buffer } = packet;
   if (buffer.byteLength === HEAD + MAX_TRANSFER && spare.length < MAX_SPARE) spare.push(new Uint8Array(buffer));
-}
-
-/** The count of bytes that a backend says it read, where it can be one; what it is otherwise is a mistake of the backend. */
-export function countOf(read: number | null, room: number): number {
-  const count = read ?? 0;
-  if (Number.isInteger(count) && count >= 0 && count <= room) return count;
-  throw new RangeError(`Cannot read: the backend says it read ${count} bytes into ${room}`);
 }
 
 /** Bytes that a READ of `length` takes while it runs. */

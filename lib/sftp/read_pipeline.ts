@@ -9,7 +9,8 @@
 import { SshProtocolError } from "../errors.ts";
 import { Reader } from "../wire/reader.ts";
 import type { Bytes } from "../wire/types.ts";
-import { Fxp, Status } from "./constants.ts";
+import { Fxp } from "./constants.ts";
+import { Status } from "./limits.ts";
 import { FIRST_WINDOW, FlightWindow, LAST_WINDOW, MAX_REQUESTS } from "./flight_window.ts";
 import { readStatus } from "./messages.ts";
 import { quoted } from "./names.ts";

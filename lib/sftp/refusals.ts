@@ -7,7 +7,7 @@
  * @module
  */
 import { SftpError } from "../errors.ts";
-import { Status } from "./constants.ts";
+import { Status } from "./limits.ts";
 
 /** What a status says; `unclear` may be anything. */
 export type Refusal =

@@ -4,8 +4,8 @@
  * @module
  */
 import { SftpError } from "../errors.ts";
-import type { SftpClient } from "./client.ts";
-import { MAX_DEPTH, Status } from "./constants.ts";
+import type { RemoteFiles } from "./remote_files.ts";
+import { MAX_DEPTH, Status } from "./limits.ts";
 import { whatIsNamed } from "./look.ts";
 import { Remove, Rmdir } from "./messages.ts";
 import { joinPath, quoted } from "./names.ts";
@@ -14,7 +14,7 @@ import type { SftpSession } from "./requests.ts";
 
 /** Removes a file, a link or an empty directory; with `recursive` whatever is in it. */
 export async function remove(
-  client: SftpClient,
+  client: RemoteFiles,
   session: SftpSession,
   path: string,
   recursive: boolean,
@@ -50,14 +50,14 @@ const MAX_PLACES = 64;
 
 /** One recursive removal. Its first failure ends it. */
 class TreeRemoval {
-  readonly #client: SftpClient;
+  readonly #client: RemoteFiles;
   readonly #session: SftpSession;
   /** Free ones, over all levels of the tree: a directory that is being listed has a place, and a handle of the server. */
   #places: number;
   readonly #waiting: (() => void)[] = [];
   #failure: { readonly error: unknown } | null = null;
 
-  constructor(client: SftpClient, session: SftpSession) {
+  constructor(client: RemoteFiles, session: SftpSession) {
     this.#client = client;
     this.#session = session;
     this.#places = Math.max(1, Math.min(MAX_PLACES, Math.floor(session.maxHandles / 2)));

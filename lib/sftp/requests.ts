@@ -7,9 +7,10 @@
 import { SshError, SshProtocolError } from "../errors.ts";
 import type { Field, Message, ValuesOf } from "../wire/codec.ts";
 import { Reader } from "../wire/reader.ts";
-import type { ByteDuplex, Bytes } from "../wire/types.ts";
-import type { SftpAttributes } from "./attrs.ts";
-import { Fxp, MAX_PACKET, MAX_TRANSFER, SAFE_TRANSFER, SFTP_VERSION, Status } from "./constants.ts";
+import type { Bytes } from "../wire/types.ts";
+import type { SftpAttributes } from "./file_info.ts";
+import { Fxp, MAX_PACKET, MAX_TRANSFER, SAFE_TRANSFER, SFTP_VERSION } from "./constants.ts";
+import { Status } from "./limits.ts";
 import {
   Attrs,
   Close,
@@ -23,19 +24,12 @@ import {
   readStatus,
   Realpath,
 } from "./messages.ts";
+import type { SftpChannel } from "./channel.ts";
 import { ChunkSource } from "./chunk_source.ts";
 import { quoted } from "./names.ts";
 import { PacketBuffer } from "./packet_buffer.ts";
 import { PacketReader } from "./packet_reader.ts";
 import { lostError, type Purpose, statusError } from "./status.ts";
-
-/** The streams of a session, with a way to end them at once. */
-export type SftpChannel = ByteDuplex & {
-  /** Ends both directions. */
-  close?(): Promise<void>;
-  /** Whether a chunk is free for other bytes as soon as its write has ended, as with the channels of this module. */
-  readonly releasesChunks?: boolean;
-};
 
 /** A request without an answer yet. Exactly one of `reply`, `data` to `dataEnd`, and `fail` is called, once. */
 export interface Pending extends Purpose {

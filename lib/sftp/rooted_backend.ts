@@ -8,11 +8,11 @@
  * @module
  */
 import { SftpError } from "../errors.ts";
-import type { SftpAttributes, SftpFileInfo } from "./attrs.ts";
+import type { SftpAttributes, SftpFileInfo } from "./file_info.ts";
 import type { SftpBackend, SftpBackendFile } from "./backend.ts";
-import { Status } from "./constants.ts";
+import { Status } from "./limits.ts";
 import { encodeName, isContainedTarget } from "./names.ts";
-import type { SftpDirEntry } from "./entry.ts";
+import type { SftpDirEntry } from "./file_info.ts";
 import { infoOf, infoOfStats, RootedFile, spaceFields } from "./rooted_file.ts";
 import { type Place, RootedTree } from "./rooted_tree.ts";
 

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import type { SftpAttributes, SftpFileInfo } from "./attrs.ts";
+import type { SftpAttributes, SftpFileInfo } from "./file_info.ts";
 import type { SftpBackendFile } from "./backend.ts";
-import { FileType } from "./constants.ts";
+import { FileType } from "./limits.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
 
 type NodeFs = typeof import("node:fs");

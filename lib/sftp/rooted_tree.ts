@@ -18,7 +18,7 @@
  * @module
  */
 import { SftpError } from "../errors.ts";
-import { Status } from "./constants.ts";
+import { Status } from "./limits.ts";
 
 type NodeFs = typeof import("node:fs");
 

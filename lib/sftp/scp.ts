@@ -11,7 +11,7 @@ import type { ByteDuplex } from "../wire/types.ts";
 import type { SftpBackend } from "./backend.ts";
 import { checkServed } from "./check_backend.ts";
 import { checkCall, checkChannel, checkPaths, checkWord } from "./check_calls.ts";
-import { MAX_PATH, Status } from "./constants.ts";
+import { MAX_PATH, Status } from "./limits.ts";
 import { expandGlob, GlobLimitError, type GlobTree } from "./glob.ts";
 import { localStat } from "./local_files.ts";
 import { baseName, joinPath, quoted } from "./names.ts";
@@ -23,7 +23,7 @@ import { receiveScp, type ScpDestination } from "./scp_sink.ts";
 import { sendScp } from "./scp_source.ts";
 import { ScpStream } from "./scp_stream.ts";
 import { copyError, reasonOf } from "./scp_text.ts";
-import type { TransferSummary } from "./transfer.ts";
+import type { TransferSummary } from "./copied.ts";
 
 /** Options of a copy by SCP. */
 export interface ScpOptions {

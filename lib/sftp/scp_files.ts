@@ -6,10 +6,10 @@
 import type { AuthInfo } from "../auth/types.ts";
 import { SftpError } from "../errors.ts";
 import { callBack } from "../wire/callback.ts";
-import type { SftpAttributes } from "./attrs.ts";
+import type { SftpAttributes } from "./file_info.ts";
 import type { SftpBackend, SftpBackendFile } from "./backend.ts";
 import { canonicalPath, namesDirectory } from "./canonical.ts";
-import { Status } from "./constants.ts";
+import { Status } from "./limits.ts";
 import {
   createLocal,
   listLocal,
@@ -28,11 +28,11 @@ import {
 import type { GlobEntry } from "./glob.ts";
 import { localNameOf } from "./local_names.ts";
 import { baseName, isEntryName, joinPath } from "./names.ts";
-import { countOf } from "./read_data.ts";
+import { countOf } from "./backend.ts";
 import { refusalOf } from "./refusals.ts";
 import { reasonOf } from "./scp_text.ts";
-import { isFileSystemError, statusOf } from "./status.ts";
-import { partName } from "./transfer.ts";
+import { isFileSystemError, statusOf } from "./file_errors.ts";
+import { partName } from "./copied.ts";
 
 /** Times in seconds since 1970. */
 export interface ScpTimes {

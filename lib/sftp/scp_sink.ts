@@ -7,7 +7,7 @@
  * @module
  */
 import { printable, SftpError, SshError, SshProtocolError } from "../errors.ts";
-import { MAX_DEPTH, Status } from "./constants.ts";
+import { MAX_DEPTH, Status } from "./limits.ts";
 import { isEntryName, joinPath, quoted } from "./names.ts";
 import type { ScpFiles, ScpTimes } from "./scp_files.ts";
 import { type ScpPlan, ScpResult } from "./scp_result.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 import { SftpError } from "../errors.ts";
-import { MAX_DEPTH, Status } from "./constants.ts";
+import { MAX_DEPTH, Status } from "./limits.ts";
 import type { LocalInfo } from "./local_files.ts";
 import { joinPath, quoted } from "./names.ts";
 import type { ScpFiles, ScpSource } from "./scp_files.ts";

@@ -7,7 +7,7 @@
 import { printable, SftpError, SshError, SshProtocolError } from "../errors.ts";
 import { TurnShare } from "../wire/turns.ts";
 import type { ByteDuplex } from "../wire/types.ts";
-import { Status } from "./constants.ts";
+import { Status } from "./limits.ts";
 import { decodeName, encodeName } from "./names.ts";
 
 /** Longest line: a path of 4,096 bytes and what stands before it. */

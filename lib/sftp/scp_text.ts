@@ -4,9 +4,9 @@
  * @module
  */
 import { SftpError, SshProtocolError } from "../errors.ts";
-import { Status } from "./constants.ts";
+import { Status } from "./limits.ts";
 import { quoted } from "./names.ts";
-import { statusOf, statusTexts } from "./status.ts";
+import { statusOf, statusTexts } from "./file_errors.ts";
 
 /** As strerror(3) has them. */
 const byErrno: ReadonlyMap<unknown, string> = new Map([

@@ -18,12 +18,13 @@ import { TurnShare } from "../wire/turns.ts";
 import { callBack } from "../wire/callback.ts";
 import { Reader } from "../wire/reader.ts";
 import { AnswerOrder } from "./answer_order.ts";
-import type { SftpChannel } from "./requests.ts";
+import type { SftpChannel } from "./channel.ts";
 import type { SftpBackend } from "./backend.ts";
 import { checkServed } from "./check_backend.ts";
 import { checkCall, checkChannel } from "./check_calls.ts";
 import { ChunkSource } from "./chunk_source.ts";
-import { Fxp, SFTP_VERSION, Status } from "./constants.ts";
+import { Fxp, SFTP_VERSION } from "./constants.ts";
+import { Status } from "./limits.ts";
 import { Handles } from "./handles.ts";
 import { decodeVersion, encodeVersion, StatusReply } from "./messages.ts";
 import { PacketBuffer } from "./packet_buffer.ts";
@@ -32,7 +33,7 @@ import { isPending } from "./pending.ts";
 import { recycle } from "./read_data.ts";
 import { openRootedBackend, type RootedOptions } from "./rooted_backend.ts";
 import { type Answer, type Job, type JobContext, offeredExtensions, prepare } from "./server_jobs.ts";
-import { isFileSystemError, statusOf, statusTexts } from "./status.ts";
+import { isFileSystemError, statusOf, statusTexts } from "./file_errors.ts";
 import { clientSendsLinkFirst } from "./symlink_order.ts";
 
 /** Requests that run at once, and answers that wait for one of them. */

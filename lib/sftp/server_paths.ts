@@ -8,7 +8,7 @@ import type { AuthInfo } from "../auth/types.ts";
 import type { MaybePromise } from "../wire/types.ts";
 import type { SftpBackend } from "./backend.ts";
 import { canonicalPath, namesDirectory } from "./canonical.ts";
-import { Status } from "./constants.ts";
+import { Status } from "./limits.ts";
 import { after } from "./pending.ts";
 
 /** Whose files, and who asks. */

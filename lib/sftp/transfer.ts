@@ -3,11 +3,12 @@
  *
  * @module
  */
+import type { TransferSummary } from "./copied.ts";
 import { SftpError, SshError } from "../errors.ts";
-import { Status } from "./constants.ts";
-import { encodeName } from "./names.ts";
+import { Status } from "./limits.ts";
 import type { SftpSession } from "./requests.ts";
-import { isFileSystemError, lostError, statusOf } from "./status.ts";
+import { lostError } from "./status.ts";
+import { isFileSystemError, statusOf } from "./file_errors.ts";
 
 /** How a file or a tree is copied. */
 export interface TransferOptions {
@@ -44,19 +45,6 @@ export interface TransferOptions {
    * out. A download makes no link that leads out of the tree. @default {"copy"}
    */
   links?: "copy" | "follow" | "skip" | undefined;
-}
-
-/** What a copy did. */
-export interface TransferSummary {
-  /** Files copied; those that `resume` found whole are not counted. */
-  readonly files: number;
-  /** Bytes copied. */
-  readonly bytes: number;
-  /**
-   * What was done differently than asked, in words, for files that were copied whole: times or permission bits that `preserve`
-   * could not keep, or what was to be removed and stays there. Empty where all was done; of very many the first hundred.
-   */
-  readonly warnings: readonly string[];
 }
 
 /** Files at once. */
@@ -248,24 +236,4 @@ export function localFailure(error: unknown, copying: string, path: string): unk
     ? "Deno does not allow it; run the program with `--allow-read` and `--allow-write`"
     : `${why!.charAt(0).toLowerCase()}${why!.slice(1)}, on this side`;
   return new SftpError(`Cannot ${copying}: ${text}`, statusOf(error), path, { cause: error });
-}
-
-/** Two 32-bit FNV-1a hashes: enough to tell versions of one file apart, and nothing more. */
-function fingerprint(text: string): string {
-  let result = "";
-  for (const seed of [0x811c9dc5, 0x9dc5811c]) {
-    let hash = seed;
-    for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
-    result += (hash >>> 0).toString(16).padStart(8, "0");
-  }
-  return result;
-}
-
-/**
- * The name beside `base` that a file has while it is copied. It tells the version of the source by its path, size and time, so
- * that a copy goes on only from the same one.
- */
-export function partName(base: string, source: string, size: number, mtime: number, ending = "part"): string {
-  const tag = fingerprint(`${source}\0${size}\0${mtime}`);
-  return encodeName(base).length > 200 ? `.${tag}.${ending}` : `.${base}.${tag}.${ending}`;
 }

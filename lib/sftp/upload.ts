@@ -4,9 +4,9 @@
  * @module
  */
 import { SftpError } from "../errors.ts";
-import type { SftpFileInfo } from "./attrs.ts";
-import type { SftpClient } from "./client.ts";
-import { MAX_DEPTH, Status } from "./constants.ts";
+import type { SftpFileInfo } from "./file_info.ts";
+import type { RemoteFiles } from "./remote_files.ts";
+import { MAX_DEPTH, Status } from "./limits.ts";
 import { expandGlob, isGlob } from "./glob.ts";
 import {
   listLocal,
@@ -22,12 +22,13 @@ import { joinPath, quoted } from "./names.ts";
 import { moveIntoPlace } from "./replace.ts";
 import { isMissing, refusalOf } from "./refusals.ts";
 import type { SftpSession } from "./requests.ts";
-import { type TransferOptions, TransferRun, type TransferSummary, withGrace } from "./transfer.ts";
+import { type TransferOptions, TransferRun, withGrace } from "./transfer.ts";
+import type { TransferSummary } from "./copied.ts";
 import { failure, FileUpload, type Item, partPaths, refused } from "./upload_file.ts";
 
 /** Copies a local file, a tree, or what a glob finds. */
 export async function upload(
-  client: SftpClient,
+  client: RemoteFiles,
   session: SftpSession,
   local: string,
   remote: string,
@@ -37,7 +38,7 @@ export async function upload(
 }
 
 async function copy(
-  client: SftpClient,
+  client: RemoteFiles,
   session: SftpSession,
   local: string,
   remote: string,
@@ -69,7 +70,7 @@ async function copy(
 
 /** What is at a path there, null for nothing, or undefined where the server does not say: it may let a file be written all the same. */
 async function lookUp(
-  client: SftpClient,
+  client: RemoteFiles,
   session: SftpSession,
   path: string,
 ): Promise<SftpFileInfo | null | undefined> {
@@ -88,13 +89,13 @@ const localTree = {
 };
 
 class Uploader {
-  readonly #client: SftpClient;
+  readonly #client: RemoteFiles;
   readonly #session: SftpSession;
   readonly #run: TransferRun;
   /** Directories whose times and modes are set when nothing is written to them any more, inner ones last. */
   readonly #directories: { path: string; info: LocalInfo }[] = [];
 
-  constructor(client: SftpClient, session: SftpSession, run: TransferRun) {
+  constructor(client: RemoteFiles, session: SftpSession, run: TransferRun) {
     this.#client = client;
     this.#session = session;
     this.#run = run;

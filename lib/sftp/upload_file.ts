@@ -4,8 +4,10 @@
  * @module
  */
 import { SftpError } from "../errors.ts";
-import { fileInfo, type SftpAttributes, type SftpFileInfo } from "./attrs.ts";
-import { OpenFlag, Status } from "./constants.ts";
+import { fileInfo } from "./attrs.ts";
+import type { SftpAttributes, SftpFileInfo } from "./file_info.ts";
+import { OpenFlag } from "./constants.ts";
+import { Status } from "./limits.ts";
 import { LAST_WINDOW } from "./flight_window.ts";
 import type { LocalFile, LocalInfo } from "./local_files.ts";
 import { Fsetstat, Lstat, Open, Remove, Setstat } from "./messages.ts";
@@ -13,7 +15,8 @@ import { dirName, joinPath, quoted } from "./names.ts";
 import { moveIntoPlace, noting } from "./replace.ts";
 import { refusalOf } from "./refusals.ts";
 import type { SftpSession } from "./requests.ts";
-import { localFailure, partName, type TransferRun } from "./transfer.ts";
+import { localFailure, type TransferRun } from "./transfer.ts";
+import { partName } from "./copied.ts";
 import { WritePipeline } from "./write_pipeline.ts";
 
 /** Read from a local file at once. */

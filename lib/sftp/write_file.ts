@@ -3,8 +3,9 @@
  *
  * @module
  */
-import type { SftpClient } from "./client.ts";
-import { FileType, OpenFlag } from "./constants.ts";
+import type { RemoteFiles } from "./remote_files.ts";
+import { OpenFlag } from "./constants.ts";
+import { FileType } from "./limits.ts";
 import { Fsetstat, Open, Setstat, Stat } from "./messages.ts";
 import { quoted } from "./names.ts";
 import { noting } from "./replace.ts";
@@ -19,7 +20,7 @@ function* pieces(data: Uint8Array): Iterable<Uint8Array> {
 
 /** Writes `data` to a file, which is created or replaced unless the options say otherwise. */
 export async function writeWholeFile(
-  client: SftpClient,
+  client: RemoteFiles,
   session: SftpSession,
   path: string,
   data: Uint8Array | ReadableStream<Uint8Array>,

@@ -1,8 +1,9 @@
 /** A file system in memory behind a server that refuses what a test says: request by request, or by kind. */
 import type { SftpBackend, SftpBackendFile } from "../../lib/sftp/backend.ts";
-import type { SftpAttributes, SftpFileInfo } from "../../lib/sftp/attrs.ts";
+import type { SftpAttributes, SftpFileInfo } from "../../lib/sftp/file_info.ts";
 import { openSftp, type SftpClient } from "../../lib/sftp/client.ts";
-import { Fxp, Status } from "../../lib/sftp/constants.ts";
+import { Fxp } from "../../lib/sftp/constants.ts";
+import { Status } from "../../lib/sftp/limits.ts";
 import { decodeVersion, encodeVersion } from "../../lib/sftp/messages.ts";
 import { PacketReader } from "../../lib/sftp/packet_reader.ts";
 import { serveSftp } from "../../lib/sftp/server.ts";

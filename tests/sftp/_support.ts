@@ -1,10 +1,11 @@
 /** What the SFTP tests share: peers, pairs of streams, raw packets. */
 import type { AuthInfo } from "../../lib/auth/types.ts";
 import { openSftp, type SftpClient } from "../../lib/sftp/client.ts";
-import { Fxp, Status } from "../../lib/sftp/constants.ts";
+import { Fxp } from "../../lib/sftp/constants.ts";
+import { Status } from "../../lib/sftp/limits.ts";
 import { encodeVersion, StatusReply } from "../../lib/sftp/messages.ts";
 import { PacketReader } from "../../lib/sftp/packet_reader.ts";
-import type { SftpChannel } from "../../lib/sftp/requests.ts";
+import type { SftpChannel } from "../../lib/sftp/channel.ts";
 import { serveSftp } from "../../lib/sftp/server.ts";
 import type { SftpBackend } from "../../lib/sftp/backend.ts";
 import type { RootedOptions } from "../../lib/sftp/rooted_backend.ts";

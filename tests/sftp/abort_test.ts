@@ -2,7 +2,8 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { SftpError } from "../../lib/errors.ts";
 import { openSftp } from "../../lib/sftp/client.ts";
-import { Extension, Fxp, Status } from "../../lib/sftp/constants.ts";
+import { Extension, Fxp } from "../../lib/sftp/constants.ts";
+import { Status } from "../../lib/sftp/limits.ts";
 import * as m from "../../lib/sftp/messages.ts";
 import { inTime, turns, until } from "../_support/until.ts";
 import { framed, pattern, pipes, RawPeer, scripted, statusReply } from "./_support.ts";

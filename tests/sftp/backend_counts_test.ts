@@ -1,8 +1,9 @@
 /** Backends that say they read what they did not. */
 import { assertEquals } from "@std/assert";
-import type { SftpFileInfo } from "../../lib/sftp/attrs.ts";
+import type { SftpFileInfo } from "../../lib/sftp/file_info.ts";
 import type { SftpBackend, SftpBackendFile } from "../../lib/sftp/backend.ts";
-import { Extension, Fxp, OpenFlag, Status } from "../../lib/sftp/constants.ts";
+import { Extension, Fxp, OpenFlag } from "../../lib/sftp/constants.ts";
+import { Status } from "../../lib/sftp/limits.ts";
 import * as m from "../../lib/sftp/messages.ts";
 import type { RootedOptions } from "../../lib/sftp/rooted_backend.ts";
 import { scpDownload, serveScp } from "../../lib/sftp/scp.ts";

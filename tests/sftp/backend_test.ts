@@ -2,11 +2,12 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { connect, insecureAcceptAnyHostKey, none, parsePrivateKey, serve, sftpSubsystem } from "../../mod.ts";
 import { SftpError } from "../../lib/errors.ts";
-import type { SftpFileInfo } from "../../lib/sftp/attrs.ts";
+import type { SftpFileInfo } from "../../lib/sftp/file_info.ts";
 import type { SftpBackend, SftpBackendFile } from "../../lib/sftp/backend.ts";
 import { openSftp, type SftpClient } from "../../lib/sftp/client.ts";
-import { Fxp, OpenFlag, Status } from "../../lib/sftp/constants.ts";
-import type { SftpDirEntry } from "../../lib/sftp/entry.ts";
+import { Fxp, OpenFlag } from "../../lib/sftp/constants.ts";
+import { Status } from "../../lib/sftp/limits.ts";
+import type { SftpDirEntry } from "../../lib/sftp/file_info.ts";
 import * as m from "../../lib/sftp/messages.ts";
 import { serveSftp, type ServeSftpOptions } from "../../lib/sftp/server.ts";
 import { testKeys } from "../_support/keys.ts";

@@ -2,7 +2,8 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { SshError } from "../../lib/errors.ts";
 import { openSftp, type SftpClient } from "../../lib/sftp/client.ts";
-import { Extension, Fxp, Status } from "../../lib/sftp/constants.ts";
+import { Extension, Fxp } from "../../lib/sftp/constants.ts";
+import { Status } from "../../lib/sftp/limits.ts";
 import * as m from "../../lib/sftp/messages.ts";
 import {
   idOf,

@@ -2,7 +2,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { SftpError } from "../../lib/errors.ts";
 import { Extension } from "../../lib/sftp/constants.ts";
-import type { SftpChannel } from "../../lib/sftp/requests.ts";
+import type { SftpChannel } from "../../lib/sftp/channel.ts";
 import { type Fault, fileNode, memoryFiles, refusing, statuses } from "./_refusing_server.ts";
 import { isMissing, OPENSSH_SERVER, ours, pattern, sha256, spawned, tempDir } from "./_support.ts";
 

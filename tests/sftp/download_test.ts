@@ -3,7 +3,8 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { SftpError } from "../../lib/errors.ts";
 import { openSftp, type SftpClient } from "../../lib/sftp/client.ts";
 import { scpDownload } from "../../lib/sftp/scp.ts";
-import { Fxp, Status } from "../../lib/sftp/constants.ts";
+import { Fxp } from "../../lib/sftp/constants.ts";
+import { Status } from "../../lib/sftp/limits.ts";
 import * as m from "../../lib/sftp/messages.ts";
 import {
   idOf,

@@ -3,7 +3,7 @@ import { assert, assertEquals } from "@std/assert";
 import { localNameOf } from "../../lib/sftp/local_names.ts";
 import { scpDownload, scpUpload, serveScp } from "../../lib/sftp/scp.ts";
 import { scpCommand } from "../../lib/sftp/scp_command.ts";
-import type { SftpChannel } from "../../lib/sftp/requests.ts";
+import type { SftpChannel } from "../../lib/sftp/channel.ts";
 import { isMissing, namesBelow, OPENSSH_SERVER, ours, pipes, someone, spawned, tempDir } from "./_support.ts";
 
 /** Legal where only the slash and NUL are not. */

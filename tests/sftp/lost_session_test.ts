@@ -2,7 +2,8 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { SftpError, SshError, SshProtocolError } from "../../lib/errors.ts";
 import { openSftp, type SftpClient } from "../../lib/sftp/client.ts";
-import { Fxp, Status } from "../../lib/sftp/constants.ts";
+import { Fxp } from "../../lib/sftp/constants.ts";
+import { Status } from "../../lib/sftp/limits.ts";
 import type { SftpFile } from "../../lib/sftp/file.ts";
 import * as m from "../../lib/sftp/messages.ts";
 import { memoryFiles, refusing } from "./_refusing_server.ts";

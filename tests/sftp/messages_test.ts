@@ -2,7 +2,8 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { SshProtocolError } from "../../lib/errors.ts";
 import { attributes, fileInfo, longName, typeOfLongName } from "../../lib/sftp/attrs.ts";
 import { canonicalPath } from "../../lib/sftp/canonical.ts";
-import { FileType, Fxp } from "../../lib/sftp/constants.ts";
+import { Fxp } from "../../lib/sftp/constants.ts";
+import { FileType } from "../../lib/sftp/limits.ts";
 import * as messages from "../../lib/sftp/messages.ts";
 import {
   baseName,

@@ -1,6 +1,7 @@
 /** Transfers to and from servers that lack something, and what they leave alone. */
 import { assert, assertEquals } from "@std/assert";
-import { Fxp, Status } from "../../lib/sftp/constants.ts";
+import { Fxp } from "../../lib/sftp/constants.ts";
+import { Status } from "../../lib/sftp/limits.ts";
 import * as m from "../../lib/sftp/messages.ts";
 import { ours, scripted, statusReply, tempDir } from "./_support.ts";
 

@@ -1,7 +1,8 @@
 /** Removing trees. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { SftpError } from "../../lib/errors.ts";
-import { Fxp, Status } from "../../lib/sftp/constants.ts";
+import { Fxp } from "../../lib/sftp/constants.ts";
+import { Status } from "../../lib/sftp/limits.ts";
 import * as m from "../../lib/sftp/messages.ts";
 import { memoryFiles, refusing } from "./_refusing_server.ts";
 import { namesBelow, ours, scripted, statusReply, tempDir } from "./_support.ts";

@@ -2,12 +2,13 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { SftpError } from "../../lib/errors.ts";
 import { openSftp } from "../../lib/sftp/client.ts";
-import { Extension, Fxp, Status } from "../../lib/sftp/constants.ts";
+import { Extension, Fxp } from "../../lib/sftp/constants.ts";
+import { Status } from "../../lib/sftp/limits.ts";
 import { LAST_WINDOW } from "../../lib/sftp/flight_window.ts";
 import * as m from "../../lib/sftp/messages.ts";
 import { until } from "../_support/until.ts";
 import type { SftpBackend, SftpBackendInfo } from "../../lib/sftp/backend.ts";
-import { partName } from "../../lib/sftp/transfer.ts";
+import { partName } from "../../lib/sftp/copied.ts";
 import { fileNode, memoryFiles, refusing } from "./_refusing_server.ts";
 import {
   idOf,

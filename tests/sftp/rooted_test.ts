@@ -3,7 +3,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { SftpError } from "../../lib/errors.ts";
 import type { SftpBackend } from "../../lib/sftp/backend.ts";
 import { openSftp, type SftpClient } from "../../lib/sftp/client.ts";
-import { Status } from "../../lib/sftp/constants.ts";
+import { Status } from "../../lib/sftp/limits.ts";
 import { openRootedBackend } from "../../lib/sftp/rooted_backend.ts";
 import { serveSftp } from "../../lib/sftp/server.ts";
 import { isMissing, ours, pipes, someone, spawned, tempDir } from "./_support.ts";

@@ -2,13 +2,13 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { connect, insecureAcceptAnyHostKey, none, parsePrivateKey, scpHandler, serve } from "../../mod.ts";
 import { SftpError, SshProtocolError } from "../../lib/errors.ts";
-import type { SftpFileInfo } from "../../lib/sftp/attrs.ts";
+import type { SftpFileInfo } from "../../lib/sftp/file_info.ts";
 import type { SftpBackend, SftpBackendFile } from "../../lib/sftp/backend.ts";
 import { openRootedBackend } from "../../lib/sftp/rooted_backend.ts";
 import { scpDownload, scpUpload, serveScp, type ServeScpOptions } from "../../lib/sftp/scp.ts";
 import { parseScpCommand, scpCommand } from "../../lib/sftp/scp_command.ts";
 import { parseControl } from "../../lib/sftp/scp_stream.ts";
-import type { SftpChannel } from "../../lib/sftp/requests.ts";
+import type { SftpChannel } from "../../lib/sftp/channel.ts";
 import { testKeys } from "../_support/keys.ts";
 import { holdings, openFiles } from "../_support/resources.ts";
 import { fastest, inTime, turns, until } from "../_support/until.ts";

@@ -1,11 +1,12 @@
 /** The order in which a server does what it is asked for, and in which its answers leave. */
 import { assert, assertEquals } from "@std/assert";
 import { SftpError } from "../../lib/errors.ts";
-import type { SftpFileInfo } from "../../lib/sftp/attrs.ts";
+import type { SftpFileInfo } from "../../lib/sftp/file_info.ts";
 import type { SftpBackend, SftpBackendFile } from "../../lib/sftp/backend.ts";
-import { Extension, Fxp, OpenFlag, Status } from "../../lib/sftp/constants.ts";
+import { Extension, Fxp, OpenFlag } from "../../lib/sftp/constants.ts";
+import { Status } from "../../lib/sftp/limits.ts";
 import * as m from "../../lib/sftp/messages.ts";
-import type { SftpChannel } from "../../lib/sftp/requests.ts";
+import type { SftpChannel } from "../../lib/sftp/channel.ts";
 import { serveSftp } from "../../lib/sftp/server.ts";
 import { framed, idOf, pipes, RawPeer, someone, statusIn } from "./_support.ts";
 

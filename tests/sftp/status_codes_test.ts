@@ -2,7 +2,8 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { SftpError } from "../../lib/errors.ts";
 import type { SftpBackend } from "../../lib/sftp/backend.ts";
-import { Extension, Status } from "../../lib/sftp/constants.ts";
+import { Extension } from "../../lib/sftp/constants.ts";
+import { Status } from "../../lib/sftp/limits.ts";
 import { meaningOf, refusalOfStatus } from "../../lib/sftp/refusals.ts";
 import { statusError } from "../../lib/sftp/status.ts";
 import { type Fault, fileNode, memoryFiles, type Node, refusing } from "./_refusing_server.ts";

@@ -2,7 +2,8 @@
 import { assert, assertEquals } from "@std/assert";
 import type { AuthInfo } from "../../lib/auth/types.ts";
 import { openSftp } from "../../lib/sftp/client.ts";
-import { Fxp, Status } from "../../lib/sftp/constants.ts";
+import { Fxp } from "../../lib/sftp/constants.ts";
+import { Status } from "../../lib/sftp/limits.ts";
 import * as m from "../../lib/sftp/messages.ts";
 import { serveSftp } from "../../lib/sftp/server.ts";
 import { clientSendsLinkFirst, saidLinkFirst, serverTakesLinkFirst } from "../../lib/sftp/symlink_order.ts";

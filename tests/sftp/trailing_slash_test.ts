@@ -2,11 +2,12 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { SftpError } from "../../lib/errors.ts";
 import { openSftp } from "../../lib/sftp/client.ts";
-import { Extension, Fxp, OpenFlag, Status } from "../../lib/sftp/constants.ts";
+import { Extension, Fxp, OpenFlag } from "../../lib/sftp/constants.ts";
+import { Status } from "../../lib/sftp/limits.ts";
 import * as m from "../../lib/sftp/messages.ts";
 import { scpDownload, scpUpload, serveScp } from "../../lib/sftp/scp.ts";
 import { scpCommand } from "../../lib/sftp/scp_command.ts";
-import type { SftpChannel } from "../../lib/sftp/requests.ts";
+import type { SftpChannel } from "../../lib/sftp/channel.ts";
 import { serveSftp } from "../../lib/sftp/server.ts";
 import { isMissing, namesBelow, OPENSSH_SERVER, pipes, RawPeer, someone, statusIn, tempDir } from "./_support.ts";
 

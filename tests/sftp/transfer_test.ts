@@ -2,9 +2,10 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { SftpError } from "../../lib/errors.ts";
 import { openSftp, type SftpClient } from "../../lib/sftp/client.ts";
-import { Extension, Fxp, Status } from "../../lib/sftp/constants.ts";
+import { Extension, Fxp } from "../../lib/sftp/constants.ts";
+import { Status } from "../../lib/sftp/limits.ts";
 import * as m from "../../lib/sftp/messages.ts";
-import type { SftpChannel } from "../../lib/sftp/requests.ts";
+import type { SftpChannel } from "../../lib/sftp/channel.ts";
 import { serveSftp } from "../../lib/sftp/server.ts";
 import { turns } from "../_support/until.ts";
 import {

@@ -3,9 +3,10 @@
  * made up here: it goes on by a millisecond whenever somebody looks, and turns are counted.
  */
 import { assert, assertEquals } from "@std/assert";
-import type { SftpFileInfo } from "../../lib/sftp/attrs.ts";
+import type { SftpFileInfo } from "../../lib/sftp/file_info.ts";
 import type { SftpBackend } from "../../lib/sftp/backend.ts";
-import { Fxp, Status } from "../../lib/sftp/constants.ts";
+import { Fxp } from "../../lib/sftp/constants.ts";
+import { Status } from "../../lib/sftp/limits.ts";
 import * as m from "../../lib/sftp/messages.ts";
 import { openRootedBackend } from "../../lib/sftp/rooted_backend.ts";
 import { serveScp } from "../../lib/sftp/scp.ts";

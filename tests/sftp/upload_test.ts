@@ -2,7 +2,8 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { SftpError } from "../../lib/errors.ts";
 import type { SftpClient } from "../../lib/sftp/client.ts";
-import { Extension, Fxp, Status } from "../../lib/sftp/constants.ts";
+import { Extension, Fxp } from "../../lib/sftp/constants.ts";
+import { Status } from "../../lib/sftp/limits.ts";
 import { PacketReader } from "../../lib/sftp/packet_reader.ts";
 import { openRootedBackend } from "../../lib/sftp/rooted_backend.ts";
 import { isMissing, namesBelow, OPENSSH_SERVER, ours, pattern, sha256, spawned, tempDir } from "./_support.ts";
