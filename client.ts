@@ -16,7 +16,7 @@
  */
 export { connect, type ConnectOptions, SshClient } from "./lib/api/client.ts";
 export type { ScpClient } from "./lib/api/scp.ts";
-export { Channel } from "./lib/api/channel.ts";
+export { Channel } from "./lib/api/transport/channel.ts";
 export type { BaseChannel } from "./lib/connection/channel.ts";
 export type { KeepaliveOptions } from "./lib/api/options.ts";
 export { RemoteProcess } from "./lib/session/process.ts";
@@ -37,7 +37,7 @@ export {
   type KnownHostsOptions,
   type KnownHostsVerifier,
   pinnedHostKey,
-} from "./lib/keys/known_hosts.ts";
+} from "./lib/keys/trust/known_hosts.ts";
 export type { Agent, HostKeyVerifier, PublicKey, Signer } from "./lib/keys/types.ts";
 
 export { defaultAlgorithms, hardenedAlgorithms, insecureAlgorithms } from "./lib/crypto/algorithms.ts";

@@ -35,6 +35,12 @@
  */
 export * from "./client.ts";
 export * from "./server.ts";
-export { type InteractiveQuery, type ServerInterface, Transport, type TransportOptions } from "./lib/api/transport.ts";
+export {
+  type InteractiveQuery,
+  type ServerInterface,
+  Transport,
+  type TransportOptions,
+} from "./lib/api/transport/transport.ts";
 export * from "./lib/keys/mod.ts";
 export * from "./lib/sftp/mod.ts";
+export * from "./lib/scp/mod.ts";

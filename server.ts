@@ -23,8 +23,8 @@
 export { serve, serveConn, type ServeConnOptions, type ServeOptions, type SshServer } from "./lib/api/server.ts";
 export { scpHandler } from "./lib/api/scp.ts";
 export { sftpSubsystem } from "./lib/api/sftp_subsystem.ts";
-export type { MaxStartups } from "./lib/api/admission.ts";
-export type { SourcePenalties } from "./lib/api/penalties.ts";
+export type { MaxStartups } from "./lib/api/admission/admission.ts";
+export type { SourcePenalties } from "./lib/api/admission/penalties.ts";
 export type { KeepaliveOptions } from "./lib/api/options.ts";
 export type { ServerSession, SessionHandler } from "./lib/session/server_session.ts";
 export type { PtyOptions, Terminal, WindowSize } from "./lib/session/types.ts";
@@ -33,8 +33,8 @@ export type { Grant } from "./lib/auth/grants.ts";
 export type { AuthInfo, AuthResult, PasswordResult, Prompt, ServerAuth } from "./lib/auth/types.ts";
 export { generateKey, parsePrivateKey } from "./lib/keys/private_key.ts";
 export { parsePublicKey } from "./lib/keys/public_key.ts";
-export { matchAuthorizedKey, parseAuthorizedKeys } from "./lib/keys/authorized_keys.ts";
-export type { AuthorizedKey, AuthorizedKeyOption, RejectedLine } from "./lib/keys/authorized_keys.ts";
+export { matchAuthorizedKey, parseAuthorizedKeys } from "./lib/keys/trust/authorized_keys.ts";
+export type { AuthorizedKey, AuthorizedKeyOption, RejectedLine } from "./lib/keys/trust/authorized_keys.ts";
 export type { PrivateKey, PublicKey, Signer } from "./lib/keys/types.ts";
 
 export { defaultAlgorithms, hardenedAlgorithms, insecureAlgorithms } from "./lib/crypto/algorithms.ts";

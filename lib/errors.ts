@@ -1,5 +1,5 @@
 /**
- * L0. The error tree, the disconnect reasons, and the one place that turns an error into a DISCONNECT.
+ * The error tree, the disconnect reasons, and the one place that turns an error into a DISCONNECT.
  * RFC 4253 section 11.1, RFC 4254 section 5.1. No I/O.
  *
  * @module

@@ -7,20 +7,42 @@ import { assertEquals } from "@std/assert";
 
 const root = new URL("../", import.meta.url);
 
-/** Layer of each folder of lib/; a file may import its own folder and folders of lower layers. */
+/**
+ * The folders of lib/ and their layers. A file may import its own folder and folders of lower layers; where an inner folder has a row
+ * of its own, so may its files, and no others beside it.
+ */
 const layers: Readonly<Record<string, number>> = {
-  wire: 0,
-  crypto: 1,
-  keys: 2,
-  transport: 3,
-  auth: 4,
-  connection: 4,
-  session: 5,
-  forward: 5,
-  sftp: 5,
-  config: 5,
-  api: 6,
+  "wire": 0,
+  "crypto": 1,
+  "keys": 2,
+  "transport": 3,
+  "auth": 4,
+  "connection": 4,
+  "session": 5,
+  "forward": 5,
+  "agent": 5,
+  "files": 5,
+  "sftp/wire": 6,
+  "sftp/remote": 7,
+  "sftp/server": 7,
+  "sftp/transfer": 8,
+  "sftp": 9,
+  "scp": 6,
+  "config": 6,
+  "api": 10,
 };
+
+/** The row of {@linkcode layers} that a file of lib/ belongs to. */
+function roomOf(path: string): string | undefined {
+  const folders = path.split("/").slice(1, -1);
+  for (; folders.length > 0; folders.pop()) {
+    if (layers[folders.join("/")] !== undefined) return folders.join("/");
+  }
+  return undefined;
+}
+
+/** What users import: these files only re-export, from wherever. */
+const entryFiles = /^lib\/[a-z]+\/mod\.ts$/;
 
 /** Files of lib/ that belong to no folder; every layer may import them, and they import wire at most. */
 const commonFiles = ["lib/errors.ts"];
@@ -28,25 +50,39 @@ const commonFiles = ["lib/errors.ts"];
 /** Entry points above all layers. */
 const entryPoints = ["mod.ts", "client.ts", "server.ts"];
 
-/** Packages that the library may import, and where. */
-const packages: Readonly<Record<string, RegExp>> = {
-  "@std/bytes": /^lib\//,
-  "@std/streams": /^lib\//,
-  "@noble/curves": /^lib\/(crypto|keys)\//,
-  "@noble/hashes": /^lib\/keys\//,
-  "pako": /^lib\/transport\/compression\.ts$/,
+/** Packages that the library may import, and the folders and files that may. */
+const packages: Readonly<Record<string, readonly string[]>> = {
+  "@std/bytes": ["lib/"],
+  "@std/streams": ["lib/"],
+  "@noble/curves": ["lib/crypto/", "lib/keys/"],
+  "@noble/hashes": ["lib/keys/format/"],
+  "pako": ["lib/transport/compression.ts"],
   // The server's file system: handles that must not follow links need more than Deno's own calls.
-  "node:fs": /^lib\/sftp\/rooted_\w+\.ts$/,
-  "node:crypto": /^lib\/crypto\/node_crypto\.ts$/,
+  "node:fs": ["lib/files/rooted/"],
+  "node:crypto": ["lib/crypto/node_crypto.ts"],
 };
 
 /** Below the facade nothing names `Deno`, but for these: they reach what only the system has. */
-const denoUsers: readonly RegExp[] = [
-  /^lib\/api\//,
-  /^lib\/keys\/known_hosts_files\.ts$/,
-  /^lib\/keys\/agent_socket\.ts$/,
-  /^lib\/sftp\/(?:rooted_\w+|local_files)\.ts$/,
+const denoUsers: readonly string[] = [
+  "lib/api/",
+  "lib/agent/agent_socket.ts",
+  "lib/keys/user_files.ts",
+  "lib/files/local_files.ts",
+  "lib/files/rooted/",
 ];
+
+/** Files longer than a file should be, which are to be cut. */
+const longFiles: readonly string[] = [
+  "lib/api/transport/transport.ts",
+  "lib/auth/server.ts",
+  "lib/connection/channel_core.ts",
+  "lib/connection/mux.ts",
+  "lib/transport/secure_transport.ts",
+];
+
+function isWithin(path: string, places: readonly string[]): boolean {
+  return places.some((place) => place.endsWith("/") ? path.startsWith(place) : path === place);
+}
 
 interface Source {
   readonly path: string;
@@ -96,23 +132,47 @@ function problems(check: (source: Source) => string[], sources = library): strin
 Deno.test("lib/ imports go down only, and siblings do not import each other", () => {
   assertEquals(
     problems((source) => {
-      const folder = source.path.split("/")[1]!;
-      const own = commonFiles.includes(source.path) ? 0 : layers[folder];
+      if (entryFiles.test(source.path)) return [];
+      const room = roomOf(source.path), own = commonFiles.includes(source.path) ? 0 : layers[room ?? ""];
       if (own === undefined) return ["the folder has no layer in tests/architecture_test.ts"];
       return importsOf(source).filter((specifier) => specifier.startsWith(".")).flatMap((specifier) => {
         const target = resolve(source.path, specifier);
         if (commonFiles.includes(target)) return [];
-        const other = target.split("/")[1]!;
-        if (!target.startsWith("lib/") || layers[other] === undefined) return [`imports ${target}`];
-        return other === folder || layers[other] < own ? [] : [`imports ${target}, which is not below it`];
+        const other = roomOf(target);
+        if (!target.startsWith("lib/") || other === undefined) return [`imports ${target}`];
+        return other === room || layers[other]! < own ? [] : [`imports ${target}, which is not below it`];
       });
     }),
     [],
   );
 });
 
+Deno.test("no files of lib/ import each other in a circle", () => {
+  const imports = new Map(library.map((source) => [
+    source.path,
+    importsOf(source).filter((specifier) => specifier.startsWith(".")).map((one) => resolve(source.path, one)),
+  ]));
+  const done = new Set<string>(), circles: string[] = [];
+  const walk = (path: string, trail: readonly string[]): void => {
+    const at = trail.indexOf(path);
+    if (at !== -1) circles.push([...trail.slice(at), path].join(" -> "));
+    if (at !== -1 || done.has(path)) return;
+    done.add(path);
+    for (const target of imports.get(path) ?? []) walk(target, [...trail, path]);
+  };
+  for (const path of imports.keys()) walk(path, []);
+  assertEquals(circles, []);
+});
+
+Deno.test("no file of lib/ is longer than 500 lines", () => {
+  const long = library.filter(({ text }) => text.split("\n").length > 501).map(({ path }) => path);
+  assertEquals(long.sort(), longFiles.filter((path) => long.includes(path)));
+});
+
 Deno.test("mod.ts, client.ts and server.ts only re-export", () => {
-  const sources = entryPoints.map(read);
+  const sources = [...entryPoints, ...library.map(({ path }) => path).filter((path) => entryFiles.test(path))].map(
+    read,
+  );
   assertEquals(
     problems((source) => {
       const rest = source.code.replace(/export\s+(?:type\s+)?(?:\{[^}]*\}|\*)\s+from\s+"";/g, "").trim();
@@ -128,7 +188,7 @@ Deno.test("lib/ imports only the packages that the design names, where it names 
       importsOf(source).filter((specifier) => !specifier.startsWith(".")).flatMap((specifier) => {
         const name = Object.keys(packages).find((one) => specifier === one || specifier.startsWith(`${one}/`));
         if (name === undefined) return [`imports "${specifier}"`];
-        return packages[name]!.test(source.path) ? [] : [`imports "${specifier}", which belongs elsewhere`];
+        return isWithin(source.path, packages[name]!) ? [] : [`imports "${specifier}", which belongs elsewhere`];
       })
     ),
     [],
@@ -160,38 +220,15 @@ Deno.test("lib/ names Deno only in the facade and the files that reach the syste
     /\bDeno\.(?:NetAddr|UnixAddr|Addr|SeekMode|OpenOptions|DirEntry|WriteFileOptions|FileInfo|ConnectOptions)\b/g;
   assertEquals(
     problems((source) =>
-      !denoUsers.some((allowed) => allowed.test(source.path)) && /\bDeno\b/.test(source.code.replace(types, ""))
-        ? ["names Deno"]
-        : []
+      !isWithin(source.path, denoUsers) && /\bDeno\b/.test(source.code.replace(types, "")) ? ["names Deno"] : []
     ),
     [],
   );
 });
 
-Deno.test("lib/ begins each file with its layer", () => {
-  const names = new Map([
-    ["wire", "L0"],
-    ["crypto", "L1"],
-    ["keys", "L2"],
-    ["transport", "L3"],
-    ["auth", "L4"],
-    [
-      "connection",
-      "L4",
-    ],
-    ["session", "L5"],
-    ["forward", "L5"],
-    ["sftp", "L5"],
-    ["config", "L5"],
-    ["api", "L6"],
-  ]);
+Deno.test("lib/ begins each file with what it is", () => {
   assertEquals(
-    problems((source) => {
-      // A mod.ts is what users read first: its first lines are for them.
-      if (source.path.endsWith("/mod.ts")) return [];
-      const layer = names.get(source.path.split("/")[1]!) ?? "L0";
-      return new RegExp(`^/\\*\\*\\n \\* ${layer}\\.`).test(source.text) ? [] : [`does not begin with ${layer}.`];
-    }),
+    problems(({ text }) => /^\/\*\*\n \* [A-Za-z`][^\n]{15}/.test(text) ? [] : ["does not begin with a sentence"]),
     [],
   );
 });

@@ -24,7 +24,8 @@ Deno.test("each entry point has what it is there for", async () => {
     "./server": ["serve", "serveConn", "generateKey", "SshError"],
     "./transport": ["Transport"],
     "./keys": ["generateKey", "parsePrivateKey", "parsePublicKey", "knownHosts", "connectAgent"],
-    "./sftp": ["openSftp", "SftpClient", "serveSftp", "scpUpload", "scpDownload", "serveScp"],
+    "./sftp": ["openSftp", "SftpClient", "serveSftp"],
+    "./scp": ["scpUpload", "scpDownload", "serveScp", "scpCommand"],
   };
   assertEquals(Object.keys(wanted), Object.keys(config.exports));
   for (const [name, path] of Object.entries(config.exports)) {

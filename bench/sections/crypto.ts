@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { ciphers, createOpener, createSealer } from "../../lib/crypto/ciphers.ts";
+import { ciphers, createOpener, createSealer } from "../../lib/crypto/cipher/ciphers.ts";
 import type { PacketFrame } from "../../lib/crypto/types.ts";
 import type { Figure } from "../harness.ts";
 import type { Bench } from "../support/bench.ts";

@@ -1,11 +1,11 @@
 /**
- * L6. Whether names of algorithms are known, and which one was meant where they are not.
+ * Whether names of algorithms are known, and which one was meant where they are not.
  *
  * @module
  */
 import { defaultAlgorithms, insecureAlgorithms } from "../crypto/algorithms.ts";
-import { ciphers, macs } from "../crypto/ciphers.ts";
-import { kexMethods } from "../crypto/registry.ts";
+import { ciphers, macs } from "../crypto/cipher/ciphers.ts";
+import { kexMethods } from "../crypto/kex/methods.ts";
 import { printable } from "../errors.ts";
 import { keyTypeOf } from "../keys/public_key.ts";
 import { compressions } from "../transport/compression.ts";

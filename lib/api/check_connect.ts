@@ -1,12 +1,12 @@
 /**
- * L6. Whether the options of `connect()` make sense, before anything is dialled, and what is written here for what others call otherwise.
+ * Whether the options of `connect()` make sense, before anything is dialled, and what is written here for what others call otherwise.
  *
  * @module
  */
 import { checkMethods } from "../auth/methods.ts";
 import { printable } from "../errors.ts";
 import { isPublicKey } from "../keys/check_key.ts";
-import { insecureAcceptAnyHostKey, knownHosts, pinnedHostKey } from "../keys/known_hosts.ts";
+import { insecureAcceptAnyHostKey, knownHosts, pinnedHostKey } from "../keys/trust/known_hosts.ts";
 import { checkDuplex, checkNames, checkPort, checkText, type Habit, kindOf, wrongKind } from "../wire/check.ts";
 import { checkClientHostKeys } from "./check_algorithms.ts";
 import { checkAll, checkKeepalive, type Checks, connectionChecks, optionIs } from "./check_options.ts";

@@ -1,5 +1,5 @@
 /**
- * L6. Whether the options that both roles have make sense, before anything is opened: else every connection would fail by them.
+ * Whether the options that both roles have make sense, before anything is opened: else every connection would fail by them.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * L6. Whether the options of `serve()` and `serveConn()` make sense, before anything listens, and what is written here for what others
+ * Whether the options of `serve()` and `serveConn()` make sense, before anything listens, and what is written here for what others
  * call otherwise.
  *
  * @module
@@ -19,7 +19,7 @@ import {
   wrongKind,
 } from "../wire/check.ts";
 import { meantBy } from "../wire/near.ts";
-import type { MaxStartups } from "./admission.ts";
+import type { MaxStartups } from "./admission/admission.ts";
 import {
   checkAll,
   checkKeepalive,
@@ -29,7 +29,7 @@ import {
   COUNT,
   optionIs,
 } from "./check_options.ts";
-import type { SourcePenalties } from "./penalties.ts";
+import type { SourcePenalties } from "./admission/penalties.ts";
 import type { ServeOptions } from "./serve_options.ts";
 
 const EXAMPLE = "`serve({ hostKeys: [key], auth: { password: (info, text) => … } })`";

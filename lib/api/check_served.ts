@@ -1,9 +1,9 @@
 /**
- * L6. Whether there is something to serve, when a handler for it is made: else each session would fail by it.
+ * Whether there is something to serve, when a handler for it is made: else each session would fail by it.
  *
  * @module
  */
-import { checkServed } from "../sftp/check_backend.ts";
+import { checkServed } from "../files/check_backend.ts";
 
 /** Throws `TypeError` for what is neither options of a root nor a backend, and for a root that is no directory. */
 export function checkServedHere(options: unknown): void {

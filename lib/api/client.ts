@@ -1,5 +1,5 @@
 /**
- * L6. `connect()` and the client it gives: dialling, handshake, login, and what an authenticated connection can do.
+ * `connect()` and the client it gives: dialling, handshake, login, and what an authenticated connection can do.
  *
  * @module
  */
@@ -8,15 +8,15 @@ import { type AuthMethod, publicKeyFrom } from "../auth/methods.ts";
 import { Mux } from "../connection/mux.ts";
 import { defaultAlgorithms } from "../crypto/algorithms.ts";
 import { HostKeyError, SshError } from "../errors.ts";
-import { knownHosts, type KnownHostsVerifier } from "../keys/known_hosts.ts";
-import { watchHostKey } from "../keys/known_types.ts";
+import { knownHosts, type KnownHostsVerifier } from "../keys/trust/known_hosts.ts";
+import { watchHostKey } from "../keys/trust/known_types.ts";
 import { type PassedOver, withPassedOver } from "../keys/passed_over.ts";
 import type { HostKeyVerifier, Signer } from "../keys/types.ts";
 import { checkExec } from "../session/check_options.ts";
 import { type RemoteProcess, startProcess, terminateAll } from "../session/process.ts";
 import type { ExecOptions, ExecOutput } from "../session/types.ts";
 import type { SftpClient } from "../sftp/client.ts";
-import type { SftpChannel } from "../sftp/channel.ts";
+import type { SftpChannel } from "../sftp/wire/channel.ts";
 import { abortedError } from "../transport/closing.ts";
 import { SecureTransport } from "../transport/secure_transport.ts";
 import type { AlgorithmOverrides, ConnectionInfo } from "../transport/types.ts";
@@ -24,9 +24,9 @@ import { abortable } from "../wire/abortable.ts";
 import { checkSignalOption } from "../wire/check.ts";
 import { Timer } from "../wire/timer.ts";
 import type { ByteDuplex, Bytes } from "../wire/types.ts";
-import { Channel } from "./channel.ts";
+import { Channel } from "./transport/channel.ts";
 import { checkConnect } from "./check_connect.ts";
-import { checkCarried, checkGlobalRequest } from "./check_transport.ts";
+import { checkCarried, checkGlobalRequest } from "./transport/check_transport.ts";
 import type { ConnectOptions } from "./connect_options.ts";
 import { letGo } from "./let_go.ts";
 import { openData } from "./open_data.ts";
@@ -121,7 +121,7 @@ function defaultAuth(): AuthMethod {
   return publicKeyFrom((signal) => {
     const passedOver: PassedOver = { notes: [], absent: [] };
     const keys = (async function* (): AsyncGenerator<Signer> {
-      const { findIdentities } = await import("../keys/default_identities.ts");
+      const { findIdentities } = await import("../agent/default_identities.ts");
       yield* findIdentities({ signal }, passedOver);
     })();
     return withPassedOver(keys, passedOver);
@@ -265,7 +265,7 @@ export class SshClient implements AsyncDisposable {
     outer?.addEventListener("abort", onAbort);
     try {
       const { openSftp } = await import("../sftp/client.ts");
-      const { serverTakesLinkFirst } = await import("../sftp/symlink_order.ts");
+      const { serverTakesLinkFirst } = await import("../sftp/wire/symlink_order.ts");
       const start = { kind: "subsystem", name: "sftp" } as const;
       const process = await startProcess(this.#mux, start, { stderr: "null", signal });
       const { readable, writable } = process, close = (): Promise<void> => process[Symbol.asyncDispose]();

@@ -1,5 +1,5 @@
 /**
- * L6. What `connect()` may be told.
+ * What `connect()` may be told.
  *
  * @module
  */

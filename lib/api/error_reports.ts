@@ -1,5 +1,5 @@
 /**
- * L6. Where the errors of a server go: to its `onError`, or without one to the console, as with `Deno.serve`. The one file of this
+ * Where the errors of a server go: to its `onError`, or without one to the console, as with `Deno.serve`. The one file of this
  * module that names the console.
  *
  * @module

@@ -1,5 +1,5 @@
 /**
- * L6. Letting go of streams that nobody has begun to use.
+ * Letting go of streams that nobody has begun to use.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * L6. What CHANNEL_OPEN carries behind its fixed fields. RFC 4254 sections 6.3.2 and 7.2. No I/O.
+ * What CHANNEL_OPEN carries behind its fixed fields. RFC 4254 sections 6.3.2 and 7.2. No I/O.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * L6. Options of both roles, and handing them down.
+ * Options of both roles, and handing them down.
  *
  * @module
  */

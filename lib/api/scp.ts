@@ -1,5 +1,5 @@
 /**
- * L6. SCP on a client's connection, and as a handler of a server. For peers that have no SFTP.
+ * SCP on a client's connection, and as a handler of a server. For peers that have no SFTP.
  *
  * @module
  */
@@ -8,12 +8,12 @@ import { printable, SftpError, SshError } from "../errors.ts";
 import { type RemoteProcess, startProcess } from "../session/process.ts";
 import type { ExitStatus } from "../session/types.ts";
 import { errorReporter, type ServerSession, type SessionHandler } from "../session/server_session.ts";
-import type { SftpBackend } from "../sftp/backend.ts";
-import type { ScpOptions } from "../sftp/scp.ts";
-import type { RootedOptions } from "../sftp/rooted_backend.ts";
-import type { TransferSummary } from "../sftp/copied.ts";
+import type { SftpBackend } from "../files/backend.ts";
+import type { ScpOptions } from "../scp/scp.ts";
+import type { RootedOptions } from "../files/rooted/backend.ts";
+import type { TransferSummary } from "../files/copied.ts";
 import type { ByteDuplex } from "../wire/types.ts";
-import { checkCall, checkPaths } from "../sftp/check_calls.ts";
+import { checkCall, checkPaths } from "../files/check_calls.ts";
 import { checkServedHere } from "./check_served.ts";
 
 /** Copies by the `scp` program of the server, as `scp -O` does. Where the server has SFTP, `sftp()` is faster and can resume. */
@@ -90,10 +90,10 @@ export function scpClient(mux: Mux): ScpClient {
     direction: "to" | "from",
     { remote, local }: { readonly remote: string; readonly local: string },
     options: ScpOptions,
-    run: (scp: typeof import("../sftp/scp.ts"), channel: ByteDuplex) => Promise<TransferSummary>,
+    run: (scp: typeof import("../scp/scp.ts"), channel: ByteDuplex) => Promise<TransferSummary>,
   ): Promise<TransferSummary> => {
     // Only those who copy pay for it.
-    const [scp, { scpCommand }] = await Promise.all([import("../sftp/scp.ts"), import("../sftp/scp_command.ts")]);
+    const [scp, { scpCommand }] = await Promise.all([import("../scp/scp.ts"), import("../scp/command.ts")]);
     checkPaths({ remote, local });
     checkCall("scp", options);
     const command = scpCommand(direction, remote, options);
@@ -137,7 +137,7 @@ export function scpClient(mux: Mux): ScpClient {
 export function scpHandler(options: RootedOptions | SftpBackend): SessionHandler {
   checkServedHere(options);
   return async (session: ServerSession): Promise<number> => {
-    const { serveScp } = await import("../sftp/scp.ts");
+    const { serveScp } = await import("../scp/scp.ts");
     const { stdin, stdout, info, signal } = session;
     const channel = { readable: stdin, writable: stdout }, onError = errorReporter(session);
     return await serveScp(channel, session.command ?? "", options, info, { signal, onError });

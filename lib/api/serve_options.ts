@@ -1,5 +1,5 @@
 /**
- * L6. What `serve()` and `serveConn()` take, and what `serve()` gives.
+ * What `serve()` and `serveConn()` take, and what `serve()` gives.
  *
  * @module
  */
@@ -8,9 +8,9 @@ import type { Signer } from "../keys/types.ts";
 import type { SessionHandler } from "../session/server_session.ts";
 import type { TraceEvent } from "../transport/transport_options.ts";
 import type { Algorithms, RekeyLimits } from "../transport/types.ts";
-import type { MaxStartups } from "./admission.ts";
+import type { MaxStartups } from "./admission/admission.ts";
 import type { KeepaliveOptions } from "./options.ts";
-import type { SourcePenalties } from "./penalties.ts";
+import type { SourcePenalties } from "./admission/penalties.ts";
 
 /** Options of {@linkcode serve}; names follow `Deno.serve`. */
 export interface ServeOptions {

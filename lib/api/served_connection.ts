@@ -1,5 +1,5 @@
 /**
- * L6. One connection that is served, from its first byte to its end.
+ * One connection that is served, from its first byte to its end.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import { Timer } from "../wire/timer.ts";
 import type { ByteDuplex } from "../wire/types.ts";
 import type { ErrorReports } from "./error_reports.ts";
 import { given } from "./options.ts";
-import type { Offence } from "./penalties.ts";
+import type { Offence } from "./admission/penalties.ts";
 import type { ServeConnOptions } from "./serve_options.ts";
 
 const DEFAULT_LOGIN_TIMEOUT = 120_000;

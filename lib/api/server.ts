@@ -1,5 +1,5 @@
 /**
- * L6. `serve()` and `serveConn()`: listening, and the limits before login.
+ * `serve()` and `serveConn()`: listening, and the limits before login.
  *
  * @module
  */
@@ -8,13 +8,13 @@ import { checkDuplex } from "../wire/check.ts";
 import { callBack } from "../wire/callback.ts";
 import { TurnShare } from "../wire/turns.ts";
 import type { ByteDuplex } from "../wire/types.ts";
-import { Admission, type MaxStartups, type Ticket } from "./admission.ts";
+import { Admission, type MaxStartups, type Ticket } from "./admission/admission.ts";
 import { checkServe } from "./check_serve.ts";
 import { type ErrorReports, errorReports } from "./error_reports.ts";
-import { type Offence, Penalties } from "./penalties.ts";
+import { type Offence, Penalties } from "./admission/penalties.ts";
 import type { ServeConnOptions, ServeOptions, SshServer } from "./serve_options.ts";
 import { ServedConnection } from "./served_connection.ts";
-import { NOT_ALLOWED, TOO_MANY, turnAway } from "./turn_away.ts";
+import { NOT_ALLOWED, TOO_MANY, turnAway } from "./admission/turn_away.ts";
 
 export type { ServeConnOptions, ServeOptions, SshServer } from "./serve_options.ts";
 

@@ -1,11 +1,11 @@
 /**
- * L6. SFTP as a subsystem of a server.
+ * SFTP as a subsystem of a server.
  *
  * @module
  */
 import { errorReporter, type ServerSession, type SessionHandler } from "../session/server_session.ts";
-import type { SftpBackend } from "../sftp/backend.ts";
-import type { RootedOptions } from "../sftp/rooted_backend.ts";
+import type { SftpBackend } from "../files/backend.ts";
+import type { RootedOptions } from "../files/rooted/backend.ts";
 import { checkServedHere } from "./check_served.ts";
 
 /**
@@ -18,7 +18,7 @@ export function sftpSubsystem(options: RootedOptions | SftpBackend): SessionHand
   checkServedHere(options);
   return async (session: ServerSession): Promise<void> => {
     // Only servers of files pay for it.
-    const { serveSftp } = await import("../sftp/server.ts");
+    const { serveSftp } = await import("../sftp/server/server.ts");
     const { stdin, stdout, info, signal } = session;
     const channel = { readable: stdin, writable: stdout, releasesChunks: true };
     await serveSftp(channel, options, info, { signal, onError: errorReporter(session) });

@@ -1,5 +1,5 @@
 /**
- * L4. Authentication as the client: one attempt at a time, and the loop over methods that makes a login.
+ * Authentication as the client: one attempt at a time, and the loop over methods that makes a login.
  * RFC 4252 sections 4 and 5, RFC 4253 section 10. No timers.
  *
  * @module

@@ -1,5 +1,5 @@
 /**
- * L4. How long a refusal takes at least, so that its time tells nothing of why. No transport.
+ * How long a refusal takes at least, so that its time tells nothing of why. No transport.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * L4. What a login may do: a grant that a handler returns, and the grants of all its steps together. The names are those of authorized_keys
+ * What a login may do: a grant that a handler returns, and the grants of all its steps together. The names are those of authorized_keys
  * (sshd(8)) and of certificates. Sessions and forwards ask; nothing here refuses by itself. No I/O.
  *
  * @module

@@ -1,5 +1,5 @@
 /**
- * L4. Authentication messages. RFC 4252 sections 5, 7 and 8, RFC 4256 section 3, RFC 4253 section 10. No I/O.
+ * Authentication messages. RFC 4252 sections 5, 7 and 8, RFC 4256 section 3, RFC 4253 section 10. No I/O.
  *
  * @module
  */

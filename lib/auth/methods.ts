@@ -1,5 +1,5 @@
 /**
- * L4. The client's side of the authentication methods. RFC 4252 sections 5.2, 7 and 8, RFC 4256, RFC 8332 section 3.
+ * The client's side of the authentication methods. RFC 4252 sections 5.2, 7 and 8, RFC 4256, RFC 8332 section 3.
  * No transport: a method talks through an exchange.
  *
  * @module

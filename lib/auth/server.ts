@@ -1,5 +1,5 @@
 /**
- * L4. Authentication as the server: requests strictly one after the other, their limits, and the answers.
+ * Authentication as the server: requests strictly one after the other, their limits, and the answers.
  * RFC 4252, RFC 4256, RFC 4253 section 10.
  *
  * @module

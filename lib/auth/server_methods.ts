@@ -1,5 +1,5 @@
 /**
- * L4. The server's side of the authentication methods: what a request says, whether it is proven, and what the program's handler
+ * The server's side of the authentication methods: what a request says, whether it is proven, and what the program's handler
  * makes of it. RFC 4252 sections 5.2, 7 and 8, RFC 4256 section 3.1, RFC 8332 section 3. No transport, no limits, no timers.
  *
  * @module

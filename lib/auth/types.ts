@@ -1,5 +1,5 @@
 /**
- * L4. What the layers above hand to authentication and get from it. RFC 4252, RFC 4256.
+ * What the layers above hand to authentication and get from it. RFC 4252, RFC 4256.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * L4. A channel as the application sees it. RFC 4254 section 5.
+ * A channel as the application sees it. RFC 4254 section 5.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * L4. The state of one channel: both windows, EOF and CLOSE each way, requests and their answers. RFC 4254 section 5.
+ * The state of one channel: both windows, EOF and CLOSE each way, requests and their answers. RFC 4254 section 5.
  * What the application sees of it is `BaseChannel`.
  *
  * @module

@@ -1,5 +1,5 @@
 /**
- * L4. What a peer may ask for by name, and who answers: channel types (RFC 4254 section 5.1) and global requests (section 4). Forwards,
+ * What a peer may ask for by name, and who answers: channel types (RFC 4254 section 5.1) and global requests (section 4). Forwards,
  * agents and whatever comes register here. No I/O.
  *
  * @module

@@ -1,5 +1,5 @@
 /**
- * L4. Asks a silent peer for a sign of life, and ends the connection where none comes. RFC 4254 section 4.
+ * Asks a silent peer for a sign of life, and ends the connection where none comes. RFC 4254 section 4.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * L4. Messages of the connection protocol, declared in wire order. RFC 4254.
+ * Messages of the connection protocol, declared in wire order. RFC 4254.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * L4. The connection protocol over one transport: channels by number, global requests, their answers in order. RFC 4254
+ * The connection protocol over one transport: channels by number, global requests, their answers in order. RFC 4254
  * sections 4 and 5. Dispatch never waits for the application.
  *
  * @module

@@ -1,5 +1,5 @@
 /**
- * L4. What a channel receives, as a byte stream: copied out of the packets once, queued within the window, and credited when
+ * What a channel receives, as a byte stream: copied out of the packets once, queued within the window, and credited when
  * it leaves the queue. RFC 4254 section 5.2.
  *
  * @module

@@ -1,5 +1,5 @@
 /**
- * L4. What the peer may send on a channel, when it is told that it may send more, and how that follows the path. RFC 4254
+ * What the peer may send on a channel, when it is told that it may send more, and how that follows the path. RFC 4254
  * section 5.2. No I/O, no timers.
  *
  * A window below the product of rate and round trip is what the peer waits for. One far above it is paid for by the peer:

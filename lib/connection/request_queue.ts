@@ -1,5 +1,5 @@
 /**
- * L4. Answers requests one at a time and in order, however long the application takes, without holding up the reader.
+ * Answers requests one at a time and in order, however long the application takes, without holding up the reader.
  * RFC 4254 sections 4 and 5.4. No I/O.
  *
  * @module

@@ -1,5 +1,5 @@
 /**
- * L4. What a channel sends, as a writable stream: small writes are gathered, large ones are cut into packets straight from
+ * What a channel sends, as a writable stream: small writes are gathered, large ones are cut into packets straight from
  * the application's chunk when the socket asks. RFC 4254 section 5.2.
  *
  * @module

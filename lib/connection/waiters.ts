@@ -1,5 +1,5 @@
 /**
- * L4. Who waits for the answers to requests: they come in the order of the requests, but for those that the peer does not know at all.
+ * Who waits for the answers to requests: they come in the order of the requests, but for those that the peer does not know at all.
  * RFC 4254 sections 4 and 5.4, RFC 4253 section 11.4. No I/O.
  *
  * @module

@@ -1,12 +1,12 @@
 /**
- * L1. Which algorithms are offered, and in what order: the one place that says what is default and what is insecure.
+ * Which algorithms are offered, and in what order: the one place that says what is default and what is insecure.
  * RFC 4253 section 7.1, RFC 9142. Data only.
  *
  * Between algorithms of equal strength the one that is faster on Deno comes first.
  *
  * @module
  */
-import { hasMlKem } from "./mlkem.ts";
+import { hasMlKem } from "./kex/mlkem.ts";
 
 /** Algorithm preferences, most wanted first. */
 export interface Algorithms {

@@ -1,5 +1,5 @@
 /**
- * L1. Comparison whose time does not depend on where the values differ. No I/O.
+ * Comparison whose time does not depend on where the values differ. No I/O.
  *
  * @module
  */

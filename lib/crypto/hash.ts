@@ -1,5 +1,5 @@
 /**
- * L1. The hashes of key exchange. RFC 4253 section 8, RFC 8732 section 5. WebCrypto only, no I/O.
+ * The hashes of key exchange. RFC 4253 section 8, RFC 8732 section 5. WebCrypto only, no I/O.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * L1. The only file that names `node:crypto`. It is loaded at first use, where it exists, without an import statement: in a
+ * The only file that names `node:crypto`. It is loaded at first use, where it exists, without an import statement: in a
  * browser there is none, and loading it takes some 20 ms. No I/O.
  *
  * @module

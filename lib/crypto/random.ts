@@ -1,5 +1,5 @@
 /**
- * L1. Random bytes, from the system's generator only. RFC 4251 section 9.1, RFC 4253 section 6. No I/O.
+ * Random bytes, from the system's generator only. RFC 4251 section 9.1, RFC 4253 section 6. No I/O.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * L1. The seams between the transport and cryptography: packet protection and key agreement.
+ * The seams between the transport and cryptography: packet protection and key agreement.
  * RFC 4253 sections 6 to 8. No I/O.
  *
  * @module

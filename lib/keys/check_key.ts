@@ -1,5 +1,5 @@
 /**
- * L2. Whether a program hands over a key where one belongs, and what to write where it is something else. No I/O.
+ * Whether a program hands over a key where one belongs, and what to write where it is something else. No I/O.
  *
  * @module
  */

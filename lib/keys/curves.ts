@@ -1,5 +1,5 @@
 /**
- * L2. The NIST curves that ECDSA keys use. RFC 5656 section 10.1, FIPS 186-4 appendix D.1.2. No I/O.
+ * The NIST curves that ECDSA keys use. RFC 5656 section 10.1, FIPS 186-4 appendix D.1.2. No I/O.
  *
  * @module
  */

@@ -1,11 +1,11 @@
 /**
- * L2. Big integers as key formats carry them. RFC 4251 section 5. No I/O, no crypto.
+ * Big integers as key formats carry them. RFC 4251 section 5. No I/O, no crypto.
  *
  * @module
  */
 import type { Reader } from "../wire/reader.ts";
 import type { Bytes } from "../wire/types.ts";
-import { keyFormatError } from "./format_error.ts";
+import { keyFormatError } from "./format/format_error.ts";
 
 /** The integer that big-endian `bytes` spell. */
 export function fromBigEndian(bytes: Uint8Array): bigint {

@@ -1,14 +1,14 @@
 /**
- * L2. What private keys are made of, and signing with it. RFC 5656, RFC 8017, RFC 8332, RFC 8709. No I/O, no file formats.
+ * What private keys are made of, and signing with it. RFC 5656, RFC 8017, RFC 8332, RFC 8709. No I/O, no file formats.
  *
  * @module
  */
 import { equals } from "@std/bytes";
-import { isOnCurve } from "../crypto/nist_curves.ts";
+import { isOnCurve } from "../crypto/kex/nist_curves.ts";
 import type { Bytes } from "../wire/types.ts";
 import { Writer } from "../wire/writer.ts";
 import type { Curve } from "./curves.ts";
-import { keyFormatError } from "./format_error.ts";
+import { keyFormatError } from "./format/format_error.ts";
 import { base64url, bitLength, toBigEndian } from "./integers.ts";
 import { publicKeyFromBlob } from "./public_key.ts";
 import { rsaHashes, rsaProblem } from "./rsa_public.ts";

@@ -1,13 +1,13 @@
 /**
- * L2. Text of keys as programs hand it over: a string, or the bytes of a file. No I/O.
+ * Text of keys as programs hand it over: a string, or the bytes of a file. No I/O.
  *
  * Formats of private keys are read byte by byte, whichever way they came: as a string with one character a byte. Only so does a
  * MAC over a file with a comment in Latin-1 come out right.
  *
  * @module
  */
-import { keyFormatError } from "./format_error.ts";
-import { howToRead } from "./known_hosts_files.ts";
+import { keyFormatError } from "./format/format_error.ts";
+import { howToRead } from "./user_files.ts";
 
 /** Text of a key or of a list of keys: a string, or the bytes of the file. */
 export type KeyText = string | Uint8Array;

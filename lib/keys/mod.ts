@@ -37,13 +37,13 @@ export {
   type KnownHostsOptions,
   type KnownHostsVerifier,
   pinnedHostKey,
-} from "./known_hosts.ts";
+} from "./trust/known_hosts.ts";
 export {
   type AuthorizedKey,
   type AuthorizedKeyOption,
   matchAuthorizedKey,
   parseAuthorizedKeys,
   type RejectedLine,
-} from "./authorized_keys.ts";
-export { type AgentConnection, type AgentSigner, connectAgent } from "./agent.ts";
-export { defaultIdentities, type DefaultIdentitiesOptions } from "./default_identities.ts";
+} from "./trust/authorized_keys.ts";
+export { type AgentConnection, type AgentSigner, connectAgent } from "../agent/agent.ts";
+export { defaultIdentities, type DefaultIdentitiesOptions } from "../agent/default_identities.ts";

@@ -1,5 +1,5 @@
 /**
- * L2. Why an iteration of keys passed over what it looked at, for the error of a login that found no key. No I/O.
+ * Why an iteration of keys passed over what it looked at, for the error of a login that found no key. No I/O.
  *
  * @module
  */

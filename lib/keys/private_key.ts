@@ -1,5 +1,5 @@
 /**
- * L2. Private keys: reading, making, signing, writing. OpenSSH PROTOCOL.key, RFC 5915, RFC 5958, RFC 8017. No I/O.
+ * Private keys: reading, making, signing, writing. OpenSSH PROTOCOL.key, RFC 5915, RFC 5958, RFC 8017. No I/O.
  *
  * @module
  */
@@ -16,9 +16,9 @@ import {
   readPrivatePart,
   writeEncrypted,
   writePlain,
-} from "./openssh_format.ts";
-import { readPem } from "./pem.ts";
-import { isPpk, readPpk, readPpkMaterial } from "./ppk_format.ts";
+} from "./format/openssh.ts";
+import { readPem } from "./format/pem.ts";
+import { isPpk, readPpk, readPpkMaterial } from "./format/ppk.ts";
 import { publicKeyFromBlob, signatureAlgorithmsOf } from "./public_key.ts";
 import { minRsaBits, RSA_BITS, type RsaKeyOptions } from "./rsa_public.ts";
 import type { PrivateKey, PublicKey, Signer } from "./types.ts";
@@ -141,7 +141,7 @@ export async function parsePrivateKey(text: KeyText, options: PrivateKeyOptions 
     const { material, comment } = await readPrivatePart(readEnvelope(content, options), options.passphrase);
     return await privateKeyFromMaterial(material, comment, options);
   }
-  const { readPemMaterial } = await import("./pem_format.ts");
+  const { readPemMaterial } = await import("./format/pem_format.ts");
   return await privateKeyFromMaterial(await readPemMaterial(label, headers, content, options.passphrase), "", options);
 }
 

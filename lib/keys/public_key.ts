@@ -1,15 +1,15 @@
 /**
- * L2. Public keys: parsing, fingerprints, verification. RFC 4253 section 6.6, RFC 4716, RFC 5656, RFC 8332, RFC 8709. No I/O.
+ * Public keys: parsing, fingerprints, verification. RFC 4253 section 6.6, RFC 4716, RFC 5656, RFC 8332, RFC 8709. No I/O.
  *
  * @module
  */
 import { SshError } from "../errors.ts";
 import { printable } from "../errors.ts";
-import { isOnCurve } from "../crypto/nist_curves.ts";
+import { isOnCurve } from "../crypto/kex/nist_curves.ts";
 import { Reader } from "../wire/reader.ts";
 import type { Bytes } from "../wire/types.ts";
 import { type Curve, curves } from "./curves.ts";
-import { keyFormatError, parsing } from "./format_error.ts";
+import { keyFormatError, parsing } from "./format/format_error.ts";
 import { bitLength, positiveMpint } from "./integers.ts";
 import { keyCharacters, type KeyText, looksLikePath, pathHint } from "./key_text.ts";
 import { minRsaBits, RSA_BITS, rsaHashes, type RsaKeyOptions, rsaProblem, RsaVerifier } from "./rsa_public.ts";

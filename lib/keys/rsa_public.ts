@@ -1,5 +1,5 @@
 /**
- * L2. RSA signature verification with WebCrypto, and in plain arithmetic for keys that WebCrypto does not take.
+ * RSA signature verification with WebCrypto, and in plain arithmetic for keys that WebCrypto does not take.
  * RFC 8017 section 8.2.2, RFC 8332. No I/O.
  *
  * @module

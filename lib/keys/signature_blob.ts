@@ -1,5 +1,5 @@
 /**
- * L2. Signature blobs: `string` algorithm, `string` signature. RFC 4253 section 6.6, RFC 5656 section 3.1.2,
+ * Signature blobs: `string` algorithm, `string` signature. RFC 4253 section 6.6, RFC 5656 section 3.1.2,
  * RFC 8332 section 3, RFC 8709 section 6. No I/O, no crypto.
  *
  * @module
@@ -9,7 +9,7 @@ import { Reader } from "../wire/reader.ts";
 import type { Bytes } from "../wire/types.ts";
 import { Writer } from "../wire/writer.ts";
 import type { Curve } from "./curves.ts";
-import { keyFormatError, parsing } from "./format_error.ts";
+import { keyFormatError, parsing } from "./format/format_error.ts";
 import { fromBigEndian, fromLittleEndian, paddedMpint, toBigEndian } from "./integers.ts";
 
 /** Order of the Ed25519 base point (RFC 8032 section 5.1). */

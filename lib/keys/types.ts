@@ -1,5 +1,5 @@
 /**
- * L2. Public keys, signers and agents as the rest of the module sees them.
+ * Public keys, signers and agents as the rest of the module sees them.
  *
  * @module
  */

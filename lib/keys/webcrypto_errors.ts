@@ -1,5 +1,5 @@
 /**
- * L2. Telling what WebCrypto says of data from what it says of itself. No I/O.
+ * Telling what WebCrypto says of data from what it says of itself. No I/O.
  *
  * A signature that does not fit and a runtime that cannot look at it are different things: the first is an attack perhaps, and the
  * second never is.

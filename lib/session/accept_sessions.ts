@@ -1,5 +1,5 @@
 /**
- * L5. Lets a client open sessions: RFC 4254 section 6.1, OpenSSH PROTOCOL 2.2 (no-more-sessions). No I/O.
+ * Lets a client open sessions: RFC 4254 section 6.1, OpenSSH PROTOCOL 2.2 (no-more-sessions). No I/O.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * L5. Whether what a session is asked for makes sense, before a channel is opened for it. No I/O.
+ * Whether what a session is asked for makes sense, before a channel is opened for it. No I/O.
  *
  * @module
  */

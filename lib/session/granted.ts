@@ -1,5 +1,5 @@
 /**
- * L5. What runs under a login's grants, of what the client asked for: sshd(8), `command=` of authorized_keys and `ForceCommand`. No I/O.
+ * What runs under a login's grants, of what the client asked for: sshd(8), `command=` of authorized_keys and `ForceCommand`. No I/O.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * L5. Events waiting for a reader that may never come: bounded, the oldest is given up first. No I/O, no timers.
+ * Events waiting for a reader that may never come: bounded, the oldest is given up first. No I/O, no timers.
  *
  * @module
  */

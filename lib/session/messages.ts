@@ -1,5 +1,5 @@
 /**
- * L5. Requests of a session channel: what follows want_reply, declared in wire order.
+ * Requests of a session channel: what follows want_reply, declared in wire order.
  * RFC 4254 sections 6 and 8, RFC 4335, OpenSSH PROTOCOL. No I/O.
  *
  * @module

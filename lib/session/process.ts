@@ -1,5 +1,5 @@
 /**
- * L5. A session channel from the client's side: starting a command, its streams, its end.
+ * A session channel from the client's side: starting a command, its streams, its end.
  * RFC 4254 section 6. No I/O of its own.
  *
  * @module

@@ -1,5 +1,5 @@
 /**
- * L5. A session channel from the server's side: what the client asks for, the handler that serves it, its end.
+ * A session channel from the server's side: what the client asks for, the handler that serves it, its end.
  * RFC 4254 section 6, RFC 4335. No I/O of its own.
  *
  * @module

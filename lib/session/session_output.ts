@@ -1,5 +1,5 @@
 /**
- * L5. One output of a served session. No I/O of its own.
+ * One output of a served session. No I/O of its own.
  *
  * Closing it sends nothing: EOF stands for standard output and standard error both (RFC 4254 section 5.3), and a handler is
  * free to end the one before the other. And what was written can be waited for even when the handler never let go of its

@@ -1,5 +1,5 @@
 /**
- * L5. Whether a command, a shell or a subsystem has started. RFC 4254 sections 5.4 and 6.5. No I/O.
+ * Whether a command, a shell or a subsystem has started. RFC 4254 sections 5.4 and 6.5. No I/O.
  *
  * Some servers run what they are asked for and never answer CHANNEL_SUCCESS, and some answer behind the first output. What only a
  * process that runs can send counts as the answer: data, or how it ended. A refusal that still comes then ends the channel.

@@ -1,5 +1,5 @@
 /**
- * L5. Encoded terminal modes. RFC 4254 section 8, RFC 8160 (IUTF8). No I/O.
+ * Encoded terminal modes. RFC 4254 section 8, RFC 8160 (IUTF8). No I/O.
  *
  * @module
  */

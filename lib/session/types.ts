@@ -1,5 +1,5 @@
 /**
- * L5. What sessions are asked for and how they end. RFC 4254 section 6.
+ * What sessions are asked for and how they end. RFC 4254 section 6.
  *
  * @module
  */

@@ -1,29 +1,29 @@
 /**
- * L5. The SFTP client. draft-ietf-secsh-filexfer-02, OpenSSH PROTOCOL section 4. Knows byte streams, not SSH.
+ * The SFTP client. draft-ietf-secsh-filexfer-02, OpenSSH PROTOCOL section 4. Knows byte streams, not SSH.
  *
  * @module
  */
 import { SftpError } from "../errors.ts";
 import type { Bytes } from "../wire/types.ts";
-import type { SftpAttributes } from "./file_info.ts";
-import { OpenFlag } from "./constants.ts";
-import { FileType, Status } from "./limits.ts";
-import { checkCall, checkChannel, checkContents, checkPaths, checkWord } from "./check_calls.ts";
-import { checkFilePath, RemoteFiles } from "./remote_files.ts";
-export type { RemoteFiles, SftpServerInfo } from "./remote_files.ts";
-import { copyRemoteFile } from "./copy.ts";
-import { Fstat, Open } from "./messages.ts";
-import { quoted } from "./names.ts";
-import { readAll } from "./read_pipeline.ts";
-import { remove } from "./remove.ts";
-import { abortable, SftpSession } from "./requests.ts";
-import type { SftpChannel } from "./channel.ts";
-import { saidLinkFirst } from "./symlink_order.ts";
-import { download } from "./download.ts";
-import type { TransferOptions } from "./transfer.ts";
-import type { TransferSummary } from "./copied.ts";
-import { upload } from "./upload.ts";
-import { writeWholeFile } from "./write_file.ts";
+import type { SftpAttributes } from "../files/file_info.ts";
+import { OpenFlag } from "./wire/constants.ts";
+import { FileType, Status } from "../files/limits.ts";
+import { checkCall, checkChannel, checkContents, checkPaths, checkWord } from "../files/check_calls.ts";
+import { checkFilePath, RemoteFiles } from "./remote/remote_files.ts";
+export type { RemoteFiles, SftpServerInfo } from "./remote/remote_files.ts";
+import { copyRemoteFile } from "./remote/copy.ts";
+import { Fstat, Open } from "./wire/messages.ts";
+import { quoted } from "../files/names.ts";
+import { readAll } from "./remote/read_pipeline.ts";
+import { remove } from "./remote/remove.ts";
+import { abortable, SftpSession } from "./remote/session.ts";
+import type { SftpChannel } from "./wire/channel.ts";
+import { saidLinkFirst } from "./wire/symlink_order.ts";
+import { download } from "./transfer/download.ts";
+import type { TransferOptions } from "./transfer/run.ts";
+import type { TransferSummary } from "../files/copied.ts";
+import { upload } from "./transfer/upload.ts";
+import { writeWholeFile } from "./transfer/write_file.ts";
 
 /** `work`, or the signal's reason as soon as it aborts: a server that answers nothing must not hold the caller. */
 async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | null | undefined): Promise<T> {

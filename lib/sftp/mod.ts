@@ -1,5 +1,5 @@
 /**
- * SFTP and SCP over any pair of byte streams: the client, the server, and a server's rooted file system.
+ * SFTP over any pair of byte streams: the client, the server, and a server's rooted file system.
  *
  * @example A client of a program that serves SFTP on its standard input and output
  * ```ts ignore
@@ -18,16 +18,14 @@ export type { PublicKey } from "../keys/types.ts";
 export type { ConnectionInfo, NegotiatedDirection } from "../transport/types.ts";
 export { decodeText, encodeText } from "../wire/byte_text.ts";
 export type { ByteDuplex, Bytes, MaybePromise } from "../wire/types.ts";
-export type { SftpAttributes, SftpFileInfo } from "./file_info.ts";
-export type { SftpBackend, SftpBackendEntry, SftpBackendFile, SftpBackendInfo } from "./backend.ts";
+export type { SftpAttributes, SftpFileInfo } from "../files/file_info.ts";
+export type { SftpBackend, SftpBackendEntry, SftpBackendFile, SftpBackendInfo } from "../files/backend.ts";
 export { openSftp, type RemoteFiles, SftpClient, type SftpServerInfo } from "./client.ts";
-export type { SftpDirEntry } from "./file_info.ts";
-export { SftpFile } from "./file.ts";
-export type { SftpChannel } from "./channel.ts";
-export type { RootedOptions } from "./rooted_backend.ts";
-export { scpDownload, type ScpOptions, scpUpload, serveScp, type ServeScpOptions } from "./scp.ts";
-export { scpCommand } from "./scp_command.ts";
-export { serveSftp, type ServeSftpOptions } from "./server.ts";
-export type { SftpFileSystemInfo } from "./space.ts";
-export type { TransferOptions } from "./transfer.ts";
-export type { TransferSummary } from "./copied.ts";
+export type { SftpDirEntry } from "../files/file_info.ts";
+export { SftpFile } from "./remote/file.ts";
+export type { SftpChannel } from "./wire/channel.ts";
+export type { RootedOptions } from "../files/rooted/backend.ts";
+export { serveSftp, type ServeSftpOptions } from "./server/server.ts";
+export type { SftpFileSystemInfo } from "./remote/space.ts";
+export type { TransferOptions } from "./transfer/run.ts";
+export type { TransferSummary } from "../files/copied.ts";

@@ -1,5 +1,5 @@
 /**
- * L3. The inbound pipe: reads straight into the framer where the stream is a byte stream, and copies chunks into it where it
+ * The inbound pipe: reads straight into the framer where the stream is a byte stream, and copies chunks into it where it
  * is not. No protocol.
  *
  * @module

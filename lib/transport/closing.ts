@@ -1,5 +1,5 @@
 /**
- * L3. How a connection or a channel is closed: how long it waits for what was accepted to leave, and what it says of the rest. No I/O.
+ * How a connection or a channel is closed: how long it waits for what was accepted to leave, and what it says of the rest. No I/O.
  *
  * @module
  */

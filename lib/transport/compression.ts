@@ -1,5 +1,5 @@
 /**
- * L3. Compression of payloads, one zlib stream per direction with its context kept from packet to packet. RFC 4253 section 6.2,
+ * Compression of payloads, one zlib stream per direction with its context kept from packet to packet. RFC 4253 section 6.2,
  * OpenSSH PROTOCOL section 1.1 (zlib@openssh.com is the same stream, begun only after authentication). No I/O.
  *
  * The runtime's own zlib cannot do this step by step without waiting, so pako does; it is loaded when compression was agreed on.

@@ -1,5 +1,5 @@
 /**
- * L3. Extension negotiation. RFC 8308, OpenSSH PROTOCOL section 1.8. Pure.
+ * Extension negotiation. RFC 8308, OpenSSH PROTOCOL section 1.8. Pure.
  *
  * @module
  */

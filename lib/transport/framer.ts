@@ -1,5 +1,5 @@
 /**
- * L3. Cuts the inbound bytes into packets. RFC 4253 section 6. No I/O, no crypto of its own, no timers.
+ * Cuts the inbound bytes into packets. RFC 4253 section 6. No I/O, no crypto of its own, no timers.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * L3. The server's signature over a key exchange, by a signer that may be of the program's own making: an agent, a token, a service.
+ * The server's signature over a key exchange, by a signer that may be of the program's own making: an agent, a token, a service.
  * RFC 4253 section 8. No I/O.
  *
  * @module

@@ -1,5 +1,5 @@
 /**
- * L3. The identification exchange. RFC 4253 section 4.2. Pure: bytes in, lines out; no I/O.
+ * The identification exchange. RFC 4253 section 4.2. Pure: bytes in, lines out; no I/O.
  *
  * @module
  */

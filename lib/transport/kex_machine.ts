@@ -1,20 +1,20 @@
 /**
- * L3. One key exchange as steps: a message of the peer in, messages and keys out. RFC 4253 sections 7 and 8, RFC 5656
+ * One key exchange as steps: a message of the peer in, messages and keys out. RFC 4253 sections 7 and 8, RFC 5656
  * section 4, RFC 8731, RFC 4419. No I/O, no timers; what it sends, the caller sends.
  *
  * @module
  */
-import { dhAgreement } from "../crypto/dh.ts";
+import { dhAgreement } from "../crypto/kex/dh.ts";
 import {
   checkGroup,
   chooseGroup,
   type DhGroup,
   type GroupSizes,
   requestedGroupSizes,
-} from "../crypto/group_exchange.ts";
+} from "../crypto/kex/group_exchange.ts";
 import { digest } from "../crypto/hash.ts";
 import { randomBytes } from "../crypto/random.ts";
-import { kexMethods } from "../crypto/registry.ts";
+import { kexMethods } from "../crypto/kex/methods.ts";
 import type { KexMethod, KeyAgreement } from "../crypto/types.ts";
 import { DisconnectReason, HostKeyError, SshError, SshProtocolError } from "../errors.ts";
 import { insecureVerifySha1, publicKeyFromBlob, signatureAlgorithmsOf, verifyWith } from "../keys/public_key.ts";

@@ -1,10 +1,10 @@
 /**
- * L3. Key derivation. RFC 4253 section 7.2. No I/O.
+ * Key derivation. RFC 4253 section 7.2. No I/O.
  *
  * @module
  */
 import { digest } from "../crypto/hash.ts";
-import { ciphers, macs } from "../crypto/ciphers.ts";
+import { ciphers, macs } from "../crypto/cipher/ciphers.ts";
 import type { DirectionKeys, HashName } from "../crypto/types.ts";
 import type { Bytes } from "../wire/types.ts";
 import type { NegotiatedDirection } from "./types.ts";

@@ -1,10 +1,10 @@
 /**
- * L3. The key exchanges of one connection: when one starts, its steps, and the keys that come out of it. RFC 4253 sections 7 to
+ * The key exchanges of one connection: when one starts, its steps, and the keys that come out of it. RFC 4253 sections 7 to
  * 9, RFC 8308, OpenSSH PROTOCOL section 1.9. Sends through the outbox; reads nothing.
  *
  * @module
  */
-import { createOpener, createSealer } from "../crypto/ciphers.ts";
+import { createOpener, createSealer } from "../crypto/cipher/ciphers.ts";
 import type { Compressor, Decompressor, PacketOpener } from "../crypto/types.ts";
 import { DisconnectReason, SshError, SshProtocolError } from "../errors.ts";
 import type { RsaKeyOptions } from "../keys/rsa_public.ts";

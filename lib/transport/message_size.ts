@@ -1,5 +1,5 @@
 /**
- * L3. Whether what is to be said fits in a packet. RFC 4253 section 6.1. No I/O.
+ * Whether what is to be said fits in a packet. RFC 4253 section 6.1. No I/O.
  *
  * @module
  */

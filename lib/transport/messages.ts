@@ -1,5 +1,5 @@
 /**
- * L3. Messages of the transport, declared in wire order. RFC 4253 sections 7 to 11, RFC 4419 section 3.
+ * Messages of the transport, declared in wire order. RFC 4253 sections 7 to 11, RFC 4419 section 3.
  *
  * @module
  */

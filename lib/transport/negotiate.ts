@@ -1,9 +1,9 @@
 /**
- * L3. Algorithm negotiation. RFC 4253 section 7.1, RFC 8308 section 2.1, OpenSSH PROTOCOL section 1.9. Pure.
+ * Algorithm negotiation. RFC 4253 section 7.1, RFC 8308 section 2.1, OpenSSH PROTOCOL section 1.9. Pure.
  *
  * @module
  */
-import { ciphers } from "../crypto/ciphers.ts";
+import { ciphers } from "../crypto/cipher/ciphers.ts";
 import { DisconnectReason, printable, SshProtocolError } from "../errors.ts";
 import type { KexInitValues } from "./messages.ts";
 import type { Algorithms, NegotiatedDirection } from "./types.ts";

@@ -1,10 +1,10 @@
 /**
- * L3. What waits to be sent, and how it becomes packets: built and sealed in batches when the socket asks. RFC 4253
+ * What waits to be sent, and how it becomes packets: built and sealed in batches when the socket asks. RFC 4253
  * sections 6, 7.1 and 9. No I/O, no timers.
  *
  * @module
  */
-import { plainSealer } from "../crypto/ciphers.ts";
+import { plainSealer } from "../crypto/cipher/ciphers.ts";
 import { fillRandom } from "../crypto/random.ts";
 import type { Compressor, PacketSealer } from "../crypto/types.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";

@@ -1,5 +1,5 @@
 /**
- * L3. Messages that wait for an answer, by the numbers they left with: UNIMPLEMENTED names a message by nothing else.
+ * Messages that wait for an answer, by the numbers they left with: UNIMPLEMENTED names a message by nothing else.
  * RFC 4253 section 11.4, OpenSSH PROTOCOL section 1.9. No I/O.
  *
  * @module

@@ -1,9 +1,9 @@
 /**
- * L3. When keys are renewed. RFC 4253 section 9, RFC 4344 section 3. Pure: told of volume and time, says whether it is due.
+ * When keys are renewed. RFC 4253 section 9, RFC 4344 section 3. Pure: told of volume and time, says whether it is due.
  *
  * @module
  */
-import { ciphers } from "../crypto/ciphers.ts";
+import { ciphers } from "../crypto/cipher/ciphers.ts";
 import type { NegotiatedDirection, RekeyLimits } from "./types.ts";
 
 const DEFAULT_BYTES = 1_073_741_824;

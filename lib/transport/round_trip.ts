@@ -1,5 +1,5 @@
 /**
- * L3. The least round trip seen on one connection, from what a peer answers at once: its part of a key exchange, SERVICE_ACCEPT
+ * The least round trip seen on one connection, from what a peer answers at once: its part of a key exchange, SERVICE_ACCEPT
  * (RFC 4253 section 10), PONG (OpenSSH PROTOCOL section 1.8). No I/O, no timers.
  *
  * Each of these may take longer than the path does: a peer computes, a PONG stands behind data, this side's event loop is busy.

@@ -1,10 +1,10 @@
 /**
- * L3. One SSH transport over any byte streams: owns the pipes, the keys and the end. RFC 4253, RFC 8308, OpenSSH PROTOCOL
+ * One SSH transport over any byte streams: owns the pipes, the keys and the end. RFC 4253, RFC 8308, OpenSSH PROTOCOL
  * sections 1.8 and 1.9. Reading never waits for writing or for the application.
  *
  * @module
  */
-import { plainOpener } from "../crypto/ciphers.ts";
+import { plainOpener } from "../crypto/cipher/ciphers.ts";
 import type { Decompressor, PacketOpener } from "../crypto/types.ts";
 import {
   disconnectOf,

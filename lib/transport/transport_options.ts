@@ -1,10 +1,10 @@
 /**
- * L3. Options of a transport, and what they come to for its key exchanges. RFC 4253, RFC 8308. No I/O.
+ * Options of a transport, and what they come to for its key exchanges. RFC 4253, RFC 8308. No I/O.
  *
  * @module
  */
 import { defaultAlgorithms, serverDefaultAlgorithms } from "../crypto/algorithms.ts";
-import { available } from "../crypto/ciphers.ts";
+import { available } from "../crypto/cipher/ciphers.ts";
 import type { PublicKey, Signer } from "../keys/types.ts";
 import type { MaybePromise } from "../wire/types.ts";
 import type { KeyExchangeOptions } from "./key_exchanges.ts";

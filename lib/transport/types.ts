@@ -1,5 +1,5 @@
 /**
- * L3. What the layers above see of a transport: payloads in, payloads out, one end.
+ * What the layers above see of a transport: payloads in, payloads out, one end.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * L0. Waiting for what cannot be aborted, but no longer than a signal lets. No I/O.
+ * Waiting for what cannot be aborted, but no longer than a signal lets. No I/O.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * L0. Text of peers that may not be UTF-8: as strings, and back, without loss. RFC 4251 section 5 leaves the encoding of most strings to
+ * Text of peers that may not be UTF-8: as strings, and back, without loss. RFC 4251 section 5 leaves the encoding of most strings to
  * their users, and what a peer sends is what its user typed. No I/O.
  *
  * @module

@@ -1,5 +1,5 @@
 /**
- * L0. Calling functions of the program that only are told something: what they throw changes nothing. No I/O.
+ * Calling functions of the program that only are told something: what they throw changes nothing. No I/O.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * L0. Whether what a program hands over has the shape that is wanted. Types say so before, but not to JavaScript and not behind `as`:
+ * Whether what a program hands over has the shape that is wanted. Types say so before, but not to JavaScript and not behind `as`:
  * each check throws a `TypeError` or a `RangeError` that says in words what is wanted. What was given is named by its kind, never by
  * its content, which may be a secret. No I/O.
  *

@@ -1,5 +1,5 @@
 /**
- * L0. A wire message declared once, as its fields in wire order, gives a type, an encoder and a decoder.
+ * A wire message declared once, as its fields in wire order, gives a type, an encoder and a decoder.
  * RFC 4251 section 5. No I/O, no crypto.
  *
  * @module

@@ -1,5 +1,5 @@
 /**
- * L0. Two pairs of streams, back to back: what is written to one is read from the other. Backpressure, ends and errors cross too, and
+ * Two pairs of streams, back to back: what is written to one is read from the other. Backpressure, ends and errors cross too, and
  * chunks are handed on as they are.
  *
  * @module

@@ -1,5 +1,5 @@
 /**
- * L0. Which of some names somebody meant who wrote another one. No I/O.
+ * Which of some names somebody meant who wrote another one. No I/O.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * L0. Message numbers (RFC 4250 section 4.1.2, RFC 8308, RFC 4419, OpenSSH PROTOCOL).
+ * Message numbers (RFC 4250 section 4.1.2, RFC 8308, RFC 4419, OpenSSH PROTOCOL).
  *
  * @module
  */

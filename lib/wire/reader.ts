@@ -1,5 +1,5 @@
 /**
- * L0. Reads the data types of RFC 4251 section 5 from a message. No I/O, no crypto.
+ * Reads the data types of RFC 4251 section 5 from a message. No I/O, no crypto.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * L0. A timer that takes any length of time, can stand still, and need not keep the program alive. No I/O.
+ * A timer that takes any length of time, can stand still, and need not keep the program alive. No I/O.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * L0. The end of a turn of the event loop. No I/O.
+ * The end of a turn of the event loop. No I/O.
  *
  * @module
  */

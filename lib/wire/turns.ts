@@ -1,5 +1,5 @@
 /**
- * L0. Shares the turns of the event loop among the connections and sessions of this process. While a socket has more to give, reading
+ * Shares the turns of the event loop among the connections and sessions of this process. While a socket has more to give, reading
  * it never returns to the loop, and no more does work on files that are always ready: one peer that sends as fast as it can would keep
  * timers, signals and all others waiting. So who has used its share of a turn goes on in a later one. Those that want little go first,
  * all of them; of those that take all they can get, one goes on in each turn. No I/O.

@@ -1,5 +1,5 @@
 /**
- * L0. Types shared by all layers.
+ * Types shared by all layers.
  *
  * @module
  */

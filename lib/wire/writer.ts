@@ -1,5 +1,5 @@
 /**
- * L0. Writes the data types of RFC 4251 section 5. No I/O, no crypto.
+ * Writes the data types of RFC 4251 section 5. No I/O, no crypto.
  *
  * @module
  */

@@ -8,7 +8,7 @@
  *
  * @module
  */
-import * as ciphers from "../../lib/crypto/ciphers.ts";
+import * as ciphers from "../../lib/crypto/cipher/ciphers.ts";
 import type { DirectionKeys, PacketOpener, PacketSealer } from "../../lib/crypto/types.ts";
 
 const made: (PacketSealer | PacketOpener)[] = [];

@@ -9,7 +9,7 @@
  *     const { reason } = await peer.disconnected();
  */
 import { serverDefaultAlgorithms } from "../../lib/crypto/algorithms.ts";
-import { createOpener, createSealer, plainOpener, plainSealer } from "../../lib/crypto/ciphers.ts";
+import { createOpener, createSealer, plainOpener, plainSealer } from "../../lib/crypto/cipher/ciphers.ts";
 import type { PacketOpener, PacketSealer } from "../../lib/crypto/types.ts";
 import { generateKey } from "../../lib/keys/private_key.ts";
 import type { Signer } from "../../lib/keys/types.ts";

@@ -6,7 +6,7 @@
 import { connect, type ConnectOptions, type SshClient } from "../../lib/api/client.ts";
 import { serveConn, type ServeConnOptions } from "../../lib/api/server.ts";
 import { password } from "../../lib/auth/methods.ts";
-import { insecureAcceptAnyHostKey } from "../../lib/keys/known_hosts.ts";
+import { insecureAcceptAnyHostKey } from "../../lib/keys/trust/known_hosts.ts";
 import { generateKey } from "../../lib/keys/private_key.ts";
 import type { PrivateKey } from "../../lib/keys/types.ts";
 import type { ServerSession } from "../../lib/session/server_session.ts";

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { AcceptQueue } from "../../lib/api/accept_queue.ts";
+import { AcceptQueue } from "../../lib/api/transport/accept_queue.ts";
 
 Deno.test("AcceptQueue gives items in order, whether they or their readers come first", async () => {
   const queue = new AcceptQueue<number>(2);

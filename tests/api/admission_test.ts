@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
-import { Admission } from "../../lib/api/admission.ts";
-import { sourceOf } from "../../lib/api/source.ts";
+import { Admission } from "../../lib/api/admission/admission.ts";
+import { sourceOf } from "../../lib/api/admission/source.ts";
 
 const limits = { maxStartups: { begin: 10, rate: 30, full: 100 }, maxStartupsPerSource: 10 };
 

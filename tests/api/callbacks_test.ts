@@ -1,10 +1,10 @@
 /** What a program's own functions throw: it is told, and ends nothing. */
 import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
 import { connect } from "../../lib/api/client.ts";
-import { Channel } from "../../lib/api/channel.ts";
+import { Channel } from "../../lib/api/transport/channel.ts";
 import { serve } from "../../lib/api/server.ts";
-import type { ServerInterface } from "../../lib/api/server_interface.ts";
-import { Transport, type TransportOptions } from "../../lib/api/transport.ts";
+import type { ServerInterface } from "../../lib/api/transport/server_interface.ts";
+import { Transport, type TransportOptions } from "../../lib/api/transport/transport.ts";
 import { keyboardInteractive, password } from "../../lib/auth/methods.ts";
 import { ChannelOpenError, SshAuthError, SshError } from "../../lib/errors.ts";
 import { Writer } from "../../lib/wire/writer.ts";

@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { connect, type ConnectOptions } from "../../lib/api/client.ts";
 import { serve, serveConn, type ServeOptions } from "../../lib/api/server.ts";
-import { Transport, type TransportOptions } from "../../lib/api/transport.ts";
+import { Transport, type TransportOptions } from "../../lib/api/transport/transport.ts";
 import { insecureAlgorithms } from "../../lib/crypto/algorithms.ts";
 import { SshError } from "../../lib/errors.ts";
 import { generateKey } from "../../lib/keys/private_key.ts";

@@ -6,7 +6,7 @@
 import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
 import type { SshClient } from "../../lib/api/client.ts";
 import { sftpSubsystem } from "../../lib/api/sftp_subsystem.ts";
-import { Transport } from "../../lib/api/transport.ts";
+import { Transport } from "../../lib/api/transport/transport.ts";
 import { SshError } from "../../lib/errors.ts";
 import type { RemoteProcess } from "../../lib/session/process.ts";
 import type { ServerSession } from "../../lib/session/server_session.ts";

@@ -4,8 +4,8 @@
  * @module
  */
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { Channel } from "../../lib/api/channel.ts";
-import { Transport } from "../../lib/api/transport.ts";
+import { Channel } from "../../lib/api/transport/channel.ts";
+import { Transport } from "../../lib/api/transport/transport.ts";
 import { checkGrant, type Grant, Grants } from "../../lib/auth/grants.ts";
 import { password } from "../../lib/auth/methods.ts";
 import type { AuthResult } from "../../lib/auth/types.ts";

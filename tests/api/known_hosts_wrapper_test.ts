@@ -8,7 +8,7 @@ import { assertEquals, assertFalse, assertRejects } from "@std/assert";
 import { connect } from "../../lib/api/client.ts";
 import { serve, type SshServer } from "../../lib/api/server.ts";
 import { HostKeyChangedError, HostKeyError, HostKeyRevokedError, HostKeyUnknownError } from "../../lib/errors.ts";
-import { knownHosts } from "../../lib/keys/known_hosts.ts";
+import { knownHosts } from "../../lib/keys/trust/known_hosts.ts";
 import { generateKey } from "../../lib/keys/private_key.ts";
 import type { HostKeyVerifier, PrivateKey } from "../../lib/keys/types.ts";
 import { join, login, serverOptions } from "./_help.ts";

@@ -8,7 +8,7 @@ import { connect, SshClient } from "../../lib/api/client.ts";
 import { serveConn } from "../../lib/api/server.ts";
 import { password } from "../../lib/auth/methods.ts";
 import { HostKeyError, SshAuthError, SshError } from "../../lib/errors.ts";
-import { pinnedHostKey } from "../../lib/keys/known_hosts.ts";
+import { pinnedHostKey } from "../../lib/keys/trust/known_hosts.ts";
 import { memoryPair, sleep } from "../_support/duplex.ts";
 import { inTime, turns, until } from "../_support/until.ts";
 import { FakeTime } from "../connection/_fake_time.ts";

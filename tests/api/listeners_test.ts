@@ -2,13 +2,13 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { connect } from "../../lib/api/client.ts";
 import { serve, serveConn } from "../../lib/api/server.ts";
-import { Channel } from "../../lib/api/channel.ts";
+import { Channel } from "../../lib/api/transport/channel.ts";
 import { sftpSubsystem } from "../../lib/api/sftp_subsystem.ts";
 import { scpHandler } from "../../lib/api/scp.ts";
-import { Transport } from "../../lib/api/transport.ts";
+import { Transport } from "../../lib/api/transport/transport.ts";
 import { password } from "../../lib/auth/methods.ts";
 import { SshAuthError, SshError } from "../../lib/errors.ts";
-import { defaultIdentities } from "../../lib/keys/default_identities.ts";
+import { defaultIdentities } from "../../lib/agent/default_identities.ts";
 import { countedSignal } from "../_support/counted_signal.ts";
 import { memoryPair } from "../_support/duplex.ts";
 import { commands, hostKey, join, login, serverOptions } from "./_help.ts";

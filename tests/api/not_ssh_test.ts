@@ -1,7 +1,7 @@
 /** Who answers where no SSH server is, and who hangs up: what it said is in the error, and what it means. */
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertStringIncludes } from "@std/assert";
 import { connect, serveConn, SshDisconnectError, SshError, SshProtocolError } from "../../mod.ts";
-import { Transport } from "../../lib/api/transport.ts";
+import { Transport } from "../../lib/api/transport/transport.ts";
 import { Disconnect } from "../../lib/transport/messages.ts";
 import type { ByteDuplex, Bytes } from "../../lib/wire/types.ts";
 import { memoryPair } from "../_support/duplex.ts";

@@ -9,7 +9,7 @@ import { connect, type ConnectOptions, type SshClient } from "../../lib/api/clie
 import { serve, type SshServer } from "../../lib/api/server.ts";
 import { publicKey } from "../../lib/auth/methods.ts";
 import { ChannelOpenError, SshError } from "../../lib/errors.ts";
-import { pinnedHostKey } from "../../lib/keys/known_hosts.ts";
+import { pinnedHostKey } from "../../lib/keys/trust/known_hosts.ts";
 import { parsePrivateKey } from "../../lib/keys/private_key.ts";
 import type { ServerSession, SessionHandler } from "../../lib/session/server_session.ts";
 import { run } from "../_support/child.ts";

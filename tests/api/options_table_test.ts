@@ -5,10 +5,10 @@
 import { assert, assertEquals, assertInstanceOf, assertStringIncludes } from "@std/assert";
 import { connect, type ConnectOptions } from "../../lib/api/client.ts";
 import { serve, serveConn, type ServeOptions } from "../../lib/api/server.ts";
-import { Transport, type TransportOptions } from "../../lib/api/transport.ts";
+import { Transport, type TransportOptions } from "../../lib/api/transport/transport.ts";
 import { keyboardInteractive, password, publicKey } from "../../lib/auth/methods.ts";
-import { connectAgent } from "../../lib/keys/agent.ts";
-import { insecureAcceptAnyHostKey } from "../../lib/keys/known_hosts.ts";
+import { connectAgent } from "../../lib/agent/agent.ts";
+import { insecureAcceptAnyHostKey } from "../../lib/keys/trust/known_hosts.ts";
 import type { ByteDuplex } from "../../lib/wire/types.ts";
 import { memoryPair } from "../_support/duplex.ts";
 import { hostKey, serverOptions } from "./_help.ts";
@@ -266,7 +266,7 @@ const root = new URL("../../", import.meta.url);
 const interfaces: readonly { name: string; file: string; entries: readonly Entry[]; within?: string }[] = [
   { name: "ConnectOptions", file: "lib/api/connect_options.ts", entries: ["connect"] },
   { name: "ServeOptions", file: "lib/api/serve_options.ts", entries: ["serve"] },
-  { name: "TransportOptions", file: "lib/api/transport_options.ts", entries: ["Transport"] },
+  { name: "TransportOptions", file: "lib/api/transport/options.ts", entries: ["Transport"] },
   { name: "RsaKeyOptions", file: "lib/keys/rsa_public.ts", entries: ["connect", "serve", "Transport", "connectAgent"] },
   { name: "PasswordOptions", file: "lib/auth/methods.ts", entries: ["password"] },
   { name: "RekeyLimits", file: "lib/transport/types.ts", entries: ["connect", "serve", "Transport"], within: "rekey" },
@@ -277,8 +277,8 @@ const interfaces: readonly { name: string; file: string; entries: readonly Entry
     within: "algorithms",
   },
   { name: "KeepaliveOptions", file: "lib/api/options.ts", entries: ["connect", "serve"], within: "keepalive" },
-  { name: "MaxStartups", file: "lib/api/admission.ts", entries: ["serve"], within: "maxStartups" },
-  { name: "SourcePenalties", file: "lib/api/penalties.ts", entries: ["serve"], within: "penalties" },
+  { name: "MaxStartups", file: "lib/api/admission/admission.ts", entries: ["serve"], within: "maxStartups" },
+  { name: "SourcePenalties", file: "lib/api/admission/penalties.ts", entries: ["serve"], within: "penalties" },
 ];
 
 /** Interfaces whose options have no rows here: what they are checked by is told beside them. */

@@ -4,7 +4,7 @@
  * @module
  */
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { Channel } from "../../lib/api/channel.ts";
+import { Channel } from "../../lib/api/transport/channel.ts";
 import { connect, type SshClient } from "../../lib/api/client.ts";
 import { password } from "../../lib/auth/methods.ts";
 import { serviceAccept, userauthSuccess } from "../../lib/auth/messages.ts";

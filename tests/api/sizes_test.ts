@@ -1,8 +1,8 @@
 /** Numbers and sizes that a program or a peer gives: an error where they were given, or a cut, and the connection lives on. */
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
-import { Channel } from "../../lib/api/channel.ts";
+import { Channel } from "../../lib/api/transport/channel.ts";
 import { serve, serveConn } from "../../lib/api/server.ts";
-import { Transport } from "../../lib/api/transport.ts";
+import { Transport } from "../../lib/api/transport/transport.ts";
 import { keyboardInteractive, password } from "../../lib/auth/methods.ts";
 import { ChannelOpenError } from "../../lib/errors.ts";
 import type { SessionHandler } from "../../lib/session/server_session.ts";

@@ -1,7 +1,7 @@
 /** `Transport`'s logins against a server that answers as it is told. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { Transport } from "../../lib/api/transport.ts";
-import { Channel } from "../../lib/api/channel.ts";
+import { Transport } from "../../lib/api/transport/transport.ts";
+import { Channel } from "../../lib/api/transport/channel.ts";
 import { ChannelOpenError, SshAuthError } from "../../lib/errors.ts";
 import { Msg } from "../../lib/wire/numbers.ts";
 import { Writer } from "../../lib/wire/writer.ts";

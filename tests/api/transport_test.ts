@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
-import { Channel } from "../../lib/api/channel.ts";
-import type { ServerInterface } from "../../lib/api/server_interface.ts";
-import { Transport, type TransportOptions } from "../../lib/api/transport.ts";
+import { Channel } from "../../lib/api/transport/channel.ts";
+import type { ServerInterface } from "../../lib/api/transport/server_interface.ts";
+import { Transport, type TransportOptions } from "../../lib/api/transport/transport.ts";
 import { ChannelOpenError, HostKeyError, SshAuthError, SshError } from "../../lib/errors.ts";
 import { generateKey } from "../../lib/keys/private_key.ts";
 import type { PublicKey } from "../../lib/keys/types.ts";

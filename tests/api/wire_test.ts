@@ -4,9 +4,9 @@
  * @module
  */
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { Channel } from "../../lib/api/channel.ts";
-import type { ServerInterface } from "../../lib/api/server_interface.ts";
-import { Transport, type TransportOptions } from "../../lib/api/transport.ts";
+import { Channel } from "../../lib/api/transport/channel.ts";
+import type { ServerInterface } from "../../lib/api/transport/server_interface.ts";
+import { Transport, type TransportOptions } from "../../lib/api/transport/transport.ts";
 import { SshError } from "../../lib/errors.ts";
 import type { Bytes } from "../../lib/wire/types.ts";
 import { memoryPair, seededBytes } from "../_support/duplex.ts";

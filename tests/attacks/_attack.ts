@@ -4,7 +4,7 @@
  * message, one typed error that holds nothing of it, no unhandled rejection (Deno fails a test that has one).
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { createOpener } from "../../lib/crypto/ciphers.ts";
+import { createOpener } from "../../lib/crypto/cipher/ciphers.ts";
 import type { PacketOpener } from "../../lib/crypto/types.ts";
 import { DisconnectReason, SshError } from "../../lib/errors.ts";
 import { generateKey } from "../../lib/keys/private_key.ts";

@@ -2,7 +2,7 @@
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { ChannelOpenError, password, SshAuthError, SshError, SshProtocolError } from "../../mod.ts";
 import { connect } from "../../lib/api/client.ts";
-import { Transport } from "../../lib/api/transport.ts";
+import { Transport } from "../../lib/api/transport/transport.ts";
 import { serviceAccept, userauthSuccess } from "../../lib/auth/messages.ts";
 import {
   ChannelOpen,

@@ -6,8 +6,8 @@ import {
   insecureAlgorithms,
   serverDefaultAlgorithms,
 } from "../../lib/crypto/algorithms.ts";
-import { ciphers, macs } from "../../lib/crypto/ciphers.ts";
-import { kexMethods } from "../../lib/crypto/registry.ts";
+import { ciphers, macs } from "../../lib/crypto/cipher/ciphers.ts";
+import { kexMethods } from "../../lib/crypto/kex/methods.ts";
 
 const lists: Record<string, Algorithms> = {
   defaultAlgorithms,

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { chachaOpener, chachaSealer } from "../../lib/crypto/chacha20_poly1305.ts";
-import { FREE, instantiateChacha } from "../../lib/crypto/chacha20_poly1305_wasm.ts";
+import { chachaOpener, chachaSealer } from "../../lib/crypto/cipher/chacha20_poly1305.ts";
+import { FREE, instantiateChacha } from "../../lib/crypto/cipher/chacha20_poly1305_wasm.ts";
 import { SshProtocolError } from "../../lib/errors.ts";
 import chachaVectors from "../vectors/chacha20.json" with { type: "json" };
 import polyVectors from "../vectors/poly1305.json" with { type: "json" };

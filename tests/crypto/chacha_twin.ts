@@ -1,5 +1,5 @@
 /**
- * The plain twin of lib/crypto/chacha20_poly1305_wasm.ts: written for reading, not for speed or secrecy. The oracle of its tests.
+ * The plain twin of lib/crypto/cipher/chacha20_poly1305_wasm.ts: written for reading, not for speed or secrecy. The oracle of its tests.
  *
  * @module
  */

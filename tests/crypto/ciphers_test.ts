@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { available, ciphers, macs, plainOpener, plainSealer } from "../../lib/crypto/ciphers.ts";
+import { available, ciphers, macs, plainOpener, plainSealer } from "../../lib/crypto/cipher/ciphers.ts";
 import type { DirectionKeys, PacketFrame, PacketOpener } from "../../lib/crypto/types.ts";
 import { SshProtocolError } from "../../lib/errors.ts";
 import type { Bytes } from "../../lib/wire/types.ts";

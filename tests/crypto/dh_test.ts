@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { concat } from "@std/bytes";
 import { getDiffieHellman } from "node:crypto";
 import { SshProtocolError } from "../../lib/errors.ts";
-import { bitLength, dhAgreement, isPublicValue, modpAgreement, modPow } from "../../lib/crypto/dh.ts";
+import { bitLength, dhAgreement, isPublicValue, modpAgreement, modPow } from "../../lib/crypto/kex/dh.ts";
 import {
   MODP_2048,
   MODP_3072,
@@ -11,9 +11,9 @@ import {
   MODP_8192,
   type ModpGroup,
   OAKLEY_GROUP_2,
-} from "../../lib/crypto/dh_groups.ts";
+} from "../../lib/crypto/kex/dh_groups.ts";
 import { randomBytes } from "../../lib/crypto/random.ts";
-import { bigIntOf, encodeMpint } from "../../lib/crypto/shared_secret.ts";
+import { bigIntOf, encodeMpint } from "../../lib/crypto/kex/shared_secret.ts";
 import { Reader } from "../../lib/wire/reader.ts";
 import { mpintBytes } from "../../lib/wire/writer.ts";
 import { exchange } from "./_peers.ts";

@@ -2,9 +2,9 @@ import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { concat } from "@std/bytes";
 import { hexToBytes } from "@noble/curves/utils.js";
 import { digest } from "../../lib/crypto/hash.ts";
-import { coefficientsReduced, decapsulate, hasMlKem, mlkem768x25519 } from "../../lib/crypto/mlkem.ts";
-import { encodeString } from "../../lib/crypto/shared_secret.ts";
-import { x25519Key } from "../../lib/crypto/x25519.ts";
+import { coefficientsReduced, decapsulate, hasMlKem, mlkem768x25519 } from "../../lib/crypto/kex/mlkem.ts";
+import { encodeString } from "../../lib/crypto/kex/shared_secret.ts";
+import { x25519Key } from "../../lib/crypto/kex/x25519.ts";
 import vectors from "../vectors/mlkem768.json" with { type: "json" };
 import { assertRefused, exchange, flipped } from "./_peers.ts";
 

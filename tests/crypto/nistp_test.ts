@@ -2,9 +2,9 @@ import { assert, assertEquals } from "@std/assert";
 import { concat } from "@std/bytes";
 import { hexToBytes } from "@noble/curves/utils.js";
 import { p256, p384, p521 } from "@noble/curves/nist.js";
-import { coordinateLength, isOnCurve, type NistCurve } from "../../lib/crypto/nist_curves.ts";
-import { ecdhAgreement, nativeEcdh, nativeEcdhKey, nobleEcdhKey } from "../../lib/crypto/nistp.ts";
-import { encodeMpint } from "../../lib/crypto/shared_secret.ts";
+import { coordinateLength, isOnCurve, type NistCurve } from "../../lib/crypto/kex/nist_curves.ts";
+import { ecdhAgreement, nativeEcdh, nativeEcdhKey, nobleEcdhKey } from "../../lib/crypto/kex/nistp.ts";
+import { encodeMpint } from "../../lib/crypto/kex/shared_secret.ts";
 import vectors from "../vectors/ecdh_nist.json" with { type: "json" };
 import { assertRefused, exchange, flipped } from "./_peers.ts";
 

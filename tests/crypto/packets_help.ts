@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { ciphers, macs } from "../../lib/crypto/ciphers.ts";
+import { ciphers, macs } from "../../lib/crypto/cipher/ciphers.ts";
 import type { DirectionKeys, PacketFrame, PacketOpener, PacketSealer } from "../../lib/crypto/types.ts";
 import type { Bytes } from "../../lib/wire/types.ts";
 

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { fillRandom, randomBytes } from "../../lib/crypto/random.ts";
-import { kexMethods } from "../../lib/crypto/registry.ts";
+import { kexMethods } from "../../lib/crypto/kex/methods.ts";
 
 Deno.test("randomBytes() gives the length asked for, past what one call of the system gives", () => {
   for (const n of [0, 1, 16, 65_536, 65_537, 200_000]) assertEquals(randomBytes(n).length, n);

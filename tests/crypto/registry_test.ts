@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { kexMethods } from "../../lib/crypto/registry.ts";
+import { kexMethods } from "../../lib/crypto/kex/methods.ts";
 import { exchange } from "./_peers.ts";
 
 Deno.test("kexMethods holds every method with the hash that its name says", () => {

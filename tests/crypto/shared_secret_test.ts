@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { concat } from "@std/bytes";
 import { hexToBytes } from "@noble/curves/utils.js";
-import { bigIntOf, encodeMpint, encodeString, isAllZero, kexFailed } from "../../lib/crypto/shared_secret.ts";
+import { bigIntOf, encodeMpint, encodeString, isAllZero, kexFailed } from "../../lib/crypto/kex/shared_secret.ts";
 import { Reader } from "../../lib/wire/reader.ts";
 import { Writer } from "../../lib/wire/writer.ts";
 import { randomBytes } from "../../lib/crypto/random.ts";

@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
-import { assemble, call, i32, i64, loopWhile, v128, when } from "../../lib/crypto/wasm_assembler.ts";
-import type { Code, FunctionSource, Local } from "../../lib/crypto/wasm_assembler.ts";
-import { ValueType } from "../../lib/crypto/wasm_assembler.ts";
+import { assemble, call, i32, i64, loopWhile, v128, when } from "../../lib/crypto/cipher/wasm_assembler.ts";
+import type { Code, FunctionSource, Local } from "../../lib/crypto/cipher/wasm_assembler.ts";
+import { ValueType } from "../../lib/crypto/cipher/wasm_assembler.ts";
 
 function run(...functions: FunctionSource[]) {
   const { exports } = new WebAssembly.Instance(new WebAssembly.Module(assemble(1, functions)));

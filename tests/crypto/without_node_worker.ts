@@ -6,7 +6,7 @@
 import vectors from "../vectors/packets.json" with { type: "json" };
 
 Object.defineProperty(globalThis, "process", { value: undefined });
-const { available, createOpener, createSealer } = await import("../../lib/crypto/ciphers.ts");
+const { available, createOpener, createSealer } = await import("../../lib/crypto/cipher/ciphers.ts");
 const { hasNodeCrypto } = await import("../../lib/crypto/node_crypto.ts");
 const { hex, openAll, packet, sealAll } = await import("./packets_help.ts");
 

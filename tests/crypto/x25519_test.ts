@@ -3,8 +3,8 @@ import { concat } from "@std/bytes";
 import { hexToBytes } from "@noble/curves/utils.js";
 import { x25519 as noble } from "@noble/curves/ed25519.js";
 import { SshProtocolError } from "../../lib/errors.ts";
-import { encodeMpint } from "../../lib/crypto/shared_secret.ts";
-import { curve25519, x25519Agree, x25519Key } from "../../lib/crypto/x25519.ts";
+import { encodeMpint } from "../../lib/crypto/kex/shared_secret.ts";
+import { curve25519, x25519Agree, x25519Key } from "../../lib/crypto/kex/x25519.ts";
 import vectors from "../vectors/x25519.json" with { type: "json" };
 import { assertRefused, exchange } from "./_peers.ts";
 

@@ -1,6 +1,6 @@
 // The parsers of the transport, and its state machine under random sequences of messages. Seeds are in the names of failures.
 import { assert, assertEquals } from "@std/assert";
-import { plainOpener } from "../../lib/crypto/ciphers.ts";
+import { plainOpener } from "../../lib/crypto/cipher/ciphers.ts";
 import { defaultAlgorithms } from "../../lib/crypto/algorithms.ts";
 import { SshError, SshProtocolError } from "../../lib/errors.ts";
 import { decodeExtInfo, encodeExtInfo } from "../../lib/transport/ext_info.ts";

@@ -1,10 +1,10 @@
 /** Logging in to servers that say little of what they allow. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { connect, type ConnectOptions } from "../../lib/api/client.ts";
-import { Transport } from "../../lib/api/transport.ts";
+import { Transport } from "../../lib/api/transport/transport.ts";
 import { keyboardInteractive, password, publicKey } from "../../lib/auth/methods.ts";
 import { SshAuthError } from "../../lib/errors.ts";
-import { pinnedHostKey } from "../../lib/keys/known_hosts.ts";
+import { pinnedHostKey } from "../../lib/keys/trust/known_hosts.ts";
 import { generateKey, parsePrivateKey } from "../../lib/keys/private_key.ts";
 import { peerTest, startSsh2Server } from "../_support/peers.ts";
 

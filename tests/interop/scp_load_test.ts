@@ -6,7 +6,7 @@
  */
 import { assertEquals } from "@std/assert";
 import type { SftpBackend, SftpBackendFile } from "../../mod.ts";
-import { openRootedBackend } from "../../lib/sftp/rooted_backend.ts";
+import { openRootedBackend } from "../../lib/files/rooted/backend.ts";
 import { run } from "../_support/child.ts";
 import { seededBytes } from "../_support/duplex.ts";
 import { opensshOptions } from "../_support/file_clients.ts";

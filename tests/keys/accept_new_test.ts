@@ -5,7 +5,7 @@
  */
 import { assertEquals, assertFalse, assertRejects, assertThrows } from "@std/assert";
 import { HostKeyChangedError, HostKeyError, HostKeyRevokedError, HostKeyUnknownError } from "../../lib/errors.ts";
-import { knownHosts, type KnownHostsOptions } from "../../lib/keys/known_hosts.ts";
+import { knownHosts, type KnownHostsOptions } from "../../lib/keys/trust/known_hosts.ts";
 import { parsePublicKey } from "../../lib/keys/public_key.ts";
 import { opensshKeys } from "./_help.ts";
 

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertFalse, assertStringIncludes } from "@std/assert";
-import { matchAuthorizedKey, parseAuthorizedKeys } from "../../lib/keys/authorized_keys.ts";
+import { matchAuthorizedKey, parseAuthorizedKeys } from "../../lib/keys/trust/authorized_keys.ts";
 import { parsePublicKey } from "../../lib/keys/public_key.ts";
 import { opensshKeys } from "./_help.ts";
 

@@ -1,7 +1,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
-import { bcryptPbkdf } from "../../lib/keys/bcrypt_pbkdf.ts";
-import { Blowfish } from "../../lib/keys/blowfish.ts";
-import { tables } from "../../lib/keys/blowfish_tables.ts";
+import { bcryptPbkdf } from "../../lib/keys/format/bcrypt_pbkdf.ts";
+import { Blowfish } from "../../lib/keys/format/blowfish.ts";
+import { tables } from "../../lib/keys/format/blowfish_tables.ts";
 import { vectors } from "./_help.ts";
 
 interface Vector {

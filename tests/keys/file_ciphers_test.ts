@@ -4,7 +4,7 @@
  * @module
  */
 import { assert, assertEquals } from "@std/assert";
-import { fileCiphers } from "../../lib/keys/file_ciphers.ts";
+import { fileCiphers } from "../../lib/keys/format/file_ciphers.ts";
 import { inspectPrivateKey, parsePrivateKey } from "../../lib/keys/private_key.ts";
 import { publicKeyLine } from "../../lib/keys/public_key.ts";
 import { run } from "../_support/child.ts";

@@ -1,9 +1,9 @@
 /** Every parser of keys on mutated and random input: a typed error or a value, never anything else, and soon. */
 import { assert, assertEquals, assertLess } from "@std/assert";
 import { SshError } from "../../lib/errors.ts";
-import { parseAuthorizedKeys } from "../../lib/keys/authorized_keys.ts";
-import { hashHostname, parseKnownHosts } from "../../lib/keys/known_hosts.ts";
-import { readPemMaterial } from "../../lib/keys/pem_format.ts";
+import { parseAuthorizedKeys } from "../../lib/keys/trust/authorized_keys.ts";
+import { hashHostname, parseKnownHosts } from "../../lib/keys/trust/known_hosts.ts";
+import { readPemMaterial } from "../../lib/keys/format/pem_format.ts";
 import { inspectPrivateKey, parsePrivateKey } from "../../lib/keys/private_key.ts";
 import { parsePublicKey, publicKeyFromBlob } from "../../lib/keys/public_key.ts";
 import { signatureAlgorithm } from "../../lib/keys/signature_blob.ts";

@@ -1,9 +1,9 @@
 /** OpenSSH's own tools against ours: ssh-keygen reads what we write, ssh-agent holds it and signs with it, and the other way round. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { HostKeyChangedError, HostKeyUnknownError } from "../../lib/errors.ts";
-import { connectAgent } from "../../lib/keys/agent.ts";
-import { defaultIdentities } from "../../lib/keys/default_identities.ts";
-import { hashHostname, knownHosts } from "../../lib/keys/known_hosts.ts";
+import { connectAgent } from "../../lib/agent/agent.ts";
+import { defaultIdentities } from "../../lib/agent/default_identities.ts";
+import { hashHostname, knownHosts } from "../../lib/keys/trust/known_hosts.ts";
 import { generateKey, parsePrivateKey } from "../../lib/keys/private_key.ts";
 import { keyBits, parsePublicKey, publicKeyLine } from "../../lib/keys/public_key.ts";
 import type { PrivateKey } from "../../lib/keys/types.ts";

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertFalse, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import { HostKeyChangedError, HostKeyError, HostKeyRevokedError, HostKeyUnknownError } from "../../lib/errors.ts";
-import { lookupName, wildcardMatch } from "../../lib/keys/host_patterns.ts";
+import { lookupName, wildcardMatch } from "../../lib/keys/trust/host_patterns.ts";
 import {
   hashHostname,
   insecureAcceptAnyHostKey,
@@ -8,7 +8,7 @@ import {
   knownHosts,
   parseKnownHosts,
   pinnedHostKey,
-} from "../../lib/keys/known_hosts.ts";
+} from "../../lib/keys/trust/known_hosts.ts";
 import { parsePublicKey } from "../../lib/keys/public_key.ts";
 import type { PublicKey } from "../../lib/keys/types.ts";
 import { opensshKeys } from "./_help.ts";

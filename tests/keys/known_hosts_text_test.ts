@@ -5,7 +5,7 @@
  */
 import { assertEquals, assertFalse, assertRejects, assertThrows } from "@std/assert";
 import { HostKeyUnknownError } from "../../lib/errors.ts";
-import { knownHostKeyTypes, knownHosts, pinnedHostKey } from "../../lib/keys/known_hosts.ts";
+import { knownHostKeyTypes, knownHosts, pinnedHostKey } from "../../lib/keys/trust/known_hosts.ts";
 import { parsePublicKey } from "../../lib/keys/public_key.ts";
 import { opensshKeys, utf8, vectors } from "./_help.ts";
 

@@ -5,11 +5,11 @@
  */
 import { assert, assertEquals, assertFalse, assertRejects, assertThrows } from "@std/assert";
 import { HostKeyUnknownError, SshError, SshProtocolError } from "../../lib/errors.ts";
-import { connectAgent } from "../../lib/keys/agent.ts";
-import { parseAuthorizedKeys } from "../../lib/keys/authorized_keys.ts";
-import { DerReader, Tag } from "../../lib/keys/der.ts";
+import { connectAgent } from "../../lib/agent/agent.ts";
+import { parseAuthorizedKeys } from "../../lib/keys/trust/authorized_keys.ts";
+import { DerReader, Tag } from "../../lib/keys/format/der.ts";
 import { publicPower, toBigEndian } from "../../lib/keys/integers.ts";
-import { hashHostname, knownHosts, parseKnownHosts } from "../../lib/keys/known_hosts.ts";
+import { hashHostname, knownHosts, parseKnownHosts } from "../../lib/keys/trust/known_hosts.ts";
 import { checkMaterial, type RsaMaterial } from "../../lib/keys/key_material.ts";
 import { parsePrivateKey } from "../../lib/keys/private_key.ts";
 import { parsePublicKey, publicKeyFromBlob } from "../../lib/keys/public_key.ts";

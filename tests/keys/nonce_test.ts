@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { type Envelope, readEnvelope, readPrivatePart } from "../../lib/keys/openssh_format.ts";
+import { type Envelope, readEnvelope, readPrivatePart } from "../../lib/keys/format/openssh.ts";
 import { generateKey } from "../../lib/keys/private_key.ts";
 import { Reader } from "../../lib/wire/reader.ts";
 import { utf8 } from "./_help.ts";

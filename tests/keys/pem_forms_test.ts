@@ -4,7 +4,7 @@
  * @module
  */
 import { assert, assertEquals } from "@std/assert";
-import { curveParameters, uncompressedPoint } from "../../lib/crypto/nist_curves.ts";
+import { curveParameters, uncompressedPoint } from "../../lib/crypto/kex/nist_curves.ts";
 import { curves } from "../../lib/keys/curves.ts";
 import { parsePrivateKey } from "../../lib/keys/private_key.ts";
 import { publicKeyLine } from "../../lib/keys/public_key.ts";

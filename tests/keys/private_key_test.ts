@@ -8,7 +8,7 @@ import {
   assertRejects,
 } from "@std/assert";
 import { inspect } from "node:util";
-import { DEFAULT_ROUNDS } from "../../lib/keys/openssh_format.ts";
+import { DEFAULT_ROUNDS } from "../../lib/keys/format/openssh.ts";
 import { generateKey, insecureSha1Signer, inspectPrivateKey, parsePrivateKey } from "../../lib/keys/private_key.ts";
 import { keyBits, parsePublicKey, publicKeyLine } from "../../lib/keys/public_key.ts";
 import { Reader } from "../../lib/wire/reader.ts";

@@ -5,7 +5,7 @@
  */
 import { assert, assertEquals, assertFalse, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
 import { SshError } from "../../lib/errors.ts";
-import { knownHosts } from "../../lib/keys/known_hosts.ts";
+import { knownHosts } from "../../lib/keys/trust/known_hosts.ts";
 import { generateKey, insecureSha1Signer, parsePrivateKey } from "../../lib/keys/private_key.ts";
 import { insecureVerifySha1, parsePublicKey, verifyWith } from "../../lib/keys/public_key.ts";
 import { join } from "../api/_help.ts";

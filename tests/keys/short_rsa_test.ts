@@ -7,12 +7,12 @@
 import { assert, assertEquals, assertFalse, assertRejects, assertThrows } from "@std/assert";
 import { connect } from "../../lib/api/client.ts";
 import { serve } from "../../lib/api/server.ts";
-import { Transport } from "../../lib/api/transport.ts";
+import { Transport } from "../../lib/api/transport/transport.ts";
 import { publicKey } from "../../lib/auth/methods.ts";
 import { HostKeyError, SshAuthError, SshError } from "../../lib/errors.ts";
-import { connectAgent } from "../../lib/keys/agent.ts";
-import { matchAuthorizedKey, parseAuthorizedKeys } from "../../lib/keys/authorized_keys.ts";
-import { pinnedHostKey } from "../../lib/keys/known_hosts.ts";
+import { connectAgent } from "../../lib/agent/agent.ts";
+import { matchAuthorizedKey, parseAuthorizedKeys } from "../../lib/keys/trust/authorized_keys.ts";
+import { pinnedHostKey } from "../../lib/keys/trust/known_hosts.ts";
 import { insecureSha1Signer, inspectPrivateKey, parsePrivateKey } from "../../lib/keys/private_key.ts";
 import { insecureVerifySha1, keyBits, parsePublicKey, verifyWith } from "../../lib/keys/public_key.ts";
 import { join } from "../api/_help.ts";

@@ -1,7 +1,7 @@
 // A clean close lets what was accepted leave first: every byte whose write had resolved arrives.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { connect, serve, type ServerSession, type SshClient, SshError, Transport } from "../../mod.ts";
-import { Channel } from "../../lib/api/channel.ts";
+import { Channel } from "../../lib/api/transport/channel.ts";
 import { hostKey, join, login, serverOptions } from "../api/_help.ts";
 import { delayRelay, memoryPair, seededRandom } from "../_support/duplex.ts";
 

@@ -518,7 +518,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "ctr-etm-large",
     removes: "the MAC of a large aes-ctr batch is compared, encrypt-then-MAC",
-    file: "lib/crypto/aes_ctr.ts",
+    file: "lib/crypto/cipher/aes_ctr.ts",
     find: " || !equalBytes(expected, chunk.subarray(tag, end))) throw",
     replace: ") throw",
     test: "tests/crypto/ciphers_test.ts",
@@ -528,7 +528,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "ctr-etm-small",
     removes: "the MAC of a small aes-ctr batch is compared, encrypt-then-MAC",
-    file: "lib/crypto/cipher_and_mac.ts",
+    file: "lib/crypto/cipher/cipher_and_mac.ts",
     find: " || !equalBytes(expected, chunk.subarray(tag, end))) throw",
     replace: ") throw",
     test: "tests/crypto/ciphers_test.ts",
@@ -537,7 +537,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "ctr-em-large",
     removes: "the MAC of a large aes-ctr batch is compared, encrypt-and-MAC",
-    file: "lib/crypto/aes_ctr.ts",
+    file: "lib/crypto/cipher/aes_ctr.ts",
     find: "check(plain, i, await this.#mac.computeLater(number(i), plain))",
     replace: "plain.subarray(4)",
     test: "tests/crypto/ciphers_test.ts",
@@ -547,7 +547,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "ctr-em-small",
     removes: "the MAC of a small aes-ctr batch is compared, encrypt-and-MAC",
-    file: "lib/crypto/aes_ctr.ts",
+    file: "lib/crypto/cipher/aes_ctr.ts",
     find: "return check(plain, i, this.#mac.compute(number(i), plain));",
     replace: "return plain.subarray(4);",
     test: "tests/crypto/ciphers_test.ts",
@@ -556,7 +556,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "gcm-small",
     removes: "the tag of a small AES-GCM packet counts",
-    file: "lib/crypto/aes_gcm.ts",
+    file: "lib/crypto/cipher/aes_gcm.ts",
     find: "if (plain === null) throw macInvalid();",
     replace: "if (plain === null) return chunk.subarray(at, tag);",
     test: "tests/crypto/ciphers_test.ts",
@@ -565,7 +565,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "gcm-large",
     removes: "the tag of a large AES-GCM packet counts",
-    file: "lib/crypto/aes_gcm.ts",
+    file: "lib/crypto/cipher/aes_gcm.ts",
     find: "    } catch {\n      throw macInvalid();",
     replace: "    } catch {\n      return sealed.slice(0, -TAG_LENGTH);",
     test: "tests/crypto/ciphers_test.ts",
@@ -575,7 +575,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "chacha-tag-last",
     removes: "the last byte of that tag counts",
-    file: "lib/crypto/chacha20_poly1305.ts",
+    file: "lib/crypto/cipher/chacha20_poly1305.ts",
     find: "k < TAG_LENGTH; k++) difference",
     replace: "k < TAG_LENGTH - 1; k++) difference",
     test: "tests/crypto/chacha20_poly1305_test.ts",
@@ -584,7 +584,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "chacha-nonce",
     removes: "chacha20-poly1305 uses no sequence number twice",
-    file: "lib/crypto/chacha20_poly1305.ts",
+    file: "lib/crypto/cipher/chacha20_poly1305.ts",
     find: "this.#guard.take(sequence, ends.length);",
     replace: "",
     test: "tests/crypto/chacha20_poly1305_test.ts",
@@ -593,7 +593,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "chacha-capacity",
     removes: "a packet beyond the cipher's memory is refused",
-    file: "lib/crypto/chacha20_poly1305.ts",
+    file: "lib/crypto/cipher/chacha20_poly1305.ts",
     find: "if (end - frame.offset > CAPACITY) throw macInvalid();",
     replace: "",
     test: "tests/crypto/ciphers_test.ts",
@@ -602,7 +602,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "cbc-mac",
     removes: "the MAC of CBC counts",
-    file: "lib/crypto/cbc_insecure.ts",
+    file: "lib/crypto/cipher/cbc_insecure.ts",
     find: "!equalBytes(expected, chunk.subarray(tag, end)) || uint32At",
     replace: "uint32At",
     test: "tests/crypto/ciphers_test.ts",
@@ -611,7 +611,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "dh-p-1",
     removes: "a DH value of p - 1 or more is refused",
-    file: "lib/crypto/dh.ts",
+    file: "lib/crypto/kex/dh.ts",
     find: "value >= p - 1n",
     replace: "value > p - 1n",
     test: "tests/crypto/dh_test.ts",
@@ -620,7 +620,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "gex-generator-p-1",
     removes: "a generator of p - 1 is refused",
-    file: "lib/crypto/group_exchange.ts",
+    file: "lib/crypto/kex/group_exchange.ts",
     find: "g > p - 2n",
     replace: "g > p - 1n",
     test: "tests/crypto/group_exchange_test.ts",
@@ -631,7 +631,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "pinned-short",
     removes: "a fingerprint that is cut short is refused",
-    file: "lib/keys/known_hosts.ts",
+    file: "lib/keys/trust/known_hosts.ts",
     find: "[A-Za-z0-9+/]{43}=?$/",
     replace: "[A-Za-z0-9+/]{20,43}=?$/",
     test: "tests/keys/known_hosts_test.ts",
@@ -640,7 +640,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "known-revoked",
     removes: "@revoked wins",
-    file: "lib/keys/known_hosts.ts",
+    file: "lib/keys/trust/known_hosts.ts",
     find: "if (revoked.length > 0) {",
     replace: "if (revoked.length > 1_000) {",
     test: "tests/keys/known_hosts_test.ts",
@@ -649,7 +649,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "known-authority",
     removes: "a @cert-authority line trusts no plain key",
-    file: "lib/keys/known_hosts.ts",
+    file: "lib/keys/trust/known_hosts.ts",
     find: 'const known = entries.filter((entry) => entry.marker === "host");',
     replace: 'const known = entries.filter((entry) => entry.marker !== "revoked");',
     test: "tests/keys/known_hosts_test.ts",
@@ -658,7 +658,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "known-changed",
     removes: "another key of a known host is refused",
-    file: "lib/keys/known_hosts.ts",
+    file: "lib/keys/trust/known_hosts.ts",
     find: "if (known.some((entry) => equals(entry.blob, blob))) return;",
     replace: "if (known.some((entry) => entry.type === key.type)) return;",
     test: "tests/keys/known_hosts_test.ts",
@@ -667,7 +667,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "hosts-negated",
     removes: "a negated pattern excludes a host",
-    file: "lib/keys/host_patterns.ts",
+    file: "lib/keys/trust/host_patterns.ts",
     find: "found.length > 0 && found.every(({ negated }) => !negated)",
     replace: "found.some(({ negated }) => !negated)",
     test: "tests/keys/known_hosts_test.ts",
@@ -676,7 +676,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "hosts-question",
     removes: "? stands for one character",
-    file: "lib/keys/host_patterns.ts",
+    file: "lib/keys/trust/host_patterns.ts",
     find: '(pattern[pt] === "?" || pattern[pt] === text[at])',
     replace: '(pattern[pt] === "?" || pattern[pt] === text[at] || pattern[pt] === ".")',
     test: "tests/keys/limits_test.ts",
@@ -685,7 +685,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "authorized-later",
     removes: "a later line does not lift the restrictions of the first",
-    file: "lib/keys/authorized_keys.ts",
+    file: "lib/keys/trust/authorized_keys.ts",
     find: "return entry.options.every(({ name }) => enforced.includes(name)) ? entry : null;",
     replace: "if (entry.options.every(({ name }) => enforced.includes(name))) return entry;",
     test: "tests/keys/authorized_keys_test.ts",
@@ -694,7 +694,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "authorized-enforced",
     removes: "a line with options that nobody enforces matches nothing",
-    file: "lib/keys/authorized_keys.ts",
+    file: "lib/keys/trust/authorized_keys.ts",
     find: "return entry.options.every(({ name }) => enforced.includes(name)) ? entry : null;",
     replace: "return entry;",
     test: "tests/keys/authorized_keys_test.ts",
@@ -739,7 +739,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "openssh-rounds",
     removes: "a private key file asks for at most 2,048 rounds",
-    file: "lib/keys/openssh_format.ts",
+    file: "lib/keys/format/openssh.ts",
     find: "rounds > MAX_ROUNDS)",
     replace: "rounds > MAX_ROUNDS + 1)",
     test: "tests/keys/private_key_test.ts",
@@ -749,7 +749,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "ppk-mac",
     removes: "the MAC of a PuTTY key counts",
-    file: "lib/keys/ppk_format.ts",
+    file: "lib/keys/format/ppk.ts",
     find: 'if (!await crypto.subtle.verify("HMAC", imported, ppk.mac, covered)) {',
     replace: 'if (await crypto.subtle.verify("HMAC", imported, ppk.mac, covered) === null) {',
     test: "tests/keys/ppk_format_test.ts",
@@ -758,10 +758,10 @@ export const mutants: readonly Mutant[] = [
   {
     id: "agent-frame",
     removes: "an agent's answer has at most 256 KiB",
-    file: "lib/keys/agent.ts",
+    file: "lib/agent/agent.ts",
     find: "length < 1 || length > MAX_FRAME",
     replace: "length < 1 || length > MAX_FRAME + 1",
-    test: "tests/keys/agent_test.ts",
+    test: "tests/agent/agent_test.ts",
     killedBy: "connectAgent() meets hostile answers with typed errors and no more requests",
   },
   {
@@ -776,7 +776,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "pbes2-iterations",
     removes: "PKCS#8 iterations are bounded",
-    file: "lib/keys/pbes2.ts",
+    file: "lib/keys/format/pbes2.ts",
     find: "iterations > MAX_ITERATIONS)",
     replace: "iterations > MAX_ITERATIONS + 1)",
     test: "tests/keys/limits_test.ts",
@@ -1052,7 +1052,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "auth-partial-nothing",
     removes: "a partial success with an empty list is no login",
-    file: "lib/api/transport.ts",
+    file: "lib/api/transport/transport.ts",
     find: "if (partial) return remaining.length > 0 ? remaining : methodNames.filter((name) => name !== method.name);",
     replace: "if (partial) return remaining;",
     test: "tests/api/transport_login_test.ts",
@@ -1119,7 +1119,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "admission-forget",
     removes: "sources are forgotten",
-    file: "lib/api/admission.ts",
+    file: "lib/api/admission/admission.ts",
     find: "if (this.#sources.size > this.#open + MAX_IDLE_SOURCES) this.#forget(now);",
     replace: "",
     test: "tests/api/admission_test.ts",
@@ -1137,7 +1137,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "api-per-source",
     removes: "a source has a limit of connections without a login",
-    file: "lib/api/admission.ts",
+    file: "lib/api/admission/admission.ts",
     find: "source.waiting.size >= limit &&",
     replace: "source.waiting.size > limit &&",
     test: "tests/api/admission_test.ts",
@@ -1146,7 +1146,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "api-rate",
     removes: "a source has a limit of connections in a second",
-    file: "lib/api/admission.ts",
+    file: "lib/api/admission/admission.ts",
     find: "if (source.tokens < this.#rate - EXCUSED && source.waiting.size + 1 > source.tokens) return null;",
     replace: "",
     test: "tests/api/admission_test.ts",
@@ -1155,7 +1155,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "api-penalties",
     removes: "a source whose logins fail again and again is refused",
-    file: "lib/api/penalties.ts",
+    file: "lib/api/admission/penalties.ts",
     find: "if (begins) penalty.refused = true;",
     replace: "",
     test: "tests/api/penalties_test.ts",
@@ -1165,7 +1165,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "api-penalties-table",
     removes: "the table of those who failed is bounded",
-    file: "lib/api/penalties.ts",
+    file: "lib/api/admission/penalties.ts",
     find: "if (!table.has(source) && table.size >= maxSources) makeRoom(table, maxSources, now);",
     replace: "",
     test: "tests/api/penalties_test.ts",
@@ -1174,7 +1174,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "api-full",
     removes: "`maxStartups.full` is a limit",
-    file: "lib/api/admission.ts",
+    file: "lib/api/admission/admission.ts",
     find: "if (this.#open >= full) return true;",
     replace: "",
     test: "tests/api/serve_test.ts",
@@ -1194,61 +1194,61 @@ export const mutants: readonly Mutant[] = [
   {
     id: "root-dotdot",
     removes: "`..` does not reach the system",
-    file: "lib/sftp/rooted_tree.ts",
+    file: "lib/files/rooted/tree.ts",
     find: 'if (part === "..") {',
     replace: 'if (part === "...") {',
-    test: "tests/sftp/rooted_test.ts",
+    test: "tests/files/rooted_test.ts",
     killedBy: "row 124: links that an administrator made lead nowhere outside (held)",
   },
   {
     id: "root-absolute",
     removes: "an absolute link starts at the root",
-    file: "lib/sftp/rooted_tree.ts",
+    file: "lib/files/rooted/tree.ts",
     find: 'if (shown.startsWith("/")) {',
     replace: 'if (shown === "") {',
-    test: "tests/sftp/rooted_test.ts",
+    test: "tests/files/rooted_test.ts",
     killedBy: "row 124: links that a client makes stay inside, for processes of the host too (held)",
   },
   {
     id: "root-directory-link",
     removes: "a directory that changes for a link is not entered",
-    file: "lib/sftp/rooted_tree.ts",
+    file: "lib/files/rooted/tree.ts",
     find: "const fd = this.#fs.openSync(path, O_PATH | O_DIRECTORY | O_NOFOLLOW);",
     replace: "void O_NOFOLLOW;\n      const fd = this.#fs.openSync(path, O_PATH | O_DIRECTORY);",
-    test: "tests/sftp/rooted_race_test.ts",
+    test: "tests/files/rooted_race_test.ts",
     killedBy: "row 125: no other request and no scp escapes while a directory and a link change places (held)",
   },
   {
     id: "root-file-link",
     removes: "a file that changes for a link is not opened (held)",
-    file: "lib/sftp/rooted_backend.ts",
+    file: "lib/files/rooted/backend.ts",
     find: "this.#openExisting(place, access | O_NOFOLLOW)",
     replace: "this.#openExisting(place, access)",
-    test: "tests/sftp/rooted_swap_test.ts",
+    test: "tests/files/rooted_swap_test.ts",
     killedBy: "row 125: nothing outside is opened when the file and a link change places under an OPEN (held)",
   },
   {
     id: "root-verify",
     removes: "a file that was opened is the one of its place (named)",
-    file: "lib/sftp/rooted_backend.ts",
+    file: "lib/files/rooted/backend.ts",
     find: "this.#verify(fd, place, before);",
     replace: "",
-    test: "tests/sftp/rooted_swap_test.ts",
+    test: "tests/files/rooted_swap_test.ts",
     killedBy: "row 125: nothing outside is opened when its directory and a link change places under an OPEN (named)",
   },
   {
     id: "root-devices",
     removes: "pipes and devices are not opened",
-    file: "lib/sftp/rooted_backend.ts",
+    file: "lib/files/rooted/backend.ts",
     find: "if (!before.isFile) throw",
     replace: "if (before.isDirectory) throw",
-    test: "tests/sftp/rooted_test.ts",
+    test: "tests/files/rooted_test.ts",
     killedBy: "the rooted backend opens nothing but regular files (named)",
   },
   {
     id: "handle-session",
     removes: "a handle is its own session's",
-    file: "lib/sftp/handles.ts",
+    file: "lib/sftp/server/handles.ts",
     find: "if (handle[i] !== this.#tag[i]) return -1;",
     replace: "if (i < 0) return -1;",
     test: "tests/sftp/server_test.ts",
@@ -1257,7 +1257,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "handle-limit",
     removes: "handles have a limit",
-    file: "lib/sftp/handles.ts",
+    file: "lib/sftp/server/handles.ts",
     find: "this.#open.size + this.#reserved >= MAX_HANDLES",
     replace: "this.#open.size + this.#reserved > MAX_HANDLES",
     test: "tests/sftp/server_test.ts",
@@ -1266,7 +1266,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "setuid",
     removes: "clients set no setuid or setgid",
-    file: "lib/sftp/server_jobs.ts",
+    file: "lib/sftp/server/requests.ts",
     find: "const MODE_MASK = 0o777;",
     replace: "const MODE_MASK = 0o7777;",
     test: "tests/sftp/server_test.ts",
@@ -1275,7 +1275,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "writes-overlap",
     removes: "overlapping WRITEs run one after the other",
-    file: "lib/sftp/server.ts",
+    file: "lib/sftp/server/server.ts",
     find: "return job.target === this.#writeTarget && job.from! >= this.#writeEnd;",
     replace: "return job.target === this.#writeTarget;",
     test: "tests/sftp/server_order_test.ts",
@@ -1284,7 +1284,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "fsync-server",
     removes: "the server syncs before it says so",
-    file: "lib/sftp/server_jobs.ts",
+    file: "lib/sftp/server/requests.ts",
     find: "      return file.sync();",
     replace: "      return undefined;",
     test: "tests/sftp/server_order_test.ts",
@@ -1293,7 +1293,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "fsync-client",
     removes: "SftpFile.sync() asks the server",
-    file: "lib/sftp/file.ts",
+    file: "lib/sftp/remote/file.ts",
     find: "await this.#session.status(Fsync, { handle }, purpose);",
     replace: "void [Fsync, handle];",
     test: "tests/sftp/client_test.ts",
@@ -1302,7 +1302,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "upload-resume-gaps",
     removes: "a resumed upload writes again what may have gaps",
-    file: "lib/sftp/upload_file.ts",
+    file: "lib/sftp/transfer/upload_file.ts",
     find: "begun === null ? 0 : begun.size - LAST_WINDOW",
     replace: "begun === null ? 0 : begun.size",
     test: "tests/sftp/resume_test.ts",
@@ -1311,7 +1311,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "download-resume-tail",
     removes: "a resumed download leaves no tail of a longer part",
-    file: "lib/sftp/download.ts",
+    file: "lib/sftp/transfer/download.ts",
     find: "if (resume) await target.truncate(done);",
     replace: "",
     test: "tests/sftp/resume_test.ts",
@@ -1321,7 +1321,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "download-part-link",
     removes: "a part that is a link is replaced, and not written through",
-    file: "lib/sftp/local_files.ts",
+    file: "lib/files/local_files.ts",
     find: "const options = { createNew: true,",
     replace: "const options = { create: true,",
     test: "tests/sftp/resume_test.ts",
@@ -1330,7 +1330,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "upload-posix-rename",
     removes: "a server that refuses posix-rename keeps the old file",
-    file: "lib/sftp/replace.ts",
+    file: "lib/sftp/remote/replace.ts",
     find: 'if (replaces || there.kind === "other") return await this.#giveUp(error);',
     replace: 'if (there.kind === "other") return await this.#giveUp(error);',
     test: "tests/sftp/refused_upload_test.ts",
@@ -1339,19 +1339,19 @@ export const mutants: readonly Mutant[] = [
   {
     id: "scp-names",
     removes: "an scp sink takes no name that leads elsewhere",
-    file: "lib/sftp/scp_sink.ts",
+    file: "lib/scp/sink.ts",
     find: "if (!isEntryName(name) && ",
     replace: 'if (name.includes("/") && ',
-    test: "tests/sftp/scp_test.ts",
+    test: "tests/scp/server_test.ts",
     killedBy: "scpDownload() writes only what was asked for, and under the name asked for",
   },
   {
     id: "scp-directory",
     removes: "an scp sink takes no directory that nobody asked for",
-    file: "lib/sftp/scp_sink.ts",
+    file: "lib/scp/sink.ts",
     find: "if (!this.#plan.recursive) {",
     replace: "if (this.#plan === null) {",
-    test: "tests/sftp/scp_test.ts",
+    test: "tests/scp/server_test.ts",
     killedBy: "scpDownload() writes only what was asked for, and under the name asked for",
   },
 ];

@@ -1,7 +1,7 @@
 /** C19 (paramiko #502, MINA #388): text that is no UTF-8, in both roles and facades. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { Channel } from "../../lib/api/channel.ts";
-import { Transport } from "../../lib/api/transport.ts";
+import { Channel } from "../../lib/api/transport/channel.ts";
+import { Transport } from "../../lib/api/transport/transport.ts";
 import { keyboardInteractive, password } from "../../lib/auth/methods.ts";
 import { encodeInfoResponse } from "../../lib/auth/messages.ts";
 import { SshAuthError, SshError } from "../../lib/errors.ts";

@@ -1,12 +1,12 @@
 /** A file system in memory behind a server that refuses what a test says: request by request, or by kind. */
-import type { SftpBackend, SftpBackendFile } from "../../lib/sftp/backend.ts";
-import type { SftpAttributes, SftpFileInfo } from "../../lib/sftp/file_info.ts";
+import type { SftpBackend, SftpBackendFile } from "../../lib/files/backend.ts";
+import type { SftpAttributes, SftpFileInfo } from "../../lib/files/file_info.ts";
 import { openSftp, type SftpClient } from "../../lib/sftp/client.ts";
-import { Fxp } from "../../lib/sftp/constants.ts";
-import { Status } from "../../lib/sftp/limits.ts";
-import { decodeVersion, encodeVersion } from "../../lib/sftp/messages.ts";
-import { PacketReader } from "../../lib/sftp/packet_reader.ts";
-import { serveSftp } from "../../lib/sftp/server.ts";
+import { Fxp } from "../../lib/sftp/wire/constants.ts";
+import { Status } from "../../lib/files/limits.ts";
+import { decodeVersion, encodeVersion } from "../../lib/sftp/wire/messages.ts";
+import { PacketReader } from "../../lib/sftp/wire/packet_reader.ts";
+import { serveSftp } from "../../lib/sftp/server/server.ts";
 import { Reader } from "../../lib/wire/reader.ts";
 import { framed, pipes, someone, statusReply } from "./_support.ts";
 

@@ -3,8 +3,8 @@
  * Arguments: the root, and `--read-only` or `--named` where wanted.
  */
 import type { AuthInfo } from "../../lib/auth/types.ts";
-import { openRootedBackend } from "../../lib/sftp/rooted_backend.ts";
-import { serveSftp } from "../../lib/sftp/server.ts";
+import { openRootedBackend } from "../../lib/files/rooted/backend.ts";
+import { serveSftp } from "../../lib/sftp/server/server.ts";
 
 const [root, ...flags] = Deno.args;
 if (root === undefined) throw new TypeError("Cannot serve: no root given");

@@ -1,14 +1,14 @@
 /** What the SFTP tests share: peers, pairs of streams, raw packets. */
 import type { AuthInfo } from "../../lib/auth/types.ts";
 import { openSftp, type SftpClient } from "../../lib/sftp/client.ts";
-import { Fxp } from "../../lib/sftp/constants.ts";
-import { Status } from "../../lib/sftp/limits.ts";
-import { encodeVersion, StatusReply } from "../../lib/sftp/messages.ts";
-import { PacketReader } from "../../lib/sftp/packet_reader.ts";
-import type { SftpChannel } from "../../lib/sftp/channel.ts";
-import { serveSftp } from "../../lib/sftp/server.ts";
-import type { SftpBackend } from "../../lib/sftp/backend.ts";
-import type { RootedOptions } from "../../lib/sftp/rooted_backend.ts";
+import { Fxp } from "../../lib/sftp/wire/constants.ts";
+import { Status } from "../../lib/files/limits.ts";
+import { encodeVersion, StatusReply } from "../../lib/sftp/wire/messages.ts";
+import { PacketReader } from "../../lib/sftp/wire/packet_reader.ts";
+import type { SftpChannel } from "../../lib/sftp/wire/channel.ts";
+import { serveSftp } from "../../lib/sftp/server/server.ts";
+import type { SftpBackend } from "../../lib/files/backend.ts";
+import type { RootedOptions } from "../../lib/files/rooted/backend.ts";
 import { Reader } from "../../lib/wire/reader.ts";
 import { Writer } from "../../lib/wire/writer.ts";
 

@@ -1,14 +1,14 @@
 /** Backends that say they read what they did not. */
 import { assertEquals } from "@std/assert";
-import type { SftpFileInfo } from "../../lib/sftp/file_info.ts";
-import type { SftpBackend, SftpBackendFile } from "../../lib/sftp/backend.ts";
-import { Extension, Fxp, OpenFlag } from "../../lib/sftp/constants.ts";
-import { Status } from "../../lib/sftp/limits.ts";
-import * as m from "../../lib/sftp/messages.ts";
-import type { RootedOptions } from "../../lib/sftp/rooted_backend.ts";
-import { scpDownload, serveScp } from "../../lib/sftp/scp.ts";
-import { scpCommand } from "../../lib/sftp/scp_command.ts";
-import { serveSftp } from "../../lib/sftp/server.ts";
+import type { SftpFileInfo } from "../../lib/files/file_info.ts";
+import type { SftpBackend, SftpBackendFile } from "../../lib/files/backend.ts";
+import { Extension, Fxp, OpenFlag } from "../../lib/sftp/wire/constants.ts";
+import { Status } from "../../lib/files/limits.ts";
+import * as m from "../../lib/sftp/wire/messages.ts";
+import type { RootedOptions } from "../../lib/files/rooted/backend.ts";
+import { scpDownload, serveScp } from "../../lib/scp/scp.ts";
+import { scpCommand } from "../../lib/scp/command.ts";
+import { serveSftp } from "../../lib/sftp/server/server.ts";
 import { pipes, RawPeer, someone, statusIn, tempDir } from "./_support.ts";
 
 const info = (size: number): SftpFileInfo => ({

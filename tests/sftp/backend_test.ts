@@ -2,14 +2,14 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { connect, insecureAcceptAnyHostKey, none, parsePrivateKey, serve, sftpSubsystem } from "../../mod.ts";
 import { SftpError } from "../../lib/errors.ts";
-import type { SftpFileInfo } from "../../lib/sftp/file_info.ts";
-import type { SftpBackend, SftpBackendFile } from "../../lib/sftp/backend.ts";
+import type { SftpFileInfo } from "../../lib/files/file_info.ts";
+import type { SftpBackend, SftpBackendFile } from "../../lib/files/backend.ts";
 import { openSftp, type SftpClient } from "../../lib/sftp/client.ts";
-import { Fxp, OpenFlag } from "../../lib/sftp/constants.ts";
-import { Status } from "../../lib/sftp/limits.ts";
-import type { SftpDirEntry } from "../../lib/sftp/file_info.ts";
-import * as m from "../../lib/sftp/messages.ts";
-import { serveSftp, type ServeSftpOptions } from "../../lib/sftp/server.ts";
+import { Fxp, OpenFlag } from "../../lib/sftp/wire/constants.ts";
+import { Status } from "../../lib/files/limits.ts";
+import type { SftpDirEntry } from "../../lib/files/file_info.ts";
+import * as m from "../../lib/sftp/wire/messages.ts";
+import { serveSftp, type ServeSftpOptions } from "../../lib/sftp/server/server.ts";
 import { testKeys } from "../_support/keys.ts";
 import { ours, pattern, pipes, RawPeer, someone, statusIn } from "./_support.ts";
 

@@ -1,12 +1,12 @@
 /** Every call at and beyond the bounds of what it takes: refused in words, before anything is asked of the server. */
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { openSftp, type SftpClient } from "../../lib/sftp/client.ts";
-import { Fxp } from "../../lib/sftp/constants.ts";
-import type { SftpFile } from "../../lib/sftp/file.ts";
-import * as m from "../../lib/sftp/messages.ts";
-import { scpDownload, scpUpload, serveScp } from "../../lib/sftp/scp.ts";
-import { scpCommand } from "../../lib/sftp/scp_command.ts";
-import { serveSftp } from "../../lib/sftp/server.ts";
+import { Fxp } from "../../lib/sftp/wire/constants.ts";
+import type { SftpFile } from "../../lib/sftp/remote/file.ts";
+import * as m from "../../lib/sftp/wire/messages.ts";
+import { scpDownload, scpUpload, serveScp } from "../../lib/scp/scp.ts";
+import { scpCommand } from "../../lib/scp/command.ts";
+import { serveSftp } from "../../lib/sftp/server/server.ts";
 import { memoryFiles } from "./_refusing_server.ts";
 import {
   isMissing,

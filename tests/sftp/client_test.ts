@@ -1,9 +1,9 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { SftpError, SshError } from "../../lib/errors.ts";
 import type { SftpClient } from "../../lib/sftp/client.ts";
-import { Extension, Fxp } from "../../lib/sftp/constants.ts";
-import { Status } from "../../lib/sftp/limits.ts";
-import * as m from "../../lib/sftp/messages.ts";
+import { Extension, Fxp } from "../../lib/sftp/wire/constants.ts";
+import { Status } from "../../lib/files/limits.ts";
+import * as m from "../../lib/sftp/wire/messages.ts";
 import {
   bytewise,
   isMissing,

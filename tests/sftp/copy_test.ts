@@ -1,8 +1,8 @@
 /** Copies on the server. */
 import { assert, assertEquals } from "@std/assert";
 import { SftpError } from "../../lib/errors.ts";
-import { Extension } from "../../lib/sftp/constants.ts";
-import type { SftpChannel } from "../../lib/sftp/channel.ts";
+import { Extension } from "../../lib/sftp/wire/constants.ts";
+import type { SftpChannel } from "../../lib/sftp/wire/channel.ts";
 import { type Fault, fileNode, memoryFiles, refusing, statuses } from "./_refusing_server.ts";
 import { isMissing, OPENSSH_SERVER, ours, pattern, sha256, spawned, tempDir } from "./_support.ts";
 

@@ -1,9 +1,9 @@
 /** What `Deno.*` does with the same call, and what a mistaken caller is told. */
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { SftpError } from "../../lib/errors.ts";
-import { Fxp } from "../../lib/sftp/constants.ts";
-import { Status } from "../../lib/sftp/limits.ts";
-import * as m from "../../lib/sftp/messages.ts";
+import { Fxp } from "../../lib/sftp/wire/constants.ts";
+import { Status } from "../../lib/files/limits.ts";
+import * as m from "../../lib/sftp/wire/messages.ts";
 import { isMissing, OPENSSH_SERVER, ours, pattern, scripted, spawned, statusReply, tempDir } from "./_support.ts";
 
 const openssh = { ignore: isMissing(OPENSSH_SERVER) };

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { FIRST_WINDOW, FlightWindow, LAST_WINDOW } from "../../lib/sftp/flight_window.ts";
+import { FIRST_WINDOW, FlightWindow, LAST_WINDOW } from "../../lib/sftp/remote/flight_window.ts";
 
 /** Runs a transfer on a path of a delay and a rate, in bytes and milliseconds; the window it ends with. */
 function simulate(delay: number, rate: number, bytes: number, window = new FlightWindow()): number {

@@ -1,10 +1,10 @@
 /** Pipes, sockets and devices below a root: no request opens them, for opening may do something to them or never come back. */
 import { assertEquals, assertRejects } from "@std/assert";
 import { SftpError } from "../../lib/errors.ts";
-import { Status } from "../../lib/sftp/limits.ts";
-import { openRootedBackend } from "../../lib/sftp/rooted_backend.ts";
-import { scpDownload, scpUpload, serveScp } from "../../lib/sftp/scp.ts";
-import { scpCommand } from "../../lib/sftp/scp_command.ts";
+import { Status } from "../../lib/files/limits.ts";
+import { openRootedBackend } from "../../lib/files/rooted/backend.ts";
+import { scpDownload, scpUpload, serveScp } from "../../lib/scp/scp.ts";
+import { scpCommand } from "../../lib/scp/command.ts";
 import { isMissing, ours, pipes, someone, tempDir } from "./_support.ts";
 
 const PYTHON = "/usr/bin/python3";

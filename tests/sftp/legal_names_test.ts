@@ -1,9 +1,9 @@
 /** Names that Linux and macOS take, whatever other systems make of them, and those that none takes. */
 import { assert, assertEquals } from "@std/assert";
-import { localNameOf } from "../../lib/sftp/local_names.ts";
-import { scpDownload, scpUpload, serveScp } from "../../lib/sftp/scp.ts";
-import { scpCommand } from "../../lib/sftp/scp_command.ts";
-import type { SftpChannel } from "../../lib/sftp/channel.ts";
+import { localNameOf } from "../../lib/files/local_names.ts";
+import { scpDownload, scpUpload, serveScp } from "../../lib/scp/scp.ts";
+import { scpCommand } from "../../lib/scp/command.ts";
+import type { SftpChannel } from "../../lib/sftp/wire/channel.ts";
 import { isMissing, namesBelow, OPENSSH_SERVER, ours, pipes, someone, spawned, tempDir } from "./_support.ts";
 
 /** Legal where only the slash and NUL are not. */

@@ -2,10 +2,10 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { SftpError, SshError, SshProtocolError } from "../../lib/errors.ts";
 import { openSftp, type SftpClient } from "../../lib/sftp/client.ts";
-import { Fxp } from "../../lib/sftp/constants.ts";
-import { Status } from "../../lib/sftp/limits.ts";
-import type { SftpFile } from "../../lib/sftp/file.ts";
-import * as m from "../../lib/sftp/messages.ts";
+import { Fxp } from "../../lib/sftp/wire/constants.ts";
+import { Status } from "../../lib/files/limits.ts";
+import type { SftpFile } from "../../lib/sftp/remote/file.ts";
+import * as m from "../../lib/sftp/wire/messages.ts";
 import { memoryFiles, refusing } from "./_refusing_server.ts";
 import { framed, pipes, RawPeer, statusReply, tempDir } from "./_support.ts";
 

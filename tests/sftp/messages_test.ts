@@ -1,10 +1,10 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { SshProtocolError } from "../../lib/errors.ts";
-import { attributes, fileInfo, longName, typeOfLongName } from "../../lib/sftp/attrs.ts";
-import { canonicalPath } from "../../lib/sftp/canonical.ts";
-import { Fxp } from "../../lib/sftp/constants.ts";
-import { FileType } from "../../lib/sftp/limits.ts";
-import * as messages from "../../lib/sftp/messages.ts";
+import { attributes, fileInfo, longName, typeOfLongName } from "../../lib/sftp/wire/attrs.ts";
+import { canonicalPath } from "../../lib/files/canonical.ts";
+import { Fxp } from "../../lib/sftp/wire/constants.ts";
+import { FileType } from "../../lib/files/limits.ts";
+import * as messages from "../../lib/sftp/wire/messages.ts";
 import {
   baseName,
   decodeName,
@@ -13,9 +13,9 @@ import {
   isContainedTarget,
   isEntryName,
   joinPath,
-} from "../../lib/sftp/names.ts";
-import { PacketBuffer } from "../../lib/sftp/packet_buffer.ts";
-import { PacketReader } from "../../lib/sftp/packet_reader.ts";
+} from "../../lib/files/names.ts";
+import { PacketBuffer } from "../../lib/sftp/wire/packet_buffer.ts";
+import { PacketReader } from "../../lib/sftp/wire/packet_reader.ts";
 import { Reader } from "../../lib/wire/reader.ts";
 import { Writer } from "../../lib/wire/writer.ts";
 import { fastest } from "../_support/until.ts";

@@ -2,8 +2,8 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { connect, generateKey, password, pinnedHostKey, serve, type ServerSession, type SshClient } from "../../mod.ts";
 import { SftpError } from "../../lib/errors.ts";
-import { Fxp } from "../../lib/sftp/constants.ts";
-import * as m from "../../lib/sftp/messages.ts";
+import { Fxp } from "../../lib/sftp/wire/constants.ts";
+import * as m from "../../lib/sftp/wire/messages.ts";
 import { inTime, turns } from "../_support/until.ts";
 import { framed, idOf, pattern, RawPeer } from "./_support.ts";
 

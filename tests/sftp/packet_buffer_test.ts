@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { PacketBuffer } from "../../lib/sftp/packet_buffer.ts";
+import { PacketBuffer } from "../../lib/sftp/wire/packet_buffer.ts";
 
 function fill(buffer: PacketBuffer, byte: number, packets: number): void {
   for (let i = 0; i < packets; i++) buffer.packet(new Uint8Array(32_768).fill(byte));

@@ -1,8 +1,8 @@
 /** Transfers to and from servers that lack something, and what they leave alone. */
 import { assert, assertEquals } from "@std/assert";
-import { Fxp } from "../../lib/sftp/constants.ts";
-import { Status } from "../../lib/sftp/limits.ts";
-import * as m from "../../lib/sftp/messages.ts";
+import { Fxp } from "../../lib/sftp/wire/constants.ts";
+import { Status } from "../../lib/files/limits.ts";
+import * as m from "../../lib/sftp/wire/messages.ts";
 import { ours, scripted, statusReply, tempDir } from "./_support.ts";
 
 Deno.test("upload() and download() leave the permission bits of the file they replace alone without preserve", async () => {

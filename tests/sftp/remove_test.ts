@@ -1,9 +1,9 @@
 /** Removing trees. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { SftpError } from "../../lib/errors.ts";
-import { Fxp } from "../../lib/sftp/constants.ts";
-import { Status } from "../../lib/sftp/limits.ts";
-import * as m from "../../lib/sftp/messages.ts";
+import { Fxp } from "../../lib/sftp/wire/constants.ts";
+import { Status } from "../../lib/files/limits.ts";
+import * as m from "../../lib/sftp/wire/messages.ts";
 import { memoryFiles, refusing } from "./_refusing_server.ts";
 import { namesBelow, ours, scripted, statusReply, tempDir } from "./_support.ts";
 

@@ -2,13 +2,13 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { SftpError } from "../../lib/errors.ts";
 import { openSftp } from "../../lib/sftp/client.ts";
-import { Extension, Fxp } from "../../lib/sftp/constants.ts";
-import { Status } from "../../lib/sftp/limits.ts";
-import { LAST_WINDOW } from "../../lib/sftp/flight_window.ts";
-import * as m from "../../lib/sftp/messages.ts";
+import { Extension, Fxp } from "../../lib/sftp/wire/constants.ts";
+import { Status } from "../../lib/files/limits.ts";
+import { LAST_WINDOW } from "../../lib/sftp/remote/flight_window.ts";
+import * as m from "../../lib/sftp/wire/messages.ts";
 import { until } from "../_support/until.ts";
-import type { SftpBackend, SftpBackendInfo } from "../../lib/sftp/backend.ts";
-import { partName } from "../../lib/sftp/copied.ts";
+import type { SftpBackend, SftpBackendInfo } from "../../lib/files/backend.ts";
+import { partName } from "../../lib/files/copied.ts";
 import { fileNode, memoryFiles, refusing } from "./_refusing_server.ts";
 import {
   idOf,
@@ -228,7 +228,7 @@ Deno.test({
     await Deno.chown(part, 65_534, 65_534);
     await Deno.chmod(part, 0o444);
     // Alone where that user may read it.
-    await Deno.copyFile(new URL("../../lib/sftp/local_files.ts", import.meta.url), `${dir.path}/local_files.ts`);
+    await Deno.copyFile(new URL("../../lib/files/local_files.ts", import.meta.url), `${dir.path}/local_files.ts`);
     await Deno.writeTextFile(
       `${dir.path}/main.ts`,
       `import { continueLocal } from "./local_files.ts";

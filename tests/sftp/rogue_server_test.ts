@@ -2,9 +2,9 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { SftpError, SshProtocolError } from "../../lib/errors.ts";
 import { openSftp, type SftpClient } from "../../lib/sftp/client.ts";
-import { Extension, Fxp } from "../../lib/sftp/constants.ts";
-import { Status } from "../../lib/sftp/limits.ts";
-import * as m from "../../lib/sftp/messages.ts";
+import { Extension, Fxp } from "../../lib/sftp/wire/constants.ts";
+import { Status } from "../../lib/files/limits.ts";
+import * as m from "../../lib/sftp/wire/messages.ts";
 import { Writer } from "../../lib/wire/writer.ts";
 import { dice, idOf, pattern, pipes, RawPeer, sha256 } from "./_support.ts";
 

@@ -1,13 +1,13 @@
 /** The order in which a server does what it is asked for, and in which its answers leave. */
 import { assert, assertEquals } from "@std/assert";
 import { SftpError } from "../../lib/errors.ts";
-import type { SftpFileInfo } from "../../lib/sftp/file_info.ts";
-import type { SftpBackend, SftpBackendFile } from "../../lib/sftp/backend.ts";
-import { Extension, Fxp, OpenFlag } from "../../lib/sftp/constants.ts";
-import { Status } from "../../lib/sftp/limits.ts";
-import * as m from "../../lib/sftp/messages.ts";
-import type { SftpChannel } from "../../lib/sftp/channel.ts";
-import { serveSftp } from "../../lib/sftp/server.ts";
+import type { SftpFileInfo } from "../../lib/files/file_info.ts";
+import type { SftpBackend, SftpBackendFile } from "../../lib/files/backend.ts";
+import { Extension, Fxp, OpenFlag } from "../../lib/sftp/wire/constants.ts";
+import { Status } from "../../lib/files/limits.ts";
+import * as m from "../../lib/sftp/wire/messages.ts";
+import type { SftpChannel } from "../../lib/sftp/wire/channel.ts";
+import { serveSftp } from "../../lib/sftp/server/server.ts";
 import { framed, idOf, pipes, RawPeer, someone, statusIn } from "./_support.ts";
 
 const info: SftpFileInfo = {

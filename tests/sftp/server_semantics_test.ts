@@ -2,12 +2,12 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { AuthInfo } from "../../lib/auth/types.ts";
 import { SftpError } from "../../lib/errors.ts";
-import type { SftpBackend } from "../../lib/sftp/backend.ts";
-import { Extension, Fxp, OpenFlag } from "../../lib/sftp/constants.ts";
-import { Status } from "../../lib/sftp/limits.ts";
-import * as m from "../../lib/sftp/messages.ts";
-import { openRootedBackend } from "../../lib/sftp/rooted_backend.ts";
-import { serveSftp } from "../../lib/sftp/server.ts";
+import type { SftpBackend } from "../../lib/files/backend.ts";
+import { Extension, Fxp, OpenFlag } from "../../lib/sftp/wire/constants.ts";
+import { Status } from "../../lib/files/limits.ts";
+import * as m from "../../lib/sftp/wire/messages.ts";
+import { openRootedBackend } from "../../lib/files/rooted/backend.ts";
+import { serveSftp } from "../../lib/sftp/server/server.ts";
 import { isMissing, OPENSSH_SERVER, ours, pipes, RawPeer, someone, statusIn, tempDir } from "./_support.ts";
 
 const { READ, WRITE, APPEND, CREAT, TRUNC, EXCL } = OpenFlag;

@@ -1,13 +1,13 @@
 /** The server against clients that break the protocol. security.md rows 116 to 121 and 127 to 132. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { SftpError, SshProtocolError } from "../../lib/errors.ts";
-import type { SftpFileInfo } from "../../lib/sftp/file_info.ts";
-import type { SftpBackend } from "../../lib/sftp/backend.ts";
-import { Extension, Fxp, OpenFlag } from "../../lib/sftp/constants.ts";
-import { Status } from "../../lib/sftp/limits.ts";
-import * as m from "../../lib/sftp/messages.ts";
-import { serveSftp } from "../../lib/sftp/server.ts";
-import type { RootedOptions } from "../../lib/sftp/rooted_backend.ts";
+import type { SftpFileInfo } from "../../lib/files/file_info.ts";
+import type { SftpBackend } from "../../lib/files/backend.ts";
+import { Extension, Fxp, OpenFlag } from "../../lib/sftp/wire/constants.ts";
+import { Status } from "../../lib/files/limits.ts";
+import * as m from "../../lib/sftp/wire/messages.ts";
+import { serveSftp } from "../../lib/sftp/server/server.ts";
+import type { RootedOptions } from "../../lib/files/rooted/backend.ts";
 import { Writer } from "../../lib/wire/writer.ts";
 import { turns, until } from "../_support/until.ts";
 import { framed, idOf, ours, pattern, pipes, RawPeer, someone, statusIn, tempDir } from "./_support.ts";

@@ -1,10 +1,10 @@
 /** Sizes that a server gives are hints: a file ends where the server says EOF. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { SftpError } from "../../lib/errors.ts";
-import type { SftpBackend } from "../../lib/sftp/backend.ts";
-import { Extension, Fxp } from "../../lib/sftp/constants.ts";
-import { Status } from "../../lib/sftp/limits.ts";
-import * as m from "../../lib/sftp/messages.ts";
+import type { SftpBackend } from "../../lib/files/backend.ts";
+import { Extension, Fxp } from "../../lib/sftp/wire/constants.ts";
+import { Status } from "../../lib/files/limits.ts";
+import * as m from "../../lib/sftp/wire/messages.ts";
 import { type Fault, fileNode, memoryFiles, refusing } from "./_refusing_server.ts";
 import { namesBelow, pattern, scripted, statusReply, tempDir } from "./_support.ts";
 

@@ -1,11 +1,11 @@
 /** Numbers of versions 4 to 6 in sessions of version 3: what they mean decides, wherever something depends on a status. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { SftpError } from "../../lib/errors.ts";
-import type { SftpBackend } from "../../lib/sftp/backend.ts";
-import { Extension } from "../../lib/sftp/constants.ts";
-import { Status } from "../../lib/sftp/limits.ts";
-import { meaningOf, refusalOfStatus } from "../../lib/sftp/refusals.ts";
-import { statusError } from "../../lib/sftp/status.ts";
+import type { SftpBackend } from "../../lib/files/backend.ts";
+import { Extension } from "../../lib/sftp/wire/constants.ts";
+import { Status } from "../../lib/files/limits.ts";
+import { meaningOf, refusalOfStatus } from "../../lib/files/refusals.ts";
+import { statusError } from "../../lib/sftp/remote/errors.ts";
 import { type Fault, fileNode, memoryFiles, type Node, refusing } from "./_refusing_server.ts";
 import { namesBelow, ours, tempDir } from "./_support.ts";
 

@@ -2,11 +2,11 @@
 import { assert, assertEquals } from "@std/assert";
 import type { AuthInfo } from "../../lib/auth/types.ts";
 import { openSftp } from "../../lib/sftp/client.ts";
-import { Fxp } from "../../lib/sftp/constants.ts";
-import { Status } from "../../lib/sftp/limits.ts";
-import * as m from "../../lib/sftp/messages.ts";
-import { serveSftp } from "../../lib/sftp/server.ts";
-import { clientSendsLinkFirst, saidLinkFirst, serverTakesLinkFirst } from "../../lib/sftp/symlink_order.ts";
+import { Fxp } from "../../lib/sftp/wire/constants.ts";
+import { Status } from "../../lib/files/limits.ts";
+import * as m from "../../lib/sftp/wire/messages.ts";
+import { serveSftp } from "../../lib/sftp/server/server.ts";
+import { clientSendsLinkFirst, saidLinkFirst, serverTakesLinkFirst } from "../../lib/sftp/wire/symlink_order.ts";
 import { memoryFiles } from "./_refusing_server.ts";
 import { idOf, pipes, RawPeer, someone, statusIn, statusReply } from "./_support.ts";
 

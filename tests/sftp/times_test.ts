@@ -1,11 +1,11 @@
 /** Times that the wire cannot carry: before 1970, beyond 2106, and beyond what a `Date` can tell. SCP and SFTP, both sides. */
 import { assert, assertEquals } from "@std/assert";
-import type { SftpFileInfo } from "../../lib/sftp/file_info.ts";
-import type { SftpBackend } from "../../lib/sftp/backend.ts";
-import { scpDownload, scpUpload, serveScp } from "../../lib/sftp/scp.ts";
-import { scpCommand } from "../../lib/sftp/scp_command.ts";
-import { parseControl } from "../../lib/sftp/scp_stream.ts";
-import type { SftpChannel } from "../../lib/sftp/channel.ts";
+import type { SftpFileInfo } from "../../lib/files/file_info.ts";
+import type { SftpBackend } from "../../lib/files/backend.ts";
+import { scpDownload, scpUpload, serveScp } from "../../lib/scp/scp.ts";
+import { scpCommand } from "../../lib/scp/command.ts";
+import { parseControl } from "../../lib/scp/stream.ts";
+import type { SftpChannel } from "../../lib/sftp/wire/channel.ts";
 import { isMissing, ours, pipes, someone, tempDir } from "./_support.ts";
 
 const SCP = "/usr/bin/scp", text = new TextEncoder();

@@ -2,13 +2,13 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { SftpError } from "../../lib/errors.ts";
 import { openSftp } from "../../lib/sftp/client.ts";
-import { Extension, Fxp, OpenFlag } from "../../lib/sftp/constants.ts";
-import { Status } from "../../lib/sftp/limits.ts";
-import * as m from "../../lib/sftp/messages.ts";
-import { scpDownload, scpUpload, serveScp } from "../../lib/sftp/scp.ts";
-import { scpCommand } from "../../lib/sftp/scp_command.ts";
-import type { SftpChannel } from "../../lib/sftp/channel.ts";
-import { serveSftp } from "../../lib/sftp/server.ts";
+import { Extension, Fxp, OpenFlag } from "../../lib/sftp/wire/constants.ts";
+import { Status } from "../../lib/files/limits.ts";
+import * as m from "../../lib/sftp/wire/messages.ts";
+import { scpDownload, scpUpload, serveScp } from "../../lib/scp/scp.ts";
+import { scpCommand } from "../../lib/scp/command.ts";
+import type { SftpChannel } from "../../lib/sftp/wire/channel.ts";
+import { serveSftp } from "../../lib/sftp/server/server.ts";
 import { isMissing, namesBelow, OPENSSH_SERVER, pipes, RawPeer, someone, statusIn, tempDir } from "./_support.ts";
 
 const SCP = "/usr/bin/scp";

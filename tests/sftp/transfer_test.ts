@@ -2,11 +2,11 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { SftpError } from "../../lib/errors.ts";
 import { openSftp, type SftpClient } from "../../lib/sftp/client.ts";
-import { Extension, Fxp } from "../../lib/sftp/constants.ts";
-import { Status } from "../../lib/sftp/limits.ts";
-import * as m from "../../lib/sftp/messages.ts";
-import type { SftpChannel } from "../../lib/sftp/channel.ts";
-import { serveSftp } from "../../lib/sftp/server.ts";
+import { Extension, Fxp } from "../../lib/sftp/wire/constants.ts";
+import { Status } from "../../lib/files/limits.ts";
+import * as m from "../../lib/sftp/wire/messages.ts";
+import type { SftpChannel } from "../../lib/sftp/wire/channel.ts";
+import { serveSftp } from "../../lib/sftp/server/server.ts";
 import { turns } from "../_support/until.ts";
 import {
   dice,
@@ -191,7 +191,7 @@ Deno.test("concurrency: 1 keeps one request in flight", async () => {
   await using dir = await tempDir();
   for (let i = 0; i < 5; i++) await Deno.writeFile(`${dir.path}/f${i}`, pattern(1_000_000, i + 1));
   let running = 0, most = 0;
-  await using backend = await (await import("../../lib/sftp/rooted_backend.ts")).openRootedBackend({ root: dir.path });
+  await using backend = await (await import("../../lib/files/rooted/backend.ts")).openRootedBackend({ root: dir.path });
   const open = backend.open.bind(backend);
   backend.open = async (...args) => {
     const file = await open(...args);
@@ -360,7 +360,7 @@ Deno.test("upload() replaces a file where the server has no posix-rename", async
   await using dir = await tempDir();
   await Deno.writeTextFile(`${dir.path}/src`, "new");
   await Deno.writeTextFile(`${dir.path}/copy`, "old");
-  await using backend = await (await import("../../lib/sftp/rooted_backend.ts")).openRootedBackend({ root: dir.path });
+  await using backend = await (await import("../../lib/files/rooted/backend.ts")).openRootedBackend({ root: dir.path });
   const { near, far } = pipes();
   const served = serveSftp(far, backend, someone);
   // The server's list of extensions, with that one's name spoilt.

@@ -3,14 +3,14 @@
  * made up here: it goes on by a millisecond whenever somebody looks, and turns are counted.
  */
 import { assert, assertEquals } from "@std/assert";
-import type { SftpFileInfo } from "../../lib/sftp/file_info.ts";
-import type { SftpBackend } from "../../lib/sftp/backend.ts";
-import { Fxp } from "../../lib/sftp/constants.ts";
-import { Status } from "../../lib/sftp/limits.ts";
-import * as m from "../../lib/sftp/messages.ts";
-import { openRootedBackend } from "../../lib/sftp/rooted_backend.ts";
-import { serveScp } from "../../lib/sftp/scp.ts";
-import { serveSftp } from "../../lib/sftp/server.ts";
+import type { SftpFileInfo } from "../../lib/files/file_info.ts";
+import type { SftpBackend } from "../../lib/files/backend.ts";
+import { Fxp } from "../../lib/sftp/wire/constants.ts";
+import { Status } from "../../lib/files/limits.ts";
+import * as m from "../../lib/sftp/wire/messages.ts";
+import { openRootedBackend } from "../../lib/files/rooted/backend.ts";
+import { serveScp } from "../../lib/scp/scp.ts";
+import { serveSftp } from "../../lib/sftp/server/server.ts";
 import { framed, pipes, RawPeer, someone, statusIn, tempDir } from "./_support.ts";
 
 const text = new TextEncoder(), COUNT = 3000;

@@ -4,8 +4,8 @@
  */
 import { assert } from "@std/assert";
 import { SftpError } from "../../lib/errors.ts";
-import { Extension } from "../../lib/sftp/constants.ts";
-import type { TransferOptions } from "../../lib/sftp/transfer.ts";
+import { Extension } from "../../lib/sftp/wire/constants.ts";
+import type { TransferOptions } from "../../lib/sftp/transfer/run.ts";
 import { type Fault, fileNode, memoryFiles, type Node, refusing, statuses } from "./_refusing_server.ts";
 import { pattern, tempDir } from "./_support.ts";
 

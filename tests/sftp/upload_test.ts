@@ -2,10 +2,10 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { SftpError } from "../../lib/errors.ts";
 import type { SftpClient } from "../../lib/sftp/client.ts";
-import { Extension, Fxp } from "../../lib/sftp/constants.ts";
-import { Status } from "../../lib/sftp/limits.ts";
-import { PacketReader } from "../../lib/sftp/packet_reader.ts";
-import { openRootedBackend } from "../../lib/sftp/rooted_backend.ts";
+import { Extension, Fxp } from "../../lib/sftp/wire/constants.ts";
+import { Status } from "../../lib/files/limits.ts";
+import { PacketReader } from "../../lib/sftp/wire/packet_reader.ts";
+import { openRootedBackend } from "../../lib/files/rooted/backend.ts";
 import { isMissing, namesBelow, OPENSSH_SERVER, ours, pattern, sha256, spawned, tempDir } from "./_support.ts";
 
 Deno.test("upload() leaves no part behind when a directory has the file's name there", async () => {

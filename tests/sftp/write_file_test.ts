@@ -1,8 +1,8 @@
 /** `writeFile()` where the server refuses a part of what it asks for. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { SftpError } from "../../lib/errors.ts";
-import { Extension } from "../../lib/sftp/constants.ts";
-import { Status } from "../../lib/sftp/limits.ts";
+import { Extension } from "../../lib/sftp/wire/constants.ts";
+import { Status } from "../../lib/files/limits.ts";
 import { type Fault, fileNode, memoryFiles, refusing, statuses } from "./_refusing_server.ts";
 import { pattern } from "./_support.ts";
 

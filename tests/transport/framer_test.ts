@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { plainOpener } from "../../lib/crypto/ciphers.ts";
+import { plainOpener } from "../../lib/crypto/cipher/ciphers.ts";
 import type { PacketOpener } from "../../lib/crypto/types.ts";
 import { DisconnectReason, SshProtocolError } from "../../lib/errors.ts";
 import { ByteSource } from "../../lib/transport/byte_source.ts";

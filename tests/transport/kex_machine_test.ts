@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { defaultAlgorithms } from "../../lib/crypto/algorithms.ts";
-import { kexMethods } from "../../lib/crypto/registry.ts";
+import { kexMethods } from "../../lib/crypto/kex/methods.ts";
 import { DisconnectReason, HostKeyError, SshProtocolError } from "../../lib/errors.ts";
 import { generateKey } from "../../lib/keys/private_key.ts";
 import { publicKeyFromBlob } from "../../lib/keys/public_key.ts";

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { plainOpener, plainSealer } from "../../lib/crypto/ciphers.ts";
+import { plainOpener, plainSealer } from "../../lib/crypto/cipher/ciphers.ts";
 import type { Compressor, PacketOpener, PacketSealer } from "../../lib/crypto/types.ts";
 import { Framer, payloadOf } from "../../lib/transport/framer.ts";
 import { MAX_DATA_PAYLOAD, MAX_PAYLOAD, Outbox } from "../../lib/transport/outbox.ts";

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { ciphers } from "../../lib/crypto/ciphers.ts";
+import { ciphers } from "../../lib/crypto/cipher/ciphers.ts";
 import { RekeyPolicy } from "../../lib/transport/rekey_policy.ts";
 import type { NegotiatedDirection } from "../../lib/transport/types.ts";
 

@@ -1,0 +1,32 @@
+/**
+ * Dialling the user's SSH agent: the only file of this folder that opens a socket.
+ *
+ * @module
+ */
+import { printable, SshError } from "../errors.ts";
+import type { ByteDuplex } from "../wire/types.ts";
+
+/** The path in the environment's SSH_AUTH_SOCK, or null where it is not set. */
+export function agentSocketPath(): string | null {
+  const path = Deno.env.get("SSH_AUTH_SOCK");
+  return path === undefined || path === "" ? null : path;
+}
+
+/** Connects to the agent at SSH_AUTH_SOCK. Throws `SshError` with code `CONNECTION_LOST` where none answers. */
+export async function openAgentSocket(): Promise<ByteDuplex> {
+  const path = agentSocketPath();
+  if (path === null) {
+    throw new SshError("Cannot connect to agent: SSH_AUTH_SOCK is not set; start one with 'eval $(ssh-agent)'", {
+      code: "CONNECTION_LOST",
+    });
+  }
+  try {
+    return await Deno.connect({ transport: "unix", path });
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new SshError(`Cannot connect to agent at SSH_AUTH_SOCK "${printable(path)}": ${why}`, {
+      code: "CONNECTION_LOST",
+      cause,
+    });
+  }
+}

@@ -1,0 +1,100 @@
+/**
+ * The identities that `ssh` tries when it is told of none: the agent's, then the user's default key files. ssh(1), -i.
+ * Reads files and dials only through known_hosts_files.ts and agent_socket.ts.
+ *
+ * @module
+ */
+import { printable } from "../errors.ts";
+import { abortable } from "../wire/abortable.ts";
+import { callBack } from "../wire/callback.ts";
+import { connectAgent } from "./agent.ts";
+import { agentSocketPath } from "./agent_socket.ts";
+import { readIfThere, userSshPath } from "../keys/user_files.ts";
+import { type PassedOver, withPassedOver } from "../keys/passed_over.ts";
+import { inspectPrivateKey, parsePrivateKey } from "../keys/private_key.ts";
+import type { Signer } from "../keys/types.ts";
+
+/** Key files in the order in which they are tried. */
+const FILES = ["id_ed25519", "id_ecdsa", "id_rsa"] as const;
+
+/** Options of {@linkcode defaultIdentities}. */
+export interface DefaultIdentitiesOptions {
+  /** Is told of each agent or file that was passed over, and why. What it throws is ignored. */
+  onSkip?: ((note: string) => void) | undefined;
+  /** Aborting closes the agent's connection, and ends the iteration with the signal's reason. */
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * Yields the agent's keys, then those of `~/.ssh/id_ed25519`, `id_ecdsa` and `id_rsa` that are not encrypted, each key once.
+ * Nothing is opened before it is its turn. The agent's connection stays open until the iteration ends, so sign inside the loop.
+ * Handed to `publicKey()`, it tells the error of a login that fails what was passed over, and why.
+ */
+export function defaultIdentities(options: DefaultIdentitiesOptions = {}): AsyncGenerator<Signer, void, void> {
+  const passedOver: PassedOver = { notes: [], absent: [] };
+  return withPassedOver(findIdentities(options, passedOver), passedOver);
+}
+
+/** As {@linkcode defaultIdentities}, with a place of the caller's own for the remarks. */
+export async function* findIdentities(
+  { onSkip, signal }: DefaultIdentitiesOptions,
+  passedOver: PassedOver,
+): AsyncGenerator<Signer, void, void> {
+  const skip = (what: string, why: string): void => {
+    const note = `${printable(what)}: ${why}`;
+    passedOver.notes.push(note);
+    callBack(() => onSkip?.(note));
+  };
+  const absent = (note: string): void => void passedOver.absent.push(note);
+  const reason = (error: unknown) => printable(error instanceof Error ? error.message : String(error));
+  const seen = new Set<string>();
+  const isNew = (signer: Signer) => seen.size < seen.add(signer.publicKey.blob.toBase64()).size;
+
+  signal?.throwIfAborted();
+  await using stack = new AsyncDisposableStack();
+  let signers: readonly Signer[] = [];
+  try {
+    if (agentSocketPath() === null) absent("agent: SSH_AUTH_SOCK is not set");
+    else {
+      const agent = stack.use(await abortable(connectAgent(), signal, (late) => late[Symbol.asyncDispose]()));
+      // Whoever waits for a silent agent, here or for a signature, cannot be told to end otherwise.
+      const close = (): void => void agent[Symbol.asyncDispose]();
+      signal?.addEventListener("abort", close);
+      stack.defer(() => signal?.removeEventListener("abort", close));
+      signal?.throwIfAborted();
+      signers = await agent.signers();
+      if (signers.length === 0) absent("agent: it has no key of a type that is known here");
+    }
+  } catch (error) {
+    signal?.throwIfAborted();
+    skip("agent", reason(error));
+  }
+  for (const signer of signers) if (isNew(signer)) yield signer;
+
+  for (const name of FILES) {
+    let key: Signer;
+    let path: string | null = name;
+    try {
+      path = userSshPath(name);
+      if (path === null) {
+        absent("key files: neither HOME nor USERPROFILE is set");
+        break;
+      }
+      const text = await abortable(readIfThere(path), signal);
+      if (text === null) {
+        absent(`${printable(path)}: it is not there`);
+        continue;
+      }
+      if (inspectPrivateKey(text).encrypted) {
+        skip(path, "it is encrypted; add it to an agent, or hand it over with its passphrase");
+        continue;
+      }
+      key = await parsePrivateKey(text);
+    } catch (error) {
+      signal?.throwIfAborted();
+      skip(path ?? name, reason(error));
+      continue;
+    }
+    if (isNew(key)) yield key;
+  }
+}

@@ -1,0 +1,46 @@
+/**
+ * HMAC over a packet and its sequence number. RFC 4253 section 6.4, RFC 6668. No I/O.
+ *
+ * @module
+ */
+import type { Bytes } from "../../wire/types.ts";
+import { nodeHmac } from "../node_crypto.ts";
+
+/** A MAC of packets. */
+export interface PacketMac {
+  /** Bytes of a tag. */
+  readonly tagLength: number;
+  /** The tag of `packet` with that sequence number, at once. Needs `node:crypto`. */
+  compute(sequence: number, packet: Uint8Array): Uint8Array;
+  /** The same through WebCrypto. The packet is copied before this returns. */
+  computeLater(sequence: number, packet: Uint8Array): Promise<Uint8Array>;
+}
+
+/** The hashes by their names in WebCrypto, with what `node:crypto` calls them. */
+const HASHES = { "SHA-1": ["sha1", 20], "SHA-256": ["sha256", 32], "SHA-512": ["sha512", 64] } as const;
+
+/** Hashes that MACs use. */
+export type MacHash = keyof typeof HASHES;
+
+function sequenceBytes(sequence: number): Uint8Array {
+  return Uint8Array.of(sequence >>> 24, sequence >>> 16, sequence >>> 8, sequence);
+}
+
+/** HMAC with that hash and key. */
+export async function packetHmac(hash: MacHash, key: Bytes): Promise<PacketMac> {
+  const [nodeName, tagLength] = HASHES[hash];
+  if (key.length !== tagLength) throw new RangeError(`Cannot use MAC key: HMAC with ${hash} wants ${tagLength} bytes`);
+  const macKey = key.slice();
+  const algorithm = { name: "HMAC", hash };
+  const webKey = await crypto.subtle.importKey("raw", macKey, algorithm, false, ["sign"]);
+  return {
+    tagLength,
+    compute: (sequence, packet) => nodeHmac(nodeName, macKey, sequenceBytes(sequence), packet),
+    async computeLater(sequence, packet) {
+      const data = new Uint8Array(4 + packet.length);
+      data.set(sequenceBytes(sequence));
+      data.set(packet, 4);
+      return new Uint8Array(await crypto.subtle.sign("HMAC", webKey, data));
+    },
+  };
+}

@@ -1,0 +1,170 @@
+/**
+ * Whether what a program hands to a call makes sense, before anything is asked for by it. No I/O.
+ *
+ * @module
+ */
+import {
+  type Bounds,
+  checkBytes,
+  checkDuplex,
+  checkFlag,
+  checkFunction,
+  checkInteger,
+  checkNames,
+  checkObject,
+  checkSignal,
+  checkText,
+  type Habit,
+  wrongKind,
+} from "../wire/check.ts";
+import type { SftpAttributes } from "./file_info.ts";
+
+/** A whole number of bytes that a file system may have. */
+const BYTES: Bounds = { min: 0, max: Number.MAX_SAFE_INTEGER };
+/** Permission bits, with the file type that `stat()` gives along. */
+const MODE: Bounds = { min: 0, max: 0xffff };
+/** What the wire carries. */
+const UINT32: Bounds = { min: 0, max: 0xffff_ffff };
+
+type Check = (value: unknown, name: string) => void;
+
+const flag: Check = (value, name) => checkFlag(name, value);
+const signal: Check = (value, name) => checkSignal(value, name);
+const callback: Check = (value, name) => checkFunction(name, value);
+const mode: Check = (value, name) => checkNumber(name, value, MODE);
+
+function checkNumber(name: string, value: unknown, bounds: Bounds): void {
+  if (value === Infinity) {
+    throw new RangeError(`Cannot use Infinity as \`${name}\`: it must be an integer, ${bounds.min} to ${bounds.max}`);
+  }
+  checkInteger(name, value, bounds);
+}
+
+/** The checks of each kind of options. */
+const kinds = {
+  open: {
+    read: flag,
+    write: flag,
+    append: flag,
+    truncate: flag,
+    create: flag,
+    createNew: flag,
+    mode,
+    signal,
+  },
+  read: { signal },
+  write: { append: flag, create: flag, createNew: flag, mode, signal },
+  makeDirectory: { mode, recursive: flag },
+  remove: { recursive: flag },
+  setStat: { followLinks: flag },
+  session: { signal, linkFirst: flag },
+  copy: {
+    recursive: flag,
+    preserve: flag,
+    resume: flag,
+    inPlace: flag,
+    concurrency: (value, name) => checkInteger(name, value, { min: 1, max: Infinity }),
+    links: (value, name) => {
+      if (value === "copy" || value === "follow" || value === "skip") return;
+      throw wrongKind(name, value, '"copy", "follow" or "skip"');
+    },
+    onProgress: callback,
+    signal,
+  },
+  scp: { recursive: flag, preserve: flag, onProgress: callback, signal },
+  scpCommand: { recursive: flag, preserve: flag, directory: flag },
+  serve: { signal, onError: callback },
+} satisfies Record<string, Record<string, Check>>;
+
+/** What others call some of them. */
+const habits: Readonly<Record<string, Habit>> = {
+  overwrite: { ours: ["truncate", "createNew"], write: "`createNew: true`, or nothing, as files are replaced," },
+  parents: { ours: ["recursive"], write: "`recursive`" },
+  progress: { ours: ["onProgress"], write: "`onProgress`" },
+  step: { ours: ["onProgress"], write: "`onProgress`" },
+  followSymlinks: { ours: ["links", "followLinks"], write: "`links` of a copy, or `followLinks` of `setStat()`," },
+  permissions: { ours: ["mode"], write: "`mode`" },
+};
+
+/** Throws `TypeError` or `RangeError` for options that make no sense, and for names that are near misses of ours. */
+export function checkCall(kind: keyof typeof kinds, options: unknown): void {
+  if (options === undefined) return;
+  checkObject("options", options, "an object");
+  const checks: Record<string, Check> = kinds[kind];
+  const names = Object.keys(checks);
+  const ours = Object.entries(habits).filter(([, { ours }]) => ours.some((name) => names.includes(name)));
+  checkNames("this call", options as object, names, Object.fromEntries(ours));
+  for (const [name, check] of Object.entries(checks)) {
+    const value = (options as Record<string, unknown>)[name];
+    // Options of Deno's own shape may hold null.
+    if (value !== undefined && !(name === "signal" && value === null)) check(value, name);
+  }
+}
+
+/** Throws `TypeError` for what is no path, here or there. What a path holds, the file system decides. */
+export function checkPaths(paths: Readonly<Record<string, unknown>>): void {
+  for (const [name, path] of Object.entries(paths)) {
+    checkText(name, path, `a path, which is a text${path instanceof URL ? ": `.pathname` is that of a URL" : ""}`);
+  }
+}
+
+/** Throws `TypeError` for what is no text of other kinds. */
+export function checkWord(name: string, value: unknown): void {
+  checkText(name, value);
+}
+
+/** Throws `TypeError` for what cannot be the contents of a file. */
+export function checkContents(data: unknown): void {
+  if (data instanceof Uint8Array || data instanceof ReadableStream) return;
+  const advice = typeof data === "string" ? "; `writeTextFile()` takes a text" : "";
+  throw wrongKind("data", data, `a Uint8Array or a ReadableStream of them${advice}`);
+}
+
+/** Throws `TypeError` for what is no buffer. */
+export function checkBuffer(value: unknown): void {
+  if (value === undefined) throw wrongKind("p", value, "a Uint8Array");
+  checkBytes("p", value);
+}
+
+/** Throws `RangeError` for what are no permission bits. */
+export function checkMode(value: unknown): void {
+  checkNumber("mode", value ?? NaN, MODE);
+}
+
+/** Throws `RangeError` for what is no number of a user or group. */
+export function checkIds(ids: Readonly<Record<string, unknown>>): void {
+  for (const [name, id] of Object.entries(ids)) checkNumber(name, id ?? NaN, UINT32);
+}
+
+/** Throws `TypeError` for what is no time, and `RangeError` for one that is not finite. */
+export function checkTimes(times: Readonly<Record<string, unknown>>): void {
+  for (const [name, time] of Object.entries(times)) {
+    if (typeof time !== "number" && !(time instanceof Date)) {
+      throw wrongKind(name, time, "a Date, or a number of seconds since 1970");
+    }
+    if (!Number.isFinite(Number(time))) throw new RangeError(`Cannot use an invalid time as \`${name}\``);
+  }
+}
+
+/** Throws for attributes that cannot be sent. */
+export function checkAttributes(attrs: unknown): void {
+  checkObject("attrs", attrs, "an object of attributes such as `{ mode: 0o644 }`");
+  const { size, uid, gid, mode, atime, mtime } = attrs as SftpAttributes;
+  checkNames("attributes", attrs as object, ["size", "uid", "gid", "mode", "atime", "mtime", "extended"]);
+  checkNumber("size", size, BYTES);
+  checkNumber("uid", uid, UINT32);
+  checkNumber("gid", gid, UINT32);
+  checkNumber("mode", mode, MODE);
+  for (const [name, time] of Object.entries({ atime, mtime })) {
+    if (time === undefined) continue;
+    if (typeof time !== "number") throw wrongKind(name, time, "a number of seconds since 1970");
+    if (!Number.isFinite(time)) {
+      throw new RangeError(`Cannot use ${time} as \`${name}\`: it must be a number of seconds`);
+    }
+  }
+}
+
+/** Throws `TypeError` for what is no pair of streams. */
+export function checkChannel(channel: unknown): void {
+  checkDuplex("channel", channel);
+}

@@ -1,0 +1,39 @@
+/**
+ * What every copy of files has, over whatever protocol: its summary, and the name of a file that is not whole yet. No I/O.
+ *
+ * @module
+ */
+import { encodeName } from "./names.ts";
+
+/** What a copy did. */
+export interface TransferSummary {
+  /** Files copied; those that `resume` found whole are not counted. */
+  readonly files: number;
+  /** Bytes copied. */
+  readonly bytes: number;
+  /**
+   * What was done differently than asked, in words, for files that were copied whole: times or permission bits that `preserve`
+   * could not keep, or what was to be removed and stays there. Empty where all was done; of very many the first hundred.
+   */
+  readonly warnings: readonly string[];
+}
+
+/** Two 32-bit FNV-1a hashes: enough to tell versions of one file apart, and nothing more. */
+function fingerprint(text: string): string {
+  let result = "";
+  for (const seed of [0x811c9dc5, 0x9dc5811c]) {
+    let hash = seed;
+    for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+    result += (hash >>> 0).toString(16).padStart(8, "0");
+  }
+  return result;
+}
+
+/**
+ * The name beside `base` that a file has while it is copied. It tells the version of the source by its path, size and time, so
+ * that a copy goes on only from the same one.
+ */
+export function partName(base: string, source: string, size: number, mtime: number, ending = "part"): string {
+  const tag = fingerprint(`${source}\0${size}\0${mtime}`);
+  return encodeName(base).length > 200 ? `.${tag}.${ending}` : `.${base}.${tag}.${ending}`;
+}

@@ -1,0 +1,248 @@
+/**
+ * The OpenSSH private key format. OpenSSH PROTOCOL.key. No I/O.
+ *
+ * @module
+ */
+import { equals } from "@std/bytes";
+import { printable } from "../../errors.ts";
+import { Reader } from "../../wire/reader.ts";
+import type { Bytes } from "../../wire/types.ts";
+import { Writer } from "../../wire/writer.ts";
+import { curves } from "../curves.ts";
+import { aes256Ctr, type FileCipher, fileCiphers } from "./file_ciphers.ts";
+import { keyFormatError, parsing } from "./format_error.ts";
+import { paddedMpint } from "../integers.ts";
+import { commentText } from "../key_text.ts";
+import { type KeyMaterial, publicBlobOf } from "../key_material.ts";
+import { publicKeyFromBlob } from "../public_key.ts";
+import { RSA_BITS, type RsaKeyOptions } from "../rsa_public.ts";
+import type { PublicKey } from "../types.ts";
+
+/** "openssh-key-v1" and a NUL. */
+const MAGIC = new TextEncoder().encode("openssh-key-v1\0");
+/** Rounds of bcrypt_pbkdf that are read at most: each costs milliseconds of this thread. */
+export const MAX_ROUNDS = 2048;
+/** Rounds that are written unless a program says otherwise; what ssh-keygen writes since OpenSSH 9.4. */
+export const DEFAULT_ROUNDS = 24;
+
+/** Room for the components of any key, with its lengths, check numbers and padding. */
+const MAX_MATERIAL = 12_288;
+
+/** What can be read from a file without its passphrase. */
+export interface Envelope {
+  /** The public half, in clear. */
+  readonly publicKey: PublicKey;
+  /** Whether a passphrase is needed. */
+  readonly encrypted: boolean;
+  /** The cipher, or null for none. */
+  readonly cipher: FileCipher | null;
+  /** Salt of bcrypt_pbkdf; empty without a cipher. */
+  readonly salt: Bytes;
+  /** Rounds of bcrypt_pbkdf; 0 without a cipher. */
+  readonly rounds: number;
+  /** The private part, as it stands in the file. */
+  readonly body: Bytes;
+  /** Its tag, for ciphers that have one. */
+  readonly tag: Bytes;
+}
+
+/** Reads the part in clear from the bytes inside the PEM armour. */
+export function readEnvelope(bytes: Uint8Array, options: RsaKeyOptions): Envelope {
+  return parsing("Cannot read OpenSSH private key", () => {
+    const reader = new Reader(bytes);
+    if (reader.remaining < MAGIC.length || !equals(reader.rawView(MAGIC.length), MAGIC)) {
+      throw keyFormatError('Cannot read OpenSSH private key: it does not begin with "openssh-key-v1"');
+    }
+    const cipherName = reader.ascii(), kdf = reader.ascii();
+    const kdfOptions = new Reader(reader.view());
+    const count = reader.u32();
+    if (count !== 1) throw keyFormatError(`Cannot read OpenSSH private key: it holds ${count} keys, 1 is supported`);
+    const cipher = fileCiphers.get(cipherName) ?? null;
+    if (cipher === null && cipherName !== "none") {
+      throw keyFormatError(
+        `Cannot read OpenSSH private key: the cipher "${
+          printable(cipherName, 64)
+        }" is not supported; convert it with "ssh-keygen -p -f FILE"`,
+      );
+    }
+    if (kdf !== "none" && kdf !== "bcrypt") {
+      throw keyFormatError(
+        `Cannot read OpenSSH private key: the KDF "${
+          printable(kdf, 64)
+        }" is not supported; convert it with "ssh-keygen -p -f FILE"`,
+      );
+    }
+    if ((kdf === "none") !== (cipher === null)) {
+      throw keyFormatError(`Cannot read OpenSSH private key: cipher "${cipherName}" with KDF "${kdf}"`);
+    }
+    const salt = kdf === "none" ? new Uint8Array(0) : kdfOptions.string();
+    const rounds = kdf === "none" ? 0 : kdfOptions.u32();
+    kdfOptions.end();
+    if (kdf !== "none" && (rounds < 1 || rounds > MAX_ROUNDS)) {
+      throw keyFormatError(
+        `Cannot read OpenSSH private key: ${rounds} rounds of bcrypt, 1 to ${MAX_ROUNDS} are allowed`,
+      );
+    }
+    if (kdf !== "none" && (salt.length < 1 || salt.length > 64)) {
+      throw keyFormatError(`Cannot read OpenSSH private key: a salt of ${salt.length} bytes, 1 to 64 are allowed`);
+    }
+    const publicKey = publicKeyFromBlob(reader.view(), options);
+    const body = reader.string();
+    const tag = reader.raw(cipher?.tagLength ?? 0);
+    reader.end();
+    const block = cipher?.blockSize ?? 8;
+    if (body.length === 0 || body.length % block !== 0) {
+      throw keyFormatError(`Cannot read OpenSSH private key: ${body.length} bytes are no whole number of blocks`);
+    }
+    return { publicKey, encrypted: cipher !== null, cipher, salt, rounds, body, tag };
+  });
+}
+
+/** Decrypts and reads the private part. The material is not checked yet. */
+export async function readPrivatePart(
+  envelope: Envelope,
+  passphrase: string | undefined,
+): Promise<{ material: KeyMaterial; comment: string }> {
+  const { cipher } = envelope;
+  if (cipher === null) return readSection(envelope.body, envelope.publicKey, "its check numbers differ");
+  if (passphrase === undefined || passphrase === "") {
+    throw keyFormatError("Cannot read OpenSSH private key: it is encrypted and no passphrase was given");
+  }
+  const keys = await deriveKeys(passphrase, envelope.salt, envelope.rounds, cipher);
+  const section = await cipher.decrypt(keys.key, keys.iv, envelope.body, envelope.tag);
+  const wrong = "the passphrase is wrong";
+  if (section === null) throw keyFormatError(`Cannot decrypt OpenSSH private key: ${wrong}`);
+  try {
+    return readSection(section, envelope.publicKey, wrong);
+  } finally {
+    section.fill(0);
+  }
+}
+
+async function deriveKeys(
+  passphrase: string,
+  salt: Uint8Array,
+  rounds: number,
+  cipher: FileCipher,
+): Promise<{ key: Bytes; iv: Bytes }> {
+  // The cost is paid only by programs that meet an encrypted key, and so is the loading.
+  const { bcryptPbkdf } = await import("./bcrypt_pbkdf.ts");
+  const derived = await bcryptPbkdf(
+    new TextEncoder().encode(passphrase),
+    salt,
+    cipher.keyLength + cipher.ivLength,
+    rounds,
+  );
+  return { key: derived.slice(0, cipher.keyLength), iv: derived.slice(cipher.keyLength) };
+}
+
+function readSection(
+  section: Uint8Array,
+  publicKey: PublicKey,
+  whenChecksDiffer: string,
+): { material: KeyMaterial; comment: string } {
+  return parsing("Cannot read OpenSSH private key", () => {
+    const reader = new Reader(section);
+    if (reader.u32() !== reader.u32()) {
+      throw keyFormatError(`Cannot decrypt OpenSSH private key: ${whenChecksDiffer}`);
+    }
+    const material = readMaterial(reader);
+    const comment = commentText(reader.view());
+    for (let i = 1; reader.remaining > 0; i++) {
+      if (reader.u8() !== (i & 0xff)) throw keyFormatError("Cannot read OpenSSH private key: its padding is wrong");
+    }
+    if (!equals(publicBlobOf(material), publicKey.blob)) {
+      throw keyFormatError("Cannot read OpenSSH private key: its public and private parts are of different keys");
+    }
+    return { material, comment };
+  });
+}
+
+function readMaterial(reader: Reader): KeyMaterial {
+  const type = reader.ascii();
+  const curve = curves.get(type);
+  if (curve !== undefined) {
+    if (reader.ascii() !== curve.name) throw keyFormatError(`Cannot read ${type} private key: it names another curve`);
+    const point = reader.string();
+    if (point.length !== 1 + 2 * curve.size) {
+      throw keyFormatError(`Cannot read ${type} private key: its point does not fit`);
+    }
+    return { kind: "ecdsa", curve, point, d: paddedMpint(reader, curve.size) };
+  }
+  switch (type) {
+    case "ssh-ed25519": {
+      const point = reader.string(), secret = reader.string();
+      if (point.length !== 32 || secret.length !== 64 || !equals(secret.subarray(32), point)) {
+        throw keyFormatError("Cannot read ssh-ed25519 private key: 32 public and 64 private bytes are needed");
+      }
+      return { kind: "ed25519", seed: secret.slice(0, 32), point };
+    }
+    case "ssh-rsa": {
+      const max = RSA_BITS.max / 8;
+      const n = paddedMpint(reader, max), e = paddedMpint(reader, 8), d = paddedMpint(reader, max);
+      const iqmp = paddedMpint(reader, max), p = paddedMpint(reader, max), q = paddedMpint(reader, max);
+      return { kind: "rsa", n, e, d, iqmp, p, q };
+    }
+    default:
+      throw keyFormatError(`Cannot read private key: the type "${printable(type, 64)}" is not supported`);
+  }
+}
+
+function writeMaterial(writer: Writer, material: KeyMaterial): void {
+  switch (material.kind) {
+    case "ed25519":
+      writer.text("ssh-ed25519").string(material.point);
+      writer.u32(64).raw(material.seed).raw(material.point);
+      return;
+    case "ecdsa":
+      writer.text(material.curve.type).text(material.curve.name).string(material.point).mpint(material.d);
+      return;
+    case "rsa":
+      writer.text("ssh-rsa").mpint(material.n).mpint(material.e).mpint(material.d);
+      writer.mpint(material.iqmp).mpint(material.p).mpint(material.q);
+      return;
+  }
+}
+
+function writeSection(material: KeyMaterial, comment: string, blockSize: number): Bytes {
+  const check = crypto.getRandomValues(new Uint8Array(4));
+  const text = new TextEncoder().encode(comment);
+  // Room for all of it from the start: a buffer that grows would leave copies of the secret behind.
+  const writer = new Writer(MAX_MATERIAL + text.length).raw(check).raw(check);
+  writeMaterial(writer, material);
+  writer.string(text);
+  for (let i = 1; writer.length % blockSize !== 0; i++) writer.u8(i);
+  return writer.bytes();
+}
+
+function armour(bytes: Bytes): string {
+  const lines = bytes.toBase64().match(/.{1,70}/g)!.join("\n");
+  return `-----BEGIN OPENSSH PRIVATE KEY-----\n${lines}\n-----END OPENSSH PRIVATE KEY-----\n`;
+}
+
+function envelope(cipher: string, kdf: string, options: Uint8Array, material: KeyMaterial, body: Uint8Array): string {
+  const writer = new Writer(MAX_MATERIAL + options.length + body.length).raw(MAGIC).text(cipher).text(kdf).string(
+    options,
+  );
+  return armour(writer.u32(1).string(publicBlobOf(material)).string(body).bytes());
+}
+
+/** Writes a key that is not encrypted. */
+export function writePlain(material: KeyMaterial, comment: string): string {
+  return envelope("none", "none", new Uint8Array(0), material, writeSection(material, comment, 8));
+}
+
+/** Writes a key encrypted with bcrypt_pbkdf and aes256-ctr, as ssh-keygen does. */
+export async function writeEncrypted(
+  material: KeyMaterial,
+  comment: string,
+  passphrase: string,
+  rounds: number,
+): Promise<string> {
+  const cipher = aes256Ctr;
+  const salt = crypto.getRandomValues(new Uint8Array(16));
+  const { key, iv } = await deriveKeys(passphrase, salt, rounds, cipher);
+  const body = await cipher.encrypt(key, iv, writeSection(material, comment, cipher.blockSize));
+  const options = new Writer().string(salt).u32(rounds).bytes();
+  return envelope("aes256-ctr", "bcrypt", options, material, body);
+}

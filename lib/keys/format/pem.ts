@@ -1,0 +1,52 @@
+/**
+ * PEM armour. RFC 7468, RFC 1421 section 4.6 for headers. No I/O, no crypto.
+ *
+ * @module
+ */
+import { printable } from "../../errors.ts";
+import type { Bytes } from "../../wire/types.ts";
+import { keyFormatError } from "./format_error.ts";
+import { pathHint } from "../key_text.ts";
+import { decodeBase64 } from "../public_key.ts";
+
+/** A PEM block. */
+export interface Pem {
+  /** What stands behind BEGIN. */
+  readonly label: string;
+  /** Headers, by name in lower case. */
+  readonly headers: ReadonlyMap<string, string>;
+  /** Content. */
+  readonly bytes: Bytes;
+}
+
+/** Reads the first PEM block that holds a private key, from a text of one character a byte; other blocks before it, such as EC PARAMETERS, are passed over. */
+export function readPem(text: string): Pem {
+  const lines = text.split(/\r\n|\r|\n/).map((line) => line.trim());
+  const begin = lines.findIndex((line) => /^-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----$/.test(line));
+  if (begin < 0) throw keyFormatError(`Cannot read private key: ${whatInstead(lines)}${pathHint(text)}`);
+  const label = lines[begin]!.slice(11, -5);
+  const end = lines.indexOf(`-----END ${label}-----`, begin);
+  if (end < 0) {
+    throw keyFormatError(`Cannot read private key: the line "-----END ${printable(label, 40)}-----" is missing`);
+  }
+  const headers = new Map<string, string>();
+  let at = begin + 1;
+  while (at < end && lines[at]!.includes(":")) {
+    const line = lines[at++]!, colon = line.indexOf(":");
+    headers.set(line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim());
+  }
+  const bytes = decodeBase64(lines.slice(at, end).join(""), "Cannot read private key");
+  return { label, headers, bytes };
+}
+
+function whatInstead(lines: readonly string[]): string {
+  const first = lines.find((line) => line !== "") ?? "";
+  if (first === "") return "the text is empty";
+  if (/^---- ?BEGIN SSH2 ENCRYPTED PRIVATE KEY/.test(first)) {
+    return 'the ssh.com format is not supported; convert it with "ssh-keygen -i -f FILE"';
+  }
+  if (/^(ssh|ecdsa|sk)-\S+ AAAA/.test(first) || /BEGIN (SSH2 |RSA )?PUBLIC KEY/.test(first)) {
+    return "it is a public key";
+  }
+  return 'no line "-----BEGIN … PRIVATE KEY-----" was found';
+}

@@ -1,0 +1,381 @@
+/**
+ * Host key policies: known_hosts, pinned keys, and none. sshd(8), SSH_KNOWN_HOSTS FILE FORMAT. Reads files only through
+ * known_hosts_files.ts.
+ *
+ * @module
+ */
+import { equals } from "@std/bytes";
+import {
+  HostKeyChangedError,
+  HostKeyError,
+  HostKeyRevokedError,
+  HostKeyUnknownError,
+  type KnownHostsPlace,
+  printable,
+  SshError,
+} from "../../errors.ts";
+import { Reader } from "../../wire/reader.ts";
+import type { Bytes, MaybePromise } from "../../wire/types.ts";
+import { type HostMatcher, lookupName, parseHosts } from "./host_patterns.ts";
+import { appendLine, knownHostsPaths, readIfThere } from "../user_files.ts";
+import { characters, type KeyText, looksLikePath, pathHint } from "../key_text.ts";
+import { noteKnownTypes } from "./known_types.ts";
+import { parsePublicKey, publicKeyLine } from "../public_key.ts";
+import { RSA_BITS } from "../rsa_public.ts";
+import type { HostKeyVerifier, PublicKey } from "../types.ts";
+
+export { hashHostname } from "./host_patterns.ts";
+
+/** A line of known_hosts. */
+export interface KnownHostsEntry {
+  /** Where it stands. */
+  readonly place: KnownHostsPlace;
+  /** What the line is for: a host's key, a key never to be accepted, or a certificate authority's key. */
+  readonly marker: "host" | "revoked" | "cert-authority";
+  /** The hosts it names. */
+  readonly hosts: HostMatcher;
+  /** Key type. */
+  readonly type: string;
+  /** Key in wire encoding. */
+  readonly blob: Bytes;
+}
+
+/** A {@linkcode HostKeyVerifier} that can say beforehand which key types it knows, so that a client asks for those first. */
+export interface KnownHostsVerifier {
+  /** Decides whether the key is trusted; see {@linkcode HostKeyVerifier}. */
+  (key: PublicKey, host: { hostname: string; port: number }): Promise<boolean>;
+  /** Types of the keys known for a host, in the order of the lines; empty for an unknown host. */
+  keyTypes(host: { hostname: string; port: number }): Promise<readonly string[]>;
+}
+
+/** Options of {@linkcode knownHosts}. */
+export interface KnownHostsOptions {
+  /** Paths; files that are missing count as empty. @default {those that `ssh` reads} */
+  files?: readonly string[] | undefined;
+  /**
+   * Whether a host that no line names is trusted, and its line added to the first of the files: `true` for each, as `ssh` does with
+   * `StrictHostKeyChecking=accept-new`, or a function that is given the line and may show it to somebody. @default {false}
+   */
+  acceptNew?: boolean | ((line: string) => MaybePromise<boolean>) | undefined;
+}
+
+/** A text and the name that errors give it. */
+interface Source {
+  readonly file: string;
+  readonly text: string;
+}
+
+const markers: ReadonlyMap<string, KnownHostsEntry["marker"]> = new Map([
+  ["@revoked", "revoked"],
+  ["@cert-authority", "cert-authority"],
+]);
+
+/** Reads known_hosts text. Comments and malformed lines are passed over, as `ssh` does. */
+export function parseKnownHosts(text: string, file = "known_hosts"): KnownHostsEntry[] {
+  const entries: KnownHostsEntry[] = [];
+  text.split("\n").forEach((line, index) => {
+    const entry = parseLine(line, { file, line: index + 1 });
+    if (entry !== null) entries.push(entry);
+  });
+  return entries;
+}
+
+function parseLine(line: string, place: KnownHostsPlace): KnownHostsEntry | null {
+  // Blanks and tabs separate, nothing else: a no-break space is part of the word it stands in, and spoils it.
+  const words = line.replace(/\r$/, "").split(/[ \t]+/).filter((word) => word !== "");
+  if (words.length === 0 || words[0]!.startsWith("#")) return null;
+  let marker: KnownHostsEntry["marker"] = "host";
+  if (words[0]!.startsWith("@")) {
+    const found = markers.get(words.shift()!);
+    if (found === undefined) return null;
+    marker = found;
+  }
+  const [names, type, base64] = words;
+  if (names === undefined || type === undefined || base64 === undefined || names.startsWith("@")) return null;
+  const hosts = parseHosts(names), blob = decodeBlob(type, base64);
+  return hosts === null || blob === null ? null : { place, marker, hosts, type, blob };
+}
+
+/** The blob, when its own type is the one on the line. Types that this module cannot verify count too: they name the host. */
+function decodeBlob(type: string, base64: string): Bytes | null {
+  try {
+    const blob = Uint8Array.fromBase64(base64, { lastChunkHandling: "strict" });
+    return new Reader(blob).ascii() === type ? blob : null;
+  } catch (error) {
+    if (error instanceof SyntaxError || error instanceof SshError) return null;
+    throw error;
+  }
+}
+
+/** Types of the keys that known_hosts text has for a host, in the order of the lines, without revoked ones. */
+export async function knownHostKeyTypes(
+  text: KeyText | readonly KeyText[],
+  hostname: string,
+  port = 22,
+): Promise<readonly string[]> {
+  return await typesIn(sourcesOf(text), hostname, port);
+}
+
+async function entriesFor(sources: readonly Source[], name: string): Promise<KnownHostsEntry[]> {
+  const found: KnownHostsEntry[] = [];
+  for (const { file, text } of sources) {
+    for (const entry of parseKnownHosts(text, file)) if (await entry.hosts.matches(name)) found.push(entry);
+  }
+  return found;
+}
+
+async function typesIn(sources: readonly Source[], hostname: string, port: number): Promise<readonly string[]> {
+  return usableTypes(await entriesFor(sources, lookupName(hostname, port)));
+}
+
+/** Types of the keys among the entries of one host, without revoked ones. */
+function usableTypes(entries: readonly KnownHostsEntry[]): readonly string[] {
+  const revoked = entries.filter((entry) => entry.marker === "revoked");
+  const usable = entries.filter((entry) =>
+    entry.marker === "host" && !revoked.some((other) => equals(other.blob, entry.blob))
+  );
+  return [...new Set(usable.map((entry) => entry.type))];
+}
+
+/**
+ * Trusts what OpenSSH `known_hosts` text trusts: plain, hashed and wildcard names, `[host]:port`, `@revoked`.
+ * `@cert-authority` lines are read, and trust no plain key. With no argument it reads `~/.ssh/known_hosts`,
+ * `~/.ssh/known_hosts2` and `/etc/ssh/ssh_known_hosts` at each connection; files that are missing count as empty.
+ *
+ * The verifier resolves to true, or throws: {@linkcode HostKeyRevokedError} for a key marked `@revoked`, which always wins,
+ * {@linkcode HostKeyChangedError} for a host known with other keys, {@linkcode HostKeyUnknownError} for a host that no line
+ * names. A host at another port than 22 is known only by a line that names that port, or by a wildcard.
+ *
+ * A program may call it in a function of its own, with the key that it was given: `connect()` learns all the same of which types
+ * the host's known keys are, and asks for those.
+ *
+ * Throws `TypeError` for what is no text, and for text that has lines and none that is one of known_hosts, such as a path. A text
+ * without lines, or with comments only, is one that trusts nobody.
+ */
+export function knownHosts(text?: KeyText | readonly KeyText[]): KnownHostsVerifier;
+/**
+ * The same over files, and with hosts added that are new, where `acceptNew` allows it. A host that is known by other keys, of
+ * whichever type, is never new, and a key that is marked `@revoked` is never added.
+ *
+ * Throws `TypeError` for options that are none.
+ */
+export function knownHosts(options: KnownHostsOptions): KnownHostsVerifier;
+export function knownHosts(from?: KeyText | readonly KeyText[] | KnownHostsOptions): KnownHostsVerifier {
+  const options = isOptions(from) ? checkedOptions(from) : {};
+  const given = from === undefined || isOptions(from) ? undefined : sourcesOf(from);
+  const files = (): readonly string[] => options.files ?? paths();
+  const sources = (): MaybePromise<readonly Source[]> => given ?? readSources(files());
+  return Object.assign(
+    async (key: PublicKey, host: { hostname: string; port: number }): Promise<boolean> => {
+      const looked = given?.map((source) => source.file) ?? files();
+      try {
+        await verify(await sources(), looked, key, host);
+      } catch (error) {
+        const { acceptNew = false } = options;
+        if (!(error instanceof HostKeyUnknownError) || acceptNew === false) throw error;
+        const line = `${lookupName(host.hostname, host.port)} ${publicKeyLine(key)}`;
+        if (acceptNew !== true && (await acceptNew(line)) !== true) throw error;
+        await addLine(looked[0]!, line);
+      }
+      return true;
+    },
+    {
+      keyTypes: async (host: { hostname: string; port: number }): Promise<readonly string[]> =>
+        await typesIn(await sources(), host.hostname, host.port),
+    },
+  );
+}
+
+/** Whether it is an object of options, and not text, a list of texts, or an object of another kind. */
+function isOptions(from: unknown): from is KnownHostsOptions {
+  return typeof from === "object" && from !== null && Object.getPrototypeOf(from) === Object.prototype;
+}
+
+function checkedOptions(options: KnownHostsOptions): KnownHostsOptions {
+  for (const name of Object.keys(options)) {
+    if (name === "files" || name === "acceptNew") continue;
+    throw new TypeError(
+      `Cannot use option "${printable(name, 64)}" of knownHosts(): it has \`files\` and \`acceptNew\``,
+    );
+  }
+  const { files, acceptNew } = options;
+  if (files !== undefined) {
+    const isList = Array.isArray(files) && files.length > 0;
+    if (!isList || !files.every((file) => typeof file === "string" && file !== "")) {
+      throw new TypeError("Cannot use `files` of knownHosts(): it is a list of paths, one at least");
+    }
+  }
+  if (acceptNew !== undefined && typeof acceptNew !== "boolean" && typeof acceptNew !== "function") {
+    throw new TypeError(
+      "Cannot use `acceptNew` of knownHosts(): it is true, false, or a function that is given the line",
+    );
+  }
+  return { ...options, ...files !== undefined && { files: [...files] } };
+}
+
+async function addLine(file: string, line: string): Promise<void> {
+  try {
+    await appendLine(file, line);
+  } catch (cause) {
+    // A host that is new each time is one that nobody would notice to have changed.
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new HostKeyError(`Cannot add host key to "${file}": ${printable(why)}; the line is: ${line}`, { cause });
+  }
+}
+
+/** A host, a key type of SSH or three numbers of SSH 1, and more: perhaps malformed, but meant to be a line of known_hosts. */
+const lineShape = /\S[ \t]+((ssh|ecdsa|sk|rsa|webauthn)-\S*|\d+[ \t]+\d+)([ \t]|$)/;
+
+/** The texts, each with a name. */
+function sourcesOf(text: KeyText | readonly KeyText[]): readonly Source[] {
+  const texts: readonly KeyText[] = Array.isArray(text) ? text : [text];
+  return texts.map((given, i): Source => {
+    const text = characters("Cannot use known_hosts text", given);
+    const lines = text.split("\n").filter((line) => !/^\s*(#|$)/.test(line));
+    if (lines.length > 0 && !lines.some((line) => lineShape.test(line))) {
+      throw new TypeError(`Cannot use known_hosts text: no line of it is one of known_hosts${pathHint(text)}`);
+    }
+    return { file: texts.length === 1 ? "known_hosts text" : `known_hosts text ${i + 1}`, text };
+  });
+}
+
+function paths(): readonly string[] {
+  try {
+    return knownHostsPaths();
+  } catch (cause) {
+    throw new HostKeyError(
+      "Cannot verify host key: the home folder cannot be looked up; allow --allow-env=HOME,USERPROFILE, or hand text to knownHosts()",
+      { cause },
+    );
+  }
+}
+
+async function readSources(files: readonly string[]): Promise<readonly Source[]> {
+  const sources: Source[] = [];
+  for (const file of files) {
+    try {
+      const text = await readIfThere(file);
+      if (text !== null) sources.push({ file, text });
+    } catch (cause) {
+      // A file that cannot be read may hold a revocation.
+      throw new HostKeyError(
+        `Cannot verify host key: "${file}" cannot be read; allow it, or hand its text to knownHosts()`,
+        { cause },
+      );
+    }
+  }
+  return sources;
+}
+
+async function verify(
+  sources: readonly Source[],
+  looked: readonly string[],
+  key: PublicKey,
+  { hostname, port }: { hostname: string; port: number },
+): Promise<void> {
+  const name = lookupName(hostname, port);
+  const blob = key.blob;
+  const entries = await entriesFor(sources, name);
+  const offered = `${printable(key.type, 64)} ${await key.fingerprint()}`;
+
+  const revoked = entries.filter((entry) => entry.marker === "revoked" && equals(entry.blob, blob));
+  if (revoked.length > 0) {
+    const places = revoked.map((entry) => entry.place);
+    throw new HostKeyRevokedError(
+      `Cannot trust host key of "${name}": ${offered} is marked @revoked at ${places.map(showPlace).join(", ")}`,
+      places,
+    );
+  }
+  const known = entries.filter((entry) => entry.marker === "host");
+  if (known.some((entry) => equals(entry.blob, blob))) return;
+  const types = usableTypes(entries);
+  if (known.length > 0 && !known.some((entry) => entry.type === key.type) && noteKnownTypes(key, types)) {
+    // Not a new host, which a program may add by itself, and not a changed one yet: nobody has asked for the keys that are known.
+    throw new HostKeyError(
+      `Cannot trust host key of "${name}": it showed ${offered}, and is known by its keys of other types (${
+        known.map((entry) => `${printable(entry.type, 64)} at ${showPlace(entry.place)}`).join(", ")
+      }), which it was not asked for; hand knownHosts() itself over as \`verifyHostKey\`, or ask for them first with \`algorithms.hostKey\``,
+    );
+  }
+  if (known.length > 0) {
+    const expected = await Promise.all(
+      known.map(async (entry) =>
+        `${printable(entry.type, 64)} ${await fingerprintOf(entry.blob)} (${showPlace(entry.place)})`
+      ),
+    );
+    throw new HostKeyChangedError(
+      `Cannot trust host key of "${name}": it has changed, or somebody is in between: expected ${
+        expected.join(", ")
+      }, offered ${offered}; if the change is right, remove the old line with 'ssh-keygen -R "${name}"'`,
+      known.map((entry) => entry.place),
+    );
+  }
+  throw new HostKeyUnknownError(
+    `Cannot trust host key of "${name}": the host is not known, it offered ${offered}; looked in ${
+      looked.join(", ")
+    }; if the key is right, add this line: ${name} ${publicKeyLine(key)}`,
+  );
+}
+
+function showPlace({ file, line }: KnownHostsPlace): string {
+  return `${file}:${line}`;
+}
+
+async function fingerprintOf(blob: Bytes): Promise<string> {
+  const digest = await crypto.subtle.digest("SHA-256", blob);
+  return "SHA256:" + new Uint8Array(digest).toBase64({ omitPadding: true });
+}
+
+/**
+ * Trusts exactly the keys given, as `SHA256:…` fingerprints or public key lines; resolves to false for any other.
+ * Throws `TypeError` when none is given or one is neither.
+ */
+export function pinnedHostKey(...keys: readonly KeyText[]): HostKeyVerifier {
+  if (keys.length === 0) throw new TypeError("Cannot pin host key: no key given");
+  const fingerprints = new Set<string>();
+  const blobs: Bytes[] = [];
+  for (const key of keys) {
+    if (typeof key === "string" && /^SHA256:[A-Za-z0-9+/]{43}=?$/.test(key)) fingerprints.add(key.slice(0, 50));
+    else blobs.push(pinnedBlob(key));
+  }
+  return async (key): Promise<boolean> =>
+    blobs.some((blob) => equals(blob, key.blob)) || fingerprints.has(await fingerprintOf(key.blob));
+}
+
+function pinnedBlob(key: KeyText): Bytes {
+  const text = characters("Cannot pin host key", key);
+  try {
+    // The key itself is looked at where it is shown: here it is only compared.
+    return parsePublicKey(key, { insecureMinRsaBits: RSA_BITS.insecureMin }).blob;
+  } catch (cause) {
+    if (!(cause instanceof SshError)) throw cause;
+    throw new TypeError(
+      `Cannot pin host key: ${givenInstead(text)} is neither a SHA256: fingerprint nor a public key line`,
+      { cause },
+    );
+  }
+}
+
+/** What was given in the place of a pin, and what to give; nothing of it is shown that may be a secret. */
+function givenInstead(text: string): string {
+  const form = "`SHA256:` and 43 characters, as `ssh-keygen -lf FILE` prints it";
+  if (/^[\w+/]{43}=?$/.test(text)) {
+    return `"${text}" is a fingerprint without its kind, write "SHA256:${text}": it`;
+  }
+  if (/^(MD5:)?([0-9a-f]{2}:){15}[0-9a-f]{2}$/i.test(text)) {
+    return `"${text}" is a fingerprint by MD5, which can be forged, give ${form}: it`;
+  }
+  if (/^SHA256:/i.test(text)) return `"${printable(text, 64)}" is no whole fingerprint, that is ${form}: it`;
+  if (/^SHA(1|384|512):/i.test(text)) {
+    return `"${printable(text, 24)}" is a fingerprint of another kind, give ${form}: it`;
+  }
+  if (text === "") return "an empty text";
+  if (text.includes("PRIVATE KEY")) return "a private key";
+  if (looksLikePath(text)) return `"${printable(text, 64)}"`;
+  return "a text";
+}
+
+/** Trusts any host key: for tests and throw-away machines, and named so that it shows in a review. */
+export function insecureAcceptAnyHostKey(): HostKeyVerifier {
+  return (): boolean => true;
+}

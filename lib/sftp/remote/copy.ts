@@ -1,0 +1,102 @@
+/**
+ * Copies a remote file to another remote file. draft-ietf-secsh-filexfer-extensions-00 section 7.
+ *
+ * @module
+ */
+import type { SftpAttributes } from "../../files/file_info.ts";
+import { Extension, OpenFlag } from "../wire/constants.ts";
+import { CopyData, Fsetstat, Fstat, Open, Setstat, Stat } from "../wire/messages.ts";
+import { quoted } from "../../files/names.ts";
+import { ReadPipeline } from "./read_pipeline.ts";
+import { noting } from "./replace.ts";
+import type { SftpSession } from "./session.ts";
+import { WritePipeline } from "./write_pipeline.ts";
+
+/** Copies contents and permission bits: on the server's side where it has copy-data, else through here. */
+export async function copyRemoteFile(session: SftpSession, from: string, to: string): Promise<void> {
+  const source = await session.handle(
+    Open,
+    { path: from, flags: OpenFlag.READ, attrs: {} },
+    { action: "open", path: from },
+  );
+  try {
+    const { size, mode } = await told(session, source, from);
+    const target = await session.handle(
+      Open,
+      {
+        path: to,
+        flags: OpenFlag.WRITE | OpenFlag.CREAT,
+        attrs: mode === undefined ? {} : { mode: mode & 0o777 },
+      },
+      { action: "open", path: to },
+    );
+    let isTouched = false;
+    try {
+      // TRUNC would empty the source where both are one file, by a hard link: only what is longer than it is cut.
+      const there = (await told(session, target, to)).size ?? Infinity;
+      const cut = async (size: number): Promise<void> => {
+        const purpose = { action: "truncate", path: to }, attrs = { size };
+        await session.status(Fsetstat, { handle: target, attrs }, purpose)
+          .catch(() => session.status(Setstat, { path: to, attrs }, purpose));
+      };
+      isTouched = true;
+      if (session.extensions.has(Extension.copyData) && size !== undefined) {
+        if (there > size) await cut(size);
+        const whole = { from: source, fromOffset: 0n, length: 0n, to: target, toOffset: 0n };
+        await session.status(CopyData, whole, { action: "copy", path: from });
+      } else {
+        const copied = await copyThrough(session, source, from, target, to);
+        // What it has now is known, and what it had is what the server said.
+        await cut(copied).catch((error) => {
+          if (there > copied || session.ended !== null) throw error;
+        });
+      }
+    } catch (error) {
+      session.dropHandle(target, to);
+      throw isTouched ? notWhole(error, to) : error;
+    }
+    // A full disk may show only now.
+    await session.closeHandle(target, to).catch((error) => {
+      throw notWhole(error, to);
+    });
+  } finally {
+    session.dropHandle(source, from);
+  }
+}
+
+function notWhole(error: unknown, path: string): unknown {
+  return noting(error, `what is at ${quoted(path)} is not whole`);
+}
+
+/** What the server tells of an open file, by its path where it does not by its handle; nothing where by neither. */
+async function told(session: SftpSession, handle: Uint8Array, path: string): Promise<SftpAttributes> {
+  const purpose = { action: "stat", path };
+  return await session.attrs(Fstat, { handle }, purpose)
+    .catch(() => session.attrs(Stat, { path }, purpose))
+    .catch((error) => {
+      if (session.ended !== null) throw error;
+      return {};
+    });
+}
+
+/** Copies to the end of the file, and tells where that was. */
+async function copyThrough(
+  session: SftpSession,
+  source: Uint8Array,
+  from: string,
+  target: Uint8Array,
+  to: string,
+): Promise<number> {
+  const reading = new ReadPipeline(session, source, from, { offset: 0, end: null });
+  const writing = new WritePipeline(session, target, to, { offset: 0 });
+  try {
+    for (let part = await reading.next(); part !== null; part = await reading.next()) await writing.write(part);
+    await writing.finish();
+    return writing.offset;
+  } catch (error) {
+    writing.abandon(error);
+    throw error;
+  } finally {
+    reading.cancel();
+  }
+}

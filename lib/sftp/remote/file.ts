@@ -1,0 +1,355 @@
+/**
+ * An open remote file. draft-ietf-secsh-filexfer-02 sections 6.2 to 6.4 and 6.8, OpenSSH PROTOCOL sections 4.5 and 4.10.
+ *
+ * @module
+ */
+import { SftpError } from "../../errors.ts";
+import type { Bytes } from "../../wire/types.ts";
+import { fileInfo } from "../wire/attrs.ts";
+import type { SftpAttributes, SftpFileInfo } from "../../files/file_info.ts";
+import { checkAttributes, checkBuffer, checkTimes } from "../../files/check_calls.ts";
+import { Extension, OpenFlag } from "../wire/constants.ts";
+import { Status } from "../../files/limits.ts";
+import { Fsetstat, Fstat, Fstatvfs, Fsync, Stat, StatvfsReply } from "../wire/messages.ts";
+import { quoted } from "../../files/names.ts";
+import { readInto, ReadPipeline } from "./read_pipeline.ts";
+import { abortable, closedError, type SftpSession } from "./session.ts";
+import { type SftpFileSystemInfo, spaceOf } from "./space.ts";
+import { unsupportedError } from "./errors.ts";
+import { WritePipeline } from "./write_pipeline.ts";
+
+/** The open flags of draft-ietf-secsh-filexfer-02 section 6.3 for `Deno.OpenOptions`. */
+export function openFlags(options: Deno.OpenOptions): number {
+  const { read, write, append, truncate, create, createNew } = options;
+  if ((truncate || create || createNew) && !write && !append) {
+    throw new TypeError("Cannot open file: `create`, `createNew` and `truncate` need `write` or `append`");
+  }
+  if (truncate && append) throw new TypeError("Cannot open file: `truncate` and `append` exclude each other");
+  const reading = read ?? !(write || append);
+  if (!reading && !write && !append) {
+    throw new TypeError("Cannot open file: one of `read`, `write`, `append` is needed");
+  }
+  return (reading ? OpenFlag.READ : 0) | (write || append ? OpenFlag.WRITE : 0) | (append ? OpenFlag.APPEND : 0) |
+    (create || createNew ? OpenFlag.CREAT : 0) | (truncate ? OpenFlag.TRUNC : 0) | (createNew ? OpenFlag.EXCL : 0);
+}
+
+let construct: (session: SftpSession, handle: Uint8Array, path: string, flags: number) => SftpFile;
+
+/** The file behind a handle that was opened with these flags; the handle belongs to it from here on. */
+export function openedFile(session: SftpSession, handle: Uint8Array, path: string, flags: number): SftpFile {
+  return construct(session, handle, path, flags);
+}
+
+/**
+ * An open remote file: the stream and position methods of `Deno.FsFile`.
+ *
+ * `read`, `write` and `seek` share one position and run one after the other; `readAt` and `writeAt` leave it alone and may
+ * run side by side. All of them are done before a file that is closed meanwhile is closed.
+ */
+export class SftpFile implements AsyncDisposable {
+  readonly #session: SftpSession;
+  readonly #handle: Uint8Array;
+  readonly #path: string;
+  readonly #flags: number;
+  readonly #append: boolean;
+  #position = 0;
+  #turn: Promise<unknown> = Promise.resolve();
+  /** What runs beside the turns. */
+  readonly #beside = new Set<Promise<unknown>>();
+  /** The writes of `writable`, as long as nobody was told that they failed. */
+  #writing: WritePipeline | null = null;
+  #closing: Promise<void> | null = null;
+  #readable: ReadableStream<Bytes> | null = null;
+  #writable: WritableStream<Uint8Array> | null = null;
+
+  static {
+    construct = (session, handle, path, flags) => new SftpFile(session, handle, path, flags);
+  }
+
+  private constructor(session: SftpSession, handle: Uint8Array, path: string, flags: number) {
+    this.#session = session;
+    this.#handle = handle;
+    this.#path = path;
+    this.#flags = flags;
+    this.#append = (flags & OpenFlag.APPEND) !== 0;
+  }
+
+  /** Servers have odd words for it: OpenSSH's says that there is no such file. */
+  #opened(to: "read" | "write", action: string): void {
+    if (this.#flags & (to === "read" ? OpenFlag.READ : OpenFlag.WRITE)) return;
+    const other = to === "read" ? "write" : "read";
+    const why = `it was opened to ${other} only; open it with \`${to}: true\``;
+    throw new TypeError(`Cannot ${action} ${quoted(this.#path)}: ${why}`);
+  }
+
+  #open(action: string): Uint8Array {
+    if (this.#closing !== null) throw closedError({ action, path: this.#path });
+    return this.#handle;
+  }
+
+  /** Runs what moves the position after all that was asked for before. */
+  async #inTurn<T>(action: string, work: (handle: Uint8Array) => Promise<T>): Promise<T> {
+    const handle = this.#open(action), result = this.#turn.then(() => work(handle));
+    this.#turn = result.catch(() => {});
+    return await result;
+  }
+
+  /** Runs what need not wait for a turn. */
+  async #atOnce<T>(action: string, work: (handle: Uint8Array) => Promise<T>): Promise<T> {
+    const running = work(this.#open(action));
+    this.#beside.add(running);
+    try {
+      return await running;
+    } finally {
+      this.#beside.delete(running);
+    }
+  }
+
+  /**
+   * Contents from the position at the first read on, as a byte stream with read-ahead. The file is closed when the stream
+   * ends or is cancelled, as `Deno.FsFile` does it.
+   */
+  get readable(): ReadableStream<Bytes> {
+    if (this.#readable !== null) return this.#readable;
+    let pipeline: ReadPipeline | null = null;
+    return this.#readable = new ReadableStream({
+      type: "bytes",
+      pull: async (controller) => {
+        try {
+          const handle = this.#open("read");
+          this.#opened("read", "read");
+          pipeline ??= new ReadPipeline(this.#session, handle, this.#path, { offset: this.#position, end: null });
+          const part = await pipeline.next();
+          if (part === null) {
+            controller.close();
+            controller.byobRequest?.respond(0);
+            await this.close();
+            return;
+          }
+          this.#position += part.length;
+          controller.enqueue(part as Bytes);
+        } catch (error) {
+          this.#leave();
+          throw error;
+        }
+      },
+      cancel: () => {
+        pipeline?.cancel();
+        this.#leave();
+      },
+    }, { highWaterMark: 0 });
+  }
+
+  /**
+   * Takes contents from the position at the first write on, with pipelined writes: a write is done when it was sent, and
+   * closing waits for all of them. The file is closed with the stream, as `Deno.FsFile` does it. Aborting waits for nothing.
+   */
+  get writable(): WritableStream<Uint8Array> {
+    if (this.#writable !== null) return this.#writable;
+    let signal!: AbortSignal;
+    return this.#writable = new WritableStream<Uint8Array>({
+      start: (controller) => {
+        ({ signal } = controller);
+        // A stream calls `abort` only when the write in flight has ended, and never when it is being closed.
+        signal.addEventListener("abort", () => {
+          this.#writing?.abandon(signal.reason);
+          this.#writing = null;
+          this.#leave();
+        });
+      },
+      write: async (chunk) => {
+        try {
+          if (!(chunk instanceof Uint8Array)) {
+            throw new TypeError(`Cannot write ${quoted(this.#path)}: a chunk of its stream is no Uint8Array`);
+          }
+          this.#opened("write", "write");
+          await this.#atOnce("write", async (handle) => {
+            if (this.#writing === null) {
+              const offset = await abortable(this.#writePosition(handle), signal, () => {});
+              signal.throwIfAborted();
+              this.#writing = new WritePipeline(this.#session, handle, this.#path, { offset });
+            }
+            const pipeline = this.#writing;
+            await pipeline.write(chunk);
+            this.#position = pipeline.offset;
+          });
+        } catch (error) {
+          this.#writing = null;
+          this.#leave();
+          throw error;
+        }
+      },
+      close: async () => {
+        try {
+          await abortable(this.close(), signal, () => {});
+        } catch (error) {
+          // Whoever closes the file too, as `await using` does, need not be told once more.
+          this.#closing = Promise.resolve();
+          throw error;
+        }
+      },
+    });
+  }
+
+  /** Closes the file where nobody waits for it. */
+  #leave(): void {
+    this.close().catch(() => {});
+  }
+
+  async #size(handle: Uint8Array): Promise<number> {
+    const session = this.#session, path = this.#path, purpose = { action: "stat", path };
+    const { size } = await session.attrs(Fstat, { handle }, purpose).catch(async (error) => {
+      // Where there is no FSTAT the path tells; a file that is not there under it any more has no size to be told.
+      return await session.attrs(Stat, { path }, purpose).catch(() => {
+        throw error;
+      });
+    });
+    if (size === undefined) {
+      throw new SftpError(`Cannot stat ${quoted(path)}: the server does not tell its size`, Status.FAILURE, path);
+    }
+    return size;
+  }
+
+  /** Where a write at the position goes: the end of a file opened to append, which not every server sees to itself. */
+  async #writePosition(handle: Uint8Array): Promise<number> {
+    return this.#append ? await this.#size(handle) : this.#position;
+  }
+
+  async #writeAll(handle: Uint8Array, p: Uint8Array, offset: number): Promise<void> {
+    const pipeline = new WritePipeline(this.#session, handle, this.#path, { offset });
+    await pipeline.write(p);
+    await pipeline.finish();
+  }
+
+  /** Reads at the current position, until `p` is full or the file ends; null where it had ended already. */
+  async read(p: Uint8Array): Promise<number | null> {
+    checkBuffer(p);
+    this.#opened("read", "read");
+    return await this.#inTurn("read", async (handle) => {
+      const count = await readInto(this.#session, handle, this.#path, p, this.#position);
+      this.#position += count ?? 0;
+      return count;
+    });
+  }
+
+  /** Writes all of `p` at the current position, or at the end of a file opened to append. */
+  async write(p: Uint8Array): Promise<number> {
+    checkBuffer(p);
+    this.#opened("write", "write");
+    return await this.#inTurn("write", async (handle) => {
+      const offset = await this.#writePosition(handle);
+      await this.#writeAll(handle, p, offset);
+      this.#position = offset + p.length;
+      return p.length;
+    });
+  }
+
+  /** Reads at an offset, until `p` is full or the file ends; null where it had ended already. */
+  async readAt(p: Uint8Array, offset: number): Promise<number | null> {
+    checkBuffer(p);
+    checkOffset("read", offset);
+    this.#opened("read", "read");
+    return await this.#atOnce("read", (handle) => readInto(this.#session, handle, this.#path, p, offset));
+  }
+
+  /** Writes all of `p` at an offset. */
+  async writeAt(p: Uint8Array, offset: number): Promise<number> {
+    checkBuffer(p);
+    checkOffset("write", offset);
+    this.#opened("write", "write");
+    await this.#atOnce("write", (handle) => this.#writeAll(handle, p, offset));
+    return p.length;
+  }
+
+  /** Moves the position; resolves to the new one. */
+  async seek(offset: number, whence: Deno.SeekMode): Promise<number> {
+    if (whence !== 0 && whence !== 1 && whence !== 2) {
+      throw new TypeError("Cannot seek: `whence` must be `Deno.SeekMode.Start`, `.Current` or `.End`");
+    }
+    if (!Number.isSafeInteger(offset)) {
+      throw new RangeError(`Cannot seek to offset ${String(offset)}: it is no integer`);
+    }
+    return await this.#inTurn("seek in", async (handle) => {
+      // Deno.SeekMode: Start 0, Current 1, End 2.
+      const base = whence === 0 ? 0 : whence === 1 ? this.#position : await this.#size(handle);
+      checkOffset("seek to", base + offset);
+      return this.#position = base + offset;
+    });
+  }
+
+  /** Metadata (SSH_FXP_FSTAT). */
+  async stat(): Promise<SftpFileInfo> {
+    const purpose = { action: "stat", path: this.#path };
+    return fileInfo(await this.#session.attrs(Fstat, { handle: this.#open("stat") }, purpose));
+  }
+
+  /** Changes attributes (SSH_FXP_FSETSTAT). */
+  async setStat(attrs: SftpAttributes): Promise<void> {
+    checkAttributes(attrs);
+    if (attrs.size !== undefined) this.#opened("write", "truncate");
+    const purpose = { action: "change attributes of", path: this.#path };
+    await this.#session.status(Fsetstat, { handle: this.#open("change attributes of"), attrs }, purpose);
+  }
+
+  /** Cuts or extends to `len` bytes. */
+  async truncate(len = 0): Promise<void> {
+    checkOffset("truncate to", len);
+    this.#opened("write", "truncate");
+    const purpose = { action: "truncate", path: this.#path };
+    await this.#session.status(Fsetstat, { handle: this.#open("truncate"), attrs: { size: len } }, purpose);
+  }
+
+  /** Sets the times, in seconds since 1970 or as dates. */
+  async utime(atime: number | Date, mtime: number | Date): Promise<void> {
+    checkTimes({ atime, mtime });
+    await this.setStat({ atime: secondsOf(atime), mtime: secondsOf(mtime) });
+  }
+
+  /** Puts what was written on the disk (fsync@openssh.com); `SftpError` OP_UNSUPPORTED where the server cannot. */
+  async sync(): Promise<void> {
+    const purpose = { action: "sync", path: this.#path }, handle = this.#open("sync");
+    if (!this.#session.extensions.has(Extension.fsync)) throw unsupportedError(purpose, Extension.fsync);
+    await this.#session.status(Fsync, { handle }, purpose);
+  }
+
+  /** Free and total space of the file system it lies on (fstatvfs@openssh.com). */
+  async statfs(): Promise<SftpFileSystemInfo> {
+    const purpose = { action: "stat file system of", path: this.#path }, handle = this.#open("stat file system of");
+    if (!this.#session.extensions.has(Extension.fstatvfs)) throw unsupportedError(purpose, Extension.fstatvfs);
+    return spaceOf(await this.#session.extended(Fstatvfs, { handle }, StatvfsReply, purpose));
+  }
+
+  /**
+   * Closes the handle; what other methods still do is done first, and rejects where bytes that `writable` took cannot be written.
+   * Safe to call twice.
+   */
+  close(): Promise<void> {
+    return this.#closing ??= this.#close();
+  }
+
+  async #close(): Promise<void> {
+    await Promise.allSettled([this.#turn, ...this.#beside]);
+    try {
+      await this.#writing?.finish();
+    } finally {
+      await this.#session.closeHandle(this.#handle, this.#path);
+    }
+  }
+
+  /** Same as {@linkcode SftpFile.close}. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+/** Throws `RangeError` for what is no number of bytes. */
+export function checkOffset(action: string, offset: number): void {
+  if (!Number.isSafeInteger(offset) || offset < 0) {
+    throw new RangeError(`Cannot ${action} offset ${String(offset)}: it is not a whole number of bytes`);
+  }
+}
+
+/** Seconds since 1970. */
+export function secondsOf(time: number | Date): number {
+  return typeof time === "number" ? time : time.getTime() / 1000;
+}

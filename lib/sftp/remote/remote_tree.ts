@@ -1,0 +1,40 @@
+/**
+ * A remote tree as a glob looks at it. draft-ietf-secsh-filexfer-02 sections 6.7 and 6.8.
+ *
+ * @module
+ */
+import type { GlobEntry, GlobTree } from "../../files/glob.ts";
+import { Lstat, Stat } from "../wire/messages.ts";
+import { refusalOf } from "../../files/refusals.ts";
+import type { SftpSession } from "./session.ts";
+import { unsupportedError } from "./errors.ts";
+
+/** The tree of a session. */
+export function remoteTree(session: SftpSession, readDir: (path: string) => AsyncIterable<GlobEntry>): GlobTree {
+  return {
+    list: async (path) => {
+      const list: { name: string; isDirectory: boolean }[] = [];
+      try {
+        for await (const entry of readDir(path)) list.push(entry);
+      } catch (error) {
+        // What is no directory, or may not be read, has nothing that matches.
+        const refusal = refusalOf(error), isHarmless = refusal !== "unsupported" && refusal !== "malformed";
+        if (refusal === null || !isHarmless || session.ended !== null) throw error;
+      }
+      return list;
+    },
+    exists: async (path) => {
+      for (const look of [Lstat, Stat]) {
+        try {
+          await session.attrs(look, { path }, { action: "stat", path });
+          return true;
+        } catch (error) {
+          const refusal = refusalOf(error);
+          if (refusal === null || session.ended !== null) throw error;
+          if (refusal !== "unsupported") return false;
+        }
+      }
+      throw unsupportedError({ action: "glob", path }, "LSTAT and STAT");
+    },
+  };
+}

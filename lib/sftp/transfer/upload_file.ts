@@ -1,0 +1,303 @@
+/**
+ * Copies one local file to the server. draft-ietf-secsh-filexfer-02 sections 6.3 to 6.6.
+ *
+ * @module
+ */
+import { SftpError } from "../../errors.ts";
+import { fileInfo } from "../wire/attrs.ts";
+import type { SftpAttributes, SftpFileInfo } from "../../files/file_info.ts";
+import { OpenFlag } from "../wire/constants.ts";
+import { Status } from "../../files/limits.ts";
+import { LAST_WINDOW } from "../remote/flight_window.ts";
+import type { LocalFile, LocalInfo } from "../../files/local_files.ts";
+import { Fsetstat, Lstat, Open, Remove, Setstat } from "../wire/messages.ts";
+import { dirName, joinPath, quoted } from "../../files/names.ts";
+import { moveIntoPlace, noting } from "../remote/replace.ts";
+import { refusalOf } from "../../files/refusals.ts";
+import type { SftpSession } from "../remote/session.ts";
+import { localFailure, type TransferRun } from "./run.ts";
+import { partName } from "../../files/copied.ts";
+import { WritePipeline } from "../remote/write_pipeline.ts";
+
+/** Read from a local file at once. */
+const BLOCK = 1_048_576;
+/** The same for a file whose size is given as 0. */
+const UNKNOWN_BLOCK = 65_536;
+/** Opens what is not there yet, and nothing that is: a link neither. */
+const FRESH = OpenFlag.CREAT | OpenFlag.EXCL | OpenFlag.TRUNC;
+
+/** One thing to copy. */
+export interface Item {
+  /** Where it is. */
+  readonly local: string;
+  /** Where it goes. */
+  readonly remote: string;
+  /** Its canonical local path, which says that it is the same one in a later run. */
+  readonly identity: string;
+  /** Whether it replaces nothing, as far as is known: its directory was just made. */
+  readonly isNew: boolean;
+}
+
+/** What this side has against a copy. */
+export function refused(local: string, why: string, status: number = Status.FAILURE): SftpError {
+  return new SftpError(`Cannot upload ${quoted(local)}: ${why}`, status, local);
+}
+
+/** What is thrown for an error of either side. */
+export function failure(local: string, error: unknown): unknown {
+  return localFailure(error, `upload ${quoted(local)}`, local);
+}
+
+/** The names beside `remote` of what is written, and of what is there already while that takes its place. */
+export function partPaths(
+  remote: string,
+  identity: string,
+  size: number,
+  mtime: number,
+): { readonly part: string; readonly aside: string } {
+  const base = remote.slice(remote.lastIndexOf("/") + 1), directory = dirName(remote);
+  const named = (ending: string): string => joinPath(directory, partName(base, identity, size, mtime, ending));
+  return { part: named("part"), aside: named("old") };
+}
+
+/** What is written to a handle, and how. */
+interface Writing {
+  /** The name that the handle was opened by. */
+  readonly path: string;
+  /** Where it starts. */
+  readonly offset: number;
+  /** The permission bits that it gets before any contents, which they may have to keep from others; null for those it has. */
+  readonly mode: number | null | Promise<number | null>;
+  /** Whether its bytes are counted and reported: those that are sent once more are not. */
+  readonly isCounted: boolean;
+}
+
+/** One file on its way. */
+export class FileUpload {
+  readonly #session: SftpSession;
+  readonly #run: TransferRun;
+  readonly #source: LocalFile;
+  readonly #item: Item;
+  readonly #info: LocalInfo;
+
+  /** `info` is what `source` was when it was opened. */
+  constructor(session: SftpSession, run: TransferRun, source: LocalFile, item: Item, info: LocalInfo) {
+    this.#session = session;
+    this.#run = run;
+    this.#source = source;
+    this.#item = item;
+    this.#info = info;
+  }
+
+  /** Copies it. */
+  async run(): Promise<void> {
+    const { local, remote, identity } = this.#item, { inPlace, resume } = this.#run.options, info = this.#info;
+    if (resume && isWhole(await this.#fileAt(remote), info)) {
+      this.#run.report(local, info.size, info.size);
+      return;
+    }
+    if (inPlace) await this.#writeInPlace(await this.#open(remote, OpenFlag.CREAT | OpenFlag.TRUNC), true);
+    else {
+      const { part, aside } = partPaths(remote, identity, info.size, info.mtime);
+      await this.#writePart(part);
+      await moveIntoPlace(this.#session, {
+        part,
+        path: remote,
+        aside,
+        what: "file",
+        openInPlace: (how) => this.#open(remote, how === "new" ? FRESH : OpenFlag.TRUNC),
+        writeInPlace: (handle) => this.#writeInPlace(handle, false),
+        onWarning: (left) => this.#run.warn(left),
+      });
+    }
+    this.#run.finished();
+  }
+
+  /** Writes what an earlier copy left to do of the part, or all of it. */
+  async #writePart(part: string): Promise<void> {
+    const { local, remote, isNew } = this.#item, { resume, preserve, signal } = this.#run.options, info = this.#info;
+    // Behind the last byte that was written there may be gaps, as wide as what was under way: less is not worth a look.
+    let begun = resume && info.size > LAST_WINDOW ? await this.#fileAt(part) : null;
+    if (begun !== null && (begun.size <= LAST_WINDOW || begun.size > info.size)) begun = null;
+    try {
+      // Asked for together with OPEN: it costs no time.
+      const replaced = preserve || isNew ? null : this.#fileAt(remote);
+      const handle = await this.#openPart(part, begun);
+      const locked = isLocked(begun) ? begun.mode : null;
+      await this.#write(handle, {
+        path: part,
+        offset: begun === null ? 0 : begun.size - LAST_WINDOW,
+        mode: replaced === null ? locked : replaced.then((there) => there?.mode ?? locked),
+        isCounted: true,
+      });
+      // All may have been under way when the first answer came, and the listener threw.
+      this.#run.check(local);
+    } catch (error) {
+      // What a server refused is of no use; what was cut can go on.
+      const cut = this.#session.ended !== null || signal?.aborted;
+      if (!cut) await this.#remove(part).catch(() => {});
+      throw error;
+    }
+  }
+
+  /** Writes all of it to the file's own name. */
+  async #writeInPlace(handle: Uint8Array, isCounted: boolean): Promise<void> {
+    const { local, remote: path } = this.#item;
+    try {
+      await this.#source.seek(0);
+      await this.#write(handle, { path, offset: 0, mode: null, isCounted });
+      this.#run.check(local);
+    } catch (error) {
+      this.#session.dropHandle(handle, path);
+      const failed = failure(local, error);
+      throw isCounted
+        ? noting(failed, `what is at ${quoted(path)} is not whole, as it was written to in place`)
+        : failed;
+    }
+  }
+
+  /** Writes the file to the handle, and closes it. Errors name the path that the file is to have. */
+  async #write(handle: Uint8Array, { path, offset, mode, isCounted }: Writing): Promise<void> {
+    const session = this.#session, run = this.#run, source = this.#source, info = this.#info;
+    const { local, remote } = this.#item, { preserve, signal } = run.options, requests = run.requests;
+    let closing: Promise<void> | undefined, byPath: SftpAttributes | null = null;
+    let done = offset;
+    // A server may tell a size of 0 for what has none, as /proc does.
+    const total = info.size > 0 ? info.size : null;
+    const pipeline = new WritePipeline(session, handle, remote, {
+      offset,
+      ...(requests === undefined ? {} : { concurrency: requests }),
+      ...(!isCounted ? {} : {
+        onWritten: (bytes) => {
+          done += bytes;
+          run.copied(bytes);
+          run.report(local, done, total);
+        },
+      }),
+    });
+    const changing = { action: preserve ? "change attributes of" : "keep the mode of", path: remote };
+    /** What the server does not do by handle is left for when the file is closed. */
+    const change = (attrs: SftpAttributes): Promise<void> => {
+      const changed = session.status(Fsetstat, { handle, attrs }, changing).catch((error) => {
+        if (session.ended !== null) throw error;
+        if (preserve || isUnsupported(error)) byPath = attrs;
+        // Some servers deny it, those of object stores among them: that matters where the file would be open to more than before.
+        else if (((info.mode ?? 0o777) & ~(attrs.mode ?? 0)) !== 0) throw error;
+      });
+      // It may fail before it is waited for.
+      changed.catch(() => {});
+      return changed;
+    };
+    const stop = (): void => pipeline.abandon(signal!.reason);
+    signal?.addEventListener("abort", stop, { once: true });
+    try {
+      const bits = await mode;
+      run.check(local);
+      let changed = bits === null ? undefined : change({ mode: bits & 0o777 });
+      if (isCounted) run.report(local, offset, total);
+      if (offset > 0) await source.seek(offset);
+      const buffer = new Uint8Array(total === null ? UNKNOWN_BLOCK : Math.min(BLOCK, total - offset));
+      for (let left = total === null ? Infinity : total - offset; left > 0;) {
+        const count = await source.read(left < buffer.length ? buffer.subarray(0, left) : buffer);
+        run.check(local);
+        if (count === null) {
+          if (total === null) break;
+          throw refused(local, "it became shorter meanwhile");
+        }
+        await pipeline.write(buffer.subarray(0, count));
+        left -= count;
+      }
+      // What comes after the last write does not wait for its answer; times last, as a write changes them.
+      const written = pipeline.finish();
+      if (preserve) {
+        const kept = change({
+          ...(info.mode === null ? {} : { mode: info.mode }),
+          atime: info.atime,
+          mtime: info.mtime,
+        });
+        changed = changed === undefined ? kept : all([changed, kept]);
+      }
+      closing = session.closeHandle(handle, remote);
+      await all([written, changed, closing]);
+    } catch (error) {
+      pipeline.abandon(error);
+      // Sent twice it would close what has the same handle by then.
+      if (closing === undefined) session.dropHandle(handle, remote);
+      if (path === remote && pipeline.refusedAt !== null) {
+        // A gap in a file of the right size would pass for the whole one when a copy is resumed.
+        const attrs = { size: pipeline.refusedAt };
+        await session.status(Setstat, { path, attrs }, { action: "truncate", path }).catch(() => {});
+      }
+      throw error;
+    } finally {
+      signal?.removeEventListener("abort", stop);
+    }
+    if (byPath === null) return;
+    await session.status(Setstat, { path, attrs: byPath }, changing).catch((error) => {
+      if (session.ended !== null) throw error;
+      if (preserve) run.warn(noting(error, "it is copied whole"));
+      // A server without permission bits has none to keep.
+      else if (!isUnsupported(error)) throw error;
+    });
+  }
+
+  #open(path: string, flags: number): Promise<Uint8Array> {
+    const { mode } = this.#info, purpose = { action: "create", path: this.#item.remote };
+    const values = { path, flags: OpenFlag.WRITE | flags, attrs: mode === null ? {} : { mode } };
+    return this.#session.handle(Open, values, purpose, this.#run.options.signal);
+  }
+
+  async #openPart(part: string, begun: SftpFileInfo | null): Promise<Uint8Array> {
+    if (begun !== null) {
+      // The bits forbid its owner to write to it, and will again when it is open.
+      if (isLocked(begun)) {
+        const purpose = { action: "create", path: this.#item.remote };
+        await this.#session.status(Setstat, { path: part, attrs: { mode: (begun.mode | 0o200) & 0o777 } }, purpose);
+      }
+      return await this.#open(part, 0);
+    }
+    try {
+      return await this.#open(part, FRESH);
+    } catch (error) {
+      if (!(error instanceof SftpError)) throw error;
+      // What an earlier copy left, or a link of that name, is removed and never written to.
+      await this.#remove(part).catch(() => {
+        throw error;
+      });
+      return await this.#open(part, FRESH);
+    }
+  }
+
+  /** The regular file at a path there, or null where there is none to be seen. */
+  async #fileAt(path: string): Promise<SftpFileInfo | null> {
+    const asked = this.#session.attrs(Lstat, { path }, { action: "lstat", path });
+    const there = await asked.then((attrs) => fileInfo(attrs), () => null);
+    return there?.isFile ? there : null;
+  }
+
+  #remove(path: string): Promise<void> {
+    return this.#session.status(Remove, { path }, { action: "remove", path });
+  }
+}
+
+function isUnsupported(error: unknown): boolean {
+  return refusalOf(error) === "unsupported";
+}
+
+/** Whether a file's own bits keep its owner from writing to it. */
+function isLocked(file: SftpFileInfo | null): file is SftpFileInfo & { mode: number } {
+  return file !== null && file.mode !== null && (file.mode & 0o200) === 0;
+}
+
+/** Whether what is there may be taken for a copy of the file. */
+function isWhole(there: SftpFileInfo | null, info: LocalInfo): boolean {
+  return there !== null && there.size === info.size && there.mtime !== null &&
+    there.mtime.getTime() >= info.mtime * 1000;
+}
+
+/** Waits for all, then throws the first failure: nothing is left running. */
+async function all(promises: readonly (Promise<void> | undefined)[]): Promise<void> {
+  for (const result of await Promise.allSettled(promises)) {
+    if (result.status === "rejected") throw result.reason;
+  }
+}

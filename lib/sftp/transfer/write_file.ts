@@ -1,0 +1,116 @@
+/**
+ * Writes a whole remote file in place. draft-ietf-secsh-filexfer-02 sections 6.3 and 6.4.
+ *
+ * @module
+ */
+import type { RemoteFiles } from "../remote/remote_files.ts";
+import { OpenFlag } from "../wire/constants.ts";
+import { FileType } from "../../files/limits.ts";
+import { Fsetstat, Open, Setstat, Stat } from "../wire/messages.ts";
+import { quoted } from "../../files/names.ts";
+import { noting } from "../remote/replace.ts";
+import { refusalOf } from "../../files/refusals.ts";
+import type { SftpSession } from "../remote/session.ts";
+import { WritePipeline } from "../remote/write_pipeline.ts";
+
+/** Bytes in pieces, between which a write can be aborted. */
+function* pieces(data: Uint8Array): Iterable<Uint8Array> {
+  for (let at = 0; at < data.length; at += 1_048_576) yield data.subarray(at, at + 1_048_576);
+}
+
+/** Writes `data` to a file, which is created or replaced unless the options say otherwise. */
+export async function writeWholeFile(
+  client: RemoteFiles,
+  session: SftpSession,
+  path: string,
+  data: Uint8Array | ReadableStream<Uint8Array>,
+  options: Deno.WriteFileOptions,
+): Promise<void> {
+  const { append = false, create = true, createNew = false, mode, signal } = options;
+  if (data instanceof Uint8Array && data.length > 0 && data.length <= session.maxWrite && !append && !createNew) {
+    if (await isWrittenAtOnce(session, path, data, options)) return;
+  }
+  const file = await client.open(path, {
+    write: true,
+    append,
+    create,
+    createNew,
+    truncate: !append,
+    ...(mode === undefined ? {} : { mode }),
+    ...(signal === undefined ? {} : { signal }),
+  });
+  const source = data instanceof Uint8Array ? ReadableStream.from(pieces(data)) : data;
+  try {
+    // OPEN gives it to a file that it creates only, and less what the server's umask takes away.
+    if (mode !== undefined) await file.setStat({ mode: mode & 0o7777 });
+    await source.pipeTo(file.writable, signal === undefined ? {} : { signal });
+  } catch (error) {
+    throw append ? error : notWhole(error, path);
+  } finally {
+    // Closed with the stream already, but where nothing could be piped at all.
+    await file.close();
+  }
+}
+
+function notWhole(error: unknown, path: string): unknown {
+  return noting(error, `what is at ${quoted(path)} is not whole, as it was written to in place`);
+}
+
+/**
+ * Writes what one request can carry over what is there, and cuts off the rest when it is there: a server that refuses the
+ * write, as one whose disk is full, has the old file still. False where it has to be emptied first.
+ */
+async function isWrittenAtOnce(
+  session: SftpSession,
+  path: string,
+  data: Uint8Array,
+  { create = true, mode, signal }: Deno.WriteFileOptions,
+): Promise<boolean> {
+  const purpose = { action: "open", path }, attrs = mode === undefined || !create ? {} : { mode: mode & 0o7777 };
+  const flags = OpenFlag.WRITE | (create ? OpenFlag.CREAT : 0);
+  let handle: Uint8Array;
+  try {
+    handle = await session.handle(Open, { path, flags, attrs }, purpose, signal);
+  } catch (error) {
+    const refusal = refusalOf(error);
+    // What may be had otherwise: some servers do not open without TRUNC.
+    const isOpen = refusal === "unclear" || refusal === "malformed" || refusal === "unsupported";
+    if (isOpen && session.ended === null) return false;
+    throw error;
+  }
+  const changing = { action: "change attributes of", path };
+  try {
+    if (mode !== undefined) await session.status(Fsetstat, { handle, attrs: { mode: mode & 0o7777 } }, changing);
+    signal?.throwIfAborted();
+    const writing = new WritePipeline(session, handle, path, { offset: 0 });
+    await writing.write(data);
+    await writing.finish();
+  } catch (error) {
+    session.dropHandle(handle, path);
+    throw error;
+  }
+  const size = data.length, cutting = { action: "truncate", path };
+  const cut = session.status(Fsetstat, { handle, attrs: { size } }, cutting).then(() => true, () => false);
+  // Both are waited for: a server may refuse the one before it has done the other.
+  const [isCut, refusal] = await Promise.all([
+    cut,
+    session.closeHandle(handle, path).then(() => null, (error) => ({ error })),
+  ]);
+  if (refusal !== null) throw isCut ? refusal.error : notWhole(refusal.error, path);
+  return isCut || await isCutByPath(session, path, size);
+}
+
+/** The same for a server without FSETSTAT; what is no regular file, or no longer, has nothing to be cut off. */
+async function isCutByPath(session: SftpSession, path: string, size: number): Promise<boolean> {
+  const purpose = { action: "truncate", path };
+  try {
+    const there = await session.attrs(Stat, { path }, purpose);
+    const isRegular = ((there.mode ?? FileType.REGULAR) & FileType.MASK) === FileType.REGULAR;
+    if (!isRegular || (there.size ?? Infinity) <= size) return true;
+    await session.status(Setstat, { path, attrs: { size } }, purpose);
+    return true;
+  } catch (error) {
+    if (session.ended !== null) throw notWhole(error, path);
+    return false;
+  }
+}

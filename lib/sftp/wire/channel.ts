@@ -1,0 +1,14 @@
+/**
+ * What an SFTP session runs over, in either role. No I/O of its own.
+ *
+ * @module
+ */
+import type { ByteDuplex } from "../../wire/types.ts";
+
+/** The streams of a session, with a way to end them at once. */
+export type SftpChannel = ByteDuplex & {
+  /** Ends both directions. */
+  close?(): Promise<void>;
+  /** Whether a chunk is free for other bytes as soon as its write has ended, as with the channels of this module. */
+  readonly releasesChunks?: boolean;
+};

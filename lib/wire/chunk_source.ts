@@ -1,0 +1,65 @@
+/**
+ * The inbound pipe of a session, read into one buffer over and over where the stream is a byte stream. No protocol.
+ *
+ * @module
+ */
+
+/** Room for what a channel of this module has at once: a batch of packets. */
+const LARGEST_ROOM = 327_680;
+/** Room for small requests and answers: the garbage collector counts all of a buffer's memory each time it changes hands. */
+const FIRST_ROOM = 8_192;
+
+/** The only reader of a session's readable side. */
+export class ChunkSource {
+  readonly #byob: ReadableStreamBYOBReader | null;
+  readonly #plain: ReadableStreamDefaultReader<Uint8Array> | null;
+  /** The memory of the last chunk, for the next one. */
+  #buffer: ArrayBuffer | null = null;
+  /** Grows while chunks fill it, and falls back after a run of small ones. */
+  #room = FIRST_ROOM;
+  #smallChunks = 0;
+
+  /** Locks the stream. */
+  constructor(readable: ReadableStream<Uint8Array>) {
+    let byob: ReadableStreamBYOBReader | null = null;
+    try {
+      byob = readable.getReader({ mode: "byob" });
+    } catch {
+      // Not a byte stream, or locked: the next line says which.
+    }
+    this.#byob = byob;
+    this.#plain = byob === null ? readable.getReader() : null;
+    (byob ?? this.#plain)!.closed.catch(() => {});
+  }
+
+  /** The next chunk, or null at the end. Its bytes are the caller's until the next call, or for good after `retain()`. */
+  async read(): Promise<Uint8Array | null> {
+    if (this.#byob === null) {
+      const { done, value } = await this.#plain!.read();
+      return done ? null : value;
+    }
+    const buffer = this.#buffer ?? new ArrayBuffer(this.#room), { byteLength } = buffer;
+    this.#buffer = null;
+    const { done, value } = await this.#byob.read(new Uint8Array(buffer));
+    if (done || value === undefined) return null;
+    if (value.length === byteLength) {
+      this.#room = Math.min(8 * byteLength, LARGEST_ROOM);
+      this.#smallChunks = 0;
+    } else if (value.length < FIRST_ROOM && ++this.#smallChunks === 16) {
+      this.#room = FIRST_ROOM;
+      this.#smallChunks = 0;
+    }
+    if (this.#room === byteLength) this.#buffer = value.buffer;
+    return value;
+  }
+
+  /** Somebody keeps bytes of the last chunk: the next one gets memory of its own. */
+  retain(): void {
+    this.#buffer = null;
+  }
+
+  /** Ends reading; a read that waits returns. */
+  async cancel(reason: unknown): Promise<void> {
+    await (this.#byob ?? this.#plain)!.cancel(reason);
+  }
+}
