@@ -48,7 +48,8 @@ Deno.test("fuzz: IdentReader gives the same for any split of any bytes", () => {
     if (split !== null && whole !== null) {
       // The rest is what follows the line, whichever chunk that ended in.
       assertEquals(split.ident, whole.ident);
-      assert(/^SSH-(2\.0|1\.99)-[\x21-\x7e][\x20-\x7e]*$/.test(whole.ident), whole.ident);
+      // The version may be blank (C11), but something stands there.
+      assert(/^SSH-(2\.0|1\.99)-[\x20-\x7e]+$/.test(whole.ident), whole.ident);
     } else {
       assertEquals(split, whole);
     }
