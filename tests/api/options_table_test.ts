@@ -285,6 +285,7 @@ const interfaces: readonly { name: string; file: string; entries: readonly Entry
 const elsewhere: Readonly<Record<string, string>> = {
   DefaultIdentitiesOptions: "tests/keys/",
   ExecOptions: "tests/session/exec_options_test.ts",
+  KnownHostsOptions: "tests/keys/accept_new_test.ts",
   PrivateKeyOptions: "tests/keys/private_key_test.ts",
   PtyOptions: "tests/session/exec_options_test.ts",
   RootedOptions: "tests/sftp/",
