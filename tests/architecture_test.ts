@@ -77,7 +77,6 @@ const longFiles: readonly string[] = [
   "lib/auth/server.ts",
   "lib/connection/channel_core.ts",
   "lib/connection/mux.ts",
-  "lib/transport/secure_transport.ts",
 ];
 
 function isWithin(path: string, places: readonly string[]): boolean {

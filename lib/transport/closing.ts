@@ -84,6 +84,11 @@ export function lossOf(
   return new SshError(message, cause === undefined ? { code: "CLOSED" } : { code: "CLOSED", cause });
 }
 
+/** The error of a connection that broke. */
+export function lostError(message: string, cause?: unknown): SshError {
+  return new SshError(message, cause === undefined ? { code: "CONNECTION_LOST" } : { code: "CONNECTION_LOST", cause });
+}
+
 /** The error that waiters see when a signal of this side has ended the connection. */
 export function abortedError(signal: AbortSignal): SshError {
   return new SshError("Connection was aborted", { code: "CLOSED", cause: signal.reason });

@@ -2,6 +2,16 @@
  * What waits to be sent, and how it becomes packets: built and sealed in batches when the socket asks. RFC 4253
  * sections 6, 7.1 and 9. No I/O, no timers.
  *
+ * The life of a message, in order. Whoever has something to say puts it into one of three lanes: the key exchange calls `sendKex()`, all
+ * others `send()` a finished payload, and channels only say that they have a window to announce (`wantControl()`) or data
+ * (`wantData()`). Each of these calls `wake`, and nothing more happens then. The writer of the connection wakes, and calls `take()` as often as
+ * it can give the socket another chunk. `take()` begins a `Batch`, which lays out packets one behind the other in memory of the sealer:
+ * first messages of the key exchange; then, unless an exchange holds the rest back (`hold()`, `release()`), the payloads that wait, in order;
+ * then what the channels are asked for, control first, and data one packet from each channel in turn, until the batch is full. The
+ * sealer encrypts the batch as one chunk. When a batch ends with NEWKEYS, the next one is sealed with the new keys. Once the socket
+ * has taken the chunk, `recycle()` brings its memory back for another. At the end of the connection `drop()` throws away what must
+ * not leave any more, and `close()` all, keys too.
+ *
  * @module
  */
 import { plainSealer } from "../crypto/cipher/ciphers.ts";

@@ -2,24 +2,22 @@
  * One SSH transport over any byte streams: owns the pipes, the keys and the end. RFC 4253, RFC 8308, OpenSSH PROTOCOL
  * sections 1.8 and 1.9. Reading never waits for writing or for the application.
  *
+ * The life of a connection, in order. The constructor puts the parts together, and nothing moves. `start()` locks both streams and
+ * sets off two loops that run until the end: the `WriterLoop` sends this side's identification line and then whatever the `Outbox`
+ * gives it; the `ReaderLoop` reads the peer's line, then packets, and calls `#receive()` with the payload of each. Messages 20 to 49 go to
+ * `KeyExchanges`, which answers through the outbox, tells the reader when the peer's new keys begin, and holds back all else that would
+ * leave meanwhile. When the first exchange is done, `start()` resolves. From then on the `MessageHandler` gets every message of the
+ * services (first the login's, then the connection protocol's, one handler after the other), `GenericMessages` gets what is left, and the
+ * layers above send by `send()`, `wantControl()` and `wantData()`. Keys are renewed by the same steps, with the loops running. The end
+ * comes once, through `#finish()`, whoever brings it: a DISCONNECT of the peer, an error, a stream that breaks, `close()`. Whoever waits is told at
+ * once; then `#release()` lets the DISCONNECT leave, gives the peer a moment to hang up, lets go of streams and keys, and settles `closed`.
+ *
  * @module
  */
-import { plainOpener } from "../crypto/cipher/ciphers.ts";
-import type { Decompressor, PacketOpener } from "../crypto/types.ts";
-import {
-  disconnectOf,
-  DisconnectReason,
-  printable,
-  SshDisconnectError,
-  SshError,
-  SshProtocolError,
-} from "../errors.ts";
+import { disconnectOf, printable, SshError, SshProtocolError } from "../errors.ts";
 import { callBack } from "../wire/callback.ts";
 import { Msg } from "../wire/numbers.ts";
-import { Reader } from "../wire/reader.ts";
-import { turnEnd } from "../wire/turn_end.ts";
 import type { ByteDuplex, Bytes } from "../wire/types.ts";
-import { ByteSource } from "./byte_source.ts";
 import {
   abortedError,
   closedError,
@@ -29,42 +27,25 @@ import {
   LINGER_TIME,
   LINGER_TIME_FOR_DATA,
   lossOf,
+  lostError,
   Patience,
   reasonOf,
   within,
 } from "./closing.ts";
-import { decodeExtInfo } from "./ext_info.ts";
-import { Framer, MAX_PACKET_LENGTH, payloadOf } from "./framer.ts";
-import { identLine, IdentReader, withoutQuote } from "./ident.ts";
+import { Ending } from "./ending.ts";
+import { endOf, GenericMessages } from "./generic_messages.ts";
+import { identLine, withoutQuote } from "./ident.ts";
 import { KeyExchanges } from "./key_exchanges.ts";
-import { Debug, Disconnect, Unimplemented } from "./messages.ts";
+import { Disconnect } from "./messages.ts";
 import { MAX_PAYLOAD, Outbox } from "./outbox.ts";
-import { numberMeant } from "./questions.ts";
-import { RoundTrip } from "./round_trip.ts";
+import { ReaderLoop } from "./reader_loop.ts";
 import { exchangeOptions, type SecureTransportOptions } from "./transport_options.ts";
-import { TurnShare } from "../wire/turns.ts";
 import type { ConnectionInfo, DataTransport, MessageHandler, OutboundSource, Question } from "./types.ts";
+import { WorkShare } from "./work_share.ts";
+import { WriterLoop } from "./writer_loop.ts";
 
-/** Packets opened together; one at a time while keys are being changed. */
-const BATCH_PACKETS = 256;
-/** How much is handled before a look at the clock, in bytes, where a packet and a chunk cost as much as so many. */
-const WORK_BETWEEN_LOOKS = 65_536;
-const PACKET_WORK = 512;
-const CHUNK_WORK = 4096;
 /** Messages that a peer may provoke without taking them, beyond which it is held to be abusive. */
 const MAX_PROVOKED = { messages: 16_384, bytes: 4_194_304 };
-/** What a peer may send behind an error before it is cut off. */
-const MAX_DROPPED = { chunks: 64, bytes: 262_144 };
-/** Bytes that are read ahead while a step of a key exchange is computed. */
-const MAX_READ_AHEAD = 65_536;
-/** The largest PONG: what an exchange of any cipher still makes a packet of that peers accept. */
-const MAX_PONG = 262_100;
-/** Chunks below this are worth waiting a moment for what may follow them. */
-const SMALL_CHUNK = 16_384;
-
-function lost(message: string, cause?: unknown): SshError {
-  return new SshError(message, cause === undefined ? { code: "CONNECTION_LOST" } : { code: "CONNECTION_LOST", cause });
-}
 
 /** One SSH transport over any byte streams (RFC 4253). */
 export class SecureTransport implements DataTransport {
@@ -81,40 +62,17 @@ export class SecureTransport implements DataTransport {
   readonly #localIdent: string;
   readonly #outbox: Outbox;
   readonly #exchanges: KeyExchanges;
-  readonly #framer = new Framer();
-  readonly #extensions = new Map<string, Bytes>();
-  readonly #roundTrip = new RoundTrip();
+  readonly #generic: GenericMessages;
+  readonly #reader: ReaderLoop;
+  #writer: WriterLoop | null = null;
+  readonly #ending = new Ending();
+  readonly #share = new WorkShare();
   readonly #closed = Promise.withResolvers<void>();
-  readonly #readEnded = Promise.withResolvers<void>();
   readonly #writeEnded = Promise.withResolvers<void>();
-  /** Resolves when the end has come, before anything is let go of. */
-  readonly #ending = Promise.withResolvers<void>();
-  #source: ByteSource | null = null;
-  #writer: WritableStreamDefaultWriter<Uint8Array> | null = null;
-  readonly #ident: IdentReader;
-  #remoteIdent = "";
-  #opener: PacketOpener = plainOpener();
-  #sequence = 0;
-  #decompressor: Decompressor | null = null;
-  #authenticated = false;
-  #extInfoCount = 0;
   #handler: MessageHandler | null = null;
   #handlerSet: (() => void) | null = null;
-  #end: End | null = null;
-  #wakeWriter: (() => void) | null = null;
   #started = false;
-  /** The writer has something to do, or looks for it. */
-  #writing = true;
   #traced = 0;
-  #lastReceived = 0;
-  /** Inbound chunks so far. */
-  #chunks = 0;
-  /** What came after the end. */
-  #chunksDropped = 0;
-  #bytesDropped = 0;
-  readonly #share = new TurnShare();
-  /** Work since the last look at the clock. */
-  #work = 0;
   /** A close that waits until what was accepted has left, as long as it has patience. */
   #draining: PromiseWithResolvers<void> | null = null;
   readonly #patience = new Patience(() => this.#draining?.resolve());
@@ -128,27 +86,40 @@ export class SecureTransport implements DataTransport {
     this.#conn = conn;
     this.#options = options;
     this.#localIdent = identLine(options.ident ?? "amiko");
-    this.#ident = new IdentReader(options.role);
     this.#outbox = new Outbox({
-      wake: () => this.#wake(),
+      wake: () => this.#writer?.wake(),
       sealed: (packets, bytes) => this.#sealed(packets, bytes),
       reuse: options.copyingWritable ?? false,
     });
     this.#exchanges = new KeyExchanges(
-      exchangeOptions(options, this.#localIdent, () => this.#remoteIdent, () => this.#ident.said),
+      exchangeOptions(options, this.#localIdent, () => this.#reader.remoteIdent, () => this.#reader.said),
       {
         outbox: this.#outbox,
-        useInbound: (opener, decompressor, resetSequence) => {
-          this.#opener.close?.();
-          this.#opener = opener;
-          this.#decompressor = decompressor;
-          if (resetSequence) this.#sequence = 0;
-        },
-        asked: () => this.#roundTrip.asked(performance.now()),
+        useInbound: (...keys) => this.#reader.useKeys(...keys),
+        asked: () => this.#generic.roundTrip.asked(performance.now()),
         fail: (error) => this.fail(error),
         trace: (event, detail) => this.#trace(event, detail),
       },
     );
+    this.#reader = new ReaderLoop({
+      role: options.role,
+      exchanges: this.#exchanges,
+      share: this.#share,
+      ending: this.#ending,
+      identified: (remote) => {
+        this.#trace("ident", { remote });
+        this.#exchanges.identified();
+      },
+      receive: (payload, sequence, owned) => this.#receive(payload, sequence, owned),
+      delivered: () => this.#delivered(),
+      fail: (error) => this.fail(error),
+    });
+    this.#generic = new GenericMessages({
+      role: options.role,
+      outbox: this.#outbox,
+      remoteIdent: () => this.#reader.remoteIdent,
+      lastReceived: () => this.#reader.lastReceived,
+    });
     this.closed = this.#closed.promise;
     this.closed.catch(() => {});
   }
@@ -160,42 +131,33 @@ export class SecureTransport implements DataTransport {
 
   /** Extensions of the peer's EXT_INFO so far. */
   get extensions(): ReadonlyMap<string, Bytes> {
-    return this.#extensions;
+    return this.#generic.extensions;
   }
 
   /** Whether the transport is up: started, and not ended. */
   get isActive(): boolean {
-    return this.#started && this.#end === null;
+    return this.#started && !this.#ending.hasCome;
   }
 
   /** When the peer last sent something, by `performance.now()`. */
   get lastReceived(): number {
-    return this.#lastReceived;
+    return this.#reader.lastReceived;
   }
 
   /** The least round trip seen, in milliseconds; 0 while none was. */
   get roundTrip(): number {
-    return this.#roundTrip.least;
+    return this.#generic.roundTrip.least;
   }
 
   /** What came last cannot have been sent before the peer saw what left at `sent` or later. */
   roundTripAtMost(sent: number): void {
-    this.#roundTrip.atMost(sent, this.#lastReceived);
+    this.#generic.roundTrip.atMost(sent, this.#reader.lastReceived);
   }
 
   /** Sends a PING where the peer announced that it takes one and one is due: not before login, not in a key exchange. */
   measureRoundTrip(): void {
-    if (this.#end !== null || !this.#authenticated || this.#outbox.held || !this.#takesPing) return;
-    const now = performance.now();
-    if (!this.#roundTrip.pingDue(now)) return;
-    this.#roundTrip.pinged(now);
-    this.send(new Uint8Array([Msg.PING, 0, 0, 0, 0]));
-  }
-
-  /** OpenSSH PROTOCOL section 1.8: the value is a version, and 0 is the one there is. */
-  get #takesPing(): boolean {
-    const value = this.#extensions.get("ping@openssh.com");
-    return value !== undefined && value.length === 1 && value[0] === 0x30;
+    const ping = this.#ending.hasCome ? null : this.#generic.ping();
+    if (ping !== null) this.send(ping);
   }
 
   /** Messages that wait to leave, whoever has them to say. */
@@ -217,18 +179,26 @@ export class SecureTransport implements DataTransport {
   /** Identification and first key exchange. Aborting ends the connection and rejects with the signal's reason. */
   async start(options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
     if (this.#started) throw new TypeError("Transport has been started already");
-    if (this.#end !== null) throw closedError(reasonOf(this.#end));
+    if (this.#ending.hasCome) throw this.#ending.closedError;
     const { readable, writable } = this.#conn;
     if (readable.locked || writable.locked) throw new TypeError("Cannot take over the streams: they are locked");
     const { signal } = options;
     const abort = () => this.fail(abortedError(signal!));
     signal?.addEventListener("abort", abort, { once: true });
-    this.#source = new ByteSource(readable, this.#framer);
-    this.#writer = writable.getWriter();
+    this.#reader.lock(readable);
+    this.#writer = new WriterLoop(writable.getWriter(), {
+      outbox: this.#outbox,
+      share: this.#share,
+      ending: this.#ending,
+      chunksReceived: () => this.#reader.chunks,
+      idle: () => {
+        if (this.#draining !== null && this.#hasLeft) this.#draining.resolve();
+      },
+    });
     this.#started = true;
     this.#exchanges.begin();
     this.#write(this.#writer);
-    this.#read(this.#source);
+    this.#reader.run();
     if (signal?.aborted) abort();
     try {
       await this.#exchanges.first;
@@ -249,7 +219,8 @@ export class SecureTransport implements DataTransport {
   setHandler(handler: MessageHandler): void {
     this.#handler = handler;
     this.#handlerSet?.();
-    if (this.#end !== null) handler.ended(reasonOf(this.#end));
+    const { end } = this.#ending;
+    if (end !== null) handler.ended(reasonOf(end));
   }
 
   /** Queues a payload; it belongs to the transport from here on. Never waits; does nothing once the end has come. */
@@ -257,19 +228,19 @@ export class SecureTransport implements DataTransport {
     if (payload.length > MAX_PAYLOAD) {
       throw new RangeError(`Cannot send a message of ${payload.length} bytes: at most ${MAX_PAYLOAD} fit in a packet`);
     }
-    if (this.#end !== null) return;
-    if (payload[0] === Msg.SERVICE_REQUEST) this.#roundTrip.asked(performance.now());
+    if (this.#ending.hasCome) return;
+    if (payload[0] === Msg.SERVICE_REQUEST) this.#generic.roundTrip.asked(performance.now());
     this.#outbox.send(payload, provoked, question);
   }
 
   /** A source has a small message that goes before data. */
   wantControl(source: OutboundSource): void {
-    if (this.#end === null) this.#outbox.wantControl(source);
+    if (!this.#ending.hasCome) this.#outbox.wantControl(source);
   }
 
   /** A source has data; it is asked until it has none. */
   wantData(source: OutboundSource): void {
-    if (this.#end === null) this.#outbox.wantData(source);
+    if (!this.#ending.hasCome) this.#outbox.wantData(source);
   }
 
   /** A source has gone. */
@@ -279,15 +250,14 @@ export class SecureTransport implements DataTransport {
 
   /** Login is done: delayed compression starts, and limits that hold before login are lifted. */
   setAuthenticated(): void {
-    this.#authenticated = true;
+    this.#generic.authenticated = true;
     this.#share.setKnown();
-    this.#framer.setKnown();
-    this.#decompressor = this.#exchanges.loggedIn() ?? this.#decompressor;
+    this.#reader.setKnown(this.#exchanges.loggedIn());
   }
 
   /** Renews the keys; resolves when both directions use the new ones. */
   rekey(): Promise<void> {
-    if (this.#end !== null) return Promise.reject(closedError(reasonOf(this.#end)));
+    if (this.#ending.hasCome) return Promise.reject(this.#ending.closedError);
     return this.#exchanges.rekey();
   }
 
@@ -317,72 +287,28 @@ export class SecureTransport implements DataTransport {
 
   /** Resolves when nothing waits to leave any more, when the peer takes no more, or when the connection has ended; null if that is so. */
   #drain(): Promise<void> | null {
-    if (this.#end !== null || !this.#exchanges.firstDone || this.#hasLeft && !(this.#writing && this.#dataSent > 0)) {
+    const writes = this.#writer !== null && this.#writer.isBusy;
+    if (this.#ending.hasCome || !this.#exchanges.firstDone || this.#hasLeft && !(writes && this.#dataSent > 0)) {
       return null;
     }
     if (this.#draining === null) {
       this.#draining = Promise.withResolvers<void>();
       this.#handler?.closing?.();
       this.#patience.start();
-      this.#wake();
+      this.#writer?.wake();
     }
     return this.#draining.promise;
   }
 
-  /** Whether others have to run first, after so much work more. */
-  #hasUsedShare(work: number): boolean {
-    this.#work += work;
-    if (this.#work < WORK_BETWEEN_LOOKS) return false;
-    this.#work = 0;
-    return this.#share.isUsed;
-  }
-
   // ------------------------------------------------------------------------------------------------ outbound
 
-  #wake(): void {
-    const wake = this.#wakeWriter;
-    this.#wakeWriter = null;
-    wake?.();
-  }
-
-  /** The only writer of the stream. */
-  async #write(writer: WritableStreamDefaultWriter<Uint8Array>): Promise<void> {
+  async #write(writer: WriterLoop): Promise<void> {
     try {
-      writer.closed.catch(() => {});
-      await writer.write(new TextEncoder().encode(`${this.#localIdent}\r\n`));
-      // While the socket takes a large chunk, the next one is sealed.
-      let writing: Promise<void> | null = null;
-      // A turn may set off much, such as a WINDOW_ADJUST and the requests of many files, and each chunk is a system call here and
-      // wakes the peer: what follows a small chunk leaves together at the end of the turn, unless it answers what came since.
-      let answered = -1;
-      for (;;) {
-        if (answered === this.#chunks && this.#outbox.ready) await turnEnd();
-        const taken = this.#outbox.take();
-        if (taken !== null) {
-          const chunk = taken instanceof Promise ? await taken : taken;
-          await writing;
-          writing = writer.write(chunk).then(() => this.#outbox.recycle(chunk));
-          writing.catch(() => {});
-          if (this.#hasUsedShare(chunk.length + CHUNK_WORK)) await this.#share.next();
-          if (chunk.length >= SMALL_CHUNK) continue;
-        }
-        if (writing !== null) {
-          if (taken !== null) answered = this.#chunks;
-          await writing;
-          writing = null;
-        } else if (this.#end !== null) {
-          break;
-        } else {
-          this.#writing = false;
-          if (this.#draining !== null && this.#hasLeft) this.#draining.resolve();
-          await new Promise<void>((resolve) => this.#wakeWriter = resolve);
-          this.#writing = true;
-        }
-      }
+      await writer.run(new TextEncoder().encode(`${this.#localIdent}\r\n`));
     } catch (cause) {
       // What the peer said before it hung up says more, such as its DISCONNECT: it may lie in the socket still.
-      if (this.#end === null) await within(FLUSH_TIME, Promise.race([this.#readEnded.promise, this.#ending.promise]));
-      this.fail(cause instanceof SshError ? cause : lost("Connection was lost while writing", cause));
+      if (!this.#ending.hasCome) await within(FLUSH_TIME, Promise.race([this.#reader.ended, this.#ending.come]));
+      this.fail(cause instanceof SshError ? cause : lostError("Connection was lost while writing", cause));
     } finally {
       this.#writeEnded.resolve();
     }
@@ -409,135 +335,6 @@ export class SecureTransport implements DataTransport {
 
   // ------------------------------------------------------------------------------------------------ inbound
 
-  /** The only reader of the stream. */
-  async #read(source: ByteSource): Promise<void> {
-    try {
-      await this.#readIdent(source);
-      while (await source.fill()) {
-        this.#arrived();
-        if (this.#hasUsedShare(CHUNK_WORK)) await this.#share.next();
-        if (this.#end === null) await this.#received();
-        else this.#dropped();
-      }
-      if (this.#end === null) throw lost("Peer closed the connection without a word");
-    } catch (cause) {
-      this.fail(cause instanceof SshError ? cause : lost("Connection was lost while reading", cause));
-    } finally {
-      this.#readEnded.resolve();
-    }
-  }
-
-  /**
-   * Waits for a step of a key exchange, in which a host key may be shown to a person. Meanwhile it reads on, so that the end of the
-   * connection is no news only after the answer; what came before that end is looked at if the step is done soon.
-   */
-  async #readOn(step: Promise<void>): Promise<void> {
-    const source = this.#source!;
-    let waiting = true;
-    const done = step.finally(() => waiting = false);
-    while (waiting && this.#end === null && this.#framer.buffered < MAX_READ_AHEAD) {
-      const reading = source.readAhead().catch((cause) => {
-        throw lost("Connection was lost while reading", cause);
-      });
-      const more = await Promise.race([done, reading]);
-      if (more === undefined) break;
-      if (more) {
-        await source.fill();
-        this.#arrived();
-        continue;
-      }
-      if (await within(FLUSH_TIME, done.catch(() => {}))) break;
-      throw lost("Peer closed the connection during the key exchange");
-    }
-    await done;
-  }
-
-  async #readIdent(source: ByteSource): Promise<void> {
-    for (;;) {
-      const chunk = await source.readChunk().catch((cause) => {
-        throw lost(`Connection was lost before the peer identified itself${this.#whyNoIdent()}`, cause);
-      });
-      if (this.#end !== null) return;
-      if (chunk === null) throw lost(`Peer closed the connection before it identified itself${this.#whyNoIdent()}`);
-      const found = this.#ident.push(chunk);
-      if (found === null) {
-        if (this.#hasUsedShare(CHUNK_WORK)) await this.#share.next();
-        continue;
-      }
-      this.#remoteIdent = found.ident;
-      this.#trace("ident", { remote: found.ident });
-      this.#exchanges.identified();
-      this.#framer.push(found.rest);
-      this.#arrived();
-      return await this.#received();
-    }
-  }
-
-  /** What the peer said; where it said nothing, what servers mean by that. */
-  #whyNoIdent(): string {
-    const silent = this.role === "client" ? ": it may have too many connections, or block this address" : "";
-    return this.#ident.said || silent;
-  }
-
-  /**
-   * What comes after the end is read, so that the peer is not cut off while it reads our DISCONNECT, and dropped. One that goes on and
-   * on has had its time.
-   */
-  #dropped(): void {
-    this.#bytesDropped += this.#framer.buffered;
-    this.#framer.clear();
-    const endless = ++this.#chunksDropped > MAX_DROPPED.chunks || this.#bytesDropped > MAX_DROPPED.bytes;
-    if (endless && this.#end!.error !== null) this.#readEnded.resolve();
-  }
-
-  #arrived(): void {
-    this.#lastReceived = performance.now();
-    this.#chunks++;
-  }
-
-  async #received(): Promise<void> {
-    try {
-      await this.#deliver();
-    } catch (cause) {
-      this.fail(cause instanceof Error ? cause : new SshError("Connection failed", { code: "PROTOCOL_ERROR", cause }));
-    }
-  }
-
-  /** Delivers every whole packet that is there. Synchronous but for key exchanges and ciphers that work elsewhere. */
-  async #deliver(): Promise<void> {
-    for (;;) {
-      const limit = this.#exchanges.running ? 1 : BATCH_PACKETS;
-      const sequence = this.#sequence;
-      const batch = this.#framer.next(this.#opener, sequence, limit);
-      if (batch === null) break;
-      if (!this.#exchanges.firstDone && sequence + batch.frames.length > 0xffff_ffff) {
-        throw new SshProtocolError("Sequence number wrapped during the initial key exchange");
-      }
-      this.#sequence = (sequence + batch.frames.length) >>> 0;
-      this.#exchanges.received(batch.frames.length, batch.bytes);
-      const opener = this.#opener;
-      const opened = opener.open(batch.chunk, batch.frames, sequence);
-      let packets = opened instanceof Promise ? await opened : opened;
-      for (let i = 0; i < packets.length; i++) {
-        if (this.#end !== null) return;
-        if (this.#opener !== opener) throw new SshProtocolError("Peer sent a message under its old keys after NEWKEYS");
-        const packet = packets[i]!;
-        const owned = packet.byteLength === packet.buffer.byteLength;
-        const pending = this.#receive(payloadOf(packet), (sequence + i) >>> 0, owned);
-        if (pending === null) continue;
-        // Views into the cipher's memory die with the turn of the event loop.
-        packets = packets.map((packet, k) => k > i ? packet.slice() : packet);
-        await this.#readOn(pending);
-      }
-      if (this.#end !== null) return;
-      if (!this.#hasUsedShare(batch.bytes + PACKET_WORK * batch.frames.length)) continue;
-      this.#delivered();
-      await this.#share.next();
-      if (this.#end !== null) return;
-    }
-    this.#delivered();
-  }
-
   /** Nothing more is there right now, or others run before it is looked at. */
   #delivered(): void {
     this.#handler?.batchEnd?.();
@@ -549,28 +346,27 @@ export class SecureTransport implements DataTransport {
   }
 
   /** One packet's payload. Returns a promise when later packets must wait for it. */
-  #receive(packed: Uint8Array, sequence: number, owned: boolean): Promise<void> | null {
-    const payload = this.#decompressor === null ? packed : this.#decompressor.decompress(packed, MAX_PACKET_LENGTH);
+  #receive(payload: Uint8Array, sequence: number, owned: boolean): Promise<void> | null {
     const type = payload.length === 0 ? 0 : payload[0]!;
     if (this.#options.trace !== undefined) this.#trace("received", { type, bytes: payload.length });
     if (type === 0) throw new SshProtocolError("Peer sent an empty message or message number 0");
     if (type === Msg.DISCONNECT) {
-      this.#disconnected(payload);
+      this.#finish(endOf(payload, this.#exchanges.firstDone));
       return null;
     }
-    if ((type >= 20 && type <= 49) || type === Msg.SERVICE_ACCEPT) this.#roundTrip.answered(this.#lastReceived);
+    if ((type >= 20 && type <= 49) || type === Msg.SERVICE_ACCEPT) {
+      this.#generic.roundTrip.answered(this.#reader.lastReceived);
+    }
     if (type >= 20 && type <= 49) return this.#exchanges.receive(payload, sequence);
     if (!this.#exchanges.peerIsFree) this.#checkDuringExchange(type);
     if (type > 4 && type !== Msg.EXT_INFO && type < Msg.PING) {
       if (this.#handler !== null) {
-        if (!this.#handler.message(payload, owned && payload === packed)) {
-          this.#outbox.send(Unimplemented.encode({ sequence }), true);
-        }
+        if (!this.#handler.message(payload, owned)) this.#generic.unknown(sequence);
         return null;
       }
       return this.#waitForHandler(payload.slice(), sequence);
     }
-    this.#receiveGeneric(type, payload, sequence);
+    this.#generic.receive(type, payload, sequence);
     return null;
   }
 
@@ -580,73 +376,23 @@ export class SecureTransport implements DataTransport {
    * answers wait as they would without.
    */
   #checkDuringExchange(type: number): void {
-    if (this.#authenticated && type >= Msg.GLOBAL_REQUEST && type < 128) return;
+    if (this.#generic.authenticated && type >= Msg.GLOBAL_REQUEST && type < 128) return;
     if (type >= Msg.IGNORE && type <= Msg.DEBUG && !this.#exchanges.strictNow) return;
     throw new SshProtocolError(`Peer sent message ${type} during a key exchange`);
-  }
-
-  #receiveGeneric(type: number, payload: Uint8Array, sequence: number): void {
-    switch (type) {
-      case Msg.IGNORE:
-        return;
-      case Msg.UNIMPLEMENTED:
-        return this.#unimplemented(payload);
-      case Msg.DEBUG:
-        Debug.decode(payload);
-        return;
-      case Msg.EXT_INFO: {
-        // Peers send it in other places than RFC 8308 section 2.4 has for it; its number is bounded, and it is never taken in the clear.
-        const most = this.role === "server" ? 1 : 2;
-        if (++this.#extInfoCount > most) {
-          this.#outbox.send(Unimplemented.encode({ sequence }), true);
-          return;
-        }
-        for (const [name, value] of decodeExtInfo(payload)) this.#extensions.set(name, value);
-        return;
-      }
-      case Msg.PING:
-        // Nothing is echoed or queued for a peer that has not logged in.
-        if (!this.#authenticated || payload.length > MAX_PONG) return;
-        this.#outbox.send(pong(payload), true);
-        return;
-      case Msg.PONG:
-        this.#roundTrip.ponged(this.#lastReceived);
-        return;
-      default:
-        this.#outbox.send(Unimplemented.encode({ sequence }), true);
-    }
-  }
-
-  #unimplemented(payload: Uint8Array): void {
-    if (payload.length < 5) return;
-    const sequence = new Reader(payload, 1).u32();
-    this.#outbox.questions.unimplemented(numberMeant(sequence, this.#remoteIdent));
   }
 
   async #waitForHandler(payload: Bytes, sequence: number): Promise<void> {
     await new Promise<void>((resolve) => this.#handlerSet = resolve);
     this.#handlerSet = null;
-    if (this.#end === null && !this.#handler!.message(payload)) {
-      this.#outbox.send(Unimplemented.encode({ sequence }), true);
-    }
-  }
-
-  #disconnected(payload: Uint8Array): void {
-    const { reason, description } = Disconnect.decode(payload);
-    const text = printable(description);
-    this.#finish({
-      error: new SshDisconnectError(`Peer disconnected: ${text === "" ? "no reason given" : text} (${reason})`, reason),
-      clean: reason === DisconnectReason.BY_APPLICATION && this.#exchanges.firstDone,
-    });
+    if (!this.#ending.hasCome && !this.#handler!.message(payload)) this.#generic.unknown(sequence);
   }
 
   // ------------------------------------------------------------------------------------------------ the end
 
   #finish(wanted: End): void {
-    if (this.#end !== null) return;
+    if (this.#ending.hasCome) return;
     const end = this.#withLoss(wanted), { error } = end;
-    this.#end = end;
-    this.#ending.resolve();
+    this.#ending.take(end);
     this.#patience.stop();
     this.#draining?.resolve();
     this.#trace("ended", { error: error === null ? "" : error.name });
@@ -663,7 +409,7 @@ export class SecureTransport implements DataTransport {
       else this.#outbox.send(payload);
     }
     this.#release(told !== null && this.#started);
-    this.#wake();
+    this.#writer?.wake();
     this.#handlerSet?.();
     try {
       handler?.ended(reasonOf(end));
@@ -683,25 +429,25 @@ export class SecureTransport implements DataTransport {
 
   /** Lets the DISCONNECT leave, waits a moment for the peer to hang up, then lets go of the streams and settles `closed`. */
   async #release(linger: boolean): Promise<void> {
-    const { clean } = this.#end!;
-    let { error } = this.#end!;
-    if (this.#writer === null || this.#source === null) {
+    const end = this.#ending.end!, { clean } = end;
+    let { error } = end;
+    if (this.#writer === null) {
       await Promise.allSettled([this.#conn.readable.cancel(), this.#conn.writable.abort()]);
     } else {
       const flushed = await within(FLUSH_TIME, this.#writeEnded.promise);
       const justNow = error === null && performance.now() - this.#lastData < JUST_NOW;
-      if (linger && flushed) await within(justNow ? LINGER_TIME_FOR_DATA : LINGER_TIME, this.#readEnded.promise);
+      if (linger && flushed) await within(justNow ? LINGER_TIME_FOR_DATA : LINGER_TIME, this.#reader.ended);
       if (!flushed && clean && error === null && this.#dataSent > 0) {
         error = lossOf("Connection", "the latest bytes are", "the peer stopped reading");
       }
       const ending = flushed ? this.#writer.close() : this.#writer.abort(closedError(error));
       await within(LINGER_TIME, ending.catch(() => {}));
-      await within(LINGER_TIME, this.#source.cancel());
+      await within(LINGER_TIME, this.#reader.cancel());
     }
     await within(LINGER_TIME, this.#exchanges.idle);
     this.#outbox.close();
-    this.#opener.close?.();
-    if (error === null || clean && error === this.#end!.error) this.#closed.resolve();
+    this.#reader.close();
+    if (error === null || clean && error === end.error) this.#closed.resolve();
     else this.#closed.reject(error);
   }
 
@@ -710,14 +456,4 @@ export class SecureTransport implements DataTransport {
     const { trace } = this.#options;
     if (trace !== undefined) callBack(() => trace({ number: this.#traced++, event, detail }));
   }
-}
-
-/** PONG carries what PING carried (OpenSSH PROTOCOL section 1.8). */
-function pong(ping: Uint8Array): Uint8Array {
-  const reader = new Reader(ping, 1);
-  reader.view();
-  reader.end();
-  const payload = ping.slice();
-  payload[0] = Msg.PONG;
-  return payload;
 }
