@@ -29,6 +29,9 @@ export interface Grant {
   readonly expires?: Date | undefined;
 }
 
+/** The variable that tells a granted command what the client asked for; not set for a shell. */
+export const ORIGINAL_COMMAND = "SSH_ORIGINAL_COMMAND";
+
 /** A yes or no of a grant. */
 export type GrantFlag = "pty" | "agentForwarding" | "x11Forwarding";
 
@@ -59,21 +62,39 @@ const parts: Readonly<Record<keyof Grant, readonly [fits: (value: unknown) => bo
 };
 
 /**
- * The grant that a handler gave. Throws `TypeError` for anything that is none, a part that is not known included: a restriction that
- * is not understood must not be one that does not hold.
+ * The grant that a handler gave, with what it has from a class. Throws `TypeError` for anything that is none, a part that is not known
+ * included: a restriction that is not understood must not be one that does not hold.
  */
 export function checkGrant(value: unknown): Grant {
   if (!isObject(value)) throw new TypeError("Cannot grant login: the handler's `grant` is no object");
-  for (const [name, part] of Object.entries(value)) {
+  const grant: Record<string, unknown> = {};
+  for (const name of namesOf(value)) {
+    const part = (value as Record<string, unknown>)[name];
     if (!Object.hasOwn(parts, name)) {
+      // What a class can do restricts nothing.
+      if (typeof part === "function" && !Object.hasOwn(value, name)) continue;
       throw new TypeError(
         `Cannot grant login: "${name}" is no part of a grant; known are ${Object.keys(parts).join(", ")}`,
       );
     }
     const [fits, what] = parts[name as keyof Grant];
     if (part !== undefined && !fits(part)) throw new TypeError(`Cannot grant login: \`${name}\` must be ${what}`);
+    grant[name] = part;
   }
-  return { ...value };
+  const proto = Object.getPrototypeOf(value), plain = proto === Object.prototype || proto === null;
+  if (!plain && Object.keys(grant).length === 0) {
+    throw new TypeError("Cannot grant login: the handler's `grant` is of a class that has no part of a grant");
+  }
+  return grant;
+}
+
+/** Names of all that can be read of an object, whether it is its own, hidden, or comes from a class; those of a proxy as far as it tells. */
+function namesOf(value: object): Set<string> {
+  const names = new Set<string>(Object.keys(parts).filter((name) => name in value));
+  for (let at = value; at !== null && at !== Object.prototype; at = Object.getPrototypeOf(at)) {
+    for (const name of Object.getOwnPropertyNames(at)) names.add(name);
+  }
+  return names;
 }
 
 /** What all steps of a login granted: each of them has to allow a thing. */
@@ -104,6 +125,11 @@ export class Grants {
   allow(flag: GrantFlag, unsaid: boolean): boolean {
     const said = this.#all.map((grant) => grant[flag]).filter((one) => one !== undefined);
     return said.length === 0 ? unsaid : said.every(Boolean);
+  }
+
+  /** Whether a client may set a variable: not the one that tells the granted command what was asked for. */
+  allowsVariable(name: string): boolean {
+    return this.command === null || name !== ORIGINAL_COMMAND;
   }
 
   /** Variables of each session; a later step's value wins. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Grants } from "../auth/grants.ts";
+import { type Grants, ORIGINAL_COMMAND } from "../auth/grants.ts";
 
 /** A shell where both are null. */
 export interface Start {
@@ -18,7 +18,7 @@ export function granted(grants: Grants, asked: Start): Start & { readonly env: R
   const { command, environment } = grants;
   if (command === null) return { ...asked, env: environment };
   const original = asked.command ?? asked.subsystem;
-  const env = original === null ? environment : { ...environment, SSH_ORIGINAL_COMMAND: original };
+  const env = original === null ? environment : { ...environment, [ORIGINAL_COMMAND]: original };
   // What `ForceCommand internal-sftp` is written for: users that may copy files and nothing else.
   if (command === "internal-sftp") return { command: null, subsystem: "sftp", env };
   return { command, subsystem: null, env };

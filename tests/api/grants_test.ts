@@ -40,9 +40,9 @@ Deno.test("a grant's command runs in the place of whatever the client asks for",
     ...forced,
     env: { SSH_ORIGINAL_COMMAND: "rm -r /" },
   });
-  assertEquals(await told(client.shell({ stdin: "null" })), { ...forced, env: {} });
   // A client cannot say so itself.
   const lying = { stdin: "null", env: { SSH_ORIGINAL_COMMAND: "nothing" } } as const;
+  assertEquals(await told(client.shell(lying)), { ...forced, env: {} });
   assertEquals(await told(client.subsystem("other", lying)), { ...forced, env: { SSH_ORIGINAL_COMMAND: "other" } });
   assertEquals(await told(client.subsystem("nobody knows", { stdin: "null" })), {
     ...forced,
@@ -98,6 +98,12 @@ Deno.test("what is no grant lets nobody in, and the server's onError is told", a
     { portForwarding: "host:22" },
     { portForwarding: { open: "host:22" } },
     { portForwarding: { opens: [] } },
+    new Map([["command", "ls"]]),
+    new Set(["pty"]),
+    new Date(),
+    Object.create({ comand: "ls" }),
+    Object.defineProperty({}, "comand", { value: "ls" }),
+    { comand() {} },
   ];
   for (const grant of wrong) {
     assertThrows(() => checkGrant(grant), TypeError, "Cannot grant login");
@@ -108,6 +114,27 @@ Deno.test("what is no grant lets nobody in, and the server's onError is told", a
   }
   for (const right of [{}, { command: undefined, pty: undefined }, { portForwarding: { open: ["db:5432"] } }]) {
     assertEquals(checkGrant(right), right);
+  }
+});
+
+Deno.test("a grant made by a class, hidden or inherited restricts as a plain one does", async () => {
+  class Limits {
+    readonly #command = "only this";
+    get command(): string {
+      return this.#command;
+    }
+    get pty(): boolean {
+      return false;
+    }
+    describe(): string {
+      return "a guest";
+    }
+  }
+  const hidden = Object.defineProperties({}, { command: { value: "only this" }, pty: { value: false } });
+  for (const grant of [new Limits(), Object.create({ command: "only this", pty: false }), hidden]) {
+    await using joined = await join(granting(grant as Grant));
+    await assertRejects(() => joined.client.spawn("x", { pty: true }), SshError, "gives no terminal");
+    assertEquals(JSON.parse(text((await joined.client.exec("rm")).stdout)).command, "only this");
   }
 });
 
@@ -182,4 +209,63 @@ Deno.test("Transport holds its channels to the grant, too", async () => {
   assertEquals(seen, [["A", "1"], ["SSH_ORIGINAL_COMMAND", "anything"], ["exec", "only this"]]);
   await assertRejects(() => client.closed, SshDisconnectError, "The login has expired");
   await assertRejects(() => server.closed, SshError);
+});
+
+/** A `Transport` server whose user `grant` is for, and a client that has logged in; `made` makes its channels. */
+async function under(grant: Grant, made: (id: number) => Channel, errors: unknown[] = []): Promise<Transport[]> {
+  const pair = memoryPair();
+  const server = new Transport(pair.server, { onError: (error) => errors.push(error) });
+  const client = new Transport(pair.client);
+  server.addServerKey(await hostKey());
+  const starting = server.startServer({
+    checkAuthPassword: () => ({ grant }),
+    checkChannelRequest: (_kind, id) => made(id),
+  });
+  await Promise.all([starting, client.startClient()]);
+  await client.authPassword("alice", "x");
+  return [client, server];
+}
+
+Deno.test("Transport's channel waits for a grant's variables, and a failure to set them starts nothing", async () => {
+  const seen: string[] = [], errors: unknown[] = [];
+  class Session extends Channel {
+    override async checkEnvRequest(name: string): Promise<boolean> {
+      await null;
+      seen.push(name);
+      if (name === "BAD") throw new Error("cannot set");
+      return true;
+    }
+    override checkExecRequest(): boolean {
+      return seen.push("exec") > 0;
+    }
+  }
+  const [client] = await under({ environment: { A: "1" } }, (id) => new Session(id)) as [Transport];
+  await (await client.openSession()).execCommand("x");
+  assertEquals(seen, ["A", "exec"]);
+  const [failing] = await under({ environment: { BAD: "1" } }, (id) => new Session(id), errors) as [Transport];
+  const channel = await failing.openSession();
+  await assertRejects(() => channel.execCommand("x"), SshError, "refused");
+  assertEquals(seen, ["A", "exec", "BAD"]);
+  assertEquals(errors.map(String), ["Error: cannot set"]);
+  await Promise.all([client.close(), failing.close()]);
+});
+
+Deno.test("Transport's channel asks nobody for what the grant forbids, nor lets a client say what it asked for", async () => {
+  const seen: string[] = [];
+  class Session extends Channel {
+    override checkEnvRequest(name: string): boolean {
+      return seen.push(name) > 0;
+    }
+    override checkOtherRequest(name: string): boolean {
+      return seen.push(name) > 0;
+    }
+  }
+  const forbidden = { command: "x", agentForwarding: false, x11Forwarding: false };
+  const [client] = await under(forbidden, (id) => new Session(id)) as [Transport];
+  const channel = await client.openSession();
+  assertEquals(await channel.setEnvironmentVariable("SSH_ORIGINAL_COMMAND", "lie"), false);
+  for (const name of ["auth-agent-req@openssh.com", "x11-req"]) assertEquals(await channel.request(name), false);
+  assertEquals(await channel.request("other@example.com"), true);
+  assertEquals(seen, ["other@example.com"]);
+  await client.close();
 });

@@ -199,7 +199,8 @@ export class Channel extends BaseChannel {
         return this.#onPty(data);
       case Env.name: {
         const { name, value } = Env.decode(data);
-        return !this.#started && this.#variables++ < MAX_VARIABLES && this.checkEnvRequest(name, value);
+        return !this.#started && this.#variables++ < MAX_VARIABLES && this.#grants.allowsVariable(name) &&
+          this.checkEnvRequest(name, value);
       }
       case WindowChange.name: {
         const size = WindowChange.decode(data);
@@ -214,7 +215,7 @@ export class Channel extends BaseChannel {
       case ExitSignal.name:
         return this.#onExit(name, data);
       default:
-        return this.checkOtherRequest(name, data);
+        return this.#mayForward(name) && this.checkOtherRequest(name, data);
     }
   }
 
@@ -228,12 +229,16 @@ export class Channel extends BaseChannel {
     if (this.#started) return false;
     this.#started = true;
     const { command, subsystem, env } = granted(this.#grants, asked);
-    const check = () => {
-      for (const [name, value] of Object.entries(env)) this.checkEnvRequest(name, value);
+    const check = (): MaybePromise<boolean> => {
       if (subsystem !== null) return this.checkSubsystemRequest(subsystem);
       return command !== null ? this.checkExecRequest(command) : this.checkShellRequest();
     };
-    return this.#settled(check, (done) => this.#started = done);
+    // What is started finds the grant's variables set, and does not start where setting them fails.
+    const prepared = (): MaybePromise<boolean> => {
+      const setting = Object.entries(env).map(([name, value]) => this.checkEnvRequest(name, value)).filter(isThenable);
+      return setting.length === 0 ? check() : Promise.all(setting).then(check);
+    };
+    return this.#settled(prepared, (done) => this.#started = done);
   }
 
   #onPty(data: Bytes): MaybePromise<boolean> {
@@ -241,6 +246,14 @@ export class Channel extends BaseChannel {
     if (this.#started || this.#pty || !this.#grants.allow("pty", true)) return false;
     const request = { ...pty, modes: decodeTerminalModes(modes) };
     return this.#settled(() => this.checkPtyRequest(request), (granted) => this.#pty = granted);
+  }
+
+  /** Agents and X11 are not forwarded behind a grant's back. */
+  #mayForward(name: string): boolean {
+    if (name === "auth-agent-req@openssh.com" || name === "auth-agent-req") {
+      return this.#grants.allow("agentForwarding", true);
+    }
+    return name !== "x11-req" || this.#grants.allow("x11Forwarding", true);
   }
 
   /** An answer given at once goes out at once: ahead of what the method has written. */
