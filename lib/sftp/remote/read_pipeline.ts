@@ -173,9 +173,13 @@ export class ReadPipeline {
     return spare ?? new Uint8Array(length);
   }
 
-  /** Whether a piece ends with an answer of so many bytes, which is short just where the server says that the file ends. */
+  /**
+   * Whether a piece ends with an answer of so many bytes, which is short just where the server says that the file ends. One that
+   * came in several answers is from a server that cuts them, wherever it likes: that one is asked.
+   */
   endsWith(piece: Piece, answered: number): boolean {
-    return piece === this.#probe && piece.offset + piece.got === this.#expected && answered % ROUND !== 0;
+    return piece === this.#probe && piece.got === answered && piece.offset + piece.got === this.#expected &&
+      answered % ROUND !== 0;
   }
 
   /** Asks for what a piece still lacks. */
