@@ -15,6 +15,7 @@ const documents = [
   "docs/README.md",
   "docs/coming_from.md",
   "docs/compatibility.md",
+  "docs/threats.md",
 ] as const;
 
 function read(path: string): string {
@@ -255,8 +256,9 @@ Deno.test("README.md is read in three minutes and in any terminal", () => {
   assertEquals(lines.filter((line) => line.length > 120), []);
 });
 
-Deno.test("SECURITY.md names only tests that are there and run", () => {
-  const named = links(read("SECURITY.md")).filter((link) => link.startsWith("tests/"));
+Deno.test("docs/threats.md names only tests that are there and run", () => {
+  const named = links(read("docs/threats.md")).map((link) => fromRoot("docs/threats.md", link))
+    .filter((path) => path.startsWith("tests/"));
   assert(named.length > 30);
   assertEquals(named.filter((path) => !path.endsWith("_test.ts") || !exists(path)), []);
 });
@@ -315,6 +317,7 @@ Deno.test("deno publish takes the library, its documents, and what links need of
     "docs/README.md",
     "docs/coming_from.md",
     "docs/compatibility.md",
+    "docs/threats.md",
     "mod.ts",
     "server.ts",
   ]);
