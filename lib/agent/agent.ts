@@ -10,7 +10,8 @@ import type { ByteDuplex, Bytes } from "../wire/types.ts";
 import { Writer } from "../wire/writer.ts";
 import { openAgentSocket } from "./agent_socket.ts";
 import { commentText } from "../keys/key_text.ts";
-import { publicKeyFromBlob, signatureAlgorithmsOf } from "../keys/public_key.ts";
+import { agentFlagsOf, signatureAlgorithmsOf } from "../keys/key_types.ts";
+import { publicKeyFromBlob } from "../keys/public_key.ts";
 import { minRsaBits, type RsaKeyOptions } from "../keys/rsa_public.ts";
 import { readSignature } from "../keys/signature_blob.ts";
 import type { Agent, PublicKey, Signer } from "../keys/types.ts";
@@ -26,9 +27,6 @@ const AgentMsg = {
 
 /** How an agent refuses: FAILURE, and its numbers in older agents (OpenSSH, ssh.com). */
 const failures: readonly number[] = [AgentMsg.FAILURE, 30, 102];
-
-/** Flags of a signature request (section 6.3), by algorithm. */
-const signFlags: ReadonlyMap<string, number> = new Map([["rsa-sha2-256", 2], ["rsa-sha2-512", 4]]);
 
 /** Longest message in either direction. */
 const MAX_FRAME = 262_144;
@@ -104,7 +102,7 @@ class AgentClient implements Agent {
 
   async #sign(blob: Bytes, data: Uint8Array, algorithm: string): Promise<Bytes> {
     const writer = new Writer(13 + blob.length + data.length).u8(AgentMsg.SIGN_REQUEST).string(blob).string(data);
-    const reply = await this.#request(writer.u32(signFlags.get(algorithm) ?? 0).bytes(), "sign");
+    const reply = await this.#request(writer.u32(agentFlagsOf(algorithm)).bytes(), "sign");
     return this.#decode(reply, AgentMsg.SIGN_RESPONSE, "sign", (reader) => {
       const signature = reader.string();
       let label: string;

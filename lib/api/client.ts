@@ -10,6 +10,7 @@ import { defaultAlgorithms } from "../crypto/algorithms.ts";
 import { HostKeyError, SshError } from "../errors.ts";
 import { knownHosts, type KnownHostsVerifier } from "../keys/trust/known_hosts.ts";
 import { watchHostKey } from "../keys/trust/known_types.ts";
+import { signatureAlgorithmsOf } from "../keys/key_types.ts";
 import { type PassedOver, withPassedOver } from "../keys/passed_over.ts";
 import type { HostKeyVerifier, Signer } from "../keys/types.ts";
 import { checkExec } from "../session/check_options.ts";
@@ -139,7 +140,7 @@ async function knownTypes(
 
 /** What `ssh` does: the key types known for the host come first, so that no other key of it looks like a changed one. */
 function knownFirst(types: readonly string[], algorithms: AlgorithmOverrides | undefined): AlgorithmOverrides {
-  const known = new Set(types.flatMap((type) => type === "ssh-rsa" ? ["rsa-sha2-512", "rsa-sha2-256"] : [type]));
+  const known = new Set(types.flatMap(signatureAlgorithmsOf));
   const names = defaultAlgorithms.hostKey;
   const hostKey = [...names.filter((name) => known.has(name)), ...names.filter((name) => !known.has(name))];
   return { ...algorithms, hostKey };

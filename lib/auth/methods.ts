@@ -4,9 +4,11 @@
  *
  * @module
  */
+import { equals } from "@std/bytes";
 import { printable, SshProtocolError } from "../errors.ts";
 import { type PassedOver, passedOverBy } from "../keys/passed_over.ts";
 import { type KeyText, looksLikePath, pathHint } from "../keys/key_text.ts";
+import { signatureAlgorithmsOf } from "../keys/key_types.ts";
 import { parsePrivateKey } from "../keys/private_key.ts";
 import { isPublicKey, isSigner } from "../keys/check_key.ts";
 import type { Agent, Signer } from "../keys/types.ts";
@@ -361,7 +363,7 @@ async function offer(signer: Signer, exchange: AuthExchange): Promise<FinalReply
     const accepted = userauthPkOk.decode(reply.payload);
     // Servers from before RFC 8332 name the key's type where the algorithm belongs.
     const sameAlgorithm = accepted.algorithm === algorithm || accepted.algorithm === type;
-    if (!sameAlgorithm || !sameBytes(accepted.blob, blob)) {
+    if (!sameAlgorithm || !equals(accepted.blob, blob)) {
       throw new SshProtocolError("Cannot log in: USERAUTH_PK_OK names a key or an algorithm that was not offered");
     }
     const user = encodeText(exchange.username);
@@ -394,15 +396,14 @@ async function offer(signer: Signer, exchange: AuthExchange): Promise<FinalReply
 /** The algorithms of a key that are worth offering, most wanted first. */
 function usableAlgorithms(signer: Signer, serverSigAlgs: readonly string[] | null): readonly string[] {
   // RFC 8308 has the list for what a key type alone does not tell, and some servers leave other types out of it that they take.
-  if (serverSigAlgs === null || !signer.publicKey.type.startsWith("ssh-rsa")) return signer.algorithms;
+  const plain = (name: string) => name.replace(/-cert-v01@openssh\.com$/, "");
+  if (serverSigAlgs === null || signatureAlgorithmsOf(plain(signer.publicKey.type)).length < 2) {
+    return signer.algorithms;
+  }
   const usable = signer.algorithms.filter((name) =>
-    serverSigAlgs.includes(name) || serverSigAlgs.includes(name.replace(/-cert-v01@openssh\.com$/, ""))
+    serverSigAlgs.includes(name) || serverSigAlgs.includes(plain(name))
   );
   return usable.slice(0, 1);
-}
-
-function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
 
 function reasonOf(error: unknown): string {

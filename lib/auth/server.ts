@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { equals } from "@std/bytes";
 import { DisconnectReason, SshError, SshProtocolError } from "../errors.ts";
 import type { PublicKey } from "../keys/types.ts";
 import { checkSize } from "../transport/message_size.ts";
@@ -220,7 +221,7 @@ class ServerAuthSession implements MessageHandler {
     if (++this.#requests > MAX_REQUESTS) throw tooMany("Too many authentication requests");
     const { user, service, method, fields } = userauthRequest.decode(payload);
     const name = user.length > MAX_USER_BYTES || user.includes(0) ? null : strictText(user);
-    if (this.#user !== null && !sameBytes(this.#user, user)) {
+    if (this.#user !== null && !equals(this.#user, user)) {
       throw new SshProtocolError("The user must not change between authentication requests");
     }
     if (strictText(service) !== CONNECTION_SERVICE) {
@@ -507,8 +508,4 @@ function asError(error: unknown): Error {
 function methodName(bytes: Uint8Array): Request["method"] {
   const name = bytes.length > 64 ? null : strictText(bytes);
   return name !== null && Object.hasOwn(methodTurns, name) ? name as Request["method"] : null;
-}
-
-function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }

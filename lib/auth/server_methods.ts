@@ -6,13 +6,7 @@
  */
 import { defaultAlgorithms } from "../crypto/algorithms.ts";
 import { printable, SshError } from "../errors.ts";
-import {
-  insecureVerifySha1,
-  keyTypeOf,
-  publicKeyFromBlob,
-  signatureAlgorithm,
-  verifyWith,
-} from "../keys/public_key.ts";
+import { keyTypeOf, publicKeyFromBlob, signatureAlgorithm, verifyAgreed } from "../keys/public_key.ts";
 import type { RsaKeyOptions } from "../keys/rsa_public.ts";
 import type { PublicKey } from "../keys/types.ts";
 import { Reader } from "../wire/reader.ts";
@@ -146,9 +140,7 @@ async function isProven(
   if (orNull(() => signatureAlgorithm(signature)) !== algorithm) return false;
   const sessionId = info.connection.sessionId;
   const data = publicKeySignedData({ sessionId, user, service: CONNECTION_SERVICE, algorithm, blob });
-  // Only where a program named it among the accepted algorithms.
-  if (algorithm === "ssh-rsa") return await insecureVerifySha1(key, data, signature);
-  return await verifyWith(key, algorithm, data, signature);
+  return await verifyAgreed(key, algorithm, data, signature);
 }
 
 /** What `parse` returns, or null where the peer's bytes are not what they should be. */

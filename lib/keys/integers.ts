@@ -88,3 +88,13 @@ export function base64url(value: bigint | Uint8Array, length?: number): string {
     : new Uint8Array(value);
   return bytes.toBase64({ alphabet: "base64url", omitPadding: true });
 }
+
+/** The integers of a private key as JSON Web Key, by name. */
+export function jwkIntegers(jwk: JsonWebKey): Partial<Record<"n" | "e" | "d" | "qi" | "p" | "q", bigint>> {
+  const integers: ReturnType<typeof jwkIntegers> = {};
+  for (const name of ["n", "e", "d", "qi", "p", "q"] as const) {
+    const value = jwk[name];
+    if (value !== undefined) integers[name] = fromBigEndian(Uint8Array.fromBase64(value, { alphabet: "base64url" }));
+  }
+  return integers;
+}

@@ -5,10 +5,12 @@
  */
 import { printable } from "../errors.ts";
 import type { Bytes } from "../wire/types.ts";
-import { curves } from "./curves.ts";
-import { fromBigEndian } from "./integers.ts";
+import { generateEcdsa } from "./ecdsa.ts";
+import { generateEd25519 } from "./ed25519.ts";
 import { byteString, type KeyText } from "./key_text.ts";
-import { checkMaterial, ed25519Point, type KeyMaterial, MaterialSigner, publicBlobOf } from "./key_material.ts";
+import { checkMaterial, publicBlobOf } from "./key_material.ts";
+import type { Sign } from "./key_type.ts";
+import { insecureAlgorithmsOf, type KeyMaterial, signatureAlgorithmsOf, typeOfMaterial } from "./key_types.ts";
 import {
   DEFAULT_ROUNDS,
   MAX_ROUNDS,
@@ -19,8 +21,10 @@ import {
 } from "./format/openssh.ts";
 import { readPem } from "./format/pem.ts";
 import { isPpk, readPpk, readPpkMaterial } from "./format/ppk.ts";
-import { publicKeyFromBlob, signatureAlgorithmsOf } from "./public_key.ts";
+import { publicKeyFromBlob } from "./public_key.ts";
+import { generateRsa } from "./rsa.ts";
 import { minRsaBits, RSA_BITS, type RsaKeyOptions } from "./rsa_public.ts";
+import { writeSignature } from "./signature_blob.ts";
 import type { PrivateKey, PublicKey, Signer } from "./types.ts";
 
 class SshPrivateKey implements PrivateKey {
@@ -28,7 +32,7 @@ class SshPrivateKey implements PrivateKey {
   readonly algorithms: readonly string[];
   readonly comment: string;
   readonly #material: KeyMaterial;
-  readonly #signer: MaterialSigner;
+  readonly #sign: Sign;
 
   /** Type and fingerprint: what may be seen of it. */
   readonly #shown: string;
@@ -42,7 +46,7 @@ class SshPrivateKey implements PrivateKey {
 
   private constructor(material: KeyMaterial, comment: string, publicKey: PublicKey, fingerprint: string) {
     this.#material = material;
-    this.#signer = new MaterialSigner(material);
+    this.#sign = typeOfMaterial(material).private.signer(material);
     this.publicKey = publicKey;
     this.#shown = `${publicKey.type} ${fingerprint}`;
     this.algorithms = Object.freeze([...signatureAlgorithmsOf(this.publicKey.type)]);
@@ -51,7 +55,7 @@ class SshPrivateKey implements PrivateKey {
 
   async sign(data: Uint8Array, algorithm: string): Promise<Bytes> {
     refuseUnlisted(this, algorithm);
-    return await this.#signer.sign(data, algorithm);
+    return writeSignature(algorithm, await this.#sign(data.slice(), algorithm));
   }
 
   toString(): string {
@@ -69,11 +73,11 @@ class SshPrivateKey implements PrivateKey {
     return await writeEncrypted(this.#material, this.comment, passphrase, rounds);
   }
 
-  static async insecureSignSha1(key: PrivateKey, data: Uint8Array): Promise<Bytes> {
+  static async insecureSign(key: PrivateKey, data: Uint8Array, algorithm: string): Promise<Bytes> {
     if (!(key instanceof SshPrivateKey)) {
       throw new TypeError("Cannot sign with SHA-1: the key was not made by this module");
     }
-    return await key.#signer.sign(data, "ssh-rsa");
+    return writeSignature(algorithm, await key.#sign(data.slice(), algorithm));
   }
 }
 
@@ -100,14 +104,15 @@ async function privateKeyFromMaterial(
  * {@linkcode Signer.algorithms} name `ssh-rsa` last.
  */
 export function insecureSha1Signer(key: PrivateKey): Signer {
-  if (key.publicKey.type !== "ssh-rsa") throw new TypeError(`Cannot sign with SHA-1: the key is ${key.publicKey.type}`);
-  const algorithms = Object.freeze([...key.algorithms, "ssh-rsa"]);
+  const insecure = insecureAlgorithmsOf(key.publicKey.type);
+  if (insecure.length === 0) throw new TypeError(`Cannot sign with SHA-1: the key is ${key.publicKey.type}`);
+  const algorithms = Object.freeze([...key.algorithms, ...insecure]);
   return {
     publicKey: key.publicKey,
     algorithms,
     async sign(data, algorithm): Promise<Bytes> {
-      return algorithm === "ssh-rsa"
-        ? await SshPrivateKey.insecureSignSha1(key, data)
+      return insecure.includes(algorithm)
+        ? await SshPrivateKey.insecureSign(key, data, algorithm)
         : await key.sign(data, algorithm);
     },
   };
@@ -165,6 +170,8 @@ export function inspectPrivateKey(
   return { encrypted, publicKey: null };
 }
 
+const makers = { ed25519: generateEd25519, ecdsa: generateEcdsa, rsa: generateRsa };
+
 /**
  * Makes a key pair from the runtime's random numbers: Ed25519 unless another type is asked for.
  *
@@ -175,53 +182,7 @@ export async function generateKey(
   type: "ed25519" | "ecdsa" | "rsa" = "ed25519",
   options: { bits?: number | undefined; comment?: string | undefined } = {},
 ): Promise<PrivateKey> {
-  return await SshPrivateKey.of(await generateMaterial(type, options.bits), options.comment ?? "");
-}
-
-async function generateMaterial(type: "ed25519" | "ecdsa" | "rsa", bits: number | undefined): Promise<KeyMaterial> {
-  switch (type) {
-    case "ed25519": {
-      if (bits !== undefined && bits !== 256) {
-        throw new RangeError(`Cannot make ed25519 key: ${bits} bits given, it has 256`);
-      }
-      const seed = crypto.getRandomValues(new Uint8Array(32));
-      return { kind: "ed25519", seed, point: await ed25519Point(seed) };
-    }
-    case "ecdsa": {
-      const curve = curves.get(`ecdsa-sha2-nistp${bits ?? 256}`);
-      if (curve === undefined) {
-        throw new RangeError(`Cannot make ecdsa key: ${bits} bits given, 256, 384 or 521 are allowed`);
-      }
-      const algorithm = { name: "ECDSA", namedCurve: curve.webName };
-      const pair = await crypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
-      const { d } = await exported(pair.privateKey);
-      const point = new Uint8Array(await crypto.subtle.exportKey("raw", pair.publicKey));
-      return { kind: "ecdsa", curve, point, d: d! };
-    }
-    case "rsa": {
-      const modulusLength = bits ?? 3072;
-      if (!Number.isInteger(modulusLength) || modulusLength < RSA_BITS.min || modulusLength > RSA_BITS.max) {
-        throw new RangeError(`Cannot make rsa key: ${bits} bits given, ${RSA_BITS.min} to ${RSA_BITS.max} are allowed`);
-      }
-      const pair = await crypto.subtle.generateKey(
-        { name: "RSASSA-PKCS1-v1_5", modulusLength, publicExponent: new Uint8Array([1, 0, 1]), hash: "SHA-512" },
-        true,
-        ["sign", "verify"],
-      );
-      const { n, e, d, qi, p, q } = await exported(pair.privateKey);
-      return { kind: "rsa", n: n!, e: e!, d: d!, iqmp: qi!, p: p!, q: q! };
-    }
-    default:
-      throw new TypeError(`Cannot make key: the type "${type satisfies never}" is not known`);
-  }
-}
-
-async function exported(key: CryptoKey): Promise<Partial<Record<"n" | "e" | "d" | "qi" | "p" | "q", bigint>>> {
-  const jwk = await crypto.subtle.exportKey("jwk", key);
-  const integers: Partial<Record<"n" | "e" | "d" | "qi" | "p" | "q", bigint>> = {};
-  for (const name of ["n", "e", "d", "qi", "p", "q"] as const) {
-    const value = jwk[name];
-    if (value !== undefined) integers[name] = fromBigEndian(Uint8Array.fromBase64(value, { alphabet: "base64url" }));
-  }
-  return integers;
+  const make = Object.hasOwn(makers, type) ? makers[type] : undefined;
+  if (make === undefined) throw new TypeError(`Cannot make key: the type "${type}" is not known`);
+  return await SshPrivateKey.of(await make(options.bits), options.comment ?? "");
 }

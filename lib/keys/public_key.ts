@@ -1,43 +1,41 @@
 /**
- * Public keys: parsing, fingerprints, verification. RFC 4253 section 6.6, RFC 4716, RFC 5656, RFC 8332, RFC 8709. No I/O.
+ * Public keys: parsing, fingerprints, verification. RFC 4253 section 6.6, RFC 4716. No I/O.
  *
  * @module
  */
-import { SshError } from "../errors.ts";
-import { printable } from "../errors.ts";
-import { isOnCurve } from "../crypto/kex/nist_curves.ts";
+import { printable, SshError } from "../errors.ts";
 import { Reader } from "../wire/reader.ts";
 import type { Bytes } from "../wire/types.ts";
-import { type Curve, curves } from "./curves.ts";
 import { keyFormatError, parsing } from "./format/format_error.ts";
-import { bitLength, positiveMpint } from "./integers.ts";
 import { keyCharacters, type KeyText, looksLikePath, pathHint } from "./key_text.ts";
-import { minRsaBits, RSA_BITS, rsaHashes, type RsaKeyOptions, rsaProblem, RsaVerifier } from "./rsa_public.ts";
-import { ecdsaSignature, ed25519Signature, readSignature, rsaSignature } from "./signature_blob.ts";
+import type { PublicPart } from "./key_type.ts";
+import { insecureAlgorithmsOf, isInsecure, keyTypeOf, keyTypes, signatureAlgorithmsOf } from "./key_types.ts";
+import { minRsaBits, type RsaKeyOptions } from "./rsa_public.ts";
+import { readSignature } from "./signature_blob.ts";
 import type { PublicKey } from "./types.ts";
 import { isDataError, runtimeError } from "./webcrypto_errors.ts";
 
+export { keyTypeOf, signatureAlgorithmsOf } from "./key_types.ts";
 export { signatureAlgorithm } from "./signature_blob.ts";
 
 /** Longest key blob that is looked at: an RSA key of 16,384 bits takes 2,073 bytes. */
 const MAX_BLOB = 16_384;
 
-/** Checks a signature value made with `algorithm`, which is one that the key has. */
-type Verifier = (algorithm: string, value: Uint8Array, data: Bytes) => Promise<boolean>;
-
 class SshPublicKey implements PublicKey {
   readonly type: string;
   readonly #blob: Bytes;
-  readonly #verifier: Verifier;
-  /** Bits of the key, as `ssh-keygen -l` counts them. */
-  readonly bits: number;
+  readonly #part: PublicPart;
   #fingerprint: Promise<string> | undefined;
 
-  constructor(type: string, blob: Bytes, bits: number, verifier: Verifier) {
+  constructor(type: string, blob: Bytes, part: PublicPart) {
     this.type = type;
     this.#blob = blob;
-    this.bits = bits;
-    this.#verifier = verifier;
+    this.#part = part;
+  }
+
+  /** Bits of the key, as `ssh-keygen -l` counts them. */
+  get bits(): number {
+    return this.#part.bits;
   }
 
   /** A copy, so that nobody can change what the verifier was made from. */
@@ -69,67 +67,13 @@ class SshPublicKey implements PublicKey {
     }
     if (!algorithms.includes(algorithm)) return false;
     try {
-      return (await this.#verifier(algorithm, value, data.slice())) === true;
+      return (await this.#part.verify(value, data.slice(), algorithm)) === true;
     } catch (error) {
       // A key that is none verifies nothing. Whatever else is thrown says nothing of the signature.
       if (isDataError(error)) return false;
       throw runtimeError(`Cannot verify ${algorithm} signature`, error);
     }
   }
-}
-
-/** Imports on first use. */
-function lazyKey(algorithm: EcKeyImportParams | "Ed25519", raw: Bytes): () => Promise<CryptoKey> {
-  let key: Promise<CryptoKey> | undefined;
-  return () => key ??= crypto.subtle.importKey("raw", raw, algorithm, false, ["verify"]);
-}
-
-function readEd25519(reader: Reader): { bits: number; verifier: Verifier } {
-  const raw = reader.string();
-  if (raw.length !== 32) throw keyFormatError(`Cannot read ssh-ed25519 key: ${raw.length} bytes where 32 are needed`);
-  const key = lazyKey("Ed25519", raw);
-  return {
-    bits: 256,
-    async verifier(_algorithm, value, data): Promise<boolean> {
-      const signature = ed25519Signature(value);
-      return signature !== null && await crypto.subtle.verify("Ed25519", await key(), signature, data);
-    },
-  };
-}
-
-function readEcdsa(curve: Curve, reader: Reader): { bits: number; verifier: Verifier } {
-  const name = reader.ascii();
-  if (name !== curve.name) {
-    throw keyFormatError(`Cannot read ${curve.type} key: it names the curve "${printable(name, 64)}"`);
-  }
-  const point = reader.string();
-  if (!isOnCurve(curve.webName, point)) {
-    throw keyFormatError(`Cannot read ${curve.type} key: it holds no uncompressed point of the curve`);
-  }
-  const key = lazyKey({ name: "ECDSA", namedCurve: curve.webName }, point);
-  return {
-    bits: bitLength(curve.n),
-    async verifier(_algorithm, value, data): Promise<boolean> {
-      const signature = ecdsaSignature(curve, value);
-      if (signature === null) return false;
-      return await crypto.subtle.verify({ name: "ECDSA", hash: curve.hash }, await key(), signature, data);
-    },
-  };
-}
-
-function readRsa(reader: Reader, minBits: number): { bits: number; verifier: Verifier } {
-  const e = positiveMpint(reader, 8);
-  const n = positiveMpint(reader, RSA_BITS.max / 8);
-  const problem = rsaProblem(n, e, minBits);
-  if (problem !== null) throw keyFormatError(`Cannot read ssh-rsa key: ${problem}`);
-  const bits = bitLength(n), rsa = new RsaVerifier(n, e);
-  return {
-    bits,
-    async verifier(algorithm, value, data): Promise<boolean> {
-      const hash = rsaHashes.get(algorithm), signature = rsaSignature((bits + 7) >> 3, value);
-      return hash !== undefined && signature !== null && await rsa.verify(hash, signature, data);
-    },
-  };
 }
 
 /**
@@ -146,27 +90,13 @@ export function publicKeyFromBlob(blob: Uint8Array, options: RsaKeyOptions = {})
   return parsing("Cannot read public key", () => {
     const reader = new Reader(bytes);
     const type = reader.ascii();
-    const curve = curves.get(type);
-    let parts: { bits: number; verifier: Verifier };
-    if (type === "ssh-ed25519") parts = readEd25519(reader);
-    else if (curve !== undefined) parts = readEcdsa(curve, reader);
-    else if (type === "ssh-rsa") parts = readRsa(reader, minBits);
-    else throw keyFormatError(`Cannot read public key: the type "${printable(type, 64)}" is not supported`);
+    const part = keyTypes.get(type)?.readPublic(reader, minBits);
+    if (part === undefined) {
+      throw keyFormatError(`Cannot read public key: the type "${printable(type, 64)}" is not supported`);
+    }
     reader.end();
-    return new SshPublicKey(type, bytes, parts.bits, parts.verifier);
+    return new SshPublicKey(type, bytes, part);
   });
-}
-
-/** The signature algorithms that a key type allows, most wanted first; empty for a type that is not known. */
-export function signatureAlgorithmsOf(type: string): readonly string[] {
-  if (type === "ssh-rsa") return ["rsa-sha2-512", "rsa-sha2-256"];
-  return type === "ssh-ed25519" || curves.has(type) ? [type] : [];
-}
-
-/** The key type that a signature algorithm belongs to, or null: `ssh-rsa` for `rsa-sha2-256`. */
-export function keyTypeOf(algorithm: string): string | null {
-  if (rsaHashes.has(algorithm)) return "ssh-rsa";
-  return algorithm === "ssh-ed25519" || curves.has(algorithm) ? algorithm : null;
 }
 
 /** Ours, made anew from the blob when the key is another program's object. */
@@ -191,8 +121,7 @@ export async function verifyWith(
   data: Uint8Array,
   signature: Uint8Array,
 ): Promise<boolean> {
-  if (!signatureAlgorithmsOf(key.type).includes(algorithm)) return false;
-  return await ours(key)?.verifyAny([algorithm], data, signature) ?? false;
+  return !isInsecure(algorithm) && await verifyAgreed(key, algorithm, data, signature);
 }
 
 /**
@@ -200,8 +129,22 @@ export async function verifyWith(
  * algorithms by hand. SHA-1 signatures can be forged at a price.
  */
 export async function insecureVerifySha1(key: PublicKey, data: Uint8Array, signature: Uint8Array): Promise<boolean> {
-  if (key.type !== "ssh-rsa") return false;
-  return await ours(key)?.verifyAny(["ssh-rsa"], data, signature) ?? false;
+  const own = ours(key);
+  return own !== null && await own.verifyAny(insecureAlgorithmsOf(own.type), data, signature);
+}
+
+/**
+ * As {@linkcode verifyWith}, for an algorithm that both sides agreed on: an insecure one among them is there only where a program
+ * named it by hand.
+ */
+export async function verifyAgreed(
+  key: PublicKey,
+  algorithm: string,
+  data: Uint8Array,
+  signature: Uint8Array,
+): Promise<boolean> {
+  const own = ours(key);
+  return own !== null && keyTypeOf(algorithm) === own.type && await own.verifyAny([algorithm], data, signature);
 }
 
 /** The size of a key in bits, as `ssh-keygen -l` counts it. */

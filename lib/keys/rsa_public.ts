@@ -8,12 +8,8 @@ import { equals } from "@std/bytes";
 import type { Bytes } from "../wire/types.ts";
 import { base64url, bitLength, fromBigEndian, publicPower, toBigEndian } from "./integers.ts";
 
-/** Hashes of RSA signatures by algorithm name; `ssh-rsa` is reached only through functions named insecure. */
-export const rsaHashes: ReadonlyMap<string, "SHA-1" | "SHA-256" | "SHA-512"> = new Map([
-  ["rsa-sha2-512", "SHA-512"],
-  ["rsa-sha2-256", "SHA-256"],
-  ["ssh-rsa", "SHA-1"],
-]);
+/** Hashes of RSA signatures. */
+export type RsaHash = keyof typeof digestInfo;
 
 /** DER of DigestInfo up to the digest (RFC 8017 section 9.2, note 1). */
 const digestInfo = {
@@ -75,7 +71,7 @@ export class RsaVerifier {
     this.#e = e;
   }
 
-  #key(hash: "SHA-1" | "SHA-256" | "SHA-512"): Promise<CryptoKey | null> {
+  #key(hash: RsaHash): Promise<CryptoKey | null> {
     let key = this.#keys.get(hash);
     if (key === undefined) {
       // Deno's WebCrypto takes moduli up to 4096 bits and exponents up to 2^33 - 1; other runtimes take more.
@@ -92,7 +88,7 @@ export class RsaVerifier {
   }
 
   /** Checks a signature of exactly the modulus' length. */
-  async verify(hash: "SHA-1" | "SHA-256" | "SHA-512", signature: Bytes, data: Bytes): Promise<boolean> {
+  async verify(hash: RsaHash, signature: Bytes, data: Bytes): Promise<boolean> {
     const key = await this.#key(hash);
     if (key !== null) return await crypto.subtle.verify("RSASSA-PKCS1-v1_5", key, signature, data);
     const s = fromBigEndian(signature);

@@ -5,7 +5,7 @@
  * @module
  */
 import { DisconnectReason, SshProtocolError } from "../errors.ts";
-import { insecureVerifySha1, publicKeyFromBlob, signatureAlgorithmsOf, verifyWith } from "../keys/public_key.ts";
+import { keyTypeOf, publicKeyFromBlob, verifyAgreed } from "../keys/public_key.ts";
 import type { PublicKey, Signer } from "../keys/types.ts";
 import type { Bytes } from "../wire/types.ts";
 
@@ -53,7 +53,5 @@ async function isWrong({ blob }: PublicKey, algorithm: string, data: Bytes, sign
   } catch {
     return false;
   }
-  if (algorithm === "ssh-rsa") return !await insecureVerifySha1(key, data, signature);
-  if (!signatureAlgorithmsOf(key.type).includes(algorithm)) return false;
-  return !await verifyWith(key, algorithm, data, signature);
+  return keyTypeOf(algorithm) !== null && !await verifyAgreed(key, algorithm, data, signature);
 }

@@ -17,7 +17,7 @@ import { randomBytes } from "../crypto/random.ts";
 import { kexMethods } from "../crypto/kex/methods.ts";
 import type { KexMethod, KeyAgreement } from "../crypto/types.ts";
 import { DisconnectReason, HostKeyError, SshError, SshProtocolError } from "../errors.ts";
-import { insecureVerifySha1, publicKeyFromBlob, signatureAlgorithmsOf, verifyWith } from "../keys/public_key.ts";
+import { keyTypeOf, publicKeyFromBlob, verifyAgreed } from "../keys/public_key.ts";
 import type { RsaKeyOptions } from "../keys/rsa_public.ts";
 import type { PublicKey, Signer } from "../keys/types.ts";
 import { equals } from "@std/bytes";
@@ -276,11 +276,7 @@ export class KexMachine {
   }
 
   #isProven(hostKey: PublicKey, exchangeHash: Bytes, signature: Uint8Array): Promise<boolean> {
-    const algorithm = this.#negotiated!.hostKey;
-    // Offered, and so agreed on, only where the program named it among its algorithms.
-    return algorithm === "ssh-rsa"
-      ? insecureVerifySha1(hostKey, exchangeHash, signature)
-      : verifyWith(hostKey, algorithm, exchangeHash, signature);
+    return verifyAgreed(hostKey, this.#negotiated!.hostKey, exchangeHash, signature);
   }
 
   #readHostKey(blob: Uint8Array): PublicKey {
@@ -291,8 +287,9 @@ export class KexMachine {
     } catch (cause) {
       throw failed(`Host key cannot be used: ${cause instanceof Error ? cause.message : "it is malformed"}`, cause);
     }
-    const fits = signatureAlgorithmsOf(key.type).includes(algorithm) || key.type === algorithm;
-    if (!fits) throw failed(`Host key is of type ${key.type}, which makes no ${algorithm} signatures as agreed`);
+    if (keyTypeOf(algorithm) !== key.type) {
+      throw failed(`Host key is of type ${key.type}, which makes no ${algorithm} signatures as agreed`);
+    }
     return key;
   }
 

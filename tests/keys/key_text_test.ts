@@ -131,7 +131,7 @@ Deno.test("what is no text of a key is a TypeError in words", async () => {
     assertThrows(() => publicKey(value as string), TypeError, "Cannot use ");
   }
   const line = opensshKeys()[0]!.public;
-  assertThrows(() => publicKey(parsePublicKey(line) as unknown as string), TypeError, "takes the private one");
+  assertThrows(() => publicKey(parsePublicKey(line) as unknown as string), TypeError, "the private one is needed");
   // deno-lint-ignore no-explicit-any
   await assertRejects(() => parsePrivateKey(opensshKeys()[0]!.private, { passphrase: 5 as any }), TypeError, "string");
 });

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { equals } from "@std/bytes";
 import { allowedBy, ClientAuth } from "../../auth/client.ts";
 import { Grants } from "../../auth/grants.ts";
 import { type AuthMethod, keyboardInteractive, methodNames, none, password, publicKey } from "../../auth/methods.ts";
@@ -506,7 +507,7 @@ export class Transport implements ServerInterface, AsyncDisposable {
 
 /** Compares public data: no secret is in it. */
 async function checkHostKey(key: PublicKey, wanted: PublicKey): Promise<boolean> {
-  if (key.blob.length === wanted.blob.length && key.blob.every((byte, i) => byte === wanted.blob[i])) return true;
+  if (equals(key.blob, wanted.blob)) return true;
   const [proved, expected] = [await key.fingerprint(), await wanted.fingerprint()];
   throw new HostKeyError(
     `Cannot trust host key: the server proved ${key.type} ${proved}, and ${wanted.type} ${expected} is wanted`,

@@ -10,6 +10,11 @@ export function keyFormatError(message: string, cause?: unknown): SshError {
   return new SshError(message, cause === undefined ? { code: "KEY_FORMAT" } : { code: "KEY_FORMAT", cause });
 }
 
+/** The error for a private key whose halves are of different keys, or are made of numbers that do not fit each other. */
+export function notTogether(): SshError {
+  return keyFormatError("Cannot read private key: its private and public parts do not belong together");
+}
+
 /** Runs a parser and turns what its cursor throws into `KEY_FORMAT`; `what` begins the message. */
 export function parsing<T>(what: string, parse: () => T): T {
   try {

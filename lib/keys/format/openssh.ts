@@ -8,14 +8,13 @@ import { printable } from "../../errors.ts";
 import { Reader } from "../../wire/reader.ts";
 import type { Bytes } from "../../wire/types.ts";
 import { Writer } from "../../wire/writer.ts";
-import { curves } from "../curves.ts";
 import { aes256Ctr, type FileCipher, fileCiphers } from "./file_ciphers.ts";
 import { keyFormatError, parsing } from "./format_error.ts";
-import { paddedMpint } from "../integers.ts";
 import { commentText } from "../key_text.ts";
-import { type KeyMaterial, publicBlobOf } from "../key_material.ts";
+import { publicBlobOf } from "../key_material.ts";
+import { type KeyMaterial, keyTypes, typeOfMaterial } from "../key_types.ts";
 import { publicKeyFromBlob } from "../public_key.ts";
-import { RSA_BITS, type RsaKeyOptions } from "../rsa_public.ts";
+import type { RsaKeyOptions } from "../rsa_public.ts";
 import type { PublicKey } from "../types.ts";
 
 /** "openssh-key-v1" and a NUL. */
@@ -146,7 +145,11 @@ function readSection(
     if (reader.u32() !== reader.u32()) {
       throw keyFormatError(`Cannot decrypt OpenSSH private key: ${whenChecksDiffer}`);
     }
-    const material = readMaterial(reader);
+    const type = reader.ascii(), form = keyTypes.get(type)?.private ?? null;
+    if (form === null) {
+      throw keyFormatError(`Cannot read private key: the type "${printable(type, 64)}" is not supported`);
+    }
+    const material = form.read(reader);
     const comment = commentText(reader.view());
     for (let i = 1; reader.remaining > 0; i++) {
       if (reader.u8() !== (i & 0xff)) throw keyFormatError("Cannot read OpenSSH private key: its padding is wrong");
@@ -158,58 +161,13 @@ function readSection(
   });
 }
 
-function readMaterial(reader: Reader): KeyMaterial {
-  const type = reader.ascii();
-  const curve = curves.get(type);
-  if (curve !== undefined) {
-    if (reader.ascii() !== curve.name) throw keyFormatError(`Cannot read ${type} private key: it names another curve`);
-    const point = reader.string();
-    if (point.length !== 1 + 2 * curve.size) {
-      throw keyFormatError(`Cannot read ${type} private key: its point does not fit`);
-    }
-    return { kind: "ecdsa", curve, point, d: paddedMpint(reader, curve.size) };
-  }
-  switch (type) {
-    case "ssh-ed25519": {
-      const point = reader.string(), secret = reader.string();
-      if (point.length !== 32 || secret.length !== 64 || !equals(secret.subarray(32), point)) {
-        throw keyFormatError("Cannot read ssh-ed25519 private key: 32 public and 64 private bytes are needed");
-      }
-      return { kind: "ed25519", seed: secret.slice(0, 32), point };
-    }
-    case "ssh-rsa": {
-      const max = RSA_BITS.max / 8;
-      const n = paddedMpint(reader, max), e = paddedMpint(reader, 8), d = paddedMpint(reader, max);
-      const iqmp = paddedMpint(reader, max), p = paddedMpint(reader, max), q = paddedMpint(reader, max);
-      return { kind: "rsa", n, e, d, iqmp, p, q };
-    }
-    default:
-      throw keyFormatError(`Cannot read private key: the type "${printable(type, 64)}" is not supported`);
-  }
-}
-
-function writeMaterial(writer: Writer, material: KeyMaterial): void {
-  switch (material.kind) {
-    case "ed25519":
-      writer.text("ssh-ed25519").string(material.point);
-      writer.u32(64).raw(material.seed).raw(material.point);
-      return;
-    case "ecdsa":
-      writer.text(material.curve.type).text(material.curve.name).string(material.point).mpint(material.d);
-      return;
-    case "rsa":
-      writer.text("ssh-rsa").mpint(material.n).mpint(material.e).mpint(material.d);
-      writer.mpint(material.iqmp).mpint(material.p).mpint(material.q);
-      return;
-  }
-}
-
 function writeSection(material: KeyMaterial, comment: string, blockSize: number): Bytes {
   const check = crypto.getRandomValues(new Uint8Array(4));
   const text = new TextEncoder().encode(comment);
   // Room for all of it from the start: a buffer that grows would leave copies of the secret behind.
   const writer = new Writer(MAX_MATERIAL + text.length).raw(check).raw(check);
-  writeMaterial(writer, material);
+  const type = typeOfMaterial(material);
+  type.private.write(writer.text(type.name), material);
   writer.string(text);
   for (let i = 1; writer.length % blockSize !== 0; i++) writer.u8(i);
   return writer.bytes();

@@ -8,9 +8,11 @@ import { uncompressedPoint } from "../../crypto/kex/nist_curves.ts";
 import type { Curve } from "../curves.ts";
 import { DerReader, Tag } from "./der.ts";
 import { readCurve } from "./ec_parameters.ts";
-import { keyFormatError } from "./format_error.ts";
+import { keyFormatError, notTogether } from "./format_error.ts";
 import { fromBigEndian, inverse, toBigEndian } from "../integers.ts";
-import { ed25519Point, type KeyMaterial, type RsaMaterial } from "../key_material.ts";
+import { ed25519Point } from "../ed25519.ts";
+import type { KeyMaterial } from "../key_types.ts";
+import type { RsaMaterial } from "../rsa.ts";
 import { RSA_BITS } from "../rsa_public.ts";
 import { isDataError } from "../webcrypto_errors.ts";
 
@@ -80,9 +82,7 @@ function readRsa(reader: DerReader): RsaMaterial {
   for (let i = 0; i < 3; i++) reader.integer(max);
   reader.end();
   const iqmp = p > 1n ? inverse(q, p) : null, phi = (p - 1n) * (q - 1n);
-  if (iqmp === null || phi <= 0n) {
-    throw keyFormatError("Cannot read private key: its private and public parts do not belong together");
-  }
+  if (iqmp === null || phi <= 0n) throw notTogether();
   return { kind: "rsa", n, e, d: d < n ? d : d % phi, iqmp, p, q };
 }
 

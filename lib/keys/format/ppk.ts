@@ -8,15 +8,13 @@ import { printable } from "../../errors.ts";
 import { Reader } from "../../wire/reader.ts";
 import type { Bytes } from "../../wire/types.ts";
 import { Writer } from "../../wire/writer.ts";
-import { curves } from "../curves.ts";
 import { cbcDecrypt } from "./file_ciphers.ts";
 import { keyFormatError, parsing } from "./format_error.ts";
-import { paddedMpint } from "../integers.ts";
 import { bytesOfString, commentText } from "../key_text.ts";
 import { howToRead } from "../user_files.ts";
-import type { KeyMaterial } from "../key_material.ts";
+import { type KeyMaterial, keyTypes } from "../key_types.ts";
 import { decodeBase64, publicKeyFromBlob } from "../public_key.ts";
-import { RSA_BITS, type RsaKeyOptions } from "../rsa_public.ts";
+import type { RsaKeyOptions } from "../rsa_public.ts";
 import type { PublicKey } from "../types.ts";
 
 /** Most lines of base64 in either part. */
@@ -168,20 +166,9 @@ async function keysOf3({ kdf, encryption }: Ppk, passphrase: Uint8Array): Promis
 function readMaterial(publicKey: PublicKey, body: Uint8Array): KeyMaterial {
   return parsing("Cannot read PuTTY private key", () => {
     const half = new Reader(publicKey.blob), reader = new Reader(body);
-    const type = half.ascii();
-    const curve = curves.get(type);
-    let material: KeyMaterial;
-    if (curve !== undefined) {
-      half.view();
-      material = { kind: "ecdsa", curve, point: half.string(), d: paddedMpint(reader, curve.size) };
-    } else if (type === "ssh-ed25519") {
-      material = { kind: "ed25519", point: half.string(), seed: reader.string() };
-    } else {
-      const max = RSA_BITS.max / 8;
-      const e = half.mpint(), n = half.mpint(), d = paddedMpint(reader, max);
-      const p = paddedMpint(reader, max), q = paddedMpint(reader, max);
-      material = { kind: "rsa", e, n, d, p, q, iqmp: paddedMpint(reader, max) };
-    }
+    const form = keyTypes.get(half.ascii())?.private ?? null;
+    if (form === null) throw fail(`private keys of type ${publicKey.type} are not supported`);
+    const material = form.readPutty(half, reader);
     // What is left is padding up to a cipher block: random in version 3, part of a hash in version 2; the MAC covers it.
     if (reader.remaining > 15) throw fail("bytes follow its private part");
     return material;

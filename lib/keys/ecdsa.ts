@@ -1,0 +1,154 @@
+/**
+ * ECDSA keys, a type for each curve. RFC 5656. No I/O.
+ *
+ * @module
+ */
+import { isOnCurve } from "../crypto/kex/nist_curves.ts";
+import { printable, SshError } from "../errors.ts";
+import { Reader } from "../wire/reader.ts";
+import type { Bytes } from "../wire/types.ts";
+import { Writer } from "../wire/writer.ts";
+import { type Curve, curves } from "./curves.ts";
+import { keyFormatError, notTogether } from "./format/format_error.ts";
+import { base64url, bitLength, fromBigEndian, jwkIntegers, paddedMpint, toBigEndian } from "./integers.ts";
+import type { KeyType, PublicPart, Sign } from "./key_type.ts";
+import { isDataError, runtimeError } from "./webcrypto_errors.ts";
+
+/** A scalar and its point. */
+export interface EcdsaMaterial {
+  /** Discriminant. */
+  readonly kind: "ecdsa";
+  /** The curve. */
+  readonly curve: Curve;
+  /** Uncompressed point. */
+  readonly point: Bytes;
+  /** Secret scalar. */
+  readonly d: bigint;
+}
+
+/** `value` (`mpint` r, `mpint` s) as WebCrypto takes it, r and s in full width; null when either is out of range. */
+function signatureOf(curve: Curve, value: Uint8Array): Bytes | null {
+  try {
+    const reader = new Reader(value);
+    const r = paddedMpint(reader, curve.size), s = paddedMpint(reader, curve.size);
+    reader.end();
+    if (r >= curve.n || s >= curve.n) return null;
+    const raw = new Uint8Array(2 * curve.size);
+    raw.set(toBigEndian(r, curve.size));
+    raw.set(toBigEndian(s, curve.size), curve.size);
+    return raw;
+  } catch (error) {
+    if (error instanceof SshError) return null;
+    throw error;
+  }
+}
+
+/** The other way (RFC 5656 section 3.1.2). */
+function valueOf(curve: Curve, raw: Uint8Array): Bytes {
+  if (raw.length !== 2 * curve.size) throw keyFormatError(`Cannot write ${curve.type} signature: unexpected length`);
+  return new Writer(2 * (5 + curve.size))
+    .mpint(fromBigEndian(raw.subarray(0, curve.size)))
+    .mpint(fromBigEndian(raw.subarray(curve.size)))
+    .bytes();
+}
+
+function publicPart(curve: Curve, point: Bytes, what = "key"): PublicPart {
+  if (!isOnCurve(curve.webName, point)) {
+    throw keyFormatError(`Cannot read ${curve.type} ${what}: it holds no uncompressed point of the curve`);
+  }
+  const algorithm = { name: "ECDSA", namedCurve: curve.webName };
+  let key: Promise<CryptoKey> | undefined;
+  return {
+    bits: bitLength(curve.n),
+    async verify(value, data): Promise<boolean> {
+      const signature = signatureOf(curve, value);
+      if (signature === null) return false;
+      key ??= crypto.subtle.importKey("raw", point, algorithm, false, ["verify"]);
+      return await crypto.subtle.verify({ name: "ECDSA", hash: curve.hash }, await key, signature, data);
+    },
+  };
+}
+
+function importScalar({ curve, point, d }: EcdsaMaterial): Promise<CryptoKey> {
+  const jwk = {
+    kty: "EC",
+    crv: curve.webName,
+    x: base64url(point.subarray(1, 1 + curve.size)),
+    y: base64url(point.subarray(1 + curve.size)),
+    d: base64url(toBigEndian(d, curve.size)),
+  };
+  return crypto.subtle.importKey("jwk", jwk, { name: "ECDSA", namedCurve: curve.webName }, false, ["sign"]);
+}
+
+function signer(material: EcdsaMaterial): Sign {
+  const { curve } = material;
+  let key: Promise<CryptoKey> | undefined;
+  return async (data) => {
+    key ??= importScalar(material);
+    const raw = await crypto.subtle.sign({ name: "ECDSA", hash: curve.hash }, await key, data);
+    return valueOf(curve, new Uint8Array(raw));
+  };
+}
+
+/** Makes a key on the curve of that size. */
+export async function generateEcdsa(bits = 256): Promise<EcdsaMaterial> {
+  const curve = [...curves.values()].find(({ n }) => bitLength(n) === bits);
+  if (curve === undefined) {
+    throw new RangeError(`Cannot make ecdsa key: ${bits} bits given, 256, 384 or 521 are allowed`);
+  }
+  const algorithm = { name: "ECDSA", namedCurve: curve.webName };
+  const pair = await crypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
+  const { d } = jwkIntegers(await crypto.subtle.exportKey("jwk", pair.privateKey));
+  const point = new Uint8Array(await crypto.subtle.exportKey("raw", pair.publicKey));
+  return { kind: "ecdsa", curve, point, d: d! };
+}
+
+function ecdsaType(curve: Curve): KeyType<EcdsaMaterial> {
+  const { type } = curve;
+  return {
+    name: type,
+    algorithms: [{ name: type }],
+    readPublic(reader) {
+      const name = reader.ascii();
+      if (name !== curve.name) {
+        throw keyFormatError(`Cannot read ${type} key: it names the curve "${printable(name, 64)}"`);
+      }
+      return publicPart(curve, reader.string());
+    },
+    private: {
+      holds: (material: { kind: string; curve?: Curve }) => material.kind === "ecdsa" && material.curve === curve,
+      read(reader) {
+        if (reader.ascii() !== curve.name) {
+          throw keyFormatError(`Cannot read ${type} private key: it names another curve`);
+        }
+        const point = reader.string();
+        if (point.length !== 1 + 2 * curve.size) {
+          throw keyFormatError(`Cannot read ${type} private key: its point does not fit`);
+        }
+        return { kind: "ecdsa", curve, point, d: paddedMpint(reader, curve.size) };
+      },
+      write: (writer, { point, d }) => void writer.text(curve.name).string(point).mpint(d),
+      readPutty(half, secret) {
+        half.view();
+        return { kind: "ecdsa", curve, point: half.string(), d: paddedMpint(secret, curve.size) };
+      },
+      writePublic: (writer, { point }) => void writer.text(curve.name).string(point),
+      async check(material) {
+        const { verify } = publicPart(curve, material.point, "private key");
+        if (material.d < 1n || material.d >= curve.n) {
+          throw keyFormatError(`Cannot read ${type} private key: its scalar is out of range`);
+        }
+        const probe = crypto.getRandomValues(new Uint8Array(32));
+        const fits = await signer(material)(probe, type).then((value) => verify(value, probe, type)).catch((error) => {
+          if (isDataError(error)) return false;
+          throw runtimeError(`Cannot check ${type} private key`, error);
+        });
+        if (!fits) throw notTogether();
+      },
+      signer,
+    },
+  };
+}
+
+/** `ecdsa-sha2-nistp256`, `ecdsa-sha2-nistp384` and `ecdsa-sha2-nistp521`. */
+export const ecdsaTypes: readonly KeyType<EcdsaMaterial>[] = [...curves.values()].map(ecdsaType);

@@ -1,0 +1,100 @@
+/**
+ * Ed25519 keys. RFC 8032, RFC 8709. No I/O.
+ *
+ * @module
+ */
+import { equals } from "@std/bytes";
+import type { Bytes } from "../wire/types.ts";
+import { keyFormatError, notTogether } from "./format/format_error.ts";
+import { fromLittleEndian } from "./integers.ts";
+import type { KeyType } from "./key_type.ts";
+import { isDataError, runtimeError } from "./webcrypto_errors.ts";
+
+/** The seed of RFC 8032 section 5.1.5, and the public point it gives. */
+export interface Ed25519Material {
+  /** Discriminant. */
+  readonly kind: "ed25519";
+  /** 32 bytes. */
+  readonly seed: Bytes;
+  /** 32 bytes. */
+  readonly point: Bytes;
+}
+
+const NAME = "ssh-ed25519";
+/** Order of the base point (RFC 8032 section 5.1). */
+const ORDER = 2n ** 252n + 27742317777372353535851937790883648493n;
+/** What stands before a seed in PKCS#8 (RFC 8410). */
+const PKCS8 = "302e020100300506032b657004220420";
+
+/** `value` as a signature of 64 bytes with S below the group's order, or null. RFC 8709 section 6. */
+function signatureOf(value: Uint8Array): Bytes | null {
+  if (value.length !== 64 || fromLittleEndian(value.subarray(32)) >= ORDER) return null;
+  return value.slice();
+}
+
+/** WebCrypto's private key for a seed; it computes the public point itself. */
+function importSeed(seed: Bytes, extractable: boolean): Promise<CryptoKey> {
+  const der = Uint8Array.fromHex(PKCS8 + seed.toHex());
+  return crypto.subtle.importKey("pkcs8", der, "Ed25519", extractable, ["sign"]).catch((error) => {
+    throw isDataError(error) ? error : runtimeError(`Cannot use ${NAME} private key`, error);
+  });
+}
+
+/** The public point of a seed. */
+export async function ed25519Point(seed: Bytes): Promise<Bytes> {
+  const { x } = await crypto.subtle.exportKey("jwk", await importSeed(seed, true));
+  return Uint8Array.fromBase64(x!, { alphabet: "base64url" });
+}
+
+/** Makes a key. */
+export async function generateEd25519(bits = 256): Promise<Ed25519Material> {
+  if (bits !== 256) throw new RangeError(`Cannot make ed25519 key: ${bits} bits given, it has 256`);
+  const seed = crypto.getRandomValues(new Uint8Array(32));
+  return { kind: "ed25519", seed, point: await ed25519Point(seed) };
+}
+
+/** `ssh-ed25519`. */
+export const ed25519: KeyType<Ed25519Material> = {
+  name: NAME,
+  algorithms: [{ name: NAME }],
+  readPublic(reader) {
+    const raw = reader.string();
+    if (raw.length !== 32) throw keyFormatError(`Cannot read ${NAME} key: ${raw.length} bytes where 32 are needed`);
+    let key: Promise<CryptoKey> | undefined;
+    return {
+      bits: 256,
+      async verify(value, data): Promise<boolean> {
+        const signature = signatureOf(value);
+        if (signature === null) return false;
+        key ??= crypto.subtle.importKey("raw", raw, "Ed25519", false, ["verify"]);
+        return await crypto.subtle.verify("Ed25519", await key, signature, data);
+      },
+    };
+  },
+  private: {
+    holds: ({ kind }) => kind === "ed25519",
+    read(reader) {
+      const point = reader.string(), secret = reader.string();
+      if (point.length !== 32 || secret.length !== 64 || !equals(secret.subarray(32), point)) {
+        throw keyFormatError(`Cannot read ${NAME} private key: 32 public and 64 private bytes are needed`);
+      }
+      return { kind: "ed25519", seed: secret.slice(0, 32), point };
+    },
+    write: (writer, { seed, point }) => void writer.string(point).u32(64).raw(seed).raw(point),
+    readPutty: (half, secret) => ({ kind: "ed25519", point: half.string(), seed: secret.string() }),
+    writePublic: (writer, { point }) => void writer.string(point),
+    async check({ seed, point }) {
+      if (seed.length !== 32 || point.length !== 32) {
+        throw keyFormatError(`Cannot read ${NAME} private key: 32 bytes are needed for each half`);
+      }
+      if (!equals(await ed25519Point(seed), point)) throw notTogether();
+    },
+    signer({ seed }) {
+      let key: Promise<CryptoKey> | undefined;
+      return async (data) => {
+        key ??= importSeed(seed, false);
+        return new Uint8Array(await crypto.subtle.sign("Ed25519", await key, data));
+      };
+    },
+  },
+};

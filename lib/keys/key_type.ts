@@ -1,0 +1,64 @@
+/**
+ * What a type of key is to the rest of the module: a row of the table in `key_types.ts`. No I/O.
+ *
+ * @module
+ */
+import type { Reader } from "../wire/reader.ts";
+import type { Bytes, MaybePromise } from "../wire/types.ts";
+import type { Writer } from "../wire/writer.ts";
+
+/** A signature algorithm of a key type. */
+export interface SignatureAlgorithm {
+  /** Name on the wire. */
+  readonly name: string;
+  /** Whether nothing may name it by itself: it is reached through functions named insecure, and through lists that a program wrote. */
+  readonly insecure?: true;
+  /** Flags that ask an agent for it (draft-ietf-sshm-ssh-agent section 6.3); none unless given. */
+  readonly agentFlags?: number;
+}
+
+/** Checks a signature's value, which is what stands behind the algorithm's name. The algorithm is one of the key type's. */
+export type Verify = (value: Uint8Array, data: Bytes, algorithm: string) => Promise<boolean>;
+/** Makes a signature's value with one of the key type's algorithms. */
+export type Sign = (data: Bytes, algorithm: string) => Promise<Uint8Array>;
+
+/** What a public key says, once it was read. */
+export interface PublicPart {
+  /** Bits of the key, as `ssh-keygen -l` counts them. */
+  readonly bits: number;
+  /** Keys of the runtime are imported on first use. */
+  readonly verify: Verify;
+}
+
+/** Private keys of a type, whose components are `M`. */
+export interface PrivateForm<M> {
+  /** Whether `material` is of this type. */
+  holds(material: { readonly kind: string }): boolean;
+  /** Reads the components in OpenSSH's private key format, behind the type's name. They are not checked yet. */
+  read(reader: Reader): M;
+  /** Writes them that way. */
+  write(writer: Writer, material: M): void;
+  /** Reads the components from PuTTY's two halves, the public one behind the type's name. They are not checked yet. */
+  readPutty(half: Reader, secret: Reader): M;
+  /** Writes the public key in wire encoding, behind the type's name. */
+  writePublic(writer: Writer, material: M): void;
+  /**
+   * Refuses components whose private part does not belong to their public part: signing with a wrong public half would give the
+   * secret away.
+   */
+  check(material: M, minRsaBits: number): MaybePromise<void>;
+  /** Signs with components that were checked. Keys of the runtime are imported on first use. */
+  signer(material: M): Sign;
+}
+
+/** A type of key. */
+export interface KeyType<M> {
+  /** Name of the key format (RFC 4253 section 6.6). */
+  readonly name: string;
+  /** Its signature algorithms, most wanted first. */
+  readonly algorithms: readonly SignatureAlgorithm[];
+  /** Reads what stands behind the name in the wire encoding of a public key, and refuses what is no sound key. */
+  readPublic(reader: Reader, minRsaBits: number): PublicPart;
+  /** Its private keys; null where only signatures are verified. */
+  readonly private: PrivateForm<M> | null;
+}
