@@ -76,7 +76,6 @@ const longFiles: readonly string[] = [
   "lib/api/transport/transport.ts",
   "lib/auth/server.ts",
   "lib/connection/channel_core.ts",
-  "lib/connection/mux.ts",
 ];
 
 function isWithin(path: string, places: readonly string[]): boolean {

@@ -1,12 +1,11 @@
 /**
- * The connection protocol over one transport: channels by number, global requests, their answers in order. RFC 4254
- * sections 4 and 5. Dispatch never waits for the application.
+ * The connection protocol over one transport: opens channels, lets the peer open them, and gives each message to whom it is for.
+ * RFC 4254 sections 4 and 5. Dispatch never waits for the application.
  *
  * @module
  */
-import { ChannelOpenError, printable, SshError, SshProtocolError } from "../errors.ts";
+import { ChannelOpenError, SshError } from "../errors.ts";
 import { checkSize, explanation } from "../transport/message_size.ts";
-import { MAX_PAYLOAD } from "../transport/outbox.ts";
 import { closedError } from "../transport/closing.ts";
 import { questionOf } from "../transport/questions.ts";
 import type { DataTransport, MessageHandler } from "../transport/types.ts";
@@ -16,7 +15,9 @@ import { Reader } from "../wire/reader.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
 import { type BaseChannel, channelCore } from "./channel.ts";
 import { type ChannelCore, type ChannelLink, DEFAULT_WINDOW, MAX_PACKET, openRefused } from "./channel_core.ts";
+import { ChannelTable, type Opening } from "./channel_table.ts";
 import { channelTypes, Doors } from "./doors.ts";
+import { type AnyRequestAnswerer, GlobalRequests, type RequestAnswerer } from "./global_requests.ts";
 import { Keepalive, type KeepaliveLimits } from "./keepalive.ts";
 import {
   ChannelClose,
@@ -28,13 +29,11 @@ import {
   ChannelRequest,
   ChannelSuccess,
   ChannelWindowAdjust,
-  GlobalRequest,
   OpenFailureReason,
-  RequestFailure,
-  RequestSuccess,
 } from "./messages.ts";
-import { Budget, decide, RequestQueue } from "./request_queue.ts";
-import { Waiters } from "./waiters.ts";
+import { Budget, decide } from "./request_queue.ts";
+
+export type { RequestAnswerer } from "./global_requests.ts";
 
 /** What a peer asks for with CHANNEL_OPEN (RFC 4254 section 5.1). */
 export interface ChannelOpenRequest {
@@ -54,9 +53,6 @@ export type ChannelAcceptor = (
   request: ChannelOpenRequest,
 ) => MaybePromise<{ channel: BaseChannel; opened?: () => void } | null>;
 
-/** The payload of the reply or true, or false to refuse. */
-export type RequestAnswerer = (data: Bytes, wantReply: boolean) => MaybePromise<Bytes | boolean>;
-
 /** How a {@linkcode Mux} answers its peer. Everything is refused unless a function allows it. */
 export interface MuxOptions {
   /** Receive window a channel starts with, in bytes. @default {2097152} */
@@ -68,9 +64,7 @@ export interface MuxOptions {
   /** The peer opens a channel of a type that nobody has registered with `onChannel()`. */
   onOpen?: ChannelAcceptor | undefined;
   /** The peer sends a global request of a name that nobody has registered with `onRequest()`: as there, behind the name. */
-  onGlobalRequest?:
-    | ((name: string, ...request: Parameters<RequestAnswerer>) => ReturnType<RequestAnswerer>)
-    | undefined;
+  onGlobalRequest?: AnyRequestAnswerer | undefined;
   /**
    * Told of what the functions here and the methods of channels throw, but for the `ChannelOpenError` and `SshProtocolError` that they
    * mean for the peer. Without it, what a channel's `onEof()` or `onEnded()` throws ends the connection: it must not go unseen.
@@ -80,40 +74,20 @@ export interface MuxOptions {
   onEnded?: ((error: Error | null) => void) | undefined;
 }
 
-/** Global requests of the peer that wait for their answer; more is abuse. */
-const MAX_REQUESTS = 256;
 /** Bytes of channel requests, and of channels that the application is deciding on; more is abuse. */
 const MAX_WAITING_BYTES = 4_194_304;
-/**
- * Numbers of channels that have gone, for which late messages are dropped: servers of paramiko send an exit-status, EOF and CLOSE
- * once more when theirs and ours have crossed.
- */
-const REMEMBERED = 64;
 const NOTHING = new Uint8Array(0);
-
-interface Opening {
-  readonly core: ChannelCore;
-  readonly done: (error: ChannelOpenError | null) => void;
-}
 
 /** The connection protocol over one transport: channels and global requests (RFC 4254). */
 export class Mux implements MessageHandler {
   readonly #transport: DataTransport;
   readonly #options: MuxOptions;
-  readonly #channels = new Map<number, ChannelCore>();
-  readonly #opening = new Map<number, Opening>();
-  /** Numbers given to channels of the peer that the application is deciding on. */
-  readonly #deciding = new Set<number>();
-  readonly #gone: number[] = [];
-  /** Numbers are not given out again soon: what a peer still has to say of a channel that has gone must not hit another. */
-  #nextNumber = 0;
+  readonly #channels: ChannelTable;
   readonly #acceptors = new Doors<ChannelAcceptor>("channel type");
-  readonly #answerers = new Doors<RequestAnswerer>("global request");
-  readonly #requests: RequestQueue;
+  readonly #requests: GlobalRequests;
   readonly #budget = new Budget(MAX_WAITING_BYTES);
   readonly #link: ChannelLink;
   #dirty = new Set<ChannelCore>();
-  readonly #waiting = new Waiters<Bytes | null>(null);
   #ended: { readonly error: Error | null } | null = null;
   readonly #keepalive: Keepalive;
   /** This side closes the connection: nothing new begins. */
@@ -123,11 +97,20 @@ export class Mux implements MessageHandler {
   constructor(transport: DataTransport, options: MuxOptions = {}) {
     this.#transport = transport;
     this.#options = options;
-    this.#requests = new RequestQueue(MAX_REQUESTS, (error) => transport.fail(error));
+    this.#channels = new ChannelTable(options.maxChannels ?? 256);
+    this.#requests = new GlobalRequests({
+      transport,
+      onGlobalRequest: options.onGlobalRequest,
+      hasEnded: () => this.#ended !== null,
+      report: (error) => this.#report(error),
+    });
     this.#link = {
       transport,
       dirty: (core) => void this.#dirty.add(core),
-      gone: (core) => this.#remove(core),
+      gone: (core) => {
+        this.#channels.remove(core);
+        this.#dirty.delete(core);
+      },
       budget: this.#budget,
       report: (error) => this.#report(error),
       failed: (error) => this.#failed(error),
@@ -152,7 +135,7 @@ export class Mux implements MessageHandler {
 
   /** Channels that are open. */
   get channelCount(): number {
-    return this.#channels.size;
+    return this.#channels.open.size;
   }
 
   /**
@@ -168,11 +151,11 @@ export class Mux implements MessageHandler {
     const { signal } = options;
     if (this.#isOver) return Promise.reject(closedError(this.#ended?.error ?? null));
     if (signal?.aborted) return Promise.reject(signal.reason);
-    const id = this.#freeNumber();
+    const id = this.#channels.freeNumber();
     if (id === null) {
       return Promise.reject(
         new ChannelOpenError(
-          `Cannot open another channel: ${this.#maxChannels} are open, which is the limit`,
+          `Cannot open another channel: ${this.#channels.most} are open, which is the limit`,
           OpenFailureReason.RESOURCE_SHORTAGE,
         ),
       );
@@ -199,9 +182,9 @@ export class Mux implements MessageHandler {
         else opened.resolve(channel);
       },
     };
-    this.#opening.set(id, opening);
+    this.#channels.openings.set(id, opening);
     const unknown = () => this.#refuseOpening(opening, OpenFailureReason.UNKNOWN_CHANNEL_TYPE, "it opens no channels");
-    this.#transport.send(payload, false, questionOf(() => this.#opening.get(id) === opening, unknown));
+    this.#transport.send(payload, false, questionOf(() => this.#channels.openings.get(id) === opening, unknown));
     return opened.promise;
   }
 
@@ -224,20 +207,12 @@ export class Mux implements MessageHandler {
     const { signal } = options;
     if (this.#isOver) return Promise.reject(closedError(this.#ended?.error ?? null));
     if (signal?.aborted) return Promise.reject(signal.reason);
-    let payload: Bytes;
-    try {
-      payload = encodeGlobalRequest(name, data, true);
-    } catch (error) {
-      return Promise.reject(error);
-    }
-    const request = this.#waiting.add(signal);
-    this.#transport.send(payload, false, request);
-    return request.answer;
+    return this.#requests.request(name, data, signal);
   }
 
   /** Sends a global request that wants no answer. */
   notify(name: string, data: Uint8Array = NOTHING): void {
-    this.#transport.send(encodeGlobalRequest(name, data, false));
+    this.#requests.notify(name, data);
   }
 
   /** Lets the peer open channels of a type. Throws `TypeError` where somebody does already. */
@@ -247,12 +222,12 @@ export class Mux implements MessageHandler {
 
   /** Answers global requests of a name, one after the other. Throws `TypeError` where somebody does already. */
   onRequest(name: string, answerer: RequestAnswerer): Disposable {
-    return this.#answerers.open(name, answerer);
+    return this.#requests.onRequest(name, answerer);
   }
 
   /** Sends a request that wants no answer on each open channel of a type, ahead of what has been written. */
   urgeAll(type: string, name: string, data: Uint8Array): void {
-    for (const core of this.#channels.values()) if (core.type === type) core.urge(name, data);
+    for (const core of this.#channels.open.values()) if (core.type === type) core.urge(name, data);
   }
 
   get #isOver(): boolean {
@@ -261,30 +236,6 @@ export class Mux implements MessageHandler {
 
   get #window(): number {
     return this.#options.window ?? DEFAULT_WINDOW;
-  }
-
-  get #maxChannels(): number {
-    return this.#options.maxChannels ?? 256;
-  }
-
-  #freeNumber(): number | null {
-    const used = (id: number) => this.#channels.has(id) || this.#opening.has(id) || this.#deciding.has(id);
-    if (this.#channels.size + this.#opening.size + this.#deciding.size >= this.#maxChannels) return null;
-    while (used(this.#nextNumber)) this.#countOn();
-    const id = this.#nextNumber;
-    this.#countOn();
-    return id;
-  }
-
-  #countOn(): void {
-    this.#nextNumber = (this.#nextNumber + 1) % 2 ** 31;
-  }
-
-  #remove(core: ChannelCore): void {
-    this.#channels.delete(core.id);
-    this.#dirty.delete(core);
-    this.#gone.push(core.id);
-    if (this.#gone.length > REMEMBERED) this.#gone.shift();
   }
 
   // ------------------------------------------------------------------------------------------------ inbound
@@ -297,28 +248,28 @@ export class Mux implements MessageHandler {
         return true;
       case Msg.CHANNEL_WINDOW_ADJUST: {
         const { recipient, bytes } = ChannelWindowAdjust.decode(payload);
-        this.#channel(recipient)?.adjust(bytes);
+        this.#channels.find(recipient)?.adjust(bytes);
         return true;
       }
       case Msg.CHANNEL_EXTENDED_DATA:
         this.#extendedData(payload);
         return true;
       case Msg.CHANNEL_EOF:
-        this.#channel(ChannelEof.decode(payload).recipient)?.eof();
+        this.#channels.find(ChannelEof.decode(payload).recipient)?.eof();
         return true;
       case Msg.CHANNEL_CLOSE:
-        this.#channel(ChannelClose.decode(payload).recipient)?.closeReceived();
+        this.#channels.find(ChannelClose.decode(payload).recipient)?.closeReceived();
         return true;
       case Msg.CHANNEL_REQUEST: {
         const { recipient, name, data, wantReply } = ChannelRequest.decode(payload);
-        this.#channel(recipient)?.requested(name, data as Bytes, wantReply);
+        this.#channels.find(recipient)?.requested(name, data as Bytes, wantReply);
         return true;
       }
       case Msg.CHANNEL_SUCCESS:
-        this.#channel(ChannelSuccess.decode(payload).recipient)?.answered(true);
+        this.#channels.find(ChannelSuccess.decode(payload).recipient)?.answered(true);
         return true;
       case Msg.CHANNEL_FAILURE:
-        this.#channel(ChannelFailure.decode(payload).recipient)?.answered(false);
+        this.#channels.find(ChannelFailure.decode(payload).recipient)?.answered(false);
         return true;
       case Msg.CHANNEL_OPEN:
         this.#peerOpens(payload);
@@ -330,14 +281,13 @@ export class Mux implements MessageHandler {
         this.#refused(payload);
         return true;
       case Msg.GLOBAL_REQUEST:
-        this.#globalRequested(payload);
+        this.#requests.requested(payload);
         return true;
       case Msg.REQUEST_SUCCESS:
-        this.#waiting.answered(() => RequestSuccess.decode(payload).data as Bytes);
+        this.#requests.granted(payload);
         return true;
       case Msg.REQUEST_FAILURE:
-        RequestFailure.decode(payload);
-        this.#waiting.answered(() => null);
+        this.#requests.refused(payload);
         return true;
       case Msg.USERAUTH_REQUEST:
         // RFC 4252 section 5.1: requests after the successful one are ignored without a word.
@@ -352,7 +302,7 @@ export class Mux implements MessageHandler {
   /** CHANNEL_DATA without a decoder: it is nearly all that ever comes. Held equal to the declaration by a test. */
   #data(payload: Uint8Array, owned: boolean): void {
     const reader = new Reader(payload, 1);
-    const core = this.#channel(reader.u32());
+    const core = this.#channels.find(reader.u32());
     const data = reader.view();
     reader.end();
     core?.data(data, null, owned);
@@ -360,18 +310,10 @@ export class Mux implements MessageHandler {
 
   #extendedData(payload: Uint8Array): void {
     const reader = new Reader(payload, 1);
-    const core = this.#channel(reader.u32()), dataType = reader.u32();
+    const core = this.#channels.find(reader.u32()), dataType = reader.u32();
     const data = reader.view();
     reader.end();
     core?.data(data, dataType);
-  }
-
-  /** The channel, or null where it has gone not long ago and the message just comes late. */
-  #channel(id: number): ChannelCore | null {
-    const core = this.#channels.get(id);
-    if (core !== undefined) return core;
-    if (this.#gone.includes(id)) return null;
-    throw new SshProtocolError(`Peer sent a message for channel ${id}, which is not open`);
   }
 
   /** See {@linkcode MessageHandler}. */
@@ -384,30 +326,24 @@ export class Mux implements MessageHandler {
 
   #confirmed(payload: Uint8Array): void {
     const { recipient, sender, window, maxPacket } = ChannelOpenConfirmation.decode(payload);
-    const { core, done } = this.#findOpening(recipient);
+    const { core, done } = this.#channels.findOpening(recipient);
     // Throws for a confirmation that is none; the opening is still there then, to be told of the end.
     core.open(sender, window, maxPacket);
-    this.#opening.delete(recipient);
-    this.#channels.set(recipient, core);
+    this.#channels.openings.delete(recipient);
+    this.#channels.open.set(recipient, core);
     done(null);
   }
 
   #refused(payload: Uint8Array): void {
     const { recipient, reason, description } = ChannelOpenFailure.decode(payload);
-    this.#refuseOpening(this.#findOpening(recipient), reason, description);
+    this.#refuseOpening(this.#channels.findOpening(recipient), reason, description);
   }
 
   #refuseOpening({ core, done }: Opening, reason: number, description: string): void {
-    this.#opening.delete(core.id);
+    this.#channels.openings.delete(core.id);
     const error = openRefused(core.type, reason, description);
     core.refused(error);
     done(error);
-  }
-
-  #findOpening(id: number): Opening {
-    const opening = this.#opening.get(id);
-    if (opening === undefined) throw new SshProtocolError(`Peer answers for channel ${id}, which nobody asked for`);
-    return opening;
   }
 
   #peerOpens(payload: Uint8Array): void {
@@ -425,10 +361,10 @@ export class Mux implements MessageHandler {
         ? refuse(OpenFailureReason.ADMINISTRATIVELY_PROHIBITED, "not allowed")
         : refuse(OpenFailureReason.UNKNOWN_CHANNEL_TYPE, "unknown channel type");
     }
-    const id = this.#freeNumber();
+    const id = this.#channels.freeNumber();
     if (id === null) return refuse(OpenFailureReason.RESOURCE_SHORTAGE, "too many channels");
     if (this.#budget.isSpent) return refuse(OpenFailureReason.RESOURCE_SHORTAGE, "too much waits for a decision");
-    this.#deciding.add(id);
+    this.#channels.deciding.add(id);
     const release = this.#budget.take(type.length + data.length);
     let failure: ChannelOpenError | null = null;
     const decision = async () => {
@@ -440,7 +376,7 @@ export class Mux implements MessageHandler {
       }
     };
     const settled = decide(decision, null, (accepted) => {
-      this.#deciding.delete(id);
+      this.#channels.deciding.delete(id);
       release();
       // Too late for the peer; what the channel stands for is told and can let go.
       if (this.#ended !== null) {
@@ -455,7 +391,7 @@ export class Mux implements MessageHandler {
         return refuse(OpenFailureReason.CONNECT_FAILED, "closed before it was open");
       }
       const core = this.#linked(accepted.channel, id, type);
-      this.#channels.set(id, core);
+      this.#channels.open.set(id, core);
       core.open(sender, window, maxPacket);
       this.#transport.send(core.confirmation(), true);
       accepted.opened?.();
@@ -463,35 +399,6 @@ export class Mux implements MessageHandler {
       if (failure === null) this.#report(error);
     });
     if (settled instanceof Promise) settled.catch((error) => this.#transport.fail(error));
-  }
-
-  #globalRequested(payload: Uint8Array): void {
-    const { name, wantReply, data } = GlobalRequest.decode(payload);
-    const answer = (): MaybePromise<Bytes | boolean> => {
-      const answerer = this.#answerers.find(name);
-      if (answerer !== undefined) return answerer(data as Bytes, wantReply);
-      return this.#options.onGlobalRequest?.(name, data as Bytes, wantReply) ?? false;
-    };
-    this.#requests.add(
-      () =>
-        decide<Bytes | boolean>(answer, false, (reply) => {
-          if (wantReply && this.#ended === null) this.#transport.send(this.#answer(name, reply), true);
-        }, (error) => this.#report(error)),
-      payload.length,
-    );
-  }
-
-  /** The answer to a global request; a reply that does not fit in a packet is the application's error. */
-  #answer(name: string, reply: Bytes | boolean): Bytes {
-    if (reply === true) return RequestSuccess.encode({ data: NOTHING });
-    if (!(reply instanceof Uint8Array)) return RequestFailure.encode({});
-    if (reply.length < MAX_PAYLOAD) return RequestSuccess.encode({ data: reply });
-    this.#report(
-      new RangeError(
-        `Cannot answer global request "${printable(name, 64)}": a reply of ${reply.length} bytes does not fit`,
-      ),
-    );
-    return RequestFailure.encode({});
   }
 
   // ------------------------------------------------------------------------------------------------ keepalive, the end
@@ -504,13 +411,13 @@ export class Mux implements MessageHandler {
   /** See {@linkcode MessageHandler}. */
   closing(): void {
     this.#closing = true;
-    for (const core of this.#channels.values()) core.hold();
+    for (const core of this.#channels.open.values()) core.hold();
   }
 
   /** See {@linkcode MessageHandler}. */
   get unsent(): number {
     let bytes = 0;
-    for (const core of this.#channels.values()) bytes += core.unsent;
+    for (const core of this.#channels.open.values()) bytes += core.unsent;
     return bytes;
   }
 
@@ -521,23 +428,17 @@ export class Mux implements MessageHandler {
     this.#keepalive.stop();
     this.#requests.clear();
     const failure = closedError(error);
-    for (const { core, done } of this.#opening.values()) {
+    for (const { core, done } of this.#channels.openings.values()) {
       core.lost(error);
       done(failure as ChannelOpenError);
     }
-    this.#opening.clear();
-    for (const core of this.#channels.values()) core.lost(error);
-    this.#channels.clear();
+    this.#channels.openings.clear();
+    for (const core of this.#channels.open.values()) core.lost(error);
+    this.#channels.open.clear();
     this.#dirty.clear();
-    this.#waiting.end(failure);
+    this.#requests.end(failure);
     callBack(() => this.#options.onEnded?.(error), (cause) => this.#report(cause));
   }
-}
-
-function encodeGlobalRequest(name: string, data: Uint8Array, wantReply: boolean): Bytes {
-  const payload = GlobalRequest.encode({ name, wantReply, data });
-  checkSize(payload, `global request "${printable(name, 64)}"`);
-  return payload;
 }
 
 /** A reason that the wire can carry. */
