@@ -19,7 +19,7 @@ import {
   writeEncrypted,
   writePlain,
 } from "./format/openssh.ts";
-import { readPem } from "./format/pem.ts";
+import { isEncryptedPem, readPem } from "./format/pem.ts";
 import { isPpk, readPpk, readPpkMaterial } from "./format/ppk.ts";
 import { publicKeyFromBlob } from "./public_key.ts";
 import { generateRsa } from "./rsa.ts";
@@ -125,8 +125,7 @@ export interface PrivateKeyOptions extends RsaKeyOptions {
 }
 
 /**
- * Reads a private key, from text or from the bytes of a file: the OpenSSH format, PEM (PKCS#1, PKCS#8, SEC1) or PuTTY (versions 2 and 3), encrypted or not. PEM
- * encrypted the way of RFC 1421 is not supported.
+ * Reads a private key, from text or from the bytes of a file: the OpenSSH format, PEM (PKCS#1, PKCS#8, SEC1) or PuTTY (versions 2 and 3), encrypted or not.
  *
  * Throws `SshError` with code `KEY_FORMAT` for anything else; the message says what was found, whether the passphrase is
  * missing or wrong, and how to convert a format that is not supported. It never holds any of the text.
@@ -166,8 +165,7 @@ export function inspectPrivateKey(
   }
   const { label, headers, bytes: content } = readPem(bytes);
   if (label === "OPENSSH PRIVATE KEY") return readEnvelope(content, options);
-  const encrypted = label === "ENCRYPTED PRIVATE KEY" || headers.has("dek-info") || headers.has("proc-type");
-  return { encrypted, publicKey: null };
+  return { encrypted: label === "ENCRYPTED PRIVATE KEY" || isEncryptedPem(headers), publicKey: null };
 }
 
 const makers = { ed25519: generateEd25519, ecdsa: generateEcdsa, rsa: generateRsa };

@@ -1,12 +1,12 @@
 /**
- * Encrypted PKCS#8: PBES2 with PBKDF2 and AES-CBC. RFC 8018 appendices A.2, A.4 and B.2.5. No I/O.
+ * Encrypted PKCS#8: PBES2 with PBKDF2 and AES or triple DES in CBC mode. RFC 8018 appendices A.2, A.4 and B.2.5. No I/O.
  *
  * @module
  */
 import type { Bytes } from "../../wire/types.ts";
 import { type DerReader, Tag } from "./der.ts";
 import { keyFormatError } from "./format_error.ts";
-import { isDataError } from "../webcrypto_errors.ts";
+import { type PaddedCipher, paddedCiphers } from "./padded_ciphers.ts";
 
 /** Iterations that are read at most; OpenSSL writes 2,048, careful programs a million. */
 const MAX_ITERATIONS = 10_000_000;
@@ -19,11 +19,12 @@ const hashes: ReadonlyMap<string, string> = new Map([
   ["2a864886f70d020a", "SHA-384"],
   ["2a864886f70d020b", "SHA-512"],
 ]);
-/** Key lengths of AES-CBC in bytes, by the cipher's object identifier. */
-const ciphers: ReadonlyMap<string, number> = new Map([
-  ["60864801650304012a", 32],
-  ["608648016503040116", 24],
-  ["608648016503040102", 16],
+/** Ciphers by their object identifiers. */
+const ciphers: ReadonlyMap<string, PaddedCipher> = new Map([
+  ["60864801650304012a", paddedCiphers.aes256],
+  ["608648016503040116", paddedCiphers.aes192],
+  ["608648016503040102", paddedCiphers.aes128],
+  ["2a864886f70d0307", paddedCiphers.tripleDes],
 ]);
 
 /** Decrypts the EncryptedPrivateKeyInfo in `reader` (RFC 5958 section 3). */
@@ -54,14 +55,16 @@ export async function decryptPkcs8(reader: DerReader, passphrase: string | undef
   pbkdf2.end();
   kdf.end();
   const encryption = parameters.nested();
-  const keyLength = ciphers.get(encryption.oid());
-  if (keyLength === undefined) throw unsupported("cipher");
+  const cipher = ciphers.get(encryption.oid());
+  if (cipher === undefined) throw unsupported("cipher");
+  const { keyLength, blockSize } = cipher;
   const iv = encryption.element(Tag.OCTET_STRING).slice();
   encryption.end();
   parameters.end();
   const body = reader.element(Tag.OCTET_STRING).slice();
   reader.end();
-  if (iv.length !== 16 || body.length === 0 || body.length % 16 !== 0 || (statedLength ?? keyLength) !== keyLength) {
+  const isWhole = body.length > 0 && body.length % blockSize === 0;
+  if (iv.length !== blockSize || !isWhole || (statedLength ?? keyLength) !== keyLength) {
     throw keyFormatError(
       "Cannot read encrypted PKCS#8 private key: its IV, key length or content does not fit the cipher",
     );
@@ -75,19 +78,16 @@ export async function decryptPkcs8(reader: DerReader, passphrase: string | undef
     throw keyFormatError("Cannot read encrypted PKCS#8 private key: no passphrase was given");
   }
   const secret = await crypto.subtle.importKey("raw", new TextEncoder().encode(passphrase), "PBKDF2", false, [
-    "deriveKey",
+    "deriveBits",
   ]);
-  const key = await crypto.subtle.deriveKey(
-    { name: "PBKDF2", hash, salt, iterations },
-    secret,
-    { name: "AES-CBC", length: 8 * keyLength },
-    false,
-    ["decrypt"],
+  const key = new Uint8Array(
+    await crypto.subtle.deriveBits({ name: "PBKDF2", hash, salt, iterations }, secret, 8 * keyLength),
   );
   try {
-    return new Uint8Array(await crypto.subtle.decrypt({ name: "AES-CBC", iv }, key, body));
-  } catch (cause) {
-    if (!isDataError(cause)) throw cause;
-    throw keyFormatError("Cannot decrypt PKCS#8 private key: the passphrase is wrong", cause);
+    const plain = await cipher.decrypt(key, iv, body);
+    if (plain === null) throw keyFormatError("Cannot decrypt PKCS#8 private key: the passphrase is wrong");
+    return plain;
+  } finally {
+    key.fill(0);
   }
 }

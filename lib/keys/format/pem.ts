@@ -39,6 +39,11 @@ export function readPem(text: string): Pem {
   return { label, headers, bytes };
 }
 
+/** Whether the headers say that the content is encrypted. */
+export function isEncryptedPem(headers: ReadonlyMap<string, string>): boolean {
+  return headers.has("dek-info") || headers.get("proc-type")?.includes("ENCRYPTED") === true;
+}
+
 function whatInstead(lines: readonly string[]): string {
   const first = lines.find((line) => line !== "") ?? "";
   if (first === "") return "the text is empty";

@@ -5,6 +5,7 @@
  */
 import { printable, SshError } from "../../errors.ts";
 import { uncompressedPoint } from "../../crypto/kex/nist_curves.ts";
+import type { Bytes } from "../../wire/types.ts";
 import type { Curve } from "../curves.ts";
 import { DerReader, Tag } from "./der.ts";
 import { readCurve } from "./ec_parameters.ts";
@@ -15,6 +16,7 @@ import type { KeyMaterial } from "../key_types.ts";
 import type { RsaMaterial } from "../rsa.ts";
 import { RSA_BITS } from "../rsa_public.ts";
 import { isDataError } from "../webcrypto_errors.ts";
+import { isEncryptedPem } from "./pem.ts";
 
 const OID_RSA = "2a864886f70d010101";
 const OID_EC = "2a8648ce3d0201";
@@ -27,15 +29,35 @@ export async function readPemMaterial(
   bytes: Uint8Array,
   passphrase: string | undefined,
 ): Promise<KeyMaterial> {
-  if (headers.has("dek-info") || headers.get("proc-type")?.includes("ENCRYPTED")) {
+  const read = async (content: Uint8Array): Promise<KeyMaterial> => {
+    const reader = new DerReader(content);
+    const material = await readLabelled(label, reader, passphrase);
+    reader.end();
+    return material;
+  };
+  if (!isEncryptedPem(headers)) return await read(bytes);
+  const { decryptPem } = await import("./pem_headers.ts");
+  return await readDecrypted("PEM", await decryptPem(headers, bytes, passphrase), read);
+}
+
+/** Reads what was decrypted, and wipes it. */
+async function readDecrypted(
+  format: string,
+  plain: Bytes,
+  read: (plain: Bytes) => Promise<KeyMaterial>,
+): Promise<KeyMaterial> {
+  try {
+    return await read(plain);
+  } catch (cause) {
+    if (!(cause instanceof SshError) && !isDataError(cause)) throw cause;
+    // One wrong passphrase in 256 gives sound padding, and nonsense before it.
     throw keyFormatError(
-      'Cannot read private key: PEM encrypted by the headers of RFC 1421 is not supported; convert it with "ssh-keygen -p -f FILE"',
+      `Cannot decrypt ${format} private key: the passphrase is wrong, or the key is malformed`,
+      cause,
     );
+  } finally {
+    plain.fill(0);
   }
-  const reader = new DerReader(bytes);
-  const material = await readLabelled(label, reader, passphrase);
-  reader.end();
-  return material;
 }
 
 async function readLabelled(label: string, reader: DerReader, passphrase: string | undefined): Promise<KeyMaterial> {
@@ -49,21 +71,12 @@ async function readLabelled(label: string, reader: DerReader, passphrase: string
     case "ENCRYPTED PRIVATE KEY": {
       const { decryptPkcs8 } = await import("./pbes2.ts");
       const plain = await decryptPkcs8(reader.nested(), passphrase);
-      try {
+      return await readDecrypted("PKCS#8", plain, async () => {
         const inner = new DerReader(plain);
         const material = await readPkcs8(inner.nested());
         inner.end();
         return material;
-      } catch (cause) {
-        if (!(cause instanceof SshError) && !isDataError(cause)) throw cause;
-        // One wrong passphrase in 256 gives sound padding, and nonsense before it.
-        throw keyFormatError(
-          "Cannot decrypt PKCS#8 private key: the passphrase is wrong, or the key is malformed",
-          cause,
-        );
-      } finally {
-        plain.fill(0);
-      }
+      });
     }
     default:
       throw keyFormatError(`Cannot read private key: "${printable(label, 40)}" is not supported`);
