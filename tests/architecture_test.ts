@@ -75,7 +75,6 @@ const denoUsers: readonly string[] = [
 const longFiles: readonly string[] = [
   "lib/api/transport/transport.ts",
   "lib/auth/server.ts",
-  "lib/connection/channel_core.ts",
 ];
 
 function isWithin(path: string, places: readonly string[]): boolean {

@@ -1,38 +1,31 @@
 /**
- * The state of one channel: both windows, EOF and CLOSE each way, requests and their answers. RFC 4254 section 5.
- * What the application sees of it is `BaseChannel`.
+ * The state of one channel: both windows, EOF and CLOSE each way. RFC 4254 section 5. Its requests are in
+ * `ChannelRequests`; what the application sees of it is `BaseChannel`.
  *
  * @module
  */
-import { ChannelOpenError, printable, SshError, SshProtocolError } from "../errors.ts";
-import type { DataTransport, OutboundSource, Question } from "../transport/types.ts";
-import { checkSize } from "../transport/message_size.ts";
+import { type ChannelOpenError, SshError, SshProtocolError } from "../errors.ts";
+import type { OutboundSource } from "../transport/types.ts";
 import { closedError, lossOf, Patience } from "../transport/closing.ts";
 import { callBack } from "../wire/callback.ts";
 import { Msg } from "../wire/numbers.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
+import { ChannelRequests, type RequestLink } from "./channel_requests.ts";
 import {
   ChannelClose,
   ChannelEof,
-  ChannelFailure,
   ChannelOpenConfirmation,
-  ChannelRequest,
-  ChannelSuccess,
   ChannelWindowAdjust,
   EXTENDED_DATA_STDERR,
 } from "./messages.ts";
 import { ReceiveStream } from "./receive_stream.ts";
 import { ReceiveWindow } from "./receive_window.ts";
-import { type Budget, decide, RequestQueue } from "./request_queue.ts";
 import { SendStream } from "./send_stream.ts";
-import { Waiters } from "./waiters.ts";
 
 /** Data bytes of the largest packet this side takes and makes (RFC 4253 section 6.1 makes peers take as much). */
 export const MAX_PACKET = 32_768;
 /** Receive window that a channel starts with when nobody says otherwise. */
 export const DEFAULT_WINDOW = 2_097_152;
-/** Requests of the peer that wait for their answer; more is abuse. */
-const MAX_REQUESTS = 256;
 
 /** What the channel's owner object does on events. */
 export interface ChannelEvents {
@@ -47,18 +40,12 @@ export interface ChannelEvents {
 }
 
 /** What the mux hands to a channel when it opens. */
-export interface ChannelLink {
-  /** Packets go here. */
-  readonly transport: DataTransport;
+export interface ChannelLink extends RequestLink {
   /** The channel has data to deliver when the batch ends. */
   dirty(core: ChannelCore): void;
   /** CLOSE went both ways: the number is free. */
   gone(core: ChannelCore): void;
-  /** What requests of the peer hold that wait on any channel. */
-  readonly budget: Budget;
-  /** Tells of what the application's functions throw. */
-  report(error: unknown): void;
-  /** The same, of functions whose errors the peer does not see as a refusal. */
+  /** As `report()`, of functions whose errors the peer does not see as a refusal. */
   failed(error: unknown): void;
 }
 
@@ -85,8 +72,7 @@ export class ChannelCore implements OutboundSource {
   readonly #closed = Promise.withResolvers<void>();
   /** Settles when CLOSE has been sent: a peer may hold its own back for as long as a process runs. */
   readonly #leaving = Promise.withResolvers<void>();
-  readonly #requests: RequestQueue;
-  readonly #waiting = new Waiters(false);
+  readonly #requests: ChannelRequests;
   #link: ChannelLink | null = null;
   #state: State = "new";
   #peer = 0;
@@ -110,8 +96,6 @@ export class ChannelCore implements OutboundSource {
   #given: { readonly reason: unknown } | null = null;
   /** Told when the peer speaks. */
   #onSpeech: (() => void) | null = null;
-  /** Messages that keep their place behind data that has been written and not left. */
-  #afterData: { readonly payload: Uint8Array; readonly question?: Question }[] = [];
 
   /** Makes a channel that belongs to no connection yet. */
   constructor(id: number, events: ChannelEvents) {
@@ -127,7 +111,12 @@ export class ChannelCore implements OutboundSource {
     };
     this.sent = new SendStream({ wantData, aborted, finished: () => this.sendEof() });
     this.sentStderr = new SendStream({ wantData, aborted, finished: () => {} });
-    this.#requests = new RequestQueue(MAX_REQUESTS, (error) => this.#link?.transport.fail(error));
+    this.#requests = new ChannelRequests({
+      isOpen: () => this.isOpen,
+      peer: () => this.#peer,
+      link: () => this.#link,
+      notOpen: () => this.#notOpen(),
+    });
     this.closed = this.#closed.promise;
     this.closed.catch(() => {});
   }
@@ -232,14 +221,9 @@ export class ChannelCore implements OutboundSource {
    */
   #sendAfterData(): void {
     if (this.#staged > 0 && this.#sendWindow > 0) return;
-    this.#sendHeldBack();
+    this.#requests.sendHeldBack();
     if (this.#eofWanted && this.#available === 0) this.#sendEofNow();
     if (this.#closeWanted && this.#staged === 0) this.#sendCloseNow();
-  }
-
-  #sendHeldBack(): void {
-    for (const { payload, question } of this.#afterData) this.#link!.transport.send(payload, false, question);
-    this.#afterData = [];
   }
 
   /** Sends EOF behind what has been written; writes that come later fail. */
@@ -313,7 +297,7 @@ export class ChannelCore implements OutboundSource {
     this.#closeWanted = false;
     this.#patience.stop();
     if (this.#closeSent) return;
-    this.#sendHeldBack();
+    this.#requests.sendHeldBack();
     this.#closeSent = true;
     this.#leaving.resolve();
     // A peer that closes provokes the answer.
@@ -328,49 +312,28 @@ export class ChannelCore implements OutboundSource {
       this.received.cut(error);
       this.receivedStderr.cut(error);
     }
-    this.#waiting.end(error);
+    this.#requests.end(error);
     if (this.#closeReceived) this.#gone();
   }
 
   /** Sends a request; resolves with the answer where one is wanted. */
   request(name: string, data: Uint8Array, signal?: AbortSignal): Promise<boolean> {
-    if (!this.isOpen) return Promise.reject(this.#notOpen());
-    if (signal?.aborted) return Promise.reject(signal.reason);
-    let payload: Bytes;
-    try {
-      payload = this.#encodeRequest(name, data, true);
-    } catch (error) {
-      return Promise.reject(error);
-    }
-    const question = this.#waiting.add(signal);
-    // Requests keep their order among themselves.
-    if (this.#afterData.length > 0) this.#afterData.push({ payload, question });
-    else this.#link!.transport.send(payload, false, question);
-    return question.answer;
+    return this.#requests.request(name, data, signal);
   }
 
   /** Sends a request that wants no answer, behind data that has been written and can leave. */
   notify(name: string, data: Uint8Array): void {
-    if (!this.isOpen) return;
-    const payload = this.#encodeRequest(name, data, false);
-    if (this.#staged > 0 && this.#sendWindow > 0) this.#afterData.push({ payload });
-    else this.#link!.transport.send(payload);
+    this.#requests.notify(name, data, this.#staged > 0 && this.#sendWindow > 0);
   }
 
   /** Sends a request that wants no answer at once, ahead of what has been written. */
   urge(name: string, data: Uint8Array): void {
-    if (this.isOpen) this.#link!.transport.send(this.#encodeRequest(name, data, false));
+    this.#requests.notify(name, data, false);
   }
 
   /** Calls `told` once when the peer next speaks; see `speaks()`. */
   whenSpeaks(told: () => void): void {
     this.#onSpeech = told;
-  }
-
-  #encodeRequest(name: string, data: Uint8Array, wantReply: boolean): Bytes {
-    const payload = ChannelRequest.encode({ recipient: this.#peer, name, wantReply, data });
-    checkSize(payload, `channel request "${printable(name, 64)}"`);
-    return payload;
   }
 
   #notOpen(): unknown {
@@ -454,22 +417,13 @@ export class ChannelCore implements OutboundSource {
     this.#mustBeOpen("a request");
     if (this.#closeReceived) throw new SshProtocolError("Peer sent a channel request after CLOSE");
     if (this.#closeSent) return;
-    this.#requests.add(
-      () =>
-        decide(() => this.#events.onRequest(name, data, wantReply), false, (granted) => {
-          if (!wantReply || !this.isOpen) return;
-          const answer = granted === true ? ChannelSuccess : ChannelFailure;
-          this.#link!.transport.send(answer.encode({ recipient: this.#peer }), true);
-        }, (error) => this.#link!.report(error)),
-      name.length + data.length,
-      this.#link!.budget,
-    );
+    this.#requests.requested(name, data, wantReply, () => this.#events.onRequest(name, data, wantReply));
   }
 
   /** CHANNEL_SUCCESS and CHANNEL_FAILURE; one that nobody waits for is dropped. */
   answered(granted: boolean): void {
     this.#mustBeOpen("an answer");
-    this.#waiting.answered(() => granted);
+    this.#requests.answered(granted);
   }
 
   #mustBeOpen(what: string): void {
@@ -517,8 +471,8 @@ export class ChannelCore implements OutboundSource {
     const failure = error ?? channelClosed();
     this.sent.fail(failure);
     this.sentStderr.fail(failure);
-    this.#waiting.end(failure);
-    this.#afterData = [];
+    this.#requests.end(failure);
+    this.#requests.dropHeldBack();
     if (error === null) this.#closed.resolve();
     else this.#closed.reject(error);
     // The other channels still have to be told.
@@ -535,16 +489,4 @@ function writeU32(out: Uint8Array, at: number, value: number): void {
   out[at + 1] = value >>> 16;
   out[at + 2] = value >>> 8;
   out[at + 3] = value;
-}
-
-/** The error of a CHANNEL_OPEN_FAILURE. */
-export function openRefused(type: string, reason: number, description: string): ChannelOpenError {
-  const reasons = ["", "administratively prohibited", "connect failed", "unknown channel type", "resource shortage"];
-  const text = printable(description);
-  return new ChannelOpenError(
-    `Peer refused to open a "${type}" channel: ${reasons[reason] ?? `reason ${reason}`}${
-      text === "" ? "" : `, "${text}"`
-    }`,
-    reason,
-  );
 }

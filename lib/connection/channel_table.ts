@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type ChannelOpenError, SshProtocolError } from "../errors.ts";
+import { ChannelOpenError, printable, SshProtocolError } from "../errors.ts";
 import type { ChannelCore } from "./channel_core.ts";
 
 /**
@@ -74,4 +74,16 @@ export class ChannelTable {
     this.#gone.push(core.id);
     if (this.#gone.length > REMEMBERED) this.#gone.shift();
   }
+}
+
+/** The error of a CHANNEL_OPEN_FAILURE. */
+export function openRefused(type: string, reason: number, description: string): ChannelOpenError {
+  const reasons = ["", "administratively prohibited", "connect failed", "unknown channel type", "resource shortage"];
+  const text = printable(description);
+  return new ChannelOpenError(
+    `Peer refused to open a "${type}" channel: ${reasons[reason] ?? `reason ${reason}`}${
+      text === "" ? "" : `, "${text}"`
+    }`,
+    reason,
+  );
 }
