@@ -1,6 +1,6 @@
 /**
  * Authentication as the server: requests strictly one after the other, their limits, and the answers.
- * RFC 4252, RFC 4256, RFC 4253 section 10.
+ * RFC 4252, RFC 4253 section 10.
  *
  * @module
  */
@@ -8,7 +8,6 @@ import { equals } from "@std/bytes";
 import { DisconnectReason, SshError, SshProtocolError } from "../errors.ts";
 import type { PublicKey } from "../keys/types.ts";
 import { checkSize } from "../transport/message_size.ts";
-import { questionOf } from "../transport/questions.ts";
 import type { MessageHandler, PacketTransport } from "../transport/types.ts";
 import { callBack } from "../wire/callback.ts";
 import { Msg } from "../wire/numbers.ts";
@@ -16,8 +15,6 @@ import { remainingDelay } from "./failure_delay.ts";
 import { Grants } from "./grants.ts";
 import {
   CONNECTION_SERVICE,
-  decodeInfoResponse,
-  encodeInfoRequest,
   serviceAccept,
   serviceRequest,
   strictText,
@@ -37,6 +34,7 @@ import {
   refused,
   type Turn,
 } from "./server_methods.ts";
+import { type AskingRequest, type QuestionText, ServerQuestions, tooLateToAsk } from "./server_questions.ts";
 import type { AuthenticatedUser, Prompt, ServerAuth } from "./types.ts";
 
 export { defaultSignatureAlgorithms } from "./server_methods.ts";
@@ -49,10 +47,6 @@ const MAX_QUEUE = 64;
 const MAX_QUEUE_BYTES = 1_048_576;
 /** Bytes of a user name. */
 const MAX_USER_BYTES = 1_024;
-
-const failed = { code: "AUTH_FAILED" } as const;
-const over = "this authentication is over";
-const abandoned = "the client went on to another authentication request";
 
 /** Options of {@linkcode serveAuth}. */
 export interface ServeAuthOptions {
@@ -84,7 +78,7 @@ export interface ServeAuthOptions {
 }
 
 /** A request that waits its turn, or has it. */
-interface Request {
+interface Request extends AskingRequest {
   /** The method, or null for one that cannot be. */
   readonly method: "none" | NamedMethod | null;
   readonly fields: Uint8Array;
@@ -94,14 +88,6 @@ interface Request {
   readonly user: Uint8Array;
   /** User name, or null for one that nobody can have. */
   readonly name: string | null;
-  /** When the client last said something about it. */
-  heardAt: number;
-  /** Its handler has had its say. */
-  called: boolean;
-  /** The client has gone on to another request: nothing answers this one (RFC 4252 section 5.1). */
-  abandoned: boolean;
-  /** The client's answers did not fit the questions. */
-  spoilt: boolean;
 }
 
 /**
@@ -138,7 +124,7 @@ class ServerAuthSession implements MessageHandler {
   #grants = new Grants([]);
   /** The key that passed. */
   #key: PublicKey | null = null;
-  #question: { readonly count: number; readonly answer: PromiseWithResolvers<readonly string[]> } | null = null;
+  readonly #questions: ServerQuestions;
   /** Ends the wait before a refusal. */
   #wake: (() => void) | null = null;
   readonly #onAbort = (): void => {
@@ -155,6 +141,7 @@ class ServerAuthSession implements MessageHandler {
     if (!(this.#failureDelay >= 0)) throw new RangeError(`Cannot serve logins: failureDelay is ${this.#failureDelay}`);
     if (options.banner !== undefined) checkBanner(options.banner);
     this.#transport = transport;
+    this.#questions = new ServerQuestions(transport);
     this.#options = options;
     transport.setHandler(this);
     if (options.signal?.aborted) this.#onAbort();
@@ -192,7 +179,7 @@ class ServerAuthSession implements MessageHandler {
         this.#request(payload);
         return true;
       case Msg.USERAUTH_INFO_RESPONSE:
-        this.#infoResponse(payload);
+        this.#questions.answered(payload, this.#running);
         return true;
       case Msg.SERVICE_ACCEPT:
       case Msg.USERAUTH_FAILURE:
@@ -244,7 +231,7 @@ class ServerAuthSession implements MessageHandler {
       abandoned: false,
       spoilt: false,
     });
-    this.#abandonQuestion();
+    this.#questions.abandon(this.#running);
     if (!this.#draining) void this.#drain();
   }
 
@@ -385,8 +372,7 @@ class ServerAuthSession implements MessageHandler {
       return false;
     } finally {
       request.called = true;
-      this.#question?.answer.reject(new SshError(`Cannot ask: ${over}`, failed));
-      this.#question = null;
+      this.#questions.decided();
     }
   }
 
@@ -405,62 +391,9 @@ class ServerAuthSession implements MessageHandler {
     }
   }
 
-  // ------------------------------------------------------------ questions of keyboard-interactive
-
-  #ask(
-    request: Request,
-    prompts: readonly Prompt[],
-    { name = "", instruction = "" }: { name?: string | undefined; instruction?: string | undefined },
-  ): Promise<readonly string[]> {
-    if (this.#over || request.called || request.spoilt) {
-      return Promise.reject(new SshError(`Cannot ask: ${over}`, failed));
-    }
-    if (this.#question !== null) {
-      return Promise.reject(new TypeError("Cannot ask: the questions before have no answer yet"));
-    }
-    const answer = Promise.withResolvers<readonly string[]>();
-    // A handler may turn away from its own question.
-    answer.promise.catch(() => {});
-    if (request.abandoned || this.#queue.length > 0) {
-      request.abandoned = true;
-      answer.reject(new SshError(`Cannot ask: ${abandoned}`, failed));
-      return answer.promise;
-    }
-    try {
-      const payload = encodeInfoRequest({ name, instruction, prompts });
-      checkSize(payload, "questions");
-      const question = this.#question = { count: prompts.length, answer };
-      const unknown = (): void => this.#spoil(request, answer, "the client knows no questions");
-      this.#transport.send(payload, false, questionOf(() => this.#question === question, unknown));
-    } catch (error) {
-      answer.reject(error);
-    }
-    return answer.promise;
-  }
-
-  /** The client goes on with another request in the place of an answer (RFC 4252 section 5.1). */
-  #abandonQuestion(): void {
-    if (this.#question === null || this.#running === null) return;
-    this.#running.abandoned = true;
-    this.#question.answer.reject(new SshError(`Cannot ask: ${abandoned}`, failed));
-    this.#question = null;
-  }
-
-  #infoResponse(payload: Uint8Array): void {
-    const question = this.#question, request = this.#running;
-    if (question === null || request === null) throw new SshProtocolError("USERAUTH_INFO_RESPONSE answers no question");
-    const answers = decodeInfoResponse(payload, question.count);
-    if (answers === null) return this.#spoil(request, question.answer, "the client's answers do not fit the questions");
-    this.#question = null;
-    request.heardAt = performance.now();
-    question.answer.resolve(answers);
-  }
-
-  #spoil(request: Request, answer: PromiseWithResolvers<readonly string[]>, why: string): void {
-    this.#question = null;
-    request.heardAt = performance.now();
-    request.spoilt = true;
-    answer.reject(new SshError(`Cannot ask: ${why}`, failed));
+  #ask(request: Request, prompts: readonly Prompt[], text: QuestionText): Promise<readonly string[]> {
+    if (this.#over || request.called || request.spoilt) return Promise.reject(tooLateToAsk());
+    return this.#questions.ask(request, prompts, text, this.#queue.length === 0);
   }
 
   // ------------------------------------------------------------ the end
@@ -476,8 +409,7 @@ class ServerAuthSession implements MessageHandler {
     if (this.#over) return;
     this.#settle();
     this.#done.reject(error);
-    this.#question?.answer.reject(error);
-    this.#question = null;
+    this.#questions.end(error);
     this.#wake?.();
   }
 
