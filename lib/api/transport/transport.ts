@@ -11,15 +11,7 @@ import { type AuthMethod, keyboardInteractive, methodNames, none, password, publ
 import { defaultSignatureAlgorithms, serveAuth } from "../../auth/server.ts";
 import type { AuthResult, Prompt } from "../../auth/types.ts";
 import { type ChannelOpenRequest, Mux } from "../../connection/mux.ts";
-import {
-  ChannelOpenError,
-  DisconnectReason,
-  HostKeyError,
-  printable,
-  SshAuthError,
-  SshError,
-  SshProtocolError,
-} from "../../errors.ts";
+import { DisconnectReason, HostKeyError, printable, SshAuthError, SshError, SshProtocolError } from "../../errors.ts";
 import { checkSigner } from "../../keys/check_key.ts";
 import type { PublicKey, Signer } from "../../keys/types.ts";
 import { SecureTransport } from "../../transport/secure_transport.ts";
@@ -27,15 +19,12 @@ import type { ConnectionInfo } from "../../transport/types.ts";
 import { callBack } from "../../wire/callback.ts";
 import { checkDuplex, checkFunction, checkSignalOption, checkText } from "../../wire/check.ts";
 import { crossing } from "../../wire/crossing.ts";
-import { Reader } from "../../wire/reader.ts";
 import { Timer } from "../../wire/timer.ts";
 import type { ByteDuplex, Bytes, MaybePromise } from "../../wire/types.ts";
-import { Writer } from "../../wire/writer.ts";
 import { AcceptQueue } from "./accept_queue.ts";
-import { Channel, putUnder } from "./channel.ts";
+import { Channel } from "./channel.ts";
 import { checkClientHostKeys, checkServerHostKeys } from "../check_options.ts";
 import {
-  checkChannelClass,
   checkGlobalRequest,
   checkOpenChannel,
   checkServerInterface,
@@ -47,6 +36,7 @@ import { letGo } from "../let_go.ts";
 import { openData } from "../open_data.ts";
 import { given } from "../options.ts";
 import type { TransportLogin, TransportOptions } from "./options.ts";
+import { answerPeer, openByPeer } from "./peer_requests.ts";
 import { authOf, type InteractiveQuery, type ServerInterface, withDefaults } from "./server_interface.ts";
 
 export type { Grant } from "../../auth/grants.ts";
@@ -431,8 +421,8 @@ export class Transport implements ServerInterface, AsyncDisposable {
       window: this.#options.window,
       onError: (error) => this.#report(error),
       ...side.role === "server" && {
-        onOpen: (request: ChannelOpenRequest) => this.#onOpen(request),
-        onGlobalRequest: (name: string, data: Bytes) => this.#onGlobalRequest(name, data),
+        onOpen: (request: ChannelOpenRequest) => openByPeer(this.#server, request, this.#accepted, () => this.#grants),
+        onGlobalRequest: (name: string, data: Bytes) => answerPeer(this.#server, name, data),
       },
     });
     const ended = (): void => this.#accepted.end();
@@ -475,33 +465,6 @@ export class Transport implements ServerInterface, AsyncDisposable {
   #loggedInMux(): Mux {
     if (!this.#authenticated) throw new SshError("Cannot use connection: nobody is logged in yet", { code: "CLOSED" });
     return this.#mux!;
-  }
-
-  // ------------------------------------------------------------ what the peer asks for
-
-  async #onOpen({ type, id }: ChannelOpenRequest): Promise<{ channel: Channel; opened: () => void } | null> {
-    if (this.#accepted.isFull) throw new ChannelOpenError("Too many channels wait to be accepted", 4);
-    const channel = await this.#server.checkChannelRequest(type, id);
-    if (channel === null) return null;
-    if (!(channel instanceof Channel) || channel.id !== id) {
-      throw new TypeError(`Cannot open channel: checkChannelRequest() gave no Channel made with the number ${id}`);
-    }
-    checkChannelClass(channel);
-    putUnder(channel, this.#grants);
-    return { channel, opened: () => this.#accepted.push(channel) };
-  }
-
-  async #onGlobalRequest(name: string, data: Bytes): Promise<Bytes | boolean> {
-    if (name !== "tcpip-forward") return await this.#server.checkGlobalRequest(name, data);
-    const reader = new Reader(data), hostname = reader.text(), port = reader.u32();
-    reader.end();
-    if (port > 0xffff) return false;
-    const bound = await this.#server.checkPortForwardRequest(hostname, port);
-    if (bound === false) return false;
-    if (!Number.isInteger(bound) || bound < 1 || bound > 0xffff) {
-      throw new RangeError(`Cannot forward: checkPortForwardRequest() gave ${bound}, not a port from 1 to 65535`);
-    }
-    return port === 0 ? new Writer().u32(bound).bytes() : true;
   }
 }
 
