@@ -15,9 +15,11 @@ import {
   checkPort,
   checkText,
   type Habit,
+  isOptions,
   kindOf,
   wrongKind,
 } from "../wire/check.ts";
+import { isThenable } from "../wire/callback.ts";
 import { meantBy } from "../wire/near.ts";
 import type { MaxStartups } from "./admission/admission.ts";
 import {
@@ -105,9 +107,13 @@ const authNames: Readonly<Record<keyof ServerAuth, true>> = {
 
 /** Throws `TypeError` for handlers that are none, and for names that nothing calls: nobody would ever get in by them. */
 function checkAuth(value: unknown, name: string): void {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+  if (!isOptions(value)) {
     const given = value === undefined ? "" : `; ${kindOf(value)} is no object of handlers`;
-    const advice = typeof value === "function" ? ", write `auth: { password: (info, text) => … }`" : "";
+    const advice = typeof value === "function"
+      ? ", write `auth: { password: (info, text) => … }`"
+      : isThenable(value)
+      ? ", write `await` before it"
+      : "";
     throw new TypeError(
       `Cannot serve without \`auth\`: it says who may log in, and \`{}\` lets nobody in${given}${advice}`,
     );

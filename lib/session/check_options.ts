@@ -68,10 +68,10 @@ export function checkPty(pty: unknown): asserts pty is PtyOptions {
 }
 
 function checkEnv(env: unknown, name: string): void {
-  checkObject(name, env, 'an object such as `{ LANG: "C" }`');
   if (env instanceof Map || env instanceof Headers) {
     throw wrongKind(name, env, "an object: `Object.fromEntries(…)` makes one");
   }
+  checkObject(name, env, 'an object such as `{ LANG: "C" }`');
   for (const [variable, value] of Object.entries(env as object)) {
     checkText(`${name}.${printable(variable, 64)}`, value, "a text");
   }

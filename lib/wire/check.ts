@@ -88,11 +88,18 @@ export function checkBytes(name: string, value: unknown): void {
   throw wrongKind(name, value, wanted);
 }
 
+/** Objects of the language that hold something, but under no names: as options they would be read as none at all. */
+const nameless = [Map, Set, WeakMap, Date, RegExp, ArrayBuffer, String, Number, Boolean];
+
+/** Whether options can be read from `value`. */
+export function isOptions(value: unknown): value is object {
+  return typeof value === "object" && value !== null && !Array.isArray(value) && !isThenable(value) &&
+    !ArrayBuffer.isView(value) && !nameless.some((type) => value instanceof type);
+}
+
 /** Throws `TypeError` for what is no object to read options from. */
 export function checkObject(name: string, value: unknown, wanted: string): void {
-  if (typeof value !== "object" || value === null || Array.isArray(value) || isThenable(value)) {
-    throw wrongKind(name, value, wanted);
-  }
+  if (!isOptions(value)) throw wrongKind(name, value, wanted);
 }
 
 function isSignal(value: unknown): value is AbortSignal {

@@ -209,3 +209,17 @@ Deno.test("serve() takes a host key of another program with an algorithm of its 
     algorithms: { hostKey: ["own@example.com"] },
   });
 });
+
+Deno.test("what holds something under no names is no object of options: it would be read as none at all", async () => {
+  const key = await hostKey();
+  const auth = { password: () => false };
+  const nameless = [new Map([["password", () => true]]), new Set(["cipher"]), new Date(), /x/, new Uint8Array(3)];
+  for (const value of [...nameless, new ArrayBuffer(3), new Number(5), new String("cipher"), Promise.resolve(auth)]) {
+    for (const option of ["auth", "subsystems", "maxStartups", "penalties", "keepalive", "algorithms", "rekey"]) {
+      const options = { hostname: "127.0.0.1", port: 0, hostKeys: [key], auth, [option]: value };
+      assertThrows(() => serve(options as unknown as ServeOptions), TypeError, "Cannot", `${option} ${value}`);
+    }
+    const options = { algorithms: value } as unknown as TransportOptions;
+    assertThrows(() => new Transport(undefined, options), TypeError, "must be lists of names");
+  }
+});
