@@ -18,7 +18,10 @@ export interface Grant {
   readonly agentForwarding?: boolean | undefined;
   /** May forward X11. */
   readonly x11Forwarding?: boolean | undefined;
-  /** May forward ports: all, none, or `host:port` patterns for each direction. */
+  /**
+   * May forward ports: all, none, or `host:port` patterns for each direction, where `*` is any host or any port; a direction without a
+   * list has none.
+   */
   readonly portForwarding?:
     | boolean
     | { readonly open?: readonly string[] | undefined; readonly listen?: readonly string[] | undefined }
@@ -125,6 +128,11 @@ export class Grants {
   allow(flag: GrantFlag, unsaid: boolean): boolean {
     const said = this.#all.map((grant) => grant[flag]).filter((one) => one !== undefined);
     return said.length === 0 ? unsaid : said.every(Boolean);
+  }
+
+  /** What each step says of forwarded ports, where it says something. */
+  get portForwarding(): NonNullable<Grant["portForwarding"]>[] {
+    return this.#all.map(({ portForwarding }) => portForwarding).filter((one) => one !== undefined);
   }
 
   /** Whether a client may set a variable: not the one that tells the granted command what was asked for. */

@@ -274,7 +274,8 @@ class ServerAuthSession implements MessageHandler {
       return await this.#refuse(request, free);
     }
     const grants = this.#grants.and(outcome.grant);
-    if (grants.contradict) return await this.#refuse(request, free);
+    // A grant may expire while a later step is under way.
+    if (grants.contradict || grants.expires <= Date.now()) return await this.#refuse(request, free);
     this.#grants = grants;
     // A name that is none has no turn.
     if (outcome.kind === "accepted") return this.#succeed(request.name!, method, outcome.key);

@@ -9,8 +9,9 @@ import { Transport } from "../../lib/api/transport/transport.ts";
 import { checkGrant, type Grant, Grants } from "../../lib/auth/grants.ts";
 import { password } from "../../lib/auth/methods.ts";
 import type { AuthResult } from "../../lib/auth/types.ts";
-import { DisconnectReason, SshAuthError, SshDisconnectError, SshError } from "../../lib/errors.ts";
+import { ChannelOpenError, DisconnectReason, SshAuthError, SshDisconnectError, SshError } from "../../lib/errors.ts";
 import type { ServerSession } from "../../lib/session/server_session.ts";
+import { Writer } from "../../lib/wire/writer.ts";
 import { memoryPair } from "../_support/duplex.ts";
 import { generateKey } from "../../lib/keys/private_key.ts";
 import { publicKey } from "../../lib/auth/methods.ts";
@@ -268,4 +269,63 @@ Deno.test("Transport's channel asks nobody for what the grant forbids, nor lets 
   assertEquals(await channel.request("other@example.com"), true);
   assertEquals(seen, ["other@example.com"]);
   await client.close();
+});
+
+Deno.test("Transport asks nobody for a forward that the grant forbids", async () => {
+  const asked: unknown[] = [], forbidden: Grant["portForwarding"] = { open: ["db:5432", "[::1]:*", "*:80"] };
+  const serve = async (portForwarding: Grant["portForwarding"]): Promise<Transport> => {
+    const pair = memoryPair();
+    const server = new Transport(pair.server), client = new Transport(pair.client);
+    server.addServerKey(await hostKey());
+    const starting = server.startServer({
+      checkAuthPassword: () => ({ grant: { portForwarding } }),
+      checkChannelRequest: (kind, id) => (asked.push(kind), new Channel(id)),
+      checkPortForwardRequest: (_hostname, port) => (asked.push(port), port),
+      checkGlobalRequest: (name) => asked.push(name) > 0,
+    });
+    await Promise.all([starting, client.startClient()]);
+    await client.authPassword("alice", "x");
+    return client;
+  };
+  const at = (hostname: string, port: number): Deno.NetAddr => ({ transport: "tcp", hostname, port });
+  const open = (client: Transport, hostname: string, port: number): Promise<Channel> =>
+    client.openChannel("direct-tcpip", { dest: at(hostname, port), origin: at("127.0.0.1", 1) });
+  const listen = (client: Transport, hostname: string, port: number): Promise<unknown> =>
+    client.globalRequest("tcpip-forward", new Writer().text(hostname).u32(port).bytes());
+  const path = new Writer().text("/run/x.sock").bytes();
+
+  const none = await serve(false), some = await serve(forbidden), all = await serve(true);
+  for (const client of [none, some]) {
+    for (const [hostname, port] of [["db", 5433], ["other", 5432], ["::2", 22], ["db:5432", 1]] as const) {
+      await assertRejects(() => open(client, hostname, port), ChannelOpenError, "administratively prohibited");
+    }
+    await assertRejects(() => client.openChannel("direct-streamlocal@openssh.com", { data: path }), ChannelOpenError);
+    assertEquals(await listen(client, "db", 5432), null);
+    assertEquals(await client.globalRequest("streamlocal-forward@openssh.com", path), null);
+  }
+  assertEquals(asked, []);
+  await assertRejects(() => open(none, "db", 5432), ChannelOpenError);
+  for (const [hostname, port] of [["DB", 5432], ["::1", 22], ["anywhere", 80]] as const) {
+    await open(some, hostname, port);
+  }
+  await open(all, "anywhere", 22);
+  await listen(all, "", 8080);
+  await none.openSession();
+  assertEquals(asked, [...new Array(4).fill("direct-tcpip"), 8080, "session"]);
+  await Promise.all([none.close(), some.close(), all.close()]);
+});
+
+Deno.test("a grant that expires while a later step of the login is under way lets nobody in", async () => {
+  const key = await generateKey(), expires = new Date(Date.now() + 200);
+  let late = 0;
+  const auth = {
+    publicKey: (): AuthResult => ({ partial: ["password"], grant: { expires } }),
+    password: async (): Promise<AuthResult> => {
+      while (Date.now() <= expires.getTime()) await new Promise((resolve) => setTimeout(resolve, 10));
+      return ++late > 0;
+    },
+  };
+  const both = { auth: [publicKey(key), password("wonderland")] };
+  await assertRejects(() => join({ auth, handler: tell }, both), SshAuthError);
+  assertEquals(late, 1);
 });

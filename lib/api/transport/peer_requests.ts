@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { forbidsForward } from "../../auth/forward_grants.ts";
 import type { Grants } from "../../auth/grants.ts";
 import type { ChannelOpenRequest } from "../../connection/mux.ts";
 import { ChannelOpenError } from "../../errors.ts";
@@ -18,11 +19,12 @@ import type { ServerInterface } from "./server_interface.ts";
 /** The peer opens a channel, which waits in `accepted` once it is open and does what `grants` allow. */
 export async function openByPeer(
   server: ServerInterface,
-  { type, id }: ChannelOpenRequest,
+  { type, id, data }: ChannelOpenRequest,
   accepted: AcceptQueue<Channel>,
   grants: () => Grants,
 ): Promise<{ channel: Channel; opened: () => void } | null> {
   if (accepted.isFull) throw new ChannelOpenError("Too many channels wait to be accepted", 4);
+  if (forbidsForward(grants(), "open", type, data)) return null;
   const channel = await server.checkChannelRequest(type, id);
   if (channel === null) return null;
   if (!(channel instanceof Channel) || channel.id !== id) {
@@ -34,7 +36,13 @@ export async function openByPeer(
 }
 
 /** The peer sends a global request. */
-export async function answerPeer(server: ServerInterface, name: string, data: Bytes): Promise<Bytes | boolean> {
+export async function answerPeer(
+  server: ServerInterface,
+  name: string,
+  data: Bytes,
+  grants: Grants,
+): Promise<Bytes | boolean> {
+  if (forbidsForward(grants, "listen", name, data)) return false;
   if (name !== "tcpip-forward") return await server.checkGlobalRequest(name, data);
   const reader = new Reader(data), hostname = reader.text(), port = reader.u32();
   reader.end();

@@ -422,7 +422,7 @@ export class Transport implements ServerInterface, AsyncDisposable {
       onError: (error) => this.#report(error),
       ...side.role === "server" && {
         onOpen: (request: ChannelOpenRequest) => openByPeer(this.#server, request, this.#accepted, () => this.#grants),
-        onGlobalRequest: (name: string, data: Bytes) => answerPeer(this.#server, name, data),
+        onGlobalRequest: (name: string, data: Bytes) => answerPeer(this.#server, name, data, this.#grants),
       },
     });
     const ended = (): void => this.#accepted.end();
