@@ -6,7 +6,7 @@ import { Fxp } from "../../lib/sftp/wire/constants.ts";
 import { Status } from "../../lib/files/limits.ts";
 import type { SftpFile } from "../../lib/sftp/remote/file.ts";
 import * as m from "../../lib/sftp/wire/messages.ts";
-import { memoryFiles, refusing } from "./_refusing_server.ts";
+import { fileNode, memoryFiles, refusing } from "./_refusing_server.ts";
 import { framed, pipes, RawPeer, statusReply, tempDir } from "./_support.ts";
 
 /** Every call that asks the server something, with a file that is open and a local one. */
@@ -183,5 +183,65 @@ Deno.test("a session that does not begin carries how it ended", async () => {
     assert(error instanceof SftpError || error instanceof SshProtocolError, String(error));
     assertEquals((error as SshError).code, code);
     await peer.end();
+  }
+});
+
+Deno.test("`await using` of a file lets the error of a lost session through, and tells of one that nobody has heard of", async () => {
+  const methods: readonly (readonly [string, (file: SftpFile) => Promise<unknown>])[] = [
+    ["READ", (file) => file.read(new Uint8Array(10))],
+    ["READ", (file) => file.readAt(new Uint8Array(10), 5)],
+    ["READ", (file) => new Response(file.readable).bytes()],
+    ["WRITE", (file) => file.write(new Uint8Array(10))],
+    ["WRITE", (file) => file.writeAt(new Uint8Array(10), 5)],
+    ["WRITE", (file) => new Blob(["some"]).stream().pipeTo(file.writable)],
+    ["FSTAT", (file) => file.stat()],
+    ["FSTAT", (file) => file.seek(0, Deno.SeekMode.End)],
+    ["FSETSTAT", (file) => file.setStat({ mode: 0o600 })],
+    ["FSETSTAT", (file) => file.truncate(1)],
+    ["FSETSTAT", (file) => file.utime(1, 1)],
+    ["fsync@openssh.com", (file) => file.sync()],
+  ];
+  for (const [lost, method] of methods) {
+    const files = memoryFiles();
+    files.nodes.set("/f", fileNode(new Uint8Array(100)));
+    await using peer = await refusing(files, (kind) => kind === lost ? "lost before" : null);
+    const error = await assertRejects(async () => {
+      await using file = await peer.sftp.open("/f", { read: true, write: true });
+      await method(file);
+    }, SftpError);
+    assertEquals(error.code, "CONNECTION_LOST", `${lost}: ${error.message}`);
+  }
+  // What was written may not be stored: whether it is, only CLOSE could tell.
+  for (const write of [true, false]) {
+    const files = memoryFiles();
+    files.nodes.set("/f", fileNode(new Uint8Array(100)));
+    await using peer = await refusing(files, (kind) => kind === "STAT" ? "lost before" : null);
+    const used = async (): Promise<void> => {
+      await using file = await peer.sftp.open("/f", { read: true, write });
+      if (write) await file.write(new Uint8Array(10));
+      await peer.sftp.stat("/f").catch(() => {});
+    };
+    const outcome = await used().then(() => null, (error) => error);
+    assertEquals(outcome?.code ?? null, write ? "CONNECTION_LOST" : null, String(outcome));
+  }
+});
+
+Deno.test("a session that is lost while remove() and mkdir() look at what is there is told as lost", async () => {
+  const cases: readonly (readonly [string, (sftp: SftpClient) => Promise<void>])[] = [
+    ["LSTAT", (sftp) => sftp.remove("/d")],
+    ["LSTAT", (sftp) => sftp.remove("/d", { recursive: true })],
+    ["RMDIR", (sftp) => sftp.remove("/d")],
+    ["STAT", (sftp) => sftp.mkdir("/d", { recursive: true })],
+    ["OPENDIR", (sftp) => sftp.mkdir("/d", { recursive: true })],
+  ];
+  for (const [lost, call] of cases) {
+    const files = memoryFiles();
+    files.nodes.set("/d", { kind: "directory", mode: 0o755, mtime: 0, atime: 0 });
+    const refused = lost === "RMDIR" ? "LSTAT" : lost === "OPENDIR" ? "STAT" : null;
+    await using peer = await refusing(files, (kind) => {
+      return kind === lost ? "lost before" : kind === refused ? { status: Status.FAILURE } : null;
+    });
+    const error = await assertRejects(() => call(peer.sftp), SftpError);
+    assertEquals(error.code, "CONNECTION_LOST", `${lost}: ${error.message}`);
   }
 });

@@ -59,6 +59,8 @@ export class SftpFile implements AsyncDisposable {
   /** The writes of `writable`, as long as nobody was told that they failed. */
   #writing: WritePipeline | null = null;
   #closing: Promise<void> | null = null;
+  /** Whether a method has told of the end of the session. */
+  #isLossTold = false;
   #readable: ReadableStream<Bytes> | null = null;
   #writable: WritableStream<Uint8Array> | null = null;
 
@@ -87,11 +89,21 @@ export class SftpFile implements AsyncDisposable {
     return this.#handle;
   }
 
+  /** Notes where what is thrown tells of the end of the session. */
+  async #noting<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work;
+    } catch (error) {
+      if (this.#session.ended !== null) this.#isLossTold = true;
+      throw error;
+    }
+  }
+
   /** Runs what moves the position after all that was asked for before. */
   async #inTurn<T>(action: string, work: (handle: Uint8Array) => Promise<T>): Promise<T> {
     const handle = this.#open(action), result = this.#turn.then(() => work(handle));
     this.#turn = result.catch(() => {});
-    return await result;
+    return await this.#noting(result);
   }
 
   /** Runs what need not wait for a turn. */
@@ -99,7 +111,7 @@ export class SftpFile implements AsyncDisposable {
     const running = work(this.#open(action));
     this.#beside.add(running);
     try {
-      return await running;
+      return await this.#noting(running);
     } finally {
       this.#beside.delete(running);
     }
@@ -119,7 +131,7 @@ export class SftpFile implements AsyncDisposable {
           const handle = this.#open("read");
           this.#opened("read", "read");
           pipeline ??= new ReadPipeline(this.#session, handle, this.#path, { offset: this.#position, end: null });
-          const part = await pipeline.next();
+          const part = await this.#noting(pipeline.next());
           if (part === null) {
             controller.close();
             controller.byobRequest?.respond(0);
@@ -280,7 +292,7 @@ export class SftpFile implements AsyncDisposable {
   /** Metadata (SSH_FXP_FSTAT). */
   async stat(): Promise<SftpFileInfo> {
     const purpose = { action: "stat", path: this.#path };
-    return fileInfo(await this.#session.attrs(Fstat, { handle: this.#open("stat") }, purpose));
+    return fileInfo(await this.#noting(this.#session.attrs(Fstat, { handle: this.#open("stat") }, purpose)));
   }
 
   /** Changes attributes (SSH_FXP_FSETSTAT). */
@@ -288,7 +300,8 @@ export class SftpFile implements AsyncDisposable {
     checkAttributes(attrs);
     if (attrs.size !== undefined) this.#opened("write", "truncate");
     const purpose = { action: "change attributes of", path: this.#path };
-    await this.#session.status(Fsetstat, { handle: this.#open("change attributes of"), attrs }, purpose);
+    const handle = this.#open("change attributes of");
+    await this.#noting(this.#session.status(Fsetstat, { handle, attrs }, purpose));
   }
 
   /** Cuts or extends to `len` bytes. */
@@ -296,7 +309,8 @@ export class SftpFile implements AsyncDisposable {
     checkOffset("truncate to", len);
     this.#opened("write", "truncate");
     const purpose = { action: "truncate", path: this.#path };
-    await this.#session.status(Fsetstat, { handle: this.#open("truncate"), attrs: { size: len } }, purpose);
+    const handle = this.#open("truncate"), attrs = { size: len };
+    await this.#noting(this.#session.status(Fsetstat, { handle, attrs }, purpose));
   }
 
   /** Sets the times, in seconds since 1970 or as dates. */
@@ -309,14 +323,14 @@ export class SftpFile implements AsyncDisposable {
   async sync(): Promise<void> {
     const purpose = { action: "sync", path: this.#path }, handle = this.#open("sync");
     if (!this.#session.extensions.has(Extension.fsync)) throw unsupportedError(purpose, Extension.fsync);
-    await this.#session.status(Fsync, { handle }, purpose);
+    await this.#noting(this.#session.status(Fsync, { handle }, purpose));
   }
 
   /** Free and total space of the file system it lies on (fstatvfs@openssh.com). */
   async statfs(): Promise<SftpFileSystemInfo> {
     const purpose = { action: "stat file system of", path: this.#path }, handle = this.#open("stat file system of");
     if (!this.#session.extensions.has(Extension.fstatvfs)) throw unsupportedError(purpose, Extension.fstatvfs);
-    return spaceOf(await this.#session.extended(Fstatvfs, { handle }, StatvfsReply, purpose));
+    return spaceOf(await this.#noting(this.#session.extended(Fstatvfs, { handle }, StatvfsReply, purpose)));
   }
 
   /**
@@ -336,9 +350,15 @@ export class SftpFile implements AsyncDisposable {
     }
   }
 
-  /** Same as {@linkcode SftpFile.close}. */
+  /**
+   * Same as {@linkcode SftpFile.close}, but for a session that has ended: what a method has told of that already, or what concerns a
+   * file that was only read, is not told once more in the place of the error that the block ends with.
+   */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.close();
+    const isKnown = this.#session.ended !== null && (this.#isLossTold || (this.#flags & OpenFlag.WRITE) === 0);
+    await this.close().catch((error) => {
+      if (!isKnown) throw error;
+    });
   }
 }
 

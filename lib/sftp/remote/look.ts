@@ -12,12 +12,13 @@ import type { SftpSession } from "./session.ts";
 /** What has a name there; `unknown` where the server does not say. */
 export type There = "directory" | "other" | "nothing" | "unknown";
 
-/** Whether a path can be listed, and so leads to a directory. */
+/** Whether a path can be listed, and so leads to a directory. Like all here, it throws where the session is over: that is no answer. */
 export async function isListable(session: SftpSession, path: string): Promise<boolean> {
   try {
     session.dropHandle(await session.handle(Opendir, { path }, { action: "open", path }), path);
     return true;
-  } catch {
+  } catch (error) {
+    if (session.ended !== null) throw error;
     return false;
   }
 }
@@ -30,6 +31,7 @@ export async function whatIsAt(session: SftpSession, path: string): Promise<Ther
     if (type !== 0) return type === FileType.DIRECTORY ? "directory" : "other";
     there = "other";
   } catch (error) {
+    if (session.ended !== null) throw error;
     if (isMissing(error)) return "nothing";
   }
   return await isListable(session, path) ? "directory" : there;
@@ -41,6 +43,7 @@ export async function whatIsNamed(session: SftpSession, path: string): Promise<T
     const type = typeOf(await session.attrs(Lstat, { path }, { action: "lstat", path }), 0);
     return type === 0 ? "unknown" : type === FileType.DIRECTORY ? "directory" : "other";
   } catch (error) {
+    if (session.ended !== null) throw error;
     return isMissing(error) ? "nothing" : "unknown";
   }
 }

@@ -36,8 +36,10 @@ async function isRemoved(session: SftpSession, path: string): Promise<boolean> {
     if (there === "directory") return false;
     // RMDIR takes nothing but an empty directory away: it may be asked of what the server tells nothing of.
     const isUntold = there === "unknown" || there === "nothing" && !isMissing(error);
-    if (isUntold && await removeDirectory(session, path).then(() => true, () => false)) return true;
-    throw error;
+    if (!isUntold) throw error;
+    return await removeDirectory(session, path).then(() => true, (second) => {
+      throw session.ended === null ? error : second;
+    });
   }
 }
 
