@@ -1294,7 +1294,7 @@ export const mutants: readonly Mutant[] = [
     id: "fsync-client",
     removes: "SftpFile.sync() asks the server",
     file: "lib/sftp/remote/file.ts",
-    find: "await this.#session.status(Fsync, { handle }, purpose);",
+    find: "await this.#noting(this.#session.status(Fsync, { handle }, purpose));",
     replace: "void [Fsync, handle];",
     test: "tests/sftp/client_test.ts",
     killedBy: "SftpFile.sync() sends fsync@openssh.com with the file's handle, and waits for its answer",
