@@ -93,6 +93,19 @@ Deno.test("what a client says that does not speak SSH stands neither in the erro
   assert(!text.includes("script"), text);
 });
 
+Deno.test("what a client says in the place of an identification, before it goes, is not repeated", async () => {
+  const pair = memoryPair();
+  const served = serveConn(pair.server, { hostKeys: [hostKey], auth: {} }).then(() => null, (error) => error);
+  const answer = new Response(pair.client.readable).text();
+  const writer = pair.client.writable.getWriter();
+  await writer.write(bytes("SSH-MARKER"));
+  await writer.close();
+  const error = await inTime(served, "the error");
+  assertInstanceOf(error, SshError);
+  assert(!error.message.includes("MARKER"), error.message);
+  assert(!(await answer).includes("MARKER"));
+});
+
 Deno.test("connect() tells no server what it said itself", async () => {
   const pair = memoryPair();
   const failed = assertRejects(() => clients[0]![1](pair.client, 20_000), SshProtocolError, '"x: MARKER');

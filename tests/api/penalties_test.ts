@@ -30,6 +30,16 @@ Deno.test("Penalties.punish() adds up what is not over yet, and nothing comes of
   for (let now = 20_000; now < 200_000; now += 5_000) assertEquals(penalties.punish("192.0.2.1", "authFail", now), 0);
 });
 
+Deno.test("Penalties.punish() begins anew behind a penalty that is over, whether or not anybody has asked since", () => {
+  const penalties = new Penalties({ authFail: 5_000, min: 15_000 });
+  for (let i = 0; i < 3; i++) penalties.punish("192.0.2.1", "authFail", 0);
+  assertEquals(penalties.punish("192.0.2.1", "authFail", 20_000), 0);
+  assertEquals(penalties.refusedFor("192.0.2.1", 20_000), 0);
+  penalties.punish("192.0.2.2", "authFail", 0);
+  const begun = [1, 2, 3].map(() => penalties.punish("192.0.2.2", "authFail", 90_000));
+  assertEquals(begun, [0, 0, 15_000]);
+});
+
 Deno.test("Penalties.punish() refuses nobody for longer than `max`, and costs of 0 are none", () => {
   const penalties = new Penalties({ max: 100_000, noAuth: 1_000 });
   for (let i = 0; i < 1000; i++) penalties.punish("192.0.2.1", "authFail", 0);
@@ -154,6 +164,33 @@ Deno.test("serve() punishes connections without a try, and those that are too sl
     await until(() => dial(server).then((client) => client.close().then(() => false), () => true), "It is let in");
     await assertRejects(() => dial(server), SshDisconnectError, "Not allowed at this time");
   }
+});
+
+Deno.test("serve() punishes who was sent away to make room for what it tried, and for nothing else", async () => {
+  await using server = await listen({ maxStartupsPerSource: 1, penalties: { authFail: 60_000, noAuth: 60_000 } });
+  /** One that logs in when the one before it has had its time, and so takes its place. */
+  const takesItsPlace = async (): Promise<void> => {
+    using time = new FakeTime();
+    time.tick(2000);
+    await (await dial(server)).close();
+  };
+  const idle = await Deno.connect({ hostname: "127.0.0.1", port: server.addr.port });
+  await takesItsPlace();
+  const said = new Uint8Array(256);
+  for (let length = 0; !text(said).includes("Too many connections without a login");) {
+    length += await idle.read(said.subarray(length)) ?? said.length;
+  }
+  idle.close();
+  await (await dial(server)).close();
+  // One that was refused, and then takes its time.
+  const refused = Promise.withResolvers<void>();
+  const slow = password(() => (refused.resolve(), new Promise<string>(() => {})));
+  const dismissed = assertRejects(() => dial(server, [...wrong, slow]), SshDisconnectError, "Too many connections");
+  await refused.promise;
+  await takesItsPlace();
+  await dismissed;
+  await until(() => dial(server).then((client) => client.close().then(() => false), () => true), "It is let in");
+  await assertRejects(() => dial(server), SshDisconnectError, "Not allowed at this time");
 });
 
 // C: 20 at once, and half were turned away.

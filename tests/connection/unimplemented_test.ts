@@ -63,6 +63,7 @@ async function facade(role: "client" | "server", strict: boolean): Promise<{ tra
   return { transport, peer };
 }
 
+// C5
 Deno.test("connect(): UNIMPLEMENTED refuses the global request that it names, and later answers find their requests", async () => {
   const { peer, client } = await scriptedServer();
   const asked = ["a", "b", "c"].map((name) => client.request(name));
@@ -82,6 +83,19 @@ Deno.test("connect(): UNIMPLEMENTED refuses the global request that it names, an
   await next(peer, Msg.GLOBAL_REQUEST);
   await peer.send(RequestSuccess.encode({ data: new Uint8Array([4]) }));
   assertEquals(await inTime(last, "d"), new Uint8Array([4]));
+  await closeBoth(client, peer);
+});
+
+Deno.test("UNIMPLEMENTED for a request that has had its answer refuses no other", async () => {
+  const { peer, client } = await scriptedServer();
+  const first = client.request("a"), [number] = await next(peer, Msg.GLOBAL_REQUEST);
+  await peer.send(RequestSuccess.encode({ data: new Uint8Array([1]) }));
+  assertEquals(await inTime(first, "a"), new Uint8Array([1]));
+  const second = client.request("b");
+  await next(peer, Msg.GLOBAL_REQUEST);
+  await peer.send(unimplemented(number));
+  await peer.send(RequestSuccess.encode({ data: new Uint8Array([2]) }));
+  assertEquals(await inTime(second, "b"), new Uint8Array([2]));
   await closeBoth(client, peer);
 });
 

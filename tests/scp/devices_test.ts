@@ -97,6 +97,16 @@ Deno.test("what a device says is escaped, and no more of it kept than an error c
   }
 });
 
+Deno.test("an error that the other side tells is escaped, too", async () => {
+  for (const byte of ["\x01", "\x02"]) {
+    for (const error of Object.values(await told(text.encode(`${byte}scp: no\x1b[2J\x07 space\u202etxt\n`)))) {
+      assert(error instanceof SftpError, String(error));
+      assertStringIncludes(error.message, "the other side says: no");
+      assert(!/[\p{Cc}\u202e]/u.test(error.message), JSON.stringify(error.message));
+    }
+  }
+});
+
 Deno.test("an error without a line feed at its end is told, and one without a word is one all the same", async () => {
   for (const open of [false, true]) {
     for (const byte of ["\x01", "\x02"]) {

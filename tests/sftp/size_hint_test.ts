@@ -147,6 +147,25 @@ Deno.test("the end of a small file is asked for together with its contents, and 
   assertEquals(ranges(), [[0, 4097], [4096, 1]]);
 });
 
+Deno.test("a small file whose answers are cut in the middle is read to its end", async () => {
+  const data = pattern(1000);
+  await using dir = await tempDir();
+  await using peer = await scripted((payload, id) => {
+    if (payload[0] === Fxp.OPEN) return m.Handle.encode({ id, handle: new Uint8Array([1]) });
+    if (payload[0] === Fxp.FSTAT || payload[0] === Fxp.STAT) {
+      return m.Attrs.encode({ id, attrs: { size: data.length, mode: 0o100644 } });
+    }
+    if (payload[0] === Fxp.REALPATH) return m.Name.encode({ id, entries: [{ name: "/f", longName: "", attrs: {} }] });
+    if (payload[0] !== Fxp.READ) return statusReply(id, Status.OK);
+    const { offset, length } = m.Read.decode(payload), from = Number(offset);
+    const part = data.subarray(from, from + Math.min(length, 300));
+    return part.length === 0 ? statusReply(id, Status.EOF) : m.Data.encode({ id, data: part });
+  });
+  assertEquals(await peer.sftp.readFile("/f"), data);
+  await peer.sftp.download("/f", `${dir.path}/f`);
+  assertEquals(await Deno.readFile(`${dir.path}/f`), data);
+});
+
 // S5, S10
 Deno.test("readFile(), copyFile(), append and download() do without FSTAT, and without REALPATH of files", async () => {
   await using dir = await tempDir();
