@@ -186,6 +186,28 @@ Deno.test("every row of docs/compatibility.md names tests that are there", () =>
   assertEquals(wrong, []);
 });
 
+/**
+ * The cases of other people's software that this module was tried on: C of transport, login, keys and sessions, S of SFTP and SCP. The
+ * numbers that are missing were of cases that fared well before.
+ */
+const cases = [
+  ...[1, 3, 4, 5, 6, 7, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 23, 25].map((row) => `C${row}`),
+  ...[1, 2, 4, 5, 7, 10, 11, 12, 13, 14, 15, 19, 23, 24].map((row) => `S${row}`),
+];
+
+Deno.test("every case of other people's software is named in a comment beside a test", async () => {
+  const files = (await trackedFiles()).filter((path) => path.startsWith("tests/") && path.endsWith("_test.ts"));
+  assert(files.length > 100);
+  // The comment may stand in front of the loop that the test is in.
+  const beside = /((?:^ *\/\/.*\n)+)(?:^ *for \(.*\n)*^ *(?:Deno\.test|\w+Test)\(/gm;
+  const named = new Set(
+    files.flatMap((path) =>
+      [...read(path).matchAll(beside)].flatMap(([, comment]) => comment!.match(/\b[CS]\d+\b/g) ?? [])
+    ),
+  );
+  assertEquals(cases.filter((row) => !named.has(row)), []);
+});
+
 /** The comment that a file begins with, on one line. */
 function headOf(path: string): string {
   return read(path).split("*/")[0]!.replaceAll(/\n \* ?/g, " ");

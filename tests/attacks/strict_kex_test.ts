@@ -182,6 +182,7 @@ for (const role of roles) {
   });
 
   // Row 50.
+  // C6
   Deno.test(`a ${role} bounds EXT_INFO, its number, its entries and its place`, async () => {
     const raw = (count: number, ...rest: Uint8Array[]) => concat(new Writer().u8(7).u32(count).bytes(), ...rest);
     const entry = new Writer().text("a").text("b").bytes();

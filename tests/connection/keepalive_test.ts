@@ -50,6 +50,7 @@ for (const [name, sign] of signs) {
   }
 }
 
+// C4
 Deno.test("a keepalive counts silence only: whatever comes in between starts it anew, be it part of a packet", () => {
   using time = new FakeTime();
   const transport = new FakeTransport();

@@ -20,6 +20,7 @@ interface EncryptedKey {
 
 const keys = vectors<EncryptedKey>("file_ciphers", 14);
 
+// C20
 Deno.test("parsePrivateKey() reads OpenSSH's format under each of ssh-keygen's ciphers", async () => {
   assertEquals(new Set(keys.map(({ cipher }) => cipher)), new Set(fileCiphers.keys()));
   for (const vector of keys) {

@@ -23,6 +23,7 @@ interface PuttyFile {
 
 const options = (passphrase: string | null) => passphrase === null ? {} : { passphrase };
 
+// C16
 Deno.test("parsePrivateKey() reads a PuTTY file whose comment is Latin-1 from its bytes", async () => {
   for (const vector of vectors<PuttyFile>("latin1_putty", 4)) {
     const bytes = Uint8Array.fromBase64(vector.bytes);

@@ -35,6 +35,7 @@ async function read(vector: PemKey, text: string = vector.private) {
   return await parsePrivateKey(text, typeof vector.passphrase === "string" ? { passphrase: vector.passphrase } : {});
 }
 
+// C14
 Deno.test("parsePrivateKey() reads curves that are spelt out, and points in each form", async () => {
   for (const vector of ecKeys) {
     const key = await read(vector);

@@ -30,6 +30,7 @@ const all = vectors<ShortRsa>("short_rsa", 4);
 const of = (bits: number) => all.find((vector) => vector.bits === bits)!;
 const insecure = { insecureMinRsaBits: 1024 };
 
+// C15
 Deno.test("an RSA key of 2,047 bits counts as one of 2,048, in every format, and signs and verifies", async () => {
   const vector = of(2047);
   const known = parsePublicKey(vector.public);
@@ -97,6 +98,7 @@ Deno.test("`insecureMinRsaBits` takes RSA keys from so many bits on, and never b
   }
 });
 
+// C15
 Deno.test("host keys and user keys of 2,047 bits log in by default, those of 1,024 only where both sides ask for it", async () => {
   for (const bits of [2047, 1024]) {
     const options = bits === 1024 ? insecure : {};

@@ -43,6 +43,7 @@ const fixedWidth = (size: number) => (bytes: Uint8Array) => zeros(1 + size - byt
 
 const data = utf8("data");
 
+// C18
 Deno.test("verify() takes ECDSA signatures whose numbers are in fixed width or have zeros too many", async () => {
   for (const [bits, size] of [[256, 32], [384, 48], [521, 66]] as const) {
     const key = await generateKey("ecdsa", { bits });
@@ -105,6 +106,7 @@ Deno.test("verify() takes Ed25519 signatures of 64 bytes and no other length", a
   }
 });
 
+// C18
 Deno.test("both sides of a connection take ECDSA signatures with zeros too many", async () => {
   const key = await generateKey("ecdsa");
   for (const change of [fixedWidth(32), zeros(3)]) {

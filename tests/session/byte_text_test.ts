@@ -25,6 +25,7 @@ Deno.test("requests of sessions carry bytes that are no UTF-8, and refuse NUL al
   assertEquals(PtyReq.decode(PtyReq.encode(pty)), pty);
 });
 
+// C19
 Deno.test("a command, variables, a terminal and a subsystem that are no UTF-8 reach serve()'s handler", async () => {
   const seen: unknown[] = [];
   await using joined = await join({
