@@ -43,10 +43,10 @@ export async function appendLine(path: string, line: string): Promise<void> {
 /** How a program reads a file, for errors that tell it to. */
 export const howToRead = { text: "await Deno.readTextFile(path)", bytes: "await Deno.readFile(path)" } as const;
 
-/** A file's text, or null when it is not there. Any other trouble is the caller's to report. */
+/** A file's text without a byte order mark, or null when it is not there. Any other trouble is the caller's to report. */
 export async function readIfThere(path: string): Promise<string | null> {
   try {
-    return await Deno.readTextFile(path);
+    return (await Deno.readTextFile(path)).replace(/^\ufeff/, "");
   } catch (error) {
     if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return null;
     throw error;

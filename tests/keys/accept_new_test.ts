@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { assertEquals, assertFalse, assertRejects, assertThrows } from "@std/assert";
+import { assertEquals, assertFalse, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
 import { HostKeyChangedError, HostKeyError, HostKeyRevokedError, HostKeyUnknownError } from "../../lib/errors.ts";
 import { knownHosts, type KnownHostsOptions } from "../../lib/keys/trust/known_hosts.ts";
 import { parsePublicKey } from "../../lib/keys/public_key.ts";
@@ -107,3 +107,36 @@ Deno.test("knownHosts() refuses options that are none", () => {
   ];
   for (const options of wrong) assertThrows(() => knownHosts(options as KnownHostsOptions), TypeError, "knownHosts()");
 });
+
+Deno.test("of connections to a new host at once, each is given the same key, or refused", () =>
+  inFolder(async (folder) => {
+    const file = `${folder}/known_hosts`;
+    let asked = 0;
+    const both = Promise.withResolvers<void>();
+    const acceptNew = async (): Promise<boolean> => {
+      if (++asked === 3) both.resolve();
+      await both.promise;
+      return true;
+    };
+    const [first, second, third] = await Promise.allSettled([
+      knownHosts({ files: [file], acceptNew })(ed, host),
+      knownHosts({ files: [file], acceptNew })(ed, host),
+      knownHosts({ files: [file], acceptNew })(ecdsa, host),
+    ]);
+    assertEquals([first.status, second.status, third.status], ["fulfilled", "fulfilled", "rejected"]);
+    assertInstanceOf((third as PromiseRejectedResult).reason, HostKeyChangedError);
+    assertEquals(await Deno.readTextFile(file), `host ${line(0)}\n`);
+    // What fails keeps nobody from the next turn.
+    await assertRejects(() => knownHosts({ files: [`${file}/in/it`], acceptNew: true })(ed, host), HostKeyError);
+    assertEquals(await knownHosts({ files: [`${folder}/other`], acceptNew: true })(ed, host), true);
+  }));
+
+Deno.test("a byte order mark hides no line of a known_hosts file, a revocation least of all", () =>
+  inFolder(async (folder) => {
+    const file = `${folder}/known_hosts`, verify = knownHosts({ files: [file], acceptNew: true });
+    await Deno.writeTextFile(file, `\ufeff@revoked * ${line(0)}\n`);
+    await assertRejects(() => verify(ed, host), HostKeyRevokedError);
+    await Deno.writeTextFile(file, `\ufeffhost ${line(0)}\n`);
+    assertEquals(await verify(ed, host), true);
+    await assertRejects(() => verify(otherEd, host), HostKeyChangedError);
+  }));

@@ -11,7 +11,7 @@ import {
 } from "../../lib/keys/trust/known_hosts.ts";
 import { parsePublicKey } from "../../lib/keys/public_key.ts";
 import type { PublicKey } from "../../lib/keys/types.ts";
-import { opensshKeys } from "./_help.ts";
+import { opensshKeys, utf8 } from "./_help.ts";
 
 const line = (i: number) => opensshKeys()[i]!.public.split(" ").slice(0, 2).join(" ");
 const key = (i: number) => parsePublicKey(line(i));
@@ -300,6 +300,8 @@ Deno.test("pinnedHostKey() trusts its keys and no other", async () => {
   for (const pin of [opensshKeys()[a]!.fingerprint, opensshKeys()[a]!.fingerprint + "=", opensshKeys()[a]!.public]) {
     assertEquals(await pinnedHostKey(pin)(key(a), host), true);
     assertEquals(await pinnedHostKey(pin)(key(b), host), false);
+    assertEquals(await pinnedHostKey(utf8(pin))(key(a), host), true);
+    assertEquals(await pinnedHostKey(utf8(pin))(key(b), host), false);
     assertEquals(await pinnedHostKey(opensshKeys()[b]!.public, pin)(key(a), host), true);
   }
   // A key object that lies about its fingerprint.

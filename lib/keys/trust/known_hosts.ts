@@ -175,7 +175,14 @@ export function knownHosts(from?: KeyText | readonly KeyText[] | KnownHostsOptio
         if (!(error instanceof HostKeyUnknownError) || acceptNew === false) throw error;
         const line = `${lookupName(host.hostname, host.port)} ${publicKeyLine(key)}`;
         if (acceptNew !== true && (await acceptNew(line)) !== true) throw error;
-        await addLine(looked[0]!, line);
+        await inTurn(async () => {
+          // Another connection may have added the host meanwhile, by this key or by another.
+          const isStillNew = await verify(await sources(), looked, key, host).then(() => false, (error) => {
+            if (error instanceof HostKeyUnknownError) return true;
+            throw error;
+          });
+          if (isStillNew) await addLine(looked[0]!, line);
+        });
       }
       return true;
     },
@@ -211,6 +218,15 @@ function checkedOptions(options: KnownHostsOptions): KnownHostsOptions {
     );
   }
   return { ...options, ...files !== undefined && { files: [...files] } };
+}
+
+let lastAdded: Promise<void> = Promise.resolve();
+
+/** Runs what adds a line when nobody else of this program does: between the last look and the line nothing may come. */
+async function inTurn(add: () => Promise<void>): Promise<void> {
+  const added = lastAdded.then(add);
+  lastAdded = added.catch(() => {});
+  await added;
 }
 
 async function addLine(file: string, line: string): Promise<void> {
@@ -335,15 +351,15 @@ export function pinnedHostKey(...keys: readonly KeyText[]): HostKeyVerifier {
   const fingerprints = new Set<string>();
   const blobs: Bytes[] = [];
   for (const key of keys) {
-    if (typeof key === "string" && /^SHA256:[A-Za-z0-9+/]{43}=?$/.test(key)) fingerprints.add(key.slice(0, 50));
-    else blobs.push(pinnedBlob(key));
+    const text = characters("Cannot pin host key", key);
+    if (/^SHA256:[A-Za-z0-9+/]{43}=?$/.test(text)) fingerprints.add(text.slice(0, 50));
+    else blobs.push(pinnedBlob(key, text));
   }
   return async (key): Promise<boolean> =>
     blobs.some((blob) => equals(blob, key.blob)) || fingerprints.has(await fingerprintOf(key.blob));
 }
 
-function pinnedBlob(key: KeyText): Bytes {
-  const text = characters("Cannot pin host key", key);
+function pinnedBlob(key: KeyText, text: string): Bytes {
   try {
     // The key itself is looked at where it is shown: here it is only compared.
     return parsePublicKey(key, { insecureMinRsaBits: RSA_BITS.insecureMin }).blob;
