@@ -11,7 +11,7 @@ import { HostKeyError, SshAuthError, SshError } from "../../lib/errors.ts";
 import { pinnedHostKey } from "../../lib/keys/trust/known_hosts.ts";
 import { memoryPair, sleep } from "../_support/duplex.ts";
 import { inTime, turns, until } from "../_support/until.ts";
-import { FakeTime } from "../connection/_fake_time.ts";
+import { FakeTime } from "../_support/fake_time.ts";
 import { commands, join, type Joined, login, serverOptions, text } from "./_help.ts";
 
 /** What a promise came to, as text. */

@@ -9,7 +9,7 @@ import {
   type SshServer,
 } from "../../mod.ts";
 import { Penalties } from "../../lib/api/admission/penalties.ts";
-import { FakeTime } from "../connection/_fake_time.ts";
+import { FakeTime } from "../_support/fake_time.ts";
 import { until } from "../_support/until.ts";
 import { login, serverOptions, text } from "./_help.ts";
 

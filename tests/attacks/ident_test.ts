@@ -4,7 +4,7 @@ import { assert, assertEquals } from "@std/assert";
 import { DisconnectReason } from "../../lib/errors.ts";
 import type { RawPeer } from "../_support/raw_peer.ts";
 import { turns, until } from "../_support/until.ts";
-import { FakeTime } from "../connection/_fake_time.ts";
+import { FakeTime } from "../_support/fake_time.ts";
 import { concat, expectClose, finish, MARKER, named, roles, utf8, Victim } from "./_attack.ts";
 
 const { KEY_EXCHANGE_FAILED, PROTOCOL_VERSION_NOT_SUPPORTED: VERSION } = DisconnectReason;

@@ -8,7 +8,7 @@ import type { Bytes } from "../../lib/wire/types.ts";
 import { Reader } from "../../lib/wire/reader.ts";
 import { Writer } from "../../lib/wire/writer.ts";
 import { inTime, turns, until } from "../_support/until.ts";
-import { FakeTime } from "../connection/_fake_time.ts";
+import { FakeTime } from "../_support/fake_time.ts";
 import {
   concat,
   expectAlive,

@@ -11,7 +11,7 @@ import type { Bytes } from "../../lib/wire/types.ts";
 import { Writer } from "../../lib/wire/writer.ts";
 import type { RawPeer } from "../_support/raw_peer.ts";
 import { inTime, until } from "../_support/until.ts";
-import { FakeTime } from "../connection/_fake_time.ts";
+import { FakeTime } from "../_support/fake_time.ts";
 import {
   concat,
   debugMessage,

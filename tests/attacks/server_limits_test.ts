@@ -14,7 +14,7 @@ import { endChild } from "../_support/child.ts";
 import { sleep } from "../_support/duplex.ts";
 import { assertGivenBack, holdings, MemoryWatch, sized } from "../_support/resources.ts";
 import { inTime, turns, until } from "../_support/until.ts";
-import { FakeTime } from "../connection/_fake_time.ts";
+import { FakeTime } from "../_support/fake_time.ts";
 import { plainPacket } from "./_attack.ts";
 import type { Drip } from "./_drip.ts";
 import { client, outcome, startServer } from "../load/_load.ts";

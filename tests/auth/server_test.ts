@@ -15,7 +15,7 @@ import { Msg } from "../../lib/wire/numbers.ts";
 import { Writer } from "../../lib/wire/writer.ts";
 import { countedSignal } from "../_support/counted_signal.ts";
 import { turns, until } from "../_support/until.ts";
-import { FakeTime } from "../connection/_fake_time.ts";
+import { FakeTime } from "../_support/fake_time.ts";
 import {
   acceptPayload,
   failurePayload,

@@ -12,7 +12,7 @@ import {
 } from "../../lib/connection/messages.ts";
 import { Msg } from "../../lib/wire/numbers.ts";
 import { Prng } from "../_support/fuzz.ts";
-import { FakeTime } from "./_fake_time.ts";
+import { FakeTime } from "../_support/fake_time.ts";
 import { fastest } from "../_support/until.ts";
 import {
   confirmation,

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { FakeTime } from "./_fake_time.ts";
+import { FakeTime } from "../_support/fake_time.ts";
 import { ChannelOpenError, SshError, SshProtocolError } from "../../lib/errors.ts";
 import type { BaseChannel } from "../../lib/connection/channel.ts";
 import {

@@ -26,7 +26,7 @@ import {
   settle,
   TestChannel,
 } from "../connection/_fake_transport.ts";
-import { FakeTime } from "../connection/_fake_time.ts";
+import { FakeTime } from "../_support/fake_time.ts";
 import { fuzzAsync, mutate, Prng } from "../_support/fuzz.ts";
 
 const PACKET = 32_768;

@@ -11,7 +11,7 @@ import { text } from "../api/_help.ts";
 import { sleep } from "../_support/duplex.ts";
 import { assertGivenBack, holdings, sized } from "../_support/resources.ts";
 import { turns, until } from "../_support/until.ts";
-import { FakeTime } from "../connection/_fake_time.ts";
+import { FakeTime } from "../_support/fake_time.ts";
 import { client, ENDS, outcome, startServer } from "./_load.ts";
 
 const IDLE = sized(150, 5000);

@@ -11,7 +11,7 @@ import type { SecureTransportOptions } from "../../lib/transport/transport_optio
 import type { RekeyLimits } from "../../lib/transport/types.ts";
 import { type MemoryPair, memoryPair, type MemoryPairOptions, seededBytes } from "../_support/duplex.ts";
 import { inTime, turns, until } from "../_support/until.ts";
-import { FakeTime } from "../connection/_fake_time.ts";
+import { FakeTime } from "../_support/fake_time.ts";
 
 const hostKey = await generateKey("ed25519");
 

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { Timer } from "../../lib/wire/timer.ts";
-import { FakeTime } from "../connection/_fake_time.ts";
+import { FakeTime } from "../_support/fake_time.ts";
 
 Deno.test("Timer expires once, when its time is over, and can be started again", () => {
   using time = new FakeTime();
