@@ -4,8 +4,8 @@ import { FREE, instantiateChacha } from "../../lib/crypto/cipher/chacha20_poly13
 import { SshProtocolError } from "../../lib/errors.ts";
 import chachaVectors from "../vectors/chacha20.json" with { type: "json" };
 import polyVectors from "../vectors/poly1305.json" with { type: "json" };
-import * as twin from "./chacha_twin.ts";
-import { hex, openAll, packet, random, sealAll } from "./packets_help.ts";
+import * as twin from "./_chacha_twin.ts";
+import { hex, openAll, packet, random, sealAll } from "./_packets.ts";
 
 const { memory, functions } = instantiateChacha(4);
 const KEY = FREE, NONCE = FREE + 32, TAG = FREE + 64, ONE_TIME_KEY = FREE + 80, DATA = FREE + 112;

@@ -5,7 +5,7 @@ import { SshProtocolError } from "../../lib/errors.ts";
 import type { Bytes } from "../../lib/wire/types.ts";
 import { closeCiphers, createOpener, createSealer } from "../_support/packet_ciphers.ts";
 import vectors from "../vectors/packets.json" with { type: "json" };
-import { hex, openAll, packet, pairs, random, randomKeys, sealAll, split } from "./packets_help.ts";
+import { hex, openAll, packet, pairs, random, randomKeys, sealAll, split } from "./_packets.ts";
 
 Deno.test.afterEach(closeCiphers);
 
@@ -304,7 +304,7 @@ Deno.test("available() keeps everything in Deno", () => {
 });
 
 Deno.test("createSealer() and createOpener() do without node:crypto what available() keeps", async () => {
-  const worker = new Worker(new URL("./without_node_worker.ts", import.meta.url), { type: "module" });
+  const worker = new Worker(new URL("./_without_node_worker.ts", import.meta.url), { type: "module" });
   const { promise, resolve, reject } = Promise.withResolvers<{ node: boolean; done: string[]; wrong: string[] }>();
   worker.onmessage = (event) => resolve(event.data);
   worker.onerror = (event) => reject(new Error(event.message));

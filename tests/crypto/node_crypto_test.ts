@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { hasNodeCrypto, nodeCipher, nodeGcmOpen, nodeGcmSeal, nodeHmac } from "../../lib/crypto/node_crypto.ts";
-import { random } from "./packets_help.ts";
+import { random } from "./_packets.ts";
 
 Deno.test("hasNodeCrypto() is true in Deno", () => {
   assert(hasNodeCrypto());

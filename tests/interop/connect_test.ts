@@ -1,5 +1,5 @@
 /**
- * `connect()` against the servers of others. How to run one peer: matrix.ts.
+ * `connect()` against the servers of others. How to run one peer: _matrix.ts.
  *
  * @module
  */
@@ -19,7 +19,7 @@ import {
   startSsh2Server,
   startTinysshd,
 } from "../_support/peers.ts";
-import { type Combination, combinations, logins, ours, renewing, repeat, required, tryConnect } from "./matrix.ts";
+import { type Combination, combinations, logins, ours, renewing, repeat, required, tryConnect } from "./_matrix.ts";
 
 interface Entry {
   readonly id: PeerId;

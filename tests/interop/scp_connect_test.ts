@@ -1,5 +1,5 @@
 /**
- * `client.scp` on the servers of others. How to run one peer: matrix.ts.
+ * `client.scp` on the servers of others. How to run one peer: _matrix.ts.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import {
   startParamikoServer,
   startSsh2Server,
 } from "../_support/peers.ts";
-import { assertSameFile, assertSameTree, connectTo, folders, startOurs, writeNames, writeSizes } from "./files.ts";
+import { assertSameFile, assertSameTree, connectTo, folders, startOurs, writeNames, writeSizes } from "./_files.ts";
 
 // All but AsyncSSH run the scp of OpenSSH.
 const entries: readonly [PeerId, () => Promise<ServerPeer>][] = [

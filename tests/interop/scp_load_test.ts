@@ -12,7 +12,7 @@ import { seededBytes } from "../_support/duplex.ts";
 import { opensshOptions } from "../_support/file_clients.ts";
 import { openSsh10, peers, peerTest } from "../_support/peers.ts";
 import { soaking } from "../_support/resources.ts";
-import { folders, startOurs } from "./files.ts";
+import { folders, startOurs } from "./_files.ts";
 
 const FILES = soaking ? 1000 : 20, SIZE = 3_000_000, BATCH = 100;
 

@@ -1,5 +1,5 @@
 /**
- * `serve()` for the clients of others. How to run one peer: matrix.ts.
+ * `serve()` for the clients of others. How to run one peer: _matrix.ts.
  *
  * @module
  */
@@ -17,7 +17,7 @@ import {
   ssh2Client,
 } from "../_support/peer_clients.ts";
 import { type PeerId, peers, peerTest } from "../_support/peers.ts";
-import { combinations, logins, renewing, repeat, tryServe } from "./matrix.ts";
+import { combinations, logins, renewing, repeat, tryServe } from "./_matrix.ts";
 
 interface Entry {
   readonly id: PeerId;

@@ -1,5 +1,5 @@
 /**
- * `client.sftp()` on the servers of others. How to run one peer: matrix.ts.
+ * `client.sftp()` on the servers of others. How to run one peer: _matrix.ts.
  *
  * @module
  */
@@ -27,8 +27,8 @@ import {
   writeNames,
   writeRawName,
   writeSizes,
-} from "./files.ts";
-import { assertSameBytes } from "./matrix.ts";
+} from "./_files.ts";
+import { assertSameBytes } from "./_matrix.ts";
 
 interface Entry {
   readonly id: PeerId;

@@ -11,8 +11,8 @@ import { seededBytes } from "../_support/duplex.ts";
 import { opensshOptions } from "../_support/file_clients.ts";
 import { peers, peerTest, type ServerPeer, startAsyncSshServer, startOpenSshd } from "../_support/peers.ts";
 import { soaking } from "../_support/resources.ts";
-import { connectTo, folders, startOurs } from "./files.ts";
-import { assertSameBytes } from "./matrix.ts";
+import { connectTo, folders, startOurs } from "./_files.ts";
+import { assertSameBytes } from "./_matrix.ts";
 
 const GiB = 1024 ** 3;
 const size = 5 * GiB;

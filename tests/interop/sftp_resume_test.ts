@@ -9,7 +9,7 @@ import { SftpError } from "../../mod.ts";
 import { seededBytes, seededRandom } from "../_support/duplex.ts";
 import { peers, peerTest, startOpenSshd } from "../_support/peers.ts";
 import { soaking } from "../_support/resources.ts";
-import { assertSameFile, connectTo, cuttingRelay, folders, startOurs, type Target } from "./files.ts";
+import { assertSameFile, connectTo, cuttingRelay, folders, startOurs, type Target } from "./_files.ts";
 
 const rounds = soaking ? 50 : 5;
 // An upload sends up to 16 MiB again, as there may be gaps behind what arrived: it must be longer to go on from anywhere but its start.

@@ -1,5 +1,5 @@
 /**
- * `sftpSubsystem()` and `scpHandler()` for the programs of others. How to run one peer: matrix.ts.
+ * `sftpSubsystem()` and `scpHandler()` for the programs of others. How to run one peer: _matrix.ts.
  *
  * @module
  */
@@ -7,7 +7,7 @@ import { assert, assertEquals } from "@std/assert";
 import { SshError } from "../../mod.ts";
 import { type FileClient, fileClients, sshfs } from "../_support/file_clients.ts";
 import { peers, peerTest } from "../_support/peers.ts";
-import { assertSameTree, folders, startOurs, writeNames, writeSizes } from "./files.ts";
+import { assertSameTree, folders, startOurs, writeNames, writeSizes } from "./_files.ts";
 
 async function check(client: FileClient): Promise<void> {
   const { tree, root, back } = folders("tree", "root", "back");

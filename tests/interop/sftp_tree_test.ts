@@ -8,7 +8,7 @@ import { SftpError } from "../../mod.ts";
 import { run } from "../_support/child.ts";
 import { opensshOptions } from "../_support/file_clients.ts";
 import { peers, peerTest, startOpenSshd } from "../_support/peers.ts";
-import { assertSameTree, connectTo, folders, names, startOurs, type Target, treeText, writeRawName } from "./files.ts";
+import { assertSameTree, connectTo, folders, names, startOurs, type Target, treeText, writeRawName } from "./_files.ts";
 
 /** A tree with links of every kind that stay in it: to files, directories, nothing, themselves, each other and what they lie in. */
 async function makeTree(dir: string): Promise<void> {

@@ -31,7 +31,7 @@ import {
   startTinysshd,
   username,
 } from "../_support/peers.ts";
-import { assertSameBytes, command, input, within } from "./matrix.ts";
+import { assertSameBytes, command, input, within } from "./_matrix.ts";
 
 const rekey = { bytes: 65_536 };
 

@@ -8,7 +8,7 @@ import vectors from "../vectors/packets.json" with { type: "json" };
 Object.defineProperty(globalThis, "process", { value: undefined });
 const { available, createOpener, createSealer } = await import("../../lib/crypto/cipher/ciphers.ts");
 const { hasNodeCrypto } = await import("../../lib/crypto/node_crypto.ts");
-const { hex, openAll, packet, sealAll } = await import("./packets_help.ts");
+const { hex, openAll, packet, sealAll } = await import("./_packets.ts");
 
 const done: string[] = [], wrong: string[] = [];
 for (const vector of vectors.vectors) {
