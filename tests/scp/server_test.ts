@@ -1,8 +1,8 @@
 /** SCP, client and server, and those who cheat. security.md rows 134 and 135 for SCP. */
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { info } from "../_support/file_info.ts";
 import { connect, insecureAcceptAnyHostKey, none, parsePrivateKey, scpHandler, serve } from "../../mod.ts";
 import { SftpError, SshProtocolError } from "../../lib/errors.ts";
-import type { SftpFileInfo } from "../../lib/files/file_info.ts";
 import type { SftpBackend, SftpBackendFile } from "../../lib/files/backend.ts";
 import { openRootedBackend } from "../../lib/files/rooted/backend.ts";
 import { scpDownload, scpUpload, serveScp, type ServeScpOptions } from "../../lib/scp/scp.ts";
@@ -15,19 +15,6 @@ import { fastest, inTime, turns, until } from "../_support/until.ts";
 import { dice, isMissing, pattern, pipes, sha256, someone, tempDir } from "../sftp/_support.ts";
 
 const SCP = "/usr/bin/scp", text = new TextEncoder();
-
-const info = (size: number, isDirectory = false): SftpFileInfo => ({
-  isFile: !isDirectory,
-  isDirectory,
-  isSymlink: false,
-  size,
-  mtime: null,
-  atime: null,
-  mode: null,
-  uid: null,
-  gid: null,
-  extended: new Map(),
-});
 
 /** A backend of nothing, to put methods into. */
 const nothing: SftpBackend = {

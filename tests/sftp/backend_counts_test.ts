@@ -1,6 +1,5 @@
 /** Backends that say they read what they did not. */
 import { assertEquals } from "@std/assert";
-import type { SftpFileInfo } from "../../lib/files/file_info.ts";
 import type { SftpBackend, SftpBackendFile } from "../../lib/files/backend.ts";
 import { Extension, Fxp, OpenFlag } from "../../lib/sftp/wire/constants.ts";
 import { Status } from "../../lib/files/limits.ts";
@@ -9,20 +8,8 @@ import type { RootedOptions } from "../../lib/files/rooted/backend.ts";
 import { scpDownload, serveScp } from "../../lib/scp/scp.ts";
 import { scpCommand } from "../../lib/scp/command.ts";
 import { serveSftp } from "../../lib/sftp/server/server.ts";
+import { info } from "../_support/file_info.ts";
 import { pipes, RawPeer, someone, statusIn, tempDir } from "./_support.ts";
-
-const info = (size: number): SftpFileInfo => ({
-  isFile: true,
-  isDirectory: false,
-  isSymlink: false,
-  size,
-  mtime: null,
-  atime: null,
-  mode: null,
-  uid: null,
-  gid: null,
-  extended: new Map(),
-});
 
 /** A backend whose files are read as told. */
 function backendOf(readAt: SftpBackendFile["readAt"], writeAt: SftpBackendFile["writeAt"] = () => {}): SftpBackend {

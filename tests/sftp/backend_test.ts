@@ -1,8 +1,8 @@
 /** The server over backends that others write: what they throw, return and leave open. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
+import { info } from "../_support/file_info.ts";
 import { connect, insecureAcceptAnyHostKey, none, parsePrivateKey, serve, sftpSubsystem } from "../../mod.ts";
 import { SftpError } from "../../lib/errors.ts";
-import type { SftpFileInfo } from "../../lib/files/file_info.ts";
 import type { SftpBackend, SftpBackendFile } from "../../lib/files/backend.ts";
 import { openSftp, type SftpClient } from "../../lib/sftp/client.ts";
 import { Fxp, OpenFlag } from "../../lib/sftp/wire/constants.ts";
@@ -12,19 +12,6 @@ import * as m from "../../lib/sftp/wire/messages.ts";
 import { serveSftp, type ServeSftpOptions } from "../../lib/sftp/server/server.ts";
 import { testKeys } from "../_support/keys.ts";
 import { ours, pattern, pipes, RawPeer, someone, statusIn } from "./_support.ts";
-
-const info = (size: number, isDirectory = false): SftpFileInfo => ({
-  isFile: !isDirectory,
-  isDirectory,
-  isSymlink: false,
-  size,
-  mtime: null,
-  atime: null,
-  mode: null,
-  uid: null,
-  gid: null,
-  extended: new Map(),
-});
 
 /** The shortest backend that is of use: files of one directory, in memory. */
 function memory(files: Map<string, Uint8Array>): SftpBackend {

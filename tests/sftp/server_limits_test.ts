@@ -1,28 +1,15 @@
 /** The server against clients that want its time, its memory or its descriptors. security.md rows 118 to 121, 129 to 131. */
 import { assert, assertEquals } from "@std/assert";
-import type { SftpFileInfo } from "../../lib/files/file_info.ts";
 import type { SftpBackend } from "../../lib/files/backend.ts";
 import { Fxp, OpenFlag } from "../../lib/sftp/wire/constants.ts";
 import { Status } from "../../lib/files/limits.ts";
 import * as m from "../../lib/sftp/wire/messages.ts";
 import { openRootedBackend, type RootedOptions } from "../../lib/files/rooted/backend.ts";
 import { serveSftp, type ServeSftpOptions } from "../../lib/sftp/server/server.ts";
+import { info } from "../_support/file_info.ts";
 import { holdings, openFiles } from "../_support/resources.ts";
 import { inTime, turns, until } from "../_support/until.ts";
 import { framed, pipes, RawPeer, someone, statusIn, tempDir } from "./_support.ts";
-
-const info = (size: number, isDirectory = false): SftpFileInfo => ({
-  isFile: !isDirectory,
-  isDirectory,
-  isSymlink: false,
-  size,
-  mtime: null,
-  atime: null,
-  mode: null,
-  uid: null,
-  gid: null,
-  extended: new Map(),
-});
 
 /** A backend of nothing, to put methods into. */
 const nothing: SftpBackend = {

@@ -1,7 +1,6 @@
 /** The server against clients that break the protocol. security.md rows 116 to 121 and 127 to 132. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { SftpError, SshProtocolError } from "../../lib/errors.ts";
-import type { SftpFileInfo } from "../../lib/files/file_info.ts";
 import type { SftpBackend } from "../../lib/files/backend.ts";
 import { Extension, Fxp, OpenFlag } from "../../lib/sftp/wire/constants.ts";
 import { Status } from "../../lib/files/limits.ts";
@@ -9,6 +8,7 @@ import * as m from "../../lib/sftp/wire/messages.ts";
 import { serveSftp } from "../../lib/sftp/server/server.ts";
 import type { RootedOptions } from "../../lib/files/rooted/backend.ts";
 import { Writer } from "../../lib/wire/writer.ts";
+import { info } from "../_support/file_info.ts";
 import { turns, until } from "../_support/until.ts";
 import { framed, idOf, ours, pattern, pipes, RawPeer, someone, statusIn, tempDir } from "./_support.ts";
 
@@ -31,19 +31,6 @@ async function raw(
     },
   };
 }
-
-const info = (size = 0): SftpFileInfo => ({
-  isFile: true,
-  isDirectory: false,
-  isSymlink: false,
-  size,
-  mtime: null,
-  atime: null,
-  mode: null,
-  uid: null,
-  gid: null,
-  extended: new Map(),
-});
 
 async function opened(peer: RawPeer, path: string, flags: number, id = 1): Promise<Uint8Array> {
   const reply = (await peer.ask(m.Open.encode({ id, path, flags, attrs: {} })))!;

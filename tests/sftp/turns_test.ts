@@ -3,7 +3,6 @@
  * made up here: it goes on by a millisecond whenever somebody looks, and turns are counted.
  */
 import { assert, assertEquals } from "@std/assert";
-import type { SftpFileInfo } from "../../lib/files/file_info.ts";
 import type { SftpBackend } from "../../lib/files/backend.ts";
 import { Fxp } from "../../lib/sftp/wire/constants.ts";
 import { Status } from "../../lib/files/limits.ts";
@@ -11,6 +10,7 @@ import * as m from "../../lib/sftp/wire/messages.ts";
 import { openRootedBackend } from "../../lib/files/rooted/backend.ts";
 import { serveScp } from "../../lib/scp/scp.ts";
 import { serveSftp } from "../../lib/sftp/server/server.ts";
+import { info } from "../_support/file_info.ts";
 import { framed, pipes, RawPeer, someone, statusIn, tempDir } from "./_support.ts";
 
 const text = new TextEncoder(), COUNT = 3000;
@@ -39,19 +39,6 @@ async function turnsDuring(
   }
 }
 
-const info = (isDirectory: boolean): SftpFileInfo => ({
-  isFile: !isDirectory,
-  isDirectory,
-  isSymlink: false,
-  size: 0,
-  mtime: null,
-  atime: null,
-  mode: null,
-  uid: null,
-  gid: null,
-  extended: new Map(),
-});
-
 /** Everything is there at once: `/` and what ends in `d` are directories of COUNT empty files. */
 function readyBackend(promises: boolean): SftpBackend {
   const given = <T>(value: T): T | Promise<T> => promises ? Promise.resolve(value) : value;
@@ -60,17 +47,17 @@ function readyBackend(promises: boolean): SftpBackend {
       given({
         readAt: () => given(0),
         writeAt: () => given(undefined),
-        stat: () => given(info(false)),
+        stat: () => given(info()),
         [Symbol.asyncDispose]: () => Promise.resolve(),
       }),
     async *readDir() {
       for (let i = 0; i < COUNT; i++) {
-        yield { name: `f${i}`, isFile: true, isDirectory: false, isSymlink: false, info: info(false) };
+        yield { name: `f${i}`, isFile: true, isDirectory: false, isSymlink: false, info: info() };
       }
     },
     stat: (path) => {
       if (path.endsWith("none")) throw new Deno.errors.NotFound();
-      return given(info(path.endsWith("/") || path.endsWith("d")));
+      return given(info(0, path.endsWith("/") || path.endsWith("d")));
     },
     setStat: () => given(undefined),
     mkdir: () => given(undefined),
