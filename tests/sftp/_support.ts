@@ -6,7 +6,7 @@ import { Status } from "../../lib/files/limits.ts";
 import { encodeVersion, StatusReply } from "../../lib/sftp/wire/messages.ts";
 import { PacketReader } from "../../lib/sftp/wire/packet_reader.ts";
 import type { SftpChannel } from "../../lib/sftp/wire/channel.ts";
-import { serveSftp } from "../../lib/sftp/server/server.ts";
+import { serveSftp, type ServeSftpOptions } from "../../lib/sftp/server/server.ts";
 import type { SftpBackend } from "../../lib/files/backend.ts";
 import type { RootedOptions } from "../../lib/files/rooted/backend.ts";
 import { Reader } from "../../lib/wire/reader.ts";
@@ -94,6 +94,26 @@ export async function ours(
     sftp,
     async [Symbol.asyncDispose]() {
       await sftp.close();
+      await served.catch(() => {});
+    },
+  };
+}
+
+/** A packet-by-packet client whose session with our server has begun; `shape` changes the server's end of the pipes. */
+export async function begin(
+  backend: SftpBackend | RootedOptions,
+  options: ServeSftpOptions & { readonly shape?: (far: SftpChannel) => SftpChannel } = {},
+): Promise<AsyncDisposable & { readonly peer: RawPeer; readonly served: Promise<void> }> {
+  const { near, far } = pipes();
+  const served = serveSftp(options.shape?.(far) ?? far, backend, someone, options);
+  served.catch(() => {});
+  const peer = new RawPeer(near), reply = await peer.ask(encodeVersion(Fxp.INIT, 3));
+  if (reply?.[0] !== Fxp.VERSION) throw new Error("The server did not answer INIT with VERSION");
+  return {
+    peer,
+    served,
+    async [Symbol.asyncDispose]() {
+      await peer.end();
       await served.catch(() => {});
     },
   };

@@ -1,15 +1,14 @@
 /** Backends that say they read what they did not. */
 import { assertEquals } from "@std/assert";
 import type { SftpBackend, SftpBackendFile } from "../../lib/files/backend.ts";
-import { Extension, Fxp, OpenFlag } from "../../lib/sftp/wire/constants.ts";
+import { Extension, OpenFlag } from "../../lib/sftp/wire/constants.ts";
 import { Status } from "../../lib/files/limits.ts";
 import * as m from "../../lib/sftp/wire/messages.ts";
 import type { RootedOptions } from "../../lib/files/rooted/backend.ts";
 import { scpDownload, serveScp } from "../../lib/scp/scp.ts";
 import { scpCommand } from "../../lib/scp/command.ts";
-import { serveSftp } from "../../lib/sftp/server/server.ts";
 import { info } from "../_support/file_info.ts";
-import { pipes, RawPeer, someone, statusIn, tempDir } from "./_support.ts";
+import { begin, pipes, type RawPeer, someone, statusIn, tempDir } from "./_support.ts";
 
 /** A backend whose files are read as told. */
 function backendOf(readAt: SftpBackendFile["readAt"], writeAt: SftpBackendFile["writeAt"] = () => {}): SftpBackend {
@@ -20,23 +19,18 @@ function backendOf(readAt: SftpBackendFile["readAt"], writeAt: SftpBackendFile["
   };
 }
 
-async function begin(
+async function opening(
   backend: SftpBackend | RootedOptions,
   onError: (error: unknown) => void = () => {},
 ): Promise<AsyncDisposable & { peer: RawPeer; open: (path: string) => Promise<Uint8Array> }> {
-  const { near, far } = pipes();
   // As over SSH: a chunk that was written is the session's again.
-  const served = serveSftp({ ...far, releasesChunks: true }, backend, someone, { onError });
-  const peer = new RawPeer(near);
-  assertEquals((await peer.ask(m.encodeVersion(Fxp.INIT, 3)))![0], Fxp.VERSION);
+  const session = await begin(backend, { onError, shape: (far) => ({ ...far, releasesChunks: true }) }),
+    { peer } = session;
   const flags = OpenFlag.READ | OpenFlag.WRITE;
   return {
     peer,
     open: async (path) => m.Handle.decode((await peer.ask(m.Open.encode({ id: 1, path, flags, attrs: {} })))!).handle,
-    async [Symbol.asyncDispose]() {
-      await peer.end();
-      await served.catch(() => {});
-    },
+    [Symbol.asyncDispose]: () => session[Symbol.asyncDispose](),
   };
 }
 
@@ -44,9 +38,9 @@ Deno.test("a backend that says it read more than it wrote sends zeros, and nothi
   await using dir = await tempDir();
   const secret = new Uint8Array(100_000).fill(0x53);
   await Deno.writeFile(`${dir.path}/secret`, secret);
-  await using theirs = await begin({ root: dir.path });
+  await using theirs = await opening({ root: dir.path });
   const there = await theirs.open("/secret");
-  await using liar = await begin(backendOf((p) => p.length));
+  await using liar = await opening(backendOf((p) => p.length));
   const mine = await liar.open("/f");
   for (const length of [261_120, 200_000, 100_000, 65_537, 30_000, 1]) {
     // The buffer of the one READ is the next one's.
@@ -65,7 +59,7 @@ for (const count of [101, 2 ** 40, -1, 0.5, NaN, Infinity]) {
   Deno.test(`a backend that says it read ${count} of 100 bytes fails that READ, that copy-data and that scp`, async () => {
     const mistakes: unknown[] = [], written: number[] = [];
     const backend = backendOf((p) => count === 101 ? p.length + 1 : count, (p) => void written.push(p.length));
-    await using session = await begin(backend, (error) => mistakes.push(error));
+    await using session = await opening(backend, (error) => mistakes.push(error));
     const { peer } = session, handle = await session.open("/a"), to = await session.open("/b");
     assertEquals(statusIn(await peer.ask(m.Read.encode({ id: 2, handle, offset: 0n, length: 100 }))), Status.FAILURE);
     const range = { fromOffset: 0n, length: 100n, toOffset: 0n };

@@ -9,9 +9,9 @@ import { Fxp, OpenFlag } from "../../lib/sftp/wire/constants.ts";
 import { Status } from "../../lib/files/limits.ts";
 import type { SftpDirEntry } from "../../lib/files/file_info.ts";
 import * as m from "../../lib/sftp/wire/messages.ts";
-import { serveSftp, type ServeSftpOptions } from "../../lib/sftp/server/server.ts";
+import { serveSftp } from "../../lib/sftp/server/server.ts";
 import { testKeys } from "../_support/keys.ts";
-import { ours, pattern, pipes, RawPeer, someone, statusIn } from "./_support.ts";
+import { begin, ours, pattern, pipes, someone, statusIn } from "./_support.ts";
 
 /** The shortest backend that is of use: files of one directory, in memory. */
 function memory(files: Map<string, Uint8Array>): SftpBackend {
@@ -54,18 +54,6 @@ function memory(files: Map<string, Uint8Array>): SftpBackend {
       files.set(path, data);
     },
   };
-}
-
-async function begin(
-  backend: SftpBackend,
-  options: ServeSftpOptions = {},
-): Promise<{ readonly peer: RawPeer; readonly served: Promise<void> }> {
-  const { near, far } = pipes();
-  const served = serveSftp(far, backend, someone, options);
-  served.catch(() => {});
-  const peer = new RawPeer(near);
-  assertEquals((await peer.ask(m.encodeVersion(Fxp.INIT, 3)))![0], Fxp.VERSION);
-  return { peer, served };
 }
 
 Deno.test("serveSftp() serves a backend in memory of thirty lines", async () => {

@@ -4,12 +4,12 @@ import type { SftpBackend } from "../../lib/files/backend.ts";
 import { Fxp, OpenFlag } from "../../lib/sftp/wire/constants.ts";
 import { Status } from "../../lib/files/limits.ts";
 import * as m from "../../lib/sftp/wire/messages.ts";
-import { openRootedBackend, type RootedOptions } from "../../lib/files/rooted/backend.ts";
-import { serveSftp, type ServeSftpOptions } from "../../lib/sftp/server/server.ts";
+import { openRootedBackend } from "../../lib/files/rooted/backend.ts";
+import { serveSftp } from "../../lib/sftp/server/server.ts";
 import { info } from "../_support/file_info.ts";
 import { holdings, openFiles } from "../_support/resources.ts";
 import { inTime, turns, until } from "../_support/until.ts";
-import { framed, pipes, RawPeer, someone, statusIn, tempDir } from "./_support.ts";
+import { begin, framed, pipes, type RawPeer, someone, statusIn, tempDir } from "./_support.ts";
 
 /** A backend of nothing, to put methods into. */
 const nothing: SftpBackend = {
@@ -21,18 +21,6 @@ const nothing: SftpBackend = {
     throw new Deno.errors.NotFound();
   },
 };
-
-async function begin(
-  backend: SftpBackend | RootedOptions,
-  options: ServeSftpOptions = {},
-): Promise<{ readonly peer: RawPeer; readonly served: Promise<void> }> {
-  const { near, far } = pipes();
-  const served = serveSftp(far, backend, someone, options);
-  served.catch(() => {});
-  const peer = new RawPeer(near);
-  assertEquals((await peer.ask(m.encodeVersion(Fxp.INIT, 3)))![0], Fxp.VERSION);
-  return { peer, served };
-}
 
 async function handleOf(peer: RawPeer, payload: Uint8Array): Promise<Uint8Array> {
   return m.Handle.decode((await peer.ask(payload))!).handle;

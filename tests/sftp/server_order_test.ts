@@ -7,8 +7,7 @@ import { Extension, Fxp, OpenFlag } from "../../lib/sftp/wire/constants.ts";
 import { Status } from "../../lib/files/limits.ts";
 import * as m from "../../lib/sftp/wire/messages.ts";
 import type { SftpChannel } from "../../lib/sftp/wire/channel.ts";
-import { serveSftp } from "../../lib/sftp/server/server.ts";
-import { framed, idOf, pipes, RawPeer, someone, statusIn } from "./_support.ts";
+import { begin, framed, idOf, type RawPeer, statusIn } from "./_support.ts";
 
 const info: SftpFileInfo = {
   isFile: true,
@@ -69,25 +68,6 @@ class SlowBackend implements SftpBackend {
     await this.#call("stat");
     return info;
   }
-}
-
-async function begin(
-  backend: SftpBackend,
-  options: { signal?: AbortSignal; onError?: (error: unknown) => void; shape?: (far: SftpChannel) => SftpChannel } = {},
-): Promise<AsyncDisposable & { readonly peer: RawPeer; readonly served: Promise<void> }> {
-  const { near, far } = pipes();
-  const served = serveSftp(options.shape?.(far) ?? far, backend, someone, options);
-  served.catch(() => {});
-  const peer = new RawPeer(near);
-  assertEquals((await peer.ask(m.encodeVersion(Fxp.INIT, 3)))![0], Fxp.VERSION);
-  return {
-    peer,
-    served,
-    async [Symbol.asyncDispose]() {
-      await peer.end();
-      await served.catch(() => {});
-    },
-  };
 }
 
 async function opened(peer: RawPeer, path = "/f"): Promise<Uint8Array> {
