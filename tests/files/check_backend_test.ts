@@ -3,7 +3,7 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { scpHandler, type SftpBackend, type SftpBackendFile, sftpSubsystem } from "../../mod.ts";
 import { serveScp } from "../../lib/scp/scp.ts";
 import { serveSftp } from "../../lib/sftp/server/server.ts";
-import { ours, pipes, someone, tempDir } from "../sftp/_support.ts";
+import { ours, pipes, someone, tempDir } from "../_support/sftp_peers.ts";
 
 const stat = () => ({
   isFile: true,

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { componentMatcher, expandBraces, expandGlob, isGlob } from "../../lib/files/glob.ts";
 import { fastest } from "../_support/until.ts";
-import { dice } from "../sftp/_support.ts";
+import { dice } from "../_support/sftp_peers.ts";
 
 Deno.test("expandBraces() expands what a shell expands", () => {
   for (

@@ -1,7 +1,7 @@
 /** Names as strings and back, beside a plain twin that goes byte by byte. */
 import { assertEquals } from "@std/assert";
 import { decodeName, encodeName } from "../../lib/files/names.ts";
-import { dice } from "../sftp/_support.ts";
+import { dice } from "../_support/sftp_peers.ts";
 
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 

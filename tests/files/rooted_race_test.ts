@@ -4,7 +4,7 @@ import { SftpError } from "../../lib/errors.ts";
 import type { SftpClient } from "../../lib/sftp/client.ts";
 import { scpDownload, scpUpload, serveScp } from "../../lib/scp/scp.ts";
 import { scpCommand } from "../../lib/scp/command.ts";
-import { isMissing, ours, pipes, someone, tempDir } from "../sftp/_support.ts";
+import { isMissing, ours, pipes, someone, tempDir } from "../_support/sftp_peers.ts";
 
 /** In a thread of its own: `door` is the directory at one moment and the link at the next. */
 const swapper = `

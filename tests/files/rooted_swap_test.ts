@@ -6,7 +6,7 @@ import { assert, assertEquals } from "@std/assert";
 import { SftpError } from "../../lib/errors.ts";
 import type { SftpClient } from "../../lib/sftp/client.ts";
 import { openRootedBackend } from "../../lib/files/rooted/backend.ts";
-import { isMissing, ours, tempDir } from "../sftp/_support.ts";
+import { isMissing, ours, tempDir } from "../_support/sftp_peers.ts";
 
 /** Calls `swap` once, right after a file of that name has been looked at. */
 function afterLook(name: string, swap: () => void): Disposable & { readonly happened: boolean } {

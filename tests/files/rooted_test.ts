@@ -6,7 +6,7 @@ import { openSftp, type SftpClient } from "../../lib/sftp/client.ts";
 import { Status } from "../../lib/files/limits.ts";
 import { openRootedBackend } from "../../lib/files/rooted/backend.ts";
 import { serveSftp } from "../../lib/sftp/server/server.ts";
-import { isMissing, ours, pipes, someone, spawned, tempDir } from "../sftp/_support.ts";
+import { isMissing, ours, pipes, someone, spawned, tempDir } from "../_support/sftp_peers.ts";
 
 const SECRET = "nobody may read this";
 

@@ -3,7 +3,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { SftpError, SshProtocolError } from "../../lib/errors.ts";
 import { scpDownload, scpUpload } from "../../lib/scp/scp.ts";
 import { scpCommand } from "../../lib/scp/command.ts";
-import { isMissing, pattern, pipes, tempDir } from "../sftp/_support.ts";
+import { isMissing, pattern, pipes, tempDir } from "../_support/sftp_peers.ts";
 
 const text = new TextEncoder();
 

@@ -13,7 +13,7 @@ import { SftpError } from "../../lib/errors.ts";
 import { scpDownload, scpUpload } from "../../lib/scp/scp.ts";
 import { parseScpCommand, scpCommand } from "../../lib/scp/command.ts";
 import { testKeys } from "../_support/keys.ts";
-import { pipes, tempDir } from "../sftp/_support.ts";
+import { pipes, tempDir } from "../_support/sftp_peers.ts";
 
 const text = new TextEncoder();
 

@@ -12,7 +12,7 @@ import type { SftpChannel } from "../../lib/sftp/wire/channel.ts";
 import { testKeys } from "../_support/keys.ts";
 import { holdings, openFiles } from "../_support/resources.ts";
 import { fastest, inTime, turns, until } from "../_support/until.ts";
-import { dice, isMissing, pattern, pipes, sha256, someone, tempDir } from "../sftp/_support.ts";
+import { dice, isMissing, pattern, pipes, sha256, someone, tempDir } from "../_support/sftp_peers.ts";
 
 const SCP = "/usr/bin/scp", text = new TextEncoder();
 

@@ -6,7 +6,7 @@ import { Extension, Fxp } from "../../lib/sftp/wire/constants.ts";
 import { Status } from "../../lib/files/limits.ts";
 import * as m from "../../lib/sftp/wire/messages.ts";
 import { inTime, turns, until } from "../_support/until.ts";
-import { framed, pattern, pipes, RawPeer, scripted, statusReply } from "./_support.ts";
+import { framed, pattern, pipes, RawPeer, scripted, statusReply } from "../_support/sftp_peers.ts";
 
 Deno.test("writeFile() can be aborted while the server answers no WRITE", async () => {
   let writes = 0;

@@ -8,7 +8,7 @@ import type { RootedOptions } from "../../lib/files/rooted/backend.ts";
 import { scpDownload, serveScp } from "../../lib/scp/scp.ts";
 import { scpCommand } from "../../lib/scp/command.ts";
 import { info } from "../_support/file_info.ts";
-import { begin, pipes, type RawPeer, someone, statusIn, tempDir } from "./_support.ts";
+import { begin, pipes, type RawPeer, someone, statusIn, tempDir } from "../_support/sftp_peers.ts";
 
 /** A backend whose files are read as told. */
 function backendOf(readAt: SftpBackendFile["readAt"], writeAt: SftpBackendFile["writeAt"] = () => {}): SftpBackend {

@@ -11,7 +11,7 @@ import type { SftpDirEntry } from "../../lib/files/file_info.ts";
 import * as m from "../../lib/sftp/wire/messages.ts";
 import { serveSftp } from "../../lib/sftp/server/server.ts";
 import { testKeys } from "../_support/keys.ts";
-import { begin, ours, pattern, pipes, someone, statusIn } from "./_support.ts";
+import { begin, ours, pattern, pipes, someone, statusIn } from "../_support/sftp_peers.ts";
 
 /** The shortest backend that is of use: files of one directory, in memory. */
 function memory(files: Map<string, Uint8Array>): SftpBackend {

@@ -18,7 +18,7 @@ import {
   spawned,
   statusReply,
   tempDir,
-} from "./_support.ts";
+} from "../_support/sftp_peers.ts";
 
 // What a program in JavaScript hands over has no types.
 // deno-lint-ignore no-explicit-any

@@ -4,7 +4,16 @@ import { SftpError } from "../../lib/errors.ts";
 import { Fxp } from "../../lib/sftp/wire/constants.ts";
 import { Status } from "../../lib/files/limits.ts";
 import * as m from "../../lib/sftp/wire/messages.ts";
-import { isMissing, OPENSSH_SERVER, ours, pattern, scripted, spawned, statusReply, tempDir } from "./_support.ts";
+import {
+  isMissing,
+  OPENSSH_SERVER,
+  ours,
+  pattern,
+  scripted,
+  spawned,
+  statusReply,
+  tempDir,
+} from "../_support/sftp_peers.ts";
 
 const openssh = { ignore: isMissing(OPENSSH_SERVER) };
 

@@ -17,7 +17,7 @@ import {
   RawPeer,
   spawned,
   tempDir,
-} from "./_support.ts";
+} from "../_support/sftp_peers.ts";
 
 const openssh = { ignore: isMissing(OPENSSH_SERVER) };
 

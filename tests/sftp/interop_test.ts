@@ -1,6 +1,6 @@
 /** OpenSSH's clients on our server, run as `sftp -D` and `scp -D` run a server. */
 import { assert, assertEquals } from "@std/assert";
-import { isMissing, pattern, sha256, tempDir } from "./_support.ts";
+import { isMissing, pattern, sha256, tempDir } from "../_support/sftp_peers.ts";
 
 const SFTP = "/usr/bin/sftp", SCP = "/usr/bin/scp";
 

@@ -5,7 +5,7 @@ import { Status } from "../../lib/files/limits.ts";
 import { openRootedBackend } from "../../lib/files/rooted/backend.ts";
 import { scpDownload, scpUpload, serveScp } from "../../lib/scp/scp.ts";
 import { scpCommand } from "../../lib/scp/command.ts";
-import { isMissing, ours, pipes, someone, tempDir } from "./_support.ts";
+import { isMissing, ours, pipes, someone, tempDir } from "../_support/sftp_peers.ts";
 
 const PYTHON = "/usr/bin/python3";
 

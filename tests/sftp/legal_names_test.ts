@@ -4,7 +4,16 @@ import { localNameOf } from "../../lib/files/local_names.ts";
 import { scpDownload, scpUpload, serveScp } from "../../lib/scp/scp.ts";
 import { scpCommand } from "../../lib/scp/command.ts";
 import type { SftpChannel } from "../../lib/sftp/wire/channel.ts";
-import { isMissing, namesBelow, OPENSSH_SERVER, ours, pipes, someone, spawned, tempDir } from "./_support.ts";
+import {
+  isMissing,
+  namesBelow,
+  OPENSSH_SERVER,
+  ours,
+  pipes,
+  someone,
+  spawned,
+  tempDir,
+} from "../_support/sftp_peers.ts";
 
 /** Legal where only the slash and NUL are not. */
 const legal = [

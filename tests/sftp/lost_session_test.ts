@@ -7,7 +7,7 @@ import { Status } from "../../lib/files/limits.ts";
 import type { SftpFile } from "../../lib/sftp/remote/file.ts";
 import * as m from "../../lib/sftp/wire/messages.ts";
 import { fileNode, memoryFiles, refusing } from "./_refusing_server.ts";
-import { framed, pipes, RawPeer, statusReply, tempDir } from "./_support.ts";
+import { framed, pipes, RawPeer, statusReply, tempDir } from "../_support/sftp_peers.ts";
 
 /** Every call that asks the server something, with a file that is open and a local one. */
 const calls: readonly ((sftp: SftpClient, file: SftpFile, local: string) => Promise<unknown>)[] = [

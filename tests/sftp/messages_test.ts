@@ -19,7 +19,7 @@ import { PacketReader } from "../../lib/sftp/wire/packet_reader.ts";
 import { Reader } from "../../lib/wire/reader.ts";
 import { Writer } from "../../lib/wire/writer.ts";
 import { fastest } from "../_support/until.ts";
-import { dice, framed, pattern } from "./_support.ts";
+import { dice, framed, pattern } from "../_support/sftp_peers.ts";
 
 const declared = Object.values(messages).filter((value) => typeof value === "object" && "decode" in value);
 

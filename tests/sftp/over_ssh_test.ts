@@ -5,7 +5,7 @@ import { SftpError } from "../../lib/errors.ts";
 import { Fxp } from "../../lib/sftp/wire/constants.ts";
 import * as m from "../../lib/sftp/wire/messages.ts";
 import { inTime, turns } from "../_support/until.ts";
-import { framed, idOf, pattern, RawPeer } from "./_support.ts";
+import { framed, idOf, pattern, RawPeer } from "../_support/sftp_peers.ts";
 
 async function linked(
   sftp: (session: ServerSession) => Promise<number>,

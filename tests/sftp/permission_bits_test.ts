@@ -3,7 +3,7 @@ import { assert, assertEquals } from "@std/assert";
 import { Fxp } from "../../lib/sftp/wire/constants.ts";
 import { Status } from "../../lib/files/limits.ts";
 import * as m from "../../lib/sftp/wire/messages.ts";
-import { ours, scripted, statusReply, tempDir } from "./_support.ts";
+import { ours, scripted, statusReply, tempDir } from "../_support/sftp_peers.ts";
 
 Deno.test("upload() and download() leave the permission bits of the file they replace alone without preserve", async () => {
   await using dir = await tempDir();

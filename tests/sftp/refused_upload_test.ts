@@ -16,7 +16,7 @@ import {
   spawned,
   statusReply,
   tempDir,
-} from "./_support.ts";
+} from "../_support/sftp_peers.ts";
 
 const openssh = { ignore: isMissing(OPENSSH_SERVER) };
 

@@ -21,7 +21,7 @@ import {
   sha256,
   spawned,
   tempDir,
-} from "./_support.ts";
+} from "../_support/sftp_peers.ts";
 
 const openssh = { ignore: isMissing(OPENSSH_SERVER) };
 

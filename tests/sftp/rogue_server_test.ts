@@ -6,7 +6,7 @@ import { Extension, Fxp } from "../../lib/sftp/wire/constants.ts";
 import { Status } from "../../lib/files/limits.ts";
 import * as m from "../../lib/sftp/wire/messages.ts";
 import { Writer } from "../../lib/wire/writer.ts";
-import { dice, idOf, pattern, pipes, RawPeer, sha256 } from "./_support.ts";
+import { dice, idOf, pattern, pipes, RawPeer, sha256 } from "../_support/sftp_peers.ts";
 
 type Answer = Uint8Array | Uint8Array[] | null;
 

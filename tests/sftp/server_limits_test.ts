@@ -9,7 +9,7 @@ import { serveSftp } from "../../lib/sftp/server/server.ts";
 import { info } from "../_support/file_info.ts";
 import { holdings, openFiles } from "../_support/resources.ts";
 import { inTime, turns, until } from "../_support/until.ts";
-import { begin, framed, pipes, type RawPeer, someone, statusIn, tempDir } from "./_support.ts";
+import { begin, framed, pipes, type RawPeer, someone, statusIn, tempDir } from "../_support/sftp_peers.ts";
 
 /** A backend of nothing, to put methods into. */
 const nothing: SftpBackend = {

@@ -7,7 +7,7 @@ import { Extension, Fxp, OpenFlag } from "../../lib/sftp/wire/constants.ts";
 import { Status } from "../../lib/files/limits.ts";
 import * as m from "../../lib/sftp/wire/messages.ts";
 import type { SftpChannel } from "../../lib/sftp/wire/channel.ts";
-import { begin, framed, idOf, type RawPeer, statusIn } from "./_support.ts";
+import { begin, framed, idOf, type RawPeer, statusIn } from "../_support/sftp_peers.ts";
 
 const info: SftpFileInfo = {
   isFile: true,

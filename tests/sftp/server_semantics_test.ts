@@ -8,7 +8,7 @@ import { Status } from "../../lib/files/limits.ts";
 import * as m from "../../lib/sftp/wire/messages.ts";
 import { openRootedBackend } from "../../lib/files/rooted/backend.ts";
 import { serveSftp } from "../../lib/sftp/server/server.ts";
-import { isMissing, OPENSSH_SERVER, ours, pipes, RawPeer, someone, statusIn, tempDir } from "./_support.ts";
+import { isMissing, OPENSSH_SERVER, ours, pipes, RawPeer, someone, statusIn, tempDir } from "../_support/sftp_peers.ts";
 
 const { READ, WRITE, APPEND, CREAT, TRUNC, EXCL } = OpenFlag;
 const text = new TextEncoder();

@@ -10,7 +10,7 @@ import type { RootedOptions } from "../../lib/files/rooted/backend.ts";
 import { Writer } from "../../lib/wire/writer.ts";
 import { info } from "../_support/file_info.ts";
 import { turns, until } from "../_support/until.ts";
-import { framed, idOf, ours, pattern, pipes, RawPeer, someone, statusIn, tempDir } from "./_support.ts";
+import { framed, idOf, ours, pattern, pipes, RawPeer, someone, statusIn, tempDir } from "../_support/sftp_peers.ts";
 
 /** A raw client on our server, past INIT unless told otherwise. */
 async function raw(
@@ -510,7 +510,7 @@ for (const [what, doing] of Object.entries(moments)) {
 Deno.test("random requests get an answer each or end the session with SshProtocolError", async () => {
   await using dir = await tempDir();
   await Deno.writeFile(`${dir.path}/f`, pattern(1000));
-  const { dice } = await import("./_support.ts");
+  const { dice } = await import("../_support/sftp_peers.ts");
   const random = dice(2024), types = [3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 200, 77];
   const names = Object.values(Extension), paths = ["/f", "/d", "/d/x", "..", "/l", "", "/f/x"];
   const sessions = Number(Deno.env.get("AMIKO_FUZZ_SECONDS") ?? 0) > 0 ? 2000 : 60;

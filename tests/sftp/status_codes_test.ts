@@ -7,7 +7,7 @@ import { Status } from "../../lib/files/limits.ts";
 import { meaningOf, refusalOfStatus } from "../../lib/files/refusals.ts";
 import { statusError } from "../../lib/sftp/remote/errors.ts";
 import { type Fault, fileNode, memoryFiles, type Node, refusing } from "./_refusing_server.ts";
-import { namesBelow, ours, tempDir } from "./_support.ts";
+import { namesBelow, ours, tempDir } from "../_support/sftp_peers.ts";
 
 const directory = (): Node => ({ kind: "directory", mode: 0o755, mtime: 0, atime: 0 });
 

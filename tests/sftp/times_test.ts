@@ -6,7 +6,7 @@ import { scpDownload, scpUpload, serveScp } from "../../lib/scp/scp.ts";
 import { scpCommand } from "../../lib/scp/command.ts";
 import { parseControl } from "../../lib/scp/stream.ts";
 import type { SftpChannel } from "../../lib/sftp/wire/channel.ts";
-import { isMissing, ours, pipes, someone, tempDir } from "./_support.ts";
+import { isMissing, ours, pipes, someone, tempDir } from "../_support/sftp_peers.ts";
 
 const SCP = "/usr/bin/scp", text = new TextEncoder();
 

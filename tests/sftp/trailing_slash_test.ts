@@ -9,7 +9,16 @@ import { scpDownload, scpUpload, serveScp } from "../../lib/scp/scp.ts";
 import { scpCommand } from "../../lib/scp/command.ts";
 import type { SftpChannel } from "../../lib/sftp/wire/channel.ts";
 import { serveSftp } from "../../lib/sftp/server/server.ts";
-import { isMissing, namesBelow, OPENSSH_SERVER, pipes, RawPeer, someone, statusIn, tempDir } from "./_support.ts";
+import {
+  isMissing,
+  namesBelow,
+  OPENSSH_SERVER,
+  pipes,
+  RawPeer,
+  someone,
+  statusIn,
+  tempDir,
+} from "../_support/sftp_peers.ts";
 
 const SCP = "/usr/bin/scp";
 

@@ -21,7 +21,7 @@ import {
   someone,
   spawned,
   tempDir,
-} from "./_support.ts";
+} from "../_support/sftp_peers.ts";
 
 const openssh = isMissing(OPENSSH_SERVER);
 

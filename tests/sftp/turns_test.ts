@@ -11,7 +11,7 @@ import { openRootedBackend } from "../../lib/files/rooted/backend.ts";
 import { serveScp } from "../../lib/scp/scp.ts";
 import { serveSftp } from "../../lib/sftp/server/server.ts";
 import { info } from "../_support/file_info.ts";
-import { framed, pipes, RawPeer, someone, statusIn, tempDir } from "./_support.ts";
+import { framed, pipes, RawPeer, someone, statusIn, tempDir } from "../_support/sftp_peers.ts";
 
 const text = new TextEncoder(), COUNT = 3000;
 

@@ -6,7 +6,16 @@ import { Extension, Fxp } from "../../lib/sftp/wire/constants.ts";
 import { Status } from "../../lib/files/limits.ts";
 import { PacketReader } from "../../lib/sftp/wire/packet_reader.ts";
 import { openRootedBackend } from "../../lib/files/rooted/backend.ts";
-import { isMissing, namesBelow, OPENSSH_SERVER, ours, pattern, sha256, spawned, tempDir } from "./_support.ts";
+import {
+  isMissing,
+  namesBelow,
+  OPENSSH_SERVER,
+  ours,
+  pattern,
+  sha256,
+  spawned,
+  tempDir,
+} from "../_support/sftp_peers.ts";
 
 Deno.test("upload() leaves no part behind when a directory has the file's name there", async () => {
   await using dir = await tempDir();
