@@ -85,3 +85,26 @@ Deno.test("writeFile() of more than a request says that what is there is not who
   }
   assertEquals(peer.open(), 0);
 });
+
+Deno.test("writeFile() gives a mode by path where the server does not do it by handle, and writes nothing where it does neither", async () => {
+  for (const size of [10, 500_000]) {
+    for (const status of [Status.PERMISSION_DENIED, Status.FAILURE, Status.OP_UNSUPPORTED]) {
+      for (const refused of [["FSETSTAT"], ["FSETSTAT", "SETSTAT"]]) {
+        const files = memoryFiles();
+        files.nodes.set("/f", fileNode(new Uint8Array(5)));
+        await using peer = await refusing(files, (kind) => refused.includes(kind) ? { status } : null);
+        const data = pattern(size);
+        const work = peer.sftp.writeFile("/f", data, { mode: 0o600 });
+        if (refused.length === 2) {
+          assertEquals((await assertRejects(() => work, SftpError)).status, status);
+          if (size === 10) assertEquals((files.nodes.get("/f") as { data: Uint8Array }).data.length, 5);
+          continue;
+        }
+        await work;
+        const { data: written, mode } = files.nodes.get("/f") as { data: Uint8Array; mode: number };
+        assertEquals([written.length, mode], [size, 0o600]);
+        assertEquals(written, data);
+      }
+    }
+  }
+});

@@ -42,7 +42,10 @@ export async function writeWholeFile(
   const source = data instanceof Uint8Array ? ReadableStream.from(pieces(data)) : data;
   try {
     // OPEN gives it to a file that it creates only, and less what the server's umask takes away.
-    if (mode !== undefined) await file.setStat({ mode: mode & 0o7777 });
+    if (mode !== undefined) {
+      const attrs = { mode: mode & 0o7777 };
+      await file.setStat(attrs).catch((error) => changeByPath(session, path, attrs, error));
+    }
     await source.pipeTo(file.writable, signal === undefined ? {} : { signal });
   } catch (error) {
     throw append ? error : notWhole(error, path);
@@ -50,6 +53,19 @@ export async function writeWholeFile(
     // Closed with the stream already, but where nothing could be piped at all.
     await file.close();
   }
+}
+
+/** What a server does not do by handle it may do by path; `error` says what it refused first. */
+async function changeByPath(
+  session: SftpSession,
+  path: string,
+  attrs: { mode: number },
+  error: unknown,
+): Promise<void> {
+  if (session.ended !== null) throw error;
+  await session.status(Setstat, { path, attrs }, { action: "change attributes of", path }).catch((second) => {
+    throw session.ended === null ? error : second;
+  });
 }
 
 function notWhole(error: unknown, path: string): unknown {
@@ -80,7 +96,11 @@ async function isWrittenAtOnce(
   }
   const changing = { action: "change attributes of", path };
   try {
-    if (mode !== undefined) await session.status(Fsetstat, { handle, attrs: { mode: mode & 0o7777 } }, changing);
+    if (mode !== undefined) {
+      const attrs = { mode: mode & 0o7777 };
+      await session.status(Fsetstat, { handle, attrs }, changing)
+        .catch((error) => changeByPath(session, path, attrs, error));
+    }
     signal?.throwIfAborted();
     const writing = new WritePipeline(session, handle, path, { offset: 0 });
     await writing.write(data);
