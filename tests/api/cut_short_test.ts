@@ -11,7 +11,7 @@ import {
 import { ExitSignal } from "../../lib/session/messages.ts";
 import { Debug, Disconnect } from "../../lib/transport/messages.ts";
 import { Msg } from "../../lib/wire/numbers.ts";
-import { confirmation, data, request } from "../connection/_fake_transport.ts";
+import { confirmation, data, request } from "../_support/fake_transport.ts";
 import { closeBoth, scriptedClient, scriptedServer } from "../_support/scripted_login.ts";
 import { inTime } from "../_support/until.ts";
 import { text } from "./_help.ts";

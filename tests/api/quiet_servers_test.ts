@@ -21,7 +21,7 @@ import { SshError } from "../../lib/errors.ts";
 import { ExitStatusRequest } from "../../lib/session/messages.ts";
 import { Msg } from "../../lib/wire/numbers.ts";
 import type { Bytes } from "../../lib/wire/types.ts";
-import { confirmation, data, fakeMux, request, settle } from "../connection/_fake_transport.ts";
+import { confirmation, data, fakeMux, request, settle } from "../_support/fake_transport.ts";
 import { memoryPair } from "../_support/duplex.ts";
 import { RawPeer } from "../_support/raw_peer.ts";
 import { inTime, turns, until } from "../_support/until.ts";

@@ -33,7 +33,7 @@ import {
   request,
   settle,
   TestChannel,
-} from "../connection/_fake_transport.ts";
+} from "../_support/fake_transport.ts";
 import { memoryPair, type MemoryPairOptions } from "../_support/duplex.ts";
 import type { RawPeer } from "../_support/raw_peer.ts";
 import { inTime, turns, until } from "../_support/until.ts";

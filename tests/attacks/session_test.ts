@@ -32,7 +32,7 @@ import {
 import { Msg } from "../../lib/wire/numbers.ts";
 import type { Bytes } from "../../lib/wire/types.ts";
 import { Writer } from "../../lib/wire/writer.ts";
-import { confirmation, data, globalRequest, open, request, utf8 } from "../connection/_fake_transport.ts";
+import { confirmation, data, globalRequest, open, request, utf8 } from "../_support/fake_transport.ts";
 import { memoryPair } from "../_support/duplex.ts";
 import { RawPeer } from "../_support/raw_peer.ts";
 import { inTime } from "../_support/until.ts";

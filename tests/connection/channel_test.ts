@@ -30,7 +30,7 @@ import {
   TestChannel,
   text,
   utf8,
-} from "./_fake_transport.ts";
+} from "../_support/fake_transport.ts";
 
 const WINDOW = 2_097_152;
 const PACKET = 32_768;

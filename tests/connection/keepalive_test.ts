@@ -9,7 +9,7 @@ import type { RawPeer } from "../_support/raw_peer.ts";
 import { closeBoth, lastNumber, scriptedClient, scriptedServer, unimplemented } from "../_support/scripted_login.ts";
 import { inTime } from "../_support/until.ts";
 import { FakeTime } from "../_support/fake_time.ts";
-import { FakeTransport, globalRequest } from "./_fake_transport.ts";
+import { FakeTransport, globalRequest } from "../_support/fake_transport.ts";
 
 const keepalive = { interval: 10, maxMissed: 10 };
 

@@ -36,7 +36,7 @@ import {
   TestChannel,
   text,
   utf8,
-} from "./_fake_transport.ts";
+} from "../_support/fake_transport.ts";
 
 const nothing = new Uint8Array(0);
 const success = (data: Uint8Array = nothing) => RequestSuccess.encode({ data });

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { concat } from "@std/bytes";
 import { ReceiveStream } from "../../lib/connection/receive_stream.ts";
 import { Prng } from "../_support/fuzz.ts";
-import { settle, stateOf, text, utf8 } from "./_fake_transport.ts";
+import { settle, stateOf, text, utf8 } from "../_support/fake_transport.ts";
 
 function make(): { stream: ReceiveStream; credited: () => number } {
   let bytes = 0;

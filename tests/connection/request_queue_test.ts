@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { SshError, SshProtocolError } from "../../lib/errors.ts";
 import { Budget, decide, RequestQueue } from "../../lib/connection/request_queue.ts";
-import { settle } from "./_fake_transport.ts";
+import { settle } from "../_support/fake_transport.ts";
 
 const unexpected = (error: Error) => {
   throw error;

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { concat } from "@std/bytes";
 import { SendStream } from "../../lib/connection/send_stream.ts";
 import { Prng } from "../_support/fuzz.ts";
-import { settle, stateOf, text, utf8 } from "./_fake_transport.ts";
+import { settle, stateOf, text, utf8 } from "../_support/fake_transport.ts";
 
 const STAGE = 131_072;
 

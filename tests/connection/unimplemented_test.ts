@@ -28,7 +28,7 @@ import {
   unimplemented,
 } from "../_support/scripted_login.ts";
 import { inTime } from "../_support/until.ts";
-import { confirmation } from "./_fake_transport.ts";
+import { confirmation } from "../_support/fake_transport.ts";
 
 // C5 of the cases throughout.
 

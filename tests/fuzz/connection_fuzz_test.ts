@@ -25,7 +25,7 @@ import {
   request,
   settle,
   TestChannel,
-} from "../connection/_fake_transport.ts";
+} from "../_support/fake_transport.ts";
 import { FakeTime } from "../_support/fake_time.ts";
 import { fuzzAsync, mutate, Prng } from "../_support/fuzz.ts";
 

@@ -24,7 +24,7 @@ import {
   settle,
   stateOf,
   text,
-} from "../connection/_fake_transport.ts";
+} from "../_support/fake_transport.ts";
 import { countedSignal } from "../_support/counted_signal.ts";
 
 const success = ChannelSuccess.encode({ recipient: 0 });
