@@ -5,7 +5,7 @@ import { Channel } from "../../lib/api/transport/channel.ts";
 import { ChannelOpenError, SshAuthError } from "../../lib/errors.ts";
 import { Msg } from "../../lib/wire/numbers.ts";
 import { Writer } from "../../lib/wire/writer.ts";
-import { failurePayload, successPayload } from "../auth/_fake_transport.ts";
+import { failurePayload, successPayload } from "../_support/fake_pair.ts";
 import { memoryPair } from "../_support/duplex.ts";
 import { RawPeer } from "../_support/raw_peer.ts";
 import { hostKey } from "./_help.ts";

@@ -18,7 +18,7 @@ import {
   ScriptedPeer,
   serviceRequestPayload,
   successPayload,
-} from "./_fake_transport.ts";
+} from "../_support/fake_pair.ts";
 
 const alice = await generateKey("ed25519"), other = await generateKey("ed25519");
 const rsaKey = await generateKey("rsa", { bits: 2048 });

@@ -7,7 +7,7 @@ import type { AuthenticatedUser, ServerAuth } from "../../lib/auth/types.ts";
 import { SshAuthError, SshError } from "../../lib/errors.ts";
 import { generateKey } from "../../lib/keys/private_key.ts";
 import type { Agent, Signer } from "../../lib/keys/types.ts";
-import { fakePair, type FakeTransport } from "./_fake_transport.ts";
+import { fakePair, type FakeTransport } from "../_support/fake_pair.ts";
 
 const alice = await generateKey("ed25519");
 const mallory = await generateKey("ed25519");

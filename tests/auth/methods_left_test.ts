@@ -7,7 +7,7 @@ import { SshAuthError } from "../../lib/errors.ts";
 import { generateKey } from "../../lib/keys/private_key.ts";
 import { Msg } from "../../lib/wire/numbers.ts";
 import { Writer } from "../../lib/wire/writer.ts";
-import { acceptPayload, failurePayload, fakePair, ScriptedPeer, successPayload } from "./_fake_transport.ts";
+import { acceptPayload, failurePayload, fakePair, ScriptedPeer, successPayload } from "../_support/fake_pair.ts";
 
 const alice = await generateKey("ed25519"), other = await generateKey("ed25519");
 

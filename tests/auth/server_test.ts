@@ -29,7 +29,7 @@ import {
   ScriptedPeer,
   serviceRequestPayload,
   successPayload,
-} from "./_fake_transport.ts";
+} from "../_support/fake_pair.ts";
 
 const keyA = await generateKey("ed25519"), keyB = await generateKey("ed25519");
 const rsaKey = await generateKey("rsa", { bits: 2048 });
