@@ -6,7 +6,7 @@ import { parsePrivateKey } from "../../lib/keys/private_key.ts";
 import type { ByteDuplex } from "../../lib/wire/types.ts";
 import { join } from "../api/_help.ts";
 import { memoryPair } from "../_support/duplex.ts";
-import { blobOf, opensshKeys, strings, utf8 } from "../keys/_help.ts";
+import { blobOf, opensshKeys, strings, utf8 } from "../_support/key_vectors.ts";
 
 const u32 = (n: number) => Uint8Array.of(n >>> 24, n >>> 16, n >>> 8, n);
 const frame = (...body: Uint8Array[]) => strings(new Uint8Array(body.flatMap((part) => [...part])));

@@ -7,7 +7,7 @@ import { assertEquals, assertFalse, assertInstanceOf, assertRejects, assertThrow
 import { HostKeyChangedError, HostKeyError, HostKeyRevokedError, HostKeyUnknownError } from "../../lib/errors.ts";
 import { knownHosts, type KnownHostsOptions } from "../../lib/keys/trust/known_hosts.ts";
 import { parsePublicKey } from "../../lib/keys/public_key.ts";
-import { opensshKeys } from "./_help.ts";
+import { opensshKeys } from "../_support/key_vectors.ts";
 
 const line = (i: number) => opensshKeys()[i]!.public.split(" ").slice(0, 2).join(" ");
 const [ed, ecdsa, otherEd] = [0, 1, 6].map((i) => parsePublicKey(line(i))) as [

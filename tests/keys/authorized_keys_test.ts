@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertFalse, assertStringIncludes } from "@std/assert";
 import { matchAuthorizedKey, parseAuthorizedKeys } from "../../lib/keys/trust/authorized_keys.ts";
 import { parsePublicKey } from "../../lib/keys/public_key.ts";
-import { opensshKeys } from "./_help.ts";
+import { opensshKeys } from "../_support/key_vectors.ts";
 
 const words = (i: number) => opensshKeys()[i]!.public.split(" ").slice(0, 2).join(" ");
 const a = words(0), b = words(6), rsa = words(4);

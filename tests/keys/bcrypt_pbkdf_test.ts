@@ -2,7 +2,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { bcryptPbkdf } from "../../lib/keys/format/bcrypt_pbkdf.ts";
 import { Blowfish } from "../../lib/keys/format/blowfish.ts";
 import { tables } from "../../lib/keys/format/blowfish_tables.ts";
-import { vectors } from "./_help.ts";
+import { vectors } from "../_support/key_vectors.ts";
 
 interface Vector {
   passphrase: string;

@@ -9,7 +9,7 @@ import { parsePublicKey, publicKeyFromBlob } from "../../lib/keys/public_key.ts"
 import { signatureAlgorithm } from "../../lib/keys/signature_blob.ts";
 import { seededRandom } from "../_support/duplex.ts";
 import { fastest } from "../_support/until.ts";
-import { blobOf, opensshKeys, strings, utf8, vectors } from "./_help.ts";
+import { blobOf, opensshKeys, strings, utf8, vectors } from "../_support/key_vectors.ts";
 
 /** Milliseconds for each parser; `AMIKO_FUZZ_SECONDS` makes it longer. */
 const BUDGET = 1000 * Number(Deno.env.get("AMIKO_FUZZ_SECONDS") ?? 0) || 250;

@@ -10,7 +10,7 @@ import type { PrivateKey } from "../../lib/keys/types.ts";
 import { endChild, run, runText } from "../_support/child.ts";
 import { peerTest } from "../_support/peers.ts";
 import { until } from "../_support/until.ts";
-import { opensshKeys, strings, utf8 } from "./_help.ts";
+import { opensshKeys, strings, utf8 } from "../_support/key_vectors.ts";
 
 const keygen = "/usr/bin/ssh-keygen";
 

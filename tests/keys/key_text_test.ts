@@ -12,7 +12,7 @@ import { inspectPrivateKey, parsePrivateKey } from "../../lib/keys/private_key.t
 import { parsePublicKey, publicKeyLine } from "../../lib/keys/public_key.ts";
 import { join } from "../api/_help.ts";
 import { memoryPair } from "../_support/duplex.ts";
-import { assertKeyFormat, blobOf, opensshKeys, strings, utf8, vectors } from "./_help.ts";
+import { assertKeyFormat, blobOf, opensshKeys, strings, utf8, vectors } from "../_support/key_vectors.ts";
 
 interface PuttyFile {
   readonly name: string;

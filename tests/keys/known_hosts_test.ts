@@ -11,7 +11,7 @@ import {
 } from "../../lib/keys/trust/known_hosts.ts";
 import { parsePublicKey } from "../../lib/keys/public_key.ts";
 import type { PublicKey } from "../../lib/keys/types.ts";
-import { opensshKeys, utf8 } from "./_help.ts";
+import { opensshKeys, utf8 } from "../_support/key_vectors.ts";
 
 const line = (i: number) => opensshKeys()[i]!.public.split(" ").slice(0, 2).join(" ");
 const key = (i: number) => parsePublicKey(line(i));

@@ -7,7 +7,7 @@ import { assertEquals, assertFalse, assertRejects, assertThrows } from "@std/ass
 import { HostKeyUnknownError } from "../../lib/errors.ts";
 import { knownHostKeyTypes, knownHosts, pinnedHostKey } from "../../lib/keys/trust/known_hosts.ts";
 import { parsePublicKey } from "../../lib/keys/public_key.ts";
-import { opensshKeys, utf8, vectors } from "./_help.ts";
+import { opensshKeys, utf8, vectors } from "../_support/key_vectors.ts";
 
 const vector = opensshKeys()[0]!, line = vector.public.split(" ").slice(0, 2).join(" ");
 const key = parsePublicKey(line), host = { hostname: "host", port: 22 };

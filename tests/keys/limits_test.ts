@@ -15,7 +15,7 @@ import { parsePrivateKey } from "../../lib/keys/private_key.ts";
 import { parsePublicKey, publicKeyFromBlob } from "../../lib/keys/public_key.ts";
 import { Writer } from "../../lib/wire/writer.ts";
 import { memoryPair } from "../_support/duplex.ts";
-import { assertKeyFormat, opensshKeys, strings, utf8 } from "./_help.ts";
+import { assertKeyFormat, opensshKeys, strings, utf8 } from "../_support/key_vectors.ts";
 
 const line = opensshKeys()[0]!.public.split(" ").slice(0, 2).join(" ");
 const key = parsePublicKey(line);

@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { type Envelope, readEnvelope, readPrivatePart } from "../../lib/keys/format/openssh.ts";
 import { generateKey } from "../../lib/keys/private_key.ts";
 import { Reader } from "../../lib/wire/reader.ts";
-import { utf8 } from "./_help.ts";
+import { utf8 } from "../_support/key_vectors.ts";
 
 function inverse(a: bigint, n: bigint): bigint {
   let [r0, r1, s0, s1] = [n, a % n, 0n, 1n];

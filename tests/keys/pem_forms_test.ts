@@ -8,7 +8,7 @@ import { curveParameters, uncompressedPoint } from "../../lib/crypto/kex/nist_cu
 import { curves } from "../../lib/keys/curves.ts";
 import { parsePrivateKey } from "../../lib/keys/private_key.ts";
 import { publicKeyLine } from "../../lib/keys/public_key.ts";
-import { assertKeyFormat, blobOf, utf8, vectors } from "./_help.ts";
+import { assertKeyFormat, blobOf, utf8, vectors } from "../_support/key_vectors.ts";
 
 interface PemKey {
   readonly name: string;

@@ -4,7 +4,7 @@ import { publicKeyLine } from "../../lib/keys/public_key.ts";
 import { runText } from "../_support/child.ts";
 import { peerTest } from "../_support/peers.ts";
 import { fastest } from "../_support/until.ts";
-import { assertKeyFormat, utf8, vectors } from "./_help.ts";
+import { assertKeyFormat, utf8, vectors } from "../_support/key_vectors.ts";
 
 interface PuttyKey {
   readonly command: string;

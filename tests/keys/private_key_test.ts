@@ -16,7 +16,7 @@ import { runText } from "../_support/child.ts";
 import { scratchDir } from "../_support/keys.ts";
 import { peerTest } from "../_support/peers.ts";
 import { fastest } from "../_support/until.ts";
-import { assertKeyFormat, blobOf, opensshKeys, strings, utf8, vectors } from "./_help.ts";
+import { assertKeyFormat, blobOf, opensshKeys, strings, utf8, vectors } from "../_support/key_vectors.ts";
 
 interface PemKey {
   readonly name: string;

@@ -12,7 +12,7 @@ import {
 } from "../../lib/keys/public_key.ts";
 import { generateKey, insecureSha1Signer, parsePrivateKey } from "../../lib/keys/private_key.ts";
 import { fastest } from "../_support/until.ts";
-import { assertKeyFormat, blobOf, opensshKeys, strings, utf8, vectors } from "./_help.ts";
+import { assertKeyFormat, blobOf, opensshKeys, strings, utf8, vectors } from "../_support/key_vectors.ts";
 
 Deno.test("parsePublicKey() reads what ssh-keygen writes", async () => {
   for (const { public: line, bits, fingerprint, comment } of opensshKeys()) {

@@ -20,7 +20,7 @@ import { run } from "../_support/child.ts";
 import { memoryPair } from "../_support/duplex.ts";
 import { scratchDir } from "../_support/keys.ts";
 import { peerTest, startOpenSshd } from "../_support/peers.ts";
-import { assertKeyFormat, blobOf, utf8, vectors } from "./_help.ts";
+import { assertKeyFormat, blobOf, utf8, vectors } from "../_support/key_vectors.ts";
 
 type Format = "PKCS#1" | "PKCS#8" | "OpenSSH" | "PuTTY";
 type ShortRsa = { readonly bits: number; readonly public: string } & Readonly<Partial<Record<Format, string>>>;

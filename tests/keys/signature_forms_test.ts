@@ -12,7 +12,7 @@ import { readSignature } from "../../lib/keys/signature_blob.ts";
 import type { PrivateKey, Signer } from "../../lib/keys/types.ts";
 import { Reader } from "../../lib/wire/reader.ts";
 import { join } from "../api/_help.ts";
-import { strings, utf8 } from "./_help.ts";
+import { strings, utf8 } from "../_support/key_vectors.ts";
 
 /** Signs as `key` does, and gives the value of the signature another form. */
 function reshaped(key: PrivateKey, reshape: (value: Uint8Array) => Uint8Array): Signer {
