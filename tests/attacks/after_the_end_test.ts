@@ -8,7 +8,7 @@ import { SshDisconnectError, SshError } from "../../lib/errors.ts";
 import { Disconnect } from "../../lib/transport/messages.ts";
 import type { SecureTransport } from "../../lib/transport/secure_transport.ts";
 import type { Bytes } from "../../lib/wire/types.ts";
-import { concat, roles, Victim } from "./_attack.ts";
+import { concat, roles, Victim } from "../_support/attack.ts";
 
 type Ending = (transport: SecureTransport) => void;
 

@@ -37,7 +37,17 @@ import {
 import { memoryPair, type MemoryPairOptions } from "../_support/duplex.ts";
 import type { RawPeer } from "../_support/raw_peer.ts";
 import { inTime, turns, until } from "../_support/until.ts";
-import { concat, expectClose, finish, hostKey, memoryInUse, named, type Role, roles, Victim } from "./_attack.ts";
+import {
+  concat,
+  expectClose,
+  finish,
+  hostKey,
+  memoryInUse,
+  named,
+  type Role,
+  roles,
+  Victim,
+} from "../_support/attack.ts";
 
 const WINDOW = 65_536;
 const nothing = new Uint8Array(0);

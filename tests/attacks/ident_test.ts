@@ -5,7 +5,7 @@ import { DisconnectReason } from "../../lib/errors.ts";
 import type { RawPeer } from "../_support/raw_peer.ts";
 import { turns, until } from "../_support/until.ts";
 import { FakeTime } from "../_support/fake_time.ts";
-import { concat, expectClose, finish, MARKER, named, roles, utf8, Victim } from "./_attack.ts";
+import { concat, expectClose, finish, MARKER, named, roles, utf8, Victim } from "../_support/attack.ts";
 
 const { KEY_EXCHANGE_FAILED, PROTOCOL_VERSION_NOT_SUPPORTED: VERSION } = DisconnectReason;
 

@@ -30,7 +30,7 @@ import {
   roles,
   Victim,
   type VictimOptions,
-} from "./_attack.ts";
+} from "../_support/attack.ts";
 
 const { KEY_EXCHANGE_FAILED, HOST_KEY_NOT_VERIFIABLE } = DisconnectReason;
 

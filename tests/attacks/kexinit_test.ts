@@ -19,7 +19,7 @@ import {
   utf8,
   Victim,
   type VictimOptions,
-} from "./_attack.ts";
+} from "../_support/attack.ts";
 
 const { PROTOCOL_ERROR, KEY_EXCHANGE_FAILED } = DisconnectReason;
 

@@ -7,7 +7,7 @@ import { assertEquals } from "@std/assert";
 import { DisconnectReason } from "../../lib/errors.ts";
 import { Msg } from "../../lib/wire/numbers.ts";
 import { Writer } from "../../lib/wire/writer.ts";
-import { concat, expectClose, MARKER, named, roles, Victim } from "./_attack.ts";
+import { concat, expectClose, MARKER, named, roles, Victim } from "../_support/attack.ts";
 
 for (const role of roles) {
   Deno.test(`a ${role} closes on a PING that is cut, or holds more than one string`, async () => {

@@ -15,7 +15,7 @@ import { sleep } from "../_support/duplex.ts";
 import { assertGivenBack, holdings, MemoryWatch, sized } from "../_support/resources.ts";
 import { inTime, turns, until } from "../_support/until.ts";
 import { FakeTime } from "../_support/fake_time.ts";
-import { plainPacket } from "./_attack.ts";
+import { plainPacket } from "../_support/attack.ts";
 import type { Drip } from "./_drip.ts";
 import { client, outcome, startServer } from "../load/_load.ts";
 import { openSession, passwordRequest, Served } from "../load/_served.ts";

@@ -36,7 +36,7 @@ import { confirmation, data, globalRequest, open, request, utf8 } from "../_supp
 import { memoryPair } from "../_support/duplex.ts";
 import { RawPeer } from "../_support/raw_peer.ts";
 import { inTime } from "../_support/until.ts";
-import { hostKey } from "./_attack.ts";
+import { hostKey } from "../_support/attack.ts";
 
 const algorithms = { kex: ["curve25519-sha256"] };
 const nothing = new Uint8Array(0);

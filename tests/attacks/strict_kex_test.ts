@@ -22,7 +22,7 @@ import {
   unimplementedMessage,
   utf8,
   Victim,
-} from "./_attack.ts";
+} from "../_support/attack.ts";
 
 const { PROTOCOL_ERROR, KEY_EXCHANGE_FAILED, MAC_ERROR } = DisconnectReason;
 

@@ -8,7 +8,7 @@ import { assertEquals } from "@std/assert";
 import { DisconnectReason } from "../../lib/errors.ts";
 import { Framer, type PacketBatch } from "../../lib/transport/framer.ts";
 import { Msg } from "../../lib/wire/numbers.ts";
-import { expectAlive, expectClose, finish, ignoreMessage, type Role, roles, Victim } from "./_attack.ts";
+import { expectAlive, expectClose, finish, ignoreMessage, type Role, roles, Victim } from "../_support/attack.ts";
 
 const { PROTOCOL_ERROR } = DisconnectReason;
 const { next } = Framer.prototype;

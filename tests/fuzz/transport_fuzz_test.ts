@@ -13,7 +13,7 @@ import type { Bytes } from "../../lib/wire/types.ts";
 import { Writer } from "../../lib/wire/writer.ts";
 import { fuzz, fuzzAsync, fuzzBytes, mutate, Prng } from "../_support/fuzz.ts";
 import { inTime, turns } from "../_support/until.ts";
-import { hostKey, Victim } from "../attacks/_attack.ts";
+import { hostKey, Victim } from "../_support/attack.ts";
 
 const SHARE = 7;
 

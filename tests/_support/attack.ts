@@ -16,10 +16,10 @@ import type { SecureTransportOptions } from "../../lib/transport/transport_optio
 import { Msg } from "../../lib/wire/numbers.ts";
 import type { Bytes } from "../../lib/wire/types.ts";
 import { Writer } from "../../lib/wire/writer.ts";
-import { type MemoryPair, memoryPair, type MemoryPairOptions } from "../_support/duplex.ts";
-import { RawPeer, type RawPeerOptions } from "../_support/raw_peer.ts";
-import { collectGarbage } from "../_support/resources.ts";
-import { inTime, until } from "../_support/until.ts";
+import { type MemoryPair, memoryPair, type MemoryPairOptions } from "./duplex.ts";
+import { RawPeer, type RawPeerOptions } from "./raw_peer.ts";
+import { collectGarbage } from "./resources.ts";
+import { inTime, until } from "./until.ts";
 
 export const hostKey = await generateKey("ed25519");
 export const roles = ["server", "client"] as const;
