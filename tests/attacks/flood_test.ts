@@ -3,7 +3,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { connect, SshError } from "../../mod.ts";
 import { login } from "../api/_help.ts";
-import { client, startServer } from "../load/_load.ts";
+import { client, startServer } from "../_support/load.ts";
 import { type FloodKind, floodKinds } from "../_support/flooder.ts";
 
 /** Long enough for any machine; a flood that stops the event loop goes on for ever. */

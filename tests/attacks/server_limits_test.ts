@@ -17,8 +17,8 @@ import { inTime, turns, until } from "../_support/until.ts";
 import { FakeTime } from "../_support/fake_time.ts";
 import { plainPacket } from "../_support/attack.ts";
 import type { Drip } from "./_drip.ts";
-import { client, outcome, startServer } from "../load/_load.ts";
-import { openSession, passwordRequest, Served } from "../load/_served.ts";
+import { client, outcome, startServer } from "../_support/load.ts";
+import { openSession, passwordRequest, Served } from "../_support/served.ts";
 
 const utf8 = (text: string) => new TextEncoder().encode(text);
 const connectTo = (server: SshServer) => Deno.connect({ hostname: "127.0.0.1", port: server.addr.port });

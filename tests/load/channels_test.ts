@@ -10,7 +10,7 @@ import { join, text } from "../api/_help.ts";
 import { memoryPair, seededBytes } from "../_support/duplex.ts";
 import { Prng } from "../_support/fuzz.ts";
 import { assertGivenBack, holdings, MemoryWatch, sized } from "../_support/resources.ts";
-import { fast } from "./_load.ts";
+import { fast } from "../_support/load.ts";
 
 const PARALLEL = sized(100, 256);
 const BYTES = 300_000;

@@ -7,7 +7,7 @@ import { assert, assertEquals } from "@std/assert";
 import { text } from "../api/_help.ts";
 import type { SshServer } from "../../mod.ts";
 import { assertGivenBack, holdings, sized } from "../_support/resources.ts";
-import { client, outcome, startServer } from "./_load.ts";
+import { client, outcome, startServer } from "../_support/load.ts";
 
 const COUNT = sized(200, 1000);
 

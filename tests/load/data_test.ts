@@ -9,7 +9,7 @@ import type { ServerSession } from "../../mod.ts";
 import { text } from "../api/_help.ts";
 import { seededBytes } from "../_support/duplex.ts";
 import { assertGivenBack, holdings, sized } from "../_support/resources.ts";
-import { client, fast, startServer } from "./_load.ts";
+import { client, fast, startServer } from "../_support/load.ts";
 
 const BLOCK = 2 ** 20;
 

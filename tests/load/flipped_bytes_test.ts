@@ -9,7 +9,7 @@ import { defaultAlgorithms, insecureAlgorithms, SshDisconnectError, SshError } f
 import { join } from "../api/_help.ts";
 import { memoryPair, sleep } from "../_support/duplex.ts";
 import { soaking } from "../_support/resources.ts";
-import { fast, outcome } from "./_load.ts";
+import { fast, outcome } from "../_support/load.ts";
 
 const PACKET = soaking ? 65_536 : 4096;
 /** What is sent behind the flip, so that a length that has grown meets its end. */

@@ -6,7 +6,7 @@ import { GlobalRequest } from "../../lib/connection/messages.ts";
 import { Msg } from "../../lib/wire/numbers.ts";
 import { join, text } from "../api/_help.ts";
 import { memoryPair } from "../_support/duplex.ts";
-import { Served } from "./_served.ts";
+import { Served } from "../_support/served.ts";
 
 const soak = Deno.env.get("AMIKO_SOAK") !== undefined;
 const twenty = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`NAME_${i}`, `value ${i} ${"x".repeat(50)}`]));

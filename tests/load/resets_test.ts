@@ -8,7 +8,7 @@ import { connect, serveConn, type ServerSession } from "../../mod.ts";
 import { commands, login, serverOptions, text } from "../api/_help.ts";
 import { memoryPair, type MemoryPairOptions, seededBytes } from "../_support/duplex.ts";
 import { assertGivenBack, holdings, sized } from "../_support/resources.ts";
-import { client, ENDS, fast, outcome, startServer } from "./_load.ts";
+import { client, ENDS, fast, outcome, startServer } from "../_support/load.ts";
 
 const POINTS = 200;
 const ways = ["toServer", "toClient"] as const;

@@ -30,7 +30,7 @@ import { commands } from "../api/_help.ts";
 import { mutate, Prng } from "../_support/fuzz.ts";
 import { assertGivenBack, holdings, MemoryWatch, sized } from "../_support/resources.ts";
 import { inTime } from "../_support/until.ts";
-import { Served } from "./_served.ts";
+import { Served } from "../_support/served.ts";
 
 const SEQUENCES = sized(20_000, 1_000_000);
 /** Connections at a time. */

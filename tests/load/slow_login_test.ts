@@ -12,7 +12,7 @@ import { sleep } from "../_support/duplex.ts";
 import { assertGivenBack, holdings, sized } from "../_support/resources.ts";
 import { turns, until } from "../_support/until.ts";
 import { FakeTime } from "../_support/fake_time.ts";
-import { client, ENDS, outcome, startServer } from "./_load.ts";
+import { client, ENDS, outcome, startServer } from "../_support/load.ts";
 
 const IDLE = sized(150, 5000);
 const LOGINS = sized(100, 400);

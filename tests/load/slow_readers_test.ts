@@ -8,7 +8,7 @@ import type { ServerSession, SshServer } from "../../mod.ts";
 import { join } from "../api/_help.ts";
 import { memoryPair, sleep } from "../_support/duplex.ts";
 import { assertGivenBack, holdings, MemoryWatch, sized } from "../_support/resources.ts";
-import { client, fast, startServer } from "./_load.ts";
+import { client, fast, startServer } from "../_support/load.ts";
 
 /** Of each kind. */
 const POINTS = sized(8, 40);

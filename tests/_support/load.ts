@@ -12,7 +12,7 @@ import {
   SshError,
   type SshServer,
 } from "../../mod.ts";
-import { HANGS } from "../_support/until.ts";
+import { HANGS } from "./until.ts";
 import { login, serverOptions } from "../api/_help.ts";
 
 /** One fast exchange and one fast cipher, for tests that are not about them. */

@@ -10,9 +10,9 @@ import { Msg } from "../../lib/wire/numbers.ts";
 import type { Bytes } from "../../lib/wire/types.ts";
 import { Writer } from "../../lib/wire/writer.ts";
 import { serverOptions } from "../api/_help.ts";
-import { type MemoryPair, memoryPair, type MemoryPairOptions } from "../_support/duplex.ts";
-import { RawPeer } from "../_support/raw_peer.ts";
-import { fast } from "./_load.ts";
+import { type MemoryPair, memoryPair, type MemoryPairOptions } from "./duplex.ts";
+import { RawPeer } from "./raw_peer.ts";
+import { fast } from "./load.ts";
 
 /** A server's connection and who speaks to it. */
 export class Served {
