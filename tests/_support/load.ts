@@ -13,7 +13,7 @@ import {
   type SshServer,
 } from "../../mod.ts";
 import { HANGS } from "./until.ts";
-import { login, serverOptions } from "../api/_help.ts";
+import { login, serverOptions } from "./joined.ts";
 
 /** One fast exchange and one fast cipher, for tests that are not about them. */
 export const fast = { kex: ["curve25519-sha256"] };

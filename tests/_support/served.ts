@@ -9,7 +9,7 @@ import { serviceRequest, userauthRequest } from "../../lib/auth/messages.ts";
 import { Msg } from "../../lib/wire/numbers.ts";
 import type { Bytes } from "../../lib/wire/types.ts";
 import { Writer } from "../../lib/wire/writer.ts";
-import { serverOptions } from "../api/_help.ts";
+import { serverOptions } from "./joined.ts";
 import { type MemoryPair, memoryPair, type MemoryPairOptions } from "./duplex.ts";
 import { RawPeer } from "./raw_peer.ts";
 import { fast } from "./load.ts";

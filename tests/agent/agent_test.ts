@@ -4,7 +4,7 @@ import { SshError, type SshErrorCode } from "../../lib/errors.ts";
 import { connectAgent } from "../../lib/agent/agent.ts";
 import { parsePrivateKey } from "../../lib/keys/private_key.ts";
 import type { ByteDuplex } from "../../lib/wire/types.ts";
-import { join } from "../api/_help.ts";
+import { join } from "../_support/joined.ts";
 import { memoryPair } from "../_support/duplex.ts";
 import { blobOf, opensshKeys, strings, utf8 } from "../_support/key_vectors.ts";
 

@@ -10,7 +10,7 @@ import { generateKey } from "../../lib/keys/private_key.ts";
 import { Writer } from "../../lib/wire/writer.ts";
 import { countedSignal } from "../_support/counted_signal.ts";
 import { memoryPair } from "../_support/duplex.ts";
-import { login, serverOptions } from "./_help.ts";
+import { login, serverOptions } from "../_support/joined.ts";
 
 /** A socket at SSH_AUTH_SOCK that accepts and is silent once it has listed `blobs`, and at once without them. */
 interface SilentAgent extends AsyncDisposable {

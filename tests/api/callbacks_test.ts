@@ -9,7 +9,7 @@ import { keyboardInteractive, password } from "../../lib/auth/methods.ts";
 import { ChannelOpenError, SshAuthError, SshError } from "../../lib/errors.ts";
 import { Writer } from "../../lib/wire/writer.ts";
 import { memoryPair } from "../_support/duplex.ts";
-import { hostKey, join, login, serverOptions, text } from "./_help.ts";
+import { hostKey, join, login, serverOptions, text } from "../_support/joined.ts";
 
 /** A server that lets alice in, and a client that is logged in. */
 async function loggedIn(server: Partial<ServerInterface>, options: TransportOptions) {

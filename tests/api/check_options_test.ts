@@ -9,7 +9,7 @@ import { generateKey } from "../../lib/keys/private_key.ts";
 import type { Signer } from "../../lib/keys/types.ts";
 import type { ByteDuplex } from "../../lib/wire/types.ts";
 import { memoryPair } from "../_support/duplex.ts";
-import { hostKey, login, serverOptions } from "./_help.ts";
+import { hostKey, login, serverOptions } from "../_support/joined.ts";
 
 type Facade = "serve" | "connect" | "Transport";
 /** An option by its path, who takes it, and values that are right and wrong. */

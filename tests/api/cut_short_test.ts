@@ -14,7 +14,7 @@ import { Msg } from "../../lib/wire/numbers.ts";
 import { confirmation, data, request } from "../_support/fake_transport.ts";
 import { closeBoth, scriptedClient, scriptedServer } from "../_support/scripted_login.ts";
 import { inTime } from "../_support/until.ts";
-import { text } from "./_help.ts";
+import { text } from "../_support/joined.ts";
 
 const goodbye = (reason: number) => Disconnect.encode({ reason, description: "bye", language: "" }).subarray(0, -4);
 

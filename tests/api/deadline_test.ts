@@ -13,7 +13,7 @@ import type { ServerSession } from "../../lib/session/server_session.ts";
 import type { ExecOptions } from "../../lib/session/types.ts";
 import { memoryPair } from "../_support/duplex.ts";
 import { inTime, turns, until } from "../_support/until.ts";
-import { commands, hostKey, join, say } from "./_help.ts";
+import { commands, hostKey, join, say } from "../_support/joined.ts";
 
 /** A handler that writes to both outputs until the client is gone; the signals it sees go to `signals`. */
 function endless(signals: string[]): (session: ServerSession) => Promise<void> {

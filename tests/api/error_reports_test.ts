@@ -13,7 +13,7 @@ import {
 } from "../../mod.ts";
 import { memoryPair } from "../_support/duplex.ts";
 import { turns, until } from "../_support/until.ts";
-import { hostKey, login, serverOptions, text } from "./_help.ts";
+import { hostKey, login, serverOptions, text } from "../_support/joined.ts";
 
 /** What is written to the console meanwhile. */
 async function printed(act: (lines: unknown[][]) => Promise<void>): Promise<unknown[][]> {

@@ -3,7 +3,7 @@ import { SshError } from "../../lib/errors.ts";
 import type { ServerSession } from "../../lib/session/server_session.ts";
 import { memoryPair, seededBytes } from "../_support/duplex.ts";
 import { until } from "../_support/until.ts";
-import { join, say, text } from "./_help.ts";
+import { join, say, text } from "../_support/joined.ts";
 
 Deno.test("exec() collects output and exit code", async () => {
   await using joined = await join();

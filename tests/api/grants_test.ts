@@ -15,7 +15,7 @@ import { Writer } from "../../lib/wire/writer.ts";
 import { memoryPair } from "../_support/duplex.ts";
 import { generateKey } from "../../lib/keys/private_key.ts";
 import { publicKey } from "../../lib/auth/methods.ts";
-import { hostKey, join, text } from "./_help.ts";
+import { hostKey, join, text } from "../_support/joined.ts";
 
 /** Says what it was started as. */
 async function tell(session: ServerSession): Promise<void> {

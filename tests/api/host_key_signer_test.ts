@@ -4,7 +4,7 @@ import { signExchange } from "../../lib/transport/host_key_signature.ts";
 import { Writer } from "../../lib/wire/writer.ts";
 import { memoryPair } from "../_support/duplex.ts";
 import { until } from "../_support/until.ts";
-import { login, serverOptions, text } from "./_help.ts";
+import { login, serverOptions, text } from "../_support/joined.ts";
 
 const key = await generateKey(), rsa = await generateKey("rsa", { bits: 2048 });
 const fingerprint = await key.publicKey.fingerprint();

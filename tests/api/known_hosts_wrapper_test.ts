@@ -11,7 +11,7 @@ import { HostKeyChangedError, HostKeyError, HostKeyRevokedError, HostKeyUnknownE
 import { knownHosts } from "../../lib/keys/trust/known_hosts.ts";
 import { generateKey } from "../../lib/keys/private_key.ts";
 import type { HostKeyVerifier, PrivateKey } from "../../lib/keys/types.ts";
-import { join, login, serverOptions } from "./_help.ts";
+import { join, login, serverOptions } from "../_support/joined.ts";
 
 const ed25519 = await generateKey(), rsa = await generateKey("rsa", { bits: 2048 }), ecdsa = await generateKey("ecdsa");
 

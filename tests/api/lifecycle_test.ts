@@ -12,7 +12,7 @@ import { pinnedHostKey } from "../../lib/keys/trust/known_hosts.ts";
 import { memoryPair, sleep } from "../_support/duplex.ts";
 import { inTime, turns, until } from "../_support/until.ts";
 import { FakeTime } from "../_support/fake_time.ts";
-import { commands, join, type Joined, login, serverOptions, text } from "./_help.ts";
+import { commands, join, type Joined, login, serverOptions, text } from "../_support/joined.ts";
 
 /** What a promise came to, as text. */
 async function outcome(promise: Promise<unknown>): Promise<string> {

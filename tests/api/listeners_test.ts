@@ -11,7 +11,7 @@ import { SshAuthError, SshError } from "../../lib/errors.ts";
 import { defaultIdentities } from "../../lib/agent/default_identities.ts";
 import { countedSignal } from "../_support/counted_signal.ts";
 import { memoryPair } from "../_support/duplex.ts";
-import { commands, hostKey, join, login, serverOptions } from "./_help.ts";
+import { commands, hostKey, join, login, serverOptions } from "../_support/joined.ts";
 
 Deno.test("countedSignal() counts who listens, once each, and who is told of the abort", async () => {
   const counted = countedSignal(), one = () => {}, two = () => {};

@@ -24,7 +24,7 @@ import {
 } from "../../mod.ts";
 import type { ByteDuplex } from "../../lib/wire/types.ts";
 import { memoryPair } from "../_support/duplex.ts";
-import { hostKey, serverOptions } from "./_help.ts";
+import { hostKey, serverOptions } from "../_support/joined.ts";
 
 const key = await generateKey("ed25519", { comment: "alice@laptop" });
 const encrypted = await key.export({ passphrase: "correct horse", rounds: 1 });

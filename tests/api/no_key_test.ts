@@ -10,7 +10,7 @@ import { generateKey } from "../../lib/keys/private_key.ts";
 import type { Agent } from "../../lib/keys/types.ts";
 import { Writer } from "../../lib/wire/writer.ts";
 import { memoryPair } from "../_support/duplex.ts";
-import { login, serverOptions } from "./_help.ts";
+import { login, serverOptions } from "../_support/joined.ts";
 
 const key = await generateKey(), other = await generateKey();
 const PASSPHRASE = "a passphrase that nobody is told";

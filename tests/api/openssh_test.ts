@@ -18,7 +18,7 @@ import { until } from "../_support/until.ts";
 import { decodeText, encodeText } from "../../lib/wire/byte_text.ts";
 import { testKeys } from "../_support/keys.ts";
 import { peerTest, startDropbear, startOpenSshd } from "../_support/peers.ts";
-import { commands, say, text } from "./_help.ts";
+import { commands, say, text } from "../_support/joined.ts";
 
 /** "café" in Latin-1. */
 const LATIN_1 = Uint8Array.of(0x63, 0x61, 0x66, 0xe9);

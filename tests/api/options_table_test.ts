@@ -11,7 +11,7 @@ import { connectAgent } from "../../lib/agent/agent.ts";
 import { insecureAcceptAnyHostKey } from "../../lib/keys/trust/known_hosts.ts";
 import type { ByteDuplex } from "../../lib/wire/types.ts";
 import { memoryPair } from "../_support/duplex.ts";
-import { hostKey, serverOptions } from "./_help.ts";
+import { hostKey, serverOptions } from "../_support/joined.ts";
 import { AUTH_METHODS, key } from "./_option_values.ts";
 import { type Entry, rows } from "./_options_table.ts";
 

@@ -11,7 +11,7 @@ import {
 import { Penalties } from "../../lib/api/admission/penalties.ts";
 import { FakeTime } from "../_support/fake_time.ts";
 import { until } from "../_support/until.ts";
-import { login, serverOptions, text } from "./_help.ts";
+import { login, serverOptions, text } from "../_support/joined.ts";
 
 Deno.test("Penalties.punish() adds up what is not over yet, and nothing comes of it before `min`", () => {
   const penalties = new Penalties({ authFail: 5_000, min: 15_000 });

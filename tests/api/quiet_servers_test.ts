@@ -25,7 +25,7 @@ import { confirmation, data, fakeMux, request, settle } from "../_support/fake_t
 import { memoryPair } from "../_support/duplex.ts";
 import { RawPeer } from "../_support/raw_peer.ts";
 import { inTime, turns, until } from "../_support/until.ts";
-import { hostKey, text } from "./_help.ts";
+import { hostKey, text } from "../_support/joined.ts";
 
 /** What a scripted server sends for one message on a session; nothing stands for silence. */
 type Script = (message: string, id: number) => readonly Bytes[];

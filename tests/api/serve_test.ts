@@ -5,7 +5,7 @@ import { ChannelOpenError, SshDisconnectError, SshError } from "../../lib/errors
 import { Writer } from "../../lib/wire/writer.ts";
 import { sleep } from "../_support/duplex.ts";
 import { until } from "../_support/until.ts";
-import { join, login, serverOptions, text } from "./_help.ts";
+import { join, login, serverOptions, text } from "../_support/joined.ts";
 
 /** A server on loopback with limits that many clients of one address do not meet. */
 async function listen(extra: Partial<ServeOptions> = {}): Promise<SshServer> {

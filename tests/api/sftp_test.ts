@@ -2,7 +2,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { sftpSubsystem } from "../../lib/api/sftp_subsystem.ts";
 import { SshError } from "../../lib/errors.ts";
 import { seededBytes } from "../_support/duplex.ts";
-import { join } from "./_help.ts";
+import { join } from "../_support/joined.ts";
 
 Deno.test("sftp() and sftpSubsystem() move files through a connection, and nothing outside the root", async () => {
   const root = await Deno.makeTempDir({ prefix: "amiko_ssh_" });

@@ -7,7 +7,7 @@ import { keyboardInteractive, password } from "../../lib/auth/methods.ts";
 import { ChannelOpenError } from "../../lib/errors.ts";
 import type { SessionHandler } from "../../lib/session/server_session.ts";
 import { memoryPair } from "../_support/duplex.ts";
-import { hostKey, join, serverOptions, text } from "./_help.ts";
+import { hostKey, join, serverOptions, text } from "../_support/joined.ts";
 
 /** The longest text that fits nowhere. */
 const LONG = "x".repeat(261_121);

@@ -1,7 +1,7 @@
 // Options that are times, at their bounds, and what their clocks count.
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { connect, serve, serveConn, SshError, Transport } from "../../mod.ts";
-import { join, login, serverOptions } from "./_help.ts";
+import { join, login, serverOptions } from "../_support/joined.ts";
 import { memoryPair } from "../_support/duplex.ts";
 
 /** No time at all for a timer that takes them as they are. */

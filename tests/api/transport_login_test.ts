@@ -8,7 +8,7 @@ import { Writer } from "../../lib/wire/writer.ts";
 import { failurePayload, successPayload } from "../_support/fake_pair.ts";
 import { memoryPair } from "../_support/duplex.ts";
 import { RawPeer } from "../_support/raw_peer.ts";
-import { hostKey } from "./_help.ts";
+import { hostKey } from "../_support/joined.ts";
 
 /** A transport behind its handshake with a server that gives the answers in turn. */
 async function against(answers: readonly Uint8Array[]): Promise<AsyncDisposable & { transport: Transport }> {

@@ -8,7 +8,7 @@ import type { PublicKey } from "../../lib/keys/types.ts";
 import type { PtyOptions, WindowSize } from "../../lib/session/types.ts";
 import type { Bytes } from "../../lib/wire/types.ts";
 import { memoryPair, sleep } from "../_support/duplex.ts";
-import { hostKey, text } from "./_help.ts";
+import { hostKey, text } from "../_support/joined.ts";
 
 /** A session that answers `exec` by the name of what is to happen. */
 class Session extends Channel {

@@ -22,7 +22,7 @@ import type {
 import { type generateKey, keyboardInteractive, password, pinnedHostKey, Transport } from "../../mod.ts";
 import type { connect, connectAgent, defaultIdentities, parsePrivateKey } from "../../mod.ts";
 import { memoryPair } from "../_support/duplex.ts";
-import { hostKey, join, text } from "./_help.ts";
+import { hostKey, join, text } from "../_support/joined.ts";
 
 /** Names of the properties that may be left out. */
 type OptionalNames<T> = { [K in keyof T]-?: Record<never, never> extends Pick<T, K> ? K : never }[keyof T];

@@ -1,7 +1,7 @@
 /** `SshClient.ref()` and `unref()`. */
 import { assertEquals } from "@std/assert";
 import { serve } from "../../lib/api/server.ts";
-import { join, serverOptions, text } from "./_help.ts";
+import { join, serverOptions, text } from "../_support/joined.ts";
 
 /** Runs a program against a server; what it wrote, and whether it had to be ended. */
 async function run(program: string): Promise<[stdout: string, success: boolean]> {

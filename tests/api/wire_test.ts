@@ -11,7 +11,7 @@ import { SshError } from "../../lib/errors.ts";
 import type { Bytes } from "../../lib/wire/types.ts";
 import { memoryPair, seededBytes } from "../_support/duplex.ts";
 import { turns, until } from "../_support/until.ts";
-import { hostKey } from "./_help.ts";
+import { hostKey } from "../_support/joined.ts";
 
 class Cat extends Channel {
   override checkExecRequest(): boolean {

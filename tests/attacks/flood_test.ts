@@ -2,7 +2,7 @@
 // served. `deno task bench -- floods` measures how well.
 import { assert, assertEquals } from "@std/assert";
 import { connect, SshError } from "../../mod.ts";
-import { login } from "../api/_help.ts";
+import { login } from "../_support/joined.ts";
 import { client, startServer } from "../_support/load.ts";
 import { type FloodKind, floodKinds } from "../_support/flooder.ts";
 

@@ -9,7 +9,7 @@ import { ChannelOpenFailure, ChannelRequest, GlobalRequest } from "../../lib/con
 import { Disconnect } from "../../lib/transport/messages.ts";
 import { Msg } from "../../lib/wire/numbers.ts";
 import { Writer } from "../../lib/wire/writer.ts";
-import { commands, login, text } from "../api/_help.ts";
+import { commands, login, text } from "../_support/joined.ts";
 import { endChild } from "../_support/child.ts";
 import { sleep } from "../_support/duplex.ts";
 import { assertGivenBack, holdings, MemoryWatch, sized } from "../_support/resources.ts";

@@ -6,7 +6,7 @@
 import { assert } from "@std/assert";
 import { generateKey, serve, type ServeOptions } from "../../mod.ts";
 import { endChild } from "../_support/child.ts";
-import { commands, hostKey, text } from "../api/_help.ts";
+import { commands, hostKey, text } from "../_support/joined.ts";
 
 /** Where the examples are. */
 export const examples = new URL("../../examples/", import.meta.url).pathname;

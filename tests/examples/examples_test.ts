@@ -17,7 +17,7 @@ import {
 } from "../../mod.ts";
 import { Reader } from "../../lib/wire/reader.ts";
 import { Writer } from "../../lib/wire/writer.ts";
-import { say, text } from "../api/_help.ts";
+import { say, text } from "../_support/joined.ts";
 import { commandOf, examples, run, serverWithHome, startServer } from "./_help.ts";
 
 const tested = [

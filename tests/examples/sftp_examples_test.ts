@@ -5,7 +5,7 @@
  */
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { connect, insecureAcceptAnyHostKey, password, sftpSubsystem } from "../../mod.ts";
-import { text } from "../api/_help.ts";
+import { text } from "../_support/joined.ts";
 import { run, serverWithHome, startServer } from "./_help.ts";
 
 async function treeOf(path: string): Promise<Record<string, string>> {

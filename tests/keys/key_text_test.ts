@@ -10,7 +10,7 @@ import { matchAuthorizedKey, parseAuthorizedKeys } from "../../lib/keys/trust/au
 import { looksLikePath } from "../../lib/keys/key_text.ts";
 import { inspectPrivateKey, parsePrivateKey } from "../../lib/keys/private_key.ts";
 import { parsePublicKey, publicKeyLine } from "../../lib/keys/public_key.ts";
-import { join } from "../api/_help.ts";
+import { join } from "../_support/joined.ts";
 import { memoryPair } from "../_support/duplex.ts";
 import { assertKeyFormat, blobOf, opensshKeys, strings, utf8, vectors } from "../_support/key_vectors.ts";
 

@@ -8,7 +8,7 @@ import { SshError } from "../../lib/errors.ts";
 import { knownHosts } from "../../lib/keys/trust/known_hosts.ts";
 import { generateKey, insecureSha1Signer, parsePrivateKey } from "../../lib/keys/private_key.ts";
 import { insecureVerifySha1, parsePublicKey, verifyWith } from "../../lib/keys/public_key.ts";
-import { join } from "../api/_help.ts";
+import { join } from "../_support/joined.ts";
 import { assertKeyFormat, opensshKeys, utf8, vectors } from "../_support/key_vectors.ts";
 
 /** Runs `action` while `object[name]` is `value`; undefined takes it away. */

@@ -15,7 +15,7 @@ import { matchAuthorizedKey, parseAuthorizedKeys } from "../../lib/keys/trust/au
 import { pinnedHostKey } from "../../lib/keys/trust/known_hosts.ts";
 import { insecureSha1Signer, inspectPrivateKey, parsePrivateKey } from "../../lib/keys/private_key.ts";
 import { insecureVerifySha1, keyBits, parsePublicKey, verifyWith } from "../../lib/keys/public_key.ts";
-import { join } from "../api/_help.ts";
+import { join } from "../_support/joined.ts";
 import { run } from "../_support/child.ts";
 import { memoryPair } from "../_support/duplex.ts";
 import { scratchDir } from "../_support/keys.ts";

@@ -11,7 +11,7 @@ import { verifyWith } from "../../lib/keys/public_key.ts";
 import { readSignature } from "../../lib/keys/signature_blob.ts";
 import type { PrivateKey, Signer } from "../../lib/keys/types.ts";
 import { Reader } from "../../lib/wire/reader.ts";
-import { join } from "../api/_help.ts";
+import { join } from "../_support/joined.ts";
 import { strings, utf8 } from "../_support/key_vectors.ts";
 
 /** Signs as `key` does, and gives the value of the signature another form. */

@@ -6,7 +6,7 @@
 import { assert, assertEquals, assertInstanceOf } from "@std/assert";
 import { equals } from "@std/bytes";
 import { ChannelOpenError, type RemoteProcess } from "../../mod.ts";
-import { join, text } from "../api/_help.ts";
+import { join, text } from "../_support/joined.ts";
 import { memoryPair, seededBytes } from "../_support/duplex.ts";
 import { Prng } from "../_support/fuzz.ts";
 import { assertGivenBack, holdings, MemoryWatch, sized } from "../_support/resources.ts";

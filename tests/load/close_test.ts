@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { connect, serve, type ServerSession, type SshClient, SshError, Transport } from "../../mod.ts";
 import { Channel } from "../../lib/api/transport/channel.ts";
-import { hostKey, join, login, serverOptions } from "../api/_help.ts";
+import { hostKey, join, login, serverOptions } from "../_support/joined.ts";
 import { delayRelay, memoryPair, seededRandom } from "../_support/duplex.ts";
 
 const soak = Deno.env.get("AMIKO_SOAK") !== undefined;

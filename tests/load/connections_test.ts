@@ -4,7 +4,7 @@
  * @module
  */
 import { assert, assertEquals } from "@std/assert";
-import { text } from "../api/_help.ts";
+import { text } from "../_support/joined.ts";
 import type { SshServer } from "../../mod.ts";
 import { assertGivenBack, holdings, sized } from "../_support/resources.ts";
 import { client, outcome, startServer } from "../_support/load.ts";

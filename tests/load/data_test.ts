@@ -6,7 +6,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { createHash } from "node:crypto";
 import type { ServerSession } from "../../mod.ts";
-import { text } from "../api/_help.ts";
+import { text } from "../_support/joined.ts";
 import { seededBytes } from "../_support/duplex.ts";
 import { assertGivenBack, holdings, sized } from "../_support/resources.ts";
 import { client, fast, startServer } from "../_support/load.ts";

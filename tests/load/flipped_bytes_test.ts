@@ -6,7 +6,7 @@
  */
 import { assert, assertEquals, assertInstanceOf } from "@std/assert";
 import { defaultAlgorithms, insecureAlgorithms, SshDisconnectError, SshError } from "../../mod.ts";
-import { join } from "../api/_help.ts";
+import { join } from "../_support/joined.ts";
 import { memoryPair, sleep } from "../_support/duplex.ts";
 import { soaking } from "../_support/resources.ts";
 import { fast, outcome } from "../_support/load.ts";

@@ -4,7 +4,7 @@ import { SshError, SshProtocolError } from "../../mod.ts";
 import { Mux } from "../../lib/connection/mux.ts";
 import { GlobalRequest } from "../../lib/connection/messages.ts";
 import { Msg } from "../../lib/wire/numbers.ts";
-import { join, text } from "../api/_help.ts";
+import { join, text } from "../_support/joined.ts";
 import { memoryPair } from "../_support/duplex.ts";
 import { Served } from "../_support/served.ts";
 

@@ -5,7 +5,7 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { connect, serveConn, type ServerSession } from "../../mod.ts";
-import { commands, login, serverOptions, text } from "../api/_help.ts";
+import { commands, login, serverOptions, text } from "../_support/joined.ts";
 import { memoryPair, type MemoryPairOptions, seededBytes } from "../_support/duplex.ts";
 import { assertGivenBack, holdings, sized } from "../_support/resources.ts";
 import { client, ENDS, fast, outcome, startServer } from "../_support/load.ts";

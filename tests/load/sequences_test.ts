@@ -26,7 +26,7 @@ import {
 import { Disconnect } from "../../lib/transport/messages.ts";
 import { Msg } from "../../lib/wire/numbers.ts";
 import { Writer } from "../../lib/wire/writer.ts";
-import { commands } from "../api/_help.ts";
+import { commands } from "../_support/joined.ts";
 import { mutate, Prng } from "../_support/fuzz.ts";
 import { assertGivenBack, holdings, MemoryWatch, sized } from "../_support/resources.ts";
 import { inTime } from "../_support/until.ts";

@@ -7,7 +7,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { connect as connectSocket, type Socket } from "node:net";
 import { password, type SshServer } from "../../mod.ts";
-import { text } from "../api/_help.ts";
+import { text } from "../_support/joined.ts";
 import { sleep } from "../_support/duplex.ts";
 import { assertGivenBack, holdings, sized } from "../_support/resources.ts";
 import { turns, until } from "../_support/until.ts";

@@ -5,7 +5,7 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import type { ServerSession, SshServer } from "../../mod.ts";
-import { join } from "../api/_help.ts";
+import { join } from "../_support/joined.ts";
 import { memoryPair, sleep } from "../_support/duplex.ts";
 import { assertGivenBack, holdings, MemoryWatch, sized } from "../_support/resources.ts";
 import { client, fast, startServer } from "../_support/load.ts";

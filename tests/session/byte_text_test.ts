@@ -7,7 +7,7 @@ import { encodeInfoResponse } from "../../lib/auth/messages.ts";
 import { SshAuthError, SshError } from "../../lib/errors.ts";
 import { Env, Exec, PtyReq, Subsystem } from "../../lib/session/messages.ts";
 import { Writer } from "../../lib/wire/writer.ts";
-import { hostKey, join, say, text } from "../api/_help.ts";
+import { hostKey, join, say, text } from "../_support/joined.ts";
 import { memoryPair } from "../_support/duplex.ts";
 
 const LATIN_1 = Uint8Array.of(0x63, 0x61, 0x66, 0xe9), CAFE = "caf\udce9";

@@ -8,7 +8,7 @@ import { assert, assertEquals, assertInstanceOf } from "@std/assert";
 import type { SshClient } from "../../lib/api/client.ts";
 import type { ServerSession } from "../../lib/session/server_session.ts";
 import type { ExecOptions, PtyOptions, WindowSize } from "../../lib/session/types.ts";
-import { join, text } from "../api/_help.ts";
+import { join, text } from "../_support/joined.ts";
 
 /** What is wrong, the error's class, and words that stand in it. */
 type Row = readonly [value: unknown, type: typeof TypeError | typeof RangeError, words: string];

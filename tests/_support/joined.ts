@@ -10,7 +10,7 @@ import { insecureAcceptAnyHostKey } from "../../lib/keys/trust/known_hosts.ts";
 import { generateKey } from "../../lib/keys/private_key.ts";
 import type { PrivateKey } from "../../lib/keys/types.ts";
 import type { ServerSession } from "../../lib/session/server_session.ts";
-import { type MemoryPair, memoryPair } from "../_support/duplex.ts";
+import { type MemoryPair, memoryPair } from "./duplex.ts";
 
 /** One host key for all tests of a process. */
 let key: Promise<PrivateKey> | undefined;
