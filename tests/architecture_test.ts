@@ -272,3 +272,22 @@ Deno.test("tests/ mirrors lib/", () => {
   );
   assertEquals([...folders].filter((folder) => !tested.has(folder)), []);
 });
+
+Deno.test("helpers of one folder of tests are `_name.ts`, and used there only; shared ones stand in tests/_support", () => {
+  const sources = [...filesUnder("tests/")].filter((path) => path.endsWith(".ts"));
+  const folderOf = (path: string): string => path.slice(0, path.lastIndexOf("/"));
+  const wrong: string[] = [];
+  for (const path of sources) {
+    const name = path.slice(path.lastIndexOf("/") + 1), folder = folderOf(path);
+    const isShared = path.startsWith("tests/_support/"), isProgram = path.startsWith("tests/mutants/");
+    if (isShared ? name.startsWith("_") : !isProgram && !name.startsWith("_") && !name.endsWith("_test.ts")) {
+      wrong.push(path);
+    }
+    const { text } = read(path);
+    for (const [, specifier] of text.matchAll(/"(\.\.?\/[^"]*\/_\w+\.ts)"/g)) {
+      const target = resolve(path, specifier!);
+      if (folderOf(target) !== folder) wrong.push(`${path} names ${target}`);
+    }
+  }
+  assertEquals(wrong, []);
+});

@@ -344,7 +344,7 @@ Deno.test("openRootedBackend() needs a directory", async () => {
 Deno.test("the stdio server runs with no more permissions than its root, by names", async () => {
   await using dir = await tempDir();
   await Deno.writeTextFile(`${dir.path}/f`, "inside");
-  const script = new URL("../sftp/_stdio_server.ts", import.meta.url).pathname;
+  const script = new URL("../_support/stdio_server.ts", import.meta.url).pathname;
   const args = [
     "run",
     "--no-check",

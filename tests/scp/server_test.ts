@@ -171,7 +171,7 @@ Deno.test({
     await Deno.mkdir(`${dir.path}/src/sub`, { recursive: true });
     await Deno.writeFile(`${dir.path}/src/f`, pattern(500_000));
     await Deno.writeFile(`${dir.path}/src/sub/g`, pattern(3));
-    const stub = `${dir.path}/stub`, script = new URL("../sftp/_ssh_stub.ts", import.meta.url).pathname;
+    const stub = `${dir.path}/stub`, script = new URL("./_ssh_stub.ts", import.meta.url).pathname;
     await Deno.writeTextFile(stub, `#!/bin/sh\nexec "${Deno.execPath()}" run -A --quiet --no-check ${script} "$@"\n`, {
       mode: 0o755,
     });

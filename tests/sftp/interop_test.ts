@@ -6,7 +6,7 @@ const SFTP = "/usr/bin/sftp", SCP = "/usr/bin/scp";
 
 /** A program that serves a root on standard input and output. */
 async function program(path: string, root: string, ...flags: string[]): Promise<string> {
-  const script = new URL("./_stdio_server.ts", import.meta.url).pathname;
+  const script = new URL("../_support/stdio_server.ts", import.meta.url).pathname;
   const words = ["run", "-A", "--quiet", "--no-check", script, root, ...flags].map((word) => `'${word}'`).join(" ");
   await Deno.writeTextFile(path, `#!/bin/sh\nexec '${Deno.execPath()}' ${words}\n`, { mode: 0o755 });
   return path;
