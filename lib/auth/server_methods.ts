@@ -9,6 +9,7 @@ import { printable, SshError } from "../errors.ts";
 import { keyTypeOf, publicKeyFromBlob, signatureAlgorithm, verifyAgreed } from "../keys/public_key.ts";
 import type { RsaKeyOptions } from "../keys/rsa_public.ts";
 import type { PublicKey } from "../keys/types.ts";
+import { kindOf } from "../wire/check.ts";
 import { Reader } from "../wire/reader.ts";
 import type { Bytes } from "../wire/types.ts";
 import { checkGrant, type Grant } from "./grants.ts";
@@ -71,10 +72,26 @@ function outcomeOf(result: unknown, key: PublicKey | null = null): Outcome {
   return { kind: "partial", following: partial.filter((name) => typeof name === "string"), key, grant };
 }
 
+/** Whether a handler's result says something; `change` is for `password` alone. */
+function makesSense(result: unknown): boolean {
+  if (typeof result !== "object" || result === null) {
+    return result === null || typeof result === "boolean" || result === undefined;
+  }
+  if ("partial" in result) return Array.isArray(result.partial);
+  return "grant" in result || "change" in result;
+}
+
 /** Asks the program; a result that makes no sense is its error, as what it throws is. */
 async function asked(call: Turn["call"], handler: () => unknown): Promise<unknown> {
   return await call(async () => {
     const result = await handler();
+    if (!makesSense(result)) {
+      throw new TypeError(
+        `Cannot grant login: the handler gave ${
+          kindOf(result)
+        }; it must give true, false, a grant or a partial success`,
+      );
+    }
     outcomeOf(result);
     return result;
   });
