@@ -1,7 +1,21 @@
 /**
- * SSH for Deno: a client and a server on web streams.
+ * SSH for Deno: a client and a server on web streams, with SFTP and SCP.
  *
- * {@linkcode connect} gives a client, {@linkcode serve} a server, and {@linkcode Transport} one connection step by step.
+ * @example A command on another machine
+ * ```ts
+ * import { connect } from "@amiko/ssh";
+ *
+ * async function uname(hostname: string): Promise<void> {
+ *   await using client = await connect({ hostname, username: "alice" });
+ *   const { code, stdout } = await client.exec("uname -a");
+ *   console.log(code, new TextDecoder().decode(stdout));
+ * }
+ * ```
+ *
+ * That is all where `ssh alice@hostname` works without asking: the agent and the user's default keys are tried, and the host must stand
+ * in known_hosts. {@linkcode connect} says how to give a password, a key or a host key, {@linkcode SshClient} what a client does:
+ * `spawn()` for streams, `shell()`, `sftp()`, `scp`. {@linkcode serve} makes a server, and {@linkcode Transport} is one connection step
+ * by step.
  *
  * @example A server and a client in one program
  * ```ts
@@ -30,6 +44,10 @@
  * const { code, stdout } = await client.exec("hello");
  * console.log(code, new TextDecoder().decode(stdout)); // 7 You said hello
  * ```
+ *
+ * Permissions, algorithms, errors and what to do about them, speed: the
+ * [README](https://jsr.io/@amiko/ssh/0.1.0/README.md). What is defended, and all limits:
+ * [SECURITY.md](https://jsr.io/@amiko/ssh/0.1.0/SECURITY.md).
  *
  * @module
  */

@@ -63,6 +63,7 @@ function fromRoot(document: string, link: string): string {
 }
 
 interface Config {
+  readonly name: string;
   readonly version: string;
   readonly license: string;
   readonly exports: Readonly<Record<string, string>>;
@@ -311,6 +312,15 @@ Deno.test("docs/threats.md names only tests that are there and run", () => {
     .filter((path) => path.startsWith("tests/"));
   assert(named.length > 30);
   assertEquals(named.filter((path) => !path.endsWith("_test.ts") || !exists(path)), []);
+});
+
+Deno.test("mod.ts begins with a client, and leads to published documents of its own version", () => {
+  const head = headOf("mod.ts");
+  assert(head.indexOf("connect(") < head.indexOf("serve({"));
+  const links = [...head.matchAll(/\]\(([^)]+)\)/g)].map((match) => match[1]!);
+  const place = `https://jsr.io/${config.name}/${config.version}/`;
+  assert(links.length > 0);
+  assertEquals(links.filter((link) => !config.publish.include.includes(link.replace(place, ""))), []);
 });
 
 Deno.test("CHANGELOG.md has the version of deno.json, and LICENSE its license", () => {
