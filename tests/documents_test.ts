@@ -292,6 +292,15 @@ Deno.test("README.md names every algorithm that is offered, and no other", async
   }
 });
 
+Deno.test("README.md says of every error code what to do, and names no other", () => {
+  const union = /export type SshErrorCode =([^;]+);/.exec(read("lib/errors.ts"))![1]!;
+  const codes = [...union.matchAll(/"(\w+)"/g)].map((match) => match[1]!);
+  assert(codes.length > 10);
+  const table = read("README.md").split("## Errors")[1]!.split("\n## ")[0]!;
+  const cells = [...table.matchAll(/^\| (`[^|]+)\|/gm)].map((match) => match[1]!).join();
+  assertEquals([...cells.matchAll(/`(\w+)`/g)].map((match) => match[1]!).toSorted(), codes.toSorted());
+});
+
 Deno.test("README.md leads only to what is published", () => {
   const published = config.publish.include;
   const missing = links(read("README.md")).filter((link) => !/^[a-z]+:|^#/.test(link)).map((link) =>
