@@ -24,7 +24,7 @@ export interface ConnectOptions {
   verifyHostKey?: HostKeyVerifier | undefined;
   /** Use these streams instead of dialling: a jump host's channel, a proxy, a test pipe. */
   transport?: ByteDuplex | undefined;
-  /** Overrides of the preference lists. */
+  /** Lists to use in the place of those of `defaultAlgorithms`, the most wanted first. @default {defaultAlgorithms} */
   algorithms?: AlgorithmOverrides | undefined;
   /** When to rekey. */
   rekey?: RekeyLimits | undefined;
@@ -40,7 +40,7 @@ export interface ConnectOptions {
   signal?: AbortSignal | undefined;
   /** Receives the server's banner. What it throws is ignored. */
   onBanner?: ((text: string) => void) | undefined;
-  /** Identification, without `SSH-2.0-`. */
+  /** Identification, without `SSH-2.0-`: 1 to 245 characters of printable US-ASCII. @default {"amiko"} */
   ident?: string | undefined;
   /**
    * Milliseconds that the server may take for dialling and for the first key exchange, each; the time that `verifyHostKey` takes does

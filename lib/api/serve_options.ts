@@ -26,7 +26,10 @@ export interface ServeOptions {
   handler?: SessionHandler | undefined;
   /** Subsystems by name. */
   subsystems?: Readonly<Record<string, SessionHandler>> | undefined;
-  /** Overrides of the preference lists. */
+  /**
+   * Lists to use in the place of the default ones, the most wanted first.
+   * @default {defaultAlgorithms without diffie-hellman-group-exchange-sha256 and diffie-hellman-group18-sha512}
+   */
   algorithms?: Partial<Algorithms> | undefined;
   /** When to rekey. */
   rekey?: RekeyLimits | undefined;
@@ -52,6 +55,7 @@ export interface ServeOptions {
    * For how long a source is refused whose logins fail again and again, as by OpenSSH's PerSourcePenalties: by default for a minute
    * and more, once a dozen of its connections have failed in one minute. The client reads why, and `onError` is told when it begins.
    * `false` refuses nobody: for servers behind a proxy, to which all clients have one address, and for tests that fail on purpose.
+   * @default {{ authFail: 5000, noAuth: 0, graceExceeded: 0, min: 60000, max: 600000, maxSources: 65536 }}
    */
   penalties?: SourcePenalties | false | undefined;
   /** Sessions at a time on one connection. @default {10} */
@@ -60,7 +64,7 @@ export interface ServeOptions {
   maxChannels?: number | undefined;
   /** Text sent before the login. */
   banner?: string | undefined;
-  /** Identification, without `SSH-2.0-`. */
+  /** Identification, without `SSH-2.0-`: 1 to 245 characters of printable US-ASCII. @default {"amiko"} */
   ident?: string | undefined;
   /**
    * Takes RSA user keys from so many bits on, 1,024 at least: for devices that have nothing better. Keys of 1,024 bits can be

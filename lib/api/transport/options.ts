@@ -8,7 +8,7 @@ import type { AlgorithmOverrides, RekeyLimits } from "../../transport/types.ts";
 
 /** Options of `Transport`. */
 export interface TransportOptions {
-  /** Overrides of the preference lists. */
+  /** Lists to use in the place of the role's default ones, the most wanted first. */
   algorithms?: AlgorithmOverrides | undefined;
   /** When to rekey. */
   rekey?: RekeyLimits | undefined;
@@ -17,11 +17,11 @@ export interface TransportOptions {
    * to 16 MiB at most. @default {2097152}
    */
   window?: number | undefined;
-  /** Identification, without `SSH-2.0-`. */
+  /** Identification, without `SSH-2.0-`: 1 to 245 characters of printable US-ASCII. @default {"amiko"} */
   ident?: string | undefined;
   /**
-   * Takes RSA host keys, and user keys on the server, from so many bits on, 1,024 at least: for devices that have nothing better. Keys of 1,024 bits can be
-   * broken by those who spend enough. @default {2048}
+   * Takes RSA host keys, and user keys on the server, from so many bits on, 1,024 at least: for devices that have nothing better. Keys
+   * of 1,024 bits can be broken by those who spend enough. @default {2048}
    */
   insecureMinRsaBits?: number | undefined;
   /** Server: milliseconds allowed until login; `Infinity` waits without end. @default {120000} */
