@@ -1,8 +1,10 @@
 /**
- * The NIST curves that ECDSA keys use. RFC 5656 section 10.1, FIPS 186-4 appendix D.1.2. No I/O.
+ * The NIST curves as ECDSA keys use them; their numbers stand with those of key exchange. RFC 5656 section 10.1. No I/O.
  *
  * @module
  */
+import { curveParameters, type NistCurve } from "../crypto/kex/nist_curves.ts";
+
 /** A curve and the names it has in different places. */
 export interface Curve {
   /** Name in SSH (RFC 5656 section 10.1). */
@@ -10,7 +12,7 @@ export interface Curve {
   /** Key and signature type. */
   readonly type: string;
   /** Name in WebCrypto. */
-  readonly webName: "P-256" | "P-384" | "P-521";
+  readonly webName: NistCurve;
   /** Hash that signatures use (RFC 5656 section 6.2.1). */
   readonly hash: "SHA-256" | "SHA-384" | "SHA-512";
   /** Bytes of a coordinate and of a scalar. */
@@ -21,35 +23,14 @@ export interface Curve {
   readonly oid: string;
 }
 
+function curve(name: Curve["name"], webName: NistCurve, hash: Curve["hash"], oid: string): [string, Curve] {
+  const type = `ecdsa-sha2-${name}`, { length: size, n } = curveParameters(webName);
+  return [type, { name, type, webName, hash, size, n, oid }];
+}
+
 /** All curves, by key type. */
-export const curves: ReadonlyMap<string, Curve> = new Map(
-  ([
-    {
-      name: "nistp256",
-      type: "ecdsa-sha2-nistp256",
-      webName: "P-256",
-      hash: "SHA-256",
-      size: 32,
-      n: 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n,
-      oid: "2a8648ce3d030107",
-    },
-    {
-      name: "nistp384",
-      type: "ecdsa-sha2-nistp384",
-      webName: "P-384",
-      hash: "SHA-384",
-      size: 48,
-      n: 0xffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973n,
-      oid: "2b81040022",
-    },
-    {
-      name: "nistp521",
-      type: "ecdsa-sha2-nistp521",
-      webName: "P-521",
-      hash: "SHA-512",
-      size: 66,
-      n: 0x1fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffa51868783bf2f966b7fcc0148f709a5d03bb5c9b8899c47aebb6fb71e91386409n,
-      oid: "2b81040023",
-    },
-  ] satisfies Curve[]).map((curve) => [curve.type, curve]),
-);
+export const curves: ReadonlyMap<string, Curve> = new Map([
+  curve("nistp256", "P-256", "SHA-256", "2a8648ce3d030107"),
+  curve("nistp384", "P-384", "SHA-384", "2b81040022"),
+  curve("nistp521", "P-521", "SHA-512", "2b81040023"),
+]);

@@ -4,32 +4,14 @@
  * @module
  */
 import type { Reader } from "../wire/reader.ts";
-import type { Bytes } from "../wire/types.ts";
+import { bitLength, fromBigEndian, toBigEndian } from "../wire/integers.ts";
 import { keyFormatError } from "./format/format_error.ts";
 
-/** The integer that big-endian `bytes` spell. */
-export function fromBigEndian(bytes: Uint8Array): bigint {
-  return bytes.length === 0 ? 0n : BigInt("0x" + new Uint8Array(bytes).toHex());
-}
+export { bitLength, fromBigEndian, publicPower, toBigEndian } from "../wire/integers.ts";
 
 /** The integer that little-endian `bytes` spell. */
 export function fromLittleEndian(bytes: Uint8Array): bigint {
   return fromBigEndian(bytes.slice().reverse());
-}
-
-/** `value` as exactly `length` big-endian bytes; a larger value is an error. */
-export function toBigEndian(value: bigint, length: number): Bytes {
-  const hex = value.toString(16);
-  if (value < 0n || hex.length > 2 * length) {
-    throw new RangeError(`Cannot write integer: it needs more than ${length} bytes`);
-  }
-  return Uint8Array.fromHex(hex.padStart(2 * length, "0"));
-}
-
-/** Number of bits of a positive integer. */
-export function bitLength(value: bigint): number {
-  const hex = value.toString(16);
-  return value <= 0n ? 0 : 4 * (hex.length - 1) + (32 - Math.clz32(parseInt(hex[0]!, 16)));
 }
 
 /** Reads an `mpint` that is positive, shortest, and of at most `maxBytes` bytes, before any arithmetic is done with it. */
@@ -58,17 +40,6 @@ export function paddedMpint(reader: Reader, maxBytes: number): bigint {
     throw keyFormatError(`Cannot read integer: it is longer than ${maxBytes} bytes`);
   }
   return fromBigEndian(bytes.subarray(start));
-}
-
-/** `base` to the power of `exponent` modulo `modulus`. Not constant in time: for public values only. */
-export function publicPower(base: bigint, exponent: bigint, modulus: bigint): bigint {
-  let result = 1n;
-  let square = base % modulus;
-  for (let rest = exponent; rest > 0n; rest >>= 1n) {
-    if (rest & 1n) result = result * square % modulus;
-    square = square * square % modulus;
-  }
-  return result;
 }
 
 /** The number that `value` times is 1 modulo `modulus`, or null where there is none. Not constant in time. */

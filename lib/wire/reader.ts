@@ -4,6 +4,7 @@
  * @module
  */
 import { SshProtocolError } from "../errors.ts";
+import { fromBigEndian } from "./integers.ts";
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
@@ -112,9 +113,7 @@ export class Reader {
     if (bytes[0] === 0 && second < 0x80 || bytes[0] === 0xff && second >= 0x80) {
       throw new SshProtocolError("Cannot read message: an mpint has needless leading bytes");
     }
-    let hex = "0x";
-    for (let i = 0; i < bytes.length; i++) hex += bytes[i]!.toString(16).padStart(2, "0");
-    const value = BigInt(hex);
+    const value = fromBigEndian(bytes);
     return bytes[0]! >= 0x80 ? value - (1n << BigInt(8 * bytes.length)) : value;
   }
 

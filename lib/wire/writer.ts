@@ -15,9 +15,7 @@ export function mpintBytes(value: bigint): Uint8Array<ArrayBuffer> {
   let hex = value.toString(16);
   if (hex.length % 2 === 1) hex = "0" + hex;
   if (parseInt(hex.slice(0, 2), 16) >= 0x80) hex = "00" + hex;
-  const bytes = new Uint8Array(hex.length / 2);
-  for (let i = 0; i < bytes.length; i++) bytes[i] = parseInt(hex.slice(2 * i, 2 * i + 2), 16);
-  return bytes;
+  return Uint8Array.fromHex(hex);
 }
 
 /** A growing buffer; methods can be chained. */

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { concat } from "@std/bytes";
 import { getDiffieHellman } from "node:crypto";
 import { SshProtocolError } from "../../lib/errors.ts";
-import { bitLength, dhAgreement, isPublicValue, modpAgreement, modPow } from "../../lib/crypto/kex/dh.ts";
+import { dhAgreement, isPublicValue, modpAgreement, modPow } from "../../lib/crypto/kex/dh.ts";
 import {
   MODP_2048,
   MODP_3072,
@@ -15,6 +15,7 @@ import {
 import { randomBytes } from "../../lib/crypto/random.ts";
 import { bigIntOf, encodeMpint } from "../../lib/crypto/kex/shared_secret.ts";
 import { Reader } from "../../lib/wire/reader.ts";
+import { bitLength } from "../../lib/wire/integers.ts";
 import { mpintBytes } from "../../lib/wire/writer.ts";
 import { exchange } from "./_peers.ts";
 

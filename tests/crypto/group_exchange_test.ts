@@ -1,9 +1,10 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { SshProtocolError } from "../../lib/errors.ts";
-import { bitLength, dhAgreement } from "../../lib/crypto/kex/dh.ts";
+import { dhAgreement } from "../../lib/crypto/kex/dh.ts";
 import { MODP_2048, MODP_4096, MODP_8192, OAKLEY_GROUP_2 } from "../../lib/crypto/kex/dh_groups.ts";
 import { checkGroup, chooseGroup, requestedGroupSizes } from "../../lib/crypto/kex/group_exchange.ts";
 import { exchange } from "./_peers.ts";
+import { bitLength } from "../../lib/wire/integers.ts";
 
 const prime = (group: { hex: string }) => BigInt("0x" + group.hex);
 

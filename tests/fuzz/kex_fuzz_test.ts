@@ -3,10 +3,10 @@ import { SshProtocolError } from "../../lib/errors.ts";
 import { dhAgreement } from "../../lib/crypto/kex/dh.ts";
 import { checkGroup, chooseGroup } from "../../lib/crypto/kex/group_exchange.ts";
 import { MODP_2048 } from "../../lib/crypto/kex/dh_groups.ts";
-import { bitLength } from "../../lib/crypto/kex/dh.ts";
 import { kexMethods } from "../../lib/crypto/kex/methods.ts";
 import { Reader } from "../../lib/wire/reader.ts";
 import { fuzz, fuzzAsync, fuzzBytes, mutate, Prng } from "../_support/fuzz.ts";
+import { bitLength } from "../../lib/wire/integers.ts";
 
 const NAMES = [
   "mlkem768x25519-sha256",

@@ -9,6 +9,7 @@
  * @module
  */
 import type { Bytes } from "../../wire/types.ts";
+import { bitLength } from "../../wire/integers.ts";
 import { mpintBytes } from "../../wire/writer.ts";
 import type { ModpGroup } from "./dh_groups.ts";
 import { randomBytes } from "../random.ts";
@@ -111,12 +112,6 @@ function agreement(group: () => { p: bigint; g: bigint }): KeyAgreement {
       });
     },
   };
-}
-
-/** Bits of a positive integer. */
-export function bitLength(value: bigint): number {
-  const hex = value.toString(16);
-  return 4 * (hex.length - 1) + (32 - Math.clz32(parseInt(hex[0]!, 16)));
 }
 
 function mpintLength(p: bigint): number {

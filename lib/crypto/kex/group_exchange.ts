@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { bitLength } from "./dh.ts";
+import { bitLength } from "../../wire/integers.ts";
 import { MODP_2048, MODP_3072, MODP_4096, MODP_6144, MODP_8192, type ModpGroup } from "./dh_groups.ts";
 import { kexFailed } from "./shared_secret.ts";
 

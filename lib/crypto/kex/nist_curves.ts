@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { publicPower, toBigEndian } from "../../wire/integers.ts";
 import type { Bytes } from "../../wire/types.ts";
 import { bigIntOf } from "./shared_secret.ts";
 
@@ -18,6 +19,8 @@ export interface CurveParameters {
   readonly p: bigint;
   /** Coefficient b. */
   readonly b: bigint;
+  /** Order of the base point. */
+  readonly n: bigint;
   /** Base point. */
   readonly g: { readonly x: bigint; readonly y: bigint };
 }
@@ -27,6 +30,7 @@ const curves: Record<NistCurve, CurveParameters> = {
     length: 32,
     p: (1n << 256n) - (1n << 224n) + (1n << 192n) + (1n << 96n) - 1n,
     b: 0x5ac635d8aa3a93e7b3ebbd55769886bc651d06b0cc53b0f63bce3c3e27d2604bn,
+    n: 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n,
     g: {
       x: 0x6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296n,
       y: 0x4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5n,
@@ -36,6 +40,7 @@ const curves: Record<NistCurve, CurveParameters> = {
     length: 48,
     p: (1n << 384n) - (1n << 128n) - (1n << 96n) + (1n << 32n) - 1n,
     b: 0xb3312fa7e23ee7e4988e056be3f82d19181d9c6efe8141120314088f5013875ac656398d8a2ed19d2a85c8edd3ec2aefn,
+    n: 0xffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973n,
     g: {
       x: 0xaa87ca22be8b05378eb1c71ef320ad746e1d3b628ba79b9859f741e082542a385502f25dbf55296c3a545e3872760ab7n,
       y: 0x3617de4a96262c6f5d9e98bf9292dc29f8f41dbd289a147ce9da3113b5f0b8c00a60b1ce1d7e819d7a431d7c90ea0e5fn,
@@ -45,6 +50,7 @@ const curves: Record<NistCurve, CurveParameters> = {
     length: 66,
     p: (1n << 521n) - 1n,
     b: 0x0051953eb9618e1c9a1f929a21a0b68540eea2da725b99b315f3b8b489918ef109e156193951ec7e937b1652c0bd3bb1bf073573df883d2c34f1ef451fd46b503f00n,
+    n: 0x1fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffa51868783bf2f966b7fcc0148f709a5d03bb5c9b8899c47aebb6fb71e91386409n,
     g: {
       x: 0x00c6858e06b70404e9cd9e3ecb662395b4429c648139053fb521f828af606b4d3dbaa14b5e77efe75928fe1dc127a2ffa8de3348b3c1856a429bf97e7e31c2e5bd66n,
       y: 0x011839296a789a3bc0045c8a5fb42c7d1bd998f54449579b446817afbd17273e662c97ee72995ef42640c550b9013fad0761353c7086a272c24088be94769fd16650n,
@@ -86,22 +92,10 @@ export function uncompressedPoint(curve: NistCurve, point: Uint8Array): Bytes | 
     const x = bigIntOf(point.subarray(1));
     if (x >= p) return null;
     // p is 3 modulo 4 for each of the curves, so a square's root is its power to (p + 1) / 4.
-    const root = power(mod(x * x * x - 3n * x + b, p), (p + 1n) >> 2n, p);
+    const root = publicPower(x * x * x - 3n * x + b, (p + 1n) >> 2n, p);
     const y = (root & 1n) === BigInt(form & 1) ? root : p - root;
-    full.set(Uint8Array.fromHex(y.toString(16).padStart(2 * length, "0")), 1 + length);
+    full.set(toBigEndian(y, length), 1 + length);
   }
   if (hybrid && (full.at(-1)! & 1) !== (form & 1)) return null;
   return isOnCurve(curve, full) ? full : null;
-}
-
-function mod(value: bigint, p: bigint): bigint {
-  return (value % p + p) % p;
-}
-
-function power(base: bigint, exponent: bigint, p: bigint): bigint {
-  let result = 1n;
-  for (let rest = exponent, square = base; rest > 0n; rest >>= 1n, square = square * square % p) {
-    if (rest & 1n) result = result * square % p;
-  }
-  return result;
 }
