@@ -7,53 +7,25 @@
 import { SshProtocolError } from "../errors.ts";
 import { explanation } from "../transport/message_size.ts";
 import { MAX_PAYLOAD } from "../transport/outbox.ts";
-import { anyEnd, bool, bytes, byteText, looseText, orEnd, u32 } from "../wire/codec.ts";
-import type { Field, ValuesOf } from "../wire/codec.ts";
-import { Reader } from "../wire/reader.ts";
+import { anyEnd, bool, bytes, byteText, type Codec, codec, type Field, looseText, orEnd, u32 } from "../wire/codec.ts";
 import type { Bytes } from "../wire/types.ts";
-import { Writer } from "../wire/writer.ts";
-
-/** A declared channel request. */
-export interface RequestCodec<F> {
-  /** Name on the wire. */
-  readonly name: string;
-  /** The data that follows want_reply. Throws `RangeError` for what no packet holds. */
-  encode(values: ValuesOf<F>): Bytes;
-  /** Reads that data; nothing may be missing and nothing left. */
-  decode(data: Uint8Array): ValuesOf<F>;
-}
-/** The values of a declared request. */
-export type RequestOf<R> = R extends RequestCodec<infer F> ? ValuesOf<F> : never;
 
 /** Bytes of CHANNEL_REQUEST beside the name and the data. */
 const HEADER = 14;
 
-/** Declares a channel request by its name and its fields in wire order. */
-function request<const F extends Record<string, Field<unknown>>>(name: string, fields: F): RequestCodec<F> {
-  const entries = Object.entries(fields) as [string, Field<unknown>][];
+/**
+ * Declares a channel request by its name and its fields in wire order; `encode()` throws `RangeError` for what no packet holds.
+ */
+function request<const F extends Record<string, Field<unknown>>>(name: string, fields: F): Codec<F> {
+  const data = codec(name, fields, `channel request "${name}"`);
   return {
-    name,
+    ...data,
     encode(values): Bytes {
-      const writer = new Writer();
-      for (const [key, field] of entries) field.write(writer, (values as Record<string, unknown>)[key]);
-      if (writer.length > MAX_PAYLOAD - HEADER - name.length) {
-        throw new RangeError(`Cannot send request "${name}": ${writer.length} bytes do not fit in a packet`);
+      const encoded = data.encode(values);
+      if (encoded.length > MAX_PAYLOAD - HEADER - name.length) {
+        throw new RangeError(`Cannot send request "${name}": ${encoded.length} bytes do not fit in a packet`);
       }
-      return writer.bytes();
-    },
-    decode(data): ValuesOf<F> {
-      const reader = new Reader(data);
-      const values: Record<string, unknown> = {};
-      try {
-        for (const [key, field] of entries) values[key] = field.read(reader);
-        reader.end();
-      } catch (error) {
-        if (!(error instanceof SshProtocolError)) throw error;
-        throw new SshProtocolError(`Malformed channel request "${name}": ${error.message}`, error.reason, {
-          cause: error,
-        });
-      }
-      return values as ValuesOf<F>;
+      return encoded;
     },
   };
 }

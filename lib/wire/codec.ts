@@ -83,16 +83,52 @@ export type ValuesOf<F> = { readonly [K in keyof F]: F[K] extends Field<infer T>
 /** The values of a declared message. */
 export type MessageOf<M> = M extends Message<infer F> ? ValuesOf<F> : never;
 
-/** A declared message. */
-export interface Message<F> {
+/** Declared fields, written and read as a whole. */
+export interface Codec<F> {
   /** Name as the RFC spells it. */
   readonly name: string;
+  /** All fields in order. */
+  encode(values: ValuesOf<F>): Uint8Array<ArrayBuffer>;
+  /** Reads all of `bytes`; nothing may be missing and nothing left. */
+  decode(bytes: Uint8Array): ValuesOf<F>;
+}
+
+/** A declared message, which is the number and then the fields. */
+export interface Message<F> extends Codec<F> {
   /** Message number. */
   readonly type: number;
-  /** The payload: the number, then the fields. */
-  encode(values: ValuesOf<F>): Uint8Array<ArrayBuffer>;
-  /** Reads a whole payload, number included; nothing may be missing and nothing left. */
-  decode(payload: Uint8Array): ValuesOf<F>;
+}
+
+/** Declares fields in wire order. `what` they are begins the error for those that cannot be read; a number stands before them if given. */
+export function codec<const F extends Record<string, Field<unknown>>>(
+  name: string,
+  fields: F,
+  what = name,
+  type: number | null = null,
+): Codec<F> {
+  const entries = Object.entries(fields) as [string, Field<unknown>][];
+  return {
+    name,
+    encode(values): Uint8Array<ArrayBuffer> {
+      const writer = new Writer();
+      if (type !== null) writer.u8(type);
+      for (const [key, field] of entries) field.write(writer, (values as Record<string, unknown>)[key]);
+      return writer.bytes();
+    },
+    decode(bytes): ValuesOf<F> {
+      const reader = new Reader(bytes);
+      const values: Record<string, unknown> = {};
+      try {
+        if (type !== null && reader.u8() !== type) throw new SshProtocolError(`Cannot read ${name}: another message`);
+        for (const [key, field] of entries) values[key] = field.read(reader);
+        reader.end();
+      } catch (error) {
+        if (!(error instanceof SshProtocolError)) throw error;
+        throw new SshProtocolError(`Malformed ${what}: ${error.message}`, error.reason, { cause: error });
+      }
+      return values as ValuesOf<F>;
+    },
+  };
 }
 
 /** Declares a message by its number and its fields in wire order. */
@@ -101,28 +137,5 @@ export function message<const F extends Record<string, Field<unknown>>>(
   type: number,
   fields: F,
 ): Message<F> {
-  const entries = Object.entries(fields) as [string, Field<unknown>][];
-  return {
-    name,
-    type,
-    encode(values): Uint8Array<ArrayBuffer> {
-      const writer = new Writer();
-      writer.u8(type);
-      for (const [key, field] of entries) field.write(writer, (values as Record<string, unknown>)[key]);
-      return writer.bytes();
-    },
-    decode(payload): ValuesOf<F> {
-      const reader = new Reader(payload);
-      const values: Record<string, unknown> = {};
-      try {
-        if (reader.u8() !== type) throw new SshProtocolError(`Cannot read ${name}: another message`);
-        for (const [key, field] of entries) values[key] = field.read(reader);
-        reader.end();
-      } catch (error) {
-        if (!(error instanceof SshProtocolError)) throw error;
-        throw new SshProtocolError(`Malformed ${name}: ${error.message}`, error.reason, { cause: error });
-      }
-      return values as ValuesOf<F>;
-    },
-  };
+  return { ...codec(name, fields, name, type), type };
 }
