@@ -17,14 +17,10 @@ export function fromLittleEndian(bytes: Uint8Array): bigint {
 /** Reads an `mpint` that is positive, shortest, and of at most `maxBytes` bytes, before any arithmetic is done with it. */
 export function positiveMpint(reader: Reader, maxBytes: number): bigint {
   const bytes = reader.view();
-  if (bytes.length === 0 || bytes[0]! >= 0x80) throw keyFormatError("Cannot read integer: it is not positive");
   if (bytes[0] === 0 && (bytes.length === 1 || bytes[1]! < 0x80)) {
     throw keyFormatError("Cannot read integer: it has needless leading bytes");
   }
-  if (bytes.length - (bytes[0] === 0 ? 1 : 0) > maxBytes) {
-    throw keyFormatError(`Cannot read integer: it is longer than ${maxBytes} bytes`);
-  }
-  return fromBigEndian(bytes);
+  return positive(bytes, maxBytes);
 }
 
 /**
@@ -32,10 +28,12 @@ export function positiveMpint(reader: Reader, maxBytes: number): bigint {
  * anew from what was read. Not in public keys, which are compared byte by byte.
  */
 export function paddedMpint(reader: Reader, maxBytes: number): bigint {
-  const bytes = reader.view();
-  if (bytes.length === 0 || bytes[0]! >= 0x80) throw keyFormatError("Cannot read integer: it is not positive");
+  return positive(reader.view(), maxBytes);
+}
+
+function positive(bytes: Uint8Array, maxBytes: number): bigint {
   const start = bytes.findIndex((byte) => byte !== 0);
-  if (start < 0) throw keyFormatError("Cannot read integer: it is not positive");
+  if (start < 0 || bytes[0]! >= 0x80) throw keyFormatError("Cannot read integer: it is not positive");
   if (bytes.length - start > maxBytes) {
     throw keyFormatError(`Cannot read integer: it is longer than ${maxBytes} bytes`);
   }

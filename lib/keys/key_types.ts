@@ -4,8 +4,10 @@
  *
  * @module
  */
+import { printable } from "../errors.ts";
 import { type EcdsaMaterial, ecdsaTypes } from "./ecdsa.ts";
 import { ed25519, type Ed25519Material } from "./ed25519.ts";
+import { keyFormatError } from "./format/format_error.ts";
 import { rsa, type RsaMaterial } from "./rsa.ts";
 import type { KeyType, PrivateForm } from "./key_type.ts";
 
@@ -44,6 +46,13 @@ export function keyTypeOf(algorithm: string): string | null {
 /** The flags that ask an agent for a signature algorithm. */
 export function agentFlagsOf(algorithm: string): number {
   return algorithms.get(algorithm)?.agentFlags ?? 0;
+}
+
+/** How private keys of a type are read; throws `KEY_FORMAT` where there are none. */
+export function privateFormOf(type: string): PrivateForm<KeyMaterial> {
+  const form = keyTypes.get(type)?.private ?? null;
+  if (form !== null) return form;
+  throw keyFormatError(`Cannot read private key: the type "${printable(type, 64)}" is not supported`);
 }
 
 /** The type of a private key, by its components. */

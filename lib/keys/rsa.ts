@@ -7,7 +7,7 @@ import type { Bytes } from "../wire/types.ts";
 import { keyFormatError, notTogether } from "./format/format_error.ts";
 import { base64url, bitLength, jwkIntegers, paddedMpint, positiveMpint } from "./integers.ts";
 import type { KeyType, SignatureAlgorithm } from "./key_type.ts";
-import { RSA_BITS, type RsaHash, rsaProblem, RsaVerifier } from "./rsa_public.ts";
+import { RSA_BITS, type RsaHash, rsaProblem, rsaVerifier } from "./rsa_public.ts";
 
 /** The components that OpenSSH keeps. */
 export interface RsaMaterial {
@@ -89,12 +89,12 @@ export const rsa: KeyType<RsaMaterial> = {
     const e = positiveMpint(reader, 8), n = positiveMpint(reader, MAX_BYTES);
     const problem = rsaProblem(n, e, minBits);
     if (problem !== null) throw keyFormatError(`Cannot read ${NAME} key: ${problem}`);
-    const bits = bitLength(n), verifier = new RsaVerifier(n, e);
+    const bits = bitLength(n), verify = rsaVerifier(n, e);
     return {
       bits,
       async verify(value, data, algorithm): Promise<boolean> {
         const signature = signatureOf((bits + 7) >> 3, value);
-        return signature !== null && await verifier.verify(hashOf(algorithm), signature, data);
+        return signature !== null && await verify(hashOf(algorithm), signature, data);
       },
     };
   },

@@ -59,46 +59,31 @@ export function rsaProblem(n: bigint, e: bigint, min: number = RSA_BITS.min): st
   return null;
 }
 
-/** Verifies with WebCrypto, one imported key per hash. */
-export class RsaVerifier {
-  readonly #n: bigint;
-  readonly #e: bigint;
-  readonly #keys = new Map<string, Promise<CryptoKey | null>>();
-
-  /** Takes a modulus and an exponent that `rsaProblem()` has nothing against. */
-  constructor(n: bigint, e: bigint) {
-    this.#n = n;
-    this.#e = e;
-  }
-
-  #key(hash: RsaHash): Promise<CryptoKey | null> {
-    let key = this.#keys.get(hash);
-    if (key === undefined) {
-      // Deno's WebCrypto takes moduli up to 4096 bits and exponents up to 2^33 - 1; other runtimes take more.
-      key = bitLength(this.#n) > 4096 || this.#e >= 1n << 32n ? Promise.resolve(null) : crypto.subtle.importKey(
-        "jwk",
-        { kty: "RSA", n: base64url(this.#n), e: base64url(this.#e) },
-        { name: "RSASSA-PKCS1-v1_5", hash },
-        false,
-        ["verify"],
-      ).catch(() => null);
-      this.#keys.set(hash, key);
-    }
-    return key;
-  }
-
-  /** Checks a signature of exactly the modulus' length. */
-  async verify(hash: RsaHash, signature: Bytes, data: Bytes): Promise<boolean> {
-    const key = await this.#key(hash);
+/**
+ * Checks signatures of exactly the modulus' length with WebCrypto, one imported key per hash, for a modulus and an exponent that
+ * `rsaProblem()` has nothing against.
+ */
+export function rsaVerifier(n: bigint, e: bigint): (hash: RsaHash, signature: Bytes, data: Bytes) => Promise<boolean> {
+  const keys = new Map<RsaHash, Promise<CryptoKey>>();
+  // Deno's WebCrypto takes moduli up to 4096 bits and exponents up to 2^33 - 1; other runtimes take more.
+  const tooLarge = bitLength(n) > 4096 || e >= 1n << 32n, jwk = { kty: "RSA", n: base64url(n), e: base64url(e) };
+  const imported = (hash: RsaHash) => {
+    const algorithm = { name: "RSASSA-PKCS1-v1_5", hash };
+    const key = keys.get(hash) ?? crypto.subtle.importKey("jwk", jwk, algorithm, false, ["verify"]);
+    keys.set(hash, key);
+    return key.catch(() => null);
+  };
+  return async (hash, signature, data) => {
+    const key = tooLarge ? null : await imported(hash);
     if (key !== null) return await crypto.subtle.verify("RSASSA-PKCS1-v1_5", key, signature, data);
     const s = fromBigEndian(signature);
-    if (s >= this.#n) return false;
+    if (s >= n) return false;
     const info = Uint8Array.fromHex(digestInfo[hash] + new Uint8Array(await crypto.subtle.digest(hash, data)).toHex());
     const expected = new Uint8Array(signature.length).fill(0xff);
     expected[0] = 0;
     expected[1] = 1;
     expected[expected.length - info.length - 1] = 0;
     expected.set(info, expected.length - info.length);
-    return equals(toBigEndian(publicPower(s, this.#e, this.#n), signature.length), expected);
-  }
+    return equals(toBigEndian(publicPower(s, e, n), signature.length), expected);
+  };
 }

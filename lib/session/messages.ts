@@ -59,6 +59,11 @@ const signalName: Field<string> = {
   },
 };
 
+/** A signal's name as it goes over the wire, from one with `SIG` before it. */
+export function withoutSig(signal: string): string {
+  return signal.startsWith("SIG") ? signal.slice(3) : signal;
+}
+
 function isSignalName(name: string): boolean {
   return name.length <= 64 && /^[A-Za-z0-9][A-Za-z0-9+-]*(@[A-Za-z0-9.-]+)?$/.test(name);
 }

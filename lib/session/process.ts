@@ -11,7 +11,7 @@ import type { Bytes } from "../wire/types.ts";
 import { checkText } from "../wire/check.ts";
 import { checkCommand, checkExec, checkPty, checkSignalName, checkSize, checkU32 } from "./check_options.ts";
 import { Break, Env, Exec, ExitSignal, ExitStatusRequest, PtyReq, Shell, Signal } from "./messages.ts";
-import { Subsystem, WindowChange } from "./messages.ts";
+import { Subsystem, WindowChange, withoutSig } from "./messages.ts";
 import { startOn, type StartRequest } from "./start.ts";
 import { encodeTerminalModes } from "./terminal_modes.ts";
 import type { ExecOptions, ExecOutput, ExitStatus, PtyOptions, WindowSize } from "./types.ts";
@@ -64,10 +64,6 @@ export function decodeExit(name: string, data: Uint8Array): ExitStatus | null {
     return { success: false, code: null, signal: withoutSig(ExitSignal.decode(data).signal) || null };
   }
   return null;
-}
-
-function withoutSig(signal: string): string {
-  return signal.startsWith("SIG") ? signal.slice(3) : signal;
 }
 
 /** A session channel that remembers how its process ended. */

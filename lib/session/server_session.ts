@@ -16,7 +16,7 @@ import { checkObject, checkText } from "../wire/check.ts";
 import { checkSignalName } from "./check_options.ts";
 import { Mailbox } from "./mailbox.ts";
 import { Break, Env, Exec, ExitSignal, ExitStatusRequest, PtyReq, Shell, Signal } from "./messages.ts";
-import { Subsystem, WindowChange } from "./messages.ts";
+import { Subsystem, WindowChange, withoutSig } from "./messages.ts";
 import { SessionOutput } from "./session_output.ts";
 import { decodeTerminalModes } from "./terminal_modes.ts";
 import type { Terminal, WindowSize } from "./types.ts";
@@ -328,7 +328,7 @@ class Session implements ServerSession {
   }
 
   onSignal(signal: string): boolean {
-    this.signals.push(signal.startsWith("SIG") ? signal.slice(3) : signal);
+    this.signals.push(withoutSig(signal));
     return true;
   }
 
@@ -356,7 +356,7 @@ function encodeExit(status: Exit): [name: string, data: Bytes] {
   return [
     ExitSignal.name,
     ExitSignal.encode({
-      signal: status.signal.startsWith("SIG") ? status.signal.slice(3) : status.signal,
+      signal: withoutSig(status.signal),
       coreDumped: false,
       message: status.message ?? "",
       language: "",

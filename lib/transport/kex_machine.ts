@@ -259,7 +259,7 @@ export class KexMachine {
     );
     let proven: boolean;
     try {
-      proven = await this.#isProven(hostKey, exchangeHash, reply.signature);
+      proven = await verifyAgreed(hostKey, this.#negotiated!.hostKey, exchangeHash, reply.signature);
     } catch (cause) {
       // Nothing has been found out about the server: what failed is on this side.
       throw new HostKeyError(
@@ -273,10 +273,6 @@ export class KexMachine {
     await this.#trust(hostKey);
     this.#state = { at: "newkeys" };
     return { send: [], outcome: this.#outcome(hostKey, secret, exchangeHash) };
-  }
-
-  #isProven(hostKey: PublicKey, exchangeHash: Bytes, signature: Uint8Array): Promise<boolean> {
-    return verifyAgreed(hostKey, this.#negotiated!.hostKey, exchangeHash, signature);
   }
 
   #readHostKey(blob: Uint8Array): PublicKey {

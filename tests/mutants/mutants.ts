@@ -722,7 +722,7 @@ export const mutants: readonly Mutant[] = [
     id: "rsa-s-range",
     removes: "an RSA signature is below the modulus",
     file: "lib/keys/rsa_public.ts",
-    find: "if (s >= this.#n) return false;",
+    find: "if (s >= n) return false;",
     replace: "",
     test: "tests/keys/limits_test.ts",
     killedBy: "verify() takes no RSA signature at or above the modulus where WebCrypto does not do the work",

@@ -12,7 +12,7 @@ import { aes256Ctr, type FileCipher, fileCiphers } from "./file_ciphers.ts";
 import { keyFormatError, parsing } from "./format_error.ts";
 import { commentText } from "../key_text.ts";
 import { publicBlobOf } from "../key_material.ts";
-import { type KeyMaterial, keyTypes, typeOfMaterial } from "../key_types.ts";
+import { type KeyMaterial, privateFormOf, typeOfMaterial } from "../key_types.ts";
 import { publicKeyFromBlob } from "../public_key.ts";
 import type { RsaKeyOptions } from "../rsa_public.ts";
 import type { PublicKey } from "../types.ts";
@@ -26,6 +26,10 @@ export const DEFAULT_ROUNDS = 24;
 
 /** Room for the components of any key, with its lengths, check numbers and padding. */
 const MAX_MATERIAL = 12_288;
+
+const CONVERT = 'convert it with "ssh-keygen -p -f FILE"';
+
+const fail = (what: string) => keyFormatError(`Cannot read OpenSSH private key: ${what}`);
 
 /** What can be read from a file without its passphrase. */
 export interface Envelope {
@@ -50,40 +54,30 @@ export function readEnvelope(bytes: Uint8Array, options: RsaKeyOptions): Envelop
   return parsing("Cannot read OpenSSH private key", () => {
     const reader = new Reader(bytes);
     if (reader.remaining < MAGIC.length || !equals(reader.rawView(MAGIC.length), MAGIC)) {
-      throw keyFormatError('Cannot read OpenSSH private key: it does not begin with "openssh-key-v1"');
+      throw fail('it does not begin with "openssh-key-v1"');
     }
     const cipherName = reader.ascii(), kdf = reader.ascii();
     const kdfOptions = new Reader(reader.view());
     const count = reader.u32();
-    if (count !== 1) throw keyFormatError(`Cannot read OpenSSH private key: it holds ${count} keys, 1 is supported`);
+    if (count !== 1) throw fail(`it holds ${count} keys, 1 is supported`);
     const cipher = fileCiphers.get(cipherName) ?? null;
     if (cipher === null && cipherName !== "none") {
-      throw keyFormatError(
-        `Cannot read OpenSSH private key: the cipher "${
-          printable(cipherName, 64)
-        }" is not supported; convert it with "ssh-keygen -p -f FILE"`,
-      );
+      throw fail(`the cipher "${printable(cipherName, 64)}" is not supported; ${CONVERT}`);
     }
     if (kdf !== "none" && kdf !== "bcrypt") {
-      throw keyFormatError(
-        `Cannot read OpenSSH private key: the KDF "${
-          printable(kdf, 64)
-        }" is not supported; convert it with "ssh-keygen -p -f FILE"`,
-      );
+      throw fail(`the KDF "${printable(kdf, 64)}" is not supported; ${CONVERT}`);
     }
     if ((kdf === "none") !== (cipher === null)) {
-      throw keyFormatError(`Cannot read OpenSSH private key: cipher "${cipherName}" with KDF "${kdf}"`);
+      throw fail(`cipher "${cipherName}" with KDF "${kdf}"`);
     }
     const salt = kdf === "none" ? new Uint8Array(0) : kdfOptions.string();
     const rounds = kdf === "none" ? 0 : kdfOptions.u32();
     kdfOptions.end();
     if (kdf !== "none" && (rounds < 1 || rounds > MAX_ROUNDS)) {
-      throw keyFormatError(
-        `Cannot read OpenSSH private key: ${rounds} rounds of bcrypt, 1 to ${MAX_ROUNDS} are allowed`,
-      );
+      throw fail(`${rounds} rounds of bcrypt, 1 to ${MAX_ROUNDS} are allowed`);
     }
     if (kdf !== "none" && (salt.length < 1 || salt.length > 64)) {
-      throw keyFormatError(`Cannot read OpenSSH private key: a salt of ${salt.length} bytes, 1 to 64 are allowed`);
+      throw fail(`a salt of ${salt.length} bytes, 1 to 64 are allowed`);
     }
     const publicKey = publicKeyFromBlob(reader.view(), options);
     const body = reader.string();
@@ -91,7 +85,7 @@ export function readEnvelope(bytes: Uint8Array, options: RsaKeyOptions): Envelop
     reader.end();
     const block = cipher?.blockSize ?? 8;
     if (body.length === 0 || body.length % block !== 0) {
-      throw keyFormatError(`Cannot read OpenSSH private key: ${body.length} bytes are no whole number of blocks`);
+      throw fail(`${body.length} bytes are no whole number of blocks`);
     }
     return { publicKey, encrypted: cipher !== null, cipher, salt, rounds, body, tag };
   });
@@ -105,7 +99,7 @@ export async function readPrivatePart(
   const { cipher } = envelope;
   if (cipher === null) return readSection(envelope.body, envelope.publicKey, "its check numbers differ");
   if (passphrase === undefined || passphrase === "") {
-    throw keyFormatError("Cannot read OpenSSH private key: it is encrypted and no passphrase was given");
+    throw fail("it is encrypted and no passphrase was given");
   }
   const keys = await deriveKeys(passphrase, envelope.salt, envelope.rounds, cipher);
   const section = await cipher.decrypt(keys.key, keys.iv, envelope.body, envelope.tag);
@@ -145,17 +139,13 @@ function readSection(
     if (reader.u32() !== reader.u32()) {
       throw keyFormatError(`Cannot decrypt OpenSSH private key: ${whenChecksDiffer}`);
     }
-    const type = reader.ascii(), form = keyTypes.get(type)?.private ?? null;
-    if (form === null) {
-      throw keyFormatError(`Cannot read private key: the type "${printable(type, 64)}" is not supported`);
-    }
-    const material = form.read(reader);
+    const material = privateFormOf(reader.ascii()).read(reader);
     const comment = commentText(reader.view());
     for (let i = 1; reader.remaining > 0; i++) {
-      if (reader.u8() !== (i & 0xff)) throw keyFormatError("Cannot read OpenSSH private key: its padding is wrong");
+      if (reader.u8() !== (i & 0xff)) throw fail("its padding is wrong");
     }
     if (!equals(publicBlobOf(material), publicKey.blob)) {
-      throw keyFormatError("Cannot read OpenSSH private key: its public and private parts are of different keys");
+      throw fail("its public and private parts are of different keys");
     }
     return { material, comment };
   });

@@ -12,7 +12,7 @@ import { cbcDecrypt } from "./file_ciphers.ts";
 import { keyFormatError, parsing } from "./format_error.ts";
 import { bytesOfString, commentText } from "../key_text.ts";
 import { howToRead } from "../user_files.ts";
-import { type KeyMaterial, keyTypes } from "../key_types.ts";
+import { type KeyMaterial, privateFormOf } from "../key_types.ts";
 import { decodeBase64, publicKeyFromBlob } from "../public_key.ts";
 import type { RsaKeyOptions } from "../rsa_public.ts";
 import type { PublicKey } from "../types.ts";
@@ -166,9 +166,7 @@ async function keysOf3({ kdf, encryption }: Ppk, passphrase: Uint8Array): Promis
 function readMaterial(publicKey: PublicKey, body: Uint8Array): KeyMaterial {
   return parsing("Cannot read PuTTY private key", () => {
     const half = new Reader(publicKey.blob), reader = new Reader(body);
-    const form = keyTypes.get(half.ascii())?.private ?? null;
-    if (form === null) throw fail(`private keys of type ${publicKey.type} are not supported`);
-    const material = form.readPutty(half, reader);
+    const material = privateFormOf(half.ascii()).readPutty(half, reader);
     // What is left is padding up to a cipher block: random in version 3, part of a hash in version 2; the MAC covers it.
     if (reader.remaining > 15) throw fail("bytes follow its private part");
     return material;
