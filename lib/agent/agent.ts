@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { concat } from "@std/bytes";
 import { printable, SshError, SshProtocolError } from "../errors.ts";
 import { checkDuplex, checkObject } from "../wire/check.ts";
 import { Reader } from "../wire/reader.ts";
@@ -176,12 +177,7 @@ class AgentClient implements Agent {
       chunks.push(value);
       have += value.length;
     }
-    const all = new Uint8Array(have);
-    let at = 0;
-    for (const chunk of chunks) {
-      all.set(chunk, at);
-      at += chunk.length;
-    }
+    const all = concat(chunks);
     this.#left = all.subarray(length);
     return all.slice(0, length);
   }

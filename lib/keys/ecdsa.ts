@@ -3,8 +3,9 @@
  *
  * @module
  */
+import { concat } from "@std/bytes";
 import { isOnCurve } from "../crypto/kex/nist_curves.ts";
-import { printable, SshError } from "../errors.ts";
+import { printable } from "../errors.ts";
 import { Reader } from "../wire/reader.ts";
 import type { Bytes } from "../wire/types.ts";
 import { Writer } from "../wire/writer.ts";
@@ -16,7 +17,6 @@ import { isDataError, runtimeError } from "./webcrypto_errors.ts";
 
 /** A scalar and its point. */
 export interface EcdsaMaterial {
-  /** Discriminant. */
   readonly kind: "ecdsa";
   /** The curve. */
   readonly curve: Curve;
@@ -28,19 +28,10 @@ export interface EcdsaMaterial {
 
 /** `value` (`mpint` r, `mpint` s) as WebCrypto takes it, r and s in full width; null when either is out of range. */
 function signatureOf(curve: Curve, value: Uint8Array): Bytes | null {
-  try {
-    const reader = new Reader(value);
-    const r = paddedMpint(reader, curve.size), s = paddedMpint(reader, curve.size);
-    reader.end();
-    if (r >= curve.n || s >= curve.n) return null;
-    const raw = new Uint8Array(2 * curve.size);
-    raw.set(toBigEndian(r, curve.size));
-    raw.set(toBigEndian(s, curve.size), curve.size);
-    return raw;
-  } catch (error) {
-    if (error instanceof SshError) return null;
-    throw error;
-  }
+  const reader = new Reader(value);
+  const r = paddedMpint(reader, curve.size), s = paddedMpint(reader, curve.size);
+  reader.end();
+  return r < curve.n && s < curve.n ? concat([toBigEndian(r, curve.size), toBigEndian(s, curve.size)]) : null;
 }
 
 /** The other way (RFC 5656 section 3.1.2). */

@@ -12,7 +12,6 @@ import { isDataError, runtimeError } from "./webcrypto_errors.ts";
 
 /** The seed of RFC 8032 section 5.1.5, and the public point it gives. */
 export interface Ed25519Material {
-  /** Discriminant. */
   readonly kind: "ed25519";
   /** 32 bytes. */
   readonly seed: Bytes;

@@ -17,7 +17,10 @@ export interface SignatureAlgorithm {
   readonly agentFlags?: number;
 }
 
-/** Checks a signature's value, which is what stands behind the algorithm's name. The algorithm is one of the key type's. */
+/**
+ * Checks a signature's value, which is what stands behind the algorithm's name. The algorithm is one of the key type's. A value that is
+ * malformed does not fit: it may be told by an `SshError`, too.
+ */
 export type Verify = (value: Uint8Array, data: Bytes, algorithm: string) => Promise<boolean>;
 /** Makes a signature's value with one of the key type's algorithms. */
 export type Sign = (data: Bytes, algorithm: string) => Promise<Uint8Array>;

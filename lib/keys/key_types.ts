@@ -25,12 +25,12 @@ const algorithms = new Map(
 
 /** The signature algorithms that a key type allows, most wanted first; empty for a type that is not known. */
 export function signatureAlgorithmsOf(type: string): readonly string[] {
-  return keyTypes.get(type)?.algorithms.filter(({ insecure }) => !insecure).map(({ name }) => name) ?? [];
+  return keyTypes.get(type)?.algorithms.map(({ name }) => name).filter((name) => !isInsecure(name)) ?? [];
 }
 
 /** Those that only a program's own lists and functions named insecure lead to. */
 export function insecureAlgorithmsOf(type: string): readonly string[] {
-  return keyTypes.get(type)?.algorithms.filter(({ insecure }) => insecure).map(({ name }) => name) ?? [];
+  return keyTypes.get(type)?.algorithms.map(({ name }) => name).filter(isInsecure) ?? [];
 }
 
 /** Whether a signature algorithm is one of those. */

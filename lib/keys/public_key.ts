@@ -21,6 +21,11 @@ export { signatureAlgorithm } from "./signature_blob.ts";
 /** Longest key blob that is looked at: an RSA key of 16,384 bits takes 2,073 bytes. */
 const MAX_BLOB = 16_384;
 
+/** The fingerprint of a key by its blob. */
+export async function fingerprintOf(blob: Bytes): Promise<string> {
+  return "SHA256:" + new Uint8Array(await crypto.subtle.digest("SHA-256", blob)).toBase64({ omitPadding: true });
+}
+
 class SshPublicKey implements PublicKey {
   readonly type: string;
   readonly #blob: Bytes;
@@ -44,8 +49,7 @@ class SshPublicKey implements PublicKey {
   }
 
   fingerprint(): Promise<string> {
-    return this.#fingerprint ??= crypto.subtle.digest("SHA-256", this.#blob)
-      .then((digest) => "SHA256:" + new Uint8Array(digest).toBase64({ omitPadding: true }));
+    return this.#fingerprint ??= fingerprintOf(this.#blob);
   }
 
   /** The key's line, `type base64`. */
@@ -69,8 +73,8 @@ class SshPublicKey implements PublicKey {
     try {
       return (await this.#part.verify(value, data.slice(), algorithm)) === true;
     } catch (error) {
-      // A key that is none verifies nothing. Whatever else is thrown says nothing of the signature.
-      if (isDataError(error)) return false;
+      // A key that is none verifies nothing, and no key a value that is no signature. Whatever else is thrown says nothing of the signature.
+      if (error instanceof SshError || isDataError(error)) return false;
       throw runtimeError(`Cannot verify ${algorithm} signature`, error);
     }
   }

@@ -11,7 +11,6 @@ import { RSA_BITS, type RsaHash, rsaProblem, rsaVerifier } from "./rsa_public.ts
 
 /** The components that OpenSSH keeps. */
 export interface RsaMaterial {
-  /** Discriminant. */
   readonly kind: "rsa";
   /** Modulus. */
   readonly n: bigint;

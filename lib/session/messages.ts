@@ -7,7 +7,19 @@
 import { SshProtocolError } from "../errors.ts";
 import { explanation } from "../transport/message_size.ts";
 import { MAX_PAYLOAD } from "../transport/outbox.ts";
-import { anyEnd, bool, bytes, byteText, type Codec, codec, type Field, looseText, orEnd, u32 } from "../wire/codec.ts";
+import {
+  anyEnd,
+  bool,
+  bytes,
+  byteText,
+  type Codec,
+  codec,
+  type Field,
+  looseText,
+  orCut,
+  orEnd,
+  u32,
+} from "../wire/codec.ts";
 import type { Bytes } from "../wire/types.ts";
 
 /** Bytes of CHANNEL_REQUEST beside the name and the data. */
@@ -91,14 +103,6 @@ export const WindowChange = request("window-change", { columns: u32, rows: u32, 
 export const Signal = request("signal", { signal: signalName });
 /** RFC 4254 section 6.10. */
 export const ExitStatusRequest = request("exit-status", { code: u32 });
-/** The text, or nothing where the request was cut short in it. */
-function orCut(field: Field<string>): Field<string> {
-  return {
-    read: (r) => r.hasString ? field.read(r) : (r.rawView(r.remaining), ""),
-    write: (w, v) => field.write(w, v),
-  };
-}
-
 /**
  * RFC 4254 section 6.10. It comes behind the output, which must not be lost with it: where it is cut short, what is there counts, and
  * the name of the signal is empty where even that is not.

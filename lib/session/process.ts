@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { concat } from "@std/bytes";
 import { BaseChannel, channelCore } from "../connection/channel.ts";
 import type { Mux } from "../connection/mux.ts";
 import { printable, SshError, SshProtocolError } from "../errors.ts";
@@ -327,19 +328,9 @@ function endOnAbort(channel: ClientSession, signal: AbortSignal): void {
 
 async function collect(stream: ReadableStream<Bytes>): Promise<Bytes> {
   const reader = stream.getReader(), chunks: Bytes[] = [];
-  let length = 0;
   for (;;) {
     const { done, value } = await reader.read();
-    if (done) break;
+    if (done) return chunks.length === 1 ? chunks[0]! : concat(chunks);
     chunks.push(value);
-    length += value.length;
   }
-  if (chunks.length === 1) return chunks[0]!;
-  const all = new Uint8Array(length);
-  let at = 0;
-  for (const chunk of chunks) {
-    all.set(chunk, at);
-    at += chunk.length;
-  }
-  return all;
 }

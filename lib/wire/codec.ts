@@ -52,11 +52,15 @@ export const languageTag: Field<string> = {
   },
   write: (w, v) => void w.text(v),
 };
-/** The same where not even the tag has to be whole. */
-export const anyEnd: Field<string> = {
-  read: (r) => r.hasString ? languageTag.read(r) : (r.rawView(r.remaining), ""),
-  write: (w, v) => void w.text(v),
-};
+/** A text, or nothing where the message was cut short in it. */
+export function orCut(field: Field<string>): Field<string> {
+  return {
+    read: (r) => r.hasString ? field.read(r) : (r.rawView(r.remaining), ""),
+    write: (w, v) => field.write(w, v),
+  };
+}
+/** The language tag where not even that has to be whole. */
+export const anyEnd: Field<string> = orCut(languageTag);
 /** `string` of printable US-ASCII: a name. */
 export const ascii: Field<string> = { read: (r) => r.ascii(), write: (w, v) => void w.text(v) };
 /** `mpint`. */

@@ -48,9 +48,9 @@ export function isPublicValue(value: bigint, p: bigint): boolean {
 }
 
 /** The peer's value from the content of its `mpint`, checked before any arithmetic. */
-function readPublicValue(content: Uint8Array, p: bigint, pBytes: number): bigint {
+function readPublicValue(content: Uint8Array, p: bigint): bigint {
   // One byte more than p has: the zero before a set top bit.
-  if (content.length > pBytes + 1) {
+  if (content.length > Math.ceil(bitLength(p) / 8) + 1) {
     throw kexFailed("Cannot agree on a key: the peer's Diffie-Hellman value is too long");
   }
   if (content.length > 0 && content[0]! >= 0x80) {
@@ -95,27 +95,21 @@ function agreement(group: () => { p: bigint; g: bigint }): KeyAgreement {
       return Promise.resolve().then(() => {
         const { p, g } = group();
         const key = makeKey(p, g);
-        const pBytes = mpintLength(p);
         return {
           publicValue: key.publicValue,
-          finish: (peerValue: Uint8Array) =>
-            Promise.resolve().then(() => key.agree(readPublicValue(peerValue, p, pBytes))),
+          finish: (peerValue: Uint8Array) => Promise.resolve().then(() => key.agree(readPublicValue(peerValue, p))),
         };
       });
     },
     respond(peerValue) {
       return Promise.resolve().then(() => {
         const { p, g } = group();
-        const value = readPublicValue(peerValue, p, mpintLength(p));
+        const value = readPublicValue(peerValue, p);
         const key = makeKey(p, g);
         return { publicValue: key.publicValue, secret: key.agree(value) };
       });
     },
   };
-}
-
-function mpintLength(p: bigint): number {
-  return Math.ceil(bitLength(p) / 8);
 }
 
 /** Diffie-Hellman in the group (p, g), which the caller has checked. */

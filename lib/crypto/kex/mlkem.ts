@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { concat } from "@std/bytes";
 import type { Bytes } from "../../wire/types.ts";
 import { digest } from "../hash.ts";
 import { encodeString, kexFailed } from "./shared_secret.ts";
@@ -86,11 +87,9 @@ export const mlkem768x25519: KeyAgreement = {
       subtle.generateKey("ML-KEM-768", false, ["encapsulateBits", "decapsulateBits"]),
       x25519Key(),
     ]);
-    const publicValue = new Uint8Array(EK_LENGTH + X25519_LENGTH);
-    publicValue.set(new Uint8Array(await subtle.exportKey("raw-public", pair.publicKey)));
-    publicValue.set(classical.publicValue, EK_LENGTH);
+    const encapsulationKey = new Uint8Array(await subtle.exportKey("raw-public", pair.publicKey));
     return {
-      publicValue,
+      publicValue: concat([encapsulationKey, classical.publicValue]),
       finish: async (peerValue) => {
         if (peerValue.length !== CT_LENGTH + X25519_LENGTH) {
           throw kexFailed(
@@ -111,9 +110,7 @@ export const mlkem768x25519: KeyAgreement = {
     const classical = await x25519Key();
     const classicalSecret = await classical.agree(value.subarray(EK_LENGTH));
     const { secret, ciphertext } = await encapsulate(value.subarray(0, EK_LENGTH));
-    const publicValue = new Uint8Array(CT_LENGTH + X25519_LENGTH);
-    publicValue.set(ciphertext);
-    publicValue.set(classical.publicValue, CT_LENGTH);
+    const publicValue = concat([ciphertext, classical.publicValue]);
     return { publicValue, secret: await combine(secret, classicalSecret) };
   },
 };

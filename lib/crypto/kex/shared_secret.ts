@@ -6,6 +6,7 @@
  */
 import { DisconnectReason, SshProtocolError } from "../../errors.ts";
 import type { Bytes } from "../../wire/types.ts";
+import { Writer } from "../../wire/writer.ts";
 
 /** The error of a key agreement, which tells the peer that key exchange failed. It never carries a value of the exchange. */
 export function kexFailed(message: string, options?: ErrorOptions): SshProtocolError {
@@ -26,10 +27,7 @@ export function encodeMpint(bytes: Uint8Array): Bytes {
 
 /** `bytes` as an encoded `string`, length included. */
 export function encodeString(bytes: Uint8Array): Bytes {
-  const out = new Uint8Array(4 + bytes.length);
-  new DataView(out.buffer).setUint32(0, bytes.length);
-  out.set(bytes, 4);
-  return out;
+  return new Writer(4 + bytes.length).string(bytes).bytes();
 }
 
 /** Whether all bytes are 0, in a time that depends on their number only. */

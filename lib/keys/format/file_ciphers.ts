@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { concat } from "@std/bytes";
 import { hasNodeCrypto, nodeCipherOnce } from "../../crypto/node_crypto.ts";
 import type { Bytes } from "../../wire/types.ts";
 import { keyFormatError } from "./format_error.ts";
@@ -51,9 +52,7 @@ export async function cbcDecrypt(key: Bytes, iv: Bytes, body: Bytes): Promise<By
   // WebCrypto insists on PKCS#7 padding, so a block is appended that decrypts to sixteen bytes of 16.
   const last = body.slice(-16);
   const padding = await subtle.encrypt({ name: "AES-CBC", iv: last }, imported, new Uint8Array(16).fill(16));
-  const padded = new Uint8Array(body.length + 16);
-  padded.set(body);
-  padded.set(new Uint8Array(padding, 0, 16), body.length);
+  const padded = concat([body, new Uint8Array(padding, 0, 16)]);
   return new Uint8Array(await subtle.decrypt({ name: "AES-CBC", iv }, imported, padded));
 }
 
@@ -69,10 +68,7 @@ function gcm(keyLength: number): FileCipher {
     tagLength: 16,
     async decrypt(key, iv, body, tag): Promise<Bytes | null> {
       const imported = await subtle.importKey("raw", key, "AES-GCM", false, ["decrypt"]);
-      const sealed = new Uint8Array(body.length + tag.length);
-      sealed.set(body);
-      sealed.set(tag, body.length);
-      return await subtle.decrypt({ name: "AES-GCM", iv }, imported, sealed).then(
+      return await subtle.decrypt({ name: "AES-GCM", iv }, imported, concat([body, tag])).then(
         (plain) => new Uint8Array(plain),
         (error) => {
           if (isDataError(error)) return null;

@@ -20,7 +20,7 @@ import { type HostMatcher, lookupName, parseHosts } from "./host_patterns.ts";
 import { appendLine, knownHostsPaths, readIfThere } from "../user_files.ts";
 import { characters, type KeyText, looksLikePath, pathHint } from "../key_text.ts";
 import { noteKnownTypes } from "./known_types.ts";
-import { parsePublicKey, publicKeyLine } from "../public_key.ts";
+import { fingerprintOf, parsePublicKey, publicKeyLine } from "../public_key.ts";
 import { RSA_BITS } from "../rsa_public.ts";
 import type { HostKeyVerifier, PublicKey } from "../types.ts";
 
@@ -335,11 +335,6 @@ async function verify(
 
 function showPlace({ file, line }: KnownHostsPlace): string {
   return `${file}:${line}`;
-}
-
-async function fingerprintOf(blob: Bytes): Promise<string> {
-  const digest = await crypto.subtle.digest("SHA-256", blob);
-  return "SHA256:" + new Uint8Array(digest).toBase64({ omitPadding: true });
 }
 
 /**
