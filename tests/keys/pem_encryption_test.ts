@@ -10,7 +10,7 @@ import { publicKeyLine } from "../../lib/keys/public_key.ts";
 import { run } from "../_support/child.ts";
 import { scratchDir } from "../_support/keys.ts";
 import { peerTest } from "../_support/peers.ts";
-import { assertKeyFormat, utf8, vectors } from "./_help.ts";
+import { assertKeyFormat, utf8, vectors } from "../_support/key_vectors.ts";
 
 interface EncryptedKey {
   readonly name: string;
