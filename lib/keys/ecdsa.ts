@@ -95,7 +95,7 @@ export async function generateEcdsa(bits = 256): Promise<EcdsaMaterial> {
 }
 
 function ecdsaType(curve: Curve): KeyType<EcdsaMaterial> {
-  const { type } = curve;
+  const { type } = curve, fail = (what: string) => keyFormatError(`Cannot read ${type} private key: ${what}`);
   return {
     name: type,
     algorithms: [{ name: type }],
@@ -109,13 +109,9 @@ function ecdsaType(curve: Curve): KeyType<EcdsaMaterial> {
     private: {
       holds: (material: { kind: string; curve?: Curve }) => material.kind === "ecdsa" && material.curve === curve,
       read(reader) {
-        if (reader.ascii() !== curve.name) {
-          throw keyFormatError(`Cannot read ${type} private key: it names another curve`);
-        }
+        if (reader.ascii() !== curve.name) throw fail("it names another curve");
         const point = reader.string();
-        if (point.length !== 1 + 2 * curve.size) {
-          throw keyFormatError(`Cannot read ${type} private key: its point does not fit`);
-        }
+        if (point.length !== 1 + 2 * curve.size) throw fail("its point does not fit");
         return { kind: "ecdsa", curve, point, d: paddedMpint(reader, curve.size) };
       },
       write: (writer, { point, d }) => void writer.text(curve.name).string(point).mpint(d),
@@ -126,9 +122,7 @@ function ecdsaType(curve: Curve): KeyType<EcdsaMaterial> {
       writePublic: (writer, { point }) => void writer.text(curve.name).string(point),
       async check(material) {
         const { verify } = publicPart(curve, material.point, "private key");
-        if (material.d < 1n || material.d >= curve.n) {
-          throw keyFormatError(`Cannot read ${type} private key: its scalar is out of range`);
-        }
+        if (material.d < 1n || material.d >= curve.n) throw fail("its scalar is out of range");
         const probe = crypto.getRandomValues(new Uint8Array(32));
         const fits = await signer(material)(probe, type).then((value) => verify(value, probe, type)).catch((error) => {
           if (isDataError(error)) return false;

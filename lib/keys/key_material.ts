@@ -7,7 +7,6 @@ import type { Bytes } from "../wire/types.ts";
 import { Writer } from "../wire/writer.ts";
 import { type KeyMaterial, typeOfMaterial } from "./key_types.ts";
 
-export type { KeyMaterial } from "./key_types.ts";
 export type { RsaMaterial } from "./rsa.ts";
 
 /** Room for any public blob: an RSA modulus of 16,384 bits, an exponent of 64 bits, the lengths and the name. */

@@ -54,7 +54,11 @@ class SshPrivateKey implements PrivateKey {
   }
 
   async sign(data: Uint8Array, algorithm: string): Promise<Bytes> {
-    refuseUnlisted(this, algorithm);
+    if (!this.algorithms.includes(algorithm)) {
+      throw new TypeError(
+        `Cannot sign with "${algorithm}": a key of type ${this.publicKey.type} has ${this.algorithms.join(", ")}`,
+      );
+    }
     return writeSignature(algorithm, await this.#sign(data.slice(), algorithm));
   }
 
@@ -78,14 +82,6 @@ class SshPrivateKey implements PrivateKey {
       throw new TypeError("Cannot sign with SHA-1: the key was not made by this module");
     }
     return writeSignature(algorithm, await key.#sign(data.slice(), algorithm));
-  }
-}
-
-function refuseUnlisted(signer: Signer, algorithm: string): void {
-  if (!signer.algorithms.includes(algorithm)) {
-    throw new TypeError(
-      `Cannot sign with "${algorithm}": a key of type ${signer.publicKey.type} has ${signer.algorithms.join(", ")}`,
-    );
   }
 }
 

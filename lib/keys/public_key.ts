@@ -21,6 +21,8 @@ export { signatureAlgorithm } from "./signature_blob.ts";
 /** Longest key blob that is looked at: an RSA key of 16,384 bits takes 2,073 bytes. */
 const MAX_BLOB = 16_384;
 
+const fail = (what: string) => keyFormatError(`Cannot read public key: ${what}`);
+
 /** The fingerprint of a key by its blob. */
 export async function fingerprintOf(blob: Bytes): Promise<string> {
   return "SHA256:" + new Uint8Array(await crypto.subtle.digest("SHA-256", blob)).toBase64({ omitPadding: true });
@@ -29,18 +31,13 @@ export async function fingerprintOf(blob: Bytes): Promise<string> {
 class SshPublicKey implements PublicKey {
   readonly type: string;
   readonly #blob: Bytes;
-  readonly #part: PublicPart;
+  readonly part: PublicPart;
   #fingerprint: Promise<string> | undefined;
 
   constructor(type: string, blob: Bytes, part: PublicPart) {
     this.type = type;
     this.#blob = blob;
-    this.#part = part;
-  }
-
-  /** Bits of the key, as `ssh-keygen -l` counts them. */
-  get bits(): number {
-    return this.#part.bits;
+    this.part = part;
   }
 
   /** A copy, so that nobody can change what the verifier was made from. */
@@ -71,7 +68,7 @@ class SshPublicKey implements PublicKey {
     }
     if (!algorithms.includes(algorithm)) return false;
     try {
-      return (await this.#part.verify(value, data.slice(), algorithm)) === true;
+      return (await this.part.verify(value, data.slice(), algorithm)) === true;
     } catch (error) {
       // A key that is none verifies nothing, and no key a value that is no signature. Whatever else is thrown says nothing of the signature.
       if (error instanceof SshError || isDataError(error)) return false;
@@ -89,14 +86,14 @@ class SshPublicKey implements PublicKey {
 export function publicKeyFromBlob(blob: Uint8Array, options: RsaKeyOptions = {}): PublicKey {
   const minBits = minRsaBits(options);
   if (!(blob instanceof Uint8Array)) throw new TypeError("Cannot read public key: its blob is no Uint8Array");
-  if (blob.length > MAX_BLOB) throw keyFormatError(`Cannot read public key: it is longer than ${MAX_BLOB} bytes`);
+  if (blob.length > MAX_BLOB) throw fail(`it is longer than ${MAX_BLOB} bytes`);
   const bytes = blob.slice();
   return parsing("Cannot read public key", () => {
     const reader = new Reader(bytes);
     const type = reader.ascii();
     const part = keyTypes.get(type)?.readPublic(reader, minBits);
     if (part === undefined) {
-      throw keyFormatError(`Cannot read public key: the type "${printable(type, 64)}" is not supported`);
+      throw fail(`the type "${printable(type, 64)}" is not supported`);
     }
     reader.end();
     return new SshPublicKey(type, bytes, part);
@@ -153,7 +150,7 @@ export async function verifyAgreed(
 
 /** The size of a key in bits, as `ssh-keygen -l` counts it. */
 export function keyBits(key: PublicKey): number {
-  return ours(key)?.bits ?? 0;
+  return ours(key)?.part.bits ?? 0;
 }
 
 /** Decodes strict base64 without white space; `what` begins the error's message. */
@@ -169,12 +166,10 @@ export function decodeBase64(text: string, what: string): Bytes {
 
 /** Reads `type base64` as a line holds them: the type word must equal the blob's own. */
 export function publicKeyFromWords(type: string, base64: string, options: RsaKeyOptions = {}): PublicKey {
-  if (base64.length > 2 * MAX_BLOB) throw keyFormatError(`Cannot read public key: it is longer than ${MAX_BLOB} bytes`);
+  if (base64.length > 2 * MAX_BLOB) throw fail(`it is longer than ${MAX_BLOB} bytes`);
   const key = publicKeyFromBlob(decodeBase64(base64, "Cannot read public key"), options);
   if (key.type !== type) {
-    throw keyFormatError(
-      `Cannot read public key: the line says "${printable(type, 64)}" and holds a key of type ${key.type}`,
-    );
+    throw fail(`the line says "${printable(type, 64)}" and holds a key of type ${key.type}`);
   }
   return key;
 }
@@ -194,13 +189,13 @@ export function parsePublicKey(text: KeyText, options: RsaKeyOptions = {}): Publ
   const characters = keyCharacters("Cannot read public key", text);
   const lines = characters.split(/\r\n|\r|\n/).map((line) => line.trim()).filter((line) => line !== "");
   const first = lines[0];
-  if (first === undefined) throw keyFormatError("Cannot read public key: the text is empty");
+  if (first === undefined) throw fail("the text is empty");
   if (/^---- ?BEGIN SSH2 PUBLIC KEY ?----$/.test(first)) return parseBlock(lines, options);
-  if (first.startsWith("-----BEGIN ")) throw keyFormatError(`Cannot read public key: ${pemAdvice(first)}`);
-  if (lines.length !== 1) throw keyFormatError(`Cannot read public key: ${lines.length} lines where one is expected`);
+  if (first.startsWith("-----BEGIN ")) throw fail(pemAdvice(first));
+  if (lines.length !== 1) throw fail(`${lines.length} lines where one is expected`);
   const [type, base64] = first.split(/[ \t]+/);
   if (base64 === undefined || looksLikePath(first)) {
-    throw keyFormatError(`Cannot read public key: it is not of the form "type base64 comment"${pathHint(first)}`);
+    throw fail(`it is not of the form "type base64 comment"${pathHint(first)}`);
   }
   return publicKeyFromWords(type!, base64, options);
 }
@@ -215,7 +210,7 @@ function pemAdvice(first: string): string {
 /** RFC 4716 section 3: headers end at the first line without a colon, and a backslash continues a header. */
 function parseBlock(lines: readonly string[], options: RsaKeyOptions): PublicKey {
   if (!/^---- ?END SSH2 PUBLIC KEY ?----$/.test(lines.at(-1)!)) {
-    throw keyFormatError("Cannot read public key: the RFC 4716 block has no end line");
+    throw fail("the RFC 4716 block has no end line");
   }
   let base64 = "";
   let continued = false;
@@ -223,6 +218,6 @@ function parseBlock(lines: readonly string[], options: RsaKeyOptions): PublicKey
     if (continued || (base64 === "" && line.includes(":"))) continued = line.endsWith("\\");
     else base64 += line;
   }
-  if (continued) throw keyFormatError("Cannot read public key: a header of the RFC 4716 block does not end");
+  if (continued) throw fail("a header of the RFC 4716 block does not end");
   return publicKeyFromBlob(decodeBase64(base64, "Cannot read public key"), options);
 }

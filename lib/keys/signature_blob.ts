@@ -8,16 +8,8 @@ import type { Bytes } from "../wire/types.ts";
 import { Writer } from "../wire/writer.ts";
 import { parsing } from "./format/format_error.ts";
 
-/** A signature blob taken apart. */
-export interface SignatureParts {
-  /** Signature algorithm it claims. */
-  readonly algorithm: string;
-  /** What the algorithm makes of it, still encoded. */
-  readonly value: Uint8Array;
-}
-
-/** Takes a signature blob apart; anything after the two strings is an error. */
-export function readSignature(signature: Uint8Array): SignatureParts {
+/** Takes a signature blob apart, into the algorithm that it claims and what that makes of it; anything behind the two is an error. */
+export function readSignature(signature: Uint8Array): { algorithm: string; value: Uint8Array } {
   return parsing("Cannot read signature", () => {
     const reader = new Reader(signature);
     const algorithm = reader.ascii();

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { concat } from "@std/bytes";
 import { SftpError } from "../errors.ts";
 import { MAX_DEPTH, Status } from "../files/limits.ts";
 import type { LocalInfo } from "../files/local_files.ts";
@@ -48,13 +49,7 @@ async function readUnknown(source: ScpSource): Promise<Uint8Array> {
     total += count;
     if (total > UNKNOWN_LIMIT) throw failure("its size is given as 0, and it has more than 64 MiB; SFTP can copy it");
   }
-  const whole = new Uint8Array(total);
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
+  return concat(parts);
 }
 
 function failure(message: string, status: number = Status.FAILURE): SftpError {

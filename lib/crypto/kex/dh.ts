@@ -49,20 +49,15 @@ export function isPublicValue(value: bigint, p: bigint): boolean {
 
 /** The peer's value from the content of its `mpint`, checked before any arithmetic. */
 function readPublicValue(content: Uint8Array, p: bigint): bigint {
+  const fail = (what: string) => kexFailed(`Cannot agree on a key: the peer's Diffie-Hellman value ${what}`);
   // One byte more than p has: the zero before a set top bit.
-  if (content.length > Math.ceil(bitLength(p) / 8) + 1) {
-    throw kexFailed("Cannot agree on a key: the peer's Diffie-Hellman value is too long");
-  }
-  if (content.length > 0 && content[0]! >= 0x80) {
-    throw kexFailed("Cannot agree on a key: the peer's Diffie-Hellman value is negative");
-  }
+  if (content.length > Math.ceil(bitLength(p) / 8) + 1) throw fail("is too long");
+  if (content.length > 0 && content[0]! >= 0x80) throw fail("is negative");
   if (content.length > 0 && content[0] === 0 && (content.length === 1 || content[1]! < 0x80)) {
-    throw kexFailed("Cannot agree on a key: the peer's Diffie-Hellman value has needless leading bytes");
+    throw fail("has needless leading bytes");
   }
   const value = bigIntOf(content);
-  if (!isPublicValue(value, p)) {
-    throw kexFailed("Cannot agree on a key: the peer's Diffie-Hellman value is out of range");
-  }
+  if (!isPublicValue(value, p)) throw fail("is out of range");
   return value;
 }
 

@@ -22,6 +22,8 @@ const OID_RSA = "2a864886f70d010101";
 const OID_EC = "2a8648ce3d0201";
 const OID_ED25519 = "2b6570";
 
+const fail = (format: string, what: string) => keyFormatError(`Cannot read ${format} private key: ${what}`);
+
 /** Reads the content of a PEM block. The material is not checked yet. */
 export async function readPemMaterial(
   label: string,
@@ -84,9 +86,7 @@ async function readLabelled(label: string, reader: DerReader, passphrase: string
 }
 
 function readRsa(reader: DerReader): RsaMaterial {
-  if (reader.integer(1) !== 0n) {
-    throw keyFormatError("Cannot read RSA private key: only keys of two primes are supported");
-  }
+  if (reader.integer(1) !== 0n) throw fail("RSA", "only keys of two primes are supported");
   const max = RSA_BITS.max / 8;
   const n = reader.integer(max), e = reader.integer(8), d = reader.integer(max + 8);
   const p = reader.integer(max), q = reader.integer(max);
@@ -100,17 +100,17 @@ function readRsa(reader: DerReader): RsaMaterial {
 }
 
 async function readEc(reader: DerReader, outer: Curve | null): Promise<KeyMaterial> {
-  if (reader.integer(1) !== 1n) throw keyFormatError("Cannot read EC private key: its version is not 1");
+  if (reader.integer(1) !== 1n) throw fail("EC", "its version is not 1");
   const secret = reader.element(Tag.OCTET_STRING);
   let curve = outer;
   if (reader.tag === Tag.CONTEXT_0) {
     const parameters = reader.nested(Tag.CONTEXT_0);
     const named = readCurve(parameters);
     parameters.end();
-    if (curve !== null && named !== curve) throw keyFormatError("Cannot read EC private key: it names two curves");
+    if (curve !== null && named !== curve) throw fail("EC", "it names two curves");
     curve = named;
   }
-  if (curve === null) throw keyFormatError("Cannot read EC private key: it names no curve");
+  if (curve === null) throw fail("EC", "it names no curve");
   // RFC 5915 wants the scalar in full width; some write it as short as it is, or as an integer with a zero before it.
   const d = fromBigEndian(secret.subarray(Math.max(0, secret.findIndex((byte) => byte !== 0))));
   let point: Uint8Array<ArrayBuffer> | null = null;
@@ -118,9 +118,9 @@ async function readEc(reader: DerReader, outer: Curve | null): Promise<KeyMateri
     const wrapped = reader.nested(Tag.CONTEXT_1);
     const bits = wrapped.element(Tag.BIT_STRING);
     wrapped.end();
-    if (bits[0] !== 0) throw keyFormatError("Cannot read EC private key: its point is no whole number of bytes");
+    if (bits[0] !== 0) throw fail("EC", "its point is no whole number of bytes");
     point = uncompressedPoint(curve.webName, bits.subarray(1));
-    if (point === null) throw keyFormatError("Cannot read EC private key: its public part is no point of the curve");
+    if (point === null) throw fail("EC", "its public part is no point of the curve");
   }
   reader.end();
   return { kind: "ecdsa", curve, point: point ?? await pointOf(curve, d), d };
@@ -136,7 +136,7 @@ async function pointOf(curve: Curve, d: bigint): Promise<Uint8Array<ArrayBuffer>
 
 async function readPkcs8(reader: DerReader): Promise<KeyMaterial> {
   const version = reader.integer(1);
-  if (version > 1n) throw keyFormatError("Cannot read PKCS#8 private key: its version is not 0 or 1");
+  if (version > 1n) throw fail("PKCS#8", "its version is not 0 or 1");
   const algorithm = reader.nested();
   const oid = algorithm.oid();
   const content = new DerReader(reader.element(Tag.OCTET_STRING));
@@ -152,14 +152,12 @@ async function readPkcs8(reader: DerReader): Promise<KeyMaterial> {
       break;
     case OID_ED25519: {
       const seed = content.element(Tag.OCTET_STRING).slice();
-      if (seed.length !== 32) {
-        throw keyFormatError(`Cannot read Ed25519 private key: ${seed.length} bytes where 32 are needed`);
-      }
+      if (seed.length !== 32) throw fail("Ed25519", `${seed.length} bytes where 32 are needed`);
       material = { kind: "ed25519", seed, point: await ed25519Point(seed) };
       break;
     }
     default:
-      throw keyFormatError("Cannot read PKCS#8 private key: only RSA, EC and Ed25519 keys are supported");
+      throw fail("PKCS#8", "only RSA, EC and Ed25519 keys are supported");
   }
   algorithm.end();
   content.end();
