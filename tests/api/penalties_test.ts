@@ -40,6 +40,13 @@ Deno.test("Penalties.punish() begins anew behind a penalty that is over, whether
   assertEquals(begun, [0, 0, 15_000]);
 });
 
+Deno.test("Penalties.punish() refuses from `min` on at whatever fraction of a millisecond", () => {
+  // Of such sums and differences every fifth is a little less than it should be.
+  for (let i = 0; i < 1000; i++) {
+    assert(new Penalties({ authFail: 60_000 }).punish("192.0.2.1", "authFail", i * 48.326090352848325) > 0);
+  }
+});
+
 Deno.test("Penalties.punish() refuses nobody for longer than `max`, and costs of 0 are none", () => {
   const penalties = new Penalties({ max: 100_000, noAuth: 1_000 });
   for (let i = 0; i < 1000; i++) penalties.punish("192.0.2.1", "authFail", 0);

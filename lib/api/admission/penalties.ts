@@ -80,7 +80,7 @@ export class Penalties {
     let penalty = table.get(source);
     if (penalty === undefined || penalty.until <= now) penalty = { until: now, refused: false };
     penalty.until = Math.min(penalty.until + cost, now + max);
-    const begins = !penalty.refused && penalty.until - now >= Math.min(min, max);
+    const begins = !penalty.refused && penalty.until >= now + Math.min(min, max);
     if (begins) penalty.refused = true;
     if (!table.has(source) && table.size >= maxSources) makeRoom(table, maxSources, now);
     table.set(source, penalty);
