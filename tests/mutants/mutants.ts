@@ -1630,6 +1630,15 @@ export const mutants: readonly Mutant[] = [
     killedBy: "each step of a login grants, and all of them hold",
   },
   {
+    id: "grant-expires-late",
+    removes: "a grant that expires before the last step lets nobody in",
+    file: "lib/auth/server.ts",
+    find: " || grants.expires <= Date.now()",
+    replace: "",
+    test: "tests/api/grants_test.ts",
+    killedBy: "a grant that expires while a later step of the login is under way lets nobody in",
+  },
+  {
     id: "grant-every-step",
     removes: "each step has to allow a thing",
     file: "lib/auth/grants.ts",
