@@ -59,7 +59,7 @@ AAAECLyQf2fj0qn0X5VLfdkiTB+lWhsYUAJMx3whaaHVWToPUgcIixnMhcUqQtFFCh6Xfa
   assertEquals(key.comment, "café");
   assertEquals((await parsePrivateKey(await key.export())).comment, "café");
 
-  const { client, server } = memoryPair();
+  const { client, server } = memoryPair({ highWaterMark: 65_536 });
   await using agent = await connectAgent(client);
   const listed = agent.signers();
   const blob = key.publicKey.blob, comment = [0x63, 0x61, 0x66, 0xe9];

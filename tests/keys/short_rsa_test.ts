@@ -137,7 +137,7 @@ Deno.test("Transport takes short host and user keys where `insecureMinRsaBits` s
 Deno.test("connectAgent() lists short RSA keys where `insecureMinRsaBits` says so", async () => {
   const blobs = [1024, 2047].map((bits) => blobOf(of(bits).public));
   for (const [options, expected] of [[{}, [blobs[1]]], [insecure, blobs]] as const) {
-    const { client, server } = memoryPair();
+    const { client, server } = memoryPair({ highWaterMark: 65_536 });
     await using agent = await connectAgent(client, options);
     const listed = agent.signers();
     const writer = server.writable.getWriter();
