@@ -151,8 +151,9 @@ export class ReadPipeline {
     while (!this.#over && this.#offset < this.#end) {
       if (this.#probe !== null) return;
       const most = Math.min(chunk, Math.min(this.#end, this.#expected) - this.#offset);
-      // What fits into the first request is asked for together with the byte behind it: small files take one request.
-      const joins = this.#offset === this.#plan.offset && most < chunk;
+      // What fits into the first request is asked for together with the byte behind it, where its answer can tell the end: such small
+      // files take one request. Else the two leave together.
+      const joins = this.#offset === this.#plan.offset && most < chunk && most % ROUND !== 0;
       const isProbe = this.#offset + most === this.#expected && (most === 0 || joins);
       const length = isProbe ? most + 1 : most;
       // One that only looks for the end counts as a whole one.
@@ -178,8 +179,7 @@ export class ReadPipeline {
    * came in several answers is from a server that cuts them, wherever it likes: that one is asked.
    */
   endsWith(piece: Piece, answered: number): boolean {
-    return piece === this.#probe && piece.got === answered && piece.offset + piece.got === this.#expected &&
-      answered % ROUND !== 0;
+    return piece === this.#probe && piece.got === answered && piece.offset + piece.got === this.#expected;
   }
 
   /** Asks for what a piece still lacks. */
