@@ -22,6 +22,35 @@ export interface SendStreamOwner {
   aborted(reason: unknown): void;
 }
 
+/**
+ * The application's side. Streams reject `close()` once they have failed; a program that ends before its input is closed has lost nothing by
+ * it where everything written had left, and a socket's or a child's `close()` resolves then, too.
+ */
+class Writable extends WritableStream<Uint8Array> {
+  readonly #ending: () => Promise<void> | null;
+
+  /** `ending` tells what the stream has ended with: null while it has not. */
+  constructor(sink: UnderlyingSink<Uint8Array>, ending: () => Promise<void> | null) {
+    super(sink);
+    this.#ending = ending;
+  }
+
+  override close(): Promise<void> {
+    return this.locked ? super.close() : this.#ending() ?? super.close();
+  }
+
+  override getWriter(): WritableStreamDefaultWriter<Uint8Array> {
+    const writer = super.getWriter(), close = writer.close.bind(writer), release = writer.releaseLock.bind(writer);
+    let released = false;
+    writer.releaseLock = () => {
+      released = true;
+      release();
+    };
+    writer.close = () => released ? close() : this.#ending() ?? close();
+    return writer;
+  }
+}
+
 /** One outbound stream of a channel. At most one write of the application waits: streams hand out the next when it is done. */
 export class SendStream {
   /** The stream the application writes. */
@@ -41,11 +70,13 @@ export class SendStream {
   /** Everything has become packets and the stream is closed: nothing can fail any more. */
   #finished = false;
   #error: { readonly reason: unknown } | null = null;
+  /** What `close()` gives once the stream has failed. */
+  #ending: Promise<void> | null = null;
 
   /** The owner is told when there is something to do. */
   constructor(owner: SendStreamOwner) {
     this.#owner = owner;
-    this.writable = new WritableStream<Uint8Array>({
+    this.writable = new Writable({
       start: (controller) => {
         this.#controller = controller;
         // A stream calls abort() below only once the write in flight has ended, and that may be waiting for window; and one
@@ -62,7 +93,7 @@ export class SendStream {
         this.#drop();
         this.#owner.aborted(reason);
       },
-    });
+    }, () => this.#ending);
   }
 
   /** Bytes that the application counts as written and that are not packets yet. */
@@ -175,10 +206,15 @@ export class SendStream {
     this.#controller.error(error);
   }
 
-  /** Nothing more can be sent: what waits is dropped, and writers see `reason`. */
-  fail(reason: unknown): void {
+  /**
+   * Nothing more can be sent: what waits is dropped, and writers see `reason`. Where the peer closed the channel and nothing waited, closing
+   * the stream still succeeds: nothing is lost by it.
+   */
+  fail(reason: unknown, byPeer = false): void {
     if (this.#error !== null || this.#finished) return;
     this.#error = { reason };
+    this.#ending = byPeer && this.available === 0 ? Promise.resolve() : Promise.reject(reason);
+    this.#ending.catch(() => {});
     this.#settle(reason);
     this.#controller.error(reason);
   }

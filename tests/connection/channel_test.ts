@@ -400,6 +400,34 @@ Deno.test("Channel answers CLOSE with CLOSE, and keeps what came before for the 
   await assertRejects(() => channel.writable.getWriter().write(utf8("x")), SshError, "closed");
 });
 
+Deno.test("Channel.writable can still be closed when the peer closed first and everything written had left, and not otherwise", async () => {
+  for (
+    const [how, written, resolves] of [["stream", "", true], ["writer", "", true], ["writer", "abc", true], [
+      "stream",
+      "staged",
+      false,
+    ]] as const
+  ) {
+    const { transport, channel } = await openChannel({ window: written === "staged" ? 0 : 100 });
+    const writer = channel.writable.getWriter();
+    writer.closed.catch(() => {});
+    if (written !== "") await writer.write(utf8(written));
+    await settle();
+    if (how === "stream") writer.releaseLock();
+    transport.receive(close);
+    await settle();
+    const closing = how === "stream" ? channel.writable.close() : writer.close();
+    if (resolves) await closing;
+    else assertEquals((await assertRejects(() => closing, SshError)).code, "CLOSED");
+    if (how === "writer") await assertRejects(() => writer.write(utf8("more")), SshError, "Channel is closed");
+    await channel.closed.catch(() => {});
+  }
+  const { transport, channel } = await openChannel();
+  transport.finish(new SshError("gone", { code: "CONNECTION_LOST" }));
+  await channel.closed.catch(() => {});
+  await assertRejects(() => channel.writable.close(), SshError, "gone");
+});
+
 Deno.test("Channel whose connection is lost gives its reader the data, and then the error", async () => {
   const { transport, channel } = await openChannel();
   transport.receive(data(0, new Uint8Array(20_000)), extendedData(0, 1, "err"));
