@@ -303,10 +303,10 @@ export class ChannelCore implements OutboundSource {
     // A peer that closes provokes the answer.
     this.#link!.transport.send(ChannelClose.encode({ recipient: this.#peer }), this.#closeReceived);
     this.#link!.transport.forget(this);
-    const closed = channelClosed(), error = this.#given === null ? this.#loss ?? closed : this.#given.reason;
-    const byPeer = this.#closeReceived && error === closed;
-    this.sent.fail(error, byPeer);
-    this.sentStderr.fail(error, byPeer);
+    const error = this.#given === null ? this.#loss ?? channelClosed() : this.#given.reason;
+    const clean = this.#closeReceived && this.#given === null && this.#loss === null;
+    this.sent.fail(error, clean);
+    this.sentStderr.fail(error, clean);
     // The peer answers with its own CLOSE; what it sends until then is thrown away, and nobody may take that for the end of its data.
     // What came before the peer's CLOSE stays.
     if (!this.#closeReceived) {

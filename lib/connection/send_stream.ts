@@ -5,6 +5,7 @@
  * @module
  */
 import type { Bytes } from "../wire/types.ts";
+import { OutputStream } from "./output_stream.ts";
 
 /** Bytes gathered from writes that return at once; a chunk that does not fit waits for its turn instead. */
 const STAGE = 131_072;
@@ -20,35 +21,6 @@ export interface SendStreamOwner {
   finished(): void;
   /** The application gave the stream up. */
   aborted(reason: unknown): void;
-}
-
-/**
- * The application's side. Streams reject `close()` once they have failed; a program that ends before its input is closed has lost nothing by
- * it where everything written had left, and a socket's or a child's `close()` resolves then, too.
- */
-class Writable extends WritableStream<Uint8Array> {
-  readonly #ending: () => Promise<void> | null;
-
-  /** `ending` tells what the stream has ended with: null while it has not. */
-  constructor(sink: UnderlyingSink<Uint8Array>, ending: () => Promise<void> | null) {
-    super(sink);
-    this.#ending = ending;
-  }
-
-  override close(): Promise<void> {
-    return this.locked ? super.close() : this.#ending() ?? super.close();
-  }
-
-  override getWriter(): WritableStreamDefaultWriter<Uint8Array> {
-    const writer = super.getWriter(), close = writer.close.bind(writer), release = writer.releaseLock.bind(writer);
-    let released = false;
-    writer.releaseLock = () => {
-      released = true;
-      release();
-    };
-    writer.close = () => released ? close() : this.#ending() ?? close();
-    return writer;
-  }
 }
 
 /** One outbound stream of a channel. At most one write of the application waits: streams hand out the next when it is done. */
@@ -76,7 +48,7 @@ export class SendStream {
   /** The owner is told when there is something to do. */
   constructor(owner: SendStreamOwner) {
     this.#owner = owner;
-    this.writable = new Writable({
+    this.writable = new OutputStream({
       start: (controller) => {
         this.#controller = controller;
         // A stream calls abort() below only once the write in flight has ended, and that may be waiting for window; and one
@@ -207,13 +179,13 @@ export class SendStream {
   }
 
   /**
-   * Nothing more can be sent: what waits is dropped, and writers see `reason`. Where the peer closed the channel and nothing waited, closing
-   * the stream still succeeds: nothing is lost by it.
+   * Nothing more can be sent: what waits is dropped, and writers see `reason`. After a clean end by the peer the stream can still be
+   * closed where nothing waited.
    */
-  fail(reason: unknown, byPeer = false): void {
+  fail(reason: unknown, clean = false): void {
     if (this.#error !== null || this.#finished) return;
     this.#error = { reason };
-    this.#ending = byPeer && this.available === 0 ? Promise.resolve() : Promise.reject(reason);
+    this.#ending = clean && this.staged === 0 && this.#chunk === null ? Promise.resolve() : Promise.reject(reason);
     this.#ending.catch(() => {});
     this.#settle(reason);
     this.#controller.error(reason);

@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { OutputStream } from "../connection/output_stream.ts";
 
 /** A writable in front of one output of the channel. */
 export class SessionOutput {
@@ -17,32 +18,40 @@ export class SessionOutput {
   /** Nothing more comes out of the queue, whatever its count says. */
   #settled = false;
   #drained: (() => void) | null = null;
+  /** What closing gives once the channel's output has failed. */
+  #ending: Promise<void> | null = null;
 
   /** Takes over `target`. */
   constructor(target: WritableStream<Uint8Array>) {
     const writer = this.#target = target.getWriter();
-    this.writable = new WritableStream<Uint8Array>({
-      start: (controller) => {
-        writer.closed.catch((error) => {
-          this.#settle();
-          controller.error(error);
-        });
+    this.writable = new OutputStream(
+      {
+        start: (controller) => {
+          writer.closed.catch((error) => {
+            this.#ending = this.#queued === 0 ? writer.close() : Promise.reject(error);
+            this.#ending.catch(() => {});
+            this.#settle();
+            controller.error(error);
+          });
+        },
+        write: async (chunk) => {
+          await writer.write(chunk);
+          if (--this.#queued === 0) this.#drained?.();
+        },
+        close: () => this.#settle(),
+        // A handler whose source broke still has a status to send: the channel stays as it is.
+        abort: () => this.#settle(),
       },
-      write: async (chunk) => {
-        await writer.write(chunk);
-        if (--this.#queued === 0) this.#drained?.();
+      () => this.#ending,
+      {
+        highWaterMark: 2,
+        // Called for each chunk as it is queued, whoever holds the writer.
+        size: () => {
+          this.#queued++;
+          return 1;
+        },
       },
-      close: () => this.#settle(),
-      // A handler whose source broke still has a status to send: the channel stays as it is.
-      abort: () => this.#settle(),
-    }, {
-      highWaterMark: 2,
-      // Called for each chunk as it is queued, whoever holds the writer.
-      size: () => {
-        this.#queued++;
-        return 1;
-      },
-    });
+    );
   }
 
   /** Closes the channel's output; resolves when all that was written has left for the peer, or the channel has failed. */

@@ -401,13 +401,12 @@ Deno.test("Channel answers CLOSE with CLOSE, and keeps what came before for the 
 });
 
 Deno.test("Channel.writable can still be closed when the peer closed first and everything written had left, and not otherwise", async () => {
-  for (
-    const [how, written, resolves] of [["stream", "", true], ["writer", "", true], ["writer", "abc", true], [
-      "stream",
-      "staged",
-      false,
-    ]] as const
-  ) {
+  const cases = [["stream", "", true], ["writer", "", true], ["writer", "abc", true], [
+    "stream",
+    "staged",
+    false,
+  ]] as const;
+  for (const [how, written, resolves] of cases) {
     const { transport, channel } = await openChannel({ window: written === "staged" ? 0 : 100 });
     const writer = channel.writable.getWriter();
     writer.closed.catch(() => {});
@@ -421,6 +420,16 @@ Deno.test("Channel.writable can still be closed when the peer closed first and e
     else assertEquals((await assertRejects(() => closing, SshError)).code, "CLOSED");
     if (how === "writer") await assertRejects(() => writer.write(utf8("more")), SshError, "Channel is closed");
     await channel.closed.catch(() => {});
+  }
+  {
+    // A write that waits for window is lost, though nothing was staged.
+    const { transport, channel } = await openChannel({ window: 0 });
+    const writer = channel.writable.getWriter();
+    const refused = assertRejects(() => writer.write(new Uint8Array(200_000)), SshError);
+    await settle();
+    transport.receive(close);
+    await refused;
+    assertEquals((await assertRejects(() => writer.close(), SshError)).code, "CLOSED");
   }
   const { transport, channel } = await openChannel();
   transport.finish(new SshError("gone", { code: "CONNECTION_LOST" }));

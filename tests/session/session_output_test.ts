@@ -1,4 +1,5 @@
 import { assertEquals, assertRejects } from "@std/assert";
+import { OutputStream } from "../../lib/connection/output_stream.ts";
 import { SessionOutput } from "../../lib/session/session_output.ts";
 
 /** A target that takes a chunk only when told to. */
@@ -91,5 +92,24 @@ Deno.test("SessionOutput.end() does not wait for chunks that an aborted writer h
       await writes[0];
       await aborting.catch(() => {});
     }
+  }
+});
+
+Deno.test("SessionOutput can still be closed when the channel's output can and nothing waits, and not otherwise", async () => {
+  for (const [queued, resolves] of [[0, true], [1, false]] as const) {
+    let fail!: (reason: Error) => void, failWrite: (reason: Error) => void = () => {};
+    const target = new OutputStream({
+      start: (controller) => void (fail = (reason) => controller.error(reason)),
+      write: () => new Promise<void>((_, reject) => failWrite = reject),
+    }, () => Promise.resolve());
+    const output = new SessionOutput(target), writer = output.writable.getWriter(), gone = new Error("gone");
+    const writing = queued === 0 ? null : assertRejects(() => writer.write(new Uint8Array(1)), Error, "gone");
+    await new Promise((resolve) => setTimeout(resolve));
+    fail(gone);
+    failWrite(gone);
+    await writing;
+    await assertRejects(() => writer.closed, Error, "gone");
+    if (resolves) await writer.close();
+    else await assertRejects(() => writer.close(), Error, "gone");
   }
 });

@@ -1,0 +1,47 @@
+/**
+ * A writable stream whose `close()` tells what closing means here, where the streams of the platform only say that they have failed.
+ *
+ * @module
+ */
+
+/** What closing gives once the stream has failed; null while it has not. */
+type Ending = () => Promise<void> | null;
+
+/**
+ * Bytes that an application writes. A program that ends before its input is closed has lost nothing by it where everything written had
+ * left: closing still succeeds then, as it does for a socket or a child process. Where something was lost, it rejects with the reason.
+ */
+export class OutputStream extends WritableStream<Uint8Array> {
+  readonly #ending: Ending;
+
+  constructor(sink: UnderlyingSink<Uint8Array>, ending: Ending, strategy?: QueuingStrategy<Uint8Array>) {
+    super(sink, strategy);
+    this.#ending = ending;
+  }
+
+  override close(): Promise<void> {
+    return this.locked ? super.close() : this.#ending() ?? super.close();
+  }
+
+  override getWriter(): WritableStreamDefaultWriter<Uint8Array> {
+    return new OutputWriter(this, this.#ending);
+  }
+}
+
+class OutputWriter extends WritableStreamDefaultWriter<Uint8Array> {
+  #ending: Ending;
+
+  constructor(stream: WritableStream<Uint8Array>, ending: Ending) {
+    super(stream);
+    this.#ending = ending;
+  }
+
+  override close(): Promise<void> {
+    return this.#ending() ?? super.close();
+  }
+
+  override releaseLock(): void {
+    this.#ending = () => null;
+    super.releaseLock();
+  }
+}
