@@ -1,0 +1,103 @@
+import { assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
+import { SshError } from "../../lib/errors.ts";
+import type { SshConn } from "../../lib/forward/conn.ts";
+import { inTime, until } from "../_support/until.ts";
+import { channels, connPair, pattern, readAll, writeAll } from "./_conns.ts";
+
+const text = (bytes: Uint8Array | undefined): string => new TextDecoder().decode(bytes);
+const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
+
+/** Code that was written for a `Deno.Conn`: answers in capital letters, until the end. */
+async function shout(conn: Deno.Conn): Promise<void> {
+  const buffer = new Uint8Array(5);
+  for (let n; (n = await conn.read(buffer)) !== null;) {
+    await conn.write(utf8(text(buffer.subarray(0, n)).toUpperCase()));
+  }
+  await conn.closeWrite();
+}
+
+Deno.test("code that was written for a `Deno.Conn` runs over an `SshConn`", async () => {
+  const pair = await connPair(), served = shout(pair.far);
+  await writeAll(pair.near, utf8("many words in one go"));
+  await pair.near.closeWrite();
+  assertEquals(text(await inTime(readAll(pair.near), "the answer")), "MANY WORDS IN ONE GO");
+  await served;
+  pair.far[Symbol.dispose]();
+  await inTime(pair.near.closed, "the end");
+  assertEquals(channels(pair), [0, 0]);
+});
+
+Deno.test("`SshConn.read()` leaves the caller's buffer and the bytes behind it where they are", async () => {
+  const { near, far } = await connPair();
+  await far.write(utf8("abcdef"));
+  const buffer = new Uint8Array(4).fill(46);
+  assertEquals(await near.read(new Uint8Array(0)), 0);
+  assertEquals(await near.read(buffer.subarray(0, 2)), 2);
+  assertEquals(text(buffer), "ab..");
+  // The streams are free between two calls, and have the rest.
+  const reader = near.readable.getReader();
+  assertEquals(text((await reader.read()).value), "cdef");
+  await assertRejects(() => near.read(buffer), TypeError);
+  reader.releaseLock();
+  await far.closeWrite();
+  assertEquals([await near.read(buffer), await near.read(buffer)], [null, null]);
+  await near.close();
+});
+
+Deno.test("`SshConn.write()` does not keep the bytes it was given, and calls that overlap go in order", async () => {
+  const { near, far } = await connPair({ server: { window: 1000 } });
+  const sent = pattern(300_000), all = readAll(far);
+  const writes = [0, 100_000, 200_000].map(async (at) => {
+    const part = sent.slice(at, at + 100_000);
+    await near.write(part);
+    part.fill(0);
+  });
+  await inTime(Promise.all(writes), "the writes");
+  await Promise.all([near.closeWrite(), near.closeWrite()]);
+  assertEquals(await inTime(all, "the bytes"), sent);
+  await far.close();
+});
+
+Deno.test("`SshConn.closeWrite()` ends one direction, `close()` both, and a reader sees that this side cut it", async () => {
+  const { near, far } = await connPair();
+  await near.closeWrite();
+  assertEquals(await far.read(new Uint8Array(1)), null);
+  await far.write(utf8("still"));
+  const buffer = new Uint8Array(9);
+  assertEquals(await near.read(buffer), 5);
+  await assertRejects(() => near.write(buffer), Error);
+  const waiting = assertRejects(() => near.read(buffer), SshError, "closed");
+  await near.close();
+  await near.close();
+  await waiting;
+  await inTime(far.closed, "the far end's close");
+  const error = await assertRejects(() => far.write(buffer), SshError);
+  assertEquals(error.code, "CLOSED");
+});
+
+Deno.test("data for standard error does not stop a connection", async () => {
+  const { near, far, channel } = await connPair({ client: { window: 65_536 } });
+  const all = readAll(near), writer = channel.stderrWritable.getWriter();
+  await inTime(writer.write(new Uint8Array(300_000)), "what nobody reads");
+  await writeAll(far, pattern(200_000));
+  await far.closeWrite();
+  assertEquals((await inTime(all, "the data")).length, 200_000);
+  await near.close();
+});
+
+Deno.test("a connection that is lost fails what waits on its `SshConn`s", async () => {
+  const { near, far, transports } = await connPair(), lost = new SshError("Gone", { code: "CONNECTION_LOST" });
+  const waiting = [near.read(new Uint8Array(1)), far.read(new Uint8Array(1)), near.closed, far.closed];
+  transports.client.finish(lost);
+  for (const one of waiting) assertStrictEquals(await inTime(one.then(() => null, (error) => error), "the end"), lost);
+});
+
+Deno.test("an `SshConn` that was aborted closes at the far end, too", async () => {
+  const { near, far, ...muxes } = await connPair({ server: { window: 10 } });
+  const writer = near.writable.getWriter();
+  writer.write(new Uint8Array(1000)).catch(() => {});
+  await writer.abort(new Error("enough"));
+  await until(() => channels(muxes).every((count) => count === 0), "A channel is still open");
+  const conn: SshConn = far;
+  await inTime(conn.closed, "the end");
+});
