@@ -25,10 +25,13 @@ export { scpHandler } from "./lib/api/scp.ts";
 export { sftpSubsystem } from "./lib/api/sftp_subsystem.ts";
 export type { MaxStartups } from "./lib/api/admission/admission.ts";
 export type { SourcePenalties } from "./lib/api/admission/penalties.ts";
+export type { AllowForward, DirectForward, OnForward } from "./lib/forward/accept_forwards.ts";
+export type { SshConn } from "./lib/forward/conn.ts";
 export type { KeepaliveOptions } from "./lib/api/options.ts";
 export type { ServerSession, SessionHandler } from "./lib/session/server_session.ts";
 export type { PtyOptions, Terminal, WindowSize } from "./lib/session/types.ts";
 
+export type { ForwardRequest } from "./lib/auth/forward_grants.ts";
 export type { Grant } from "./lib/auth/grants.ts";
 export type { AuthInfo, AuthResult, PasswordResult, Prompt, ServerAuth } from "./lib/auth/types.ts";
 export { generateKey, parsePrivateKey } from "./lib/keys/private_key.ts";

@@ -66,6 +66,7 @@ const packages: Readonly<Record<string, readonly string[]>> = {
 const denoUsers: readonly string[] = [
   "lib/api/",
   "lib/agent/agent_socket.ts",
+  "lib/forward/sockets.ts",
   "lib/keys/user_files.ts",
   "lib/files/local_files.ts",
   "lib/files/rooted/",

@@ -46,6 +46,12 @@ const places: Readonly<Record<string, readonly Place[]>> = {
   "… sources remembered, each of IPv4 and IPv6": [["lib/api/", "maxSources:"]],
   "sessions of a connection": [["lib/api/", "DEFAULT_MAX_SESSIONS ="]],
   "channels of a connection": [["lib/connection/", "maxChannels ??"]],
+  "addresses that a connection has a server listen at": [["lib/api/", "DEFAULT_MAX_LISTENERS ="]],
+  "connecting to where a client wants to go": [["lib/api/", "DEFAULT_FORWARD_TIMEOUT ="]],
+  "host, path of a socket, of a forward": [["lib/forward/", "MAX_HOST ="], [
+    "lib/forward/accept_forwards.ts",
+    "MAX_PATH =",
+  ]],
   "receive window of a channel, at first": [["lib/connection/", "DEFAULT_WINDOW ="]],
   "… times which it may grow, and to at most": [
     ["lib/connection/", "static growth ="],

@@ -37,6 +37,7 @@ import type { ServeOptions } from "./serve_options.ts";
 const EXAMPLE = "`serve({ hostKeys: [key], auth: { password: (info, text) => … } })`";
 
 const key = { ours: ["hostKeys"], write: "`hostKeys: [await parsePrivateKey(text)]`" };
+const forwarding = { ours: ["allowForward"], write: "`allowForward: (info, request) => …`" };
 const listed = (name: string): Habit => ({ ours: ["algorithms"], write: `\`algorithms: { ${name}: […] }\`` });
 
 /** What users of ssh2, AsyncSSH, `Deno.serve`, Go's ssh and sshd_config are used to. */
@@ -66,6 +67,10 @@ const habits: Readonly<Record<string, Habit>> = {
   keepalive_interval: { ours: ["keepalive"], write: "`keepalive: { interval }`" },
   ClientAliveInterval: { ours: ["keepalive"], write: "`keepalive: { interval }`, in milliseconds," },
   PerSourcePenalties: { ours: ["penalties"], write: "`penalties`" },
+  allowTcpForwarding: forwarding,
+  AllowTcpForwarding: forwarding,
+  PermitOpen: forwarding,
+  portForwarding: forwarding,
   ciphers: listed("cipher"),
   kex: listed("kex"),
   macs: listed("mac"),
@@ -203,6 +208,10 @@ const checks: Checks<ServeOptions> = {
   penalties: checkPenalties,
   maxSessions: count,
   maxChannels: count,
+  allowForward: (value, name) => checkFunction(name, value, "a function that says who may forward"),
+  onForward: (value, name) => checkFunction(name, value, "a function that answers forwards"),
+  maxListeners: count,
+  forwardTimeout: optionIs.time,
   banner: (value, name) => {
     checkText(name, value);
     checkBanner(value as string);

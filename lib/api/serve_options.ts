@@ -4,6 +4,7 @@
  * @module
  */
 import type { ServerAuth } from "../auth/types.ts";
+import type { AllowForward, OnForward } from "../forward/accept_forwards.ts";
 import type { Signer } from "../keys/types.ts";
 import type { SessionHandler } from "../session/server_session.ts";
 import type { TraceEvent } from "../transport/transport_options.ts";
@@ -62,6 +63,24 @@ export interface ServeOptions {
   maxSessions?: number | undefined;
   /** Channels at a time on one connection. @default {256} */
   maxChannels?: number | undefined;
+  /**
+   * May this user forward? Asked for each port and Unix socket that a client wants to reach (`direct`, `direct-unix`) or to listen at
+   * (`listen`, `listen-unix`); anything but true is no, and so is what it throws, which goes to `onError`. Without it only the grant of a
+   * login allows forwards, by `portForwarding`; with it, a grant has to allow them as well where it says something. To listen, the address
+   * is bound as the client names it: an empty one or `*` is all addresses, and `localhost` the loopback of both families. Hosts are looked up
+   * here, behind this question: allow by a list of what is wanted, as there are many names for the same address.
+   * @default {nothing is allowed}
+   */
+  allowForward?: AllowForward | undefined;
+  /**
+   * Answers allowed direct forwards to ports in the place of a socket: a proxy, a broker, a web server. The connection is the function's
+   * until either side closes it; what the function throws resets it, and goes to `onError`. Unix sockets are opened as without it.
+   */
+  onForward?: OnForward | undefined;
+  /** Addresses and Unix sockets at which one connection may have the server listen. @default {20} */
+  maxListeners?: number | undefined;
+  /** Milliseconds that connecting to where a client wants to go may take; `Infinity` leaves that to the system. @default {30000} */
+  forwardTimeout?: number | undefined;
   /** Text sent before the login. */
   banner?: string | undefined;
   /** Identification, without `SSH-2.0-`: 1 to 245 characters of printable US-ASCII. @default {"amiko"} */

@@ -8,6 +8,8 @@ import { defaultSignatureAlgorithms, serveAuth } from "../auth/server.ts";
 import type { AuthenticatedUser } from "../auth/types.ts";
 import { Mux } from "../connection/mux.ts";
 import { DisconnectReason, SshAuthError, SshError, SshProtocolError } from "../errors.ts";
+import { acceptForwards, type Forwards } from "../forward/accept_forwards.ts";
+import { systemSockets } from "../forward/sockets.ts";
 import { acceptSessions } from "../session/accept_sessions.ts";
 import { abortedError } from "../transport/closing.ts";
 import { SecureTransport } from "../transport/secure_transport.ts";
@@ -20,6 +22,9 @@ import type { ServeConnOptions } from "./serve_options.ts";
 
 const DEFAULT_LOGIN_TIMEOUT = 120_000;
 const DEFAULT_MAX_SESSIONS = 10;
+const DEFAULT_MAX_CHANNELS = 256;
+const DEFAULT_MAX_LISTENERS = 20;
+const DEFAULT_FORWARD_TIMEOUT = 30_000;
 
 /** One connection, from its first byte to its end. */
 export class ServedConnection {
@@ -31,6 +36,7 @@ export class ServedConnection {
   readonly #loginTimer: Timer;
   readonly #expiry = new Timer(() => this.#transport.fail(expired()));
   #mux: Mux | null = null;
+  #forwards: Forwards | null = null;
   #offence: Offence | null = "noAuth";
   #refed = true;
 
@@ -62,6 +68,7 @@ export class ServedConnection {
     this.#refed = refed;
     this.#transport.setRef(refed);
     this.#mux?.setRef(refed);
+    this.#forwards?.setRef(refed);
     for (const timer of [this.#loginTimer, this.#expiry]) refed ? timer.ref() : timer.unref();
   }
 
@@ -86,6 +93,7 @@ export class ServedConnection {
           this.#mux = this.#makeMux(user, passed, grants);
           this.#expiry.start(grants.expires - Date.now());
           this.#mux.setRef(this.#refed);
+          this.#forwards?.setRef(this.#refed);
           this.#transport.setHandler(this.#mux);
           onLogin();
         },
@@ -119,9 +127,28 @@ export class ServedConnection {
   #makeMux(user: AuthenticatedUser, passed: readonly string[], grants: Grants): Mux {
     const { handler, subsystems, maxSessions = DEFAULT_MAX_SESSIONS } = this.#options;
     const onError = this.#reports.program;
-    const mux = new Mux(this.#transport, { ...given(this.#options, "window", "maxChannels", "keepalive"), onError });
+    const { maxChannels = DEFAULT_MAX_CHANNELS, maxListeners = DEFAULT_MAX_LISTENERS } = this.#options;
+    const { forwardTimeout = DEFAULT_FORWARD_TIMEOUT } = this.#options;
+    const onEnded = (error: Error | null): void => this.#forwards?.end(error);
+    const mux = new Mux(this.#transport, {
+      ...given(this.#options, "window", "keepalive"),
+      maxChannels,
+      onError,
+      onEnded,
+    });
     const info = { username: user.name, remoteAddr: this.#remoteAddr, connection: this.#transport.info, passed };
     acceptSessions(mux, { user, info, grants, handler, subsystems, maxSessions, onError });
+    this.#forwards = acceptForwards(mux, {
+      ...given(this.#options, "allowForward", "onForward"),
+      info,
+      grants,
+      sockets: systemSockets,
+      maxListeners,
+      // Strangers who connect to a listener leave room for the sessions of its user.
+      maxForwarded: maxChannels === Infinity ? Infinity : Math.max(1, maxChannels - maxSessions),
+      forwardTimeout,
+      onError,
+    });
     return mux;
   }
 }

@@ -1,25 +1,35 @@
 /**
- * Whether what a client asks for is a forward that its login forbids: `permitopen=`, `permitlisten=` and `no-port-forwarding` of
- * authorized_keys (sshd(8)). RFC 4254 sections 7.1 and 7.2, OpenSSH PROTOCOL sections 2.3 and 2.4. No I/O.
+ * What the grants of a login say of a forward: `permitopen=`, `permitlisten=` and `no-port-forwarding` of authorized_keys (sshd(8)).
+ * RFC 4254 sections 7.1 and 7.2, OpenSSH PROTOCOL sections 2.3 and 2.4. No I/O.
  *
  * @module
  */
 import { Reader } from "../wire/reader.ts";
 import type { Grants } from "./grants.ts";
 
-/** A way of forwarding; what has no port fits no pattern. */
-type Forward = { readonly hostname: string; readonly port: number } | null;
+/** What a client asks for: to connect (`direct`) or to listen, at a port or at a Unix socket. */
+export type ForwardRequest =
+  | { readonly kind: "direct" | "listen"; readonly hostname: string; readonly port: number }
+  | { readonly kind: "direct-unix" | "listen-unix"; readonly path: string };
+
+/** A forward by the direction that a grant speaks of: an address, a path, or something that fits no pattern. */
+type Forward = { readonly hostname: string; readonly port: number } | { readonly path: string } | null;
 
 /** Channel types and global requests that forward, by the direction that a grant speaks of. */
 const forwards: Readonly<Record<"open" | "listen", Readonly<Record<string, (data: Uint8Array) => Forward>>>> = {
-  open: { "direct-tcpip": address, "direct-streamlocal@openssh.com": () => null, "tun@openssh.com": () => null },
-  listen: { "tcpip-forward": address, "streamlocal-forward@openssh.com": () => null },
+  open: { "direct-tcpip": address, "direct-streamlocal@openssh.com": path, "tun@openssh.com": () => null },
+  listen: { "tcpip-forward": address, "streamlocal-forward@openssh.com": path },
 };
 
 /** Throws `SshProtocolError` where there is none. */
 function address(data: Uint8Array): Forward {
   const reader = new Reader(data);
   return { hostname: reader.text(), port: reader.u32() };
+}
+
+/** Throws `SshProtocolError` where there is none. */
+function path(data: Uint8Array): Forward {
+  return { path: new Reader(data).text() };
 }
 
 /**
@@ -29,20 +39,44 @@ function address(data: Uint8Array): Forward {
  */
 export function forbidsForward(grants: Grants, direction: "open" | "listen", name: string, data: Uint8Array): boolean {
   if (!Object.hasOwn(forwards[direction], name)) return false;
-  const said = grants.portForwarding;
-  if (said.every((one) => one === true)) return false;
-  const forward = forwards[direction][name]!(data);
-  return !said.every((one) => one === true || one !== false && fits(one[direction] ?? [], forward));
+  if (grants.portForwarding.every((one) => one === true)) return false;
+  return forbids(grants, direction, forwards[direction][name]!(data));
 }
 
-/** `host:port`, where either may be `*`, and an IPv6 address stands in brackets. */
-function fits(patterns: readonly string[], forward: Forward): boolean {
+function forbids(grants: Grants, direction: "open" | "listen", forward: Forward): boolean {
+  return !grants.portForwarding.every((one) =>
+    one === true || one !== false && (one[direction] ?? []).some((pattern) => fits(pattern, forward))
+  );
+}
+
+/** Ports from here on are anybody's to listen on. */
+const FIRST_FREE_PORT = 1024;
+
+/**
+ * What the grants of a login say of a forward: a forbidden one stays forbidden whatever anybody else says, and an allowed one needs
+ * nobody else to allow it. Where they say nothing, or not enough, it is `unsaid`: `true` and patterns with `*` speak of ports that anybody
+ * may listen on, not of those below 1024, which have to be named, and `true` does not speak of Unix sockets: the server opens them with
+ * rights of its own.
+ */
+export function grantsSay(grants: Grants, request: ForwardRequest): "forbidden" | "allowed" | "unsaid" {
+  const direction = request.kind === "direct" || request.kind === "direct-unix" ? "open" : "listen";
+  const forward = "path" in request ? { path: request.path } : { hostname: request.hostname, port: request.port };
+  if (forbids(grants, direction, forward)) return "forbidden";
+  const lists = grants.portForwarding.flatMap((one) => typeof one === "boolean" ? [] : [one[direction] ?? []]);
+  if ("path" in forward) return lists.length > 0 ? "allowed" : "unsaid";
+  if (grants.portForwarding.length === 0) return "unsaid";
+  if (direction === "open" || forward.port === 0 || forward.port >= FIRST_FREE_PORT) return "allowed";
+  const named = (pattern: string): boolean => !pattern.endsWith(":*") && fits(pattern, forward);
+  return lists.some((patterns) => patterns.some(named)) ? "allowed" : "unsaid";
+}
+
+/** `host:port`, where either may be `*` and an IPv6 address stands in brackets, or the path of a Unix socket. */
+function fits(pattern: string, forward: Forward): boolean {
   if (forward === null) return false;
-  return patterns.some((pattern) => {
-    const [, host, port] = /^(.*):([^:]*)$/s.exec(pattern) ?? [];
-    if (host === undefined || port === undefined) return false;
-    const bare = /^\[.*\]$/s.test(host) ? host.slice(1, -1) : host;
-    return (bare === "*" || bare.toLowerCase() === forward.hostname.toLowerCase()) &&
-      (port === "*" || port === String(forward.port));
-  });
+  if ("path" in forward) return pattern.startsWith("/") && pattern === forward.path;
+  const [, host, port] = /^(.*):([^:]*)$/s.exec(pattern) ?? [];
+  if (host === undefined || port === undefined || pattern.startsWith("/")) return false;
+  const bare = /^\[.*\]$/s.test(host) ? host.slice(1, -1) : host;
+  return (bare === "*" || bare.toLowerCase() === forward.hostname.toLowerCase()) &&
+    (port === "*" || port === String(forward.port));
 }

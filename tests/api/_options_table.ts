@@ -349,6 +349,7 @@ export const rows: readonly Row[] = [
     typeError("`subsystems.sftp`: it must be a function", { sftp: {} }, { sftp: true }, { sftp: undefined }),
   ),
   row(servers, "loginTimeout", [1, Infinity], rangeError("milliseconds above 0", ...NO_TIME)),
+  row(servers, "forwardTimeout", [1, Infinity], rangeError("milliseconds above 0", ...NO_TIME)),
   row([...servers, "Transport"], "maxAuthTries", [1, 100, Infinity], rangeError("`maxAuthTries`", ...NO_COUNT)),
   row(
     servers,
@@ -384,6 +385,9 @@ export const rows: readonly Row[] = [
   row(servers, "penalties.maxSources", [1, 2 ** 24], rangeError("1 to 16777216", ...NO_COUNT, 2 ** 24 + 1, Infinity)),
   row(servers, "maxSessions", [1, 100, Infinity], rangeError("`maxSessions`", ...NO_COUNT)),
   row(servers, "maxChannels", [1, 100, Infinity], rangeError("`maxChannels`", ...NO_COUNT)),
+  row(servers, "allowForward", [() => true], typeError("`allowForward`", ...NO_FUNCTION)),
+  row(servers, "onForward", [() => {}], typeError("`onForward`", ...NO_FUNCTION)),
+  row(servers, "maxListeners", [1, 100, Infinity], rangeError("`maxListeners`", ...NO_COUNT)),
   row(
     servers,
     "banner",
