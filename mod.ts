@@ -54,6 +54,7 @@
 export * from "./client.ts";
 export * from "./server.ts";
 export {
+  type ForwardedAddresses,
   type InteractiveQuery,
   type ServerInterface,
   Transport,

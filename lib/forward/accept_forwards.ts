@@ -16,8 +16,9 @@ import { callBack } from "../wire/callback.ts";
 import { Timer } from "../wire/timer.ts";
 import type { MaybePromise } from "../wire/types.ts";
 import { acceptConn, type ConnChannel, type SshConn } from "./conn.ts";
+import { isHost } from "./host.ts";
 import { CancelStreamlocalForward, CancelTcpipForward, DirectStreamlocal, DirectTcpip } from "./messages.ts";
-import { MAX_HOST, StreamlocalForward, TcpipForward, TcpipForwardReply } from "./messages.ts";
+import { StreamlocalForward, TcpipForward, TcpipForwardReply } from "./messages.ts";
 import { pump } from "./pump.ts";
 import { ServedListeners } from "./served_listeners.ts";
 import { isNotCapable, type Sockets, type SystemSocket, type Target, wordsFor } from "./sockets.ts";
@@ -64,12 +65,6 @@ export interface ForwardAcceptance {
 const MAX_PATH = 107;
 
 const utf8 = new TextEncoder();
-
-/** Whether a host makes sense: what holds blanks, control characters or bytes that are no UTF-8 is no name and no address. */
-function isHost(text: string): boolean {
-  // deno-lint-ignore no-control-regex -- those are what is looked for
-  return text.isWellFormed() && !/[\x00-\x20\x7f]/.test(text) && utf8.encode(text).length <= MAX_HOST;
-}
 
 /** From the root: there is no folder that a client could mean otherwise. */
 function isPath(text: string): boolean {

@@ -18,9 +18,10 @@ import type { ExitStatus, PtyOptions, WindowSize } from "../../session/types.ts"
 import { isThenable } from "../../wire/callback.ts";
 import { checkText } from "../../wire/check.ts";
 import type { Bytes, MaybePromise } from "../../wire/types.ts";
+import type { ForwardedAddresses } from "./forwarded_addresses.ts";
 
 /** Puts a server's channel under what its user's login may do: its `check…` methods are asked for no more. */
-export let putUnder: (channel: Channel, grants: Grants) => void;
+export let putUnder: (channel: Channel, grants: Grants, addresses: ForwardedAddresses | null) => void;
 
 const MAX_VARIABLES = 128;
 const MAX_REQUEST = 32 * 1024;
@@ -50,6 +51,7 @@ const MAX_REQUEST = 32 * 1024;
  */
 export class Channel extends BaseChannel {
   #grants = new Grants([]);
+  #addresses: ForwardedAddresses | null = null;
   /** The peer has started something here, or been asked to. */
   #begun = false;
   #started = false;
@@ -59,14 +61,25 @@ export class Channel extends BaseChannel {
   #lastExit: { readonly status: ExitStatus } | { readonly error: Error } | null = null;
 
   static {
-    putUnder = (channel, grants) => {
+    putUnder = (channel, grants, addresses) => {
       channel.#grants = grants;
+      channel.#addresses = addresses;
     };
   }
 
   /** A server makes one for `checkChannelRequest()`, with the number it was given. */
   constructor(channelId: number) {
     super(channelId);
+  }
+
+  /** Where the peer wants a connection to go, of a `direct-tcpip` channel that it has opened; else null. */
+  get dest(): Deno.NetAddr | null {
+    return this.#addresses?.dest ?? null;
+  }
+
+  /** Who has connected, as the peer says, of a `direct-tcpip` channel that it has opened; else null. */
+  get origin(): Deno.NetAddr | null {
+    return this.#addresses?.origin ?? null;
   }
 
   /** A command to run; refuses unless overridden. What is true here is answered before anything written meanwhile is read. */

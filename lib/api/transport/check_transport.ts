@@ -83,6 +83,7 @@ const interfaceNames: Readonly<Record<keyof ServerInterface, true>> = {
   checkAuthPublickey: true,
   checkAuthInteractive: true,
   checkPortForwardRequest: true,
+  cancelPortForwardRequest: true,
   checkGlobalRequest: true,
 };
 

@@ -8,13 +8,17 @@ import { forbidsForward } from "../../auth/forward_grants.ts";
 import type { Grants } from "../../auth/grants.ts";
 import type { ChannelOpenRequest } from "../../connection/mux.ts";
 import { ChannelOpenError } from "../../errors.ts";
-import { Reader } from "../../wire/reader.ts";
+import { isHost } from "../../forward/host.ts";
+import { CancelTcpipForward, DirectTcpip, TcpipForward, TcpipForwardReply } from "../../forward/messages.ts";
 import type { Bytes } from "../../wire/types.ts";
-import { Writer } from "../../wire/writer.ts";
 import type { AcceptQueue } from "./accept_queue.ts";
 import { Channel, putUnder } from "./channel.ts";
 import { checkChannelClass } from "./check_transport.ts";
+import type { ForwardedAddresses } from "./forwarded_addresses.ts";
 import type { ServerInterface } from "./server_interface.ts";
+
+/** Addresses that a peer may have this side listen at; more are refused. */
+const MAX_FORWARDS = 256;
 
 /** The peer opens a channel, which waits in `accepted` once it is open and does what `grants` allow. */
 export async function openByPeer(
@@ -25,32 +29,61 @@ export async function openByPeer(
 ): Promise<{ channel: Channel; opened: () => void } | null> {
   if (accepted.isFull) throw new ChannelOpenError("Too many channels wait to be accepted", 4);
   if (forbidsForward(grants(), "open", type, data)) return null;
-  const channel = await server.checkChannelRequest(type, id);
+  const addresses = type === DirectTcpip.name ? addressesOf(data) : undefined;
+  if (addresses === null) return null;
+  const channel = await server.checkChannelRequest(type, id, addresses);
   if (channel === null) return null;
   if (!(channel instanceof Channel) || channel.id !== id) {
     throw new TypeError(`Cannot open channel: checkChannelRequest() gave no Channel made with the number ${id}`);
   }
   checkChannelClass(channel);
-  putUnder(channel, grants());
+  putUnder(channel, grants(), addresses ?? null);
   return { channel, opened: () => accepted.push(channel) };
 }
 
-/** The peer sends a global request. */
+/** Null where they make no sense. */
+function addressesOf(data: Bytes): ForwardedAddresses | null {
+  const { host, port, originHost, originPort } = DirectTcpip.decode(data);
+  if (host === "" || !isHost(host) || port < 1 || port > 0xffff) return null;
+  if (!isHost(originHost) || originPort > 0xffff) return null;
+  return {
+    dest: { transport: "tcp", hostname: host, port },
+    origin: { transport: "tcp", hostname: originHost, port: originPort },
+  };
+}
+
+/** The peer sends a global request. `forwards` are those that were granted, and are kept here. */
 export async function answerPeer(
   server: ServerInterface,
   name: string,
   data: Bytes,
   grants: Grants,
+  forwards: Set<string>,
 ): Promise<Bytes | boolean> {
   if (forbidsForward(grants, "listen", name, data)) return false;
-  if (name !== "tcpip-forward") return await server.checkGlobalRequest(name, data);
-  const reader = new Reader(data), hostname = reader.text(), port = reader.u32();
-  reader.end();
-  if (port > 0xffff) return false;
-  const bound = await server.checkPortForwardRequest(hostname, port);
+  if (name === TcpipForward.name) return await listen(server, data, forwards);
+  if (name === CancelTcpipForward.name) {
+    const { address, port } = CancelTcpipForward.decode(data);
+    if (!forwards.has(keyOf(address, port))) return false;
+    if (await server.cancelPortForwardRequest?.(address, port) === true) return forwards.delete(keyOf(address, port));
+  }
+  return await server.checkGlobalRequest(name, data);
+}
+
+async function listen(server: ServerInterface, data: Bytes, forwards: Set<string>): Promise<Bytes | boolean> {
+  const { address, port } = TcpipForward.decode(data);
+  if (!isHost(address) || port > 0xffff || forwards.has(keyOf(address, port))) return false;
+  if (forwards.size >= MAX_FORWARDS) return false;
+  const bound = await server.checkPortForwardRequest(address, port);
   if (bound === false) return false;
   if (!Number.isInteger(bound) || bound < 1 || bound > 0xffff) {
     throw new RangeError(`Cannot forward: checkPortForwardRequest() gave ${bound}, not a port from 1 to 65535`);
   }
-  return port === 0 ? new Writer().u32(bound).bytes() : true;
+  // What the peer names when it cancels: the port that it was told.
+  forwards.add(keyOf(address, port === 0 ? bound : port));
+  return port === 0 ? TcpipForwardReply.encode({ port: bound }) : true;
+}
+
+function keyOf(address: string, port: number): string {
+  return `${address} ${port}`;
 }

@@ -7,6 +7,7 @@ import type { AuthInfo, AuthResult, Prompt, ServerAuth } from "../../auth/types.
 import type { PublicKey } from "../../keys/types.ts";
 import type { Bytes, MaybePromise } from "../../wire/types.ts";
 import type { Channel } from "./channel.ts";
+import type { ForwardedAddresses } from "./forwarded_addresses.ts";
 import { given } from "../options.ts";
 
 /** More questions for the user (RFC 4256). */
@@ -24,8 +25,11 @@ export interface InteractiveQuery {
  * `Transport` implements it too: a server is either a subclass of `Transport`, or an object handed to `startServer()`.
  */
 export interface ServerInterface {
-  /** May the peer open this channel? Returns the channel object that will serve its requests, or null to reject. */
-  checkChannelRequest(kind: string, channelId: number): MaybePromise<Channel | null>;
+  /**
+   * May the peer open this channel? Returns the channel object that will serve its requests, or null to reject. With `direct-tcpip` come
+   * the addresses, which the channel has as `dest` and `origin` later on; ports and hosts that are none are refused unasked.
+   */
+  checkChannelRequest(kind: string, channelId: number, addresses?: ForwardedAddresses): MaybePromise<Channel | null>;
   /**
    * Methods to offer this user; others are refused without being asked for. Asked before and after each attempt, so it may change its
    * mind. Unless overridden: those whose `checkAuth…` is there.
@@ -42,8 +46,13 @@ export interface ServerInterface {
     username: string,
     answers: readonly string[] | null,
   ): MaybePromise<AuthResult | InteractiveQuery>;
-  /** A listening forward; the bound port, or false. */
+  /** A listening forward; the bound port, or false. An address that is listened at already is refused unasked. */
   checkPortForwardRequest(hostname: string, port: number): MaybePromise<number | false>;
+  /**
+   * A listening forward that was granted ends, by its bound port. False leaves it to `checkGlobalRequest()`. Nobody is asked for a forward
+   * that was not granted.
+   */
+  cancelPortForwardRequest?(hostname: string, port: number): MaybePromise<boolean>;
   /** A global request this library does not know; the reply's payload, or false. */
   checkGlobalRequest(name: string, data: Bytes): MaybePromise<Bytes | boolean>;
 }
@@ -61,7 +70,8 @@ export function withDefaults(server: Partial<ServerInterface>, base: ServerInter
   };
   const made = Object.keys(checks).filter((name) => checks[name as keyof typeof checks] !== undefined);
   return {
-    checkChannelRequest: (kind, id) => (server.checkChannelRequest ? server : base).checkChannelRequest!(kind, id),
+    checkChannelRequest: (kind, id, addresses) =>
+      (server.checkChannelRequest ? server : base).checkChannelRequest!(kind, id, addresses),
     getAllowedAuths: async (username) =>
       server.getAllowedAuths === undefined
         ? [...new Set([...made, ...await base.getAllowedAuths(username)])]
@@ -75,6 +85,8 @@ export function withDefaults(server: Partial<ServerInterface>, base: ServerInter
       (server.checkAuthInteractive ? server : base).checkAuthInteractive!(username, answers),
     checkPortForwardRequest: (hostname, port) =>
       (server.checkPortForwardRequest ? server : base).checkPortForwardRequest!(hostname, port),
+    cancelPortForwardRequest: (hostname, port) =>
+      (server.cancelPortForwardRequest ? server : base).cancelPortForwardRequest?.(hostname, port) ?? false,
     checkGlobalRequest: (name, data) => (server.checkGlobalRequest ? server : base).checkGlobalRequest!(name, data),
   };
 }

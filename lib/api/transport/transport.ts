@@ -32,6 +32,7 @@ import {
   checkTransportConnect,
   checkUsername,
 } from "./check_transport.ts";
+import type { ForwardedAddresses } from "./forwarded_addresses.ts";
 import { letGo } from "../let_go.ts";
 import { openData } from "../open_data.ts";
 import { given } from "../options.ts";
@@ -55,6 +56,7 @@ export type {
 export { decodeText, encodeText } from "../../wire/byte_text.ts";
 export type { ByteDuplex, Bytes, MaybePromise } from "../../wire/types.ts";
 export { Channel } from "./channel.ts";
+export type { ForwardedAddresses } from "./forwarded_addresses.ts";
 export type { InteractiveQuery, ServerInterface } from "./server_interface.ts";
 export type { TransportLogin, TransportOptions } from "./options.ts";
 
@@ -106,6 +108,8 @@ export class Transport implements ServerInterface, AsyncDisposable {
   #server: ServerInterface = this;
   #authenticated = false;
   #grants = new Grants([]);
+  /** Listening forwards that the peer was granted. */
+  readonly #forwards = new Set<string>();
 
   /**
    * Takes over the streams; without them, {@linkcode Transport.wire} is to be piped to and from whatever carries the bytes. Nothing moves
@@ -269,7 +273,11 @@ export class Transport implements ServerInterface, AsyncDisposable {
   }
 
   /** See {@linkcode ServerInterface}; rejects unless overridden. */
-  checkChannelRequest(_kind: string, _channelId: number): MaybePromise<Channel | null> {
+  checkChannelRequest(
+    _kind: string,
+    _channelId: number,
+    _addresses?: ForwardedAddresses,
+  ): MaybePromise<Channel | null> {
     return null;
   }
 
@@ -307,6 +315,11 @@ export class Transport implements ServerInterface, AsyncDisposable {
 
   /** See {@linkcode ServerInterface}; refuses unless overridden. */
   checkPortForwardRequest(_hostname: string, _port: number): MaybePromise<number | false> {
+    return false;
+  }
+
+  /** See {@linkcode ServerInterface}; refuses unless overridden. */
+  cancelPortForwardRequest(_hostname: string, _port: number): MaybePromise<boolean> {
     return false;
   }
 
@@ -422,7 +435,8 @@ export class Transport implements ServerInterface, AsyncDisposable {
       onError: (error) => this.#report(error),
       ...side.role === "server" && {
         onOpen: (request: ChannelOpenRequest) => openByPeer(this.#server, request, this.#accepted, () => this.#grants),
-        onGlobalRequest: (name: string, data: Bytes) => answerPeer(this.#server, name, data, this.#grants),
+        onGlobalRequest: (name: string, data: Bytes) =>
+          answerPeer(this.#server, name, data, this.#grants, this.#forwards),
       },
     });
     const ended = (): void => this.#accepted.end();

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-console
 // Forwards through a server with ssh2: a direct connection, and a remote listener. The arguments are where ssh2 lies, and the settings in JSON.
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
