@@ -31,6 +31,7 @@ const tested = [
   "sync.ts",
   "transport_client.ts",
   "transport_server.ts",
+  "tunnel_server.ts",
 ];
 
 Deno.test("examples/ holds what is tested here, and no more", () => {
