@@ -19,6 +19,12 @@ export type { ScpClient } from "./lib/api/scp.ts";
 export { Channel } from "./lib/api/transport/channel.ts";
 export type { BaseChannel } from "./lib/connection/channel.ts";
 export type { KeepaliveOptions } from "./lib/api/options.ts";
+export type { RemoteAddress } from "./lib/forward/client.ts";
+export type { SshConn } from "./lib/forward/conn.ts";
+export type { Forward, ForwardedConnection, ForwardOptions } from "./lib/forward/forward.ts";
+export type { SshListener } from "./lib/forward/listener.ts";
+export type { TcpAddress, UnixAddress } from "./lib/forward/local_sockets.ts";
+export type { RemoteTarget } from "./lib/forward/standing.ts";
 export { RemoteProcess } from "./lib/session/process.ts";
 export type { ExecOptions, ExecOutput, ExitStatus, PtyOptions, WindowSize } from "./lib/session/types.ts";
 

@@ -67,6 +67,7 @@ const denoUsers: readonly string[] = [
   "lib/api/",
   "lib/agent/agent_socket.ts",
   "lib/forward/sockets.ts",
+  "lib/forward/local_sockets.ts",
   "lib/keys/user_files.ts",
   "lib/files/local_files.ts",
   "lib/files/rooted/",

@@ -52,6 +52,10 @@ const places: Readonly<Record<string, readonly Place[]>> = {
     "lib/forward/accept_forwards.ts",
     "MAX_PATH =",
   ]],
+  "channels of a connection, client": [["lib/api/", "MAX_CHANNELS ="]],
+  "connections of a forward": [["lib/forward/", "MAX_CONNECTIONS ="]],
+  "connections that wait for `accept()`": [["lib/forward/", "BACKLOG ="]],
+  "SOCKS request": [["lib/forward/", "SOCKS_TIME ="], ["lib/forward/", "MOST ="]],
   "receive window of a channel, at first": [["lib/connection/", "DEFAULT_WINDOW ="]],
   "… times which it may grow, and to at most": [
     ["lib/connection/", "static growth ="],
@@ -187,6 +191,7 @@ Deno.test("the options that SECURITY.md names are documented, with the same defa
     "lib/api/connect_options.ts",
     "lib/api/admission/penalties.ts",
     "lib/api/options.ts",
+    "lib/forward/forward.ts",
     "lib/transport/types.ts",
     "lib/keys/private_key.ts",
   ].map(read).join("\n");

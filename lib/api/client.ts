@@ -13,6 +13,12 @@ import { watchHostKey } from "../keys/trust/known_types.ts";
 import { signatureAlgorithmsOf } from "../keys/key_types.ts";
 import { type PassedOver, withPassedOver } from "../keys/passed_over.ts";
 import type { HostKeyVerifier, Signer } from "../keys/types.ts";
+import type { ClientForwards, RemoteAddress } from "../forward/client.ts";
+import type { SshConn } from "../forward/conn.ts";
+import type { Forward, ForwardOptions } from "../forward/forward.ts";
+import type { SshListener } from "../forward/listener.ts";
+import type { TcpAddress, UnixAddress } from "../forward/local_sockets.ts";
+import type { RemoteTarget } from "../forward/standing.ts";
 import { checkExec } from "../session/check_options.ts";
 import { type RemoteProcess, startProcess, terminateAll } from "../session/process.ts";
 import type { ExecOptions, ExecOutput } from "../session/types.ts";
@@ -35,6 +41,9 @@ import { given } from "./options.ts";
 import { type ScpClient, scpClient } from "./scp.ts";
 
 export type { ConnectOptions } from "./connect_options.ts";
+
+/** Channels of a client at once: its own, and those that servers open where it listens. Each forwarded connection is one. */
+const MAX_CHANNELS = 4096;
 
 /**
  * Connects, exchanges keys, checks the host key and logs in.
@@ -101,7 +110,13 @@ async function connectOnce(
     await transport.start({ signal });
     const auth = new ClientAuth(transport, {
       onBanner: options.onBanner,
-      onSuccess: () => transport.setHandler(mux = new Mux(transport, given(options, "window", "keepalive"))),
+      onSuccess: () =>
+        transport.setHandler(
+          mux = new Mux(transport, {
+            ...given(options, "window", "keepalive"),
+            maxChannels: MAX_CHANNELS,
+          }),
+        ),
     });
     await authenticate(auth, username, options.auth ?? [defaultAuth()], { signal, requireAuth: options.requireAuth });
     return construct(transport, mux!, signal, socket);
@@ -184,7 +199,7 @@ let construct: (
   socket: Deno.TcpConn | null,
 ) => SshClient;
 
-/** An authenticated connection. A server opens no channels to it. */
+/** An authenticated connection. A server opens no channels to it, but for those that belong to what it was asked to listen on. */
 export class SshClient implements AsyncDisposable {
   /** What the handshake agreed on. */
   readonly info: ConnectionInfo;
@@ -194,6 +209,7 @@ export class SshClient implements AsyncDisposable {
   readonly #mux: Mux;
   /** Null where the program brought the streams: what keeps them alive is its own. */
   readonly #socket: Deno.TcpConn | null;
+  #forwards: Promise<ClientForwards> | null = null;
 
   static {
     construct = (...parts) => new SshClient(...parts);
@@ -281,6 +297,79 @@ export class SshClient implements AsyncDisposable {
   /** Copies by SCP, for servers without SFTP. */
   get scp(): ScpClient {
     return scpClient(this.#mux);
+  }
+
+  /**
+   * Opens a TCP connection from the server's side (`direct-tcpip`, RFC 4254 section 7.2), like `Deno.connect()`. The server looks the
+   * name up. The signal ends the opening, and not what was opened. Rejects with `ChannelOpenError` where the server does not allow it,
+   * or cannot connect, and with `TypeError` or `RangeError` for what is no host or port.
+   */
+  async dial(
+    options: { hostname: string; port: number; signal?: AbortSignal | undefined },
+  ): Promise<SshConn<Deno.NetAddr>> {
+    return await (await this.#paths()).dial(options);
+  }
+
+  /** As {@linkcode SshClient.dial} to a Unix socket on the server's side (`direct-streamlocal@openssh.com`). */
+  async dialUnix(path: string, options?: { signal?: AbortSignal | undefined }): Promise<SshConn<Deno.UnixAddr>> {
+    return await (await this.#paths()).dialUnix(path, options);
+  }
+
+  /**
+   * Has the server listen (`tcpip-forward`, RFC 4254 section 7.1), like `Deno.listen()`. `hostname` is an address of the server's, ""
+   * for all of them, and `"localhost"`, which is the default, for its loopback addresses. With port 0 the server chooses one, which
+   * `addr` tells. 256 connections wait to be accepted; more are refused. The signal ends the listening. Rejects with `SshError`
+   * `REQUEST_DENIED` where the server refuses, and with `TypeError` or `RangeError` for what is no host or port.
+   */
+  async listen(
+    options: { hostname?: string | undefined; port: number; signal?: AbortSignal | undefined },
+  ): Promise<SshListener<Deno.NetAddr>> {
+    return await (await this.#paths()).listen(options);
+  }
+
+  /** As {@linkcode SshClient.listen} on a Unix socket on the server's side (`streamlocal-forward@openssh.com`). */
+  async listenUnix(path: string, options?: { signal?: AbortSignal | undefined }): Promise<SshListener<Deno.UnixAddr>> {
+    return await (await this.#paths()).listenUnix(path, options);
+  }
+
+  /**
+   * `ssh -L`: accepts here, connects from the server's side. `from` and `to` are `{ hostname, port }` or `{ path }` of a Unix socket.
+   * Listens on 127.0.0.1 unless `from` says otherwise, unlike `Deno.listen()`. A connection that cannot be made is closed, and told to
+   * `onError`; the forward goes on. Throws what `Deno.listen()` throws.
+   */
+  async forwardLocal(
+    from: TcpAddress | UnixAddress,
+    to: RemoteTarget,
+    options: ForwardOptions = {},
+  ): Promise<Forward> {
+    return await (await this.#paths()).forwardLocal(from, to, options);
+  }
+
+  /**
+   * `ssh -R`: the server accepts, as with {@linkcode SshClient.listen}, and connections are made here. `from` and `to` are `{ hostname,
+   * port }` or `{ path }` of a Unix socket; the hostname of `to` is 127.0.0.1 by default. A connection that cannot be made is refused, and
+   * told to `onError`; the forward goes on.
+   */
+  async forwardRemote(
+    from: RemoteAddress,
+    to: TcpAddress | UnixAddress,
+    options: ForwardOptions = {},
+  ): Promise<Forward> {
+    return await (await this.#paths()).forwardRemote(from, to, options);
+  }
+
+  /**
+   * `ssh -D`: a server of SOCKS4, 4A and 5 without login here, whose connections are made from the server's side, where names are looked
+   * up, too. Listens on 127.0.0.1 unless `from` says otherwise. A client gets 30 seconds to say what it wants.
+   */
+  async forwardDynamic(from: TcpAddress | UnixAddress, options: ForwardOptions = {}): Promise<Forward> {
+    return await (await this.#paths()).forwardDynamic(from, options);
+  }
+
+  #paths(): Promise<ClientForwards> {
+    return this.#forwards ??= import("../forward/client.ts").then(({ ClientForwards }) =>
+      new ClientForwards(this.#mux, this.closed)
+    );
   }
 
   /**

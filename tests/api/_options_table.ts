@@ -32,6 +32,13 @@ export type Entry =
   | "accept"
   | "globalRequest"
   | "connectAgent"
+  | "dial"
+  | "dialUnix"
+  | "listen"
+  | "listenUnix"
+  | "forwardLocal"
+  | "forwardRemote"
+  | "forwardDynamic"
   | "password"
   | "publicKey"
   | "keyboardInteractive";
@@ -73,6 +80,13 @@ const signalled: readonly Entry[] = [
   "openSession",
   "openChannel",
   "accept",
+  "dial",
+  "dialUnix",
+  "listen",
+  "listenUnix",
+  "forwardLocal",
+  "forwardRemote",
+  "forwardDynamic",
 ];
 const NO_INTEGER = [-1, -5, 0.5, 1.5, NaN, -Infinity, "7", null, true, {}, 10n];
 const NO_COUNT = [0, ...NO_INTEGER];
@@ -307,6 +321,110 @@ export const rows: readonly Row[] = [
     "(options)",
     [],
     typeError("an object such as", null, 5, "x"),
+  ),
+
+  // -------------------------------------------------------------------------------- paths through a connection
+  row(
+    ["dial", "listen"],
+    "(options)",
+    [],
+    typeError("an object such as `{ hostname, port }`", null, 5, "host:80", []),
+    typeError("write `hostname` in its place", { host: "h", port: 80 }, { hostName: "h", port: 80 }),
+    typeError("write `port` in its place", { hostname: "h", dstPort: 80 }),
+    typeError('it must be "tcp"', { hostname: "h", port: 80, transport: "unix" }, { port: 80, transport: "udp" }),
+  ),
+  row(
+    "dial",
+    "hostname",
+    ["h", "::1", "[::1]", "\u00e4", "x".repeat(1025)],
+    typeError("it must be a text", undefined, ...NO_TEXT),
+    typeError("it is empty", ""),
+    typeError("no spaces and no control characters", "a b", "a\0b", "a\n"),
+    rangeError("1025 are the most", "x".repeat(1026), "x".repeat(65_536)),
+  ),
+  row(
+    "listen",
+    "hostname",
+    [undefined, "", "*", "0.0.0.0", "::", "localhost", "127.0.0.1", "::1", "[::1]"],
+    typeError("it must be a text", ...NO_TEXT),
+    typeError("no spaces and no control characters", "a b", "a\0b"),
+    rangeError("1025 are the most", "x".repeat(65_536)),
+  ),
+  row("dial", "port", [1, 65_535], rangeError("1 to 65535", undefined, 0, -1, 65_536, 2 ** 32, NaN, null, "x")),
+  row("listen", "port", [0, 1, 65_535], rangeError("0 to 65535", undefined, -1, 65_536, 2 ** 32, 0.5, NaN, null)),
+  row(
+    ["dialUnix", "listenUnix"],
+    "path",
+    ["/run/x", "x", "\u00e4", "x".repeat(4096)],
+    typeError("it must be a text", undefined, ...NO_TEXT),
+    typeError("it is empty", ""),
+    typeError("no NUL", "a\0b", "\0abstract"),
+    rangeError("4096 are the most", "x".repeat(4097), "x".repeat(65_536)),
+  ),
+  row(
+    ["forwardLocal", "forwardDynamic"],
+    "from",
+    [{ port: 0 }, { hostname: "", port: 65_535 }, { hostname: "[::1]", port: 1 }, { path: "/x" }, {
+      transport: "unix",
+      path: "/x",
+    }],
+    typeError("an object such as `{ hostname, port }` or `{ path }`", undefined, null, 8080, "localhost:8080", []),
+    typeError("write `hostname` in its place", { host: "h", port: 80 }),
+    typeError("write `path` in its place", { socketPath: "/x" }),
+    typeError('it must be "tcp" or "unix"', { transport: "udp", port: 80 }),
+    typeError("one or the other", { path: "/x", port: 80 }, { path: "/x", hostname: "h" }, {
+      path: "/x",
+      transport: "tcp",
+    }),
+    typeError("`from.path`", { transport: "unix" }, { path: "" }, { path: 5 }, { path: "a\0" }),
+    typeError("`from.hostname`", { hostname: 5, port: 1 }, { hostname: "a\0", port: 1 }),
+    rangeError("`from.port`", {}, { port: -1 }, { port: 65_536 }, { port: "80" }),
+    rangeError("4096 are the most", { path: "x".repeat(65_536) }),
+  ),
+  row(
+    "forwardRemote",
+    "from",
+    [{ port: 0 }, { hostname: "", port: 65_535 }, { path: "/x" }],
+    typeError("`{ hostname, port }` or `{ path }`", undefined, null, 8080, "localhost:8080", []),
+    rangeError("`from.port`", {}, { port: -1 }, { port: 65_536 }),
+    rangeError("1025 are the most", { hostname: "x".repeat(65_536), port: 1 }),
+    typeError("`from.path`", { path: "" }),
+  ),
+  row(
+    "forwardLocal",
+    "to",
+    [{ hostname: "h", port: 1 }, { path: "/x" }],
+    typeError("`to.hostname`", { port: 1 }, { hostname: "", port: 1 }),
+    rangeError("`to.port`", { hostname: "h" }, { hostname: "h", port: 0 }, { hostname: "h", port: 65_536 }),
+    typeError("`to.path`", { path: "" }, { path: "a\0" }),
+    typeError("an object such as", undefined, null, 80, "h:80"),
+  ),
+  row(
+    "forwardRemote",
+    "to",
+    [{ port: 1 }, { hostname: "h", port: 65_535 }, { transport: "unix", path: "/x" }],
+    typeError("`to.hostname`", { hostname: "", port: 1 }),
+    rangeError("`to.port`", {}, { port: 0 }, { port: 65_536 }),
+    typeError("an object such as", undefined, null, 80, "h:80"),
+  ),
+  row(
+    ["forwardLocal", "forwardRemote", "forwardDynamic"],
+    "(options)",
+    [undefined, {}],
+    typeError("an object such as `{ signal, onError }`", null, 5, "x"),
+    typeError("`maxConnections`", { maxConnection: 5 }),
+  ),
+  row(
+    ["forwardLocal", "forwardRemote", "forwardDynamic"],
+    "maxConnections",
+    [1, 100_000, Infinity],
+    rangeError("`maxConnections`", ...NO_COUNT),
+  ),
+  row(
+    ["forwardLocal", "forwardRemote", "forwardDynamic"],
+    "onError",
+    [() => {}],
+    typeError("it must be a function", ...NO_FUNCTION),
   ),
 
   // -------------------------------------------------------------------------------- serve() and serveConn()

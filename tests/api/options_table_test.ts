@@ -8,9 +8,12 @@ import { serve, serveConn, type ServeOptions } from "../../lib/api/server.ts";
 import { Transport, type TransportOptions } from "../../lib/api/transport/transport.ts";
 import { keyboardInteractive, password, publicKey } from "../../lib/auth/methods.ts";
 import { connectAgent } from "../../lib/agent/agent.ts";
+import { ClientForwards } from "../../lib/forward/client.ts";
+import type { ForwardOptions } from "../../lib/forward/forward.ts";
 import { insecureAcceptAnyHostKey } from "../../lib/keys/trust/known_hosts.ts";
 import type { ByteDuplex } from "../../lib/wire/types.ts";
 import { memoryPair } from "../_support/duplex.ts";
+import { fakeMux } from "../_support/fake_transport.ts";
 import { hostKey, serverOptions } from "../_support/joined.ts";
 import { AUTH_METHODS, key } from "./_option_values.ts";
 import { type Entry, rows } from "./_options_table.ts";
@@ -57,6 +60,23 @@ function optionsWith<T>(base: object, option: string, value: unknown): T {
 /** Connected to nobody: what gets past the checks fails because nothing has begun. */
 function idle(): Transport {
   return new Transport(memoryPair({ highWaterMark: 65_536 }).client);
+}
+
+/** The paths of a connection on which nothing can be sent. */
+async function paths(call: (client: ClientForwards) => Promise<unknown>): Promise<void> {
+  const { transport, mux } = fakeMux();
+  transport.send = () => {
+    throw new Reached("something was sent");
+  };
+  await call(new ClientForwards(mux, Promise.resolve()));
+}
+
+/** The options of a forward, where it is not its addresses that are tried. */
+function others(option: string, value: unknown): ForwardOptions {
+  const isAddress = option === "from" || option === "to";
+  const options = isAddress ? {} : optionsWith<ForwardOptions | undefined>({}, option, value);
+  // As the methods of `SshClient` have it.
+  return options === undefined ? {} : options;
 }
 
 /** How each entry point is called with one option; a promise that rejects with what the check throws, or with {@linkcode past}. */
@@ -128,6 +148,31 @@ const calls: Readonly<Record<Entry, (option: string, value: unknown) => unknown>
     option === "conn"
       ? connectAgent(value as ByteDuplex)
       : withStreams((conn) => connectAgent(conn, optionsWith({}, option, value)).then((agent) => agent.signers())),
+  dial: (option, value) => paths((client) => client.dial(optionsWith({ hostname: "h", port: 1 }, option, value))),
+  dialUnix: (option, value) =>
+    paths((client) =>
+      option === "path" ? client.dialUnix(value as string) : client.dialUnix("/x", optionsWith({}, option, value))
+    ),
+  listen: (option, value) => paths((client) => client.listen(optionsWith({ port: 1 }, option, value))),
+  listenUnix: (option, value) =>
+    paths((client) =>
+      option === "path" ? client.listenUnix(value as string) : client.listenUnix("/x", optionsWith({}, option, value))
+    ),
+  forwardLocal: (option, value) =>
+    paths((client) => {
+      const from = option === "from" ? value : { port: 0 }, to = option === "to" ? value : { hostname: "h", port: 1 };
+      return client.forwardLocal(from as { port: number }, to as { path: string }, others(option, value));
+    }),
+  forwardRemote: (option, value) =>
+    paths((client) => {
+      const from = option === "from" ? value : { port: 0 }, to = option === "to" ? value : { port: 1 };
+      return client.forwardRemote(from as { port: number }, to as { path: string }, others(option, value));
+    }),
+  forwardDynamic: (option, value) =>
+    paths((client) => {
+      const from = option === "from" ? value : { port: 0 };
+      return client.forwardDynamic(from as { port: number }, others(option, value));
+    }),
   password: (option, value) => {
     if (option === "value") password(value as string);
     else password("x", optionsWith({}, option, value));
@@ -278,6 +323,11 @@ const interfaces: readonly { name: string; file: string; entries: readonly Entry
     within: "algorithms",
   },
   { name: "KeepaliveOptions", file: "lib/api/options.ts", entries: ["connect", "serve"], within: "keepalive" },
+  {
+    name: "ForwardOptions",
+    file: "lib/forward/forward.ts",
+    entries: ["forwardLocal", "forwardRemote", "forwardDynamic"],
+  },
   { name: "MaxStartups", file: "lib/api/admission/admission.ts", entries: ["serve"], within: "maxStartups" },
   { name: "SourcePenalties", file: "lib/api/admission/penalties.ts", entries: ["serve"], within: "penalties" },
 ];

@@ -1,0 +1,91 @@
+/**
+ * The paths that a client opens through its server, each checked before anything is sent. RFC 4254 section 7.
+ *
+ * @module
+ */
+import type { Mux } from "../connection/mux.ts";
+import { checkSignalOption } from "../wire/check.ts";
+import { checkAddress, checkForwardOptions, checkSocketPath } from "./check.ts";
+import type { SshConn } from "./conn.ts";
+import { dialTcp, dialUnix } from "./dial.ts";
+import { Ending } from "./ending.ts";
+import type { Forward, ForwardOptions } from "./forward.ts";
+import type { SshListener } from "./listener.ts";
+import type { TcpAddress, UnixAddress } from "./local_sockets.ts";
+import { RemoteListeners } from "./remote_listeners.ts";
+import { forwardDynamic, forwardLocal, forwardRemote, type RemoteTarget } from "./standing.ts";
+
+/** Where the server is to listen. */
+export type RemoteAddress = { hostname?: string | undefined; port: number } | { path: string };
+
+const REMOTE = { dialled: true, unix: true } as const;
+const HERE = { dialled: false, unix: true, more: ["reusePort", "tcpBacklog"] } as const;
+
+/** The paths of one connection; the methods are those of `SshClient`. */
+export class ClientForwards {
+  readonly #mux: Mux;
+  readonly #ending: Ending;
+  readonly #listeners: RemoteListeners;
+
+  /** `closed` settles when the connection has ended, and rejects when it was lost. */
+  constructor(mux: Mux, closed: Promise<void>) {
+    this.#mux = mux;
+    this.#ending = new Ending(closed);
+    this.#listeners = new RemoteListeners(mux, this.#ending);
+  }
+
+  /** See `SshClient.dial()`. */
+  async dial(
+    options: { hostname: string; port: number; signal?: AbortSignal | undefined },
+  ): Promise<SshConn<Deno.NetAddr>> {
+    checkAddress("dial()", null, options, { dialled: true, unix: false, more: ["signal"] });
+    checkSignalOption(options);
+    return await dialTcp(this.#mux, options);
+  }
+
+  /** See `SshClient.dialUnix()`. */
+  async dialUnix(path: string, options?: { signal?: AbortSignal | undefined }): Promise<SshConn<Deno.UnixAddr>> {
+    checkSocketPath(path);
+    checkSignalOption(options);
+    return await dialUnix(this.#mux, path, options);
+  }
+
+  /** See `SshClient.listen()`. */
+  async listen(
+    options: { hostname?: string | undefined; port: number; signal?: AbortSignal | undefined },
+  ): Promise<SshListener<Deno.NetAddr>> {
+    checkAddress("listen()", null, options, { dialled: false, unix: false, more: ["signal"] });
+    checkSignalOption(options);
+    return await this.#listeners.listenTcp(options);
+  }
+
+  /** See `SshClient.listenUnix()`. */
+  async listenUnix(path: string, options?: { signal?: AbortSignal | undefined }): Promise<SshListener<Deno.UnixAddr>> {
+    checkSocketPath(path);
+    checkSignalOption(options);
+    return await this.#listeners.listenUnix(path, options?.signal);
+  }
+
+  /** See `SshClient.forwardLocal()`. */
+  async forwardLocal(from: TcpAddress | UnixAddress, to: RemoteTarget, options: ForwardOptions): Promise<Forward> {
+    checkAddress("forwardLocal()", "from", from, HERE);
+    checkAddress("forwardLocal()", "to", to, REMOTE);
+    checkForwardOptions("forwardLocal()", options);
+    return await forwardLocal({ mux: this.#mux, ending: this.#ending }, from, to, options);
+  }
+
+  /** See `SshClient.forwardDynamic()`. */
+  async forwardDynamic(from: TcpAddress | UnixAddress, options: ForwardOptions): Promise<Forward> {
+    checkAddress("forwardDynamic()", "from", from, HERE);
+    checkForwardOptions("forwardDynamic()", options);
+    return await forwardDynamic({ mux: this.#mux, ending: this.#ending }, from, options);
+  }
+
+  /** See `SshClient.forwardRemote()`. */
+  async forwardRemote(from: RemoteAddress, to: TcpAddress | UnixAddress, options: ForwardOptions): Promise<Forward> {
+    checkAddress("forwardRemote()", "from", from, { dialled: false, unix: true });
+    checkAddress("forwardRemote()", "to", to, { dialled: true, named: false, unix: true });
+    checkForwardOptions("forwardRemote()", options);
+    return await forwardRemote({ mux: this.#mux, ending: this.#ending }, this.#listeners, from, to, options);
+  }
+}

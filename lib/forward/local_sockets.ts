@@ -1,0 +1,102 @@
+/**
+ * Sockets of this machine: where forwards listen, and where they lead. Reaches the system.
+ *
+ * @module
+ */
+import { withoutBrackets } from "./addresses.ts";
+import { isUnix } from "./check.ts";
+import type { Socket } from "./pump.ts";
+
+/** A TCP address; the options of `Deno.listen()` and `Deno.connect()` are some. */
+export interface TcpAddress {
+  /** Said for clarity. */
+  transport?: "tcp" | undefined;
+  /** Name or address. */
+  hostname?: string | undefined;
+  /** TCP port. */
+  port: number;
+}
+
+/** The address of a Unix socket, as `Deno.listen()` and `Deno.connect()` take it. */
+export interface UnixAddress {
+  /** Said for clarity: `path` alone tells. */
+  transport?: "unix" | undefined;
+  /** Where it is in the file system. */
+  path: string;
+}
+
+/** A socket with its ends' addresses. */
+export interface LocalSocket extends Socket {
+  /** The other end; a Unix socket's has no path. */
+  readonly remoteAddr: Deno.Addr;
+}
+
+/** A listening socket. */
+export interface LocalListener {
+  /** Where. */
+  readonly addr: Deno.Addr;
+  /** The next connection. */
+  accept(): Promise<LocalSocket>;
+  /** Listens no more; who waits for `accept()` sees an error. */
+  close(): void;
+}
+
+/** Connections that the kernel keeps until they are accepted, as far as it lets a program say so. */
+const KERNEL_BACKLOG = 4096;
+
+/** Only programs of this machine reach it: a forward opens a way past a firewall. */
+const LOOPBACK = "127.0.0.1";
+
+/** Listens, on the loopback address where no other is given. A Unix socket is the user's own, whatever the umask says. */
+export function listenLocal(from: TcpAddress | UnixAddress): LocalListener {
+  if (isUnix(from)) {
+    const { path } = from as UnixAddress, listener = Deno.listen({ transport: "unix", path });
+    try {
+      Deno.chmodSync(path, 0o600);
+    } catch (error) {
+      listener.close();
+      throw error;
+    }
+    return { addr: listener.addr, accept: () => listener.accept(), close: () => listener.close() };
+  }
+  const { hostname = LOOPBACK, port, ...more } = from as TcpAddress & { tcpBacklog?: number };
+  const listener = Deno.listen({
+    tcpBacklog: KERNEL_BACKLOG,
+    ...more,
+    transport: "tcp",
+    hostname: hostname === "" ? "0.0.0.0" : withoutBrackets(hostname),
+    port,
+  });
+  return { addr: listener.addr, accept: async () => quick(await listener.accept()), close: () => listener.close() };
+}
+
+/** Connects, to the loopback address where no other is given. */
+export async function connectLocal(to: TcpAddress | UnixAddress, signal: AbortSignal): Promise<LocalSocket> {
+  if (isUnix(to)) {
+    const socket = await Deno.connect({ transport: "unix", path: (to as UnixAddress).path });
+    if (!signal.aborted) return socket;
+    socket.close();
+    throw signal.reason;
+  }
+  const { hostname = LOOPBACK, port } = to as TcpAddress;
+  return quick(await Deno.connect({ hostname: withoutBrackets(hostname), port, signal }));
+}
+
+/** Without Nagle's algorithm: what one side wrote at once is not to wait for an answer to what was before. */
+function quick(socket: Deno.TcpConn): Deno.TcpConn {
+  try {
+    socket.setNoDelay(true);
+  } catch {
+    // Its peer has hung up already, which reading tells.
+  }
+  return socket;
+}
+
+/** Closes a socket that may be closed. */
+export function hangUp(socket: Socket): void {
+  try {
+    socket.close();
+  } catch {
+    // It is.
+  }
+}

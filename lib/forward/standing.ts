@@ -1,0 +1,274 @@
+/**
+ * The three forwards of `ssh`: -L and -D, which listen here and connect there, and -R, which listens there and connects here. RFC 4254
+ * section 7, OpenSSH PROTOCOL 2.4.
+ *
+ * @module
+ */
+import { OpenFailureReason } from "../connection/messages.ts";
+import type { ChannelAcceptor, Mux } from "../connection/mux.ts";
+import { ChannelOpenError, SshError } from "../errors.ts";
+import { Timer } from "../wire/timer.ts";
+import { isUnix } from "./check.ts";
+import { acceptConn, type SshConn } from "./conn.ts";
+import { dialTcp, dialUnix } from "./dial.ts";
+import type { Ending } from "./ending.ts";
+import { type Carried, type Forward, type ForwardOptions, StandingForward } from "./forward.ts";
+import {
+  connectLocal,
+  hangUp,
+  listenLocal,
+  type LocalListener,
+  type LocalSocket,
+  type TcpAddress,
+  type UnixAddress,
+} from "./local_sockets.ts";
+import { pump } from "./pump.ts";
+import type { RemoteListeners } from "./remote_listeners.ts";
+import { readSocks, SocksError, socksGranted, socksRefused, withRest, writeAll } from "./socks.ts";
+
+/** Milliseconds that a SOCKS client gets to say what it wants. */
+export const SOCKS_TIME = 30_000;
+/** Milliseconds until a client that was refused must have read that and hung up. */
+const LINGER = 1000;
+/** Milliseconds until the next try where accepting fails. */
+const ACCEPT_PAUSE = 100;
+
+/** Where a forward leads through the server. */
+export type RemoteTarget = { readonly hostname: string; readonly port: number } | { readonly path: string };
+
+/** What forwards need of their connection. */
+export interface ForwardHost {
+  /** Opens the channels. */
+  readonly mux: Mux;
+  /** Tells of the connection's end. */
+  readonly ending: Ending;
+}
+
+/** As `ssh -L`: listens here, connects there. */
+export function forwardLocal(
+  host: ForwardHost,
+  from: TcpAddress | UnixAddress,
+  to: RemoteTarget,
+  options: ForwardOptions,
+): Forward {
+  const target = addrOf(to);
+  return listening(host, from, target, options, async (socket, { signal }) => {
+    const conn = await dialled(host, to, socket, signal);
+    await pump(socket, conn, { signal });
+  });
+}
+
+/** As `ssh -D`: a SOCKS server here, connections made there. */
+export function forwardDynamic(host: ForwardHost, from: TcpAddress | UnixAddress, options: ForwardOptions): Forward {
+  return listening(host, from, null, options, async (socket, carried) => {
+    const { version, hostname, port, rest } = await asked(socket, carried.signal);
+    carried.leadsTo({ transport: "tcp", hostname, port });
+    let conn: SshConn;
+    try {
+      conn = await dialled(host, { hostname, port }, socket, carried.signal);
+    } catch (error) {
+      await dismiss(socket, socksRefused(version, error));
+      throw error;
+    }
+    try {
+      await writeAll(socket, socksGranted(version));
+    } catch (error) {
+      await conn.close();
+      throw error;
+    }
+    await pump(withRest(socket, rest), conn, { signal: carried.signal });
+  });
+}
+
+/** As `ssh -R`: the server listens, and connections are made here. Where one cannot be, its channel is refused. */
+export async function forwardRemote(
+  { ending }: ForwardHost,
+  listeners: RemoteListeners,
+  from: { hostname?: string | undefined; port: number } | { path: string },
+  to: TcpAddress | UnixAddress,
+  options: ForwardOptions,
+): Promise<Forward> {
+  const target = addrOf(to), { signal } = options;
+  let forward: StandingForward | null = null;
+  // The server may send the first connections in one go with its answer.
+  const standing = Promise.withResolvers<StandingForward>();
+  standing.promise.catch(() => {});
+  const take = ({ id }: { readonly id: number }, addrs: { localAddr: Deno.Addr; remoteAddr: Deno.Addr }) => {
+    const accept = (to: StandingForward): ReturnType<ChannelAcceptor> => {
+      if (!to.isListening) throw new ChannelOpenError("no longer forwarded", OpenFailureReason.CONNECT_FAILED);
+      if (!to.hasRoom) throw new ChannelOpenError("too many connections", OpenFailureReason.RESOURCE_SHORTAGE);
+      return carriedTo(to, id, addrs);
+    };
+    return forward === null ? standing.promise.then(accept) : accept(forward);
+  };
+  const carriedTo = (forward: StandingForward, id: number, addrs: { localAddr: Deno.Addr; remoteAddr: Deno.Addr }) => {
+    const taken = Promise.withResolvers<Awaited<ReturnType<ChannelAcceptor>>>();
+    forward.carry(addrs.remoteAddr, target, async ({ signal }) => {
+      let socket: LocalSocket;
+      try {
+        socket = await connectLocal(to, signal);
+      } catch (error) {
+        const why = error instanceof Error ? error.name : "failed";
+        taken.reject(new ChannelOpenError(`cannot connect: ${why}`, OpenFailureReason.CONNECT_FAILED));
+        throw error;
+      }
+      const { channel, conn } = acceptConn(id, addrs);
+      taken.resolve({ channel });
+      await pump(socket, conn, { signal });
+    });
+    return taken.promise;
+  };
+  try {
+    const socket = "path" in from
+      ? await listeners.openUnix(from.path, signal, take)
+      : await listeners.openTcp({ ...from, signal }, take);
+    forward = new StandingForward(socket.addr, () => socket.stop(), ending, options);
+    standing.resolve(forward);
+    signal?.throwIfAborted();
+    return forward;
+  } catch (error) {
+    standing.reject(error);
+    throw error;
+  }
+}
+
+function addrOf(to: RemoteTarget | TcpAddress | UnixAddress): Deno.Addr {
+  if (isUnix(to)) return { transport: "unix", path: (to as UnixAddress).path };
+  const { hostname = "127.0.0.1", port } = to as TcpAddress;
+  return { transport: "tcp", hostname, port };
+}
+
+/** A connection to `to` by the server, which is told where it comes from. */
+function dialled({ mux }: ForwardHost, to: RemoteTarget, socket: LocalSocket, signal: AbortSignal): Promise<SshConn> {
+  if (isUnix(to)) return dialUnix(mux, (to as UnixAddress).path, { signal });
+  const { hostname, port } = to as { hostname: string; port: number }, from = socket.remoteAddr;
+  return from.transport === "tcp"
+    ? dialTcp(mux, { hostname, port, signal }, from)
+    : dialTcp(mux, { hostname, port, signal });
+}
+
+/** A forward that listens here; `work` carries a connection, which is closed when that settles. */
+function listening(
+  { ending }: ForwardHost,
+  from: TcpAddress | UnixAddress,
+  to: Deno.Addr | null,
+  options: ForwardOptions,
+  work: (socket: LocalSocket, carried: Carried) => Promise<void>,
+): Forward {
+  options.signal?.throwIfAborted();
+  const listener = listenLocal(from);
+  const pause = new Pause();
+  const forward = new StandingForward(
+    listener.addr,
+    async () => {
+      pause.end();
+      listener.close();
+      // The system lets go of a listening socket once nobody waits for its next connection any more.
+      await loop;
+    },
+    ending,
+    options,
+  );
+  const loop = accepting(listener, forward, pause, (socket) => {
+    forward.carry(named(socket.remoteAddr), to, async (carried) => {
+      try {
+        await work(socket, carried);
+      } finally {
+        hangUp(socket);
+      }
+    });
+  }).catch((error) => forward.fail(error));
+  return forward;
+}
+
+/** A Unix socket that connects has no path, which systems show in more than one way. */
+function named(addr: Deno.Addr): Deno.Addr {
+  return addr.transport === "unix" ? { transport: "unix", path: addr.path ?? "" } : addr;
+}
+
+async function accepting(
+  listener: LocalListener,
+  forward: StandingForward,
+  pause: Pause,
+  accepted: (socket: LocalSocket) => void,
+): Promise<void> {
+  for (;;) {
+    await forward.room();
+    if (!forward.isListening) return;
+    let socket: LocalSocket;
+    try {
+      socket = await listener.accept();
+    } catch (error) {
+      if (!forward.isListening) return;
+      // A connection that was gone before it was accepted, or no file descriptor left for it.
+      forward.report(error);
+      await pause.take(ACCEPT_PAUSE);
+      continue;
+    }
+    if (!forward.isListening) return hangUp(socket);
+    accepted(socket);
+  }
+}
+
+/** A wait that can be ended early. */
+class Pause {
+  #over: (() => void) | null = null;
+  readonly #timer = new Timer(() => this.end());
+
+  take(milliseconds: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#over = resolve;
+    this.#timer.start(milliseconds);
+    return promise;
+  }
+
+  end(): void {
+    this.#timer.stop();
+    this.#over?.();
+  }
+}
+
+/** What a SOCKS client asks for, within its time. One that gets no further is answered where it speaks the protocol. */
+async function asked(socket: LocalSocket, signal: AbortSignal): ReturnType<typeof readSocks> {
+  let late = false;
+  const giveUp = (): void => hangUp(socket);
+  const timer = new Timer(() => {
+    late = true;
+    giveUp();
+  });
+  timer.start(SOCKS_TIME);
+  signal.addEventListener("abort", giveUp);
+  try {
+    return await readSocks(socket);
+  } catch (error) {
+    if (late) {
+      throw new SshError(`Cannot serve SOCKS client: it did not say what it wants within ${SOCKS_TIME} ms`, {
+        code: "PROTOCOL_ERROR",
+        cause: error,
+      });
+    }
+    if (error instanceof SocksError && error.answer !== null) await dismiss(socket, error.answer);
+    throw error;
+  } finally {
+    timer.stop();
+    signal.removeEventListener("abort", giveUp);
+  }
+}
+
+/**
+ * Tells a client why it is not served, and waits a moment for it to read that: what it has sent ahead and nobody read would have the
+ * system throw the answer away when the socket is closed. Never rejects.
+ */
+async function dismiss(socket: LocalSocket, answer: Uint8Array): Promise<void> {
+  const timer = new Timer(() => hangUp(socket)), waste = new Uint8Array(4096);
+  timer.start(LINGER);
+  try {
+    await writeAll(socket, answer);
+    await socket.closeWrite();
+    for (let i = 0; i < 64 && await socket.read(waste) !== null; i++);
+  } catch {
+    // It has not waited for it.
+  } finally {
+    timer.stop();
+  }
+}
