@@ -1,4 +1,5 @@
-"""An AsyncSSH server for the tests. Its argument is JSON: port, host_keys, authorized, username, password, rekey_bytes."""
+"""An AsyncSSH server for the tests. Its argument is JSON: port, host_keys, authorized, username, password, rekey_bytes,
+forwards."""
 
 import asyncio
 import json
@@ -37,6 +38,18 @@ class Server(asyncssh.SSHServer):
 
     def validate_kbdint_response(self, username, responses):
         return username == config["username"] and list(responses) == [config["password"]]
+
+    def connection_requested(self, dest_host, dest_port, orig_host, orig_port):
+        return bool(config.get("forwards"))
+
+    def server_requested(self, listen_host, listen_port):
+        return bool(config.get("forwards"))
+
+    def unix_connection_requested(self, dest_path):
+        return bool(config.get("forwards"))
+
+    def unix_server_requested(self, listen_path):
+        return bool(config.get("forwards"))
 
 
 async def run(process):

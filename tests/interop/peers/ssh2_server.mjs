@@ -1,9 +1,10 @@
 // An ssh2 server for the tests. Its arguments: the folder that ssh2 is installed in, and JSON: port, host_keys, authorized, username,
-// password, and silent for a server that does not say what it allows.
+// password, silent for a server that does not say what it allows, and forwards for one that allows them.
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { serveFiles } from "./ssh2_files.mjs";
+import { serveForwards } from "./ssh2_forwarding.mjs";
 
 const { Server, utils } = createRequire(`${process.argv[2]}/index.js`)("ssh2");
 const config = JSON.parse(process.argv[3]);
@@ -39,6 +40,7 @@ const server = new Server({
     context.reject(rest);
   });
   client.on("ready", () => {
+    if (config.forwards) serveForwards(client);
     client.on("session", (accept) => {
       const session = accept();
       session.on("sftp", (acceptSftp) => serveFiles(acceptSftp(), utils.sftp));
