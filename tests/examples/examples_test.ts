@@ -24,6 +24,7 @@ const tested = [
   "demo.ts",
   "echo_server.ts",
   "exec.ts",
+  "forward.ts",
   "server.ts",
   "sftp.ts",
   "sftp_server.ts",
