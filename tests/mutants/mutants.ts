@@ -1114,6 +1114,65 @@ export const mutants: readonly Mutant[] = [
     test: "tests/api/listeners_test.ts",
     killedBy: "exec(), spawn(), shell(), subsystem(), openChannel(), request() and sftp() let go of their signal",
   },
+
+  // -------------------------------------------------------------------------------------------------- lib/forward, a client's
+
+  {
+    id: "forward-loopback",
+    removes: "a forward listens on the loopback address unless told otherwise",
+    file: "lib/forward/local_sockets.ts",
+    find: 'const LOOPBACK = "127.0.0.1";',
+    replace: 'const LOOPBACK = "0.0.0.0";',
+    test: "tests/forward/forward_test.ts",
+    killedBy: "`forwardLocal()` carries connections to the far end, and tells which are open",
+  },
+  {
+    id: "forward-socket-mode",
+    removes: "a Unix socket of a forward is its user's alone",
+    file: "lib/forward/local_sockets.ts",
+    find: "Deno.chmodSync(path, 0o600);",
+    replace: "Deno.chmodSync(path, 0o666);",
+    test: "tests/forward/forward_test.ts",
+    killedBy: "Unix sockets are at either end of each forward, and only their user's",
+  },
+  {
+    id: "forwarded-never-asked",
+    removes: "a server opens connections only for what it was asked to listen on",
+    file: "lib/forward/remote_listeners.ts",
+    find: "covers(addr.hostname, address) && (addr.port === port || port === 0 && asked === 0)",
+    replace: "covers(addr.hostname, address) || asked < 0",
+    test: "tests/forward/listen_test.ts",
+    killedBy: "of two listeners the one that is meant gets the connection, and closing one leaves the other",
+  },
+  {
+    id: "forwarded-backlog",
+    removes: "connections that nobody accepts are bounded",
+    file: "lib/forward/remote_listeners.ts",
+    find: "+ opening >= BACKLOG",
+    replace: "+ opening >= 10 * BACKLOG",
+    test: "tests/forward/listen_test.ts",
+    killedBy: "connections that nobody accepts are bounded, and closed with their listener",
+  },
+  {
+    id: "forward-most",
+    removes: "a forward has so many connections at once and no more",
+    file: "lib/forward/forward.ts",
+    find: "while (this.isListening && !this.hasRoom)",
+    replace: "while (this.isListening && !this.hasRoom && this.#connections.size < 0)",
+    test: "tests/forward/forward_test.ts",
+    killedBy: "no more connections than `maxConnections` are open at once; the others wait",
+  },
+  {
+    id: "socks-slow",
+    removes: "a SOCKS client has so much time to say what it wants",
+    file: "lib/forward/standing.ts",
+    find: "timer.start(SOCKS_TIME);",
+    replace: "",
+    test: "tests/forward/socks_test.ts",
+    killedBy: "a SOCKS client that is slow to say what it wants is closed, and others are served meanwhile",
+    mayHang: true,
+  },
+
   // -------------------------------------------------------------------------------------------------- lib/api
 
   {
