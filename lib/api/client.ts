@@ -1,5 +1,5 @@
 /**
- * `connect()` and the client it gives: dialling, handshake, login, and what an authenticated connection can do.
+ * `connect()`: dialling, handshake and login.
  *
  * @module
  */
@@ -13,34 +13,19 @@ import { watchHostKey } from "../keys/trust/known_types.ts";
 import { signatureAlgorithmsOf } from "../keys/key_types.ts";
 import { type PassedOver, withPassedOver } from "../keys/passed_over.ts";
 import type { HostKeyVerifier, Signer } from "../keys/types.ts";
-import type { ClientForwards, RemoteAddress } from "../forward/client.ts";
-import type { SshConn } from "../forward/conn.ts";
-import type { Forward, ForwardOptions } from "../forward/forward.ts";
-import type { SshListener } from "../forward/listener.ts";
-import type { TcpAddress, UnixAddress } from "../forward/local_sockets.ts";
-import type { RemoteTarget } from "../forward/standing.ts";
-import { checkExec } from "../session/check_options.ts";
-import { type RemoteProcess, startProcess, terminateAll } from "../session/process.ts";
-import type { ExecOptions, ExecOutput } from "../session/types.ts";
-import type { SftpClient } from "../sftp/client.ts";
-import type { SftpChannel } from "../sftp/wire/channel.ts";
-import { abortedError } from "../transport/closing.ts";
 import { SecureTransport } from "../transport/secure_transport.ts";
-import type { AlgorithmOverrides, ConnectionInfo } from "../transport/types.ts";
+import type { AlgorithmOverrides } from "../transport/types.ts";
 import { abortable } from "../wire/abortable.ts";
-import { checkSignalOption } from "../wire/check.ts";
 import { Timer } from "../wire/timer.ts";
-import type { ByteDuplex, Bytes } from "../wire/types.ts";
-import { Channel } from "./transport/channel.ts";
+import type { ByteDuplex } from "../wire/types.ts";
 import { checkConnect } from "./check_connect.ts";
-import { checkCarried, checkGlobalRequest } from "./transport/check_transport.ts";
 import type { ConnectOptions } from "./connect_options.ts";
 import { letGo } from "./let_go.ts";
-import { openData } from "./open_data.ts";
 import { given } from "./options.ts";
-import { type ScpClient, scpClient } from "./scp.ts";
+import { clientOver, type SshClient } from "./ssh_client.ts";
 
 export type { ConnectOptions } from "./connect_options.ts";
+export { SshClient } from "./ssh_client.ts";
 
 /** Channels of a client at once: its own, and those that servers open where it listens. Each forwarded connection is one. */
 const MAX_CHANNELS = 4096;
@@ -119,7 +104,7 @@ async function connectOnce(
         ),
     });
     await authenticate(auth, username, options.auth ?? [defaultAuth()], { signal, requireAuth: options.requireAuth });
-    return construct(transport, mux!, signal, socket);
+    return clientOver(transport, mux!, signal, socket);
   } catch (error) {
     if (secure !== null) await secure.close();
     else await letGo(conn ?? options?.transport, error);
@@ -189,249 +174,5 @@ async function dial(hostname: string, port: number, options: ConnectOptions): Pr
   } finally {
     timer.stop();
     signal?.removeEventListener("abort", onAbort);
-  }
-}
-
-let construct: (
-  secure: SecureTransport,
-  mux: Mux,
-  signal: AbortSignal | undefined,
-  socket: Deno.TcpConn | null,
-) => SshClient;
-
-/** An authenticated connection. A server opens no channels to it, but for those that belong to what it was asked to listen on. */
-export class SshClient implements AsyncDisposable {
-  /** What the handshake agreed on. */
-  readonly info: ConnectionInfo;
-  /** Resolves on a clean end, rejects with {@linkcode SshError} otherwise; never an unhandled rejection. */
-  readonly closed: Promise<void>;
-  readonly #transport: SecureTransport;
-  readonly #mux: Mux;
-  /** Null where the program brought the streams: what keeps them alive is its own. */
-  readonly #socket: Deno.TcpConn | null;
-  #forwards: Promise<ClientForwards> | null = null;
-
-  static {
-    construct = (...parts) => new SshClient(...parts);
-  }
-
-  private constructor(
-    secure: SecureTransport,
-    mux: Mux,
-    signal: AbortSignal | undefined,
-    socket: Deno.TcpConn | null,
-  ) {
-    this.#transport = secure;
-    this.#mux = mux;
-    this.#socket = socket;
-    this.info = secure.info;
-    this.closed = secure.closed;
-    if (signal === undefined) return;
-    const onAbort = (): void => {
-      terminateAll(mux);
-      void secure.end(abortedError(signal));
-    };
-    const leave = (): void => signal.removeEventListener("abort", onAbort);
-    signal.addEventListener("abort", onAbort);
-    this.closed.then(leave, leave);
-    if (signal.aborted) onAbort();
-  }
-
-  /**
-   * Runs a command to its end and collects its output, like `Deno.Command.output()`. Standard input is empty, and ends at once unless
-   * it is `"open"`: `spawn()` gives one to write to. A command that is no UTF-8 is
-   * given as {@linkcode decodeText} says. An exit code other than 0 is no error. Rejects with `SshError` when the server refuses, or with
-   * the reason of the signal.
-   */
-  async exec(command: string, options: ExecOptions = {}): Promise<ExecOutput> {
-    checkExec(options);
-    if (options.stdin === "piped") {
-      throw new TypeError('Cannot execute command with "piped" stdin: nobody could write to it, use spawn()');
-    }
-    const process = await startProcess(this.#mux, { kind: "exec", command }, {
-      ...options,
-      stdin: options.stdin ?? "null",
-    });
-    return await process.output();
-  }
-
-  /** Starts a command, like `Deno.Command.spawn()`; resolves when the server has accepted it. */
-  spawn(command: string, options: ExecOptions = {}): Promise<RemoteProcess> {
-    return startProcess(this.#mux, { kind: "exec", command }, options);
-  }
-
-  /** Starts a login shell. Without `pty` it is one without prompt and job control. */
-  shell(options: ExecOptions = {}): Promise<RemoteProcess> {
-    return startProcess(this.#mux, { kind: "shell" }, options);
-  }
-
-  /** Starts a subsystem such as `netconf`. */
-  subsystem(name: string, options: ExecOptions = {}): Promise<RemoteProcess> {
-    return startProcess(this.#mux, { kind: "subsystem", name }, options);
-  }
-
-  /**
-   * Opens an SFTP session; the signal ends the opening, and not what was opened. Rejects with `SshError` `REQUEST_DENIED` where the
-   * server has no such subsystem.
-   */
-  async sftp(options: { signal?: AbortSignal | undefined } = {}): Promise<SftpClient> {
-    checkSignalOption(options);
-    const outer = options.signal, opening = new AbortController(), { signal } = opening;
-    outer?.throwIfAborted();
-    const onAbort = (): void => opening.abort(outer!.reason);
-    outer?.addEventListener("abort", onAbort);
-    try {
-      const { openSftp } = await import("../sftp/client.ts");
-      const { serverTakesLinkFirst } = await import("../sftp/wire/symlink_order.ts");
-      const start = { kind: "subsystem", name: "sftp" } as const;
-      const process = await startProcess(this.#mux, start, { stderr: "null", signal });
-      const { readable, writable } = process, close = (): Promise<void> => process[Symbol.asyncDispose]();
-      const channel: SftpChannel = { readable, writable, close, releasesChunks: true };
-      const idents = { peer: this.info.remoteIdent, own: this.info.localIdent };
-      return await openSftp(channel, { signal, linkFirst: serverTakesLinkFirst(idents) });
-    } finally {
-      outer?.removeEventListener("abort", onAbort);
-    }
-  }
-
-  /** Copies by SCP, for servers without SFTP. */
-  get scp(): ScpClient {
-    return scpClient(this.#mux);
-  }
-
-  /**
-   * Opens a TCP connection from the server's side (`direct-tcpip`, RFC 4254 section 7.2), like `Deno.connect()`. The server looks the
-   * name up. The signal ends the opening, and not what was opened. Rejects with `ChannelOpenError` where the server does not allow it,
-   * or cannot connect, and with `TypeError` or `RangeError` for what is no host or port.
-   */
-  async dial(
-    options: { hostname: string; port: number; signal?: AbortSignal | undefined },
-  ): Promise<SshConn<Deno.NetAddr>> {
-    return await (await this.#paths()).dial(options);
-  }
-
-  /** As {@linkcode SshClient.dial} to a Unix socket on the server's side (`direct-streamlocal@openssh.com`). */
-  async dialUnix(path: string, options?: { signal?: AbortSignal | undefined }): Promise<SshConn<Deno.UnixAddr>> {
-    return await (await this.#paths()).dialUnix(path, options);
-  }
-
-  /**
-   * Has the server listen (`tcpip-forward`, RFC 4254 section 7.1), like `Deno.listen()`. `hostname` is an address of the server's, ""
-   * for all of them, and `"localhost"`, which is the default, for its loopback addresses. With port 0 the server chooses one, which
-   * `addr` tells. 256 connections wait to be accepted; more are refused. The signal ends the listening. Rejects with `SshError`
-   * `REQUEST_DENIED` where the server refuses, and with `TypeError` or `RangeError` for what is no host or port.
-   */
-  async listen(
-    options: { hostname?: string | undefined; port: number; signal?: AbortSignal | undefined },
-  ): Promise<SshListener<Deno.NetAddr>> {
-    return await (await this.#paths()).listen(options);
-  }
-
-  /** As {@linkcode SshClient.listen} on a Unix socket on the server's side (`streamlocal-forward@openssh.com`). */
-  async listenUnix(path: string, options?: { signal?: AbortSignal | undefined }): Promise<SshListener<Deno.UnixAddr>> {
-    return await (await this.#paths()).listenUnix(path, options);
-  }
-
-  /**
-   * `ssh -L`: accepts here, connects from the server's side. `from` and `to` are `{ hostname, port }` or `{ path }` of a Unix socket.
-   * Listens on 127.0.0.1 unless `from` says otherwise, unlike `Deno.listen()`. A connection that cannot be made is closed, and told to
-   * `onError`; the forward goes on. Throws what `Deno.listen()` throws.
-   */
-  async forwardLocal(
-    from: TcpAddress | UnixAddress,
-    to: RemoteTarget,
-    options: ForwardOptions = {},
-  ): Promise<Forward> {
-    return await (await this.#paths()).forwardLocal(from, to, options);
-  }
-
-  /**
-   * `ssh -R`: the server accepts, as with {@linkcode SshClient.listen}, and connections are made here. `from` and `to` are `{ hostname,
-   * port }` or `{ path }` of a Unix socket; the hostname of `to` is 127.0.0.1 by default. A connection that cannot be made is refused, and
-   * told to `onError`; the forward goes on.
-   */
-  async forwardRemote(
-    from: RemoteAddress,
-    to: TcpAddress | UnixAddress,
-    options: ForwardOptions = {},
-  ): Promise<Forward> {
-    return await (await this.#paths()).forwardRemote(from, to, options);
-  }
-
-  /**
-   * `ssh -D`: a server of SOCKS4, 4A and 5 without login here, whose connections are made from the server's side, where names are looked
-   * up, too. Listens on 127.0.0.1 unless `from` says otherwise. A client gets 30 seconds to say what it wants.
-   */
-  async forwardDynamic(from: TcpAddress | UnixAddress, options: ForwardOptions = {}): Promise<Forward> {
-    return await (await this.#paths()).forwardDynamic(from, options);
-  }
-
-  #paths(): Promise<ClientForwards> {
-    return this.#forwards ??= import("../forward/client.ts").then(({ ClientForwards }) =>
-      new ClientForwards(this.#mux, this.closed)
-    );
-  }
-
-  /**
-   * Opens a channel of any type, `data` being what follows the fixed fields of CHANNEL_OPEN (RFC 4254 section 5.1), or the addresses
-   * that `direct-tcpip`, `forwarded-tcpip` and `x11` carry there. Rejects with `ChannelOpenError`.
-   */
-  async openChannel(
-    type: string,
-    data?: Uint8Array | { dest?: Deno.NetAddr | undefined; origin?: Deno.NetAddr | undefined },
-    options: { signal?: AbortSignal | undefined } = {},
-  ): Promise<Channel> {
-    checkSignalOption(options);
-    const carried = checkCarried(type, data);
-    return await this.#mux.openChannel(type, openData(type, carried), (id) => new Channel(id), options);
-  }
-
-  /** Sends a global request (RFC 4254 section 4) and resolves to its reply's payload. Rejects with `SshError` `REQUEST_DENIED`. */
-  async request(name: string, data?: Uint8Array, options: { signal?: AbortSignal | undefined } = {}): Promise<Bytes> {
-    checkGlobalRequest(name, data);
-    checkSignalOption(options);
-    const reply = await this.#mux.globalRequest(name, data, options);
-    if (reply !== null) return reply;
-    throw new SshError(`Cannot make global request "${name}": the server refused it`, { code: "REQUEST_DENIED" });
-  }
-
-  /** The connection keeps the program alive, as it does unless {@linkcode SshClient.unref} was called. */
-  ref(): void {
-    this.#setRef(true);
-  }
-
-  /**
-   * Lets the program end while the connection is open, as `unref()` of `Deno.Conn` does: the server then sees it break, and nothing says
-   * goodbye. What is to be heard to its end, `close()` among it, wants `ref()` again. Streams that were given as `transport` are the
-   * program's own to unref.
-   */
-  unref(): void {
-    this.#setRef(false);
-  }
-
-  #setRef(refed: boolean): void {
-    this.#transport.setRef(refed);
-    this.#mux.setRef(refed);
-    if (this.#socket === null) return;
-    refed ? this.#socket.ref() : this.#socket.unref();
-  }
-
-  /** Renews the keys now. */
-  rekey(): Promise<void> {
-    return this.#transport.rekey();
-  }
-
-  /**
-   * Disconnects: what has been written leaves first, and nothing new begins. Where the server takes nothing of it for 3 seconds, or not
-   * all in 30, the rest is lost, and `closed` rejects and says how much. What still runs rejects with `SshError` `CLOSED`. Never rejects.
-   */
-  async close(): Promise<void> {
-    // A connection that is lost is closed; `closed` says why.
-    await this.#transport.close().catch(() => {});
-  }
-
-  /** Same as {@linkcode SshClient.close}. */
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
   }
 }

@@ -1187,7 +1187,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "api-listener",
     removes: "a client leaves no abort listener behind its end",
-    file: "lib/api/client.ts",
+    file: "lib/api/ssh_client.ts",
     find: "this.closed.then(leave, leave);",
     replace: "void leave;",
     test: "tests/api/listeners_test.ts",
@@ -2139,7 +2139,7 @@ export const mutants: readonly Mutant[] = [
     killedBy: "an address is listened at once, a foreign one is not cancelled, and there are no more than the limit",
   },
   {
-    id: "forward-socket-mode",
+    id: "served-socket-mode",
     removes: "a Unix socket is its owner's alone",
     file: "lib/forward/sockets.ts",
     find: "Deno.umask(0o177)",
