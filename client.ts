@@ -15,6 +15,7 @@
  * @module
  */
 export { connect, type ConnectOptions, SshClient } from "./lib/api/client.ts";
+export { webSocketTransport } from "./lib/api/web_socket.ts";
 export type { ScpClient } from "./lib/api/scp.ts";
 export { Channel } from "./lib/api/transport/channel.ts";
 export type { BaseChannel } from "./lib/connection/channel.ts";

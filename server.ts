@@ -21,6 +21,7 @@
  * @module
  */
 export { serve, serveConn, type ServeConnOptions, type ServeOptions, type SshServer } from "./lib/api/server.ts";
+export { webSocketTransport } from "./lib/api/web_socket.ts";
 export { scpHandler } from "./lib/api/scp.ts";
 export { sftpSubsystem } from "./lib/api/sftp_subsystem.ts";
 export type { MaxStartups } from "./lib/api/admission/admission.ts";

@@ -26,6 +26,7 @@ Deno.test("each entry point has what it is there for", async () => {
     "./keys": ["generateKey", "parsePrivateKey", "parsePublicKey", "knownHosts", "connectAgent"],
     "./sftp": ["openSftp", "SftpClient", "serveSftp"],
     "./scp": ["scpUpload", "scpDownload", "serveScp", "scpCommand"],
+    "./websocket": ["webSocketTransport"],
   };
   assertEquals(Object.keys(wanted), Object.keys(config.exports));
   for (const [name, path] of Object.entries(config.exports)) {

@@ -77,6 +77,7 @@ const places: Readonly<Record<string, readonly Place[]>> = {
     ["lib/connection/", "MAX_BYTES ="],
   ],
   "all that waits on a connection": [["lib/connection/", "MAX_WAITING_BYTES ="]],
+  "… to be read from a WebSocket": [["lib/api/", "MAX_UNREAD ="]],
   "answers that a peer does not read": [
     ["lib/transport/", "MAX_PROVOKED = { messages:"],
     ["lib/transport/", "MAX_PROVOKED = { messages: 16_384, bytes:"],
