@@ -14,6 +14,7 @@ const root = new URL("../", import.meta.url);
 const layers: Readonly<Record<string, number>> = {
   "wire": 0,
   "crypto": 1,
+  "proxy": 1,
   "keys": 2,
   "transport": 3,
   "auth": 4,
