@@ -115,18 +115,38 @@ export const peers = {
     ["/usr/bin/sshfs", "/usr/bin/ssh", "/usr/bin/fusermount3"],
     () => versionOf(["/usr/bin/sshfs", "--version"], /SSHFS version ([\d.]+)/),
   ),
+  git: lookUp(
+    "git",
+    ["/usr/bin/git", "/usr/lib/git-core/git-daemon"],
+    () => versionOf(["/usr/bin/git", "--version"], /version ([\d.]+)/),
+  ),
+  rsync: lookUp("rsync", ["/usr/bin/rsync"], () => versionOf(["/usr/bin/rsync", "--version"], /version ([\d.]+)/)),
+  ncat: lookUp("Ncat", ["/usr/bin/ncat"], () => versionOf(["/usr/bin/ncat", "--version"], /Version ([\d.]+)/)),
+  postgres: lookUp(
+    "PostgreSQL",
+    ["/usr/bin/psql", "/usr/bin/setpriv", `${postgresFolder()}/initdb`, `${postgresFolder()}/postgres`],
+    () => versionOf(["/usr/bin/psql", "--version"], /PostgreSQL\) ([\d.]+)/),
+  ),
   sshaudit: lookUp("ssh-audit", [python, sshAudit, "/usr/bin/ssh-keygen"], () => "3"),
 } as const satisfies Record<string, Peer>;
 
 /** Key of {@linkcode peers}. */
 export type PeerId = keyof typeof peers;
 
-/** Registers a test that needs a peer: ignored where it is missing, but failed in CI, and left out where AMIKO_PEERS names others. */
-export function peerTest(id: PeerId, name: string, fn: (t: Deno.TestContext) => Promise<void>): void {
+/**
+ * Registers a test that needs a peer, or several: ignored where one is missing, but failed in CI, and left out where AMIKO_PEERS names
+ * others alone.
+ */
+export function peerTest(
+  id: PeerId | readonly PeerId[],
+  name: string,
+  fn: (t: Deno.TestContext) => Promise<void>,
+): void {
+  const ids = [id].flat() as PeerId[];
   const wanted = (Deno.env.get("AMIKO_PEERS") ?? "").split(",").filter((one) => one !== "");
-  if (wanted.length > 0 && !wanted.includes(id)) return;
-  const peer: Peer = peers[id];
-  if (peer.installed) return Deno.test(name, fn);
+  if (wanted.length > 0 && !ids.some((one) => wanted.includes(one))) return;
+  const peer: Peer | undefined = ids.map((one) => peers[one]).find(({ installed }) => !installed);
+  if (peer === undefined) return Deno.test(name, fn);
   Deno.test({
     name: `${name} (${peer.title} is not installed)`,
     ignore: Deno.env.get("CI") !== "true",
@@ -378,6 +398,14 @@ export function everyAlgorithm(id: "openssh" | "openssh10"): string[] {
 /** Where OpenSSH 10 is unpacked. */
 export function openSsh10(): string {
   return `${root}.cache/openssh10/usr`;
+}
+
+/** Where the programs of PostgreSQL's server lie; Debian has a folder for each version. */
+export function postgresFolder(): string {
+  const versions = "/usr/lib/postgresql";
+  if (!exists(versions)) return `${versions}/none/bin`;
+  const newest = [...Deno.readDirSync(versions)].map(({ name }) => Number(name)).sort((a, b) => b - a)[0];
+  return `${versions}/${newest}/bin`;
 }
 
 /** A folder that others cannot write to, and none above it: TinySSH trusts no keys below such a one, so /tmp will not do. */
