@@ -2,12 +2,12 @@
  * Bench: `deno task bench -- [section …] [options]`. Sets this module beside OpenSSH and npm's ssh2, on loopback, in one run, and prints a table.
  *
  * Sections: down up server both gcm channels execs logins echo floods rest flat import, sftp-file sftp-small sftp-stat sftp-list
- * sftp-delay sftp-server sftp-memory; all of them when none is named. A file of the sftp sections has at most 300 MB.
+ * sftp-delay sftp-server sftp-memory, forwards forward-server; all of them when none is named. A file of the sftp sections has at most 300 MB.
  * Two have to be named: windows, which takes long, the table of receive windows over paths with delay; and crypto, what each cipher
  * costs here, beside nobody.
  * Options: `--rounds 5`, `--bytes 1e9`, `--count 400`, `--quick` (2 rounds, 200 MB, 100 steps), `--long` (10 GB where
  * memory must not grow), `--only NAME,…` (contenders by a part of their name), `--json FILE` (every round's values), `--profile FOLDER` (V8 CPU
- * profiles of this module's programs), `--cells REGEXP` (cells of the table of windows).
+ * profiles of this module's programs), `--cells REGEXP` (cells of the table of windows, and figures of forwards, such as "-L one").
  *
  * @module
  */
@@ -15,6 +15,7 @@
 import { failures, type Figure, log, markdown, rows, type Settings } from "./harness.ts";
 import { packetProtection } from "./sections/crypto.ts";
 import { floods } from "./sections/floods.ts";
+import { forwards, forwardServer } from "./sections/forwards.ts";
 import { echo, execs, logins } from "./sections/latency.ts";
 import { flat, rest } from "./sections/memory.ts";
 import { sftpDelay, sftpFile, sftpList, sftpMemory, sftpServer, sftpSmall, sftpStat } from "./sections/sftp.ts";
@@ -46,6 +47,8 @@ const sections: Readonly<Record<string, (bench: Bench) => Promise<Figure[]>>> = 
   "sftp-delay": sftpDelay,
   "sftp-server": sftpServer,
   "sftp-memory": sftpMemory,
+  forwards,
+  "forward-server": forwardServer,
   windows,
   crypto: packetProtection,
 };

@@ -65,6 +65,7 @@ await using server = serve({
   maxStartups: { begin: 1000, rate: 30, full: 2000 },
   maxStartupsPerSource: 1000,
   ...(params.fixedWindow ? { window: params.fixedWindow } : {}),
+  ...(params.forwards ? { allowForward: () => true } : {}),
   ...(params.root ? { subsystems: { sftp: sftpSubsystem({ root: params.root }) } } : {}),
   onListen: ({ port }) => report({ port }),
   onError: (error) => Deno.stderr.writeSync(new TextEncoder().encode(`server: ${error}\n`)),

@@ -31,6 +31,8 @@ export interface ServerOptions extends StartOptions {
   spawn?: boolean;
   /** Serve the files there. */
   root?: string;
+  /** Let its clients forward. */
+  forwards?: boolean;
   /** Bytes of its receive windows, which then stay as they are. */
   fixedWindow?: number;
 }
@@ -116,8 +118,8 @@ export class Bench {
   }
 
   async #startServer(options: ServerOptions): Promise<AmikoServer> {
-    const { spawn = false, root, fixedWindow } = options;
-    const program = start("server", { hostKey: this.keys.hostKey, spawn, root, fixedWindow }, {
+    const { spawn = false, root, fixedWindow, forwards } = options;
+    const program = start("server", { hostKey: this.keys.hostKey, spawn, root, fixedWindow, forwards }, {
       ...options,
       profile: this.settings.profile,
     });

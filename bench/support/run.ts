@@ -64,6 +64,10 @@ function commandLine(program: string, json: string, options: StartOptions): stri
     case "paramiko":
     case "AsyncSSH":
       return ["/usr/bin/python3", path("python_clients.py"), program, json];
+    case "forward":
+      return deno("amiko_forward.ts", true);
+    case "target":
+      return deno("target.ts", false);
     case "relay":
       return deno("relay.ts", false);
     case "flooded server":
@@ -77,7 +81,7 @@ function commandLine(program: string, json: string, options: StartOptions): stri
 
 /** Starts a program. */
 export function start(
-  program: Client | "server" | "relay" | "flooded server" | "flooder",
+  program: Client | "server" | "forward" | "target" | "relay" | "flooded server" | "flooder",
   params: unknown,
   options: StartOptions = {},
 ): Program {
