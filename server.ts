@@ -22,7 +22,7 @@
  */
 export { serve, serveConn, type ServeConnOptions, type ServeOptions, type SshServer } from "./lib/api/server.ts";
 export { webSocketTransport } from "./lib/api/web_socket.ts";
-export { scpHandler } from "./lib/api/scp.ts";
+export { scpHandler } from "./lib/api/scp_handler.ts";
 export { sftpSubsystem } from "./lib/api/sftp_subsystem.ts";
 export type { MaxStartups } from "./lib/api/admission/admission.ts";
 export type { SourcePenalties } from "./lib/api/admission/penalties.ts";

@@ -66,6 +66,7 @@ const packages: Readonly<Record<string, readonly string[]>> = {
 /** Below the facade nothing names `Deno`, but for these: they reach what only the system has. */
 const denoUsers: readonly string[] = [
   "lib/api/",
+  "lib/wire/system.ts",
   "lib/agent/agent_socket.ts",
   "lib/forward/sockets.ts",
   "lib/forward/local_sockets.ts",

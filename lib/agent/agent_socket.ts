@@ -4,6 +4,7 @@
  * @module
  */
 import { printable, SshError } from "../errors.ts";
+import { requireDeno } from "../wire/system.ts";
 import type { ByteDuplex } from "../wire/types.ts";
 
 /** The path in the environment's SSH_AUTH_SOCK, or null where it is not set. */
@@ -14,6 +15,7 @@ export function agentSocketPath(): string | null {
 
 /** Connects to the agent at SSH_AUTH_SOCK. Throws `SshError` with code `CONNECTION_LOST` where none answers. */
 export async function openAgentSocket(): Promise<ByteDuplex> {
+  requireDeno("connect to agent", "hand streams to one to connectAgent(), or keys over themselves");
   const path = agentSocketPath();
   if (path === null) {
     throw new SshError("Cannot connect to agent: SSH_AUTH_SOCK is not set; start one with 'eval $(ssh-agent)'", {

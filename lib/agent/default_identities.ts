@@ -13,6 +13,7 @@ import { readIfThere, userSshPath } from "../keys/user_files.ts";
 import { type PassedOver, withPassedOver } from "../keys/passed_over.ts";
 import { inspectPrivateKey, parsePrivateKey } from "../keys/private_key.ts";
 import type { Signer } from "../keys/types.ts";
+import { hasDeno } from "../wire/system.ts";
 
 /** Key files in the order in which they are tried. */
 const FILES = ["id_ed25519", "id_ecdsa", "id_rsa"] as const;
@@ -51,6 +52,11 @@ export async function* findIdentities(
   const isNew = (signer: Signer) => seen.size < seen.add(signer.publicKey.blob.toBase64()).size;
 
   signal?.throwIfAborted();
+  if (!hasDeno()) {
+    return absent(
+      "this runtime, such as a page, has neither agent nor key files; hand keys or a password over as `auth`",
+    );
+  }
   await using stack = new AsyncDisposableStack();
   let signers: readonly Signer[] = [];
   try {

@@ -16,6 +16,7 @@ import type { HostKeyVerifier, Signer } from "../keys/types.ts";
 import { SecureTransport } from "../transport/secure_transport.ts";
 import type { AlgorithmOverrides } from "../transport/types.ts";
 import { abortable } from "../wire/abortable.ts";
+import { requireDeno } from "../wire/system.ts";
 import { Timer } from "../wire/timer.ts";
 import type { ByteDuplex } from "../wire/types.ts";
 import { checkConnect } from "./check_connect.ts";
@@ -148,6 +149,10 @@ function knownFirst(types: readonly string[], algorithms: AlgorithmOverrides | u
 
 /** Opens the TCP connection. Its own signal ends with the dialling: later aborts say goodbye first. */
 async function dial(hostname: string, port: number, options: ConnectOptions): Promise<Deno.TcpConn> {
+  requireDeno(
+    `connect to "${hostname}" port ${port}`,
+    "hand over `transport`, such as `await webSocketTransport(url)` gives",
+  );
   const limit = options.handshakeTimeout ?? 30_000, dialling = new AbortController();
   const { signal } = options;
   const onAbort = (): void => dialling.abort(signal!.reason);

@@ -1,5 +1,5 @@
 /**
- * SCP on a client's connection, and as a handler of a server. For peers that have no SFTP.
+ * SCP on a client's connection, for servers that have no SFTP.
  *
  * @module
  */
@@ -7,14 +7,10 @@ import type { Mux } from "../connection/mux.ts";
 import { printable, SftpError, SshError } from "../errors.ts";
 import { type RemoteProcess, startProcess } from "../session/process.ts";
 import type { ExitStatus } from "../session/types.ts";
-import { errorReporter, type ServerSession, type SessionHandler } from "../session/server_session.ts";
-import type { SftpBackend } from "../files/backend.ts";
 import type { ScpOptions } from "../scp/scp.ts";
-import type { RootedOptions } from "../files/rooted/backend.ts";
 import type { TransferSummary } from "../files/copied.ts";
 import type { ByteDuplex } from "../wire/types.ts";
 import { checkCall, checkPaths } from "../files/check_calls.ts";
-import { checkServedHere } from "./check_served.ts";
 
 /** Copies by the `scp` program of the server, as `scp -O` does. Where the server has SFTP, `sftp()` is faster and can resume. */
 export interface ScpClient {
@@ -96,6 +92,7 @@ export function scpClient(mux: Mux): ScpClient {
     const [scp, { scpCommand }] = await Promise.all([import("../scp/scp.ts"), import("../scp/command.ts")]);
     checkPaths({ remote, local });
     checkCall("scp", options);
+    scp.requireLocalFiles();
     const command = scpCommand(direction, remote, options);
     const { signal } = options;
     await using process = await startProcess(
@@ -124,22 +121,5 @@ export function scpClient(mux: Mux): ScpClient {
       copy("to", { remote, local }, options, (scp, channel) => scp.scpUpload(channel, local, options)),
     download: (remote, local, options = {}) =>
       copy("from", { remote, local }, options, (scp, channel) => scp.scpDownload(channel, remote, local, options)),
-  };
-}
-
-/**
- * A handler that serves `scp -O` from a file system, and refuses every other command with exit code 127:
- * `serve({ handler: scpHandler({ root: "/srv" }) })`. Nothing outside `root` can be reached, and no shell is involved. A server that
- * runs other commands too calls it where `session.command` starts with `scp `. Errors of a backend that are neither an `SftpError`
- * nor one of the file system go to the server's `onError`. Throws `TypeError` at once where `root` is no directory, or a backend
- * has names that are not those of {@linkcode SftpBackend}.
- */
-export function scpHandler(options: RootedOptions | SftpBackend): SessionHandler {
-  checkServedHere(options);
-  return async (session: ServerSession): Promise<number> => {
-    const { serveScp } = await import("../scp/scp.ts");
-    const { stdin, stdout, info, signal } = session;
-    const channel = { readable: stdin, writable: stdout }, onError = errorReporter(session);
-    return await serveScp(channel, session.command ?? "", options, info, { signal, onError });
   };
 }

@@ -5,6 +5,7 @@
  */
 import { withoutBrackets } from "./addresses.ts";
 import { isUnix } from "./check.ts";
+import { requireDeno } from "../wire/system.ts";
 import type { Socket } from "./pump.ts";
 
 /** A TCP address; the options of `Deno.listen()` and `Deno.connect()` are some. */
@@ -49,6 +50,7 @@ const LOOPBACK = "127.0.0.1";
 
 /** Listens, on the loopback address where no other is given. A Unix socket is the user's own, whatever the umask says. */
 export function listenLocal(from: TcpAddress | UnixAddress): LocalListener {
+  requireDeno("listen", "`dial()` and `dialUnix()` give a connection itself");
   if (isUnix(from)) {
     const { path } = from as UnixAddress, listener = Deno.listen({ transport: "unix", path });
     try {

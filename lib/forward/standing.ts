@@ -7,6 +7,7 @@
 import { OpenFailureReason } from "../connection/messages.ts";
 import type { ChannelAcceptor, Mux } from "../connection/mux.ts";
 import { ChannelOpenError, SshError } from "../errors.ts";
+import { requireDeno } from "../wire/system.ts";
 import { Timer } from "../wire/timer.ts";
 import { isUnix } from "./check.ts";
 import { acceptConn, type SshConn } from "./conn.ts";
@@ -88,6 +89,7 @@ export async function forwardRemote(
   to: TcpAddress | UnixAddress,
   options: ForwardOptions,
 ): Promise<Forward> {
+  requireDeno("forward to a socket of this side", "`listen()` and `listenUnix()` give the connections themselves");
   const target = addrOf(to), { signal } = options;
   let forward: StandingForward | null = null;
   // The server may send the first connections in one go with its answer.

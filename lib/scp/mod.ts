@@ -22,4 +22,5 @@ export type { PublicKey } from "../keys/types.ts";
 export type { ConnectionInfo, NegotiatedDirection } from "../transport/types.ts";
 export type { ByteDuplex, Bytes, MaybePromise } from "../wire/types.ts";
 export { scpCommand } from "./command.ts";
-export { scpDownload, type ScpOptions, scpUpload, serveScp, type ServeScpOptions } from "./scp.ts";
+export { scpDownload, type ScpOptions, scpUpload } from "./scp.ts";
+export { serveScp, type ServeScpOptions } from "./server.ts";

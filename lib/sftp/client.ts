@@ -4,6 +4,7 @@
  * @module
  */
 import { SftpError } from "../errors.ts";
+import { requireDeno } from "../wire/system.ts";
 import type { Bytes } from "../wire/types.ts";
 import type { SftpAttributes } from "../files/file_info.ts";
 import { OpenFlag } from "./wire/constants.ts";
@@ -161,6 +162,7 @@ export class SftpClient extends RemoteFiles implements AsyncDisposable {
   async upload(local: string, remote: string, options: TransferOptions = {}): Promise<TransferSummary> {
     checkPaths({ local, remote });
     checkCall("copy", options);
+    requireDeno("upload local files", "`writeFile()` takes bytes and streams, as `blob.stream()` gives one");
     return await upload(this, this.#session, local, remote === "" ? "." : remote, options);
   }
 
@@ -174,6 +176,7 @@ export class SftpClient extends RemoteFiles implements AsyncDisposable {
   async download(remote: string, local: string, options: TransferOptions = {}): Promise<TransferSummary> {
     checkPaths({ remote, local });
     checkCall("copy", options);
+    requireDeno("download to local files", "`readFile()` gives bytes, and `open()` a stream");
     return await download(this, this.#session, remote, local, options);
   }
 

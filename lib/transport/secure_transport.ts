@@ -17,6 +17,7 @@
 import { disconnectOf, printable, SshError, SshProtocolError } from "../errors.ts";
 import { callBack } from "../wire/callback.ts";
 import { Msg } from "../wire/numbers.ts";
+import { requireWebCrypto } from "../wire/system.ts";
 import type { ByteDuplex, Bytes } from "../wire/types.ts";
 import {
   abortedError,
@@ -82,6 +83,7 @@ export class SecureTransport implements DataTransport {
 
   /** Takes over the streams; nothing moves before `start()`. */
   constructor(conn: ByteDuplex, options: SecureTransportOptions) {
+    requireWebCrypto();
     this.role = options.role;
     this.#conn = conn;
     this.#options = options;

@@ -4,7 +4,7 @@ import { connect } from "../../lib/api/client.ts";
 import { serve, serveConn } from "../../lib/api/server.ts";
 import { Channel } from "../../lib/api/transport/channel.ts";
 import { sftpSubsystem } from "../../lib/api/sftp_subsystem.ts";
-import { scpHandler } from "../../lib/api/scp.ts";
+import { scpHandler } from "../../lib/api/scp_handler.ts";
 import { Transport } from "../../lib/api/transport/transport.ts";
 import { password } from "../../lib/auth/methods.ts";
 import { SshAuthError, SshError } from "../../lib/errors.ts";

@@ -1,7 +1,7 @@
 /** What is handed over to be served is looked at when it is handed over: misspelt methods and options, and roots that are not there. */
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { scpHandler, type SftpBackend, type SftpBackendFile, sftpSubsystem } from "../../mod.ts";
-import { serveScp } from "../../lib/scp/scp.ts";
+import { serveScp } from "../../lib/scp/server.ts";
 import { serveSftp } from "../../lib/sftp/server/server.ts";
 import { ours, pipes, someone, tempDir } from "../_support/sftp_peers.ts";
 

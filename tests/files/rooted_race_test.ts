@@ -2,7 +2,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { SftpError } from "../../lib/errors.ts";
 import type { SftpClient } from "../../lib/sftp/client.ts";
-import { scpDownload, scpUpload, serveScp } from "../../lib/scp/scp.ts";
+import { scpDownload, scpUpload } from "../../lib/scp/scp.ts";
+import { serveScp } from "../../lib/scp/server.ts";
 import { scpCommand } from "../../lib/scp/command.ts";
 import { isMissing, ours, pipes, someone, tempDir } from "../_support/sftp_peers.ts";
 

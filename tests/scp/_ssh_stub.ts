@@ -1,5 +1,5 @@
 /** Stands for `ssh` in `scp -O -S`: its last argument is the command, which our server serves from SCP_ROOT. */
-import { serveScp } from "../../lib/scp/scp.ts";
+import { serveScp } from "../../lib/scp/server.ts";
 import type { AuthInfo } from "../../lib/auth/types.ts";
 
 const info = { username: "tester", remoteAddr: undefined, passed: [] } as unknown as AuthInfo;

@@ -5,7 +5,8 @@ import { connect, insecureAcceptAnyHostKey, none, parsePrivateKey, scpHandler, s
 import { SftpError, SshProtocolError } from "../../lib/errors.ts";
 import type { SftpBackend, SftpBackendFile } from "../../lib/files/backend.ts";
 import { openRootedBackend } from "../../lib/files/rooted/backend.ts";
-import { scpDownload, scpUpload, serveScp, type ServeScpOptions } from "../../lib/scp/scp.ts";
+import { scpDownload, scpUpload } from "../../lib/scp/scp.ts";
+import { serveScp, type ServeScpOptions } from "../../lib/scp/server.ts";
 import { parseScpCommand, scpCommand } from "../../lib/scp/command.ts";
 import { parseControl } from "../../lib/scp/stream.ts";
 import type { SftpChannel } from "../../lib/sftp/wire/channel.ts";

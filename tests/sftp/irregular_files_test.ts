@@ -3,7 +3,8 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { SftpError } from "../../lib/errors.ts";
 import { Status } from "../../lib/files/limits.ts";
 import { openRootedBackend } from "../../lib/files/rooted/backend.ts";
-import { scpDownload, scpUpload, serveScp } from "../../lib/scp/scp.ts";
+import { scpDownload, scpUpload } from "../../lib/scp/scp.ts";
+import { serveScp } from "../../lib/scp/server.ts";
 import { scpCommand } from "../../lib/scp/command.ts";
 import { isMissing, ours, pipes, someone, tempDir } from "../_support/sftp_peers.ts";
 

@@ -1,7 +1,8 @@
 /** Names that Linux and macOS take, whatever other systems make of them, and those that none takes. */
 import { assert, assertEquals } from "@std/assert";
 import { localNameOf } from "../../lib/files/local_names.ts";
-import { scpDownload, scpUpload, serveScp } from "../../lib/scp/scp.ts";
+import { scpDownload, scpUpload } from "../../lib/scp/scp.ts";
+import { serveScp } from "../../lib/scp/server.ts";
 import { scpCommand } from "../../lib/scp/command.ts";
 import type { SftpChannel } from "../../lib/sftp/wire/channel.ts";
 import {

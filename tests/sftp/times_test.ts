@@ -2,7 +2,8 @@
 import { assert, assertEquals } from "@std/assert";
 import type { SftpFileInfo } from "../../lib/files/file_info.ts";
 import type { SftpBackend } from "../../lib/files/backend.ts";
-import { scpDownload, scpUpload, serveScp } from "../../lib/scp/scp.ts";
+import { scpDownload, scpUpload } from "../../lib/scp/scp.ts";
+import { serveScp } from "../../lib/scp/server.ts";
 import { scpCommand } from "../../lib/scp/command.ts";
 import { parseControl } from "../../lib/scp/stream.ts";
 import type { SftpChannel } from "../../lib/sftp/wire/channel.ts";

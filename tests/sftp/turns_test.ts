@@ -8,7 +8,7 @@ import { Fxp } from "../../lib/sftp/wire/constants.ts";
 import { Status } from "../../lib/files/limits.ts";
 import * as m from "../../lib/sftp/wire/messages.ts";
 import { openRootedBackend } from "../../lib/files/rooted/backend.ts";
-import { serveScp } from "../../lib/scp/scp.ts";
+import { serveScp } from "../../lib/scp/server.ts";
 import { serveSftp } from "../../lib/sftp/server/server.ts";
 import { info } from "../_support/file_info.ts";
 import { framed, pipes, RawPeer, someone, statusIn, tempDir } from "../_support/sftp_peers.ts";

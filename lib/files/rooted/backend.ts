@@ -42,9 +42,13 @@ export interface RootedOptions {
 export async function openRootedBackend(
   options: RootedOptions & { readonly strategy?: "named" },
 ): Promise<SftpBackend & AsyncDisposable> {
-  // Loaded here: in a browser page, which has none, this module still loads.
-  const fs = await import("node:fs");
-  return new RootedBackend(fs, new RootedTree(fs, options.root, options.strategy), options.readOnly ?? false);
+  // Without an import statement, which what bundles for a page would have to resolve.
+  const { process } = globalThis as { process?: { getBuiltinModule?: (name: string) => unknown } };
+  const fs = process?.getBuiltinModule?.("node:fs") as NodeFs | undefined;
+  if (fs === undefined) throw new TypeError("Cannot serve files of this machine: this runtime has no node:fs");
+  return await Promise.resolve(
+    new RootedBackend(fs, new RootedTree(fs, options.root, options.strategy), options.readOnly ?? false),
+  );
 }
 
 function denied(): SftpError {

@@ -15,6 +15,7 @@ import {
   SshError,
 } from "../../errors.ts";
 import { Reader } from "../../wire/reader.ts";
+import { requireDeno } from "../../wire/system.ts";
 import type { Bytes, MaybePromise } from "../../wire/types.ts";
 import { type HostMatcher, lookupName, parseHosts } from "./host_patterns.ts";
 import { appendLine, knownHostsPaths, readIfThere } from "../user_files.ts";
@@ -163,6 +164,9 @@ export function knownHosts(options: KnownHostsOptions): KnownHostsVerifier;
 export function knownHosts(from?: KeyText | readonly KeyText[] | KnownHostsOptions): KnownHostsVerifier {
   const options = isOptions(from) ? checkedOptions(from) : {};
   const given = from === undefined || isOptions(from) ? undefined : sourcesOf(from);
+  if (given === undefined) {
+    requireDeno("read known_hosts files", "hand over `verifyHostKey`: pinnedHostKey(fingerprint), or knownHosts(text)");
+  }
   const files = (): readonly string[] => options.files ?? paths();
   const sources = (): MaybePromise<readonly Source[]> => given ?? readSources(files());
   return Object.assign(

@@ -1,0 +1,27 @@
+/**
+ * What a page and other runtimes do not have: sockets, files and an environment, which are Deno's. No I/O.
+ *
+ * @module
+ */
+
+/**
+ * Throws `TypeError` where the runtime is not Deno, as in a page: before anything of it is used, and with what there is `instead`.
+ * `what` ends the words "Cannot".
+ */
+export function requireDeno(what: string, instead: string): void {
+  if (hasDeno()) return;
+  throw new TypeError(`Cannot ${what}: that takes Deno, and this runtime, such as a page, is another; ${instead}`);
+}
+
+/** Whether sockets, files and an environment are there. */
+export function hasDeno(): boolean {
+  return (globalThis as { Deno?: unknown }).Deno !== undefined;
+}
+
+/** Throws `TypeError` in a page that has no WebCrypto, which is what browsers do to those that anybody could have changed on the way. */
+export function requireWebCrypto(): void {
+  if ((crypto as { subtle?: unknown }).subtle !== undefined) return;
+  throw new TypeError(
+    "Cannot use SSH: this page has no WebCrypto, which needs a secure context; load it by https:, or http: from localhost",
+  );
+}

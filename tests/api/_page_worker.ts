@@ -1,0 +1,92 @@
+/**
+ * The client with neither `Deno` nor `process` in sight, as in a page: what works over a WebSocket, and what each call says that
+ * cannot. Posts what came of it.
+ *
+ * @module
+ */
+const scope = globalThis as unknown as { onmessage: unknown; postMessage(message: unknown): void };
+for (const name of ["Deno", "process", "Buffer", "setImmediate"]) {
+  Object.defineProperty(globalThis, name, { value: undefined });
+}
+
+/** What a call throws, by its class. */
+async function errorOf(act: () => unknown): Promise<string> {
+  try {
+    await act();
+  } catch (error) {
+    return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+  }
+  return "no error";
+}
+
+scope.onmessage = async ({ data }: { data: { url: string; fingerprint: string; cipher: string | null } }) => {
+  const { connect, knownHosts, password, pinnedHostKey, webSocketTransport } = await import("../../client.ts");
+  const { connectAgent, generateKey, parsePrivateKey } = await import("../../lib/keys/mod.ts");
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  const { url, fingerprint, cipher } = data;
+  const overSocket = async (more: object = {}) =>
+    await connect({
+      hostname: "far.example",
+      username: "alice",
+      auth: [password("wonderland")],
+      verifyHostKey: pinnedHostKey(fingerprint),
+      transport: await webSocketTransport(url),
+      ...cipher === null ? {} : { algorithms: { cipher: [cipher] } },
+      ...more,
+    });
+  const done: Record<string, string> = {}, said: Record<string, string> = {};
+  {
+    await using client = await overSocket();
+    done.cipher = `${client.info.clientToServer.cipher} ${client.info.clientToServer.mac}`;
+    done.exec = text((await client.exec("echo hello")).stdout);
+    if (cipher === null) {
+      await using sftp = await client.sftp();
+      await sftp.writeFile("/file", new Blob(["one ", "two"]).stream());
+      done.sftp = text(await sftp.readFile("/file"));
+      {
+        using conn = await client.dial({ hostname: "up.example", port: 80 });
+        await conn.write(new TextEncoder().encode("through"));
+        await conn.closeWrite();
+        done.dial = text(await new Response(conn.readable).bytes());
+      }
+      {
+        using listener = await client.listen({ port: 0 });
+        done.listen = typeof listener.addr.port;
+      }
+      said.upload = await errorOf(() => sftp.upload("here", "/there"));
+      said.download = await errorOf(() => sftp.download("/there", "here"));
+      said.scpUpload = await errorOf(() => client.scp.upload("here", "/there"));
+      said.scpDownload = await errorOf(() => client.scp.download("/there", "here"));
+      const to = { hostname: "up.example", port: 80 };
+      said.forwardLocal = await errorOf(() => client.forwardLocal({ port: 0 }, to));
+      said.forwardLocalUnix = await errorOf(() => client.forwardLocal({ path: "/sock" }, to));
+      said.forwardDynamic = await errorOf(() => client.forwardDynamic({ port: 0 }));
+      said.forwardRemote = await errorOf(() => client.forwardRemote({ port: 0 }, { port: 80 }));
+      client.unref();
+      client.ref();
+      done.after = text((await client.exec("echo still there")).stdout);
+    }
+  }
+  if (cipher === null) {
+    const made = [await generateKey(), await generateKey("ecdsa"), await generateKey("rsa", { bits: 2048 })];
+    done.keys = made.map(({ publicKey }) => publicKey.type).join();
+    const locked = await made[0]!.export({ passphrase: "geheim", rounds: 1 });
+    done.key = String(
+      await (await parsePrivateKey(locked, { passphrase: "geheim" })).publicKey.fingerprint() ===
+        await made[0]!.publicKey.fingerprint(),
+    );
+    const options = { hostname: "far.example", username: "alice", verifyHostKey: pinnedHostKey(fingerprint) };
+    said.connect = await errorOf(() => connect(options));
+    said.knownHosts = await errorOf(() => knownHosts());
+    said.files = await errorOf(() => knownHosts({ files: ["known_hosts"] }));
+    said.agent = await errorOf(() => connectAgent());
+    said.verifyHostKey = await errorOf(() => overSocket({ verifyHostKey: undefined }));
+    said.auth = await errorOf(() => overSocket({ auth: undefined }));
+    const { subtle } = crypto;
+    Object.defineProperty(crypto, "subtle", { value: undefined, configurable: true });
+    said.insecure = await errorOf(() => overSocket());
+    Object.defineProperty(crypto, "subtle", { value: subtle });
+  }
+  scope.postMessage({ done, said });
+};
+scope.postMessage("ready");

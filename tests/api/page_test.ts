@@ -1,0 +1,92 @@
+/** The client where there is no `Deno`, as in a page: a worker without it talks to a server here, over a WebSocket. */
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { serveConn } from "../../lib/api/server.ts";
+import { sftpSubsystem } from "../../lib/api/sftp_subsystem.ts";
+import { webSocketTransport } from "../../lib/api/web_socket.ts";
+import { commands, hostKey, serverOptions } from "../_support/joined.ts";
+import { inTime } from "../_support/until.ts";
+
+interface Page {
+  readonly done: Record<string, string>;
+  readonly said: Record<string, string>;
+}
+
+/** What a page does at a server, with the cipher or with what it chooses by itself. */
+async function page(cipher: string | null): Promise<Page> {
+  const root = await Deno.makeTempDir({ prefix: "amiko_ssh_" });
+  const options = await serverOptions({
+    auth: { password: (_info, given) => given === "wonderland", publicKey: () => false },
+    handler: commands,
+    subsystems: { sftp: sftpSubsystem({ root }) },
+    allowForward: () => true,
+    onForward: (_info, { conn }) => conn.readable.pipeTo(conn.writable),
+  });
+  const served: Promise<unknown>[] = [];
+  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, (request) => {
+    const { socket, response } = Deno.upgradeWebSocket(request);
+    served.push(webSocketTransport(socket).then((conn) => serveConn(conn, options)).catch((error) => error));
+    return response;
+  });
+  const worker = new Worker(new URL("./_page_worker.ts", import.meta.url), { type: "module" });
+  const broken = Promise.withResolvers<never>();
+  worker.onerror = (event) => {
+    event.preventDefault();
+    broken.reject(new Error(event.message));
+  };
+  const heard = () => new Promise<unknown>((resolve) => worker.onmessage = ({ data }) => resolve(data));
+  try {
+    assertEquals(await inTime(Promise.race([heard(), broken.promise]), "the worker"), "ready");
+    const posted = heard(), fingerprint = await (await hostKey()).publicKey.fingerprint();
+    worker.postMessage({ url: `ws://127.0.0.1:${server.addr.port}/`, fingerprint, cipher });
+    return await inTime(Promise.race([posted, broken.promise]), "the worker") as Page;
+  } finally {
+    worker.terminate();
+    await inTime(Promise.all(served), "the server's ends");
+    await server.shutdown();
+    await Deno.remove(root, { recursive: true });
+  }
+}
+
+Deno.test("a page logs in, runs commands, moves files and opens paths, and what it has not is said at once", async () => {
+  const { done, said } = await page(null);
+  assertEquals(done, {
+    cipher: "chacha20-poly1305@openssh.com null",
+    exec: "hello\n",
+    sftp: "one two",
+    dial: "through",
+    listen: "number",
+    after: "still there\n",
+    keys: "ssh-ed25519,ecdsa-sha2-nistp256,ssh-rsa",
+    key: "true",
+  });
+  const instead = {
+    connect: "hand over `transport`, such as `await webSocketTransport(url)` gives",
+    knownHosts: "pinnedHostKey(fingerprint), or knownHosts(text)",
+    files: "pinnedHostKey(fingerprint), or knownHosts(text)",
+    verifyHostKey: "pinnedHostKey(fingerprint), or knownHosts(text)",
+    upload: "`writeFile()` takes bytes and streams",
+    download: "`readFile()` gives bytes",
+    scpUpload: "`sftp()`",
+    scpDownload: "`sftp()`",
+    forwardLocal: "`dial()`",
+    forwardLocalUnix: "`dial()`",
+    forwardDynamic: "`dial()`",
+    forwardRemote: "`listen()`",
+    agent: "keys over themselves",
+    insecure: "secure context",
+  };
+  for (const [name, text] of Object.entries(instead)) {
+    assert(said[name]?.startsWith("TypeError: Cannot "), `${name}: ${said[name]}`);
+    assertStringIncludes(said[name]!, text);
+  }
+  assertStringIncludes(said.auth!, "SshAuthError");
+  assertStringIncludes(said.auth!, "hand keys or a password over as `auth`");
+  for (const [name, text] of Object.entries(said)) assert(!text.includes("is not defined"), `${name}: ${text}`);
+});
+
+Deno.test("a page speaks each cipher that it offers", async () => {
+  for (const cipher of ["aes128-gcm@openssh.com", "aes256-ctr"]) {
+    const { done } = await page(cipher);
+    assertEquals([done.cipher!.split(" ")[0], done.exec], [cipher, "hello\n"]);
+  }
+});
