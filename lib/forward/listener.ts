@@ -5,7 +5,7 @@
  * @module
  */
 import { SshError } from "../errors.ts";
-import { abortable } from "../wire/abortable.ts";
+import { checkSignalOption } from "../wire/check.ts";
 import type { SshConn } from "./conn.ts";
 
 /** Forwarded connections as they arrive: the shape of `Deno.Listener`, whose loops and programs run over it. */
@@ -70,19 +70,24 @@ export class ConnListener<A extends Deno.Addr> implements SshListener<A> {
     this.#finish({ kind: "failed", reason });
   }
 
-  accept(options: { signal?: AbortSignal | undefined } = {}): Promise<SshConn<A>> {
+  async accept(options: { signal?: AbortSignal | undefined } = {}): Promise<SshConn<A>> {
+    checkSignalOption(options);
     const { signal } = options;
-    if (signal?.aborted) return Promise.reject(signal.reason);
-    if (this.#end !== null) return Promise.reject(reasonOf(this.#end));
+    signal?.throwIfAborted();
+    if (this.#end !== null) throw reasonOf(this.#end);
     const next = this.#queue.shift();
-    if (next !== undefined) return Promise.resolve(next);
+    if (next !== undefined) return next;
     const waiting = Promise.withResolvers<SshConn<A>>();
     this.#waiting.push(waiting);
-    // Who has given up leaves the line: the next connection is for whoever waits behind.
-    return abortable(waiting.promise, signal, refuse).catch((error) => {
+    // Who gives up leaves the line at once: the next connection is for whoever waits behind.
+    const onAbort = (): void => {
       this.#waiting = this.#waiting.filter((one) => one !== waiting);
-      throw error;
-    });
+      waiting.reject(signal!.reason);
+    };
+    const leave = (): void => signal?.removeEventListener("abort", onAbort);
+    signal?.addEventListener("abort", onAbort, { once: true });
+    waiting.promise.then(leave, leave);
+    return await waiting.promise;
   }
 
   [Symbol.asyncIterator](): AsyncIterableIterator<SshConn<A>> {
@@ -113,10 +118,7 @@ export class ConnListener<A extends Deno.Addr> implements SshListener<A> {
     this.#waiting = [];
     this.#queue = [];
     queue.forEach(refuse);
-    for (const { promise, reject } of waiting) {
-      promise.catch(() => {});
-      reject(reasonOf(end));
-    }
+    for (const { reject } of waiting) reject(reasonOf(end));
   }
 
   ref(): void {}

@@ -2,10 +2,10 @@ import { assert, assertEquals, assertRejects, assertStrictEquals, assertStringIn
 import { ChannelOpenError, SshError } from "../../lib/errors.ts";
 import { covers } from "../../lib/forward/addresses.ts";
 import type { SshConn } from "../../lib/forward/conn.ts";
-import type { SshListener } from "../../lib/forward/listener.ts";
+import { ConnListener, type SshListener } from "../../lib/forward/listener.ts";
 import { BACKLOG } from "../../lib/forward/remote_listeners.ts";
 import { inTime, turns, until } from "../_support/until.ts";
-import { channels } from "./_conns.ts";
+import { channels, connPair } from "./_conns.ts";
 import { pathServer, portReply } from "./_server.ts";
 
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
@@ -212,6 +212,24 @@ Deno.test("a signal of `accept()` ends that wait alone, and the next in line get
   assertStrictEquals(await first.then(() => null, (error) => error), reason);
   const far = await server.connect("localhost", 80), near = await inTime(second, "the connection");
   await Promise.all([far.close(), near.close(), listener.close()]);
+});
+
+Deno.test("a connection that comes in the turn in which a wait for it is given up is lost to nobody", async () => {
+  const addr = { transport: "tcp", hostname: "", port: 80 } as const, reason = new Error("enough");
+  for (const first of ["signal", "connection"]) {
+    const listener = new ConnListener<Deno.NetAddr>(addr, () => Promise.resolve()), { near, far } = await connPair();
+    const controller = new AbortController();
+    const waiting = listener.accept({ signal: controller.signal }).catch((error) => error);
+    if (first === "signal") controller.abort(reason);
+    listener.push(near);
+    controller.abort(reason);
+    if (first === "signal") assertStrictEquals(await waiting, reason);
+    const got = first === "signal" ? await listener.accept() : await waiting;
+    assertStrictEquals(got, near);
+    await far.write(utf8("alive"));
+    assertEquals(await near.read(new Uint8Array(9)), 5);
+    await Promise.all([near.close(), far.close(), listener.close()]);
+  }
 });
 
 Deno.test("listeners end with their connection: without an error where it was closed, with it where it was lost", async () => {

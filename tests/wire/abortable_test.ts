@@ -29,3 +29,14 @@ Deno.test("abortable() rejects with the reason of its signal, and hands on what 
   await assertRejects(() => abortable(done, counted.signal, (value) => late.push(value)), Error, "enough");
   assertEquals(late, [7, 8]);
 });
+
+Deno.test("abortable() gives a value to the caller or to `late`, never to both, when the signal aborts in the same turn", async () => {
+  for (const first of ["value", "abort"]) {
+    const controller = new AbortController(), promise = Promise.withResolvers<number>(), late: number[] = [];
+    const waiting = abortable(promise.promise, controller.signal, (value) => late.push(value)).catch(() => null);
+    if (first === "value") promise.resolve(7);
+    controller.abort();
+    promise.resolve(7);
+    assertEquals([await waiting, late], [null, [7]], first);
+  }
+});
