@@ -57,6 +57,10 @@ export type {
   RekeyLimits,
 } from "./lib/transport/types.ts";
 export { decodeText, encodeText } from "./lib/wire/byte_text.ts";
+export type { RemoteCommand } from "./lib/session/remote_command.ts";
+export { SshCommandError } from "./lib/session/output.ts";
+export { quote, type ShellValue } from "./lib/session/quote.ts";
+export type { Input } from "./lib/session/input.ts";
 export type { ByteDuplex, Bytes, MaybePromise } from "./lib/wire/types.ts";
 
 export {

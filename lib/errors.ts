@@ -18,6 +18,7 @@ export type SshErrorCode =
   | "CONNECTION_LOST"
   | "CLOSED"
   | "SFTP_STATUS"
+  | "COMMAND_FAILED"
   | "KEY_FORMAT";
 
 /** Options of {@linkcode SshError}: `cause` plus the code. */

@@ -13,6 +13,8 @@ import type { TcpAddress, UnixAddress } from "../forward/local_sockets.ts";
 import type { RemoteTarget } from "../forward/standing.ts";
 import { checkExec } from "../session/check_options.ts";
 import { type RemoteProcess, startProcess, terminateAll } from "../session/process.ts";
+import { commandLine, type ShellValue } from "../session/quote.ts";
+import { type RemoteCommand, remoteCommand } from "../session/remote_command.ts";
 import type { ExecOptions, ExecOutput } from "../session/types.ts";
 import type { SftpClient } from "../sftp/client.ts";
 import type { SftpChannel } from "../sftp/wire/channel.ts";
@@ -22,6 +24,7 @@ import type { ConnectionInfo } from "../transport/types.ts";
 import { checkSignalOption } from "../wire/check.ts";
 import type { Bytes } from "../wire/types.ts";
 import { openData } from "./open_data.ts";
+import { ownStream } from "./own_streams.ts";
 import { type ScpClient, scpClient } from "./scp.ts";
 import { Channel } from "./transport/channel.ts";
 import { checkCarried, checkGlobalRequest } from "./transport/check_transport.ts";
@@ -74,35 +77,58 @@ export class SshClient implements AsyncDisposable {
 
   /**
    * Runs a command to its end and collects its output, like `Deno.Command.output()`. Standard input is empty, and ends at once unless
-   * it is `"open"`: `spawn()` gives one to write to. A command that is no UTF-8 is
-   * given as {@linkcode decodeText} says. An exit code other than 0 is no error. Rejects with `SshError` when the server refuses, or with
-   * the reason of the signal.
+   * it is `"open"` or says what is sent. A command that is no UTF-8 is given as {@linkcode decodeText} says. An exit code other than 0 is no
+   * error unless `check` says so, as `run()` does. Rejects with `SshError` when the server refuses, or with the reason of the signal.
    */
   async exec(command: string, options: ExecOptions = {}): Promise<ExecOutput> {
     checkExec(options);
     if (options.stdin === "piped") {
       throw new TypeError('Cannot execute command with "piped" stdin: nobody could write to it, use spawn()');
     }
-    const process = await startProcess(this.#mux, { kind: "exec", command }, {
-      ...options,
-      stdin: options.stdin ?? "null",
-    });
+    const process = await this.spawn(command, { ...options, stdin: options.stdin ?? "null" });
     return await process.output();
+  }
+
+  /** Runs a command as `exec()` does, and rejects with {@linkcode SshCommandError} unless its exit code is 0. */
+  async run(command: string, options: ExecOptions = {}): Promise<ExecOutput> {
+    checkExec(options);
+    return await this.exec(command, { ...options, check: true });
+  }
+
+  /**
+   * Runs a command whose values are quoted for a POSIX shell, as {@linkcode quote} does; an array becomes words. It runs once it is
+   * awaited or asked for its `text()`, `lines()` or `json()`, and rejects with {@linkcode SshCommandError} unless its exit code is 0.
+   * Throws `TypeError` for a value that stands where quoting does not hold: within quotes, behind a backslash, `$` or `<<`.
+   *
+   * @example A tree of files
+   * ```ts
+   * import type { SshClient } from "@amiko/ssh";
+   *
+   * async function names(client: SshClient, dir: string): Promise<string> {
+   *   return await client.$`ls -- ${dir}`.text();
+   * }
+   * ```
+   */
+  $(strings: TemplateStringsArray, ...values: readonly ShellValue[]): RemoteCommand {
+    if (!Array.isArray(strings)) {
+      throw new TypeError("Cannot run command: `$` goes before a template, without parentheses; run() takes a text");
+    }
+    return remoteCommand(this, commandLine(strings, values));
   }
 
   /** Starts a command, like `Deno.Command.spawn()`; resolves when the server has accepted it. */
   spawn(command: string, options: ExecOptions = {}): Promise<RemoteProcess> {
-    return startProcess(this.#mux, { kind: "exec", command }, options);
+    return startProcess(this.#mux, { kind: "exec", command }, options, ownStream);
   }
 
   /** Starts a login shell. Without `pty` it is one without prompt and job control. */
   shell(options: ExecOptions = {}): Promise<RemoteProcess> {
-    return startProcess(this.#mux, { kind: "shell" }, options);
+    return startProcess(this.#mux, { kind: "shell" }, options, ownStream);
   }
 
   /** Starts a subsystem such as `netconf`. */
   subsystem(name: string, options: ExecOptions = {}): Promise<RemoteProcess> {
-    return startProcess(this.#mux, { kind: "subsystem", name }, options);
+    return startProcess(this.#mux, { kind: "subsystem", name }, options, ownStream);
   }
 
   /**

@@ -97,6 +97,11 @@ export class BaseChannel implements AsyncDisposable {
     this.#core.sendEof();
   }
 
+  /** Puts what arrives as extended data into `readable`, in the order of arrival. */
+  mergeStderr(): void {
+    this.#core.stderrIsMerged = true;
+  }
+
   /** Throws away what arrives on one stream, giving the window back at once. */
   discard(stream: "readable" | "stderr"): void {
     (stream === "readable" ? this.#core.received : this.#core.receivedStderr).discard();

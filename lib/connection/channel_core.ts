@@ -59,6 +59,8 @@ export class ChannelCore implements OutboundSource {
   readonly received: ReceiveStream;
   /** Extended data of type 1 from the peer. */
   readonly receivedStderr: ReceiveStream;
+  /** Extended data goes where data goes. */
+  stderrIsMerged = false;
   /** Data to the peer. */
   readonly sent: SendStream;
   /** Extended data of type 1 to the peer. */
@@ -362,7 +364,7 @@ export class ChannelCore implements OutboundSource {
     if (this.#onSpeech !== null) this.speaks();
     this.#link!.dirty(this);
     if (dataType !== null && dataType !== EXTENDED_DATA_STDERR) return this.#consumed(data.length);
-    (dataType === null ? this.received : this.receivedStderr).push(data, owned);
+    (dataType === null || this.stderrIsMerged ? this.received : this.receivedStderr).push(data, owned);
   }
 
   /** The peer has sent data, or something else that the owner takes for a sign that it runs what it was asked for. */

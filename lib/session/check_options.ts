@@ -4,7 +4,18 @@
  * @module
  */
 import { printable } from "../errors.ts";
-import { checkNames, checkObject, checkSignalOption, checkText, type Habit, kindOf, wrongKind } from "../wire/check.ts";
+import {
+  checkFlag,
+  checkInteger,
+  checkNames,
+  checkObject,
+  checkSignalOption,
+  checkText,
+  checkTime,
+  type Habit,
+  kindOf,
+  wrongKind,
+} from "../wire/check.ts";
 import type { ExecOptions, PtyOptions, WindowSize } from "./types.ts";
 
 type Check = (value: unknown, name: string) => void;
@@ -77,25 +88,48 @@ function checkEnv(env: unknown, name: string): void {
   }
 }
 
-const outputIs = isOneOf("piped", "null");
+const stdinIs = isOneOf("piped", "null", "open")(", `{ text }`, bytes, or a stream of bytes");
+
+function checkStdin(value: unknown, name: string): void {
+  if (value instanceof Uint8Array) return;
+  if (value instanceof ReadableStream) {
+    if (value.locked) throw new TypeError(`Cannot use a stream as \`${name}\` that is in use already`);
+    return;
+  }
+  if (typeof value !== "object" || value === null || !Object.hasOwn(value, "text")) return stdinIs(value, name);
+  checkNames(`\`${name}\``, value, ["text"], {});
+  const { text } = value as { text: unknown };
+  if (typeof text !== "string") throw wrongKind(`${name}.text`, text, "a text");
+}
+
+function checkCwd(value: unknown, name: string): void {
+  checkText(name, value, "the path of a directory");
+  if (value === "") throw new TypeError(`Cannot use \`${name}\`: it is empty`);
+}
 
 const execChecks: Checks<ExecOptions> = {
   env: checkEnv,
   pty: (value) => {
     if (typeof value !== "boolean") checkPty(value);
   },
-  stdin: isOneOf("piped", "null", "open")("; spawn() gives a stream to write text and bytes to"),
-  stdout: outputIs(),
-  stderr: outputIs(),
+  cwd: checkCwd,
+  stdin: checkStdin,
+  stdout: isOneOf("piped", "null", "inherit")(),
+  stderr: isOneOf("piped", "null", "inherit", "stdout")(),
+  check: (value, name) => checkFlag(name, value),
+  maxOutput: (value, name) => {
+    if (value !== Infinity) checkInteger(name, value, { min: 0, max: Infinity });
+  },
+  timeout: (value, name) => checkTime(name, value),
   signal: () => {},
 };
 
 const execHabits: Readonly<Record<string, Habit>> = {
-  timeout: { ours: ["signal"], write: "`signal: AbortSignal.timeout(…)`, in milliseconds," },
   abortSignal: { ours: ["signal"], write: "`signal`" },
   cancelSignal: { ours: ["signal"], write: "`signal`" },
   environment: { ours: ["env"], write: "`env`" },
-  input: { ours: ["stdin"], write: "spawn() and its `stdin`" },
+  input: { ours: ["stdin"], write: "`stdin: { text }`, bytes or a stream" },
+  maxBuffer: { ours: ["maxOutput"], write: "`maxOutput`" },
   stdio: { ours: ["stdin", "stdout", "stderr"], write: "`stdin`, `stdout` and `stderr`" },
   tty: { ours: ["pty"], write: "`pty`" },
   get_pty: { ours: ["pty"], write: "`pty`" },

@@ -4,15 +4,18 @@
  *
  * @module
  */
-import { concat } from "@std/bytes";
 import { BaseChannel, channelCore } from "../connection/channel.ts";
 import type { Mux } from "../connection/mux.ts";
 import { printable, SshError, SshProtocolError } from "../errors.ts";
 import type { Bytes } from "../wire/types.ts";
 import { checkText } from "../wire/check.ts";
+import { Timer } from "../wire/timer.ts";
 import { checkCommand, checkExec, checkPty, checkSignalName, checkSize, checkU32 } from "./check_options.ts";
+import { feed, isInput } from "./input.ts";
 import { Break, Env, Exec, ExitSignal, ExitStatusRequest, PtyReq, Shell, Signal } from "./messages.ts";
 import { Subsystem, WindowChange, withoutSig } from "./messages.ts";
+import { collect, finished, linesOf, type Room, SshCommandError } from "./output.ts";
+import { inDirectory } from "./quote.ts";
 import { startOn, type StartRequest } from "./start.ts";
 import { encodeTerminalModes } from "./terminal_modes.ts";
 import type { ExecOptions, ExecOutput, ExitStatus, PtyOptions, WindowSize } from "./types.ts";
@@ -139,7 +142,12 @@ export function terminateAll(mux: Mux): void {
   mux.urgeAll("session", ...TERMINATE);
 }
 
-let construct: (channel: ClientSession, options: ExecOptions) => RemoteProcess;
+let construct: (
+  channel: ClientSession,
+  start: ProcessStart,
+  options: ExecOptions,
+  inherited: Promise<void>,
+) => RemoteProcess;
 
 /**
  * A running remote process: the shape of `Deno.ChildProcess`, and a readable/writable pair.
@@ -158,17 +166,26 @@ let construct: (channel: ClientSession, options: ExecOptions) => RemoteProcess;
 export class RemoteProcess implements AsyncDisposable {
   readonly #channel: ClientSession;
   readonly #options: ExecOptions;
+  /** What ran, where its exit code is to be checked. */
+  readonly #checked: string | null;
+  /** Outputs that go to this program's own. */
+  readonly #inherited: Promise<void>;
 
   static {
-    construct = (channel, options) => new RemoteProcess(channel, options);
+    construct = (...parts) => new RemoteProcess(...parts);
   }
 
-  private constructor(channel: ClientSession, options: ExecOptions) {
+  private constructor(channel: ClientSession, start: ProcessStart, options: ExecOptions, inherited: Promise<void>) {
     this.#channel = channel;
     this.#options = options;
+    this.#checked = options.check === true ? commandOf(start) : null;
+    this.#inherited = inherited;
   }
 
-  /** Standard input; closing it sends end of file. Closed from the start when `stdin` is `"null"`. */
+  /**
+   * Standard input; closing it sends end of file. Closed from the start when `stdin` is `"null"`, and in use where `stdin` says what is
+   * sent.
+   */
   get stdin(): WritableStream<Uint8Array> {
     return this.#channel.writable;
   }
@@ -206,14 +223,35 @@ export class RemoteProcess implements AsyncDisposable {
    * Rejects with the reason of the signal that aborts the process.
    */
   async output(): Promise<ExecOutput> {
-    const { stdout, stderr } = this.#options;
+    const { stdout = "piped", stderr = "piped", maxOutput = Infinity } = this.#options;
+    const room: Room = { left: maxOutput };
+    const full = (): void => {
+      const words = `Command wrote more than \`maxOutput\`, ${maxOutput} bytes: it was ended`;
+      this.#channel.abort(new SshError(words, { code: "CLOSED" }));
+    };
     const [out, err, status] = await Promise.all([
-      stdout === "null" ? EMPTY : collect(this.stdout),
-      stderr === "null" ? EMPTY : collect(this.stderr),
+      stdout === "piped" ? collect(this.stdout, room, full) : EMPTY,
+      stderr === "piped" ? collect(this.stderr, room, full) : EMPTY,
       this.status,
+      this.#inherited,
     ]);
     void this.#channel.close();
-    return { ...status, stdout: out, stderr: err };
+    return finished(status, out, err, this.#checked);
+  }
+
+  /**
+   * Lines of standard output as they come, decoded as UTF-8 and without their ends. Leaving the loop early cancels `stdout`. Standard
+   * error is to be read as well, or `"null"`, `"stdout"` or `"inherit"`: one that nobody reads holds the process up in the end. With
+   * `check`, the loop ends with {@linkcode SshCommandError} where the exit code is not 0. Throws `TypeError` where `stdout` is in use.
+   */
+  lines(): AsyncIterable<string> {
+    const lines = linesOf(this.stdout), checked = this.#checked, { status } = this;
+    return (async function* () {
+      yield* lines;
+      if (checked === null) return;
+      const ended = await status;
+      if (!ended.success) throw new SshCommandError(checked, ended, "");
+    })();
   }
 
   /**
@@ -256,21 +294,70 @@ export class RemoteProcess implements AsyncDisposable {
  * Opens a session channel and starts what it is for: two round trips, everything after CHANNEL_OPEN in one go.
  * Rejects with `ChannelOpenError`, with `SshError` `REQUEST_DENIED`, or with the reason of the signal.
  */
-export async function startProcess(mux: Mux, start: ProcessStart, options: ExecOptions = {}): Promise<RemoteProcess> {
+export async function startProcess(
+  mux: Mux,
+  start: ProcessStart,
+  options: ExecOptions = {},
+  own?: (name: "stdout" | "stderr") => WritableStream<Uint8Array>,
+): Promise<RemoteProcess> {
   if (start.kind === "exec") checkCommand(start.command);
   if (start.kind === "subsystem") checkText("name", start.name, "the name of a subsystem");
   checkExec(options);
-  const { signal } = options;
+  if (options.cwd !== undefined && start.kind !== "exec") {
+    throw new TypeError(`Cannot start ${nameOf(start)} in a directory: \`cwd\` is for commands`);
+  }
+  const inheriting = (["stdout", "stderr"] as const).filter((name) => options[name] === "inherit");
+  if (inheriting.length > 0 && own === undefined) {
+    throw new TypeError(`Cannot use "inherit" as \`${inheriting[0]}\` here`);
+  }
+  const deadline = deadlineOf(start, options.timeout), signals = [options.signal, deadline?.signal];
+  const [signal, other] = signals.filter((one) => one !== undefined);
+  try {
+    return await startUnder(
+      mux,
+      start,
+      options,
+      signal === undefined || other === undefined ? signal : AbortSignal.any([signal, other]),
+      { onEnd: () => deadline?.stop(), own: inheriting.map((name) => [name, own!(name)]) },
+    );
+  } catch (error) {
+    deadline?.stop();
+    throw error;
+  }
+}
+
+/** A signal that aborts when the time of a process is over. */
+function deadlineOf(start: ProcessStart, timeout = Infinity): { signal: AbortSignal; stop: () => void } | undefined {
+  if (timeout === Infinity) return undefined;
+  const controller = new AbortController(), what = start.kind === "exec" ? "Command" : "Session";
+  const timer = new Timer(() =>
+    controller.abort(new DOMException(`${what} did not end within ${timeout} milliseconds`, "TimeoutError"))
+  );
+  timer.start(timeout);
+  return { signal: controller.signal, stop: () => timer.stop() };
+}
+
+async function startUnder(
+  mux: Mux,
+  start: ProcessStart,
+  options: ExecOptions,
+  signal: AbortSignal | undefined,
+  { onEnd, own }: { onEnd: () => void; own: readonly (readonly ["stdout" | "stderr", WritableStream<Uint8Array>])[] },
+): Promise<RemoteProcess> {
   signal?.throwIfAborted();
   // The caller's mistakes come out before a channel is opened.
   const env = Object.entries(options.env ?? {}).map(([name, value]) => Env.encode({ name, value }));
   const pty = options.pty === undefined || options.pty === false
     ? null
     : encodePty(options.pty === true ? {} : options.pty);
-  const [name, data] = encodeStart(start);
+  const [name, data] = encodeStart(
+    start.kind === "exec" && options.cwd !== undefined
+      ? { kind: "exec", command: inDirectory(options.cwd, start.command) }
+      : start,
+  );
 
   const channel = await mux.openChannel("session", EMPTY, (id) => new ClientSession(id), { signal });
-  if (signal !== undefined) endOnAbort(channel, signal);
+  endOnAbort(channel, signal, onEnd);
   try {
     signal?.throwIfAborted();
     for (const variable of env) channel.notify(Env.name, variable);
@@ -286,8 +373,11 @@ export async function startProcess(mux: Mux, start: ProcessStart, options: ExecO
     if (options.stdin === "null") channel.sendEof();
     if (options.stdout === "null") channel.discard("readable");
     if (options.stderr === "null") channel.discard("stderr");
+    if (options.stderr === "stdout") channel.mergeStderr();
     await started;
-    return construct(channel, options);
+    const { stdin } = options;
+    if (isInput(stdin)) void feed(channel, stdin, (reason) => channel.abort(reason));
+    return construct(channel, start, options, inherit(channel, own));
   } catch (error) {
     void channel.close();
     if (!(error instanceof SshError) || error.code !== "CLOSED" || !channel.isClosed) throw error;
@@ -319,18 +409,29 @@ function denied(start: ProcessStart, why: string): SshError {
 }
 
 /** Ends the process when the signal aborts. */
-function endOnAbort(channel: ClientSession, signal: AbortSignal): void {
-  const onAbort = (): void => channel.abort(signal.reason);
-  if (signal.aborted) return onAbort();
-  signal.addEventListener("abort", onAbort, { once: true });
-  channel.whenEnded(() => signal.removeEventListener("abort", onAbort));
+function endOnAbort(channel: ClientSession, signal: AbortSignal | undefined, onEnd: () => void): void {
+  const onAbort = (): void => channel.abort(signal!.reason);
+  if (signal?.aborted) onAbort();
+  else signal?.addEventListener("abort", onAbort, { once: true });
+  channel.whenEnded(() => {
+    signal?.removeEventListener("abort", onAbort);
+    onEnd();
+  });
 }
 
-async function collect(stream: ReadableStream<Bytes>): Promise<Bytes> {
-  const reader = stream.getReader(), chunks: Bytes[] = [];
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return chunks.length === 1 ? chunks[0]! : concat(chunks);
-    chunks.push(value);
-  }
+/** Carries outputs to this program's own. Resolves when they have ended; rejects where they were cut short. */
+function inherit(
+  channel: ClientSession,
+  own: readonly (readonly ["stdout" | "stderr", WritableStream<Uint8Array>])[],
+): Promise<void> {
+  const pipes = Promise.all(
+    own.map(([name, to]) => (name === "stdout" ? channel.readable : channel.stderr).pipeTo(to)),
+  ).then(() => {});
+  pipes.catch(() => {});
+  return pipes;
+}
+
+/** A shell and a subsystem go by what they are. */
+function commandOf(start: ProcessStart): string {
+  return start.kind === "exec" ? start.command : start.kind === "shell" ? "" : start.name;
 }

@@ -8,9 +8,9 @@ import { join, say, text } from "../_support/joined.ts";
 Deno.test("exec() collects output and exit code", async () => {
   await using joined = await join();
   const { client, errors } = joined;
-  const { stdout, stderr, ...status } = await client.exec("echo hello");
+  const { stdout, stderr, success, code, signal } = await client.exec("echo hello");
   assertEquals([text(stdout), text(stderr)], ["hello\n", ""]);
-  assertEquals(status, { success: true, code: 0, signal: null });
+  assertEquals([success, code, signal], [true, 0, null]);
   for (const code of [1, 255, 256, 0xffff_ffff]) {
     const { success, code: got } = await client.exec(`exit ${code}`);
     assertEquals([success, got], [false, code]);

@@ -138,13 +138,13 @@ export async function startServices(): Promise<Services> {
   const end = async (): Promise<void> => void await Promise.all(ending.map((stop) => stop()));
   try {
     const repository = async (): Promise<string> => {
-      await git(["init", "-q", `${dir}/work`]);
-      await Deno.writeFile(`${dir}/work/blob`, blob);
-      await git(["-C", `${dir}/work`, "add", "blob"]);
-      await git(["-C", `${dir}/work`, "commit", "-q", "-m", "The blob"]);
-      await git(["clone", "-q", "--bare", `${dir}/work`, `${folder}/repo.git`]);
+      await git(["init", "-q", `${dir}/tree`]);
+      await Deno.writeFile(`${dir}/tree/blob`, blob);
+      await git(["-C", `${dir}/tree`, "add", "blob"]);
+      await git(["-C", `${dir}/tree`, "commit", "-q", "-m", "The blob"]);
+      await git(["clone", "-q", "--bare", `${dir}/tree`, `${folder}/repo.git`]);
       await git(["-C", `${folder}/repo.git`, "update-server-info"]);
-      return (await git(["-C", `${dir}/work`, "rev-parse", "HEAD"])).trim();
+      return (await git(["-C", `${dir}/tree`, "rev-parse", "HEAD"])).trim();
     };
     const gitPort = freePort(), rsyncPort = freePort();
     await Deno.writeTextFile(

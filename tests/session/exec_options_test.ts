@@ -30,10 +30,10 @@ const options: Readonly<Record<string, readonly Row[]>> = {
   "": [
     ...[null, 5, "text", true, [], Promise.resolve({})].map((value) => t(value, "as `options`")),
     t(AbortSignal.timeout(60_000), "write `{ signal }`, in braces"),
-    t({ timeout: 5000 }, "write `signal: AbortSignal.timeout(…)`"),
+    t({ maxBuffer: 5000 }, "`maxOutput`"),
     t({ Signal: AbortSignal.timeout(60_000) }, "`signal`"),
     t({ environment: { A: "b" } }, "`env`"),
-    t({ input: "text" }, "spawn() and its `stdin`"),
+    t({ input: "text" }, "write `stdin: { text }`, bytes or a stream"),
     t({ stdio: "inherit" }, "`stdin`, `stdout` and `stderr`"),
     t({ tty: true }, "`pty`"),
     t({ stdOut: "null" }, "`stdout`"),
@@ -63,18 +63,36 @@ const options: Readonly<Record<string, readonly Row[]>> = {
     r({ modes: { ECHO: "1" } }, '"ECHO" is not an unsigned 32-bit integer'),
   ],
   stdin: [
-    ...["text", "inherit", "", "NULL", new Uint8Array(3), new ReadableStream(), null, true, 0].map((value) =>
-      t(value, 'as `stdin`: it must be "piped", "null" or "open"; spawn() gives a stream to write text and bytes to')
+    ...["text", "inherit", "", "NULL", new Uint16Array(3), new WritableStream(), null, true, 0, {}, []].map((value) =>
+      t(value, 'as `stdin`: it must be "piped", "null" or "open", `{ text }`, bytes, or a stream of bytes')
     ),
+    ...[undefined, null, 5, new Uint8Array(2)].map((value) => t({ text: value }, "as `stdin.text`: it must be a text")),
+    t(locked(), "that is in use already"),
   ],
-  stdout: ["inherit", "", null, true, 1, new WritableStream()].map((value) => t(value, '"piped" or "null"')),
-  stderr: ["inherit", "", null, true, 1, new WritableStream()].map((value) => t(value, '"piped" or "null"')),
+  stdout: ["stdout", "", null, true, 1, new WritableStream()].map((value) => t(value, '"piped", "null" or "inherit"')),
+  stderr: ["stderr", "", null, true, 1, new WritableStream()].map((value) =>
+    t(value, '"piped", "null", "inherit" or "stdout"')
+  ),
+  cwd: [...NO_TEXT.slice(1).map((value) => t(value, "as `cwd`: it must be the path")), t("", "it is empty")],
+  check: [null, 0, 1, "true", {}].map((value) => t(value, "as `check`: it must be true or false")),
+  maxOutput: [-1, 1.5, NaN, "5", null, true, 5n].map((value) =>
+    r(value, "as `maxOutput`: it must be an integer, 0 or more")
+  ),
+  timeout: [0, -1, NaN, "5", null, true, 5n].map((value) =>
+    r(value, "as `timeout`: it must be a number of milliseconds")
+  ),
   signal: [
     t(5000, "write `AbortSignal.timeout(5000)`"),
     t(new AbortController(), "the controller's `.signal`"),
     ...[null, "TERM", {}, true].map((value) => t(value, "an AbortSignal")),
   ],
 };
+
+function locked(): ReadableStream {
+  const stream = new ReadableStream();
+  stream.getReader();
+  return stream;
+}
 
 /** A client that tells how many packets it has sent. */
 async function counted() {
@@ -147,6 +165,10 @@ Deno.test("exec() takes options that are undefined, options of others, and every
     stdout: undefined,
     stderr: undefined,
     signal: undefined,
+    cwd: undefined,
+    check: undefined,
+    maxOutput: undefined,
+    timeout: undefined,
   };
   const empty: { [K in keyof PtyOptions]-?: undefined } = {
     term: undefined,
@@ -156,7 +178,7 @@ Deno.test("exec() takes options that are undefined, options of others, and every
     height: undefined,
     modes: undefined,
   };
-  const other = { note: "of somebody else", timeout: undefined };
+  const other = { note: "of somebody else", tmeout: undefined };
   const taken = [undefined, {}, nothing, { pty: empty }, other, { ...other, signal: AbortSignal.any([]) }];
   for (const options of taken as (ExecOptions | undefined)[]) {
     assertEquals(text((await client.exec("echo x", options)).stdout), "x\n");

@@ -1,0 +1,2 @@
+// @ts-types="./text_line_stream.d.ts"
+export { TextLineStream } from "npm:deno-std@1/streams/text_line_stream.js";

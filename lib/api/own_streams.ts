@@ -1,0 +1,15 @@
+/**
+ * This program's own standard output and error, for processes whose outputs go there.
+ *
+ * @module
+ */
+
+/** A stream that is made for each use, as a lock on the one that Deno has would keep others out. Closing it closes nothing. */
+export function ownStream(name: "stdout" | "stderr"): WritableStream<Uint8Array> {
+  const file = Deno[name];
+  return new WritableStream({
+    async write(chunk): Promise<void> {
+      for (let written = 0; written < chunk.length;) written += await file.write(chunk.subarray(written));
+    },
+  });
+}

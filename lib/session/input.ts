@@ -1,0 +1,60 @@
+/**
+ * Standard input that is there from the start: text, bytes, or a stream. No I/O.
+ *
+ * @module
+ */
+import type { BaseChannel } from "../connection/channel.ts";
+
+/** What is sent, and then the end of file. */
+export type Input = { readonly text: string } | Uint8Array | ReadableStream<Uint8Array>;
+
+/** Whether `stdin` says what is sent, and not how. */
+export function isInput(stdin: unknown): stdin is Input {
+  return typeof stdin === "object" && stdin !== null;
+}
+
+/**
+ * Sends all of it, and the end of file. A process that takes no more of it is its own affair, as with a pipe: a stream is cancelled then.
+ * A stream that fails calls `failed`, as half of the input must not look like all of it.
+ */
+export async function feed(channel: BaseChannel, input: Input, failed: (reason: unknown) => void): Promise<void> {
+  const writer = channel.writable.getWriter();
+  writer.closed.catch(() => {});
+  try {
+    if (input instanceof ReadableStream) await feedStream(input, writer, failed);
+    else {
+      const bytes = input instanceof Uint8Array ? input : new TextEncoder().encode(input.text);
+      if (bytes.length > 0) await writer.write(bytes);
+      await writer.close();
+    }
+  } catch {
+    // The process has ended, or takes no more: `status` and the outputs tell how.
+  }
+}
+
+async function feedStream(
+  input: ReadableStream<Uint8Array>,
+  writer: WritableStreamDefaultWriter<Uint8Array>,
+  failed: (reason: unknown) => void,
+): Promise<void> {
+  const reader = input.getReader();
+  // One that stands still is let go of when nobody waits for it any more.
+  const onGone = (reason: unknown): void => void reader.cancel(reason).catch(() => {});
+  writer.closed.catch(onGone);
+  for (;;) {
+    let next: ReadableStreamReadResult<Uint8Array>;
+    try {
+      next = await reader.read();
+    } catch (error) {
+      return failed(error);
+    }
+    if (next.done) return await writer.close();
+    await writer.ready;
+    if (!(next.value instanceof Uint8Array)) {
+      const error = new TypeError("Cannot send standard input: its stream gives something that is no Uint8Array");
+      failed(error);
+      return onGone(error);
+    }
+    await writer.write(next.value);
+  }
+}

@@ -1,0 +1,122 @@
+/**
+ * What a process wrote, as bytes, text and lines. No I/O.
+ *
+ * @module
+ */
+import { concat } from "@std/bytes";
+import { TextLineStream } from "@std/streams/text-line-stream";
+import { printable, SshError } from "../errors.ts";
+import type { Bytes } from "../wire/types.ts";
+import type { ExecOutput, ExitStatus } from "./types.ts";
+
+/** How many bytes of standard error an error keeps. */
+const TAIL = 4096;
+
+/** A command that ended with another exit code than 0, or by a signal. */
+export class SshCommandError extends SshError {
+  readonly #command: string;
+  readonly #status: ExitStatus;
+  readonly #stderr: string;
+
+  /** Creates the error; its message has the last line of `stderr`, and not the command, which may hold a secret. */
+  constructor(command: string, status: ExitStatus, stderr: string) {
+    const { code, signal } = status;
+    const how = signal !== null
+      ? `was ended by signal ${printable(signal, 64)}`
+      : code !== null
+      ? `failed with exit code ${code}`
+      : "ended without an exit code";
+    const last = stderr.trimEnd().split(/[\r\n]+/).at(-1)!.trim();
+    super(`Command ${how}${last === "" ? "" : `: ${printable(last, 512)}`}`, { code: "COMMAND_FAILED" });
+    this.#command = command;
+    this.#status = status;
+    this.#stderr = stderr;
+  }
+
+  /** What ran. It is not shown where the error is printed. */
+  get command(): string {
+    return this.#command;
+  }
+
+  /** How it ended. */
+  get status(): ExitStatus {
+    return this.#status;
+  }
+
+  /** The end of what it wrote to standard error, up to 4 KiB, as text. */
+  get stderr(): string {
+    return this.#stderr;
+  }
+}
+
+/** The end of bytes, as text. */
+function endOf(bytes: Uint8Array): string {
+  return new TextDecoder().decode(bytes.subarray(Math.max(0, bytes.length - TAIL)));
+}
+
+/** A finished process. */
+class Output implements ExecOutput {
+  readonly success: boolean;
+  readonly code: number | null;
+  readonly signal: string | null;
+  readonly stdout: Bytes;
+  readonly stderr: Bytes;
+
+  constructor(status: ExitStatus, stdout: Bytes, stderr: Bytes) {
+    this.success = status.success;
+    this.code = status.code;
+    this.signal = status.signal;
+    this.stdout = stdout;
+    this.stderr = stderr;
+  }
+
+  text(): string {
+    return new TextDecoder().decode(this.stdout);
+  }
+
+  lines(): string[] {
+    const lines = this.text().split(/\r?\n/);
+    if (lines.at(-1) === "") lines.pop();
+    return lines;
+  }
+}
+
+/** What `output()` gives; an unwanted end is an error where `command` is given. */
+export function finished(status: ExitStatus, stdout: Bytes, stderr: Bytes, command: string | null): ExecOutput {
+  if (command !== null && !status.success) throw new SshCommandError(command, status, endOf(stderr));
+  return new Output(status, stdout, stderr);
+}
+
+/** Bytes that may still be collected. */
+export interface Room {
+  /** How many. */
+  left: number;
+}
+
+/** Reads a stream to its end. Calls `full` with more than there is room for, and goes on: that ends the stream. */
+export async function collect(stream: ReadableStream<Bytes>, room: Room, full: () => void): Promise<Bytes> {
+  const reader = stream.getReader(), chunks: Bytes[] = [];
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return chunks.length === 1 ? chunks[0]! : concat(chunks);
+    room.left -= value.length;
+    if (room.left < 0) full();
+    else chunks.push(value);
+  }
+}
+
+/** Reads a stream to its end and keeps what an error shows of it. */
+export async function collectEnd(stream: ReadableStream<Bytes>): Promise<string> {
+  let kept: Bytes = new Uint8Array(0);
+  for await (const chunk of stream) {
+    kept = chunk.length >= TAIL ? chunk.slice(-TAIL) : concat([kept, chunk]).slice(-TAIL);
+  }
+  return endOf(kept);
+}
+
+/** Lines as they come, without their ends. */
+export function linesOf(stream: ReadableStream<Bytes>): ReadableStream<string> {
+  return stream.pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Bytes>).pipeThrough(
+    new TextLineStream(),
+  );
+}

@@ -1,0 +1,45 @@
+/**
+ * What the template `` client.$`…` `` gives. No I/O.
+ *
+ * @module
+ */
+import { collectEnd, linesOf, SshCommandError } from "./output.ts";
+import type { RemoteProcess } from "./process.ts";
+import type { ExecOptions, ExecOutput } from "./types.ts";
+
+/** A command that runs when it is awaited, or asked for its text, its lines or its JSON; each of these runs it once. */
+export interface RemoteCommand extends PromiseLike<ExecOutput> {
+  /** Standard output as text, without the newline at its end. */
+  text(): Promise<string>;
+  /** Lines as they come, without their ends. Leaving the loop ends the command. */
+  lines(): AsyncIterable<string>;
+  /** Standard output as JSON; rejects with `SyntaxError` where it is none. */
+  json<T = unknown>(): Promise<T>;
+}
+
+/** Runs a command, and starts one. */
+export interface Runner {
+  /** To its end, checked. */
+  run(command: string): Promise<ExecOutput>;
+  /** As `SshClient.spawn()`. */
+  spawn(command: string, options: ExecOptions): Promise<RemoteProcess>;
+}
+
+/** Makes one of a command line. */
+export function remoteCommand(runner: Runner, command: string): RemoteCommand {
+  let running: Promise<ExecOutput> | null = null;
+  const run = (): Promise<ExecOutput> => running ??= runner.run(command);
+  return {
+    then: (resolve, reject) => run().then(resolve, reject),
+    text: async () => (await run()).text().replace(/\r?\n$/, ""),
+    json: async () => JSON.parse((await run()).text()),
+    async *lines() {
+      await using process = await runner.spawn(command, { stdin: "null" });
+      const stderr = collectEnd(process.stderr);
+      stderr.catch(() => {});
+      yield* linesOf(process.stdout);
+      const status = await process.status;
+      if (!status.success) throw new SshCommandError(command, status, await stderr);
+    },
+  };
+}

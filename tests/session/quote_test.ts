@@ -1,0 +1,121 @@
+/**
+ * Words for a shell: what `quote()` makes comes back from real shells as it was, and a template takes a value only where quoting holds.
+ *
+ * @module
+ */
+import { assertEquals, assertThrows } from "@std/assert";
+import { commandLine, inDirectory, quote, type ShellValue } from "../../lib/session/quote.ts";
+
+function line(strings: TemplateStringsArray, ...values: ShellValue[]): string {
+  return commandLine(strings, values);
+}
+
+const alphabet = [
+  ..."'\"\\$`!#&|;<>(){}[]*?~=%^@:,.-+/ \t\n\ra0Z\u00e9\u{1f600}\u2028",
+  "$(id)",
+  "${x}",
+  "''",
+  "\\'",
+  "EOF",
+];
+
+/** Words of a few characters each, those that shells care about before all. */
+function words(count: number): string[] {
+  let state = 12345;
+  const next = (below: number): number => (state = (state * 1103515245 + 12345) >>> 0) % 65_536 % below;
+  return Array.from(
+    { length: count },
+    () => Array.from({ length: next(9) }, () => alphabet[next(alphabet.length)]!).join(""),
+  );
+}
+
+const shells = ["/bin/sh", "/bin/bash", "/bin/dash", "/bin/zsh", "/bin/busybox"].filter((path) => {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch {
+    return false;
+  }
+});
+
+for (const shell of shells) {
+  Deno.test(`${shell} gives back 20,000 words as quote() got them`, async () => {
+    const given = ["", "-n", "--", "if", "time", "~", "=ls", ...words(20_000)];
+    for (let i = 0; i < given.length; i += 2_000) {
+      const part = given.slice(i, i + 2_000);
+      const script = `printf '%s\\0' ${quote(part)}`,
+        args = shell.endsWith("busybox") ? ["sh", "-c", script] : ["-c", script];
+      const { stdout } = await new Deno.Command(shell, { args, stderr: "null" }).output();
+      assertEquals(new TextDecoder("utf-8", { ignoreBOM: true }).decode(stdout).split("\0").slice(0, -1), part);
+    }
+  });
+}
+
+Deno.test("quote() makes one word of a text, a number or an empty text, and as many of an array as it has", () => {
+  assertEquals(quote("it's"), "'it'\\''s'");
+  assertEquals(quote(""), "''");
+  assertEquals(quote(2), "'2'");
+  assertEquals(quote(["a b", 3]), "'a b' '3'");
+  assertEquals(quote([]), "");
+});
+
+Deno.test("quote() refuses a NUL, and what is neither text nor number", () => {
+  for (const value of [undefined, null, true, {}, new Uint8Array(2), Symbol("x"), [["a"]], [null], 1n]) {
+    assertThrows(() => quote(value as string), TypeError, "for a shell: it must be a text, a number, or an array");
+  }
+  for (const value of ["a\0b", ["a", "\0"]]) assertThrows(() => quote(value), TypeError, "NUL");
+});
+
+Deno.test("a template takes values wherever a word can stand", () => {
+  const v = "$(id)";
+  assertEquals(line`tar xf ${v} -C ${"a b"}`, "tar xf '$(id)' -C 'a b'");
+  assertEquals(line`x --dir=${v}${v}/y`, "x --dir='$(id)''$(id)'/y");
+  assertEquals(line`echo "done" 'and' \\" ${v} "more"`, `echo "done" 'and' \\" '$(id)' "more"`);
+  assertEquals(
+    line`a $HOME "$x" < ${v} > ${v} | (cat; ${["b", "c"]})`,
+    `a $HOME "$x" < '$(id)' > '$(id)' | (cat; 'b' 'c')`,
+  );
+  assertEquals(line`no values`, "no values");
+});
+
+Deno.test("a template refuses a value where quotes would not hold: nothing runs that was not written", () => {
+  const v = "$(id)";
+  for (
+    const [make, words] of [
+      [() => line`echo "${v}"`, 'value 1 stands between "…"'],
+      [() => line`echo ${v} '${v}'`, "value 2 stands between '…'"],
+      [() => line`echo \`cat ${v}\``, "between `…`"],
+      [() => line`echo "$(cat ${v})"`, 'between "…"'],
+      [() => line`echo $${v}`, "behind a `$`"],
+      [() => line`echo \\${v}`, "behind a backslash"],
+      [() => line`cat <<EOF\n${v}\nEOF`, "behind `<<`"],
+      [() => line`cat <<-'EOF'\n${v}\nEOF`, "behind `<<`"],
+      [() => line`cat <<< ${v}`, "behind `<<`"],
+      [() => line`echo "it's ${v}"`, 'between "…"'],
+      [() => line`echo $'it\\'s' ${v}`, "between '…'"],
+    ] as const
+  ) assertThrows(make, TypeError, words);
+  assertThrows(() => line`echo \u{zz} ${v}`, TypeError, "an escape that is none");
+});
+
+Deno.test("a directory is neither an option, nor a word of `cd`, nor looked for in CDPATH, and nothing runs where it is not there", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "amiko_ssh_" });
+  try {
+    for (const name of ["-", "-P", "it's $HOME", "~", "sub"]) await Deno.mkdir(`${dir}/${name}`);
+    await Deno.mkdir(`${dir}/elsewhere/sub`, { recursive: true });
+    const run = async (cwd: string): Promise<[string, number]> => {
+      const { stdout, code } = await new Deno.Command("/bin/sh", {
+        args: ["-c", inDirectory(cwd, "false; pwd")],
+        cwd: dir,
+        env: { CDPATH: `${dir}/elsewhere`, OLDPWD: "/" },
+        stderr: "null",
+      }).output();
+      return [new TextDecoder().decode(stdout), code];
+    };
+    for (const name of ["-", "-P", "it's $HOME", "~", "sub"]) assertEquals(await run(name), [`${dir}/${name}\n`, 0]);
+    assertEquals(await run(`${dir}/sub`), [`${dir}/sub\n`, 0]);
+    const [nothing, code] = await run("missing");
+    assertEquals([nothing, code === 0], ["", false]);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
