@@ -199,7 +199,7 @@ export class Forwards {
   }
 
   /** RFC 4254 section 7.1. */
-  cancel(data: Uint8Array): boolean {
+  cancel(data: Uint8Array): Promise<boolean> {
     const { address, port } = CancelTcpipForward.decode(data);
     return this.#listeners.cancel(address, port);
   }
@@ -212,7 +212,7 @@ export class Forwards {
   }
 
   /** OpenSSH PROTOCOL 2.4. */
-  cancelUnix(data: Uint8Array): boolean {
+  cancelUnix(data: Uint8Array): Promise<boolean> {
     return this.#listeners.cancel(CancelStreamlocalForward.decode(data).path, null);
   }
 }

@@ -29,12 +29,20 @@ export interface ListenerServices {
 /** Milliseconds to wait when connections cannot be accepted, doubled each time. */
 const PAUSE = { first: 5, longest: 1000 };
 
+/** An address that is listened at. */
+interface Open {
+  /** One for each family. */
+  readonly listeners: readonly SystemListener[];
+  /** Settles when nobody waits for their connections any more: only then the system lets go of them. */
+  ended: Promise<unknown>;
+}
+
 /** The listeners of one connection. An address with the port null is the path of a Unix socket. */
 export class ServedListeners {
   readonly #mux: Mux;
   readonly #limits: ListenerServices;
   readonly #hold: (socket: SystemSocket) => () => void;
-  readonly #open = new Map<string, SystemListener[]>();
+  readonly #open = new Map<string, Open>();
   /** Channels of connections that came, asked for or open. */
   #forwarded = 0;
   /** Told when one has gone, and at the end. */
@@ -64,27 +72,31 @@ export class ServedListeners {
       return null;
     }
     const bound = listeners[0]!.port, key = keyOf(address, port === null ? null : bound);
-    this.#open.set(key, listeners);
-    for (const listener of listeners) {
+    const open: Open = { listeners, ended: Promise.resolve() }, isOpen = (): boolean => this.#open.get(key) === open;
+    this.#open.set(key, open);
+    open.ended = Promise.all(listeners.map((listener) => {
       if (!this.#refed) listener.setRef(false);
-      void this.#accept(listener, () => this.#open.get(key) === listeners, address, port === null ? null : bound);
-    }
+      return this.#accept(listener, isOpen, address, port === null ? null : bound);
+    }));
     return bound;
   }
 
-  /** Stops listening where that was asked for; connections that have come go on. */
-  cancel(address: string, port: number | null): boolean {
-    const key = keyOf(address, port), listeners = this.#open.get(key);
-    if (listeners === undefined) return false;
+  /**
+   * Stops listening where that was asked for, and resolves when somebody else may listen there; connections that have come go on.
+   */
+  async cancel(address: string, port: number | null): Promise<boolean> {
+    const key = keyOf(address, port), open = this.#open.get(key);
+    if (open === undefined) return false;
     this.#open.delete(key);
-    for (const listener of listeners) listener.close();
+    for (const listener of open.listeners) listener.close();
     this.#wake();
+    await open.ended;
     return true;
   }
 
   /** Stops listening everywhere. */
   end(): void {
-    const open = [...this.#open.values()].flat();
+    const open = this.#all();
     this.#open.clear();
     for (const listener of open) listener.close();
     this.#wake();
@@ -93,7 +105,15 @@ export class ServedListeners {
   /** Whether listeners keep the program alive. */
   setRef(refed: boolean): void {
     this.#refed = refed;
-    for (const listener of [...this.#open.values()].flat()) listener.setRef(refed);
+    for (const listener of this.#all()) listener.setRef(refed);
+  }
+
+  #all(): SystemListener[] {
+    return [...this.#open.values()].flatMap(({ listeners }) => listeners);
+  }
+
+  #woken(): Promise<void> {
+    return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
   #wake(): void {
@@ -112,15 +132,16 @@ export class ServedListeners {
     await turnEnd();
     const share = new TurnShare();
     let pause = 0;
-    while (isOpen()) {
+    const isFull = (): boolean => isOpen() && this.#forwarded >= this.#limits.maxForwarded;
+    for (;;) {
       if (share.isUsed) await share.next();
-      if (this.#forwarded >= this.#limits.maxForwarded) {
-        await new Promise<void>((resolve) => this.#waiting.push(resolve));
-        continue;
-      }
+      while (isFull()) await this.#woken();
+      if (!isOpen()) return;
       try {
         const socket = await listener.accept();
         pause = 0;
+        // The last place may have gone to another listener's connection: this one keeps its socket until there is a place again.
+        while (isFull()) await this.#woken();
         if (isOpen()) void this.#forward(socket, address, port);
         else socket.close();
       } catch {

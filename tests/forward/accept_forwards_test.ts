@@ -12,7 +12,7 @@ import { acceptForwards, type ForwardAcceptance, type Forwards } from "../../lib
 import { acceptConn, type ConnAddrs, openConn, type SshConn } from "../../lib/forward/conn.ts";
 import { DirectStreamlocal, DirectTcpip, ForwardedTcpip, StreamlocalForward } from "../../lib/forward/messages.ts";
 import { TcpipForward } from "../../lib/forward/messages.ts";
-import { type Sockets, type SystemSocket, systemSockets } from "../../lib/forward/sockets.ts";
+import { type Sockets, type SystemListener, type SystemSocket, systemSockets } from "../../lib/forward/sockets.ts";
 import { type JoinedMuxes, joinedMuxes } from "../_support/joined_muxes.ts";
 import { inTime as within, turns, until as comes } from "../_support/until.ts";
 
@@ -417,7 +417,8 @@ Deno.test("listeners, their connections and those of direct forwards end with th
     assertEquals(await inTime(socket.read(new Uint8Array(1)).catch(() => null)), null);
     await assertRejects(() => inTime(direct.closed), SshError);
     await until(() => isRefused("127.0.0.1", port!));
-    await assertRejects(() => Deno.lstat(path), Deno.errors.NotFound);
+    // The system removes it when nobody waits for connections any more.
+    await until(() => Deno.lstat(path).then(() => false, (error) => error instanceof Deno.errors.NotFound));
   }
 });
 
@@ -471,6 +472,80 @@ Deno.test("connections to a listener beyond the limit wait until one has gone", 
   await until(ended);
   using _later = await Deno.connect({ hostname: "127.0.0.1", port });
   await until(() => under.muxes.client.channelCount === 1);
+});
+
+/** A socket that nothing comes from, and what has been done to it. */
+function idleSocket(): SystemSocket & { closed: boolean } {
+  const ended = Promise.withResolvers<null>();
+  return {
+    closed: false,
+    from: null,
+    read: () => ended.promise,
+    write: (p) => Promise.resolve(p.length),
+    closeWrite: () => Promise.resolve(),
+    close() {
+      this.closed = true;
+      ended.resolve(null);
+    },
+    setRef: () => {},
+  };
+}
+
+/** A listener that gets the connection that a test gives it, and lets go of its address a moment after `close()`. */
+class GivenListener implements SystemListener {
+  readonly port: number;
+  waits = false;
+  isBound = true;
+  #came = Promise.withResolvers<SystemSocket>();
+
+  constructor(port: number) {
+    this.port = port;
+  }
+
+  accept(): Promise<SystemSocket> {
+    this.waits = true;
+    return (this.#came = Promise.withResolvers()).promise;
+  }
+
+  come(socket: SystemSocket): void {
+    this.#came.resolve(socket);
+  }
+
+  async close(): Promise<void> {
+    for (let i = 0; i < 100; i++) await null;
+    this.isBound = false;
+    this.#came.promise.catch(() => {});
+    this.#came.reject(new Error("closed"));
+  }
+
+  setRef(): void {}
+}
+
+Deno.test("connections that come to several listeners at once keep to the limit together, and those that wait are closed in the end", async () => {
+  const listeners = [1, 2, 3].map((port) => new GivenListener(port));
+  const sockets: Sockets = { ...noSockets, listen: (_hostname, port) => [listeners[port - 1]!] };
+  const under = new Under({ ...yes, sockets, maxForwarded: 1 });
+  for (const { port } of listeners) await under.listen("h", port);
+  const came = listeners.map(() => idleSocket());
+  await until(() => listeners.every(({ waits }) => waits));
+  listeners.forEach((listener, i) => listener.come(came[i]!));
+  await until(() => under.arrived.length === 1);
+  await turns(5);
+  assertEquals([under.arrived.length, under.muxes.server.channelCount], [1, 1]);
+  await under.arrived[0]!.conn.close();
+  await until(() => under.arrived.length === 2);
+  assertEquals(under.muxes.client.channelCount, 1);
+  under.end();
+  await until(() => came.every(({ closed }) => closed));
+});
+
+Deno.test("an address is free when its cancellation is answered: whoever listens there next is not told that it is in use", async () => {
+  const listener = new GivenListener(7);
+  await using under = new Under({ ...yes, sockets: { ...noSockets, listen: () => [listener] } });
+  assertEquals(await under.listen("h", 7), 7);
+  await until(() => listener.waits);
+  assert(await under.cancel("h", 7));
+  assertEquals(listener.isBound, false);
 });
 
 Deno.test("a client that wants no forwarded channel has its connections closed, and the listener goes on", async () => {
