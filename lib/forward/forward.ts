@@ -48,7 +48,9 @@ export interface Forward extends AsyncDisposable {
    * connection was lost or listening failed. Never an unhandled rejection.
    */
   readonly finished: Promise<void>;
-  /** Stops listening, and resolves when the connections that are open have ended. Never rejects. */
+  /**
+   * Stops listening, and resolves when the connections that are open have ended; `close()` and the signal still cut them. Never rejects.
+   */
   shutdown(): Promise<void>;
   /** Stops listening and cuts the connections that are open; `finished` resolves then. Safe to call twice; never rejects. */
   close(): Promise<void>;
@@ -185,10 +187,10 @@ export class StandingForward implements Forward {
   }
 
   async #end(): Promise<void> {
-    this.#leave();
     this.#changed();
     await this.#stop();
     while (this.#connections.size > 0) await this.#wake.promise;
+    this.#leave();
     if (this.#failure === null) this.#finished.resolve();
     else this.#finished.reject(this.#failure.error);
   }

@@ -24,7 +24,7 @@ export interface SshListener<A extends Deno.Addr = Deno.Addr>
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<SshConn<A>>;
   /**
-   * Stops listening, and resolves when the server has said so. Connections that were accepted go on, those that nobody has accepted
+   * Stops listening, and resolves when the server has said so, or nothing for 3 seconds. Connections that were accepted go on, those that nobody has accepted
    * are closed. Safe to call twice; never rejects.
    */
   close(): Promise<void>;

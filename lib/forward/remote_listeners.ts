@@ -12,9 +12,10 @@ import type { ChannelAcceptor, ChannelOpenRequest, Mux } from "../connection/mux
 import { ChannelOpenError, printable, SshError } from "../errors.ts";
 import { abortable } from "../wire/abortable.ts";
 import { Reader } from "../wire/reader.ts";
+import { Timer } from "../wire/timer.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
 import { covers, withoutBrackets } from "./addresses.ts";
-import { acceptConn, type SshConn } from "./conn.ts";
+import { acceptConn } from "./conn.ts";
 import type { Ending } from "./ending.ts";
 import { ConnListener } from "./listener.ts";
 import {
@@ -29,6 +30,8 @@ import {
 
 /** Connections of one listener that nobody has accepted yet; more are refused. */
 export const BACKLOG = 256;
+/** Milliseconds that the answer to a cancellation is waited for. */
+export const CANCEL_TIME = 3000;
 
 /** What {@linkcode RemoteListeners} do with a connection: take its channel, or throw `ChannelOpenError`. */
 export type ConnTaker<A extends Deno.Addr> = (
@@ -40,15 +43,29 @@ export type ConnTaker<A extends Deno.Addr> = (
 export interface RemoteSocket<A extends Deno.Addr> {
   /** Where, with the real port. */
   readonly addr: A;
-  /** Has the server stop; resolves when it has answered, or the connection has ended. Safe to call twice; never rejects. */
+  /** Has the server stop; resolves when it has answered, or has had its time, or is gone. Safe to call twice; never rejects. */
   stop(): Promise<void>;
 }
 
-/** How to ask for a socket, and who takes its connections. */
-interface Registered<A extends Deno.Addr> extends RemoteSocket<A> {
+/**
+ * Makes what a socket is for. Called as soon as the server has granted it, ahead of its first connection; `close()` of what is made stops
+ * the socket.
+ */
+export type Stand<A extends Deno.Addr, T extends { close(): Promise<void> }> = (
+  socket: RemoteSocket<A>,
+) => { readonly made: T; readonly take: ConnTaker<A> };
+
+/** A socket, and who takes its connections. */
+interface Registered<A extends Deno.Addr> {
+  readonly addr: A;
   /** Port that was asked for. */
   readonly asked: number;
   readonly take: ConnTaker<A>;
+}
+
+/** What the server has granted, and how it is cancelled. */
+interface Granted<A extends Deno.Addr> extends Omit<Registered<A>, "take"> {
+  readonly cancel: readonly [name: string, data: Bytes];
 }
 
 /** The listening sockets of one connection. */
@@ -71,135 +88,144 @@ export class RemoteListeners {
   listenTcp(
     options: { hostname?: string | undefined; port: number; signal?: AbortSignal | undefined },
   ): Promise<ConnListener<Deno.NetAddr>> {
-    return this.#listen((take) => this.openTcp(options, take), options.signal);
+    return this.openTcp(options, (socket) => this.#listener(socket, options.signal));
   }
 
   /** The server listens on a Unix socket; see `SshClient.listenUnix()`. */
   listenUnix(path: string, signal: AbortSignal | undefined): Promise<ConnListener<Deno.UnixAddr>> {
-    return this.#listen((take) => this.openUnix(path, signal, take), signal);
+    return this.openUnix(path, signal, (socket) => this.#listener(socket, signal));
   }
 
-  async #listen<A extends Deno.Addr>(
-    open: (take: ConnTaker<A>) => Promise<RemoteSocket<A>>,
+  #listener<A extends Deno.Addr>(
+    socket: RemoteSocket<A>,
     signal: AbortSignal | undefined,
-  ): Promise<ConnListener<A>> {
-    // Connections may come as soon as the server has answered, before this function goes on.
-    const early: SshConn<A>[] = [];
-    let listener: ConnListener<A> | null = null;
+  ): ReturnType<Stand<A, ConnListener<A>>> {
+    const onAbort = (): void => {
+      made.fail(signal!.reason);
+      void made.close();
+    };
+    const unwatch = this.#ending.watch((lost) => {
+      leave();
+      lost === null ? void made.close() : made.fail(lost.error);
+    });
+    const leave = (): void => {
+      unwatch();
+      signal?.removeEventListener("abort", onAbort);
+    };
+    const made = new ConnListener<A>(socket.addr, () => {
+      leave();
+      return socket.stop();
+    });
+    signal?.addEventListener("abort", onAbort, { once: true });
     /** Taken, and not open yet: a batch of messages may hold many. */
     let opening = 0;
-    const socket = await open(({ id }, addrs) => {
-      if ((listener?.queued ?? early.length) + opening >= BACKLOG) {
+    const take: ConnTaker<A> = ({ id }, addrs) => {
+      if (made.queued + opening >= BACKLOG) {
         throw new ChannelOpenError("too many connections wait to be accepted", OpenFailureReason.RESOURCE_SHORTAGE);
       }
       const { channel, conn } = acceptConn(id, addrs);
       opening++;
       const opened = (): void => {
         opening--;
-        if (listener === null) early.push(conn);
-        else listener.push(conn);
+        made.push(conn);
       };
       return { channel, opened };
-    });
-    const onAbort = (): void => {
-      made.fail(signal!.reason);
-      void made.close();
     };
-    const made = listener = new ConnListener<A>(socket.addr, () => {
-      leave();
-      signal?.removeEventListener("abort", onAbort);
-      return socket.stop();
-    });
-    for (const conn of early) made.push(conn);
-    const leave = this.#ending.watch((lost) => lost === null ? void made.close() : made.fail(lost.error));
-    signal?.addEventListener("abort", onAbort, { once: true });
-    if (signal?.aborted) onAbort();
-    signal?.throwIfAborted();
-    return made;
+    return { made, take };
   }
 
-  /** Has the server listen, and gives each connection to `take`. The signal ends the asking alone. */
-  async openTcp(
+  /** Has the server listen, and makes what it is for. The signal ends the asking alone. */
+  openTcp<T extends { close(): Promise<void> }>(
     { hostname = "localhost", port, signal }: {
       hostname?: string | undefined;
       port: number;
       signal?: AbortSignal | undefined;
     },
-    take: ConnTaker<Deno.NetAddr>,
-  ): Promise<RemoteSocket<Deno.NetAddr>> {
+    stand: Stand<Deno.NetAddr, T>,
+  ): Promise<T> {
     const address = withoutBrackets(hostname), where = `"${printable(address, 256)}" port ${port}`;
-    const cancelled = (bound: number): Bytes => CancelTcpipForward.encode({ address, port: bound });
-    return await this.#open(
+    const cancel = (bound: number) =>
+      ["cancel-tcpip-forward", CancelTcpipForward.encode({ address, port: bound })] as const;
+    const granted = (reply: Bytes): Granted<Deno.NetAddr> => {
+      const bound = port === 0 ? chosenPort(reply) : port;
+      if (bound !== null) {
+        return { addr: { transport: "tcp", hostname: address, port: bound }, asked: port, cancel: cancel(bound) };
+      }
+      void this.#cancel(...cancel(0));
+      throw new SshError(`Cannot listen on ${where}: the server does not say which port it has chosen`, {
+        code: "PROTOCOL_ERROR",
+      });
+    };
+    return this.#open(
       this.#tcp,
       signal,
-      "tcpip-forward",
-      TcpipForward.encode({ address, port }),
+      ["tcpip-forward", TcpipForward.encode({ address, port })],
       where,
-      (reply) => {
-        const bound = port === 0 ? chosenPort(reply) : port;
-        if (bound === null) {
-          void this.#cancel("cancel-tcpip-forward", cancelled(0));
-          throw new SshError(`Cannot listen on ${where}: the server does not say which port it has chosen`, {
-            code: "PROTOCOL_ERROR",
-          });
-        }
-        const addr: Deno.NetAddr = { transport: "tcp", hostname: address, port: bound };
-        return { addr, asked: port, take, cancel: ["cancel-tcpip-forward", cancelled(bound)] };
-      },
+      granted,
+      stand,
     );
   }
 
   /** As {@linkcode RemoteListeners.openTcp} on a Unix socket. */
-  async openUnix(
+  openUnix<T extends { close(): Promise<void> }>(
     path: string,
     signal: AbortSignal | undefined,
-    take: ConnTaker<Deno.UnixAddr>,
-  ): Promise<RemoteSocket<Deno.UnixAddr>> {
-    const name = "streamlocal-forward@openssh.com", where = `"${printable(path, 256)}"`;
-    return await this.#open(this.#unix, signal, name, StreamlocalForward.encode({ path }), where, () => ({
+    stand: Stand<Deno.UnixAddr, T>,
+  ): Promise<T> {
+    const request = ["streamlocal-forward@openssh.com", StreamlocalForward.encode({ path })] as const;
+    const granted = (): Granted<Deno.UnixAddr> => ({
       addr: { transport: "unix", path },
       asked: 0,
-      take,
       cancel: ["cancel-streamlocal-forward@openssh.com", CancelStreamlocalForward.encode({ path })],
-    }));
+    });
+    return this.#open(this.#unix, signal, request, `"${printable(path, 256)}"`, granted, stand);
   }
 
-  async #open<A extends Deno.Addr>(
+  async #open<A extends Deno.Addr, T extends { close(): Promise<void> }>(
     sockets: Set<Registered<A>>,
     signal: AbortSignal | undefined,
-    name: string,
-    data: Bytes,
+    request: readonly [name: string, data: Bytes],
     where: string,
-    granted: (reply: Bytes) => Omit<Registered<A>, "stop"> & { readonly cancel: readonly [string, Bytes] },
-  ): Promise<RemoteSocket<A>> {
+    granted: (reply: Bytes) => Granted<A>,
+    stand: Stand<A, T>,
+  ): Promise<T> {
     signal?.throwIfAborted();
     this.#openDoors();
     const asking = (async () => {
-      const reply = await this.#mux.globalRequest(name, data);
+      const reply = await this.#mux.globalRequest(...request);
       if (reply === null) {
         const message =
           `Cannot listen on ${where}: the server refused; it may not allow that, or something listens there`;
         throw new SshError(message, { code: "REQUEST_DENIED" });
       }
       const { cancel, ...socket } = granted(reply);
+      if (signal?.aborted) {
+        // What the server grants to somebody who has given up is given back.
+        void this.#cancel(...cancel);
+        throw signal.reason;
+      }
       let stopped: Promise<void> | null = null;
-      const registered: Registered<A> = {
-        ...socket,
-        stop: () => stopped ??= (sockets.delete(registered), this.#cancel(...cancel)),
-      };
+      const stop = (): Promise<void> => stopped ??= (sockets.delete(registered), this.#cancel(...cancel));
+      const { made, take } = stand({ addr: socket.addr, stop }), registered = { ...socket, take };
       sockets.add(registered);
-      return registered;
+      return made;
     })();
     this.#asked.add(asking);
     const answered = (): void => void this.#asked.delete(asking);
     asking.then(answered, answered);
-    // What the server grants to somebody who has given up is given back.
-    return await abortable(asking, signal, (late) => late.stop());
+    return await abortable(asking, signal, (late) => late.close());
   }
 
-  /** Never rejects: a server that refuses does not listen, and one that has gone does not, either. */
+  /**
+   * Never rejects: a server that refuses does not listen, and one that has gone does not, either. One that says nothing is not waited for
+   * longer than {@linkcode CANCEL_TIME}: OpenSSH's client wants no answer here, so a server may get by without one.
+   */
   async #cancel(name: string, data: Bytes): Promise<void> {
-    await this.#mux.globalRequest(name, data).catch(() => {});
+    const over = Promise.withResolvers<void>(), timer = new Timer(over.resolve);
+    timer.start(CANCEL_TIME);
+    this.#mux.globalRequest(name, data).then(() => over.resolve(), () => over.resolve());
+    await over.promise;
+    timer.stop();
   }
 
   #openDoors(): void {

@@ -24,7 +24,7 @@ import {
   type UnixAddress,
 } from "./local_sockets.ts";
 import { pump } from "./pump.ts";
-import type { RemoteListeners } from "./remote_listeners.ts";
+import type { ConnTaker, RemoteListeners, RemoteSocket, Stand } from "./remote_listeners.ts";
 import { readSocks, SocksError, socksGranted, socksRefused, withRest, writeAll } from "./socks.ts";
 
 /** Milliseconds that a SOCKS client gets to say what it wants. */
@@ -82,7 +82,7 @@ export function forwardDynamic(host: ForwardHost, from: TcpAddress | UnixAddress
 }
 
 /** As `ssh -R`: the server listens, and connections are made here. Where one cannot be, its channel is refused. */
-export async function forwardRemote(
+export function forwardRemote(
   { ending }: ForwardHost,
   listeners: RemoteListeners,
   from: { hostname?: string | undefined; port: number } | { path: string },
@@ -91,47 +91,29 @@ export async function forwardRemote(
 ): Promise<Forward> {
   requireDeno("forward to a socket of this side", "`listen()` and `listenUnix()` give the connections themselves");
   const target = addrOf(to), { signal } = options;
-  let forward: StandingForward | null = null;
-  // The server may send the first connections in one go with its answer.
-  const standing = Promise.withResolvers<StandingForward>();
-  standing.promise.catch(() => {});
-  const take = ({ id }: { readonly id: number }, addrs: { localAddr: Deno.Addr; remoteAddr: Deno.Addr }) => {
-    const accept = (to: StandingForward): ReturnType<ChannelAcceptor> => {
-      if (!to.isListening) throw new ChannelOpenError("no longer forwarded", OpenFailureReason.CONNECT_FAILED);
-      if (!to.hasRoom) throw new ChannelOpenError("too many connections", OpenFailureReason.RESOURCE_SHORTAGE);
-      return carriedTo(to, id, addrs);
+  const stand = <A extends Deno.Addr>(socket: RemoteSocket<A>): ReturnType<Stand<A, StandingForward>> => {
+    const made = new StandingForward(socket.addr, () => socket.stop(), ending, options);
+    const take: ConnTaker<A> = ({ id }, addrs) => {
+      if (!made.hasRoom) throw new ChannelOpenError("too many connections", OpenFailureReason.RESOURCE_SHORTAGE);
+      const taken = Promise.withResolvers<Awaited<ReturnType<ChannelAcceptor>>>();
+      made.carry(addrs.remoteAddr, target, async ({ signal }) => {
+        let socket: LocalSocket;
+        try {
+          socket = await connectLocal(to, signal);
+        } catch (error) {
+          const why = error instanceof Error ? error.name : "failed";
+          taken.reject(new ChannelOpenError(`cannot connect: ${why}`, OpenFailureReason.CONNECT_FAILED));
+          throw error;
+        }
+        const { channel, conn } = acceptConn(id, addrs);
+        taken.resolve({ channel });
+        await pump(socket, conn, { signal });
+      });
+      return taken.promise;
     };
-    return forward === null ? standing.promise.then(accept) : accept(forward);
+    return { made, take };
   };
-  const carriedTo = (forward: StandingForward, id: number, addrs: { localAddr: Deno.Addr; remoteAddr: Deno.Addr }) => {
-    const taken = Promise.withResolvers<Awaited<ReturnType<ChannelAcceptor>>>();
-    forward.carry(addrs.remoteAddr, target, async ({ signal }) => {
-      let socket: LocalSocket;
-      try {
-        socket = await connectLocal(to, signal);
-      } catch (error) {
-        const why = error instanceof Error ? error.name : "failed";
-        taken.reject(new ChannelOpenError(`cannot connect: ${why}`, OpenFailureReason.CONNECT_FAILED));
-        throw error;
-      }
-      const { channel, conn } = acceptConn(id, addrs);
-      taken.resolve({ channel });
-      await pump(socket, conn, { signal });
-    });
-    return taken.promise;
-  };
-  try {
-    const socket = "path" in from
-      ? await listeners.openUnix(from.path, signal, take)
-      : await listeners.openTcp({ ...from, signal }, take);
-    forward = new StandingForward(socket.addr, () => socket.stop(), ending, options);
-    standing.resolve(forward);
-    signal?.throwIfAborted();
-    return forward;
-  } catch (error) {
-    standing.reject(error);
-    throw error;
-  }
+  return isUnix(from) ? listeners.openUnix(from.path, signal, stand) : listeners.openTcp({ ...from, signal }, stand);
 }
 
 function addrOf(to: RemoteTarget | TcpAddress | UnixAddress): Deno.Addr {

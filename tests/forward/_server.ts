@@ -37,6 +37,8 @@ export interface PathServer extends JoinedMuxes {
   readonly asked: string[];
   /** Answers a request to listen on a port. */
   onListen: (address: string, port: number) => MaybePromise<Bytes | boolean>;
+  /** Answers the cancellation of one. */
+  onCancel: () => MaybePromise<boolean>;
   /** Somebody connects where the server listens. */
   connect(address: string, port: number): Promise<SshConn>;
   /** Somebody connects to a Unix socket there. */
@@ -84,7 +86,7 @@ export function pathServer(
   server.onRequest("cancel-tcpip-forward", (data) => {
     const { address, port } = CancelTcpipForward.decode(data);
     asked.push(`cancel ${address} ${port}`);
-    return true;
+    return made.onCancel();
   });
   for (const what of ["streamlocal-forward", "cancel-streamlocal-forward"]) {
     server.onRequest(`${what}@openssh.com`, (data) => {
@@ -101,6 +103,7 @@ export function pathServer(
     },
     dialled,
     asked,
+    onCancel: () => true,
     onListen: (_address, port) => port === 0 ? portReply(4711) : true,
     connect: (address, port) =>
       openConn(

@@ -91,6 +91,26 @@ Deno.test("`close()` cuts what is open, `shutdown()` waits for it, and both list
   }
 });
 
+Deno.test("a forward that is being shut down is still cut by its signal, and still says that its connection was lost", async () => {
+  const lost = new SshError("Gone", { code: "CONNECTION_LOST" });
+  for (const how of ["signal", "loss"] as const) {
+    const server = pathServer(), controller = new AbortController();
+    const forwards = [
+      await server.forwards.forwardLocal(HERE, THERE, { signal: controller.signal }),
+      await server.forwards.forwardRemote({ port: 0 }, { port: 9 }, { signal: controller.signal }),
+    ];
+    const conn = await connect(forwards[0]!);
+    await until(() => forwards[0]!.connections.size === 1, "No connection");
+    const ends = forwards.map((forward) => forward.shutdown());
+    how === "signal" ? controller.abort() : server.end(lost);
+    await inTime(Promise.all(ends), "the end");
+    assertEquals(await inTime(conn.read(new Uint8Array(1)), "the connection's end"), null);
+    const finished = await Promise.all(forwards.map(({ finished }) => finished.then(() => null, (error) => error)));
+    assertEquals(finished, how === "signal" ? [null, null] : [lost, lost]);
+    conn.close();
+  }
+});
+
 Deno.test("a signal that has aborted opens nothing", async () => {
   const server = pathServer(), reason = new Error("enough"), signal = AbortSignal.abort(reason);
   for (
@@ -178,6 +198,17 @@ Deno.test("`forwardRemote()` connects here, refuses what it cannot connect, and 
   await forward.close();
   assertEquals(server.asked.at(-1), "cancel localhost 4711");
   assertEquals((await assertRejects(() => server.connect("localhost", 4711), ChannelOpenError)).reason, 1);
+});
+
+Deno.test("`forwardRemote()` with a path that is not given listens at the port", async () => {
+  const server = pathServer();
+  const forward = await server.forwards.forwardRemote(
+    { path: undefined, port: 80 } as { port: number },
+    { port: 1 },
+    {},
+  );
+  assertEquals(server.asked, ["listen localhost 80"]);
+  await forward.close();
 });
 
 Deno.test("Unix sockets are at either end of each forward, and only their user's", async () => {

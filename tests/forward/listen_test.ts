@@ -3,7 +3,9 @@ import { ChannelOpenError, SshError } from "../../lib/errors.ts";
 import { covers } from "../../lib/forward/addresses.ts";
 import type { SshConn } from "../../lib/forward/conn.ts";
 import { ConnListener, type SshListener } from "../../lib/forward/listener.ts";
-import { BACKLOG } from "../../lib/forward/remote_listeners.ts";
+import { BACKLOG, CANCEL_TIME } from "../../lib/forward/remote_listeners.ts";
+import { countedSignal } from "../_support/counted_signal.ts";
+import { FakeTime } from "../_support/fake_time.ts";
 import { inTime, turns, until } from "../_support/until.ts";
 import { channels, connPair } from "./_conns.ts";
 import { pathServer, portReply } from "./_server.ts";
@@ -230,6 +232,42 @@ Deno.test("a connection that comes in the turn in which a wait for it is given u
     assertEquals(await near.read(new Uint8Array(9)), 5);
     await Promise.all([near.close(), far.close(), listener.close()]);
   }
+});
+
+Deno.test("a listener that nobody waits for any more lets go of its signal, and takes no connection", async () => {
+  const reason = new Error("enough"), server = pathServer(), counted = countedSignal();
+  const closed = await server.forwards.listen({ port: 80, signal: counted.signal });
+  await closed.close();
+  assertEquals(counted.listeners, 0);
+  await server.forwards.listen({ port: 80, signal: counted.signal });
+  server.end(new SshError("Gone", { code: "CONNECTION_LOST" }));
+  await until(() => counted.listeners === 0, "The signal is still held");
+
+  // Given up in the turn of the answer, with the first connections behind it.
+  const other = pathServer(), controller = new AbortController(), answer = Promise.withResolvers<true>();
+  other.onListen = () => answer.promise;
+  const listening = other.forwards.listen({ port: 80, signal: controller.signal });
+  await until(() => other.asked.length === 1, "Nobody has asked");
+  const opening = [1, 2, 3].map(() => other.connect("localhost", 80).then((conn) => conn.closed, () => {}));
+  answer.resolve(true);
+  for (let i = 0; i < 8; i++) await null;
+  controller.abort(reason);
+  await inTime(listening.then((listener) => listener.close(), () => {}), "the listener");
+  await inTime(Promise.all(opening), "the connections' end");
+  await until(() => other.asked.at(-1) === "cancel localhost 80", "It is not cancelled");
+  await until(() => channels(other).every((count) => count === 0), "A channel is still open");
+});
+
+Deno.test("closing does not wait longer than its time for a server that says nothing of the cancellation", async () => {
+  using time = new FakeTime();
+  const server = pathServer(), listener = await server.forwards.listen({ port: 80 });
+  const forward = await server.forwards.forwardRemote({ port: 81 }, { port: 1 }, {});
+  server.onCancel = () => new Promise(() => {});
+  const ends = Promise.all([listener.close(), forward.close()]);
+  await until(() => server.asked.length === 3, "Nothing was cancelled");
+  time.tick(CANCEL_TIME);
+  await inTime(ends, "the end");
+  await inTime(forward.finished, "the forward's end");
 });
 
 Deno.test("listeners end with their connection: without an error where it was closed, with it where it was lost", async () => {
