@@ -13,6 +13,7 @@ import {
   checkText,
   type Habit,
 } from "../wire/check.ts";
+import { isHost } from "./host.ts";
 import { MAX_HOST, MAX_PATH } from "./messages.ts";
 
 const hostname = { ours: ["hostname"], write: "`hostname`" };
@@ -46,9 +47,10 @@ function checkHost(value: unknown, name: string, mayBeEmpty: boolean): void {
   const text = value as string;
   if (text === "" && !mayBeEmpty) throw new TypeError(`Cannot use \`${name}\`: it is empty`);
   checkLength(name, text, MAX_HOST);
-  // deno-lint-ignore no-control-regex -- those are what is looked for
-  if (/[\x00-\x20\x7f]/.test(text)) {
-    throw new TypeError(`Cannot use \`${name}\`: a host has no spaces and no control characters in its name`);
+  if (!isHost(text)) {
+    throw new TypeError(
+      `Cannot use \`${name}\`: a host has no spaces, control characters or lone surrogates in its name`,
+    );
   }
 }
 

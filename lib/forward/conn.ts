@@ -120,7 +120,11 @@ export class ChannelConn<A extends Deno.Addr = Deno.Addr> implements SshConn<A> 
   }
 
   closeWrite(): Promise<void> {
-    return this.#closeWrite ??= this.#writer.use((writer) => writer.close());
+    return this.#closeWrite ??= this.#writer.use((writer) => writer.close()).catch((error) => {
+      // Somebody may have held the stream, and lets go of it.
+      this.#closeWrite = null;
+      throw error;
+    });
   }
 
   close(): Promise<void> {

@@ -9,6 +9,7 @@ import { OpenFailureReason } from "../connection/messages.ts";
 import { decodeText } from "../wire/byte_text.ts";
 import type { Bytes } from "../wire/types.ts";
 import { ipv4Text, ipv6Text } from "./addresses.ts";
+import { isHost } from "./host.ts";
 import type { Socket } from "./pump.ts";
 
 /** What a client asks for. */
@@ -129,8 +130,7 @@ async function readSocks5(input: Input, socket: Socket): Promise<SocksRequest> {
 }
 
 function checkTarget(hostname: string, port: number, refused: (why: string) => SocksError): void {
-  // deno-lint-ignore no-control-regex -- those are what is looked for
-  if (hostname === "" || /[\x00-\x20\x7f]/.test(hostname)) throw refused("the host that it names has no such name");
+  if (hostname === "" || !isHost(hostname)) throw refused("the host that it names has no such name");
   if (port === 0) throw refused("it asks for port 0");
 }
 

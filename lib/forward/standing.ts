@@ -62,7 +62,7 @@ export function forwardLocal(
 /** As `ssh -D`: a SOCKS server here, connections made there. */
 export function forwardDynamic(host: ForwardHost, from: TcpAddress | UnixAddress, options: ForwardOptions): Forward {
   return listening(host, from, null, options, async (socket, carried) => {
-    const { version, hostname, port, rest } = await asked(socket, carried.signal);
+    const { version, hostname, port, rest } = await asked(socket);
     carried.leadsTo({ transport: "tcp", hostname, port });
     let conn: SshConn;
     try {
@@ -131,7 +131,7 @@ function dialled({ mux }: ForwardHost, to: RemoteTarget, socket: LocalSocket, si
     : dialTcp(mux, { hostname, port, signal });
 }
 
-/** A forward that listens here; `work` carries a connection, which is closed when that settles. */
+/** A forward that listens here; `work` carries a connection, which is closed when that settles, or when it is cut. */
 function listening(
   { ending }: ForwardHost,
   from: TcpAddress | UnixAddress,
@@ -155,6 +155,8 @@ function listening(
   );
   const loop = accepting(listener, forward, pause, (socket) => {
     forward.carry(named(socket.remoteAddr), to, async (carried) => {
+      // Whatever it is waiting for.
+      carried.signal.addEventListener("abort", () => hangUp(socket));
       try {
         await work(socket, carried);
       } finally {
@@ -213,15 +215,13 @@ class Pause {
 }
 
 /** What a SOCKS client asks for, within its time. One that gets no further is answered where it speaks the protocol. */
-async function asked(socket: LocalSocket, signal: AbortSignal): ReturnType<typeof readSocks> {
+async function asked(socket: LocalSocket): ReturnType<typeof readSocks> {
   let late = false;
-  const giveUp = (): void => hangUp(socket);
   const timer = new Timer(() => {
     late = true;
-    giveUp();
+    hangUp(socket);
   });
   timer.start(SOCKS_TIME);
-  signal.addEventListener("abort", giveUp);
   try {
     return await readSocks(socket);
   } catch (error) {
@@ -235,7 +235,6 @@ async function asked(socket: LocalSocket, signal: AbortSignal): ReturnType<typeo
     throw error;
   } finally {
     timer.stop();
-    signal.removeEventListener("abort", giveUp);
   }
 }
 

@@ -75,6 +75,15 @@ Deno.test("`SshConn.closeWrite()` ends one direction, `close()` both, and a read
   assertEquals(error.code, "CLOSED");
 });
 
+Deno.test("`SshConn.closeWrite()` can be tried again where somebody held the stream", async () => {
+  const { near, far } = await connPair(), writer = near.writable.getWriter();
+  await assertRejects(() => near.closeWrite(), TypeError);
+  writer.releaseLock();
+  await Promise.all([near.closeWrite(), near.closeWrite()]);
+  assertEquals(await far.read(new Uint8Array(1)), null);
+  await Promise.all([near.close(), far.close()]);
+});
+
 Deno.test("data for standard error does not stop a connection", async () => {
   const { near, far, channel } = await connPair({ client: { window: 65_536 } });
   const all = readAll(near), writer = channel.stderrWritable.getWriter();

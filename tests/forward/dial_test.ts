@@ -41,3 +41,29 @@ Deno.test("`dial()` ends with its signal, and what the server opens all the same
   assertStrictEquals(await dialling.then(() => null, (error) => error), reason);
   await until(() => channels(server).every((count) => count === 0), "A channel is still open");
 });
+
+Deno.test("hosts and ports that cannot be are refused before anything is sent", async () => {
+  const server = pathServer(), { forwards } = server;
+  const hosts = ["a b", "a\0b", "a\nb", "\x7f", "\ud800", "\udc80", 5, null, {}];
+  for (const hostname of [...hosts, "", undefined] as string[]) {
+    await assertRejects(() => forwards.dial({ hostname, port: 22 }), TypeError);
+    await assertRejects(() => forwards.forwardLocal({ port: 0 }, { hostname, port: 22 }, {}), TypeError);
+  }
+  for (const hostname of hosts as string[]) {
+    await assertRejects(() => forwards.listen({ hostname, port: 22 }), TypeError);
+    await assertRejects(() => forwards.forwardRemote({ hostname, port: 22 }, { port: 1 }, {}), TypeError);
+  }
+  await assertRejects(() => forwards.dial({ hostname: "x".repeat(1026), port: 22 }), RangeError);
+  for (const port of [-1, 1.5, NaN, Infinity, 65_536, 2 ** 32 - 1, "22", null, undefined] as number[]) {
+    await assertRejects(() => forwards.dial({ hostname: "h", port }), RangeError);
+    await assertRejects(() => forwards.listen({ port }), RangeError);
+    await assertRejects(() => forwards.forwardDynamic({ port }, {}), RangeError);
+  }
+  await assertRejects(() => forwards.dial({ hostname: "h", port: 0 }), RangeError);
+  for (const path of ["", "/a\0b", 5, null] as string[]) {
+    await assertRejects(() => forwards.dialUnix(path), TypeError);
+    await assertRejects(() => forwards.listenUnix(path), TypeError);
+  }
+  await assertRejects(() => forwards.listenUnix("x".repeat(4097)), RangeError);
+  assertEquals([server.dialled, server.asked], [[], []]);
+});

@@ -44,6 +44,8 @@ Deno.test("SOCKS4, 4A and 5 clients reach what they name, in one go or byte by b
       ["4A", [4, 1, 0, 80, 0, 0, 0, 1, 0, ...ascii("host.example"), 0], granted4, "host.example 80"],
       ["5, IPv4", [5, 1, 0, 5, 1, 0, 1, 192, 0, 2, 9, 0, 22], [5, 0, ...granted5], "192.0.2.9 22"],
       ["5, name", [5, 2, 2, 0, 5, 1, 0, 3, 4, ...ascii("host"), 0, 22], [5, 0, ...granted5], "host 22"],
+      ["4, user of 255 bytes", [4, 1, 1, 187, 192, 0, 2, 9, ...Array(255).fill(97), 0], granted4, "192.0.2.9 443"],
+      ["5, 255 methods", [5, 255, ...Array(254).fill(2), 0, 5, 1, 0, 3, 1, 97, 0, 22], [5, 0, ...granted5], "a 22"],
       ["5, IPv6", [5, 1, 0, 5, 1, 0, 4, ...ipv6, 255, 255], [5, 0, ...granted5], "2001:db8::1 65535"],
     ] as const
   ) {
@@ -67,6 +69,8 @@ Deno.test("SOCKS clients that want what is not served are told so in their proto
       ["address of no type", [5, 1, 0, 5, 1, 0, 2, 1, 1], five(8), "type 2"],
       ["empty name", [5, 1, 0, 5, 1, 0, 3, 0, 0, 22], five(1), "no such name"],
       ["NUL in a name", [5, 1, 0, 5, 1, 0, 3, 3, 97, 0, 98, 0, 22], five(1), "no such name"],
+      ["no UTF-8 in a name", [5, 1, 0, 5, 1, 0, 3, 2, 97, 0x80, 0, 22], five(1), "no such name"],
+      ["no name of 4A", [4, 1, 0, 22, 0, 0, 0, 1, 0, 0], [0, 91, 0, 0, 0, 0, 0, 0], "no such name"],
       ["port 0", [5, 1, 0, 5, 1, 0, 1, 127, 0, 0, 1, 0, 0], five(1), "port 0"],
       ["another version behind", [5, 1, 0, 4, 1, 0, 1], five(1), "version 4"],
       ["endless user", [4, 1, 0, 22, 127, 0, 0, 1, ...new Array(400).fill(97)], [0, 91, 0, 0, 0, 0, 0, 0], "255"],
@@ -124,4 +128,20 @@ Deno.test("a SOCKS client that is slow to say what it wants is closed, and other
   assertEquals(await quick.read(new Uint8Array(20)), 3);
   await forward.close();
   [slow, quick].forEach(hangUp);
+});
+
+Deno.test("a SOCKS client that was refused and does not hang up is cut with its forward, whose end does not wait for it", async () => {
+  using _time = new FakeTime();
+  const request = [5, 1, 0, 5, 1, 0, 3, 4, ...ascii("host"), 0, 22];
+  for (const bytes of [request, [5, 1, 2]]) {
+    const server = pathServer(undefined, () => new ChannelOpenError("Connection refused", 2));
+    const forward = await server.forwards.forwardDynamic({ port: 0 }, {});
+    const conn = await Deno.connect({ hostname: "127.0.0.1", port: (forward.addr as Deno.NetAddr).port });
+    await writeAll(conn, new Uint8Array(bytes));
+    // What it is told, and then the end.
+    await inTime(readAll(conn), "the refusal");
+    assertEquals(forward.connections.size, 1);
+    await inTime(forward.close(), "the forward's end");
+    conn.close();
+  }
 });
