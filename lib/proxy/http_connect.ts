@@ -51,6 +51,7 @@ async function readHead(streams: ProxyStreams, limit: number): Promise<{ statusL
   const head = new Uint8Array(limit);
   let length = 0, newlines = 0;
   while (newlines < 2) {
+    if (length === limit) throw proxyError(`the proxy answers with more than ${MAX_HEAD} bytes of headers`);
     // The shortest end that may come: a line feed, with another one before it or not.
     const chunk = await streams.readSome(Math.min(2 - newlines, limit - length));
     for (const byte of chunk) {
@@ -63,9 +64,6 @@ async function readHead(streams: ProxyStreams, limit: number): Promise<{ statusL
     const start = text(head.subarray(0, Math.min(length, 5)));
     if (!"HTTP/".startsWith(start)) {
       throw proxyError(`what answers is no HTTP proxy: it began with "${printable(start)}"`);
-    }
-    if (length === limit && newlines < 2) {
-      throw proxyError(`the proxy answers with more than ${MAX_HEAD} bytes of headers`);
     }
   }
   const end = head.indexOf(LF);

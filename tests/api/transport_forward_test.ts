@@ -90,5 +90,8 @@ Deno.test("a cancelled forward that no method takes goes to checkGlobalRequest()
   await client.globalRequest("tcpip-forward", data);
   assertEquals(await client.globalRequest("cancel-tcpip-forward", data), new Uint8Array(0));
   assertEquals(asked, ["cancel-tcpip-forward"]);
+  // It is cancelled: not a second time, and it may be asked for again.
+  assertEquals(await client.globalRequest("cancel-tcpip-forward", data), null);
+  assertEquals(await client.globalRequest("tcpip-forward", data), new Uint8Array(0));
   await client.close();
 });

@@ -182,8 +182,20 @@ Deno.test("throughProxy() takes headers of 16 KiB, and not a byte more", async (
   const { conn } = await askScripted("http://p", host, [{ send: bytes(head(16_384)) }], { chunks: "whole" });
   await conn.readable.cancel();
   assertStringIncludes(await refusal("http://p", [{ send: bytes(head(16_385)) }]), "more than 16384 bytes");
+  for (const reason of [100, 103]) {
+    const answers = head(16_384).replace("200", String(reason)) + head(100);
+    assertStringIncludes(await refusal("http://p", [{ send: bytes(answers) }]), "more than 16384 bytes");
+  }
   const many = "HTTP/1.1 100 Wait\r\n\r\n".repeat(1000);
   assertStringIncludes(await refusal("http://p", [{ send: bytes(many) }]), "more than 16384 bytes");
+});
+
+Deno.test("throughProxy() asks for no host whose length would be read as another one", async () => {
+  const { client } = memoryPair();
+  for (const url of ["socks5://p", "socks4a://p", "http://p"]) {
+    const asking = throughProxy(client, parseProxy(url), { hostname: "x".repeat(256 + 5), port: 22 });
+    await assertRejects(() => asking, TypeError, "255 bytes");
+  }
 });
 
 Deno.test("throughProxy() never shows the password, even where the proxy says it", async () => {

@@ -63,9 +63,13 @@ export async function answerPeer(
   if (forbidsForward(grants, "listen", name, data)) return false;
   if (name === TcpipForward.name) return await listen(server, data, forwards);
   if (name === CancelTcpipForward.name) {
-    const { address, port } = CancelTcpipForward.decode(data);
-    if (!forwards.has(keyOf(address, port))) return false;
-    if (await server.cancelPortForwardRequest?.(address, port) === true) return forwards.delete(keyOf(address, port));
+    const { address, port } = CancelTcpipForward.decode(data), key = keyOf(address, port);
+    if (!forwards.has(key)) return false;
+    const cancelled = await server.cancelPortForwardRequest?.(address, port) === true ||
+      await server.checkGlobalRequest(name, data);
+    // Whoever took it: the address may be asked for again.
+    if (cancelled === true || cancelled instanceof Uint8Array) forwards.delete(key);
+    return cancelled;
   }
   return await server.checkGlobalRequest(name, data);
 }
