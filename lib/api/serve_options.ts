@@ -67,8 +67,9 @@ export interface ServeOptions {
    * May this user forward? Asked for each port and Unix socket that a client wants to reach (`direct`, `direct-unix`) or to listen at
    * (`listen`, `listen-unix`); anything but true is no, and so is what it throws, which goes to `onError`. Without it only the grant of a
    * login allows forwards, by `portForwarding`; with it, a grant has to allow them as well where it says something. To listen, the address
-   * is bound as the client names it: an empty one or `*` is all addresses, and `localhost` the loopback of both families. Hosts are looked up
-   * here, behind this question: allow by a list of what is wanted, as there are many names for the same address.
+   * is bound as the client names it: an empty one or `*` is all addresses, and `localhost` the loopback of both families; other names, and
+   * paths with `..` in them, are refused unasked. Hosts to connect to are looked up here, behind this question: allow by a list of what is
+   * wanted, as there are many names for the same address.
    * @default {nothing is allowed}
    */
   allowForward?: AllowForward | undefined;

@@ -51,12 +51,14 @@ function forbids(grants: Grants, direction: "open" | "listen", forward: Forward)
 
 /** Ports from here on are anybody's to listen on. */
 const FIRST_FREE_PORT = 1024;
+/** Addresses that only programs of this machine reach. */
+const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|::1)$/i;
 
 /**
  * What the grants of a login say of a forward: a forbidden one stays forbidden whatever anybody else says, and an allowed one needs
  * nobody else to allow it. Where they say nothing, or not enough, it is `unsaid`: `true` and patterns with `*` speak of ports that anybody
- * may listen on, not of those below 1024, which have to be named, and `true` does not speak of Unix sockets: the server opens them with
- * rights of its own.
+ * may listen on, not of those below 1024, and of the loopback addresses, not of those that a network reaches, as with `GatewayPorts no` of
+ * sshd: both have to be named. `true` does not speak of Unix sockets: the server opens them with rights of its own.
  */
 export function grantsSay(grants: Grants, request: ForwardRequest): "forbidden" | "allowed" | "unsaid" {
   const direction = request.kind === "direct" || request.kind === "direct-unix" ? "open" : "listen";
@@ -65,8 +67,10 @@ export function grantsSay(grants: Grants, request: ForwardRequest): "forbidden" 
   const lists = grants.portForwarding.flatMap((one) => typeof one === "boolean" ? [] : [one[direction] ?? []]);
   if ("path" in forward) return lists.length > 0 ? "allowed" : "unsaid";
   if (grants.portForwarding.length === 0) return "unsaid";
-  if (direction === "open" || forward.port === 0 || forward.port >= FIRST_FREE_PORT) return "allowed";
-  const named = (pattern: string): boolean => !pattern.endsWith(":*") && fits(pattern, forward);
+  const isFree = forward.port === 0 || forward.port >= FIRST_FREE_PORT, isLocal = LOOPBACK.test(forward.hostname);
+  if (direction === "open" || isFree && isLocal) return "allowed";
+  const named = (pattern: string): boolean =>
+    (isFree || !pattern.endsWith(":*")) && (isLocal || !pattern.startsWith("*:")) && fits(pattern, forward);
   return lists.some((patterns) => patterns.some(named)) ? "allowed" : "unsaid";
 }
 

@@ -22,7 +22,8 @@ export interface Grant {
    * May forward ports: all, none, or `host:port` patterns for each direction, where `*` is any host or any port; a direction without a
    * list has none. A Unix socket is allowed by its path, which begins with `/` and stands for itself. What is granted here needs no
    * `allowForward` of the server; where there is one, both have to allow it. `true` and `*` do not reach ports below 1024 to listen on,
-   * nor does `true` reach Unix sockets: those need to be named, or `allowForward`.
+   * nor addresses that others than the programs of this machine reach, and `true` does not reach Unix sockets: those need to be named, or
+   * `allowForward`. An empty host to listen at stands for all addresses, as in `:8080`.
    */
   readonly portForwarding?:
     | boolean

@@ -15,6 +15,7 @@ import { closedError } from "../transport/closing.ts";
 import { callBack } from "../wire/callback.ts";
 import { Timer } from "../wire/timer.ts";
 import type { MaybePromise } from "../wire/types.ts";
+import { isBindable } from "./addresses.ts";
 import { acceptConn, type ConnChannel, type SshConn } from "./conn.ts";
 import { isHost } from "./host.ts";
 import { CancelStreamlocalForward, CancelTcpipForward, DirectStreamlocal, DirectTcpip } from "./messages.ts";
@@ -66,9 +67,13 @@ const MAX_PATH = 107;
 
 const utf8 = new TextEncoder();
 
-/** From the root: there is no folder that a client could mean otherwise. */
+/**
+ * From the root, as there is no folder that a client could mean otherwise, and without steps back: who allows what begins with a folder
+ * means what is in it.
+ */
 function isPath(text: string): boolean {
-  return text.startsWith("/") && text.isWellFormed() && !text.includes("\0") && utf8.encode(text).length <= MAX_PATH;
+  return text.startsWith("/") && text.isWellFormed() && !text.includes("\0") && !text.split("/").includes("..") &&
+    utf8.encode(text).length <= MAX_PATH;
 }
 
 /** The forwards of one connection. */
@@ -191,7 +196,8 @@ export class Forwards {
   /** RFC 4254 section 7.1. The port goes into the reply where the client left it open. */
   async listen(data: Uint8Array, wantReply: boolean): Promise<Uint8Array<ArrayBuffer> | boolean> {
     const { address: hostname, port } = TcpipForward.decode(data);
-    if (!isHost(hostname) || port > 0xffff || port === 0 && !wantReply) return false;
+    // Binding looks names up while everybody waits: the name servers of a name's owner could take their time.
+    if (!isBindable(hostname) || port > 0xffff || port === 0 && !wantReply) return false;
     if (!this.#listeners.takes(hostname, port)) return false;
     if (!await this.#mayForward({ kind: "listen", hostname, port })) return false;
     const bound = this.#listeners.listen(hostname, port);

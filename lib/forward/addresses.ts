@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { ipv4Bytes, ipv6Bytes } from "../proxy/address.ts";
 
 /** An IPv6 address without the brackets that URLs put around it. */
 export function withoutBrackets(hostname: string): string {
@@ -34,6 +35,13 @@ function canonical(address: string): string {
   if (mapped === null) return text + zone;
   const high = parseInt(mapped[1]!, 16), low = parseInt(mapped[2]!, 16);
   return [high >> 8, high & 255, low >> 8, low & 255].join(".");
+}
+
+/** Whether an address to listen at needs no look-up: it is one, or stands for some as RFC 4254 section 7.1 has it. */
+export function isBindable(address: string): boolean {
+  const name = address.toLowerCase();
+  return everywhere.includes(name) || name === "localhost" || ipv4Bytes(name) !== null ||
+    ipv6Bytes(name.replace(/%[\w.-]+$/, "")) !== null;
 }
 
 /** Every address, as RFC 4254 section 7.1 and OpenSSH write that. */

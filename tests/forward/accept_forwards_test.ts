@@ -224,7 +224,7 @@ Deno.test("a grant allows what it names without allowForward, and forbids all el
   assertEquals((await refusal(denied.dial("127.0.0.1", server.port))).reason, 1);
 });
 
-Deno.test("a grant of all ports does not reach Unix sockets nor listening below 1024, which have to be named", async () => {
+Deno.test("a grant of all ports does not reach Unix sockets nor listening below 1024 or for others than this machine, which have to be named", async () => {
   const seen: unknown[] = [];
   const sockets = {
     ...noSockets,
@@ -233,16 +233,21 @@ Deno.test("a grant of all ports does not reach Unix sockets nor listening below 
   };
   for (const portForwarding of [true, { open: ["*:*"], listen: ["*:*"] }]) {
     await using under = new Under({ grants: [{ portForwarding }], sockets });
-    for (const port of [1, 1023]) assertEquals(await under.listen("", port), null);
+    for (const port of [1, 1023]) assertEquals(await under.listen("localhost", port), null);
+    for (const address of ["", "0.0.0.0", "::", "192.0.2.1"]) assertEquals(await under.listen(address, 8080), null);
     assertEquals(await under.unix("streamlocal-forward@openssh.com", "/tmp/x"), false);
     assertEquals((await refusal(under.dialUnix("/run/x"))).reason, 1);
   }
   assertEquals(seen, []);
-  await using named = new Under({ grants: [{ portForwarding: { listen: ["*:80", "/tmp/x"] } }], sockets });
-  await named.listen("", 80);
+  const listen = ["*:80", ":8080", "*:*", "[::]:80", "192.0.2.1:*", "/tmp/x"];
+  await using named = new Under({ grants: [{ portForwarding: { listen } }], sockets });
+  for (const address of ["localhost", "127.0.0.1", "::1", "", "::", "192.0.2.1"]) {
+    for (const port of [80, 8080]) await named.listen(address, port);
+  }
   await named.unix("streamlocal-forward@openssh.com", "/tmp/x");
   await named.unix("streamlocal-forward@openssh.com", "/tmp/y");
-  assertEquals(seen, [["", 80], "/tmp/x"]);
+  const local = ["localhost", "127.0.0.1", "::1"].flatMap((address) => [[address, 80], [address, 8080]]);
+  assertEquals(seen, [...local, ["", 8080], ["::", 80], ["192.0.2.1", 8080], "/tmp/x"]);
 });
 
 Deno.test("ports out of range, and hosts and origins that are none, are refused as prohibited, unasked, and the others go on", async () => {
@@ -257,7 +262,13 @@ Deno.test("ports out of range, and hosts and origins that are none, are refused 
   }
   assertEquals((await refusal(under.dial("127.0.0.1", 22, { port: 65_536 }))).reason, 1);
   for (const port of [65_536, 0xffff_ffff]) assertEquals(await under.listen("127.0.0.1", port), null);
-  for (const path of ["", "relative", "/a\0b", `/${"x".repeat(107)}`, `/${"x".repeat(65_536)}`]) {
+  // Looking a name up to bind it would hold up everybody.
+  for (
+    const name of ["slow.example", "127.1", "0", "0x7f000001", "256.0.0.1", "[::1]", "::1::", "a:b", "::1%", "%lo"]
+  ) {
+    assertEquals(await under.listen(name), null, name);
+  }
+  for (const path of ["", "relative", "/a\0b", `/${"x".repeat(107)}`, `/${"x".repeat(65_536)}`, "/a/../b", "/.."]) {
     assertEquals((await refusal(under.dialUnix(path))).reason, 1);
     assertEquals(await under.unix("streamlocal-forward@openssh.com", path), false);
   }
@@ -307,10 +318,10 @@ Deno.test("allowForward that takes its time holds up no channel, and what it all
   const sockets: Sockets = { ...systemSockets, connect: (...args) => (connected++, systemSockets.connect(...args)) };
   const under = new Under({
     sockets,
-    allowForward: (_info, request) => "hostname" in request && request.hostname === "slow" ? late.promise : true,
+    allowForward: (_info, request) => "hostname" in request && request.port === 1 ? late.promise : true,
   });
   const opening = assertRejects(() => under.dial("slow", 1), SshError);
-  const asking = assertRejects(() => under.listen("slow"), SshError);
+  const asking = assertRejects(() => under.listen("127.0.0.1", 1), SshError);
   assertEquals(await echoed(await under.dial("127.0.0.1", server.port), "past it"), "past it");
   under.end(new SshError("gone", { code: "CONNECTION_LOST" }));
   late.resolve(true);
@@ -525,7 +536,7 @@ Deno.test("connections that come to several listeners at once keep to the limit 
   const listeners = [1, 2, 3].map((port) => new GivenListener(port));
   const sockets: Sockets = { ...noSockets, listen: (_hostname, port) => [listeners[port - 1]!] };
   const under = new Under({ ...yes, sockets, maxForwarded: 1 });
-  for (const { port } of listeners) await under.listen("h", port);
+  for (const { port } of listeners) await under.listen("127.0.0.1", port);
   const came = listeners.map(() => idleSocket());
   await until(() => listeners.every(({ waits }) => waits));
   listeners.forEach((listener, i) => listener.come(came[i]!));
@@ -542,9 +553,9 @@ Deno.test("connections that come to several listeners at once keep to the limit 
 Deno.test("an address is free when its cancellation is answered: whoever listens there next is not told that it is in use", async () => {
   const listener = new GivenListener(7);
   await using under = new Under({ ...yes, sockets: { ...noSockets, listen: () => [listener] } });
-  assertEquals(await under.listen("h", 7), 7);
+  assertEquals(await under.listen("127.0.0.1", 7), 7);
   await until(() => listener.waits);
-  assert(await under.cancel("h", 7));
+  assert(await under.cancel("127.0.0.1", 7));
   assertEquals(listener.isBound, false);
 });
 

@@ -2090,7 +2090,28 @@ export const mutants: readonly Mutant[] = [
     find: "forward.port >= FIRST_FREE_PORT",
     replace: "forward.port >= 1",
     test: "tests/forward/accept_forwards_test.ts",
-    killedBy: "a grant of all ports does not reach Unix sockets nor listening below 1024, which have to be named",
+    killedBy:
+      "a grant of all ports does not reach Unix sockets nor listening below 1024 or for others than this machine, which have to be named",
+  },
+  {
+    id: "forward-public",
+    removes: "a wildcard does not reach addresses to listen at that others than this machine reach",
+    file: "lib/auth/forward_grants.ts",
+    find: "isLocal = LOOPBACK.test(forward.hostname)",
+    replace: "isLocal = true",
+    test: "tests/forward/accept_forwards_test.ts",
+    killedBy:
+      "a grant of all ports does not reach Unix sockets nor listening below 1024 or for others than this machine, which have to be named",
+  },
+  {
+    id: "forward-bind-name",
+    removes: "no name is looked up to bind it",
+    file: "lib/forward/accept_forwards.ts",
+    find: "!isBindable(hostname)",
+    replace: "!isHost(hostname)",
+    test: "tests/forward/accept_forwards_test.ts",
+    killedBy:
+      "ports out of range, and hosts and origins that are none, are refused as prohibited, unasked, and the others go on",
   },
   {
     id: "forward-sockets-unnamed",
@@ -2099,7 +2120,8 @@ export const mutants: readonly Mutant[] = [
     find: 'return lists.length > 0 ? "allowed" : "unsaid";',
     replace: 'return grants.portForwarding.length > 0 ? "allowed" : "unsaid";',
     test: "tests/forward/accept_forwards_test.ts",
-    killedBy: "a grant of all ports does not reach Unix sockets nor listening below 1024, which have to be named",
+    killedBy:
+      "a grant of all ports does not reach Unix sockets nor listening below 1024 or for others than this machine, which have to be named",
   },
   {
     id: "forward-too-late",
