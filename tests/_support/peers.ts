@@ -107,6 +107,7 @@ export const peers = {
     ["/usr/bin/lftp", "/usr/bin/ssh"],
     () => versionOf(["/usr/bin/lftp", "--version"], /Version ([\d.]+)/),
   ),
+  chromium: lookUp("Chromium", ["/usr/bin/chromium"], () => ""),
   curl: lookUp("curl", ["/usr/bin/curl"], () => versionOf(["/usr/bin/curl", "--version"], /curl ([\d.]+)/)),
   jsch: lookUp("JSch", ["/usr/bin/java", ...jschClasses], jschVersion),
   rclone: lookUp("rclone", ["/usr/bin/rclone"], () => versionOf(["/usr/bin/rclone", "version"], /rclone v([\d.]+)/)),

@@ -18,7 +18,8 @@ import {
 import { Reader } from "../../lib/wire/reader.ts";
 import { Writer } from "../../lib/wire/writer.ts";
 import { say, text } from "../_support/joined.ts";
-import { commandOf, examples, run, serverWithHome, startServer } from "./_help.ts";
+import { commandOf, examples, startServer } from "../_support/examples.ts";
+import { run, serverWithHome } from "./_help.ts";
 
 const tested = [
   "demo.ts",

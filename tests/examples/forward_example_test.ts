@@ -6,7 +6,8 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { scratchDir } from "../_support/keys.ts";
 import { peerTest, startOpenSshd } from "../_support/peers.ts";
-import { run, start } from "./_help.ts";
+import { start } from "../_support/examples.ts";
+import { run } from "./_help.ts";
 
 peerTest("openssh", "examples/forward.ts forwards as `ssh -L`, `-R` and `-D` do, until Ctrl-C", async () => {
   await using server = await startOpenSshd();

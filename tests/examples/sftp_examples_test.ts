@@ -6,7 +6,8 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { connect, insecureAcceptAnyHostKey, password, sftpSubsystem } from "../../mod.ts";
 import { text } from "../_support/joined.ts";
-import { run, serverWithHome, startServer } from "./_help.ts";
+import { startServer } from "../_support/examples.ts";
+import { run, serverWithHome } from "./_help.ts";
 
 async function treeOf(path: string): Promise<Record<string, string>> {
   const found: Record<string, string> = {};

@@ -7,7 +7,7 @@ import { assertEquals } from "@std/assert";
 import { endChild } from "../_support/child.ts";
 import { peerTest } from "../_support/peers.ts";
 import { until } from "../_support/until.ts";
-import { startServer } from "./_help.ts";
+import { startServer } from "../_support/examples.ts";
 
 peerTest("openssh", "examples/tunnel_server.ts brings HTTP to who has asked for the host's name", async () => {
   await using server = await startServer("tunnel_server.ts", ["0", "0"]);
