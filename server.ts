@@ -37,7 +37,16 @@ export type { Grant } from "./lib/auth/grants.ts";
 export type { AuthInfo, AuthResult, PasswordResult, Prompt, ServerAuth } from "./lib/auth/types.ts";
 export { generateKey, parsePrivateKey } from "./lib/keys/private_key.ts";
 export { parsePublicKey } from "./lib/keys/public_key.ts";
-export { matchAuthorizedKey, parseAuthorizedKeys } from "./lib/keys/trust/authorized_keys.ts";
+export {
+  type AuthorizedKeyClient,
+  type AuthorizedKeyMatch,
+  authorizedKeys,
+  type AuthorizedKeysOptions,
+  type AuthorizedKeysSource,
+  matchAuthorizedKey,
+} from "./lib/auth/authorized_keys.ts";
+export { parseAuthorizedKeys } from "./lib/keys/trust/authorized_keys.ts";
+export type { KeyText } from "./lib/keys/key_text.ts";
 export type { AuthorizedKey, AuthorizedKeyOption, RejectedLine } from "./lib/keys/trust/authorized_keys.ts";
 export type { PrivateKey, PublicKey, Signer } from "./lib/keys/types.ts";
 

@@ -7,14 +7,7 @@
  *
  * Whoever logs in runs commands as the user who started it: there is no other account. Without SSH_PASSWORD no password will do.
  */
-import {
-  generateKey,
-  matchAuthorizedKey,
-  parsePrivateKey,
-  type PrivateKey,
-  serve,
-  type ServerSession,
-} from "@amiko/ssh";
+import { authorizedKeys, generateKey, parsePrivateKey, type PrivateKey, serve, type ServerSession } from "@amiko/ssh";
 
 const options = new Map(Deno.args.map((arg) => /^--([^=]+)=(.*)$/.exec(arg)?.slice(1) as [string, string]));
 const hostKeyFile = options.get("host-key") ?? "host_key";
@@ -27,7 +20,9 @@ const server = serve({
   port: Number(options.get("port") ?? 2222),
   hostKeys: [await hostKey(hostKeyFile)],
   auth: {
-    publicKey: async (_info, key) => matchAuthorizedKey(await readText(authorizedKeysFile), key) !== null,
+    publicKey: authorizedKeys(authorizedKeysFile, {
+      onRejected: ({ line, reason }) => console.error(`${authorizedKeysFile}, line ${line}: ${reason}`),
+    }),
     ...secret !== undefined && { password: (_info, password) => sameText(password, secret) },
   },
   handler: runCommand,
@@ -68,7 +63,7 @@ async function runCommand(session: ServerSession): Promise<number> {
     forEach(session.signals, (name) => kill(`SIG${name}`)),
     forEach(session.resizes, async ({ columns, rows }) => {
       if (terminal === null) return;
-      const args = ["-F", (await readText(terminal)).trim(), "columns", `${columns}`, "rows", `${rows}`];
+      const args = ["-F", (await Deno.readTextFile(terminal)).trim(), "columns", `${columns}`, "rows", `${rows}`];
       await new Deno.Command("stty", { args, stdin: "null", stdout: "null", stderr: "null" }).output();
     }),
     // A command may well end without reading its input.
@@ -106,15 +101,6 @@ async function sameText(a: string, b: string): Promise<boolean> {
     [a, b].map(async (text) => new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)))),
   );
   return x!.reduce((difference, byte, i) => difference | (byte ^ y![i]!), 0) === 0;
-}
-
-async function readText(file: string): Promise<string> {
-  try {
-    return await Deno.readTextFile(file);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return "";
-    throw error;
-  }
 }
 
 async function exists(file: string): Promise<boolean> {

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { wildcardMatch } from "../keys/trust/host_patterns.ts";
 import { Reader } from "../wire/reader.ts";
 import type { Grants } from "./grants.ts";
 
@@ -39,14 +40,17 @@ function path(data: Uint8Array): Forward {
  */
 export function forbidsForward(grants: Grants, direction: "open" | "listen", name: string, data: Uint8Array): boolean {
   if (!Object.hasOwn(forwards[direction], name)) return false;
-  if (grants.portForwarding.every((one) => one === true)) return false;
+  if (grants.portForwarding.every((one) => one === true) && grants.forwardOnly(direction).length === 0) return false;
   return forbids(grants, direction, forwards[direction][name]!(data));
 }
 
 function forbids(grants: Grants, direction: "open" | "listen", forward: Forward): boolean {
-  return !grants.portForwarding.every((one) =>
+  const allowed = grants.portForwarding.every((one) =>
     one === true || one !== false && (one[direction] ?? []).some((pattern) => fits(pattern, forward))
   );
+  const matches = direction === "listen" ? wildcardMatch : isHost;
+  return !allowed ||
+    !grants.forwardOnly(direction).every((patterns) => patterns.some((pattern) => fits(pattern, forward, matches)));
 }
 
 /** Ports from here on are anybody's to listen on. */
@@ -75,12 +79,15 @@ export function grantsSay(grants: Grants, request: ForwardRequest): "forbidden" 
 }
 
 /** `host:port`, where either may be `*` and an IPv6 address stands in brackets, or the path of a Unix socket. */
-function fits(pattern: string, forward: Forward): boolean {
+function fits(pattern: string, forward: Forward, matches = isHost): boolean {
   if (forward === null) return false;
   if ("path" in forward) return pattern.startsWith("/") && pattern === forward.path;
   const [, host, port] = /^(.*):([^:]*)$/s.exec(pattern) ?? [];
   if (host === undefined || port === undefined || pattern.startsWith("/")) return false;
   const bare = /^\[.*\]$/s.test(host) ? host.slice(1, -1) : host;
-  return (bare === "*" || bare.toLowerCase() === forward.hostname.toLowerCase()) &&
-    (port === "*" || port === String(forward.port));
+  return matches(forward.hostname.toLowerCase(), bare.toLowerCase()) && (port === "*" || port === String(forward.port));
+}
+
+function isHost(host: string, pattern: string): boolean {
+  return pattern === "*" || pattern === host;
 }

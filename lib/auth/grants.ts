@@ -29,6 +29,14 @@ export interface Grant {
     | boolean
     | { readonly open?: readonly string[] | undefined; readonly listen?: readonly string[] | undefined }
     | undefined;
+  /**
+   * Narrows what ports may be forwarded, and allows nothing by itself (`permitopen=`, `permitlisten=`): patterns as those of
+   * `portForwarding`; a host to listen at may have wildcards `*` and `?` anywhere. A direction without a list is not narrowed; one with a
+   * list has nothing else, Unix sockets included.
+   */
+  readonly forwardOnly?:
+    | { readonly open?: readonly string[] | undefined; readonly listen?: readonly string[] | undefined }
+    | undefined;
   /** Set in each session, whatever the client sets. */
   readonly environment?: Readonly<Record<string, string>> | undefined;
   /** The login ends then. */
@@ -46,6 +54,9 @@ const isFlag = (value: unknown): boolean => typeof value === "boolean";
 const isObject = (value: unknown): value is object =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 const isPatterns = (value: unknown): boolean => value === undefined || Array.isArray(value) && value.every(isText);
+const isLists = (value: unknown): boolean =>
+  isObject(value) && Object.keys(value).every((name) => name === "open" || name === "listen") &&
+  Object.values(value).every(isPatterns);
 
 /** What each part of a grant has to be. */
 const parts: Readonly<Record<keyof Grant, readonly [fits: (value: unknown) => boolean, what: string]>> = {
@@ -54,12 +65,10 @@ const parts: Readonly<Record<keyof Grant, readonly [fits: (value: unknown) => bo
   agentForwarding: [isFlag, "true or false"],
   x11Forwarding: [isFlag, "true or false"],
   portForwarding: [
-    (value) =>
-      isFlag(value) ||
-      isObject(value) && Object.keys(value).every((name) => name === "open" || name === "listen") &&
-        Object.values(value).every(isPatterns),
+    (value) => isFlag(value) || isLists(value),
     "true, false or lists `open` and `listen` of patterns",
   ],
+  forwardOnly: [isLists, "lists `open` and `listen` of patterns"],
   environment: [
     (value) => isObject(value) && Object.entries(value).every(([name, text]) => /^[^=\0]+$/.test(name) && isText(text)),
     "an object of texts, by names without `=`",
@@ -136,6 +145,11 @@ export class Grants {
   /** What each step says of forwarded ports, where it says something. */
   get portForwarding(): NonNullable<Grant["portForwarding"]>[] {
     return this.#all.map(({ portForwarding }) => portForwarding).filter((one) => one !== undefined);
+  }
+
+  /** The lists by which steps narrow a direction of forwarding. */
+  forwardOnly(direction: "open" | "listen"): (readonly string[])[] {
+    return this.#all.map(({ forwardOnly }) => forwardOnly?.[direction]).filter((one) => one !== undefined);
   }
 
   /** Whether a client may set a variable: not the one that tells the granted command what was asked for. */

@@ -12,6 +12,7 @@ import type { PublicKey } from "../keys/types.ts";
 import { kindOf } from "../wire/check.ts";
 import { Reader } from "../wire/reader.ts";
 import type { Bytes } from "../wire/types.ts";
+import { forgetsOptions } from "./authorized_keys.ts";
 import { checkGrant, type Grant } from "./grants.ts";
 import { CONNECTION_SERVICE, passwdChangereq, publicKeySignedData, strictText, userauthPkOk } from "./messages.ts";
 import type { AuthInfo, Prompt, ServerAuth } from "./types.ts";
@@ -134,7 +135,15 @@ async function publicKeyTurn(turn: Turn): Promise<Outcome> {
   // The handler hears of a key that signed only once that is proven, and last of all: nothing that it noted when keys were
   // merely offered can be taken for the key that logs in (CVE-2024-45337).
   if (signature !== null && !await isProven(key, algorithm, blob, signature, turn)) return refused;
-  const outcome = outcomeOf(await asked(call, () => auth.publicKey?.(info, key)), key);
+  const answer = async (): Promise<unknown> => {
+    const result = await auth.publicKey?.(info, key);
+    if (!forgetsOptions(key, result)) return result;
+    throw new TypeError(
+      "Cannot grant login: the key's line of authorized keys has options, and the handler's answer leaves them out; return what " +
+        "matchAuthorizedKey() gave",
+    );
+  };
+  const outcome = outcomeOf(await asked(call, answer), key);
   if (signature !== null || outcome.kind === "refused") return outcome;
   return { kind: "reply", payload: userauthPkOk.encode({ algorithm, blob }) };
 }

@@ -53,8 +53,8 @@ export interface ServerAuth {
   passwordChange?:
     | ((info: AuthInfo, oldPassword: string, newPassword: string) => MaybePromise<PasswordResult>)
     | undefined;
-  /** Is this key acceptable? Possession is proven afterwards by the library. */
-  publicKey?: ((info: AuthInfo, key: PublicKey) => MaybePromise<AuthResult>) | undefined;
+  /** Is this key acceptable? Possession is proven afterwards by the library. `null`, as `matchAuthorizedKey()` has it, is no. */
+  publicKey?: ((info: AuthInfo, key: PublicKey) => MaybePromise<AuthResult | null>) | undefined;
   /** Asks the user questions. */
   keyboardInteractive?:
     | ((

@@ -41,9 +41,19 @@ export {
 export {
   type AuthorizedKey,
   type AuthorizedKeyOption,
-  matchAuthorizedKey,
   parseAuthorizedKeys,
   type RejectedLine,
 } from "./trust/authorized_keys.ts";
+export {
+  type AuthorizedKeyClient,
+  type AuthorizedKeyMatch,
+  authorizedKeys,
+  type AuthorizedKeysOptions,
+  type AuthorizedKeysSource,
+  matchAuthorizedKey,
+} from "../auth/authorized_keys.ts";
+export type { Grant } from "../auth/grants.ts";
+export type { AuthInfo } from "../auth/types.ts";
+export type { ConnectionInfo, NegotiatedDirection } from "../transport/types.ts";
 export { type AgentConnection, type AgentSigner, connectAgent } from "../agent/agent.ts";
 export { defaultIdentities, type DefaultIdentitiesOptions } from "../agent/default_identities.ts";

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { printable, SshError } from "../errors.ts";
 
 /** A file that was found. */
 export interface UserFile {
@@ -13,16 +14,55 @@ export interface UserFile {
   readonly text: string;
 }
 
+/** Null where none is known. */
+function homeFolder(): string | null {
+  return (Deno.env.get("HOME") ?? Deno.env.get("USERPROFILE")) || null;
+}
+
 /** The path of a file in the user's .ssh folder, or null where no home folder is known. */
 export function userSshPath(name: string): string | null {
-  const home = Deno.env.get("HOME") ?? Deno.env.get("USERPROFILE");
-  return home === undefined || home === "" ? null : `${home}/.ssh/${name}`;
+  const home = homeFolder();
+  return home === null ? null : `${home}/.ssh/${name}`;
 }
 
 /** The known_hosts files that `ssh` reads, the user's first. */
 export function knownHostsPaths(): readonly string[] {
   const own = ["known_hosts", "known_hosts2"].map(userSshPath).filter((path) => path !== null);
   return [...own, "/etc/ssh/ssh_known_hosts"];
+}
+
+/** Bytes of a file that says who may log in. */
+const MAX_TRUSTED = 1_048_576;
+
+/**
+ * The text of a file that says whom to trust, or null when it is not there; `~/` is the user's home folder. Throws `SshError` for what is no
+ * file or too long a one, and for one that others than its owner may write, unless they may.
+ */
+export async function readTrusted(path: string | URL, othersMayWrite: boolean): Promise<string | null> {
+  const refuse = (why: string): SshError =>
+    new SshError(`Cannot read authorized keys: ${printable(String(path))} ${why}`, { code: "KEY_FORMAT" });
+  const home = typeof path === "string" && /^~[\/\\]/.test(path) ? homeFolder() : null;
+  const where = typeof path !== "string" || home === null ? asUrl(path) : home + path.slice(1);
+  // Whatever is no file may be one that never ends, or that never opens.
+  const found = await ifThere(() => Deno.stat(where));
+  if (found === null) return null;
+  if (!found.isFile) throw refuse("is no file");
+  using file = await Deno.open(where);
+  const { size, mode } = await file.stat();
+  if (size > MAX_TRUSTED) throw refuse(`has ${size} bytes; at most ${MAX_TRUSTED} are read`);
+  if (!othersMayWrite && mode !== null && (mode & 0o022) !== 0) {
+    throw refuse("can be written by its group or by everybody; `chmod go-w` takes that away");
+  }
+  const bytes = new Uint8Array(size);
+  let length = 0;
+  for (let n: number | null; length < bytes.length && (n = await file.read(bytes.subarray(length))) !== null;) {
+    length += n;
+  }
+  return new TextDecoder().decode(bytes.subarray(0, length));
+}
+
+function asUrl(path: string | URL): string | URL {
+  return typeof path === "string" && path.startsWith("file://") ? new URL(path) : path;
 }
 
 /** Adds a line to a file, which is made where it is missing, with its folder: for the user alone. */
@@ -45,8 +85,12 @@ export const howToRead = { text: "await Deno.readTextFile(path)", bytes: "await 
 
 /** A file's text without a byte order mark, or null when it is not there. Any other trouble is the caller's to report. */
 export async function readIfThere(path: string): Promise<string | null> {
+  return (await ifThere(() => Deno.readTextFile(path)))?.replace(/^\ufeff/, "") ?? null;
+}
+
+async function ifThere<T>(read: () => Promise<T>): Promise<T | null> {
   try {
-    return (await Deno.readTextFile(path)).replace(/^\ufeff/, "");
+    return await read();
   } catch (error) {
     if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return null;
     throw error;

@@ -334,6 +334,7 @@ const interfaces: readonly { name: string; file: string; entries: readonly Entry
 
 /** Interfaces whose options have no rows here: what they are checked by is told beside them. */
 const elsewhere: Readonly<Record<string, string>> = {
+  AuthorizedKeysOptions: "tests/auth/authorized_keys_test.ts",
   DefaultIdentitiesOptions: "tests/keys/",
   ExecOptions: "tests/session/exec_options_test.ts",
   KnownHostsOptions: "tests/keys/accept_new_test.ts",

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertFalse, assertStringIncludes } from "@std/assert";
-import { matchAuthorizedKey, parseAuthorizedKeys } from "../../lib/keys/trust/authorized_keys.ts";
+import { matchAuthorizedKey } from "../../lib/auth/authorized_keys.ts";
+import { parseAuthorizedKeys } from "../../lib/keys/trust/authorized_keys.ts";
 import { parsePublicKey } from "../../lib/keys/public_key.ts";
 import { opensshKeys } from "../_support/key_vectors.ts";
 

@@ -1,5 +1,6 @@
 /** Every parser of keys on mutated and random input: a typed error or a value, never anything else, and soon. */
 import { assert, assertEquals, assertLess } from "@std/assert";
+import { matchAuthorizedKey } from "../../lib/auth/authorized_keys.ts";
 import { SshError } from "../../lib/errors.ts";
 import { parseAuthorizedKeys } from "../../lib/keys/trust/authorized_keys.ts";
 import { hashHostname, parseKnownHosts } from "../../lib/keys/trust/known_hosts.ts";
@@ -137,7 +138,8 @@ Deno.test("parseKnownHosts() and parseAuthorizedKeys() survive fuzzing without a
     ...lines.map((line) => `host,*.net,!x ${line}`),
     `@revoked * ${lines[0]}`,
     `${await hashHostname("host")} ${lines[1]}`,
-    `restrict,command="a \\"b\\" c",from="x" ${lines[2]}`,
+    `restrict,command="a \\"b\\" c",from="10.0.0.0/8,!10.1.*,::1" ${lines[2]}`,
+    `expiry-time="20991231Z",permitopen="a:1",permitlisten="2",environment="A=b" ${lines[4]}`,
     `no-pty ${lines[3]}`,
   ].map(utf8);
   const next = mutator(samples, 99);
@@ -150,6 +152,12 @@ Deno.test("parseKnownHosts() and parseAuthorizedKeys() survive fuzzing without a
       const line = input.split("\n")[entry.line - 1]!;
       assert(line.includes(entry.key.blob.toBase64()), line);
       if (/^(restrict|no-pty)/.test(line)) assert(entry.options.length > 0, line);
+      const match = matchAuthorizedKey(input, entry.key, {
+        remoteAddr: { transport: "tcp", hostname: "::1", port: 1 },
+      });
+      if (match !== null && /^(restrict|no-pty) /i.test(input.split("\n")[match.line - 1]!)) {
+        assertEquals(match.grant.pty, false);
+      }
     }
   }
 });

@@ -6,7 +6,8 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { publicKey } from "../../lib/auth/methods.ts";
 import { connectAgent } from "../../lib/agent/agent.ts";
-import { matchAuthorizedKey, parseAuthorizedKeys } from "../../lib/keys/trust/authorized_keys.ts";
+import { matchAuthorizedKey } from "../../lib/auth/authorized_keys.ts";
+import { parseAuthorizedKeys } from "../../lib/keys/trust/authorized_keys.ts";
 import { looksLikePath } from "../../lib/keys/key_text.ts";
 import { inspectPrivateKey, parsePrivateKey } from "../../lib/keys/private_key.ts";
 import { parsePublicKey, publicKeyLine } from "../../lib/keys/public_key.ts";

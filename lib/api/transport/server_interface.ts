@@ -39,8 +39,8 @@ export interface ServerInterface {
   checkAuthNone(username: string): MaybePromise<AuthResult>;
   /** Login with a password. */
   checkAuthPassword(username: string, password: string): MaybePromise<AuthResult>;
-  /** Is this key acceptable? Possession is proven afterwards by the library. */
-  checkAuthPublickey(username: string, key: PublicKey): MaybePromise<AuthResult>;
+  /** Is this key acceptable? Possession is proven afterwards by the library. `null`, as `matchAuthorizedKey()` has it, is no. */
+  checkAuthPublickey(username: string, key: PublicKey): MaybePromise<AuthResult | null>;
   /** Answers to the questions asked so far; returns more questions, or the outcome. */
   checkAuthInteractive(
     username: string,
@@ -108,8 +108,8 @@ export function authOf(server: ServerInterface): ServerAuth {
   const attempt = async (
     { username }: AuthInfo,
     method: string,
-    check: () => MaybePromise<AuthResult>,
-  ): Promise<AuthResult> => {
+    check: () => MaybePromise<AuthResult | null>,
+  ): Promise<AuthResult | null> => {
     try {
       offered = await allowed(username);
       return offers(method) && await check();

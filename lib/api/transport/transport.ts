@@ -301,7 +301,7 @@ export class Transport implements ServerInterface, AsyncDisposable {
   }
 
   /** See {@linkcode ServerInterface}; refuses unless overridden. */
-  checkAuthPublickey(_username: string, _key: PublicKey): MaybePromise<AuthResult> {
+  checkAuthPublickey(_username: string, _key: PublicKey): MaybePromise<AuthResult | null> {
     return false;
   }
 

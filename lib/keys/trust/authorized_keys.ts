@@ -1,15 +1,15 @@
 /**
- * authorized_keys: which keys may log in, and under which restrictions. sshd(8), AUTHORIZED_KEYS FILE FORMAT. No I/O.
+ * authorized_keys: its lines, with the keys that may log in and the options that restrict them. sshd(8), AUTHORIZED_KEYS FILE FORMAT. No I/O.
  *
  * @module
  */
-import { equals } from "@std/bytes";
 import { SshError } from "../../errors.ts";
 import { keyFormatError } from "../format/format_error.ts";
 import { characters, type KeyText } from "../key_text.ts";
 import { publicKeyFromWords } from "../public_key.ts";
-import { RSA_BITS, type RsaKeyOptions } from "../rsa_public.ts";
+import type { RsaKeyOptions } from "../rsa_public.ts";
 import type { PublicKey } from "../types.ts";
+import { isFlag, optionProblem } from "./key_options.ts";
 
 /** Longest line that is looked at; a longer one is rejected whole. */
 const MAX_LINE = 16_384;
@@ -42,38 +42,6 @@ export interface RejectedLine {
   readonly reason: string;
 }
 
-/** Options without a value. */
-const flags: ReadonlySet<string> = new Set([
-  "agent-forwarding",
-  "cert-authority",
-  "no-agent-forwarding",
-  "no-port-forwarding",
-  "no-pty",
-  "no-touch-required",
-  "no-user-rc",
-  "no-x11-forwarding",
-  "port-forwarding",
-  "pty",
-  "restrict",
-  "user-rc",
-  "verify-required",
-  "x11-forwarding",
-]);
-/** Options with a value in quotes. */
-const settings: ReadonlySet<string> = new Set([
-  "command",
-  "environment",
-  "expiry-time",
-  "from",
-  "permitlisten",
-  "permitopen",
-  "principals",
-  "tunnel",
-]);
-
-/** Options that add up when they stand more than once; two of any other would leave open which one holds. */
-const repeatable: ReadonlySet<string> = new Set([...flags, "environment", "permitlisten", "permitopen"]);
-
 /** Reads the options at the start of `line`; returns them and the offset of what follows the blanks behind them. */
 function readOptions(line: string): { options: AuthorizedKeyOption[]; end: number } {
   const options: AuthorizedKeyOption[] = [];
@@ -95,12 +63,8 @@ function readOptions(line: string): { options: AuthorizedKeyOption[]; end: numbe
       at++;
     }
     const lower = name.toLowerCase();
-    if (!(value === null ? flags : settings).has(lower)) {
-      throw keyFormatError("an option is not known or its value is amiss");
-    }
-    if (!repeatable.has(lower) && options.some((option) => option.name === lower)) {
-      throw keyFormatError("an option stands twice");
-    }
+    const problem = optionProblem(lower, value, options);
+    if (problem !== null) throw keyFormatError(problem);
     options.push({ name: lower, value });
     if (line[at] === ",") at++;
     else if (line[at] === " " || line[at] === "\t") break;
@@ -112,8 +76,9 @@ function readOptions(line: string): { options: AuthorizedKeyOption[]; end: numbe
 
 /** Reads `type base64 comment`, or null where the first word is no key type, and so perhaps an option. */
 function readKey(text: string, rsa: RsaKeyOptions): { key: PublicKey; comment: string } | null {
-  const match = /^([^ \t"=,]+)[ \t]+([^ \t]+)(?:[ \t]+(.*))?$/.exec(text);
-  if (match === null || flags.has(match[1]!.toLowerCase())) return null;
+  // Each key begins with the length of its type's name: where the third word does and the second does not, the first is an option.
+  const match = /^([^ \t"=,]+)[ \t]+(AAAA[^ \t]+|(?![^ \t]+[ \t]+AAAA)[^ \t]+)(?:[ \t]+(.*))?$/.exec(text);
+  if (match === null || isFlag(match[1]!)) return null;
   return { key: publicKeyFromWords(match[1]!, match[2]!, rsa), comment: match[3] ?? "" };
 }
 
@@ -128,43 +93,43 @@ function parseLine(line: string, rsa: RsaKeyOptions): Omit<AuthorizedKey, "line"
   return { options, ...restricted };
 }
 
+/** The lines of a text that hold something, each of them read or rejected, in their order; with `wanted`, only those that hold that text. */
+export function* authorizedLines(
+  text: KeyText,
+  rsa: RsaKeyOptions = {},
+  wanted = "",
+): Generator<AuthorizedKey | RejectedLine> {
+  let number = 0;
+  for (const raw of characters("Cannot read authorized keys", text).split("\n")) {
+    number++;
+    if (!raw.includes(wanted)) continue;
+    const line = raw.replace(/\r$/, "").replace(/^[ \t]+|[ \t]+$/g, "");
+    if (line === "" || line.startsWith("#")) continue;
+    yield readLine(number, line, rsa);
+  }
+}
+
+function readLine(number: number, line: string, rsa: RsaKeyOptions): AuthorizedKey | RejectedLine {
+  try {
+    return { line: number, ...parseLine(line, rsa) };
+  } catch (error) {
+    if (!(error instanceof SshError)) throw error;
+    return { line: number, reason: error.message };
+  }
+}
+
 /**
- * Reads authorized_keys text. A line with anything amiss, an unknown option or a key of a type that does not equal its blob's is
- * rejected as a whole, and never read as a key with fewer restrictions.
+ * Reads authorized_keys text. A line with anything amiss, an option that is not known or has a value that makes no sense, or a key of a
+ * type that does not equal its blob's is rejected as a whole, and never read as a key with fewer restrictions.
  */
 export function parseAuthorizedKeys(
   text: KeyText,
   rsa: RsaKeyOptions = {},
 ): { keys: AuthorizedKey[]; rejected: RejectedLine[] } {
   const keys: AuthorizedKey[] = [], rejected: RejectedLine[] = [];
-  characters("Cannot read authorized keys", text).split("\n").forEach((raw, index) => {
-    const line = raw.replace(/\r$/, "").replace(/^[ \t]+|[ \t]+$/g, "");
-    if (line === "" || line.startsWith("#")) return;
-    try {
-      keys.push({ line: index + 1, ...parseLine(line, rsa) });
-    } catch (error) {
-      if (!(error instanceof SshError)) throw error;
-      rejected.push({ line: index + 1, reason: error.message });
-    }
-  });
-  return { keys, rejected };
-}
-
-/**
- * The first line that holds this very key, or null. A line with an option that is not among `enforced` gives null: the caller
- * names the options that it puts into force itself, in lower case. A `cert-authority` line is no line for a plain key.
- */
-export function matchAuthorizedKey(
-  text: KeyText,
-  key: PublicKey,
-  enforced: readonly string[] = [],
-): AuthorizedKey | null {
-  const blob = key.blob;
-  // A key that is this short got here because the program let it in.
-  for (const entry of parseAuthorizedKeys(text, { insecureMinRsaBits: RSA_BITS.insecureMin }).keys) {
-    if (!equals(entry.key.blob, blob) || entry.options.some(({ name }) => name === "cert-authority")) continue;
-    // The first line decides: a later one with the same key must not lift its restrictions.
-    return entry.options.every(({ name }) => enforced.includes(name)) ? entry : null;
+  for (const line of authorizedLines(text, rsa)) {
+    if ("key" in line) keys.push(line);
+    else rejected.push(line);
   }
-  return null;
+  return { keys, rejected };
 }
