@@ -60,6 +60,19 @@ export {
   Transport,
   type TransportOptions,
 } from "./lib/api/transport/transport.ts";
-export * from "./lib/keys/mod.ts";
+export {
+  type AgentConnection,
+  type AgentSigner,
+  connectAgent,
+  defaultIdentities,
+  type DefaultIdentitiesOptions,
+  insecureSha1Signer,
+  insecureVerifySha1,
+  knownHostKeyTypes,
+  type PrivateKeyOptions,
+  publicKeyLine,
+  type RsaKeyOptions,
+  verifyWith,
+} from "./lib/keys/mod.ts";
 export * from "./lib/sftp/mod.ts";
-export * from "./lib/scp/mod.ts";
+export { scpDownload, type ScpOptions, scpUpload, serveScp, type ServeScpOptions } from "./lib/scp/mod.ts";
