@@ -14,7 +14,7 @@
  *
  * @module
  */
-export { connect, type ConnectOptions, SshClient } from "./lib/api/client.ts";
+export { connect, type ConnectOptions, type ControlPathOptions, SshClient } from "./lib/api/client.ts";
 export { webSocketTransport } from "./lib/api/web_socket.ts";
 export type { ScpClient } from "./lib/api/scp.ts";
 export { Channel } from "./lib/api/transport/channel.ts";

@@ -22,20 +22,21 @@ import type { ByteDuplex } from "../wire/types.ts";
 import { checkConnect } from "./check_connect.ts";
 import type { ConnectOptions } from "./connect_options.ts";
 import { letGo } from "./let_go.ts";
-import { given } from "./options.ts";
+import { type ControlPathOptions, isControlPath } from "./control_options.ts";
+import { given, MAX_CHANNELS } from "./options.ts";
 import { clientOver, type SshClient } from "./ssh_client.ts";
 
 export type { ConnectOptions } from "./connect_options.ts";
+export type { ControlPathOptions } from "./control_options.ts";
 export { SshClient } from "./ssh_client.ts";
-
-/** Channels of a client at once: its own, and those that servers open where it listens. Each forwarded connection is one. */
-const MAX_CHANNELS = 4096;
 
 /**
  * Connects, exchanges keys, checks the host key and logs in.
  *
  * Rejects with `HostKeyError` (unknown and changed keys are classes of their own), `SshAuthError`, another `SshError`, or the reason
  * of the signal; and before anything is opened with `TypeError` or `RangeError` for options that make no sense. Whatever it rejects with, nothing stays open.
+ *
+ * With `controlPath` it does none of that, and uses the connection of a running `ssh -M`: see {@linkcode ControlPathOptions}.
  *
  * @example A command and its exit code
  * ```ts
@@ -48,7 +49,8 @@ const MAX_CHANNELS = 4096;
  * }
  * ```
  */
-export async function connect(options: ConnectOptions): Promise<SshClient> {
+export async function connect(options: ConnectOptions | ControlPathOptions): Promise<SshClient> {
+  if (isControlPath(options)) return await (await import("./control_path.ts")).connectControl(options);
   let known: ReadonlySet<string> = new Set();
   try {
     return await connectOnce(options, null, (types) => known = types);

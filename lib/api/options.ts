@@ -12,6 +12,9 @@ export interface KeepaliveOptions {
   maxMissed?: number | undefined;
 }
 
+/** Channels of a client at once: its own, and those that servers open where it listens. Each forwarded connection is one. */
+export const MAX_CHANNELS = 4096;
+
 /** The options that were given, by name: `exactOptionalPropertyTypes` tells an absent option from an undefined one. */
 export function given<T extends object, K extends keyof T>(
   options: T,

@@ -19,10 +19,10 @@ import type { ExecOptions, ExecOutput } from "../session/types.ts";
 import type { SftpClient } from "../sftp/client.ts";
 import type { SftpChannel } from "../sftp/wire/channel.ts";
 import { abortedError } from "../transport/closing.ts";
-import type { SecureTransport } from "../transport/secure_transport.ts";
 import type { ConnectionInfo } from "../transport/types.ts";
 import { checkSignalOption } from "../wire/check.ts";
 import type { Bytes } from "../wire/types.ts";
+import type { ClientTransport, Refable } from "./client_transport.ts";
 import { openData } from "./open_data.ts";
 import { ownStream } from "./own_streams.ts";
 import { type ScpClient, scpClient } from "./scp.ts";
@@ -31,22 +31,20 @@ import { checkCarried, checkGlobalRequest } from "./transport/check_transport.ts
 
 /** Makes a client of a transport and a mux whose login is done. The signal ends it; `socket` is what `ref()` and `unref()` are for. */
 export let clientOver: (
-  secure: SecureTransport,
+  transport: ClientTransport,
   mux: Mux,
   signal: AbortSignal | undefined,
-  socket: Deno.TcpConn | null,
+  socket: Refable | null,
 ) => SshClient;
 
 /** An authenticated connection. A server opens no channels to it, but for those that belong to what it was asked to listen on. */
 export class SshClient implements AsyncDisposable {
-  /** What the handshake agreed on. */
-  readonly info: ConnectionInfo;
   /** Resolves on a clean end, rejects with {@linkcode SshError} otherwise; never an unhandled rejection. */
   readonly closed: Promise<void>;
-  readonly #transport: SecureTransport;
+  readonly #transport: ClientTransport;
   readonly #mux: Mux;
   /** Null where the program brought the streams: what keeps them alive is its own. */
-  readonly #socket: Deno.TcpConn | null;
+  readonly #socket: Refable | null;
   #forwards: Promise<ClientForwards> | null = null;
 
   static {
@@ -54,25 +52,29 @@ export class SshClient implements AsyncDisposable {
   }
 
   private constructor(
-    secure: SecureTransport,
+    transport: ClientTransport,
     mux: Mux,
     signal: AbortSignal | undefined,
-    socket: Deno.TcpConn | null,
+    socket: Refable | null,
   ) {
-    this.#transport = secure;
+    this.#transport = transport;
     this.#mux = mux;
     this.#socket = socket;
-    this.info = secure.info;
-    this.closed = secure.closed;
+    this.closed = transport.closed;
     if (signal === undefined) return;
     const onAbort = (): void => {
       terminateAll(mux);
-      void secure.end(abortedError(signal));
+      void transport.end(abortedError(signal));
     };
     const leave = (): void => signal.removeEventListener("abort", onAbort);
     signal.addEventListener("abort", onAbort);
     this.closed.then(leave, leave);
     if (signal.aborted) onAbort();
+  }
+
+  /** What the handshake agreed on. Throws `SshError` through a control socket: it was the master's, who does not tell. */
+  get info(): ConnectionInfo {
+    return this.#transport.info;
   }
 
   /**
@@ -148,7 +150,8 @@ export class SshClient implements AsyncDisposable {
       const process = await startProcess(this.#mux, start, { stderr: "null", signal });
       const { readable, writable } = process, close = (): Promise<void> => process[Symbol.asyncDispose]();
       const channel: SftpChannel = { readable, writable, close, releasesChunks: true };
-      const idents = { peer: this.info.remoteIdent, own: this.info.localIdent };
+      const info = this.#transport.isLent === true ? null : this.info;
+      const idents = { peer: info?.remoteIdent, own: info?.localIdent };
       return await openSftp(channel, { signal, linkFirst: serverTakesLinkFirst(idents) });
     } finally {
       outer?.removeEventListener("abort", onAbort);

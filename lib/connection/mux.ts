@@ -70,6 +70,11 @@ export interface MuxOptions {
    * mean for the peer. Without it, what a channel's `onEof()` or `onEnded()` throws ends the connection: it must not go unseen.
    */
   onError?: ((error: unknown) => void) | undefined;
+  /**
+   * Why this side cannot do what others can, as the connection is lent to it: make global requests, take channels of the peer. It gets
+   * the end of "Cannot …".
+   */
+  cannot?: ((what: string) => Error) | undefined;
   /** The connection has ended; called once, after every channel and waiter has been told. */
   onEnded?: ((error: Error | null) => void) | undefined;
 }
@@ -207,6 +212,8 @@ export class Mux implements MessageHandler {
     const { signal } = options;
     if (this.#isOver) return Promise.reject(closedError(this.#ended?.error ?? null));
     if (signal?.aborted) return Promise.reject(signal.reason);
+    const refusal = this.#options.cannot?.(`make global request "${name}"`);
+    if (refusal !== undefined) return Promise.reject(refusal);
     return this.#requests.request(name, data, signal);
   }
 
@@ -215,8 +222,10 @@ export class Mux implements MessageHandler {
     this.#requests.notify(name, data);
   }
 
-  /** Lets the peer open channels of a type. Throws `TypeError` where somebody does already. */
+  /** Lets the peer open channels of a type. Throws `TypeError` where somebody does already, and what `cannot` gives. */
   onChannel(type: string, acceptor: ChannelAcceptor): Disposable {
+    const refusal = this.#options.cannot?.(`take "${type}" channels of the server`);
+    if (refusal !== undefined) throw refusal;
     return this.#acceptors.open(type, acceptor);
   }
 
@@ -412,6 +421,17 @@ export class Mux implements MessageHandler {
   closing(): void {
     this.#closing = true;
     for (const core of this.#channels.open.values()) core.hold();
+  }
+
+  /** See {@linkcode MessageHandler}. */
+  leave(reason: Error): void {
+    this.#closing = true;
+    for (const { core, done } of this.#channels.openings.values()) {
+      // It closes once the peer has opened it.
+      core.abort(reason);
+      done(reason as ChannelOpenError);
+    }
+    for (const core of [...this.#channels.open.values()]) core.abort(reason);
   }
 
   /** See {@linkcode MessageHandler}. */

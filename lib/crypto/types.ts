@@ -23,6 +23,8 @@ export interface PacketSealer {
   readonly lengthPadded: boolean;
   /** Bytes of MAC or tag after each packet. */
   readonly tagLength: number;
+  /** Whether packets have padding at all, as those of RFC 4253 have. @default {true} */
+  readonly padded?: boolean;
   /** Whether `seal()` has a use for `out`. @default {false} */
   readonly fillsOut?: boolean;
   /** Memory for at least `size` bytes, to be used before anything else runs. */
@@ -54,6 +56,8 @@ export interface PacketOpener {
   readonly lengthPadded: boolean;
   /** Bytes of MAC or tag after each packet. */
   readonly tagLength: number;
+  /** Whether packets have padding at all, as those of RFC 4253 have. @default {true} */
+  readonly padded?: boolean;
   /** Bytes of a packet that must be there before its length can be read: 4, or a cipher block. */
   readonly headLength: number;
   /**

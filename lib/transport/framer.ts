@@ -132,13 +132,15 @@ export class Framer {
   }
 
   #check(length: number, opener: PacketOpener): void {
-    const { blockSize, lengthPadded } = opener;
+    const { blockSize, lengthPadded } = opener, unpadded = opener.padded === false;
     const padded = lengthPadded ? length + 4 : length;
-    const block = Math.max(8, blockSize);
-    if (length < 5 || length > MAX_PACKET_LENGTH || padded % block !== 0) {
+    const block = unpadded ? 1 : Math.max(8, blockSize), least = unpadded ? 2 : 5;
+    if (length < least || length > MAX_PACKET_LENGTH || padded % block !== 0) {
       throw new SshProtocolError(
         length > MAX_PACKET_LENGTH
           ? `Packet of ${length} bytes: at most ${MAX_PACKET_LENGTH} are accepted, so the stream is broken or not SSH`
+          : unpadded
+          ? `Packet of ${length} bytes has no message in it`
           : `Packet length ${length} is not a whole number of ${block}-byte blocks: padding error`,
         DisconnectReason.PROTOCOL_ERROR,
       );

@@ -69,6 +69,8 @@ export interface OutboxOptions {
   readonly sealed: (packets: number, bytes: number) => void;
   /** Chunks come back by `recycle()`, so their buffers are used again. */
   readonly reuse: boolean;
+  /** Seals until other keys come. @default {plainSealer()} */
+  readonly sealer?: PacketSealer;
 }
 
 /** Buffers of large chunks, for the next one: making one costs as much as filling it. */
@@ -82,7 +84,7 @@ const REUSED = 65_536;
  * outbox, only the first moves (RFC 4253 section 7.1).
  */
 export class Outbox {
-  #sealer: PacketSealer = plainSealer();
+  #sealer: PacketSealer;
   #compressor: Compressor | null = null;
   #sequence = 0;
   #kex: KexItem[] = [];
@@ -100,6 +102,7 @@ export class Outbox {
   /** Held until `release()`: nothing but the first key exchange may leave. */
   constructor(options: OutboxOptions) {
     this.#options = options;
+    this.#sealer = options.sealer ?? plainSealer();
   }
 
   /** Number of the next packet. */
@@ -327,12 +330,12 @@ class Batch {
   }
 
   #close(payload: number): void {
-    const { blockSize, lengthPadded, tagLength } = this.#sealer;
+    const { blockSize, lengthPadded, tagLength, padded } = this.#sealer;
     const out = this.#workspace, start = this.#length;
     const block = Math.max(8, blockSize);
     const body = (lengthPadded ? 5 : 1) + payload;
-    let padding = block - body % block;
-    if (padding < 4) padding += block;
+    let padding = padded === false ? 0 : block - body % block;
+    if (padding < 4 && padded !== false) padding += block;
     const packetLength = 1 + payload + padding;
     out[start] = packetLength >>> 24;
     out[start + 1] = packetLength >>> 16;

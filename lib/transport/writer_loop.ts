@@ -66,9 +66,9 @@ export class WriterLoop {
   }
 
   /** Writes until the end of the connection has come and nothing is left; rejects with what the stream fails with. */
-  async run(first: Uint8Array): Promise<void> {
+  async run(first: Uint8Array | null): Promise<void> {
     const { outbox, share, ending } = this.#host;
-    await this.#writer.write(first);
+    if (first !== null) await this.#writer.write(first);
     /** The chunk that the socket has not taken yet. */
     let writing: Promise<void> | null = null;
     /** How many chunks had come in when the last small one left. */

@@ -16,6 +16,7 @@ import { memoryPair } from "../_support/duplex.ts";
 /** What takes options. */
 export type Entry =
   | "connect"
+  | "controlPath"
   | "serve"
   | "serveConn"
   | "Transport"
@@ -70,10 +71,26 @@ function rangeError(text: string, ...values: readonly unknown[]): Bad {
   return { error: RangeError, text, values };
 }
 
+/** Options that have no place beside `controlPath`. */
+const BESIDE = [
+  "hostname",
+  "username",
+  "auth",
+  "transport",
+  "keepalive",
+  "rekey",
+  "algorithms",
+  "verifyHostKey",
+  "jump",
+  "proxy",
+  "proxyCommand",
+  "controlpath",
+];
 const connection: readonly Entry[] = ["connect", "serve", "serveConn", "Transport"];
 const servers: readonly Entry[] = ["serve", "serveConn"];
 const signalled: readonly Entry[] = [
   "connect",
+  "controlPath",
   "startClient",
   "startServer",
   "Transport.connect",
@@ -96,7 +113,12 @@ const NO_TEXT = [5, true, null, {}, [], new Uint8Array(3), Promise.resolve("text
 
 export const rows: readonly Row[] = [
   // -------------------------------------------------------------------------------- what both roles have
-  row(connection, "window", [1, 2_097_152, 2 ** 32 - 1], rangeError("1 to 4294967295", ...NO_COUNT, 2 ** 32, Infinity)),
+  row(
+    [...connection, "controlPath"],
+    "window",
+    [1, 2_097_152, 2 ** 32 - 1],
+    rangeError("1 to 4294967295", ...NO_COUNT, 2 ** 32, Infinity),
+  ),
   row(
     connection,
     "rekey",
@@ -297,7 +319,31 @@ export const rows: readonly Row[] = [
     typeError("`writable` is locked", lockedPair("writable")),
     typeError("Duplex.toWeb()", nodeStream()),
   ),
-  row(["connect"], "handshakeTimeout", [1, 0.5, Infinity], rangeError("milliseconds above 0", ...NO_TIME)),
+  row(
+    "controlPath",
+    "controlPath",
+    ["/a", "a", `/${"x".repeat(102)}`, "/100%/x", "/a%%b"],
+    typeError("it must be a text", ...NO_TEXT.filter((value) => value !== undefined)),
+    typeError("it is empty", ""),
+    typeError("no NUL", "/a\0b"),
+    typeError('Cannot use "none"', "none"),
+    typeError("the home directory in the place of ~", "~/.ssh/ctl"),
+    typeError("`ssh -G host` tells", "/tmp/%C", "/tmp/%r@%h:%p"),
+    rangeError("bytes, and the path of a socket", `/${"x".repeat(107)}`, `/${"\u00e4".repeat(54)}`),
+  ),
+  row(
+    "controlPath",
+    "(options)",
+    [{ controlPath: "/a", hostname: undefined, auth: undefined }],
+    typeError("beside `controlPath`", ...BESIDE.map((name) => ({ controlPath: "/a", [name]: "x" }))),
+  ),
+  row("controlPath", "trace", [() => {}], typeError("it must be a function", ...NO_FUNCTION)),
+  row(
+    ["connect", "controlPath"],
+    "handshakeTimeout",
+    [1, 0.5, Infinity],
+    rangeError("milliseconds above 0", ...NO_TIME),
+  ),
   row("connect", "onBanner", [() => {}], typeError("it must be a function", ...NO_FUNCTION)),
   row("connect", "trace", [], typeError("it must be a function", ...NO_FUNCTION)),
   row("connect", "requireStrictKex", [true, false], typeError("true or false", "yes", "false", 1, 0, null, {})),

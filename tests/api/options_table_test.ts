@@ -3,11 +3,12 @@
  * in words, before anything is dialled, listened on or sent. The table stands in _options_table.ts.
  */
 import { assert, assertEquals, assertInstanceOf, assertStringIncludes } from "@std/assert";
-import { connect, type ConnectOptions } from "../../lib/api/client.ts";
+import { connect, type ConnectOptions, type ControlPathOptions } from "../../lib/api/client.ts";
 import { serve, serveConn, type ServeOptions } from "../../lib/api/server.ts";
 import { Transport, type TransportOptions } from "../../lib/api/transport/transport.ts";
 import { keyboardInteractive, password, publicKey } from "../../lib/auth/methods.ts";
 import { connectAgent } from "../../lib/agent/agent.ts";
+import { SshError } from "../../lib/errors.ts";
 import { ClientForwards } from "../../lib/forward/client.ts";
 import type { ForwardOptions } from "../../lib/forward/forward.ts";
 import { insecureAcceptAnyHostKey } from "../../lib/keys/trust/known_hosts.ts";
@@ -89,6 +90,13 @@ const calls: Readonly<Record<Entry, (option: string, value: unknown) => unknown>
       verifyHostKey: insecureAcceptAnyHostKey(),
     };
     return connect(optionsWith<ConnectOptions>(base, option, value));
+  },
+  controlPath: async (option, value) => {
+    try {
+      await connect(optionsWith<ControlPathOptions>({ controlPath: "/nowhere/socket" }, option, value));
+    } catch (cause) {
+      throw cause instanceof SshError ? new Reached("the socket was looked for", { cause }) : cause;
+    }
   },
   serve: async (option, value) => {
     serve(optionsWith<ServeOptions>({ hostname: "127.0.0.1", port: 0, ...await serverOptions() }, option, value));
@@ -311,6 +319,7 @@ const root = new URL("../../", import.meta.url);
 /** Interfaces of options, where they stand, and who takes them; `within` is the option that holds them. */
 const interfaces: readonly { name: string; file: string; entries: readonly Entry[]; within?: string }[] = [
   { name: "ConnectOptions", file: "lib/api/connect_options.ts", entries: ["connect"] },
+  { name: "ControlPathOptions", file: "lib/api/control_options.ts", entries: ["controlPath"] },
   { name: "ServeOptions", file: "lib/api/serve_options.ts", entries: ["serve"] },
   { name: "TransportOptions", file: "lib/api/transport/options.ts", entries: ["Transport"] },
   { name: "RsaKeyOptions", file: "lib/keys/rsa_public.ts", entries: ["connect", "serve", "Transport", "connectAgent"] },
@@ -358,6 +367,7 @@ const internal = [
   "KeyExchangeOptions",
   "MuxOptions",
   "OutboxOptions",
+  "ProxiedOptions",
   "SecureTransportOptions",
   "SendOptions",
   "ServeAuthOptions",

@@ -13,7 +13,7 @@ import { type MacHash, packetHmac } from "./hmac.ts";
 import { hasNodeCrypto, nodeCipher } from "../node_crypto.ts";
 import type { DirectionKeys, PacketOpener, PacketSealer } from "../types.ts";
 
-export { plainOpener, plainSealer } from "./plain.ts";
+export { plainOpener, plainSealer, unpaddedOpener, unpaddedSealer } from "./plain.ts";
 
 /** A packet cipher. */
 export interface CipherInfo {

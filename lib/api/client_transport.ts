@@ -1,0 +1,32 @@
+/**
+ * What a client has of its transport, beside the mux: one of its own, or what a master passes on.
+ *
+ * @module
+ */
+import type { ConnectionInfo } from "../transport/types.ts";
+
+/** The transport of a client. */
+export interface ClientTransport {
+  /** What the handshake agreed on; throws where nobody tells. */
+  readonly info: ConnectionInfo;
+  /** The connection is somebody else's, who does not tell what the handshake agreed on. */
+  readonly isLent?: boolean;
+  /** Resolves on a clean end, rejects with `SshError` otherwise; never an unhandled rejection. */
+  readonly closed: Promise<void>;
+  /** Ends once what has been written has left. */
+  close(): Promise<void>;
+  /** Ends at once; whoever waits for something sees `wish`. */
+  end(wish?: Error): Promise<void>;
+  /** Renews the keys. */
+  rekey(): Promise<void>;
+  /** Whether its timers keep the program alive. */
+  setRef(refed: boolean): void;
+}
+
+/** What `ref()` and `unref()` are for. */
+export interface Refable {
+  /** Keeps the program alive. */
+  ref(): void;
+  /** Lets it end. */
+  unref(): void;
+}

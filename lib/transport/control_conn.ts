@@ -1,0 +1,121 @@
+/**
+ * Asking the master behind a control socket, until it lets this side speak to the server itself. OpenSSH PROTOCOL.mux. No I/O of its own.
+ *
+ * What listens there may be anything: it is believed nothing before it has said hello as a master does, and no message of it may be
+ * longer than one that says why it refuses.
+ *
+ * @module
+ */
+import { printable, SshError, SshProtocolError } from "../errors.ts";
+import { codec, looseText, rest, u32 } from "../wire/codec.ts";
+import { Reader } from "../wire/reader.ts";
+import type { ByteDuplex, Bytes } from "../wire/types.ts";
+import { Writer } from "../wire/writer.ts";
+import { lostError } from "./closing.ts";
+
+/** The version of the protocol that OpenSSH has spoken since 5.6. */
+const VERSION = 4;
+/** The longest message of a master: hellos and answers have some words in them at most. */
+export const MAX_CONTROL_MESSAGE = 65_536;
+
+/** Message numbers. */
+const Control = {
+  HELLO: 0x1,
+  PROXY: 0x1000_000f,
+  PERMISSION_DENIED: 0x8000_0002,
+  FAILURE: 0x8000_0003,
+  PROXIED: 0x8000_000f,
+} as const;
+
+const Hello = codec("MUX_MSG_HELLO", { type: u32, version: u32, extensions: rest });
+const Request = codec("mux request", { type: u32, id: u32, data: rest });
+const Refusal = codec("refusal of a master", { type: u32, id: u32, reason: looseText });
+
+/** The control connection to one master. */
+export class ControlConn {
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
+  readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
+  #buffer: Bytes = new Uint8Array(0);
+  #requests = 0;
+
+  private constructor(conn: ByteDuplex) {
+    this.#reader = conn.readable.getReader();
+    this.#writer = conn.writable.getWriter();
+    for (const { closed } of [this.#reader, this.#writer]) closed.catch(() => {});
+  }
+
+  /** Says hello, and hears the master's. Rejects with `SshError` where what listens there is none that this side understands. */
+  static async greet(conn: ByteDuplex): Promise<ControlConn> {
+    const control = new ControlConn(conn);
+    await control.#send(Hello.encode({ type: Control.HELLO, version: VERSION, extensions: new Uint8Array(0) }));
+    const { type, version } = control.#decoded(Hello, await control.#receive());
+    if (type !== Control.HELLO) throw noMaster();
+    if (version !== VERSION) {
+      throw new SshProtocolError(`the master speaks version ${version} of the protocol, and ${VERSION} is wanted`);
+    }
+    return control;
+  }
+
+  /**
+   * Has the master pass on packets from here on, and gives up the streams. Resolves to what has been read of them already. Rejects with
+   * `SshError` `REQUEST_DENIED` where the master refuses.
+   */
+  async proxy(): Promise<Bytes> {
+    const id = this.#requests++;
+    await this.#send(Request.encode({ type: Control.PROXY, id, data: new Uint8Array(0) }));
+    const answer = await this.#receive(), { type, id: answered } = this.#decoded(Request, answer);
+    if (type === Control.FAILURE || type === Control.PERMISSION_DENIED) {
+      const reason = printable(this.#decoded(Refusal, answer).reason);
+      const advice = type === Control.FAILURE ? "; masters before OpenSSH 7.4 have no proxy mode" : "";
+      throw new SshError(`the master refuses, "${reason}"${advice}`, { code: "REQUEST_DENIED" });
+    }
+    if (type !== Control.PROXIED || answered !== id) {
+      throw new SshProtocolError(`the master answers with message 0x${type.toString(16)} to request ${answered}`);
+    }
+    this.#reader.releaseLock();
+    this.#writer.releaseLock();
+    return this.#buffer;
+  }
+
+  async #send(message: Bytes): Promise<void> {
+    await this.#writer.write(new Writer().string(message).bytes()).catch((cause) => {
+      throw lostError("the master is gone", cause);
+    });
+  }
+
+  async #receive(): Promise<Bytes> {
+    await this.#need(4);
+    const length = new Reader(this.#buffer).u32();
+    if (length < 4 || length > MAX_CONTROL_MESSAGE) throw noMaster();
+    await this.#need(4 + length);
+    const message = this.#buffer.slice(4, 4 + length);
+    this.#buffer = this.#buffer.slice(4 + length);
+    return message;
+  }
+
+  /** Reads until so many bytes are there; a length alone makes room for nothing. */
+  async #need(length: number): Promise<void> {
+    while (this.#buffer.length < length) {
+      const { done, value } = await this.#reader.read().catch((cause) => {
+        throw lostError("the master is gone", cause);
+      });
+      if (done) throw lostError("the master closed the connection");
+      const grown = new Uint8Array(this.#buffer.length + value.length);
+      grown.set(this.#buffer);
+      grown.set(value, this.#buffer.length);
+      this.#buffer = grown;
+    }
+  }
+
+  #decoded<T>({ decode }: { decode(bytes: Uint8Array): T }, message: Uint8Array): T {
+    try {
+      return decode(message);
+    } catch (cause) {
+      throw noMaster(cause);
+    }
+  }
+}
+
+function noMaster(cause?: unknown): SshProtocolError {
+  return new SshProtocolError("what listens there is no master of ssh: it speaks something else", undefined, { cause });
+}
