@@ -47,7 +47,7 @@ export class ControlConn {
   /** Says hello, and hears the master's. Rejects with `SshError` where what listens there is none that this side understands. */
   static async greet(conn: ByteDuplex): Promise<ControlConn> {
     const control = new ControlConn(conn);
-    await control.#send(Hello.encode({ type: Control.HELLO, version: VERSION, extensions: new Uint8Array(0) }));
+    control.#send(Hello.encode({ type: Control.HELLO, version: VERSION, extensions: new Uint8Array(0) }));
     const { type, version } = control.#decoded(Hello, await control.#receive());
     if (type !== Control.HELLO) throw noMaster();
     if (version !== VERSION) {
@@ -62,7 +62,7 @@ export class ControlConn {
    */
   async proxy(): Promise<Bytes> {
     const id = this.#requests++;
-    await this.#send(Request.encode({ type: Control.PROXY, id, data: new Uint8Array(0) }));
+    this.#send(Request.encode({ type: Control.PROXY, id, data: new Uint8Array(0) }));
     const answer = await this.#receive(), { type, id: answered } = this.#decoded(Request, answer);
     if (type === Control.FAILURE || type === Control.PERMISSION_DENIED) {
       const reason = printable(this.#decoded(Refusal, answer).reason);
@@ -77,10 +77,9 @@ export class ControlConn {
     return this.#buffer;
   }
 
-  async #send(message: Bytes): Promise<void> {
-    await this.#writer.write(new Writer().string(message).bytes()).catch((cause) => {
-      throw lostError("the master is gone", cause);
-    });
+  /** What the master has said before it hung up tells more than that writing failed. */
+  #send(message: Bytes): void {
+    this.#writer.write(new Writer().string(message).bytes()).catch(() => {});
   }
 
   async #receive(): Promise<Bytes> {
@@ -97,9 +96,9 @@ export class ControlConn {
   async #need(length: number): Promise<void> {
     while (this.#buffer.length < length) {
       const { done, value } = await this.#reader.read().catch((cause) => {
-        throw lostError("the master is gone", cause);
+        throw lostError("the master hung up", cause);
       });
-      if (done) throw lostError("the master closed the connection");
+      if (done) throw lostError("the master hung up");
       const grown = new Uint8Array(this.#buffer.length + value.length);
       grown.set(this.#buffer);
       grown.set(value, this.#buffer.length);
