@@ -27,7 +27,7 @@ export type { SshListener } from "./lib/forward/listener.ts";
 export type { TcpAddress, UnixAddress } from "./lib/forward/local_sockets.ts";
 export type { RemoteTarget } from "./lib/forward/standing.ts";
 export { RemoteProcess } from "./lib/session/process.ts";
-export type { ExecOptions, ExecOutput, ExitStatus, PtyOptions, WindowSize } from "./lib/session/types.ts";
+export type { ExecOptions, ExecOutput, ExitStatus, PtyOptions, WindowSize, X11Options } from "./lib/session/types.ts";
 
 export {
   type AuthMethod,

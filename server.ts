@@ -29,8 +29,9 @@ export type { SourcePenalties } from "./lib/api/admission/penalties.ts";
 export type { AllowForward, DirectForward, OnForward } from "./lib/forward/accept_forwards.ts";
 export type { SshConn } from "./lib/forward/conn.ts";
 export type { KeepaliveOptions } from "./lib/api/options.ts";
+export type { AllowLent } from "./lib/api/serve_options.ts";
 export type { ServerSession, SessionHandler } from "./lib/session/server_session.ts";
-export type { PtyOptions, Terminal, WindowSize } from "./lib/session/types.ts";
+export type { ForwardedAgent, ForwardedX11, PtyOptions, Terminal, WindowSize } from "./lib/session/types.ts";
 
 export type { ForwardRequest } from "./lib/auth/forward_grants.ts";
 export type { Grant } from "./lib/auth/grants.ts";

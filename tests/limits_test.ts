@@ -59,6 +59,14 @@ const places: Readonly<Record<string, readonly Place[]>> = {
   "connections of a forward": [["lib/forward/", "MAX_CONNECTIONS ="]],
   "connections that wait for `accept()`": [["lib/forward/", "BACKLOG ="]],
   "SOCKS request": [["lib/forward/", "SOCKS_TIME ="], ["lib/forward/", "MOST ="]],
+  "windows of a connection, client and server": [["lib/x11/", "MAX_WINDOWS ="], ["lib/x11/", "MAX_CLIENTS ="]],
+  "… that have not shown their cookie yet": [["lib/x11/", "MAX_STRANGERS ="], ["lib/x11/", "STRANGER_TIME ="]],
+  "… of untrusted programs are taken for": [["lib/x11/", "UNTRUSTED_TIME ="]],
+  "connections to a lent agent, client and server": [
+    ["lib/agent/", "MAX_CONNECTIONS ="],
+    ["lib/agent/", "MAX_CLIENTS ="],
+  ],
+  "file of X cookies": [["lib/x11/", "MAX_AUTHORITY ="]],
   "receive window of a channel, at first": [["lib/connection/", "DEFAULT_WINDOW ="]],
   "… times which it may grow, and to at most": [
     ["lib/connection/", "static growth ="],

@@ -10,6 +10,7 @@ import { Reader } from "../wire/reader.ts";
 import type { ByteDuplex, Bytes } from "../wire/types.ts";
 import { Writer } from "../wire/writer.ts";
 import { openAgentSocket } from "./agent_socket.ts";
+import { AgentMsg, MAX_FRAME } from "./frames.ts";
 import { commentText } from "../keys/key_text.ts";
 import { agentFlagsOf, signatureAlgorithmsOf } from "../keys/key_types.ts";
 import { publicKeyFromBlob } from "../keys/public_key.ts";
@@ -17,20 +18,9 @@ import { minRsaBits, type RsaKeyOptions } from "../keys/rsa_public.ts";
 import { readSignature } from "../keys/signature_blob.ts";
 import type { Agent, PublicKey, Signer } from "../keys/types.ts";
 
-/** Message numbers (section 6.1). */
-const AgentMsg = {
-  FAILURE: 5,
-  REQUEST_IDENTITIES: 11,
-  IDENTITIES_ANSWER: 12,
-  SIGN_REQUEST: 13,
-  SIGN_RESPONSE: 14,
-} as const;
-
 /** How an agent refuses: FAILURE, and its numbers in older agents (OpenSSH, ssh.com). */
 const failures: readonly number[] = [AgentMsg.FAILURE, 30, 102];
 
-/** Longest message in either direction. */
-const MAX_FRAME = 262_144;
 /** Most identities that are listed. */
 const MAX_IDENTITIES = 2048;
 

@@ -1,5 +1,5 @@
 /**
- * Dialling the user's SSH agent: the only file of this folder that opens a socket.
+ * Dialling the user's SSH agent, and the folder of a socket for one: the only file of this folder that reaches the system.
  *
  * @module
  */
@@ -31,4 +31,17 @@ export async function openAgentSocket(): Promise<ByteDuplex> {
       cause,
     });
   }
+}
+
+/** A new folder that only the user can enter, and what removes it. */
+export async function socketFolder(): Promise<{ readonly path: string; remove(): void }> {
+  const path = await Deno.makeTempDir({ prefix: "ssh-agent-" });
+  const remove = (): void => {
+    try {
+      Deno.removeSync(path, { recursive: true });
+    } catch {
+      // Somebody else has removed it.
+    }
+  };
+  return { path, remove };
 }

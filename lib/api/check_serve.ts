@@ -71,6 +71,12 @@ const habits: Readonly<Record<string, Habit>> = {
   AllowTcpForwarding: forwarding,
   PermitOpen: forwarding,
   portForwarding: forwarding,
+  x11Forwarding: { ours: ["allowX11"], write: "`allowX11: true`" },
+  X11Forwarding: { ours: ["allowX11"], write: "`allowX11: true`" },
+  x11_forwarding: { ours: ["allowX11"], write: "`allowX11: true`" },
+  agentForwarding: { ours: ["allowAgent"], write: "`allowAgent: true`" },
+  agent_forwarding: { ours: ["allowAgent"], write: "`allowAgent: true`" },
+  AllowAgentForwarding: { ours: ["allowAgent"], write: "`allowAgent: true`" },
   ciphers: listed("cipher"),
   kex: listed("kex"),
   macs: listed("mac"),
@@ -190,6 +196,10 @@ function checkPenalties(value: unknown, name: string): void {
 
 const count = (value: unknown, name: string): void => checkInteger(name, value, COUNT);
 
+function checkAllowLent(value: unknown, name: string): void {
+  if (typeof value !== "boolean") checkFunction(name, value, "true, false or a function that says who may");
+}
+
 const checks: Checks<ServeOptions> = {
   ...connectionChecks,
   hostKeys: checkHostKeys,
@@ -210,6 +220,8 @@ const checks: Checks<ServeOptions> = {
   maxChannels: count,
   allowForward: (value, name) => checkFunction(name, value, "a function that says who may forward"),
   onForward: (value, name) => checkFunction(name, value, "a function that answers forwards"),
+  allowX11: checkAllowLent,
+  allowAgent: checkAllowLent,
   maxListeners: count,
   forwardTimeout: optionIs.time,
   banner: (value, name) => {

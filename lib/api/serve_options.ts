@@ -3,15 +3,19 @@
  *
  * @module
  */
-import type { ServerAuth } from "../auth/types.ts";
+import type { AuthInfo, ServerAuth } from "../auth/types.ts";
 import type { AllowForward, OnForward } from "../forward/accept_forwards.ts";
 import type { Signer } from "../keys/types.ts";
+import type { MaybePromise } from "../wire/types.ts";
 import type { SessionHandler } from "../session/server_session.ts";
 import type { TraceEvent } from "../transport/transport_options.ts";
 import type { Algorithms, RekeyLimits } from "../transport/types.ts";
 import type { MaxStartups } from "./admission/admission.ts";
 import type { KeepaliveOptions } from "./options.ts";
 import type { SourcePenalties } from "./admission/penalties.ts";
+
+/** Whether a user may have something: the same for all, or asked for each session; anything but true is no. */
+export type AllowLent = boolean | ((info: AuthInfo) => MaybePromise<boolean>);
 
 /** Options of {@linkcode serve}; names follow `Deno.serve`. */
 export interface ServeOptions {
@@ -78,6 +82,18 @@ export interface ServeOptions {
    * until either side closes it; what the function throws resets it, and goes to `onError`. Unix sockets are opened as without it.
    */
   onForward?: OnForward | undefined;
+  /**
+   * May programs of a session show windows on the client's display, where the client wants that (`ssh -X`)? It opens a port from 6010 on at
+   * 127.0.0.1 for the session, and `session.x11` says how it is used. Without it only the grant of a login allows that, by `x11Forwarding`;
+   * with it, a grant has to allow it as well where it says something. What a function throws is no, and goes to `onError`.
+   * @default {nobody may}
+   */
+  allowX11?: AllowLent | undefined;
+  /**
+   * May a session use the client's agent, where the client lends it (`ssh -A`)? The handler finds it as `session.agent`. With a grant's
+   * `agentForwarding` it goes as with `allowX11`. @default {nobody may}
+   */
+  allowAgent?: AllowLent | undefined;
   /** Addresses and Unix sockets at which one connection may have the server listen. @default {20} */
   maxListeners?: number | undefined;
   /** Milliseconds that connecting to where a client wants to go may take; `Infinity` leaves that to the system. @default {30000} */

@@ -3,22 +3,25 @@
  *
  * @module
  */
-import type { Grants } from "../auth/grants.ts";
+import type { GrantFlag, Grants } from "../auth/grants.ts";
 import { defaultSignatureAlgorithms, serveAuth } from "../auth/server.ts";
-import type { AuthenticatedUser } from "../auth/types.ts";
+import type { AuthenticatedUser, AuthInfo } from "../auth/types.ts";
 import { Mux } from "../connection/mux.ts";
 import { DisconnectReason, SshAuthError, SshError, SshProtocolError } from "../errors.ts";
+import { ForwardedAgents } from "../agent/forwarded_agent.ts";
 import { acceptForwards, type Forwards } from "../forward/accept_forwards.ts";
 import { systemSockets } from "../forward/sockets.ts";
 import { acceptSessions } from "../session/accept_sessions.ts";
 import { abortedError } from "../transport/closing.ts";
 import { SecureTransport } from "../transport/secure_transport.ts";
+import { isThenable } from "../wire/callback.ts";
 import { Timer } from "../wire/timer.ts";
-import type { ByteDuplex } from "../wire/types.ts";
+import type { ByteDuplex, MaybePromise } from "../wire/types.ts";
+import { ServedDisplays } from "../x11/served_displays.ts";
 import type { ErrorReports } from "./error_reports.ts";
 import { given } from "./options.ts";
 import type { Offence } from "./admission/penalties.ts";
-import type { ServeConnOptions } from "./serve_options.ts";
+import type { AllowLent, ServeConnOptions } from "./serve_options.ts";
 
 const DEFAULT_LOGIN_TIMEOUT = 120_000;
 const DEFAULT_MAX_SESSIONS = 10;
@@ -37,6 +40,8 @@ export class ServedConnection {
   readonly #expiry = new Timer(() => this.#transport.fail(expired()));
   #mux: Mux | null = null;
   #forwards: Forwards | null = null;
+  #displays: ServedDisplays | null = null;
+  #agents: ForwardedAgents | null = null;
   #offence: Offence | null = "noAuth";
   #refed = true;
 
@@ -67,8 +72,7 @@ export class ServedConnection {
   setRef(refed: boolean): void {
     this.#refed = refed;
     this.#transport.setRef(refed);
-    this.#mux?.setRef(refed);
-    this.#forwards?.setRef(refed);
+    for (const part of [this.#mux, this.#forwards, this.#displays, this.#agents]) part?.setRef(refed);
     for (const timer of [this.#loginTimer, this.#expiry]) refed ? timer.ref() : timer.unref();
   }
 
@@ -92,8 +96,7 @@ export class ServedConnection {
           this.#loginTimer.stop();
           this.#mux = this.#makeMux(user, passed, grants);
           this.#expiry.start(grants.expires - Date.now());
-          this.#mux.setRef(this.#refed);
-          this.#forwards?.setRef(this.#refed);
+          if (!this.#refed) this.setRef(false);
           this.#transport.setHandler(this.#mux);
           onLogin();
         },
@@ -129,7 +132,10 @@ export class ServedConnection {
     const onError = this.#reports.program;
     const { maxChannels = DEFAULT_MAX_CHANNELS, maxListeners = DEFAULT_MAX_LISTENERS } = this.#options;
     const { forwardTimeout = DEFAULT_FORWARD_TIMEOUT } = this.#options;
-    const onEnded = (error: Error | null): void => this.#forwards?.end(error);
+    const onEnded = (error: Error | null): void => {
+      this.#forwards?.end(error);
+      this.#displays?.end(error);
+    };
     const mux = new Mux(this.#transport, {
       ...given(this.#options, "window", "keepalive"),
       maxChannels,
@@ -137,7 +143,14 @@ export class ServedConnection {
       onEnded,
     });
     const info = { username: user.name, remoteAddr: this.#remoteAddr, connection: this.#transport.info, passed };
-    acceptSessions(mux, { user, info, grants, handler, subsystems, maxSessions, onError });
+    const displays = this.#displays = new ServedDisplays(mux, { sockets: systemSockets, onError });
+    const agents = this.#agents = new ForwardedAgents(mux, { sockets: systemSockets, onError });
+    const { allowX11, allowAgent } = this.#options;
+    acceptSessions(mux, {
+      ...{ user, info, grants, handler, subsystems, maxSessions, onError },
+      forwardX11: (request) => ifAllowed(grants, "x11Forwarding", allowX11, info, () => displays.open(request)),
+      forwardAgent: () => ifAllowed(grants, "agentForwarding", allowAgent, info, () => agents.open()),
+    });
     this.#forwards = acceptForwards(mux, {
       ...given(this.#options, "allowForward", "onForward"),
       info,
@@ -151,6 +164,20 @@ export class ServedConnection {
     });
     return mux;
   }
+}
+
+/** What `open` gives, where both the grants and the program allow it that say something. Nobody's word is a no. */
+function ifAllowed<T>(
+  grants: Grants,
+  flag: GrantFlag,
+  allow: AllowLent | undefined,
+  info: AuthInfo,
+  open: () => T,
+): MaybePromise<T | null> {
+  if (!grants.allow(flag, allow !== undefined && allow !== false)) return null;
+  if (typeof allow !== "function") return allow === false ? null : open();
+  const allowed = allow(info);
+  return isThenable(allowed) ? allowed.then((said) => said === true ? open() : null) : allowed === true ? open() : null;
 }
 
 function expired(): SshError {

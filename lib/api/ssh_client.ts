@@ -12,7 +12,7 @@ import type { SshListener } from "../forward/listener.ts";
 import type { TcpAddress, UnixAddress } from "../forward/local_sockets.ts";
 import type { RemoteTarget } from "../forward/standing.ts";
 import { checkExec } from "../session/check_options.ts";
-import { type RemoteProcess, startProcess, terminateAll } from "../session/process.ts";
+import { type ProcessServices, type RemoteProcess, startProcess, terminateAll } from "../session/process.ts";
 import { commandLine, type ShellValue } from "../session/quote.ts";
 import { type RemoteCommand, remoteCommand } from "../session/remote_command.ts";
 import type { ExecOptions, ExecOutput } from "../session/types.ts";
@@ -23,6 +23,7 @@ import type { ConnectionInfo } from "../transport/types.ts";
 import { checkSignalOption } from "../wire/check.ts";
 import type { Bytes } from "../wire/types.ts";
 import type { ClientTransport, Refable } from "./client_transport.ts";
+import type { Lending } from "./lending.ts";
 import { openData } from "./open_data.ts";
 import { ownStream } from "./own_streams.ts";
 import { type ScpClient, scpClient } from "./scp.ts";
@@ -46,6 +47,7 @@ export class SshClient implements AsyncDisposable {
   /** Null where the program brought the streams: what keeps them alive is its own. */
   readonly #socket: Refable | null;
   #forwards: Promise<ClientForwards> | null = null;
+  #lending: Promise<Lending> | null = null;
 
   static {
     clientOver = (...parts) => new SshClient(...parts);
@@ -120,17 +122,17 @@ export class SshClient implements AsyncDisposable {
 
   /** Starts a command, like `Deno.Command.spawn()`; resolves when the server has accepted it. */
   spawn(command: string, options: ExecOptions = {}): Promise<RemoteProcess> {
-    return startProcess(this.#mux, { kind: "exec", command }, options, ownStream);
+    return startProcess(this.#mux, { kind: "exec", command }, options, this.#here);
   }
 
   /** Starts a login shell. Without `pty` it is one without prompt and job control. */
   shell(options: ExecOptions = {}): Promise<RemoteProcess> {
-    return startProcess(this.#mux, { kind: "shell" }, options, ownStream);
+    return startProcess(this.#mux, { kind: "shell" }, options, this.#here);
   }
 
   /** Starts a subsystem such as `netconf`. */
   subsystem(name: string, options: ExecOptions = {}): Promise<RemoteProcess> {
-    return startProcess(this.#mux, { kind: "subsystem", name }, options, ownStream);
+    return startProcess(this.#mux, { kind: "subsystem", name }, options, this.#here);
   }
 
   /**
@@ -229,6 +231,14 @@ export class SshClient implements AsyncDisposable {
   async forwardDynamic(from: TcpAddress | UnixAddress, options: ForwardOptions = {}): Promise<Forward> {
     return await (await this.#paths()).forwardDynamic(from, options);
   }
+
+  readonly #here: ProcessServices = {
+    lend: async (options) => {
+      this.#lending ??= import("./lending.ts").then(({ Lending }) => new Lending(this.#mux));
+      return await (await this.#lending).lend(options);
+    },
+    own: ownStream,
+  };
 
   #paths(): Promise<ClientForwards> {
     return this.#forwards ??= import("../forward/client.ts").then(({ ClientForwards }) =>

@@ -6,6 +6,7 @@
 import { printable } from "../errors.ts";
 import {
   checkFlag,
+  checkFunction,
   checkInteger,
   checkNames,
   checkObject,
@@ -16,7 +17,7 @@ import {
   kindOf,
   wrongKind,
 } from "../wire/check.ts";
-import type { ExecOptions, PtyOptions, WindowSize } from "./types.ts";
+import type { ExecOptions, PtyOptions, WindowSize, X11Options } from "./types.ts";
 
 type Check = (value: unknown, name: string) => void;
 /** A check of each option: one that is forgotten does not compile. */
@@ -106,6 +107,53 @@ function checkCwd(value: unknown, name: string): void {
   checkText(name, value, "the path of a directory");
   if (value === "") throw new TypeError(`Cannot use \`${name}\`: it is empty`);
 }
+/** A display: a host, or nothing for this machine, and a number; or the path of a socket. */
+const DISPLAY = /^[^\0]*:\d{1,5}(?:\.\d{1,5})?$/;
+
+const x11Checks: Checks<X11Options> = {
+  display: (value, name) => {
+    checkText(name, value, "a display such as `:0`");
+    if (DISPLAY.test(value as string)) return;
+    throw new TypeError(
+      `Cannot use "${printable(value as string, 64)}" as \`${name}\`: a display is written as \`:0\` or \`host:0.1\``,
+    );
+  },
+  cookie: (value, name) => {
+    // What is wrong with it is not told: it is a secret.
+    if (typeof value === "string" && /^(?:[0-9a-f]{2}){1,256}$/i.test(value)) return;
+    throw new TypeError(`Cannot use \`${name}\`: it must be hexadecimal digits, such as \`xauth list\` shows`);
+  },
+  trusted: (value, name) => checkFlag(name, value),
+  timeout: (value, name) => checkTime(name, value),
+  single: (value, name) => checkFlag(name, value),
+  connect: (value, name) => checkFunction(name, value, "a function that connects to a display"),
+  onError: (value, name) => checkFunction(name, value),
+};
+
+const x11Habits: Readonly<Record<string, Habit>> = {
+  singleConnection: { ours: ["single"], write: "`single`" },
+  single_connection: { ours: ["single"], write: "`single`" },
+  authCookie: { ours: ["cookie"], write: "`cookie`" },
+  auth_cookie: { ours: ["cookie"], write: "`cookie`" },
+};
+
+function checkX11(x11: unknown, name: string): void {
+  if (typeof x11 === "boolean") return;
+  checkObject(name, x11, "true, false, or an object such as `{ trusted: true }`");
+  checkNames("`x11`", x11 as object, Object.keys(x11Checks), x11Habits);
+  checkAll(x11Checks, x11 as object, "x11.");
+  const { connect, cookie, trusted } = x11 as X11Options;
+  if (connect === undefined || cookie !== undefined || trusted === true) return;
+  throw new TypeError(
+    "Cannot use `x11.connect` alone: nothing would confine remote programs; give a `cookie` that does, or `trusted: true`",
+  );
+}
+
+function checkAgent(agent: unknown, name: string): void {
+  if (agent === true || typeof agent === "function") return;
+  if (typeof (agent as { signers?: unknown } | null)?.signers === "function") return;
+  throw wrongKind(name, agent, "true, what `await connectAgent()` gives, or a function that connects to an agent");
+}
 
 const execChecks: Checks<ExecOptions> = {
   env: checkEnv,
@@ -113,6 +161,8 @@ const execChecks: Checks<ExecOptions> = {
     if (typeof value !== "boolean") checkPty(value);
   },
   cwd: checkCwd,
+  agent: checkAgent,
+  x11: checkX11,
   stdin: checkStdin,
   stdout: isOneOf("piped", "null", "inherit")(),
   stderr: isOneOf("piped", "null", "inherit", "stdout")(),
@@ -131,6 +181,12 @@ const execHabits: Readonly<Record<string, Habit>> = {
   input: { ours: ["stdin"], write: "`stdin: { text }`, bytes or a stream" },
   maxBuffer: { ours: ["maxOutput"], write: "`maxOutput`" },
   stdio: { ours: ["stdin", "stdout", "stderr"], write: "`stdin`, `stdout` and `stderr`" },
+  agentForward: { ours: ["agent"], write: "`agent: true`" },
+  agent_forwarding: { ours: ["agent"], write: "`agent: true`" },
+  agentForwarding: { ours: ["agent"], write: "`agent: true`" },
+  forwardAgent: { ours: ["agent"], write: "`agent: true`" },
+  x11Forwarding: { ours: ["x11"], write: "`x11: true`" },
+  x11_forwarding: { ours: ["x11"], write: "`x11: true`" },
   tty: { ours: ["pty"], write: "`pty`" },
   get_pty: { ours: ["pty"], write: "`pty`" },
   term: { ours: ["pty"], write: "`pty: { term }`" },

@@ -115,5 +115,12 @@ export const ExitSignal = request("exit-signal", {
 });
 /** RFC 4335 section 3: milliseconds, 0 for the receiver's own default. */
 export const Break = request("break", { length: u32 });
+/** RFC 4254 section 6.3.1. The cookie is hexadecimal. */
+export const X11Req = request("x11-req", {
+  single: bool,
+  protocol: textWithoutNul,
+  cookie: textWithoutNul,
+  screen: u32,
+});
 /** OpenSSH PROTOCOL.agent section 3. */
 export const AuthAgentReq = request("auth-agent-req@openssh.com", {});

@@ -9,16 +9,16 @@ import type { Mux } from "../connection/mux.ts";
 import { printable, SshError, SshProtocolError } from "../errors.ts";
 import type { Bytes } from "../wire/types.ts";
 import { checkText } from "../wire/check.ts";
+import { abortable } from "../wire/abortable.ts";
 import { Timer } from "../wire/timer.ts";
-import { checkCommand, checkExec, checkPty, checkSignalName, checkSize, checkU32 } from "./check_options.ts";
+import { checkCommand, checkExec, checkU32 } from "./check_options.ts";
 import { feed, isInput } from "./input.ts";
-import { Break, Env, Exec, ExitSignal, ExitStatusRequest, PtyReq, Shell, Signal } from "./messages.ts";
-import { Subsystem, WindowChange, withoutSig } from "./messages.ts";
+import { Break, Env, Exec, PtyReq, Shell, Signal, Subsystem, WindowChange } from "./messages.ts";
 import { collect, finished, linesOf, type Room, SshCommandError } from "./output.ts";
 import { inDirectory } from "./quote.ts";
 import { startOn, type StartRequest } from "./start.ts";
-import { encodeTerminalModes } from "./terminal_modes.ts";
-import type { ExecOptions, ExecOutput, ExitStatus, PtyOptions, WindowSize } from "./types.ts";
+import { decodeExit, encodePty, encodeSignal, encodeWindowSize } from "./encoding.ts";
+import type { ExecOptions, ExecOutput, ExitStatus, WindowSize } from "./types.ts";
 
 /** What a session is opened for; one per channel (RFC 4254 section 6.5). */
 export type ProcessStart =
@@ -28,47 +28,31 @@ export type ProcessStart =
 
 const EMPTY: Bytes = new Uint8Array(0);
 
-/** The data of a pty-req, with the defaults filled in. */
-export function encodePty(pty: PtyOptions): Bytes {
-  checkPty(pty);
-  return PtyReq.encode({
-    term: pty.term ?? "xterm-256color",
-    columns: pty.columns ?? 80,
-    rows: pty.rows ?? 24,
-    width: pty.width ?? 0,
-    height: pty.height ?? 0,
-    modes: encodeTerminalModes(pty.modes ?? {}),
-  });
+/** One thing that the server is asked to take. */
+export interface LentRequest extends Omit<StartRequest, "refused"> {
+  /** How "the server …" ends where it refuses; null where that does not matter. */
+  readonly refused: () => string | null;
 }
 
-/** The data of a window-change. */
-export function encodeWindowSize(size: WindowSize): Bytes {
-  checkSize(size);
-  return WindowChange.encode({
-    columns: size.columns,
-    rows: size.rows,
-    width: size.width ?? 0,
-    height: size.height ?? 0,
-  });
+/** What a session may use of this side: an agent, a display. */
+export interface Lent {
+  /** What the server is asked for, before the start. */
+  readonly requests: readonly LentRequest[];
+  /** The session has ended, or never began: nothing new is taken. Safe to call twice. */
+  release(): void;
+  /** As `release()`, and what is open is cut off: this side has given the session up. */
+  revoke(): void;
 }
 
-/** The data of a signal request: `TERM` and `SIGTERM` are the same. */
-export function encodeSignal(signal: string): Bytes {
-  checkSignalName(signal);
-  return Signal.encode({ signal: withoutSig(signal) });
+/** What a process may use of this side, for those who have any. */
+export interface ProcessServices {
+  /** What the options want lent; rejects with its own errors. */
+  readonly lend?: (options: ExecOptions) => Promise<Lent>;
+  /** This program's own output, for `"inherit"`. */
+  readonly own?: (name: "stdout" | "stderr") => WritableStream<Uint8Array>;
 }
 
-/** Reads how a process ended, or null for a request that does not say so. Throws `SshProtocolError` when it is malformed. */
-export function decodeExit(name: string, data: Uint8Array): ExitStatus | null {
-  if (name === ExitStatusRequest.name) {
-    const { code } = ExitStatusRequest.decode(data);
-    return { success: code === 0, code, signal: null };
-  }
-  if (name === ExitSignal.name) {
-    return { success: false, code: null, signal: withoutSig(ExitSignal.decode(data).signal) || null };
-  }
-  return null;
-}
+const nothingLent: Lent = { requests: [], release: () => {}, revoke: () => {} };
 
 /** A session channel that remembers how its process ended. */
 class ClientSession extends BaseChannel {
@@ -76,9 +60,11 @@ class ClientSession extends BaseChannel {
   #onEnd: (() => void) | null = null;
   #ended = false;
   #closed = false;
+  readonly #lent: Lent;
 
-  constructor(id: number) {
+  constructor(id: number, lent: Lent) {
     super(id);
+    this.#lent = lent;
     this.#status.promise.catch(() => {});
   }
 
@@ -94,13 +80,21 @@ class ClientSession extends BaseChannel {
   /** Ends it for a reason of this side, which everything sees that waits: TERM for what runs, and CLOSE. */
   abort(reason: unknown): void {
     this.#status.reject(reason);
+    this.#lent.revoke();
     channelCore(this).abort(reason, TERMINATE);
   }
 
   /** Ends it for what the server did. */
   fail(error: Error): void {
     this.#status.reject(error);
+    this.#lent.revoke();
     channelCore(this).abort(error);
+  }
+
+  /** The peer's CLOSE may be a long time coming, in which nothing is lent any more. */
+  override close(): Promise<void> {
+    this.#lent.release();
+    return super.close();
   }
 
   /** Calls `onEnd` once when the channel has ended, and at once where it has. */
@@ -129,6 +123,7 @@ class ClientSession extends BaseChannel {
     else this.#status.reject(error);
     this.#closed = error === null;
     this.#ended = true;
+    this.#lent.release();
     this.#onEnd?.();
     this.#onEnd = null;
   }
@@ -291,14 +286,15 @@ export class RemoteProcess implements AsyncDisposable {
 }
 
 /**
- * Opens a session channel and starts what it is for: two round trips, everything after CHANNEL_OPEN in one go.
- * Rejects with `ChannelOpenError`, with `SshError` `REQUEST_DENIED`, or with the reason of the signal.
+ * Opens a session channel and starts what it is for: two round trips, everything after CHANNEL_OPEN in one go. `lend` is asked where
+ * the options want something lent, once they have been checked, and rejects with its own errors. Rejects with `ChannelOpenError`, with
+ * `SshError` `REQUEST_DENIED`, or with the reason of the signal.
  */
 export async function startProcess(
   mux: Mux,
   start: ProcessStart,
   options: ExecOptions = {},
-  own?: (name: "stdout" | "stderr") => WritableStream<Uint8Array>,
+  services: ProcessServices = {},
 ): Promise<RemoteProcess> {
   if (start.kind === "exec") checkCommand(start.command);
   if (start.kind === "subsystem") checkText("name", start.name, "the name of a subsystem");
@@ -306,20 +302,34 @@ export async function startProcess(
   if (options.cwd !== undefined && start.kind !== "exec") {
     throw new TypeError(`Cannot start ${nameOf(start)} in a directory: \`cwd\` is for commands`);
   }
-  const inheriting = (["stdout", "stderr"] as const).filter((name) => options[name] === "inherit");
-  if (inheriting.length > 0 && own === undefined) {
-    throw new TypeError(`Cannot use "inherit" as \`${inheriting[0]}\` here`);
-  }
+  // The caller's mistakes come out before anything is lent or opened.
+  const env = Object.entries(options.env ?? {}).map(([name, value]) => Env.encode({ name, value }));
+  const pty = options.pty === undefined || options.pty === false
+    ? null
+    : encodePty(options.pty === true ? {} : options.pty);
+  const [name, data] = encodeStart(
+    start.kind === "exec" && options.cwd !== undefined
+      ? { kind: "exec", command: inDirectory(options.cwd, start.command) }
+      : start,
+  );
+  const { lend, own } = services,
+    inheriting = (["stdout", "stderr"] as const).filter((name) => options[name] === "inherit");
   const deadline = deadlineOf(start, options.timeout), signals = [options.signal, deadline?.signal];
-  const [signal, other] = signals.filter((one) => one !== undefined);
+  const [first, second] = signals.filter((one) => one !== undefined);
+  const signal = first === undefined || second === undefined ? first : AbortSignal.any([first, second]);
   try {
-    return await startUnder(
-      mux,
-      start,
-      options,
-      signal === undefined || other === undefined ? signal : AbortSignal.any([signal, other]),
-      { onEnd: () => deadline?.stop(), own: inheriting.map((name) => [name, own!(name)]) },
-    );
+    signal?.throwIfAborted();
+    const wanted = options.agent !== undefined || (options.x11 ?? false) !== false;
+    const lent = wanted && lend !== undefined
+      ? await abortable(lend(options), signal, (lent) => lent.release())
+      : nothingLent;
+    return await startUnder(mux, start, options, {
+      encoded: { env, pty, name, data },
+      signal,
+      lent,
+      onEnd: () => deadline?.stop(),
+      own: own === undefined ? [] : inheriting.map((name) => [name, own(name)]),
+    });
   } catch (error) {
     deadline?.stop();
     throw error;
@@ -337,31 +347,40 @@ function deadlineOf(start: ProcessStart, timeout = Infinity): { signal: AbortSig
   return { signal: controller.signal, stop: () => timer.stop() };
 }
 
+/** Where outputs go to. */
+type OwnOutputs = readonly (readonly ["stdout" | "stderr", WritableStream<Uint8Array>])[];
+
 async function startUnder(
   mux: Mux,
   start: ProcessStart,
   options: ExecOptions,
-  signal: AbortSignal | undefined,
-  { onEnd, own }: { onEnd: () => void; own: readonly (readonly ["stdout" | "stderr", WritableStream<Uint8Array>])[] },
+  { encoded: { env, pty, name, data }, signal, lent, onEnd, own }: {
+    encoded: { env: readonly Bytes[]; pty: Bytes | null; name: string; data: Bytes };
+    signal: AbortSignal | undefined;
+    lent: Lent;
+    onEnd: () => void;
+    own: OwnOutputs;
+  },
 ): Promise<RemoteProcess> {
-  signal?.throwIfAborted();
-  // The caller's mistakes come out before a channel is opened.
-  const env = Object.entries(options.env ?? {}).map(([name, value]) => Env.encode({ name, value }));
-  const pty = options.pty === undefined || options.pty === false
-    ? null
-    : encodePty(options.pty === true ? {} : options.pty);
-  const [name, data] = encodeStart(
-    start.kind === "exec" && options.cwd !== undefined
-      ? { kind: "exec", command: inDirectory(options.cwd, start.command) }
-      : start,
-  );
-
-  const channel = await mux.openChannel("session", EMPTY, (id) => new ClientSession(id), { signal });
+  let channel: ClientSession;
+  try {
+    channel = await mux.openChannel("session", EMPTY, (id) => new ClientSession(id, lent), { signal });
+  } catch (error) {
+    lent.release();
+    throw error;
+  }
   endOnAbort(channel, signal, onEnd);
   try {
     signal?.throwIfAborted();
     for (const variable of env) channel.notify(Env.name, variable);
-    const requests: StartRequest[] = [{ name, data, refused: () => denied(start, "refused it") }];
+    const requests: StartRequest[] = lent.requests.map((one) => ({
+      ...one,
+      refused: () => {
+        const why = one.refused();
+        return why === null ? null : denied(start, why);
+      },
+    }));
+    requests.push({ name, data, refused: () => denied(start, "refused it") });
     if (pty !== null) {
       requests.unshift({
         name: PtyReq.name,
@@ -422,7 +441,7 @@ function endOnAbort(channel: ClientSession, signal: AbortSignal | undefined, onE
 /** Carries outputs to this program's own. Resolves when they have ended; rejects where they were cut short. */
 function inherit(
   channel: ClientSession,
-  own: readonly (readonly ["stdout" | "stderr", WritableStream<Uint8Array>])[],
+  own: OwnOutputs,
 ): Promise<void> {
   const pipes = Promise.all(
     own.map(([name, to]) => (name === "stdout" ? channel.readable : channel.stderr).pipeTo(to)),

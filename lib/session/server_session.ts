@@ -9,17 +9,18 @@ import type { AuthenticatedUser, AuthInfo } from "../auth/types.ts";
 import { BaseChannel } from "../connection/channel.ts";
 import { SshError, SshProtocolError } from "../errors.ts";
 import type { PublicKey } from "../keys/types.ts";
-import { callBack } from "../wire/callback.ts";
+import { callBack, isThenable } from "../wire/callback.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
 import { granted, type Start } from "./granted.ts";
 import { checkObject, checkText } from "../wire/check.ts";
 import { checkSignalName } from "./check_options.ts";
 import { Mailbox } from "./mailbox.ts";
-import { Break, Env, Exec, ExitSignal, ExitStatusRequest, PtyReq, Shell, Signal } from "./messages.ts";
-import { Subsystem, WindowChange, withoutSig } from "./messages.ts";
+import { AuthAgentReq, Break, Env, Exec, ExitSignal, ExitStatusRequest, PtyReq, Shell, Signal } from "./messages.ts";
+import { Subsystem, WindowChange, withoutSig, X11Req } from "./messages.ts";
 import { SessionOutput } from "./session_output.ts";
 import { decodeTerminalModes } from "./terminal_modes.ts";
-import type { Terminal, WindowSize } from "./types.ts";
+import type { ForwardedAgent, ForwardedX11, Terminal, WindowSize } from "./types.ts";
+import { readX11Request, type X11Request } from "./x11_request.ts";
 
 const MAX_VARIABLES = 128;
 const MAX_VARIABLE = 32 * 1024;
@@ -49,6 +50,13 @@ export interface ServerSession {
   readonly env: Readonly<Record<string, string>>;
   /** Terminal, or null. */
   readonly pty: Terminal | null;
+  /**
+   * The client's display, or null where it has lent none or may not. `env` has DISPLAY then. It listens on 127.0.0.1 for as long as the
+   * session runs, and whoever connects there has to know the cookie.
+   */
+  readonly x11: ForwardedX11 | null;
+  /** The client's agent, or null where it has lent none or may not. */
+  readonly agent: ForwardedAgent | null;
   /** New terminal sizes; only the latest unread one is kept. Ends with the session. */
   readonly resizes: AsyncIterable<WindowSize>;
   /** Signals from the client, by name without `SIG`; the 32 latest unread ones are kept. Ends with the session. */
@@ -83,6 +91,10 @@ export interface SessionServices {
   readonly handler?: SessionHandler | undefined;
   /** Subsystems by name. */
   readonly subsystems?: Readonly<Record<string, SessionHandler>> | undefined;
+  /** Makes the client's display reachable, or null where it may not be; nobody's is without it. */
+  readonly forwardX11?: ((request: X11Request) => MaybePromise<(ForwardedX11 & Disposable) | null>) | undefined;
+  /** Makes the client's agent reachable, or null where it may not be; nobody's is without it. */
+  readonly forwardAgent?: (() => MaybePromise<(ForwardedAgent & Disposable) | null>) | undefined;
   /** Told of what a handler throws. */
   readonly onError: (error: unknown) => void;
   /** Told once that the channel has ended. */
@@ -98,6 +110,8 @@ export class ServerSessionChannel extends BaseChannel {
   #variables = 0;
   #environmentBytes = 0;
   #pty: Terminal | null = null;
+  #x11: (ForwardedX11 & Disposable) | null = null;
+  #agent: (ForwardedAgent & Disposable) | null = null;
   #session: Session | null = null;
   #ended = false;
 
@@ -108,7 +122,7 @@ export class ServerSessionChannel extends BaseChannel {
   }
 
   /** See {@linkcode BaseChannel}. */
-  override onRequest(name: string, data: Bytes, _wantReply: boolean): boolean {
+  override onRequest(name: string, data: Bytes, _wantReply: boolean): MaybePromise<boolean> {
     try {
       return this.#serve(name, data);
     } catch (error) {
@@ -118,12 +132,16 @@ export class ServerSessionChannel extends BaseChannel {
     }
   }
 
-  #serve(name: string, data: Bytes): boolean {
+  #serve(name: string, data: Bytes): MaybePromise<boolean> {
     switch (name) {
       case PtyReq.name:
         return this.#onPty(data);
       case Env.name:
         return this.#onEnv(data);
+      case X11Req.name:
+        return this.#onX11(data);
+      case AuthAgentReq.name:
+        return this.#onAgent(data);
       case Shell.name:
         Shell.decode(data);
         return this.#start({ command: null, subsystem: null });
@@ -152,6 +170,8 @@ export class ServerSessionChannel extends BaseChannel {
   /** See {@linkcode BaseChannel}. */
   override onEnded(error: Error | null): void {
     this.#ended = true;
+    this.#x11?.[Symbol.dispose]();
+    this.#agent?.[Symbol.dispose]();
     this.#session?.onEnded(error);
     this.#services.onEnded();
   }
@@ -161,6 +181,28 @@ export class ServerSessionChannel extends BaseChannel {
     const { term, modes, ...size } = PtyReq.decode(data);
     if (term.length > MAX_NAME) return false;
     this.#pty = { term, ...size, modes: Object.freeze(decodeTerminalModes(modes)) };
+    return true;
+  }
+
+  #onX11(data: Bytes): MaybePromise<boolean> {
+    if (this.#session !== null || this.#x11 !== null) return false;
+    const request = readX11Request(data);
+    if (request === null) return false;
+    return this.#take(this.#services.forwardX11?.(request) ?? null, (x11) => this.#x11 = x11);
+  }
+
+  #onAgent(data: Bytes): MaybePromise<boolean> {
+    AuthAgentReq.decode(data);
+    if (this.#session !== null || this.#agent !== null) return false;
+    return this.#take(this.#services.forwardAgent?.() ?? null, (agent) => this.#agent = agent);
+  }
+
+  /** Keeps what the client has lent, until the end. Other requests wait meanwhile. */
+  #take<T extends Disposable>(asked: MaybePromise<T | null>, keep: (lent: T) => void): MaybePromise<boolean> {
+    if (isThenable(asked)) return asked.then((lent) => this.#take(lent, keep));
+    if (asked === null) return false;
+    keep(asked);
+    if (this.#ended) asked[Symbol.dispose]();
     return true;
   }
 
@@ -198,7 +240,10 @@ export class ServerSessionChannel extends BaseChannel {
       subsystem,
       user: this.#services.user,
       info: this.#services.info,
-      env: Object.freeze(Object.assign(this.#env, env)),
+      // What the client says of its own display means nothing here.
+      env: Object.freeze(Object.assign(this.#env, env, this.#x11 === null ? {} : { DISPLAY: this.#x11.display })),
+      x11: this.#x11,
+      agent: this.#agent,
       pty: this.#pty === null ? null : Object.freeze(this.#pty),
       onError: this.#services.onError,
     });
@@ -237,6 +282,8 @@ interface SessionStart {
   readonly info: AuthInfo;
   readonly env: Readonly<Record<string, string>>;
   readonly pty: Terminal | null;
+  readonly x11: ForwardedX11 | null;
+  readonly agent: ForwardedAgent | null;
   readonly onError: (error: unknown) => void;
 }
 
@@ -256,6 +303,8 @@ class Session implements ServerSession {
   readonly info: AuthInfo;
   readonly env: Readonly<Record<string, string>>;
   readonly pty: Terminal | null;
+  readonly x11: ForwardedX11 | null;
+  readonly agent: ForwardedAgent | null;
   readonly resizes: Mailbox<WindowSize> = new Mailbox(1);
   readonly signals: Mailbox<string> = new Mailbox(MAX_UNREAD_SIGNALS);
   readonly breaks: Mailbox<number> = new Mailbox(1);
@@ -275,6 +324,8 @@ class Session implements ServerSession {
     this.info = start.info;
     this.env = start.env;
     this.pty = start.pty;
+    this.x11 = start.x11;
+    this.agent = start.agent;
     this.onError = start.onError;
   }
 

@@ -14,8 +14,10 @@ export interface StartRequest {
   readonly name: string;
   /** What follows want_reply. */
   readonly data: Uint8Array;
-  /** The error of a refusal. */
-  readonly refused: () => Error;
+  /** It was granted. */
+  readonly granted?: (() => void) | undefined;
+  /** The error of a refusal; null where it counts as granted. */
+  readonly refused: () => Error | null;
 }
 
 /**
@@ -29,10 +31,11 @@ export function startOn(
 ): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   let left = requests.length, spoken = false;
-  for (const { name, data, refused } of requests) {
+  for (const { name, data, granted: onGranted, refused } of requests) {
     channel.request(name, data).then((granted) => {
-      if (granted) return void (--left === 0 && resolve());
-      const error = refused();
+      const error = granted ? null : refused();
+      if (granted) onGranted?.();
+      if (error === null) return void (--left === 0 && resolve());
       onRefused(error, spoken);
       reject(error);
     }, reject);

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import type { Bytes } from "../wire/types.ts";
+import type { Agent } from "../keys/types.ts";
+import type { ByteDuplex, Bytes, MaybePromise } from "../wire/types.ts";
 import type { Input } from "./input.ts";
 
 /** Terminal size, as `Deno.consoleSize()` returns it. */
@@ -50,6 +51,66 @@ export interface Terminal {
   readonly modes: Readonly<Record<string, number>>;
 }
 
+/**
+ * How windows of remote programs come to a display here (RFC 4254 section 6.3). The server gets a cookie that is made for the session,
+ * and never the display's own.
+ */
+export interface X11Options {
+  /** The display: `:0`, `:0.1`, `host:0`, or the path of its socket as macOS has it. @default {DISPLAY of the environment} */
+  display?: string | undefined;
+  /**
+   * The display's MIT-MAGIC-COOKIE-1, as hexadecimal digits. @default {untrusted: one that `xauth` makes; trusted: the one for the display
+   * in the file that XAUTHORITY names, or in `~/.Xauthority`, and none where there is none}
+   */
+  cookie?: string | undefined;
+  /**
+   * Whether remote programs may do what local ones may, such as reading the keyboard of every window (`ssh -Y`). Untrusted ones, as
+   * with `ssh -X`, are confined by the display's SECURITY extension: the program `xauth` makes a cookie for them, and the session is
+   * refused where it cannot. Where `cookie` is given, that alone decides what remote programs may do. @default {false}
+   */
+  trusted?: boolean | undefined;
+  /**
+   * Milliseconds after which new connections to the display are refused; those that are open go on. `Infinity` is never. This is
+   * ForwardX11Timeout of `ssh`. @default {1200000 untrusted, Infinity trusted or with a `cookie`}
+   */
+  timeout?: number | undefined;
+  /** The first connection is the only one. @default {false} */
+  single?: boolean | undefined;
+  /** Connects to the display, in the place of the socket that `display` names. It wants a `cookie`, or `trusted: true`. */
+  connect?: (() => MaybePromise<ByteDuplex>) | undefined;
+  /**
+   * Told why a program's connection was closed before it had reached the display: a wrong cookie, a display that does not answer. What
+   * it throws is ignored.
+   */
+  onError?: ((error: unknown) => void) | undefined;
+}
+
+/** Where programs of a session find the display of its client (RFC 4254 section 6.3). */
+export interface ForwardedX11 {
+  /** What belongs into DISPLAY, such as `127.0.0.1:10.0`. */
+  readonly display: string;
+  /** Name of the way to prove oneself there, nearly always `MIT-MAGIC-COOKIE-1`. */
+  readonly protocol: string;
+  /** The secret for it as hexadecimal digits: `xauth add DISPLAY PROTOCOL COOKIE` lets programs find it. */
+  readonly cookie: string;
+  /** The same as the content of a file, which only the user may read, and whose path belongs into XAUTHORITY. */
+  readonly authority: Bytes;
+}
+
+/** The agent that the client has lent to a session (OpenSSH PROTOCOL.agent). */
+export interface ForwardedAgent {
+  /**
+   * Opens a connection to it: `connectAgent(await agent.open())`. Rejects with `ChannelOpenError` where the client refuses, and with
+   * `SshError` `CLOSED` once the session has ended, which ends the connections as well.
+   */
+  open(options?: { signal?: AbortSignal | undefined }): Promise<ByteDuplex>;
+  /**
+   * Listens on a Unix socket in a new folder that only this program's user can enter, and resolves to its path, for SSH_AUTH_SOCK of
+   * other programs. Both are gone when the session ends. A second call gives the same path.
+   */
+  listen(): Promise<string>;
+}
+
 /** Options of a remote command; field names follow `Deno.CommandOptions`. */
 export interface ExecOptions {
   /** Environment, subject to the server's AcceptEnv: what it does not accept it ignores without a word. */
@@ -61,6 +122,18 @@ export interface ExecOptions {
   cwd?: string | undefined;
   /** Allocate a terminal; 80 columns and 24 rows unless it says otherwise. @default {false} */
   pty?: boolean | PtyOptions | undefined;
+  /**
+   * Lends an agent to the session, for logins from there (`ssh -A`): `true` is the one at SSH_AUTH_SOCK, a function connects to one.
+   * Who controls the far end can have it sign for as long as the session runs; it can list keys and sign, and nothing else. Rejects with
+   * `REQUEST_DENIED` where the server does not take it. One connection lends one agent at a time. @default {none}
+   */
+  agent?: Agent | true | (() => MaybePromise<ByteDuplex>) | undefined;
+  /**
+   * Shows windows of the session's programs on a display here; `true` is the one of DISPLAY, untrusted (`ssh -X`). Windows that are open
+   * when the session ends go on, as with `ssh`; where `signal` has ended it, they are closed. Rejects with `REQUEST_DENIED` where the
+   * server does not take it. @default {false}
+   */
+  x11?: boolean | X11Options | undefined;
   /**
    * `"null"` sends end of file at once. `"open"` sends nothing, and no end of file for as long as the command runs: for routers and
    * other devices that end the session at an end of file and give no output then. `{ text }`, bytes and a stream are sent, and then end

@@ -128,6 +128,8 @@ export const peers = {
     ["/usr/bin/psql", "/usr/bin/setpriv", `${postgresFolder()}/initdb`, `${postgresFolder()}/postgres`],
     () => versionOf(["/usr/bin/psql", "--version"], /PostgreSQL\) ([\d.]+)/),
   ),
+  // A display without a screen, and programs that look at it.
+  x11: lookUp("Xvfb", ["/usr/bin/Xvfb", "/usr/bin/xauth", "/usr/bin/xdpyinfo"], () => ""),
   sshaudit: lookUp("ssh-audit", [python, sshAudit, "/usr/bin/ssh-keygen"], () => "3"),
 } as const satisfies Record<string, Peer>;
 

@@ -354,6 +354,7 @@ const elsewhere: Readonly<Record<string, string>> = {
   ServeScpOptions: "tests/sftp/",
   ServeSftpOptions: "tests/sftp/",
   TransferOptions: "tests/sftp/",
+  X11Options: "tests/session/exec_options_test.ts",
 };
 
 /** Interfaces that no program sees: what it gives has been checked before it gets there. */
@@ -368,6 +369,7 @@ const internal = [
   "MuxOptions",
   "OutboxOptions",
   "ProxiedOptions",
+  "RelayOptions",
   "SecureTransportOptions",
   "SendOptions",
   "ServeAuthOptions",

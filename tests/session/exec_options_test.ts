@@ -7,7 +7,7 @@
 import { assert, assertEquals, assertInstanceOf } from "@std/assert";
 import type { SshClient } from "../../lib/api/client.ts";
 import type { ServerSession } from "../../lib/session/server_session.ts";
-import type { ExecOptions, PtyOptions, WindowSize } from "../../lib/session/types.ts";
+import type { ExecOptions, PtyOptions, WindowSize, X11Options } from "../../lib/session/types.ts";
 import { join, text } from "../_support/joined.ts";
 
 /** What is wrong, the error's class, and words that stand in it. */
@@ -36,6 +36,9 @@ const options: Readonly<Record<string, readonly Row[]>> = {
     t({ input: "text" }, "write `stdin: { text }`, bytes or a stream"),
     t({ stdio: "inherit" }, "`stdin`, `stdout` and `stderr`"),
     t({ tty: true }, "`pty`"),
+    t({ agentForward: true }, "`agent: true`"),
+    t({ forwardAgent: true }, "`agent: true`"),
+    t({ x11_forwarding: true }, "`x11: true`"),
     t({ stdOut: "null" }, "`stdout`"),
     t({ stderrr: "null" }, "`stderr`"),
   ],
@@ -61,6 +64,31 @@ const options: Readonly<Record<string, readonly Row[]>> = {
     t({ modes: { NOPE: 1 } }, 'no mode "NOPE"'),
     r({ modes: { ECHO: -1 } }, '"ECHO" is not an unsigned 32-bit integer'),
     r({ modes: { ECHO: "1" } }, '"ECHO" is not an unsigned 32-bit integer'),
+  ],
+  agent: [
+    ...[null, false, 5, "/tmp/agent", {}, Promise.resolve({})].map((value) =>
+      t(value, "as `agent`: it must be true, ")
+    ),
+  ],
+  x11: [
+    ...[null, 5, ":0", []].map((value) => t(value, "as `x11`")),
+    t({ singleConnection: true }, "`single`"),
+    t({ auth_cookie: "00" }, "`cookie`"),
+    t({ trustd: true }, "`trusted`"),
+    ...[null, 5, {}].map((value) => t({ display: value }, "as `x11.display`")),
+    ...["", "host", "host:", ":0.", ":123456", ":0\0"].map((value) => t({ display: value }, "a display is written as")),
+    ...[null, 5, "", "0", "xy", "00 11", "00".repeat(257)].map((value) =>
+      t({ cookie: value }, "`x11.cookie`: it must be hexadecimal digits")
+    ),
+    ...["trusted", "single"].flatMap((name) =>
+      [null, 1, "yes", {}].map((value) => t({ [name]: value }, `as \`x11.${name}\`: it must be true or false`))
+    ),
+    ...[0, -1, NaN, "5"].map((value) => r({ timeout: value }, "as `x11.timeout`")),
+    ...["connect", "onError"].flatMap((name) =>
+      [null, true, ":0"].map((value) => t({ [name]: value }, `as \`x11.${name}\``))
+    ),
+    t({ connect: () => {} }, "nothing would confine remote programs"),
+    t({ connect: () => {}, trusted: false }, "nothing would confine remote programs"),
   ],
   stdin: [
     ...["text", "inherit", "", "NULL", new Uint16Array(3), new WritableStream(), null, true, 0, {}, []].map((value) =>
@@ -161,6 +189,8 @@ Deno.test("exec() takes options that are undefined, options of others, and every
   const nothing: { [K in keyof ExecOptions]-?: undefined } = {
     env: undefined,
     pty: undefined,
+    agent: undefined,
+    x11: undefined,
     stdin: undefined,
     stdout: undefined,
     stderr: undefined,
@@ -178,12 +208,24 @@ Deno.test("exec() takes options that are undefined, options of others, and every
     height: undefined,
     modes: undefined,
   };
+  const noX11: { [K in keyof X11Options]-?: undefined } = {
+    display: undefined,
+    cookie: undefined,
+    trusted: undefined,
+    timeout: undefined,
+    single: undefined,
+    connect: undefined,
+    onError: undefined,
+  };
   const other = { note: "of somebody else", tmeout: undefined };
   const taken = [undefined, {}, nothing, { pty: empty }, other, { ...other, signal: AbortSignal.any([]) }];
   for (const options of taken as (ExecOptions | undefined)[]) {
     assertEquals(text((await client.exec("echo x", options)).stdout), "x\n");
     assertEquals(text((await (await client.spawn("echo x", options)).output()).stdout), "x\n");
   }
+  assertEquals((await client.exec("exit 3", { x11: false })).code, 3);
+  const refused = await client.exec("x", { x11: { ...noX11, display: ":0", cookie: "00" } }).catch((error) => error);
+  assertEquals(refused.code, "REQUEST_DENIED");
   for (const stdin of ["null", "open"] as const) assertEquals((await client.exec("exit 3", { stdin })).code, 3);
   for (const output of ["piped", "null"] as const) {
     const { stdout, code } = await client.exec("stderr", { stdout: output, stderr: output });

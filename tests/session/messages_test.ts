@@ -2,7 +2,7 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { SshProtocolError } from "../../lib/errors.ts";
 import { Break, Env, Exec, ExitSignal, ExitStatusRequest, PtyReq, Shell } from "../../lib/session/messages.ts";
 import { Signal, Subsystem, WindowChange } from "../../lib/session/messages.ts";
-import { decodeExit, encodePty, encodeSignal } from "../../lib/session/process.ts";
+import { decodeExit, encodePty, encodeSignal } from "../../lib/session/encoding.ts";
 import { fuzz, mutate } from "../_support/fuzz.ts";
 
 const samples: [name: string, data: Uint8Array, decode: (data: Uint8Array) => unknown][] = [

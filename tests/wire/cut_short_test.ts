@@ -4,7 +4,7 @@ import { passwdChangereq, userauthBanner } from "../../lib/auth/messages.ts";
 import { ChannelOpenFailure } from "../../lib/connection/messages.ts";
 import { SshProtocolError } from "../../lib/errors.ts";
 import { ExitSignal } from "../../lib/session/messages.ts";
-import { decodeExit } from "../../lib/session/process.ts";
+import { decodeExit } from "../../lib/session/encoding.ts";
 import { Debug, Disconnect } from "../../lib/transport/messages.ts";
 
 // C3 of the cases.

@@ -11,7 +11,7 @@ import { checkCommand, checkSignalName } from "../../session/check_options.ts";
 import { granted, type Start } from "../../session/granted.ts";
 import { Env, Exec, ExitSignal, ExitStatusRequest, PtyReq, Shell, Signal } from "../../session/messages.ts";
 import { Subsystem, WindowChange } from "../../session/messages.ts";
-import { decodeExit, encodePty, encodeSignal, encodeWindowSize } from "../../session/process.ts";
+import { decodeExit, encodePty, encodeSignal, encodeWindowSize } from "../../session/encoding.ts";
 import { startOn } from "../../session/start.ts";
 import { decodeTerminalModes } from "../../session/terminal_modes.ts";
 import type { ExitStatus, PtyOptions, WindowSize } from "../../session/types.ts";

@@ -1,0 +1,113 @@
+/**
+ * An agent for somebody else: lists keys and signs, and does nothing more. draft-ietf-sshm-ssh-agent sections 3 to 5. No I/O of its own.
+ *
+ * Whoever controls the far end asks here. What would change the agent (adding and removing keys, locking) or have it load something
+ * (keys of tokens, CVE-2023-38408) is refused, whatever the agent behind would do.
+ *
+ * @module
+ */
+import { SshProtocolError } from "../errors.ts";
+import { agentFlagsOf } from "../keys/key_types.ts";
+import type { Agent } from "../keys/types.ts";
+import { Reader } from "../wire/reader.ts";
+import type { ByteDuplex, Bytes } from "../wire/types.ts";
+import { Writer } from "../wire/writer.ts";
+import { AgentFrames, AgentMsg, MAX_FRAME } from "./frames.ts";
+
+/** Answers one message with one. */
+export type AgentAnswerer = (message: Bytes) => Promise<Uint8Array>;
+
+const FAILURE = new Uint8Array([AgentMsg.FAILURE]);
+
+/** SSH_AGENT_RSA_SHA2_256 and SSH_AGENT_RSA_SHA2_512: the flags of a signature that choose its algorithm. */
+const ALGORITHM_FLAGS = 2 | 4;
+
+/**
+ * Answers messages over `conn` until it ends. Throws `SshProtocolError` for what is no message, what the streams throw, and the reason of
+ * the signal; `conn` has ended then.
+ */
+export async function serveAgent(conn: ByteDuplex, answer: AgentAnswerer, signal: AbortSignal): Promise<void> {
+  const frames = new AgentFrames(conn), cut = (): void => frames.abort(signal.reason);
+  signal.addEventListener("abort", cut, { once: true });
+  try {
+    signal.throwIfAborted();
+    for (;;) {
+      const message = await frames.read();
+      if (message === null) return await frames.close();
+      await frames.write(isAllowed(message) ? await answer(message) : FAILURE);
+    }
+  } catch (error) {
+    frames.abort(error);
+    throw error;
+  } finally {
+    signal.removeEventListener("abort", cut);
+  }
+}
+
+/** Listing, signing, and the word on which host a connection is for, which only restricts what is signed. */
+function isAllowed(message: Bytes): boolean {
+  switch (message[0]) {
+    case AgentMsg.REQUEST_IDENTITIES:
+      return message.length === 1;
+    case AgentMsg.SIGN_REQUEST:
+      return true;
+    case AgentMsg.EXTENSION:
+      try {
+        return new Reader(message, 1).ascii() === "session-bind@openssh.com";
+      } catch {
+        return false;
+      }
+    default:
+      return false;
+  }
+}
+
+/** Answers from an agent's object. What goes wrong there is a failure there, and no more is told. */
+export function answersOf(agent: Agent): AgentAnswerer {
+  return async (message) => {
+    try {
+      const answer = message[0] === AgentMsg.REQUEST_IDENTITIES
+        ? await identities(agent)
+        : message[0] === AgentMsg.SIGN_REQUEST
+        ? await signature(agent, message)
+        : FAILURE;
+      return answer.length <= MAX_FRAME ? answer : FAILURE;
+    } catch {
+      return FAILURE;
+    }
+  };
+}
+
+async function identities(agent: Agent): Promise<Uint8Array> {
+  const signers = await agent.signers(), writer = new Writer().u8(AgentMsg.IDENTITIES_ANSWER).u32(signers.length);
+  for (const signer of signers) {
+    const { comment } = signer as { comment?: unknown };
+    writer.string(signer.publicKey.blob).text(typeof comment === "string" ? comment.toWellFormed() : "");
+  }
+  return writer.bytes();
+}
+
+async function signature(agent: Agent, message: Bytes): Promise<Uint8Array> {
+  const reader = new Reader(message, 1), blob = reader.string(), data = reader.string(), flags = reader.u32();
+  reader.end();
+  if ((flags & ~ALGORITHM_FLAGS) !== 0) return FAILURE;
+  const wanted = blob.toBase64();
+  const signer = (await agent.signers()).find(({ publicKey }) => publicKey.blob.toBase64() === wanted);
+  const algorithm = signer?.algorithms.find((one) => agentFlagsOf(one) === flags);
+  if (signer === undefined || algorithm === undefined) return FAILURE;
+  return new Writer().u8(AgentMsg.SIGN_RESPONSE).string(await signer.sign(data, algorithm)).bytes();
+}
+
+/** Answers by asking an agent over `conn`, one message after the other, and what ends its connection. */
+export function answersOver(conn: ByteDuplex): { answer: AgentAnswerer; end: (reason: unknown) => void } {
+  const frames = new AgentFrames(conn);
+  return {
+    answer: async (message) => {
+      await frames.write(message);
+      const answer = await frames.read();
+      if (answer === null) throw new SshProtocolError("Cannot ask agent: it has hung up");
+      return answer;
+    },
+    end: (reason) => frames.abort(reason),
+  };
+}
