@@ -160,6 +160,12 @@ export class SftpError extends SshError {
   }
 }
 
+/** The same error in other words, with the first as its cause: its class, its code and whatever it carries stay. */
+export function retold(error: SshError, message: string): SshError {
+  const copy = new SshError(message, { code: error.code, cause: error });
+  return Object.assign(Object.setPrototypeOf(copy, Object.getPrototypeOf(error)) as SshError, error);
+}
+
 /** The DISCONNECT that tells the peer of `error`, or null where it should learn nothing. */
 export function disconnectOf(error: unknown): { reason: number; description: string } | null {
   if (error instanceof SshProtocolError) return { reason: error.reason, description: error.message };

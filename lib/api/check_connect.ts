@@ -5,19 +5,29 @@
  */
 import { checkMethods } from "../auth/methods.ts";
 import { printable } from "../errors.ts";
+import { withoutBrackets } from "../forward/addresses.ts";
+import { MAX_HOST } from "../forward/messages.ts";
 import { isPublicKey } from "../keys/check_key.ts";
 import { insecureAcceptAnyHostKey, knownHosts, pinnedHostKey } from "../keys/trust/known_hosts.ts";
+import { checkCommand, expandCommand } from "../proxy/command.ts";
+import { checkTarget, parseProxy } from "../proxy/proxy_url.ts";
 import { checkDuplex, checkNames, checkPort, checkText, type Habit, kindOf, wrongKind } from "../wire/check.ts";
 import { checkClientHostKeys } from "./check_algorithms.ts";
 import { checkAll, checkKeepalive, type Checks, connectionChecks, optionIs } from "./check_options.ts";
 import type { ConnectOptions } from "./connect_options.ts";
+import { proxyOf } from "./dial.ts";
+import { hopsOf } from "./jump.ts";
+import { SshClient } from "./ssh_client.ts";
 
 const key = { ours: ["auth"], write: "`auth: [publicKey(text)]`" };
 const verifier = {
   ours: ["verifyHostKey"],
   write: "`verifyHostKey: knownHosts(text)` or `pinnedHostKey(fingerprint)`",
 };
-const streams = { ours: ["transport"], write: "`transport: { readable, writable }`" };
+const streams = { ours: ["transport", "jump", "proxyCommand", "proxy"], write: "`transport: { readable, writable }`" };
+const jump = { ours: ["jump"], write: "`jump: { hostname, username }`" };
+const command = { ours: ["proxyCommand"], write: '`proxyCommand: ["nc", "%h", "%p"]`, in words,' };
+const proxyUrl = { ours: ["proxy"], write: '`proxy: "socks5://host:1080"`' };
 const time = { ours: ["handshakeTimeout", "signal"], write: "`handshakeTimeout` or `signal: AbortSignal.timeout(…)`" };
 const listed = (name: string): Habit => ({ ours: ["algorithms"], write: `\`algorithms: { ${name}: […] }\`` });
 
@@ -54,12 +64,23 @@ const habits: Readonly<Record<string, Habit>> = {
   sock: streams,
   socket: streams,
   stream: streams,
-  tunnel: streams,
+  tunnel: jump,
+  ProxyJump: jump,
+  proxyJump: jump,
+  jumpHost: jump,
+  jump_host: jump,
+  ProxyCommand: command,
+  proxy_command: command,
+  socks: proxyUrl,
+  socksProxy: proxyUrl,
+  httpProxy: proxyUrl,
+  HostKeyAlias: { ours: ["hostKeyAlias"], write: "`hostKeyAlias`" },
+  host_key_alias: { ours: ["hostKeyAlias"], write: "`hostKeyAlias`" },
   timeout: time,
   readyTimeout: time,
   connectTimeout: time,
   connect_timeout: time,
-  login_timeout: time,
+  login_timeout: { ours: ["loginTimeout"], write: "`loginTimeout`, in milliseconds," },
   ConnectTimeout: time,
   keepaliveInterval: { ours: ["keepalive"], write: "`keepalive: { interval }`" },
   keepalive_interval: { ours: ["keepalive"], write: "`keepalive: { interval }`" },
@@ -119,14 +140,27 @@ function checkHostname(value: unknown, name: string): void {
     const write = `hostname: "${bare}"${port === "" ? "" : `, port: ${Number(port)}`}`;
     throw new TypeError(`${cannot} it names a port; write \`${write}\``);
   }
-  // deno-lint-ignore no-control-regex
-  if (/[\s\u0000-\u001f\u007f]/.test(hostname)) {
-    throw new TypeError(`${cannot} a name of a host has no spaces and no control characters`);
-  }
+  checkName(cannot, hostname);
   // As URLs write IPv6 addresses; connect() takes the brackets off.
   if (/[[\]]/.test(hostname) && !/^\[[\da-f:.%\w]+\]$/i.test(hostname)) {
     throw new TypeError(`${cannot} brackets belong around an IPv6 address only, and none are needed`);
   }
+}
+
+/** Throws for a name that no host has. */
+function checkName(cannot: string, hostname: string): void {
+  // deno-lint-ignore no-control-regex
+  if (/[\s\u0000-\u001f\u007f]/.test(hostname)) {
+    throw new TypeError(`${cannot} a name of a host has no spaces and no control characters`);
+  }
+  const { length } = new TextEncoder().encode(hostname);
+  if (length > MAX_HOST) throw new RangeError(`${cannot} a name of ${length} bytes; ${MAX_HOST} are the most`);
+}
+
+function checkAlias(value: unknown, name: string): void {
+  checkText(name, value);
+  if (value === "") throw new TypeError(`Cannot connect: \`${name}\` is empty`);
+  checkName(`Cannot use "${printable(value as string, 64)}" as \`${name}\`:`, value as string);
 }
 
 const checks: Checks<ConnectOptions> = {
@@ -139,22 +173,67 @@ const checks: Checks<ConnectOptions> = {
   },
   auth: checkMethods,
   verifyHostKey: checkVerifier,
+  hostKeyAlias: checkAlias,
   transport: (value, name) => {
     // What Deno.connect() and its addresses have under this name.
     if (value === "tcp") throw wrongKind(name, value, "left out to dial by TCP, or a pair of byte streams");
     checkDuplex(name, value);
   },
+  jump: (value) => void hopsOf(value),
+  proxyCommand: checkCommand,
+  proxy: (value, name) => {
+    // What the environment says is read where the host is known.
+    if (value !== "environment") parseProxy(value, name);
+  },
   signal: optionIs.signal,
   onBanner: optionIs.function,
   handshakeTimeout: optionIs.time,
+  loginTimeout: optionIs.time,
   keepalive: checkKeepalive,
   requireStrictKex: optionIs.flag,
   requireAuth: optionIs.flag,
   trace: optionIs.function,
 };
 
-/** Throws `TypeError` or `RangeError` for options that make no sense, the first one that it meets. */
+/** Throws `TypeError` where more than one way leads to the host, or where what is on the way cannot be asked for it. */
+function checkWay(options: ConnectOptions): void {
+  const { hostname, port = 22, proxyCommand, username } = options,
+    target = { hostname: withoutBrackets(hostname), port };
+  const ways = (["transport", "jump", "proxyCommand", "proxy"] as const).filter((way) => options[way] !== undefined);
+  if (ways.length > 1) {
+    const [one, other] = ways.map((way) => `\`${way}\``);
+    const advice = ways.includes("jump") ? "; the first hop may have it, in its own options" : "";
+    throw new TypeError(`Cannot connect by two ways at once, ${one} and ${other}${advice}`);
+  }
+  const proxy = proxyOf(options, target.hostname);
+  if (proxy !== null) checkTarget(proxy, target);
+  if (proxyCommand !== undefined) {
+    expandCommand(proxyCommand as readonly [string, ...string[]], { ...target, username });
+  }
+}
+
+/** Throws `TypeError` or `RangeError` for options that make no sense, of the host's own or of a hop's, the first one that it meets. */
 export function checkConnect(options: unknown): asserts options is ConnectOptions {
+  checkHost(options);
+  for (const [i, hop] of hopsOf(options.jump).entries()) {
+    if (hop instanceof SshClient) continue;
+    try {
+      checkHost(hop);
+      const way = (["transport", "proxyCommand", "proxy"] as const).find((way) => hop[way] !== undefined);
+      if (way !== undefined && i > 0) {
+        throw new TypeError(
+          `Cannot use \`${way}\` of a hop that is reached through another one: the first may have it`,
+        );
+      }
+    } catch (error) {
+      if (!(error instanceof TypeError || error instanceof RangeError)) throw error;
+      const type = error instanceof TypeError ? TypeError : RangeError;
+      throw new type(`${error.message} (hop ${i + 1} of \`jump\`)`, { cause: error });
+    }
+  }
+}
+
+function checkHost(options: unknown): asserts options is ConnectOptions {
   if (typeof options !== "object" || options === null || Array.isArray(options)) {
     const got = options === undefined ? "no options were given" : `${kindOf(options)} is no object of options`;
     throw new TypeError(`Cannot connect: ${got}; write ${EXAMPLE}`);
@@ -166,4 +245,5 @@ export function checkConnect(options: unknown): asserts options is ConnectOption
   }
   checkAll(checks, options);
   checkClientHostKeys((options as ConnectOptions).algorithms);
+  checkWay(options as ConnectOptions);
 }

@@ -7,24 +7,27 @@ import { authenticate, ClientAuth } from "../auth/client.ts";
 import { type AuthMethod, publicKeyFrom } from "../auth/methods.ts";
 import { Mux } from "../connection/mux.ts";
 import { defaultAlgorithms } from "../crypto/algorithms.ts";
-import { HostKeyError, SshError } from "../errors.ts";
+import { HostKeyError } from "../errors.ts";
+import { withoutBrackets } from "../forward/addresses.ts";
 import { knownHosts, type KnownHostsVerifier } from "../keys/trust/known_hosts.ts";
 import { watchHostKey } from "../keys/trust/known_types.ts";
 import { signatureAlgorithmsOf } from "../keys/key_types.ts";
 import { type PassedOver, withPassedOver } from "../keys/passed_over.ts";
 import type { HostKeyVerifier, Signer } from "../keys/types.ts";
+import type { ProxyTarget } from "../proxy/address.ts";
 import { SecureTransport } from "../transport/secure_transport.ts";
 import type { AlgorithmOverrides } from "../transport/types.ts";
 import { abortable } from "../wire/abortable.ts";
-import { requireDeno } from "../wire/system.ts";
-import { Timer } from "../wire/timer.ts";
-import type { ByteDuplex } from "../wire/types.ts";
 import { checkConnect } from "./check_connect.ts";
 import type { ConnectOptions } from "./connect_options.ts";
+import { dial, placeOf } from "./dial.ts";
+import { closeHop, dialThrough, type Hop, hopPlace, hopsOf, throughHop } from "./jump.ts";
 import { letGo } from "./let_go.ts";
 import { type ControlPathOptions, isControlPath } from "./control_options.ts";
+import { LoginClock } from "./login_clock.ts";
 import { given, MAX_CHANNELS } from "./options.ts";
-import { clientOver, type SshClient } from "./ssh_client.ts";
+import { clientOver, SshClient, whereabouts } from "./ssh_client.ts";
+import type { Way } from "./way.ts";
 
 export type { ConnectOptions } from "./connect_options.ts";
 export type { ControlPathOptions } from "./control_options.ts";
@@ -51,16 +54,79 @@ export { SshClient } from "./ssh_client.ts";
  */
 export async function connect(options: ConnectOptions | ControlPathOptions): Promise<SshClient> {
   if (isControlPath(options)) return await (await import("./control_path.ts")).connectControl(options);
+  try {
+    checkConnect(options);
+    options.signal?.throwIfAborted();
+  } catch (error) {
+    await Promise.all(transportsIn(options).map((conn) => letGo(conn, error)));
+    throw error;
+  }
+  const hops = hopsOf(options.jump), clock = new LoginClock({ ...options, where: placeOf(targetOf(options)) }, null);
+  let last: Hop | null = null;
+  try {
+    for (const [i, hop] of hops.entries()) {
+      last = await enter(
+        hop,
+        (place) => hopPlace(place, i, hops.length),
+        last,
+        clock,
+      );
+    }
+    return await logIn(options, last, clock);
+  } catch (error) {
+    await closeHop(last);
+    throw error;
+  } finally {
+    clock.stop();
+  }
+}
+
+/** Where the options lead. */
+function targetOf({ hostname, port = 22 }: ConnectOptions): ProxyTarget {
+  return { hostname: withoutBrackets(hostname), port };
+}
+
+/** The streams that options brought, whatever else is in them. */
+function transportsIn(options: ConnectOptions | undefined, depth = 0): ConnectOptions["transport"][] {
+  const { transport, jump } = options ?? {};
+  const hops = depth > 16 ? [] : [jump].flat().filter((hop) => typeof hop === "object" && hop !== null);
+  return [transport, ...hops.flatMap((hop) => transportsIn(hop as ConnectOptions, depth + 1))];
+}
+
+/** Logs in at the next server of a chain. */
+async function enter(
+  hop: ConnectOptions | SshClient,
+  called: (place: string) => string,
+  before: Hop | null,
+  outer: LoginClock,
+): Promise<Hop> {
+  if (hop instanceof SshClient) {
+    return { client: hop, place: called(whereabouts(hop).place), before, isOurs: false };
+  }
+  const where = placeOf(targetOf(hop));
+  const clock = new LoginClock({ ...hop, where }, outer);
+  const place = outer.waitsFor = called(where);
+  try {
+    return { client: await logIn(hop, before, clock), place, before, isOurs: true };
+  } catch (error) {
+    throw outer.signal.aborted ? outer.signal.reason : throughHop(error, place);
+  } finally {
+    clock.stop();
+  }
+}
+
+/** Connects through `hop`, and logs in. */
+async function logIn(options: ConnectOptions, hop: Hop | null, clock: LoginClock): Promise<SshClient> {
   let known: ReadonlySet<string> = new Set();
   try {
-    return await connectOnce(options, null, (types) => known = types);
+    return await logInOnce(options, hop, clock, null, (types) => known = types);
   } catch (error) {
     // A function around knownHosts() hid the types that are known: `ssh` would have asked for those. What somebody in between shows
     // to the second question is judged as any other key.
     const again = error instanceof HostKeyError && known.size > 0 && options.transport === undefined &&
       options.algorithms?.hostKey === undefined;
     if (!again) throw error;
-    return await connectOnce(options, [...known], () => {});
+    return await logInOnce(options, hop, clock, [...known], () => {});
   }
 }
 
@@ -68,36 +134,39 @@ export async function connect(options: ConnectOptions | ControlPathOptions): Pro
  * One connection. `asked` are the types of host keys to ask for first, and null where only the verifier may know: then the types that
  * it would rather have seen go to `onKnown`.
  */
-async function connectOnce(
+async function logInOnce(
   options: ConnectOptions,
+  hop: Hop | null,
+  clock: LoginClock,
   asked: readonly string[] | null,
   onKnown: (types: ReadonlySet<string>) => void,
 ): Promise<SshClient> {
-  let conn: ByteDuplex | undefined, socket: Deno.TcpConn | null = null;
-  let secure: SecureTransport | null = null, mux: Mux | null = null;
+  const target = targetOf(options), { signal } = clock;
+  let way: Way | null = null, secure: SecureTransport | null = null, mux: Mux | null = null;
   try {
-    checkConnect(options);
-    const { port = 22, username, signal } = options, hostname = withoutBrackets(options.hostname);
     const verifyHostKey = options.verifyHostKey ?? knownHosts();
-    conn = options.transport;
-    signal?.throwIfAborted();
-    const host = { hostname, port };
+    // As `ssh` does it: an alias stands for the host and its port.
+    const host = options.hostKeyAlias === undefined ? target : { hostname: options.hostKeyAlias, port: 22 };
     const types = asked ?? await abortable(knownTypes(verifyHostKey, host, options.algorithms), signal);
-    conn ??= socket = await dial(hostname, port, options);
-    const transport = secure = new SecureTransport(conn, {
+    clock.waitsFor = "the connection";
+    way = hop === null ? await dial(options, target, signal) : await dialThrough(hop, options, target, signal);
+    clock.waitsFor = "the key exchange";
+    const transport = secure = new SecureTransport(way.conn, {
       role: "client",
-      // A socket of this module's own; what the application brings may keep chunks.
-      copyingWritable: socket !== null,
+      copyingWritable: way.copies,
       verifyHostKey: (key) => {
         if (types === null) onKnown(watchHostKey(key));
-        return verifyHostKey(key, { ...host });
+        return clock.ask(() => verifyHostKey(key, { ...host }));
       },
       ...types === null ? given(options, "algorithms") : { algorithms: knownFirst(types, options.algorithms) },
       ...given(options, "rekey", "ident", "handshakeTimeout", "requireStrictKex", "insecureMinRsaBits", "trace"),
+      ...given(way, "lost"),
     });
     await transport.start({ signal });
+    clock.waitsFor = "the server's answer to who wants to log in";
     const auth = new ClientAuth(transport, {
       onBanner: options.onBanner,
+      onAsking: clock.asking,
       onSuccess: () =>
         transport.setHandler(
           mux = new Mux(transport, {
@@ -106,18 +175,28 @@ async function connectOnce(
           }),
         ),
     });
-    await authenticate(auth, username, options.auth ?? [defaultAuth()], { signal, requireAuth: options.requireAuth });
-    return clientOver(transport, mux!, signal, socket);
+    await authenticate(auth, options.username, options.auth ?? [defaultAuth()], {
+      signal,
+      requireAuth: options.requireAuth,
+    });
+    return clientOver({
+      transport,
+      mux: mux!,
+      signal: options.signal,
+      way: withHop(way, hop),
+      place: placeOf(target),
+    });
   } catch (error) {
     if (secure !== null) await secure.close();
-    else await letGo(conn ?? options?.transport, error);
+    else await letGo(way?.conn ?? options.transport, error);
+    await way?.close?.();
     throw error;
   }
 }
 
-/** An IPv6 address as URLs write it. */
-function withoutBrackets(hostname: string): string {
-  return /^\[[^\]]*:[^\]]*\]$/.test(hostname) ? hostname.slice(1, -1) : hostname;
+/** The way as a client has it: it closes the hop as well, where that was opened for it. */
+function withHop(way: Way, hop: Hop | null): Way {
+  return hop?.isOurs ? { ...way, close: () => closeHop(hop) } : way;
 }
 
 /** The default keys are looked for only when the server allows them. */
@@ -147,39 +226,4 @@ function knownFirst(types: readonly string[], algorithms: AlgorithmOverrides | u
   const names = defaultAlgorithms.hostKey;
   const hostKey = [...names.filter((name) => known.has(name)), ...names.filter((name) => !known.has(name))];
   return { ...algorithms, hostKey };
-}
-
-/** Opens the TCP connection. Its own signal ends with the dialling: later aborts say goodbye first. */
-async function dial(hostname: string, port: number, options: ConnectOptions): Promise<Deno.TcpConn> {
-  requireDeno(
-    `connect to "${hostname}" port ${port}`,
-    "hand over `transport`, such as `await webSocketTransport(url)` gives",
-  );
-  const limit = options.handshakeTimeout ?? 30_000, dialling = new AbortController();
-  const { signal } = options;
-  const onAbort = (): void => dialling.abort(signal!.reason);
-  const timer = new Timer(() => {
-    dialling.abort(new SshError(`no answer within ${limit} ms`, { code: "CONNECTION_LOST" }));
-  });
-  timer.start(limit);
-  signal?.addEventListener("abort", onAbort);
-  try {
-    const conn = await Deno.connect({ hostname, port, signal: dialling.signal });
-    try {
-      // A request and its answer are small packets: Nagle's algorithm would make each wait for the one before.
-      conn.setNoDelay(true);
-    } catch (error) {
-      conn.close();
-      throw error;
-    }
-    return conn;
-  } catch (cause) {
-    signal?.throwIfAborted();
-    if (cause instanceof TypeError || cause instanceof Deno.errors.NotCapable) throw cause;
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new SshError(`Cannot connect to "${hostname}" port ${port}: ${why}`, { code: "CONNECTION_LOST", cause });
-  } finally {
-    timer.stop();
-    signal?.removeEventListener("abort", onAbort);
-  }
 }

@@ -22,11 +22,3 @@ export interface ClientTransport {
   /** Whether its timers keep the program alive. */
   setRef(refed: boolean): void;
 }
-
-/** What `ref()` and `unref()` are for. */
-export interface Refable {
-  /** Keeps the program alive. */
-  ref(): void;
-  /** Lets it end. */
-  unref(): void;
-}

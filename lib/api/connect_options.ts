@@ -9,6 +9,7 @@ import type { TraceEvent } from "../transport/transport_options.ts";
 import type { AlgorithmOverrides, RekeyLimits } from "../transport/types.ts";
 import type { ByteDuplex } from "../wire/types.ts";
 import type { KeepaliveOptions } from "./options.ts";
+import type { SshClient } from "./ssh_client.ts";
 
 /** Options of `connect()`. */
 export interface ConnectOptions {
@@ -22,8 +23,31 @@ export interface ConnectOptions {
   auth?: readonly AuthMethod[] | undefined;
   /** Host key policy. @default {knownHosts()} */
   verifyHostKey?: HostKeyVerifier | undefined;
-  /** Use these streams instead of dialling: a jump host's channel, a proxy, a test pipe. */
+  /**
+   * The name that known_hosts has for the host, in the place of `hostname` and `port` (`HostKeyAlias`): for hosts behind one address, and for
+   * one host at many. `verifyHostKey` gets it as the hostname, with port 22. @default {the hostname}
+   */
+  hostKeyAlias?: string | undefined;
+  /** Use these streams instead of dialling: a WebSocket, a channel, a test pipe. */
   transport?: ByteDuplex | undefined;
+  /**
+   * Servers to go through, first to last (`ProxyJump`), 16 at most: each with options as `connect()` takes them, its own login and host key
+   * check; or a client that is open, as the first one. What was opened for this connection closes with it; a client that was open stays open.
+   * Only the first hop may have a `transport`, a `proxy` or a `proxyCommand`; a hop with a `jump` of its own is reached through that.
+   */
+  jump?: ConnectOptions | SshClient | readonly (ConnectOptions | SshClient)[] | undefined;
+  /**
+   * A program whose standard streams are the connection (`ProxyCommand`), as words, which no shell takes apart. `%h`, `%p` and `%r` stand for
+   * host, port and user, `%%` for a percent sign. What it writes to standard error is told where it ends. It is told to end (TERM) with the
+   * connection, and made to (KILL) 3 seconds later.
+   */
+  proxyCommand?: readonly string[] | undefined;
+  /**
+   * A proxy to go through, which looks up the host's name: `socks5://user:password@host:1080`, `socks4a://host` or `http://host:3128`
+   * (CONNECT, with Basic authentication). `"environment"` takes it from `ALL_PROXY` or `HTTPS_PROXY`, unless `NO_PROXY` names the
+   * host, and dials without one where none is set. @default {no proxy, whatever the environment says}
+   */
+  proxy?: string | URL | undefined;
   /** Lists to use in the place of those of `defaultAlgorithms`, the most wanted first. @default {defaultAlgorithms} */
   algorithms?: AlgorithmOverrides | undefined;
   /** When to rekey. */
@@ -43,10 +67,16 @@ export interface ConnectOptions {
   /** Identification, without `SSH-2.0-`: 1 to 245 characters of printable US-ASCII. @default {"amiko"} */
   ident?: string | undefined;
   /**
-   * Milliseconds that the server may take for dialling and for the first key exchange, each; the time that `verifyHostKey` takes does
+   * Milliseconds that the server may take for dialling, proxies included, and for the first key exchange, each; the time that `verifyHostKey` takes does
    * not count. `Infinity` waits without end. @default {30000}
    */
   handshakeTimeout?: number | undefined;
+  /**
+   * Milliseconds that the whole login may take, with dialling, proxies and the hops of `jump`, each of which has such a limit of its own
+   * besides. The clock stands still while `verifyHostKey` or a function, agent or key of `auth` is asked. `Infinity` waits without end.
+   * @default {120000}
+   */
+  loginTimeout?: number | undefined;
   /**
    * Asks the server for a sign of life after so many milliseconds of silence, and ends the connection when `maxMissed` (3) of them
    * stay without an answer. @default {off}

@@ -81,7 +81,13 @@ function clientOf(socket: Deno.UnixConn, rest: Uint8Array, options: ControlPathO
     { rest, hold, copyingWritable: true, ...given(options, "trace") },
     (transport) => mux = new Mux(transport, { ...given(options, "window"), maxChannels: MAX_CHANNELS, cannot }),
   );
-  return clientOver(transport, mux, options.signal, socket);
+  return clientOver({
+    transport,
+    mux,
+    signal: options.signal,
+    way: { setRef: (refed) => refed ? socket.ref() : socket.unref() },
+    place: `the control socket "${printable(options.controlPath)}"`,
+  });
 }
 
 function letGo(close: () => Promise<void>): void {

@@ -22,21 +22,32 @@ import { abortedError } from "../transport/closing.ts";
 import type { ConnectionInfo } from "../transport/types.ts";
 import { checkSignalOption } from "../wire/check.ts";
 import type { Bytes } from "../wire/types.ts";
-import type { ClientTransport, Refable } from "./client_transport.ts";
+import type { ClientTransport } from "./client_transport.ts";
 import type { Lending } from "./lending.ts";
 import { openData } from "./open_data.ts";
 import { ownStream } from "./own_streams.ts";
 import { type ScpClient, scpClient } from "./scp.ts";
 import { Channel } from "./transport/channel.ts";
+import type { Held } from "./way.ts";
 import { checkCarried, checkGlobalRequest } from "./transport/check_transport.ts";
 
-/** Makes a client of a transport and a mux whose login is done. The signal ends it; `socket` is what `ref()` and `unref()` are for. */
-export let clientOver: (
-  transport: ClientTransport,
-  mux: Mux,
-  signal: AbortSignal | undefined,
-  socket: Refable | null,
-) => SshClient;
+/** What a client is made of, once the login is done. */
+interface Parts {
+  readonly transport: ClientTransport;
+  readonly mux: Mux;
+  /** Ends it. */
+  readonly signal: AbortSignal | undefined;
+  /** What the transport runs over: closed when that has ended, and told of `ref()` and `unref()`. */
+  readonly way: Held;
+  /** Where it leads, for errors of what runs through it. */
+  readonly place: string;
+}
+
+/** Makes a client. */
+export let clientOver: (parts: Parts) => SshClient;
+
+/** Where a client leads, and why its connection has ended, or null while it has not. */
+export let whereabouts: (client: SshClient) => { readonly place: string; readonly endedBy: Error | null };
 
 /** An authenticated connection. A server opens no channels to it, but for those that belong to what it was asked to listen on. */
 export class SshClient implements AsyncDisposable {
@@ -44,25 +55,23 @@ export class SshClient implements AsyncDisposable {
   readonly closed: Promise<void>;
   readonly #transport: ClientTransport;
   readonly #mux: Mux;
-  /** Null where the program brought the streams: what keeps them alive is its own. */
-  readonly #socket: Refable | null;
+  readonly #way: Held;
+  readonly #place: string;
   #forwards: Promise<ClientForwards> | null = null;
   #lending: Promise<Lending> | null = null;
 
   static {
-    clientOver = (...parts) => new SshClient(...parts);
+    clientOver = (parts) => new SshClient(parts);
+    whereabouts = (client) => ({ place: client.#place, endedBy: client.#mux.endedBy });
   }
 
-  private constructor(
-    transport: ClientTransport,
-    mux: Mux,
-    signal: AbortSignal | undefined,
-    socket: Refable | null,
-  ) {
+  private constructor({ transport, mux, signal, way, place }: Parts) {
     this.#transport = transport;
     this.#mux = mux;
-    this.#socket = socket;
-    this.closed = transport.closed;
+    this.#way = way;
+    this.#place = place;
+    this.closed = way.close === undefined ? transport.closed : transport.closed.finally(way.close);
+    this.closed.catch(() => {});
     if (signal === undefined) return;
     const onAbort = (): void => {
       terminateAll(mux);
@@ -286,8 +295,7 @@ export class SshClient implements AsyncDisposable {
   #setRef(refed: boolean): void {
     this.#transport.setRef(refed);
     this.#mux.setRef(refed);
-    if (this.#socket === null) return;
-    refed ? this.#socket.ref() : this.#socket.unref();
+    this.#way.setRef?.(refed);
   }
 
   /** Renews the keys now. */
@@ -302,6 +310,7 @@ export class SshClient implements AsyncDisposable {
   async close(): Promise<void> {
     // A connection that is lost is closed; `closed` says why.
     await this.#transport.close().catch(() => {});
+    await this.closed.catch(() => {});
   }
 
   /** Same as {@linkcode SshClient.close}. */

@@ -18,7 +18,7 @@ import type { MessageHandler, PacketTransport } from "../transport/types.ts";
 import { encodeText } from "../wire/byte_text.ts";
 import { callBack } from "../wire/callback.ts";
 import { Msg } from "../wire/numbers.ts";
-import type { Bytes } from "../wire/types.ts";
+import type { Bytes, MaybePromise } from "../wire/types.ts";
 import {
   CONNECTION_SERVICE,
   displayText,
@@ -52,6 +52,11 @@ export interface ClientAuthOptions {
   onBanner?: ((text: string) => void) | undefined;
   /** Told what `onBanner` threw. */
   onError?: ((error: unknown) => void) | undefined;
+  /**
+   * Called when this side is waited for: a function of the program's, which may ask a person, an agent, a signer. What it returns is called
+   * once that has answered.
+   */
+  onAsking?: (() => () => void) | undefined;
   /**
    * Called while USERAUTH_SUCCESS is handled, before any message behind it: the place to set the transport's next handler. What it
    * throws ends the connection.
@@ -216,11 +221,21 @@ export class ClientAuth implements MessageHandler {
         return this.#send(attempt, "reply", payload, sendOptions);
       },
       answer: (payload, sendOptions = {}) => this.#send(attempt, "reply", payload.slice(), sendOptions),
-      // A race listens to both: what is rejected late is nobody's.
-      wait: (value) => Promise.race([attempt.stop.promise, value]),
+      ask: (act) => this.#ask(attempt, act),
+      wait: (value) => this.#ask(attempt, () => value),
       signal: attempt.over.signal,
       note: (text) => void notes.push(text),
     };
+  }
+
+  async #ask<T>(attempt: Attempt, act: () => MaybePromise<T>): Promise<T> {
+    const answered = this.#options.onAsking?.();
+    try {
+      // A race listens to both: what is rejected late is nobody's.
+      return await Promise.race([attempt.stop.promise, act()]);
+    } finally {
+      answered?.();
+    }
   }
 
   /** See {@linkcode MessageHandler}. */

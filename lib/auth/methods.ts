@@ -70,7 +70,9 @@ export interface AuthExchange {
   request(method: string, fields: Uint8Array, options?: SendOptions): Promise<AuthReply>;
   /** Sends another message of the method and waits for the answer. */
   answer(payload: Uint8Array, options?: SendOptions): Promise<AuthReply>;
-  /** Waits for what a function of the program gives, and no longer than the attempt goes on. */
+  /** Calls a function of the program, which may ask a person, and waits for what it gives, no longer than the attempt goes on. */
+  ask<T>(act: () => MaybePromise<T>): Promise<T>;
+  /** Waits for what this side has begun, and no longer than the attempt goes on. */
   wait<T>(value: MaybePromise<T>): Promise<T>;
   /** Aborts when the attempt is over: what a method has opened for itself is closed then. */
   readonly signal: AbortSignal;
@@ -152,7 +154,7 @@ export function password(value: string | (() => MaybePromise<string>), options: 
   checkObject("options", options, "an object such as `{ change }`");
   checkFunction("change", options.change);
   return method("password", async (exchange) => {
-    const secret = typeof value === "string" ? value : await exchange.wait(value());
+    const secret = typeof value === "string" ? value : await exchange.ask(value);
     if (typeof secret !== "string") {
       throw new TypeError(`Cannot log in: the password is not a string, password()'s function gave ${kindOf(secret)}`);
     }
@@ -169,7 +171,7 @@ export function password(value: string | (() => MaybePromise<string>), options: 
         );
         return { kind: "failure", partial: false, remaining: exchange.remaining };
       }
-      const fresh = await exchange.wait(options.change(prompt));
+      const change = options.change, fresh = await exchange.ask(() => change(prompt));
       if (typeof fresh !== "string") {
         throw new TypeError(
           `Cannot change password: the new password is not a string, \`change\` gave ${kindOf(fresh)}`,
@@ -205,11 +207,13 @@ export function keyboardInteractive(
         throw new SshProtocolError(`Cannot log in: more than ${MAX_ROUNDS} rounds of keyboard-interactive`);
       }
       const { name, instruction, prompts } = decodeInfoRequest(reply.payload);
-      const given = await exchange.wait(answer({
-        name: displayText(name),
-        instruction: displayText(instruction),
-        prompts: prompts.map(({ text, echo }) => ({ text: displayText(text), echo })),
-      }));
+      const given = await exchange.ask(() =>
+        answer({
+          name: displayText(name),
+          instruction: displayText(instruction),
+          prompts: prompts.map(({ text, echo }) => ({ text: displayText(text), echo })),
+        })
+      );
       const answers = prompts.length === 0 ? [] : given;
       if (!Array.isArray(answers) || answers.length !== prompts.length || answers.some((a) => typeof a !== "string")) {
         const got = !Array.isArray(answers)

@@ -125,6 +125,11 @@ export class Mux implements MessageHandler {
     });
   }
 
+  /** Why the connection has ended, or null while it has not. */
+  get endedBy(): Error | null {
+    return this.#ended === null ? null : closedError(this.#ended.error);
+  }
+
   /** Tells the application of its own error. What fails because the connection has ended is no news. */
   #report(error: unknown): void {
     if (this.#ended !== null && error instanceof SshError) return;

@@ -41,6 +41,8 @@ export interface ReaderHost {
   receive(payload: Uint8Array, sequence: number, owned: boolean): Promise<void> | null;
   /** Nothing more is there right now, or others run before it is looked at. */
   delivered(): void;
+  /** The stream has failed or ended. Returns a promise where it takes a moment to find out why. */
+  broken(error: Error): void | Promise<void>;
   /** Ends the connection. */
   fail(error: Error): void;
 }
@@ -135,7 +137,9 @@ export class ReaderLoop {
       }
       if (!ending.hasCome) throw lostError("Peer closed the connection without a word");
     } catch (cause) {
-      this.#host.fail(cause instanceof SshError ? cause : lostError("Connection was lost while reading", cause));
+      await this.#host.broken(
+        cause instanceof SshError ? cause : lostError("Connection was lost while reading", cause),
+      );
     } finally {
       this.#ended.resolve();
     }
@@ -215,9 +219,12 @@ export class ReaderLoop {
     try {
       await this.#deliver();
     } catch (cause) {
-      this.#host.fail(
-        cause instanceof Error ? cause : new SshError("Connection failed", { code: "PROTOCOL_ERROR", cause }),
-      );
+      if (cause instanceof SshError && cause.code === "CONNECTION_LOST") await this.#host.broken(cause);
+      else {
+        this.#host.fail(
+          cause instanceof Error ? cause : new SshError("Connection failed", { code: "PROTOCOL_ERROR", cause }),
+        );
+      }
     }
   }
 

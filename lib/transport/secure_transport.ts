@@ -114,6 +114,7 @@ export class SecureTransport implements DataTransport {
       },
       receive: (payload, sequence, owned) => this.#receive(payload, sequence, owned),
       delivered: () => this.#delivered(),
+      broken: (error) => this.#broken(error),
       fail: (error) => this.fail(error),
     });
     this.#generic = new GenericMessages({
@@ -310,7 +311,7 @@ export class SecureTransport implements DataTransport {
     } catch (cause) {
       // What the peer said before it hung up says more, such as its DISCONNECT: it may lie in the socket still.
       if (!this.#ending.hasCome) await within(FLUSH_TIME, Promise.race([this.#reader.ended, this.#ending.come]));
-      this.fail(cause instanceof SshError ? cause : lostError("Connection was lost while writing", cause));
+      await this.#broken(cause instanceof SshError ? cause : lostError("Connection was lost while writing", cause));
     } finally {
       this.#writeEnded.resolve();
     }
@@ -390,6 +391,13 @@ export class SecureTransport implements DataTransport {
   }
 
   // ------------------------------------------------------------------------------------------------ the end
+
+  /** A stream has failed or ended. Returns a promise where it takes a moment to find out why. */
+  #broken(error: Error): void | Promise<void> {
+    const { lost } = this.#options;
+    const why = lost === undefined || this.#ending.hasCome ? error : lost(error);
+    return why instanceof Promise ? why.then((known) => this.fail(known)) : this.fail(why);
+  }
 
   #finish(wanted: End): void {
     if (this.#ending.hasCome) return;

@@ -54,6 +54,11 @@ export interface SecureTransportOptions {
    * used again. @default {false}
    */
   copyingWritable?: boolean | undefined;
+  /**
+   * Told of streams that have failed or ended by themselves, with the error that the connection would end with; gives the one to use
+   * in its place, where what the streams run over knows more. Never throws or rejects.
+   */
+  lost?: ((error: Error) => MaybePromise<Error>) | undefined;
   /** Client: a host key of RSA is taken from so many bits on. @default {2048} */
   insecureMinRsaBits?: number | undefined;
   /** Told of what happens. */

@@ -130,6 +130,13 @@ export const peers = {
   ),
   // A display without a screen, and programs that look at it.
   x11: lookUp("Xvfb", ["/usr/bin/Xvfb", "/usr/bin/xauth", "/usr/bin/xdpyinfo"], () => ""),
+  netcat: lookUp("netcat", ["/usr/bin/nc"], () => ""),
+  tinyproxy: lookUp(
+    "tinyproxy",
+    ["/usr/bin/tinyproxy"],
+    () => versionOf(["/usr/bin/tinyproxy", "-v"], /tinyproxy ([\d.]+)/),
+  ),
+  microsocks: lookUp("microsocks", ["/usr/bin/microsocks"], () => ""),
   sshaudit: lookUp("ssh-audit", [python, sshAudit, "/usr/bin/ssh-keygen"], () => "3"),
 } as const satisfies Record<string, Peer>;
 

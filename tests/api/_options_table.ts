@@ -105,6 +105,15 @@ const signalled: readonly Entry[] = [
   "forwardRemote",
   "forwardDynamic",
 ];
+/** A server on the way to another one. */
+const HOP = { hostname: "hop.invalid", username: "alice", auth: AUTH_METHODS, verifyHostKey: () => true };
+
+/** Options that lead through themselves. */
+function endlessHop(): object {
+  const hop: typeof HOP & { jump?: object } = { ...HOP };
+  return hop.jump = hop;
+}
+
 const NO_INTEGER = [-1, -5, 0.5, 1.5, NaN, -Infinity, "7", null, true, {}, 10n];
 const NO_COUNT = [0, ...NO_INTEGER];
 const NO_TIME = [0, -1, NaN, -Infinity, "5000", null, true, {}, 5n];
@@ -263,6 +272,7 @@ export const rows: readonly Row[] = [
     typeError('write `hostname: "h"`', "ssh://h", "https://h/x?y", "h:"),
     typeError("no spaces and no control characters", "a b", " a", "a\n", "a\0b", "a\tb"),
     typeError("brackets belong around an IPv6 address", "[::1", "::1]", "[[::1]]"),
+    rangeError("1025 are the most", "x".repeat(1026), "x".repeat(65_536)),
   ),
   row(
     "connect",
@@ -344,6 +354,69 @@ export const rows: readonly Row[] = [
     [1, 0.5, Infinity],
     rangeError("milliseconds above 0", ...NO_TIME),
   ),
+  row(
+    "connect",
+    "hostKeyAlias",
+    ["h", "[h]:22", "\u00e4", "x".repeat(1025)],
+    typeError("it must be a text", ...NO_TEXT),
+    typeError("`hostKeyAlias` is empty", ""),
+    typeError("no spaces and no control characters", "a b", "a\n", "a\0"),
+    rangeError("1025 are the most", "x".repeat(1026), "x".repeat(65_536)),
+  ),
+  row(
+    "connect",
+    "jump",
+    [
+      [],
+      HOP,
+      [HOP],
+      [HOP, { ...HOP, port: 65_535, username: "bob" }],
+      { ...HOP, jump: { ...HOP, jump: [HOP, HOP] } },
+      { ...HOP, proxy: "socks5://proxy.invalid" },
+      { ...HOP, proxyCommand: ["nc", "%h", "%p"] },
+      new Array(16).fill(HOP),
+    ],
+    typeError("options such as `{ hostname, username }`", "bastion", 5, true, null, ["bastion"], [null], [[HOP]]),
+    typeError("`await` before it", Promise.resolve(HOP)),
+    typeError("`username` is missing; write `connect({ hostname, username })` (hop 1 of `jump`)", { hostname: "h" }),
+    typeError("write `hostname` in its place (hop 2 of `jump`)", [HOP, { host: "h", username: "alice" }]),
+    typeError("(hop 2 of `jump`)", [HOP, { ...HOP, auth: "x" }], { ...HOP, auth: "x", jump: HOP }),
+    rangeError("(hop 3 of `jump`)", [HOP, HOP, { ...HOP, port: 0 }], [HOP, { ...HOP, port: 0, jump: HOP }]),
+    typeError("`proxy` of a hop that is reached through another one", [HOP, { ...HOP, proxy: "http://h" }]),
+    typeError("`transport` of a hop that is", [HOP, { ...HOP, transport: memoryPair().client }]),
+    typeError("by two ways at once, `jump` and `proxyCommand`", { ...HOP, jump: HOP, proxyCommand: ["nc"] }),
+    rangeError("more than 16 hops", new Array(17).fill(HOP), endlessHop()),
+  ),
+  row(
+    "connect",
+    "proxyCommand",
+    [["nc", "%h", "%p"], ["/bin/x"], ["a b", "", "%%h %r@%h:%p"]],
+    typeError("words such as", "nc %h %p", 5, true, null, {}),
+    typeError("no shell takes them apart", "nc %h %p"),
+    typeError("it names no program", [], ["", "x"]),
+    typeError("is no word of it", ["nc", 22], ["nc", null], [["nc"]]),
+    typeError("no zero bytes", ["nc\0"]),
+    typeError("means nothing", ["nc", "%n"], ["nc", "100%"], ["nc", "%"]),
+  ),
+  row(
+    "connect",
+    "proxy",
+    [
+      "socks5://proxy.invalid",
+      "socks5h://alice:secret@proxy.invalid:1080",
+      "socks4a://alice@[::1]:65535",
+      "http://alice:secret@proxy.invalid:3128/",
+      new URL("http://proxy.invalid"),
+    ],
+    typeError("it must be a URL such as", 5, true, null, {}, [], "", "proxy:1080", "Environment", "env"),
+    typeError("is none of socks5://", "https://h", "ftp://h", "socks4://h", new URL("ssh://h")),
+    rangeError("(its port)", "http://h:0", "socks5://h:65536", "http://h:999999"),
+    typeError("it names no host", "socks5://"),
+    typeError("a proxy has no path", "http://h/path", "http://h/?x", "http://h/#x"),
+    typeError("SOCKS4 knows user names but no passwords", "socks4a://alice:secret@h"),
+    typeError("255 bytes of a password at most", `socks5://alice:${"x".repeat(256)}@h`),
+  ),
+  row(["connect"], "loginTimeout", [1, 0.5, Infinity], rangeError("milliseconds above 0", ...NO_TIME)),
   row("connect", "onBanner", [() => {}], typeError("it must be a function", ...NO_FUNCTION)),
   row("connect", "trace", [], typeError("it must be a function", ...NO_FUNCTION)),
   row("connect", "requireStrictKex", [true, false], typeError("true or false", "yes", "false", 1, 0, null, {})),

@@ -198,7 +198,7 @@ const calls: Readonly<Record<Entry, (option: string, value: unknown) => unknown>
 
 /** Whether an error shows that the checks let a value pass. */
 function isPast(error: unknown): boolean {
-  if (error instanceof Reached || error instanceof Error && error.cause instanceof Reached) return true;
+  for (let at = error; at instanceof Error; at = at.cause) if (at instanceof Reached) return true;
   return error instanceof Error &&
     /^Cannot use connection: nobody is logged in|^Cannot log in: startClient\(\) has not been called/.test(
       error.message,
@@ -207,18 +207,19 @@ function isPast(error: unknown): boolean {
 
 /** The error of a call, with dialling and listening taken away. */
 async function errorOf(entry: Entry, option: string, value: unknown): Promise<unknown> {
-  const { connect, listen } = Deno;
-  const reached = (): never => {
-    throw new Reached("the network was reached");
+  const { Command, connect, listen } = Deno;
+  // What `new` can be called with, too.
+  const reached = function (): never {
+    throw new Reached("the network or a program was reached");
   };
-  Object.assign(Deno, { connect: reached, listen: reached });
+  Object.assign(Deno, { Command: reached, connect: reached, listen: reached });
   try {
     await calls[entry](option, value);
     return null;
   } catch (error) {
     return error;
   } finally {
-    Object.assign(Deno, { connect, listen });
+    Object.assign(Deno, { Command, connect, listen });
   }
 }
 
@@ -257,6 +258,13 @@ Deno.test("connect() refuses the names that other libraries have for its options
       ["passphrase", "parsePrivateKey(text, { passphrase })"],
       ["key_filename", "`auth: [publicKey(text)]`"],
       ["agent", "`auth: [publicKey(await connectAgent())]`"],
+      ["ProxyJump", "`jump: { hostname, username }`"],
+      ["tunnel", "`jump: { hostname, username }`"],
+      ["ProxyCommand", '`proxyCommand: ["nc", "%h", "%p"]`'],
+      ["proxycommand", "`proxyCommand`"],
+      ["socksProxy", "`proxy: "],
+      ["HostKeyAlias", "`hostKeyAlias`"],
+      ["login_timeout", "`loginTimeout`, in milliseconds,"],
       ["tryKeyboard", "keyboardInteractive(answer)"],
       ["timeout", "AbortSignal.timeout(…)"],
       ["readyTimeout", "`handshakeTimeout`"],

@@ -1,0 +1,111 @@
+/**
+ * The way to a server through other servers: `ProxyJump` of ssh_config(5), as a chain of connections of which each runs through the one before.
+ *
+ * Each hop that `jump` describes is a client of its own, with its own login, and knows the hop that it runs through. When a client ends, it
+ * closes the channel that it ran over, and then the hop, if that was opened for it; so a chain comes down from its far end, whoever ends it.
+ * When a hop is lost, its channels fail, and what runs over them fails with an error that names the hop.
+ *
+ * @module
+ */
+import { ChannelOpenError, retold, SshError } from "../errors.ts";
+import type { ProxyTarget } from "../proxy/address.ts";
+import { lostError } from "../transport/closing.ts";
+import { isOptions, wrongKind } from "../wire/check.ts";
+import type { ConnectOptions } from "./connect_options.ts";
+import { cannotConnect, placeOf, whileDialling } from "./dial.ts";
+import { SshClient, whereabouts } from "./ssh_client.ts";
+import type { Way } from "./way.ts";
+
+/** Hops that one chain may have. */
+const MAX_HOPS = 16;
+
+/** A server on the way. */
+export interface Hop {
+  readonly client: SshClient;
+  /** Where it is, and which hop of how many, for errors. */
+  readonly place: string;
+  /** The hop that it runs through. */
+  readonly before: Hop | null;
+  /** Whether it was opened for what runs through it, and closes with that; a client that the program gave stays open. */
+  readonly isOurs: boolean;
+}
+
+/** The hops of `jump` in the order in which they are connected, those that hops of it have of their own in front of them. Throws for what are none. */
+export function hopsOf(jump: unknown): readonly (ConnectOptions | SshClient)[] {
+  const hops: (ConnectOptions | SshClient)[] = [];
+  let met = 0;
+  const add = (value: unknown): void => {
+    for (const hop of Array.isArray(value) ? value : [value]) {
+      if (!isOptions(hop)) {
+        const example = "`{ hostname, username }`";
+        throw wrongKind("jump", hop, `options such as ${example}, an SshClient, or a list of those`);
+      }
+      // Counted on the way in: options may lead through themselves.
+      if (++met > MAX_HOPS) throw new RangeError(`Cannot use \`jump\`: more than ${MAX_HOPS} hops`);
+      if (!(hop instanceof SshClient)) {
+        const { jump } = hop as Partial<ConnectOptions>;
+        if (jump !== undefined) add(jump);
+      } else if (hops.length > 0) {
+        throw new TypeError("Cannot use `jump`: a client that is open already can only be the first hop");
+      }
+      hops.push(hop as ConnectOptions | SshClient);
+    }
+  };
+  if (jump !== undefined) add(jump);
+  return hops;
+}
+
+/** Which hop it is, for errors. */
+export function hopPlace(place: string, index: number, count: number): string {
+  return `${place} (hop ${index + 1} of ${count})`;
+}
+
+/** An error of a hop, as whoever wants to get through it sees it: what kind of error it is stays. */
+export function throughHop(error: unknown, place: string): unknown {
+  return error instanceof SshError ? retold(error, `Cannot connect through ${place}: ${error.message}`) : error;
+}
+
+/** A connection from the hop to the target. */
+export async function dialThrough(
+  hop: Hop,
+  { handshakeTimeout }: Pick<ConnectOptions, "handshakeTimeout">,
+  target: ProxyTarget,
+  signal: AbortSignal,
+): Promise<Way> {
+  try {
+    const conn = await whileDialling(handshakeTimeout, signal, (signal) => hop.client.dial({ ...target, signal }));
+    return {
+      conn,
+      copies: true,
+      lost: (error) => lostHop(hop, error) ?? error,
+      close: () => conn.close(),
+      setRef: (refed) => {
+        if (hop.isOurs) refed ? hop.client.ref() : hop.client.unref();
+      },
+    };
+  } catch (error) {
+    const where = `${placeOf(target)} through ${hop.place}`;
+    if (error instanceof ChannelOpenError) {
+      const why = error.cause instanceof ChannelOpenError ? error.cause : error;
+      throw retold(why, `Cannot connect to ${where}: ${why.message}`);
+    }
+    throw cannotConnect(where, signal.aborted ? error : lostHop(hop, error) ?? error, signal);
+  }
+}
+
+/** The error of what runs through hops, one of which has ended: the first of them, as the others have ended with it. */
+function lostHop(hop: Hop, cause: unknown): SshError | null {
+  let lost: SshError | null = null;
+  for (let at: Hop | null = hop; at !== null; at = at.before) {
+    const { endedBy } = whereabouts(at.client);
+    if (endedBy !== null) {
+      lost = lostError(`Connection was lost with ${at.place}: ${endedBy.message}`, endedBy ?? cause);
+    }
+  }
+  return lost;
+}
+
+/** Closes what was opened for the sake of what ran through it. Never rejects. */
+export async function closeHop(hop: Hop | null): Promise<void> {
+  if (hop?.isOurs) await hop.client.close();
+}
