@@ -6,7 +6,7 @@
  */
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { connect, type ConnectOptions, parsePrivateKey, pinnedHostKey, publicKey, SshError } from "../../mod.ts";
-import { endChild, freePort } from "../_support/child.ts";
+import { freePort } from "../_support/child.ts";
 import { seededBytes } from "../_support/duplex.ts";
 import { scratchDir } from "../_support/keys.ts";
 import { peers, peerTest, type ServerPeer, startOpenSshd } from "../_support/peers.ts";
@@ -48,7 +48,18 @@ async function start(command: readonly string[], port: number) {
     () => Deno.connect({ hostname: "127.0.0.1", port }).then((conn) => (conn.close(), true), () => false),
     program!,
   );
-  return { child, [Symbol.asyncDispose]: () => endChild(child) };
+  return {
+    child,
+    async [Symbol.asyncDispose]() {
+      try {
+        // Told to end, some wait for their threads.
+        child.kill("SIGKILL");
+      } catch {
+        // The test was first.
+      }
+      await child.status;
+    },
+  };
 }
 
 peerTest(
