@@ -153,6 +153,7 @@ function checkName(cannot: string, hostname: string): void {
   if (/[\s\u0000-\u001f\u007f]/.test(hostname)) {
     throw new TypeError(`${cannot} a name of a host has no spaces and no control characters`);
   }
+  if (!hostname.isWellFormed()) throw new TypeError(`${cannot} a name of a host has no lone surrogates`);
   const { length } = new TextEncoder().encode(hostname);
   if (length > MAX_HOST) throw new RangeError(`${cannot} a name of ${length} bytes; ${MAX_HOST} are the most`);
 }

@@ -272,6 +272,7 @@ export const rows: readonly Row[] = [
     typeError('write `hostname: "h"`', "ssh://h", "https://h/x?y", "h:"),
     typeError("no spaces and no control characters", "a b", " a", "a\n", "a\0b", "a\tb"),
     typeError("brackets belong around an IPv6 address", "[::1", "::1]", "[[::1]]"),
+    typeError("no lone surrogates", "a\ud800", "\udc00"),
     rangeError("1025 are the most", "x".repeat(1026), "x".repeat(65_536)),
   ),
   row(
@@ -361,6 +362,7 @@ export const rows: readonly Row[] = [
     typeError("it must be a text", ...NO_TEXT),
     typeError("`hostKeyAlias` is empty", ""),
     typeError("no spaces and no control characters", "a b", "a\n", "a\0"),
+    typeError("no lone surrogates", "a\ud800"),
     rangeError("1025 are the most", "x".repeat(1026), "x".repeat(65_536)),
   ),
   row(

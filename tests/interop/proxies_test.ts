@@ -12,7 +12,7 @@ import { scratchDir } from "../_support/keys.ts";
 import { peers, peerTest, type ServerPeer, startOpenSshd } from "../_support/peers.ts";
 import { inTime, until } from "../_support/until.ts";
 
-const sent = seededBytes(1_200_000);
+const sent = seededBytes(300_000);
 const digest = async (bytes: Uint8Array<ArrayBuffer>) =>
   new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
 
