@@ -26,6 +26,8 @@ export type { Forward, ForwardedConnection, ForwardOptions } from "./lib/forward
 export type { SshListener } from "./lib/forward/listener.ts";
 export type { TcpAddress, UnixAddress } from "./lib/forward/local_sockets.ts";
 export type { RemoteTarget } from "./lib/forward/standing.ts";
+export type { HttpClientOptions } from "./lib/http/http_client.ts";
+export type { HttpHandler } from "./lib/http/serve.ts";
 export { RemoteProcess } from "./lib/session/process.ts";
 export type { ExecOptions, ExecOutput, ExitStatus, PtyOptions, WindowSize, X11Options } from "./lib/session/types.ts";
 

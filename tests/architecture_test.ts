@@ -31,6 +31,7 @@ const layers: Readonly<Record<string, number>> = {
   "agent": 6,
   "x11": 6,
   "config": 6,
+  "http": 6,
   "api": 10,
 };
 
@@ -72,6 +73,7 @@ const denoUsers: readonly string[] = [
   "lib/forward/sockets.ts",
   "lib/forward/local_sockets.ts",
   "lib/x11/local_display.ts",
+  "lib/http/",
   "lib/keys/user_files.ts",
   "lib/files/local_files.ts",
   "lib/files/rooted/",

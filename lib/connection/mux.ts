@@ -106,7 +106,7 @@ export class Mux implements MessageHandler {
     this.#requests = new GlobalRequests({
       transport,
       onGlobalRequest: options.onGlobalRequest,
-      hasEnded: () => this.#ended !== null,
+      hasEnded: () => this.hasEnded,
       report: (error) => this.#report(error),
     });
     this.#link = {
@@ -141,6 +141,11 @@ export class Mux implements MessageHandler {
     this.#transport.fail(
       cause instanceof Error ? cause : new SshError("Channel failed", { code: "CLOSED", cause }),
     );
+  }
+
+  /** Whether the connection has ended. */
+  get hasEnded(): boolean {
+    return this.#ended !== null;
   }
 
   /** Channels that are open. */

@@ -66,10 +66,12 @@ export function checkSocketPath(value: unknown, name = "path"): void {
 /** Options of forwards, besides where from and where to. */
 const optionNames = ["signal", "onError", "maxConnections"];
 
-/** Throws for what are no options of a forward. */
-export function checkForwardOptions(where: string, options: unknown): void {
+/** Throws for what are no options of a forward; `more` may stand beside them. */
+export function checkForwardOptions(where: string, options: unknown, more: readonly string[] = []): void {
   checkObject("options", options, "an object such as `{ signal, onError }`");
-  checkNames(where, options as object, optionNames, { limit: { ours: ["maxConnections"], write: "`maxConnections`" } });
+  checkNames(where, options as object, [...optionNames, ...more], {
+    limit: { ours: ["maxConnections"], write: "`maxConnections`" },
+  });
   const { signal, onError, maxConnections } = options as Record<string, unknown>;
   checkSignal(signal);
   checkFunction("onError", onError);

@@ -13,7 +13,7 @@ import type { Forward, ForwardOptions } from "./forward.ts";
 import type { SshListener } from "./listener.ts";
 import type { TcpAddress, UnixAddress } from "./local_sockets.ts";
 import { RemoteListeners } from "./remote_listeners.ts";
-import { forwardDynamic, forwardLocal, forwardRemote, type RemoteTarget } from "./standing.ts";
+import { forwardDynamic, type ForwardHost, forwardLocal, forwardRemote, type RemoteTarget } from "./standing.ts";
 
 /** Where the server is to listen. */
 export type RemoteAddress = { hostname?: string | undefined; port: number } | { path: string };
@@ -23,15 +23,15 @@ const HERE = { dialled: false, unix: true, more: ["reusePort", "tcpBacklog"] } a
 
 /** The paths of one connection; the methods are those of `SshClient`. */
 export class ClientForwards {
-  readonly #mux: Mux;
-  readonly #ending: Ending;
-  readonly #listeners: RemoteListeners;
+  /** The connection that they run over. */
+  readonly host: ForwardHost;
+  /** What the server listens on; one connection has one of these. */
+  readonly listeners: RemoteListeners;
 
   /** `closed` settles when the connection has ended, and rejects when it was lost. */
   constructor(mux: Mux, closed: Promise<void>) {
-    this.#mux = mux;
-    this.#ending = new Ending(closed);
-    this.#listeners = new RemoteListeners(mux, this.#ending);
+    this.host = { mux, ending: new Ending(closed) };
+    this.listeners = new RemoteListeners(mux, this.host.ending);
   }
 
   /** See `SshClient.dial()`. */
@@ -40,14 +40,14 @@ export class ClientForwards {
   ): Promise<SshConn<Deno.NetAddr>> {
     checkAddress("dial()", null, options, { dialled: true, unix: false, more: ["signal"] });
     checkSignalOption(options);
-    return await dialTcp(this.#mux, options);
+    return await dialTcp(this.host.mux, options);
   }
 
   /** See `SshClient.dialUnix()`. */
   async dialUnix(path: string, options?: { signal?: AbortSignal | undefined }): Promise<SshConn<Deno.UnixAddr>> {
     checkSocketPath(path);
     checkSignalOption(options);
-    return await dialUnix(this.#mux, path, options);
+    return await dialUnix(this.host.mux, path, options);
   }
 
   /** See `SshClient.listen()`. */
@@ -56,14 +56,14 @@ export class ClientForwards {
   ): Promise<SshListener<Deno.NetAddr>> {
     checkAddress("listen()", null, options, { dialled: false, unix: false, more: ["signal"] });
     checkSignalOption(options);
-    return await this.#listeners.listenTcp(options);
+    return await this.listeners.listenTcp(options);
   }
 
   /** See `SshClient.listenUnix()`. */
   async listenUnix(path: string, options?: { signal?: AbortSignal | undefined }): Promise<SshListener<Deno.UnixAddr>> {
     checkSocketPath(path);
     checkSignalOption(options);
-    return await this.#listeners.listenUnix(path, options?.signal);
+    return await this.listeners.listenUnix(path, options?.signal);
   }
 
   /** See `SshClient.forwardLocal()`. */
@@ -71,14 +71,14 @@ export class ClientForwards {
     checkAddress("forwardLocal()", "from", from, HERE);
     checkAddress("forwardLocal()", "to", to, REMOTE);
     checkForwardOptions("forwardLocal()", options);
-    return await forwardLocal({ mux: this.#mux, ending: this.#ending }, from, to, options);
+    return await forwardLocal(this.host, from, to, options);
   }
 
   /** See `SshClient.forwardDynamic()`. */
   async forwardDynamic(from: TcpAddress | UnixAddress, options: ForwardOptions): Promise<Forward> {
     checkAddress("forwardDynamic()", "from", from, HERE);
     checkForwardOptions("forwardDynamic()", options);
-    return await forwardDynamic({ mux: this.#mux, ending: this.#ending }, from, options);
+    return await forwardDynamic(this.host, from, options);
   }
 
   /** See `SshClient.forwardRemote()`. */
@@ -86,6 +86,6 @@ export class ClientForwards {
     checkAddress("forwardRemote()", "from", from, { dialled: false, unix: true });
     checkAddress("forwardRemote()", "to", to, { dialled: true, named: false, unix: true });
     checkForwardOptions("forwardRemote()", options);
-    return await forwardRemote({ mux: this.#mux, ending: this.#ending }, this.#listeners, from, to, options);
+    return await forwardRemote(this.host, this.listeners, from, to, options);
   }
 }

@@ -15,7 +15,7 @@ import type { Ending } from "./ending.ts";
 export interface ForwardedConnection {
   /** Who has connected, as far as the listening side tells; a Unix socket does not. */
   readonly from: Deno.Addr;
-  /** Where it leads; null while a SOCKS client has not said so. */
+  /** Where it leads; null while a SOCKS client has not said so, and where it leads to a handler of `serve()`. */
   readonly to: Deno.Addr | null;
   /** Cuts it: both ends are closed, and nothing is told to `onError`. */
   close(): void;
@@ -102,6 +102,7 @@ export class StandingForward implements Forward {
   readonly #finished = Promise.withResolvers<void>();
   readonly #options: ForwardOptions;
   readonly #stop: () => MaybePromise<void>;
+  readonly #ended: () => MaybePromise<void>;
   readonly #leave: () => void;
   /** Settles when it has stopped listening. */
   #stopped: Promise<void> | null = null;
@@ -109,10 +110,17 @@ export class StandingForward implements Forward {
   /** Wakes who waits for room, and who waits for the last connection's end. */
   #wake = Promise.withResolvers<void>();
 
-  /** `stop` has it listen no more, and must not reject. */
-  constructor(addr: Deno.Addr, stop: () => MaybePromise<void>, ending: Ending, options: ForwardOptions) {
+  /** `stop` has it listen no more; `ended` is called when its connections have ended, too. Neither may reject. */
+  constructor(
+    addr: Deno.Addr,
+    stop: () => MaybePromise<void>,
+    ending: Ending,
+    options: ForwardOptions,
+    ended: () => MaybePromise<void> = () => {},
+  ) {
     this.addr = addr;
     this.#stop = stop;
+    this.#ended = ended;
     this.#options = options;
     this.finished = this.#finished.promise;
     this.finished.catch(() => {});
@@ -190,6 +198,7 @@ export class StandingForward implements Forward {
     this.#changed();
     await this.#stop();
     while (this.#connections.size > 0) await this.#wake.promise;
+    await this.#ended();
     this.#leave();
     if (this.#failure === null) this.#finished.resolve();
     else this.#finished.reject(this.#failure.error);

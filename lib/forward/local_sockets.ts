@@ -48,8 +48,11 @@ const KERNEL_BACKLOG = 4096;
 /** Only programs of this machine reach it: a forward opens a way past a firewall. */
 const LOOPBACK = "127.0.0.1";
 
-/** Listens, on the loopback address where no other is given. A Unix socket is the user's own, whatever the umask says. */
-export function listenLocal(from: TcpAddress | UnixAddress): LocalListener {
+/**
+ * Listens, on the loopback address where no other is given. A Unix socket is the user's own, whatever the umask says. Without `refed`,
+ * neither it nor its connections keep the program alive.
+ */
+export function listenLocal(from: TcpAddress | UnixAddress, refed = true): LocalListener {
   requireDeno("listen", "`dial()` and `dialUnix()` give a connection itself");
   if (isUnix(from)) {
     const { path } = from as UnixAddress, listener = Deno.listen({ transport: "unix", path });
@@ -59,7 +62,7 @@ export function listenLocal(from: TcpAddress | UnixAddress): LocalListener {
       listener.close();
       throw error;
     }
-    return { addr: listener.addr, accept: () => listener.accept(), close: () => listener.close() };
+    return held(listener, refed);
   }
   const { hostname = LOOPBACK, port, ...more } = from as TcpAddress & { tcpBacklog?: number };
   const listener = Deno.listen({
@@ -69,7 +72,22 @@ export function listenLocal(from: TcpAddress | UnixAddress): LocalListener {
     hostname: hostname === "" ? "0.0.0.0" : withoutBrackets(hostname),
     port,
   });
-  return { addr: listener.addr, accept: async () => quick(await listener.accept()), close: () => listener.close() };
+  return held(listener, refed, quick);
+}
+
+/** What keeps the program alive or not, as its connections do; those are prepared by `prepare`. */
+function held<C extends Deno.TcpConn | Deno.UnixConn>(
+  listener: Deno.Listener<C>,
+  refed: boolean,
+  prepare: (conn: C) => C = (conn) => conn,
+): LocalListener {
+  if (!refed) listener.unref();
+  const accept = async (): Promise<C> => {
+    const conn = prepare(await listener.accept());
+    if (!refed) conn.unref();
+    return conn;
+  };
+  return { addr: listener.addr, accept, close: () => listener.close() };
 }
 
 /** Connects, to the loopback address where no other is given. */

@@ -1,6 +1,6 @@
 /**
  * The server's side of SOCKS: what a client asks for, and what it is told. SOCKS4 and 4A as their authors describe them, RFC 1928.
- * Connections only, without a login. No I/O of its own.
+ * Connections only, without a login or with the one of RFC 1929. No I/O of its own.
  *
  * @module
  */
@@ -20,11 +20,16 @@ export interface SocksRequest {
   readonly hostname: string;
   /** TCP port. */
   readonly port: number;
+  /** Who has logged in; empty where no login was asked for. */
+  readonly username: string;
   /** What it has sent behind its request, ahead of the answer. */
   readonly rest: Uint8Array;
 }
 
-/** Bytes of a client's that are read before it must have said what it wants. A request takes 519 at most. */
+/** Whether somebody may come in (RFC 1929). */
+export type SocksLogin = (username: string, password: Uint8Array) => boolean;
+
+/** Bytes of a client's that are read before it must have said what it wants. A login and a request take 1033 at most. */
 const MOST = 2048;
 /** Bytes of SOCKS4's user name and of any host name. */
 const LONGEST_NAME = 255;
@@ -42,7 +47,9 @@ const Reply = {
 } as const;
 
 const CONNECT = 1;
-const NO_LOGIN = 0, NO_METHOD = 0xff;
+const NO_LOGIN = 0, PASSWORD = 2, NO_METHOD = 0xff;
+/** The version of RFC 1929, and its answers. */
+const LOGIN_VERSION = 1, LOGGED_IN = 0, NOT_LOGGED_IN = 1;
 const AddressType = { IPV4: 1, NAME: 3, IPV6: 4 } as const;
 
 /** The client cannot be served; `answer` says so in its own protocol, and is null where it does not speak that. */
@@ -83,12 +90,13 @@ export function socksRefused(version: 4 | 5, error: unknown): Bytes {
 
 /**
  * Reads a request from a client that has just connected, and answers what comes before it. Throws `SocksError` for what is none, or not
- * to be had.
+ * to be had. With `login`, nobody comes in without one.
  */
-export async function readSocks(socket: Socket): Promise<SocksRequest> {
+export async function readSocks(socket: Socket, login: SocksLogin | null = null): Promise<SocksRequest> {
   const input = new Input(socket), version = await input.u8();
+  if (version === 4 && login !== null) throw new SocksError("version 4 has no login, and one is wanted", null);
   if (version === 4) return await readSocks4(input);
-  if (version === 5) return await readSocks5(input, socket);
+  if (version === 5) return await readSocks5(input, socket, login);
   const hint = version >= 0x41 && version <= 0x5a ? "; it may speak HTTP, and has to be told that this is SOCKS" : "";
   throw new SocksError(`it speaks version ${version} of the protocol, not 4 or 5${hint}`, null);
 }
@@ -102,16 +110,18 @@ async function readSocks4(input: Input): Promise<SocksRequest> {
   const hostname = named ? await input.textToNul("host name") : ipv4Text(address);
   if (command !== CONNECT) throw refused(`command ${command} is not served, only CONNECT is`);
   checkTarget(hostname, port, refused);
-  return { version: 4, hostname, port, rest: input.rest() };
+  return { version: 4, hostname, port, username: "", rest: input.rest() };
 }
 
-async function readSocks5(input: Input, socket: Socket): Promise<SocksRequest> {
+async function readSocks5(input: Input, socket: Socket, login: SocksLogin | null): Promise<SocksRequest> {
   const refused = (why: string, code: number = Reply.FAILED): SocksError => new SocksError(why, reply(5, code));
-  const methods = await input.bytes(await input.u8());
-  if (!methods.includes(NO_LOGIN)) {
-    throw new SocksError("it wants to log in, and no login is served", new Uint8Array([5, NO_METHOD]));
+  const methods = await input.bytes(await input.u8()), method = login === null ? NO_LOGIN : PASSWORD;
+  if (!methods.includes(method)) {
+    const why = login === null ? "it wants to log in, and no login is served" : "it does not want to log in";
+    throw new SocksError(why, new Uint8Array([5, NO_METHOD]));
   }
-  await writeAll(socket, new Uint8Array([5, NO_LOGIN]));
+  await writeAll(socket, new Uint8Array([5, method]));
+  const username = login === null ? "" : await readLogin(input, socket, login);
   const version = await input.u8(), command = await input.u8();
   if (version !== 5) throw refused(`it goes on with version ${version} of the protocol`);
   await input.u8();
@@ -126,7 +136,18 @@ async function readSocks5(input: Input, socket: Socket): Promise<SocksRequest> {
     throw refused(`command ${command} is not served, only CONNECT is`, Reply.NO_SUCH_COMMAND);
   }
   checkTarget(hostname, port, refused);
-  return { version: 5, hostname, port, rest: input.rest() };
+  return { version: 5, hostname, port, username, rest: input.rest() };
+}
+
+/** The login of RFC 1929: who it is. */
+async function readLogin(input: Input, socket: Socket, login: SocksLogin): Promise<string> {
+  const refused = (why: string): SocksError => new SocksError(why, new Uint8Array([LOGIN_VERSION, NOT_LOGGED_IN]));
+  const version = await input.u8();
+  if (version !== LOGIN_VERSION) throw refused(`it logs in by version ${version} of that protocol`);
+  const username = decodeText(await input.bytes(await input.u8()));
+  if (!login(username, await input.bytes(await input.u8()))) throw refused("its login is wrong");
+  await writeAll(socket, new Uint8Array([LOGIN_VERSION, LOGGED_IN]));
+  return username;
 }
 
 function checkTarget(hostname: string, port: number, refused: (why: string) => SocksError): void {

@@ -9,6 +9,7 @@ import type { ChannelAcceptor, Mux } from "../connection/mux.ts";
 import { ChannelOpenError, SshError } from "../errors.ts";
 import { requireDeno } from "../wire/system.ts";
 import { Timer } from "../wire/timer.ts";
+import type { MaybePromise } from "../wire/types.ts";
 import { isUnix } from "./check.ts";
 import { acceptConn, type SshConn } from "./conn.ts";
 import { dialTcp, dialUnix } from "./dial.ts";
@@ -25,7 +26,16 @@ import {
 } from "./local_sockets.ts";
 import { pump } from "./pump.ts";
 import type { ConnTaker, RemoteListeners, RemoteSocket, Stand } from "./remote_listeners.ts";
-import { readSocks, SocksError, socksGranted, socksRefused, withRest, writeAll } from "./socks.ts";
+import {
+  readSocks,
+  SocksError,
+  socksGranted,
+  type SocksLogin,
+  socksRefused,
+  type SocksRequest,
+  withRest,
+  writeAll,
+} from "./socks.ts";
 
 /** Milliseconds that a SOCKS client gets to say what it wants. */
 export const SOCKS_TIME = 30_000;
@@ -59,15 +69,35 @@ export function forwardLocal(
   });
 }
 
+/** A SOCKS server for this program alone, which does not keep it alive. */
+export interface OwnSocks {
+  /** Lets the program in, and nobody else. */
+  readonly login: SocksLogin;
+  /** Where a request leads. */
+  leadsTo(request: SocksRequest): RemoteTarget;
+  /** A connection stands. */
+  opened(conn: SshConn): void;
+  /** A connection could not be made; its client learns it after this. */
+  refused(to: RemoteTarget, error: unknown): void;
+}
+
 /** As `ssh -D`: a SOCKS server here, connections made there. */
-export function forwardDynamic(host: ForwardHost, from: TcpAddress | UnixAddress, options: ForwardOptions): Forward {
+export function forwardDynamic(
+  host: ForwardHost,
+  from: TcpAddress | UnixAddress,
+  options: ForwardOptions,
+  own: OwnSocks | null = null,
+): Forward {
   return listening(host, from, null, options, async (socket, carried) => {
-    const { version, hostname, port, rest } = await asked(socket);
-    carried.leadsTo({ transport: "tcp", hostname, port });
+    const request = await asked(socket, own?.login ?? null), { version, rest } = request;
+    const to = own?.leadsTo(request) ?? { hostname: request.hostname, port: request.port };
+    carried.leadsTo(addrOf(to));
     let conn: SshConn;
     try {
-      conn = await dialled(host, { hostname, port }, socket, carried.signal);
+      conn = await dialled(host, to, socket, carried.signal);
+      own?.opened(conn);
     } catch (error) {
+      own?.refused(to, error);
       await dismiss(socket, socksRefused(version, error));
       throw error;
     }
@@ -78,28 +108,55 @@ export function forwardDynamic(host: ForwardHost, from: TcpAddress | UnixAddress
       throw error;
     }
     await pump(withRest(socket, rest), conn, { signal: carried.signal });
-  });
+  }, own === null);
+}
+
+/** What connections lead to that the server has accepted. */
+export interface HereTarget {
+  /** Where that is; null where it has no address of its own. */
+  readonly to: Deno.Addr | null;
+  /** Connects, for somebody who comes from `from`. */
+  connect(signal: AbortSignal, from: Deno.Addr): Promise<LocalSocket>;
+  /** No more connections come. */
+  stopped?(): void;
+  /** The last connection has ended. */
+  ended?(): MaybePromise<void>;
 }
 
 /** As `ssh -R`: the server listens, and connections are made here. Where one cannot be, its channel is refused. */
 export function forwardRemote(
-  { ending }: ForwardHost,
+  host: ForwardHost,
   listeners: RemoteListeners,
   from: { hostname?: string | undefined; port: number } | { path: string },
   to: TcpAddress | UnixAddress,
   options: ForwardOptions,
-): Promise<Forward> {
+): Promise<StandingForward> {
   requireDeno("forward to a socket of this side", "`listen()` and `listenUnix()` give the connections themselves");
-  const target = addrOf(to), { signal } = options;
+  return forwardHere(host, listeners, from, { to: addrOf(to), connect: (signal) => connectLocal(to, signal) }, options);
+}
+
+/** As {@linkcode forwardRemote}, to whatever is here. */
+export function forwardHere(
+  { ending }: ForwardHost,
+  listeners: RemoteListeners,
+  from: { hostname?: string | undefined; port: number } | { path: string },
+  here: HereTarget,
+  options: ForwardOptions,
+): Promise<StandingForward> {
+  const { signal } = options;
   const stand = <A extends Deno.Addr>(socket: RemoteSocket<A>): ReturnType<Stand<A, StandingForward>> => {
-    const made = new StandingForward(socket.addr, () => socket.stop(), ending, options);
+    const stop = async (): Promise<void> => {
+      await socket.stop();
+      here.stopped?.();
+    };
+    const made = new StandingForward(socket.addr, stop, ending, options, here.ended);
     const take: ConnTaker<A> = ({ id }, addrs) => {
       if (!made.hasRoom) throw new ChannelOpenError("too many connections", OpenFailureReason.RESOURCE_SHORTAGE);
       const taken = Promise.withResolvers<Awaited<ReturnType<ChannelAcceptor>>>();
-      made.carry(addrs.remoteAddr, target, async ({ signal }) => {
+      made.carry(addrs.remoteAddr, here.to, async ({ signal }) => {
         let socket: LocalSocket;
         try {
-          socket = await connectLocal(to, signal);
+          socket = await here.connect(signal, addrs.remoteAddr);
         } catch (error) {
           const why = error instanceof Error ? error.name : "failed";
           taken.reject(new ChannelOpenError(`cannot connect: ${why}`, OpenFailureReason.CONNECT_FAILED));
@@ -131,16 +188,20 @@ function dialled({ mux }: ForwardHost, to: RemoteTarget, socket: LocalSocket, si
     : dialTcp(mux, { hostname, port, signal });
 }
 
-/** A forward that listens here; `work` carries a connection, which is closed when that settles, or when it is cut. */
+/**
+ * A forward that listens here; `work` carries a connection, which is closed when that settles, or when it is cut. Without `refed` it does
+ * not keep the program alive.
+ */
 function listening(
   { ending }: ForwardHost,
   from: TcpAddress | UnixAddress,
   to: Deno.Addr | null,
   options: ForwardOptions,
   work: (socket: LocalSocket, carried: Carried) => Promise<void>,
+  refed = true,
 ): Forward {
   options.signal?.throwIfAborted();
-  const listener = listenLocal(from);
+  const listener = listenLocal(from, refed);
   const pause = new Pause();
   const forward = new StandingForward(
     listener.addr,
@@ -215,7 +276,7 @@ class Pause {
 }
 
 /** What a SOCKS client asks for, within its time. One that gets no further is answered where it speaks the protocol. */
-async function asked(socket: LocalSocket): ReturnType<typeof readSocks> {
+async function asked(socket: LocalSocket, login: SocksLogin | null): ReturnType<typeof readSocks> {
   let late = false;
   const timer = new Timer(() => {
     late = true;
@@ -223,7 +284,7 @@ async function asked(socket: LocalSocket): ReturnType<typeof readSocks> {
   });
   timer.start(SOCKS_TIME);
   try {
-    return await readSocks(socket);
+    return await readSocks(socket, login);
   } catch (error) {
     if (late) {
       throw new SshError(`Cannot serve SOCKS client: it did not say what it wants within ${SOCKS_TIME} ms`, {

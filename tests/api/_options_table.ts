@@ -40,6 +40,9 @@ export type Entry =
   | "forwardLocal"
   | "forwardRemote"
   | "forwardDynamic"
+  | "fetch"
+  | "createHttpClient"
+  | "client.serve"
   | "password"
   | "publicKey"
   | "keyboardInteractive";
@@ -104,6 +107,7 @@ const signalled: readonly Entry[] = [
   "forwardLocal",
   "forwardRemote",
   "forwardDynamic",
+  "client.serve",
 ];
 /** A server on the way to another one. */
 const HOP = { hostname: "hop.invalid", username: "alice", auth: AUTH_METHODS, verifyHostKey: () => true };
@@ -529,6 +533,66 @@ export const rows: readonly Row[] = [
     typeError("an object such as", undefined, null, 80, "h:80"),
   ),
   row(
+    "client.serve",
+    "(options)",
+    [{ port: 0 }, { hostname: "", port: 65_535 }, { path: "/x" }, { path: "/x", transport: "unix" }],
+    typeError("`{ hostname, port }` or `{ path }`", undefined, null, 8080, "localhost:8080", []),
+    typeError("one or the other", { path: "/x", port: 80 }),
+    typeError("`maxConnections`", { port: 0, maxConnection: 5 }),
+    rangeError("`port`", {}, { port: -1 }, { port: 65_536 }, { port: "80" }),
+    typeError("it is empty", { path: "" }),
+  ),
+  row(
+    "client.serve",
+    "handler",
+    [() => new Response()],
+    typeError("a function", undefined, ...NO_FUNCTION),
+  ),
+  row(
+    "fetch",
+    "input",
+    ["http://h/", new URL("https://h:8443/x"), new Request("http://[::1]/")],
+    typeError("a URL", 5, true, null, undefined, {}, [], Promise.resolve("http://h/")),
+    typeError("no URL", "", "h", "/x", "http://", "http://h:65536/"),
+    typeError('only "http:" and "https:"', "file:///etc/passwd", "ftp://h/", "data:,x", "ws://h/", "h:80"),
+  ),
+  row(
+    "fetch",
+    "init",
+    [undefined, null, {}, { method: "POST", body: "x" }, new Request("http://h/")],
+    typeError("`init`", 5, "x", true, []),
+    typeError("Cannot fetch: ", { method: "GET", body: "x" }, { method: "no method" }, { headers: { "a b": "x" } }),
+    typeError("`createHttpClient()` of this connection", { client: {} }, { client: null }),
+  ),
+  row(
+    "createHttpClient",
+    "(options)",
+    [{}],
+    typeError("an object such as `{ caCerts }`", null, 5, "x", []),
+    typeError("write `path` in its place", { socketPath: "/x" }),
+    typeError("write `caCerts` in its place", { ca: "x" }, { cacerts: [] }),
+    typeError("lead through the server", { proxy: { url: "http://h/" } }, { localAddress: "127.0.0.1" }),
+    typeError("one belongs to the other", { cert: "x" }, { key: "x" }),
+    typeError("neither HTTP/1.1 nor HTTP/2", { http1: false, http2: false }),
+  ),
+  row(
+    "createHttpClient",
+    "path",
+    ["/run/x", "\u00e4", "x".repeat(250)],
+    typeError("it must be a text", ...NO_TEXT),
+    typeError("it is empty", ""),
+    typeError("no NUL", "a\0b"),
+    rangeError("250 are the most", "x".repeat(251), "\u00e4".repeat(126)),
+  ),
+  row("createHttpClient", "caCerts", [[], ["x"]], typeError("in PEM format", "x", 5, {}, [5], [undefined], null)),
+  row("createHttpClient", "cert", [], typeError("in PEM format", ...NO_TEXT)),
+  row("createHttpClient", "key", [], typeError("in PEM format", ...NO_TEXT)),
+  ...(["http1", "http2", "allowHost"] as const).map((option) =>
+    row("createHttpClient", option, [true, false], typeError("true or false", 0, "yes", null, {}))
+  ),
+  row("createHttpClient", "poolMaxIdlePerHost", [0, 1, 100], rangeError("0 to", ...NO_INTEGER, Infinity)),
+  row("createHttpClient", "poolIdleTimeout", [0, 1, false], rangeError("0 to", ...NO_INTEGER, Infinity)),
+  row(
     ["forwardLocal", "forwardRemote", "forwardDynamic"],
     "(options)",
     [undefined, {}],
@@ -536,13 +600,13 @@ export const rows: readonly Row[] = [
     typeError("`maxConnections`", { maxConnection: 5 }),
   ),
   row(
-    ["forwardLocal", "forwardRemote", "forwardDynamic"],
+    ["forwardLocal", "forwardRemote", "forwardDynamic", "client.serve"],
     "maxConnections",
     [1, 100_000, Infinity],
     rangeError("`maxConnections`", ...NO_COUNT),
   ),
   row(
-    ["forwardLocal", "forwardRemote", "forwardDynamic"],
+    ["forwardLocal", "forwardRemote", "forwardDynamic", "client.serve"],
     "onError",
     [() => {}],
     typeError("it must be a function", ...NO_FUNCTION),

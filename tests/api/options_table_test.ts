@@ -11,6 +11,7 @@ import { connectAgent } from "../../lib/agent/agent.ts";
 import { SshError } from "../../lib/errors.ts";
 import { ClientForwards } from "../../lib/forward/client.ts";
 import type { ForwardOptions } from "../../lib/forward/forward.ts";
+import { ClientHttp } from "../../lib/http/client.ts";
 import { insecureAcceptAnyHostKey } from "../../lib/keys/trust/known_hosts.ts";
 import type { ByteDuplex } from "../../lib/wire/types.ts";
 import { memoryPair } from "../_support/duplex.ts";
@@ -181,6 +182,20 @@ const calls: Readonly<Record<Entry, (option: string, value: unknown) => unknown>
       const from = option === "from" ? value : { port: 0 };
       return client.forwardDynamic(from as { port: number }, others(option, value));
     }),
+  fetch: (option, value) =>
+    paths((client) => {
+      const input = option === "input" ? value : "http://h/", init = option === "init" ? value : undefined;
+      return new ClientHttp(client).fetch(input as string, init as RequestInit);
+    }),
+  createHttpClient: (option, value) =>
+    // deno-lint-ignore require-await
+    paths(async (client) => new ClientHttp(client).createHttpClient(optionsWith({}, option, value))),
+  "client.serve": (option, value) =>
+    paths((client) => {
+      const handler = option === "handler" ? value : () => new Response();
+      const options = option === "handler" ? { port: 0 } : optionsWith<{ port: number }>({ port: 0 }, option, value);
+      return new ClientHttp(client).serve(options, handler as () => Response);
+    }),
   password: (option, value) => {
     if (option === "value") password(value as string);
     else password("x", optionsWith({}, option, value));
@@ -207,19 +222,19 @@ function isPast(error: unknown): boolean {
 
 /** The error of a call, with dialling and listening taken away. */
 async function errorOf(entry: Entry, option: string, value: unknown): Promise<unknown> {
-  const { Command, connect, listen } = Deno;
+  const { Command, connect, listen, serve } = Deno;
   // What `new` can be called with, too.
   const reached = function (): never {
     throw new Reached("the network or a program was reached");
   };
-  Object.assign(Deno, { Command: reached, connect: reached, listen: reached });
+  Object.assign(Deno, { Command: reached, connect: reached, listen: reached, serve: reached });
   try {
     await calls[entry](option, value);
     return null;
   } catch (error) {
     return error;
   } finally {
-    Object.assign(Deno, { Command, connect, listen });
+    Object.assign(Deno, { Command, connect, listen, serve });
   }
 }
 
@@ -343,8 +358,9 @@ const interfaces: readonly { name: string; file: string; entries: readonly Entry
   {
     name: "ForwardOptions",
     file: "lib/forward/forward.ts",
-    entries: ["forwardLocal", "forwardRemote", "forwardDynamic"],
+    entries: ["forwardLocal", "forwardRemote", "forwardDynamic", "client.serve"],
   },
+  { name: "HttpClientOptions", file: "lib/http/http_client.ts", entries: ["createHttpClient"] },
   { name: "MaxStartups", file: "lib/api/admission/admission.ts", entries: ["serve"], within: "maxStartups" },
   { name: "SourcePenalties", file: "lib/api/admission/penalties.ts", entries: ["serve"], within: "penalties" },
 ];

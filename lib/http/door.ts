@@ -1,0 +1,93 @@
+/**
+ * The way from Deno's HTTP client into the connection: a SOCKS server on the loopback address that lets this program in, and nobody else.
+ * RFC 1928, RFC 1929.
+ *
+ * Other users of the machine can connect to it, too. So a random login is wanted of whoever does, and with it every path of this machine
+ * into the connection is the program's own. Who logs in says by its user name what it wants: whatever it names, or one Unix socket.
+ *
+ * @module
+ */
+import { equalBytes } from "../crypto/constant_time.ts";
+import { randomBytes } from "../crypto/random.ts";
+import { forwardDynamic, type ForwardHost, type RemoteTarget } from "../forward/standing.ts";
+import { closedError } from "../transport/closing.ts";
+
+const ANY_HOST = "tcp", ONE_PATH = "unix:";
+/** Bytes of a login's user name, and of the path that it can hold. */
+const LONGEST_USER = 255;
+/** Bytes of the path of a Unix socket that can be asked for; systems take 107. */
+export const LONGEST_PATH = LONGEST_USER - ONE_PATH.length;
+
+/** Connections that could not be made, whose reasons are kept until somebody asks. */
+const MOST_FAILURES = 256;
+
+/** A connection that could not be made. */
+interface Failure {
+  readonly to: string;
+  readonly at: number;
+  readonly error: unknown;
+}
+
+const utf8 = new TextEncoder();
+
+/** The way in of one SSH connection, with which it ends. */
+export class Door {
+  readonly #port: number;
+  readonly #password: string;
+  readonly #lost = new AbortController();
+  #failures: Failure[] = [];
+  #attempts = 0;
+
+  /** Opens it, for which it takes the permission to listen on 127.0.0.1. */
+  constructor(host: ForwardHost) {
+    const { mux, ending } = host, end = (error: unknown): void => this.#lost.abort(error);
+    // Ahead of the forward, which cuts the connections: what waits for them is to see why.
+    ending.watch((lost) => end(lost?.error ?? closedError(null)));
+    this.#password = randomBytes(16).toHex();
+    const secret = utf8.encode(this.#password);
+    const forward = forwardDynamic(host, { hostname: "127.0.0.1", port: 0 }, {}, {
+      login: (username, password) => equalBytes(password, secret) && isRoute(username),
+      leadsTo: ({ username, hostname, port }) =>
+        username === ANY_HOST ? { hostname, port } : { path: username.slice(ONE_PATH.length) },
+      // Channels know of the end before anybody else does.
+      opened: (conn) => void conn.closed.catch((error) => mux.hasEnded && end(error)),
+      refused: (to, error) => this.#failed(to, error),
+    });
+    this.#port = (forward.addr as Deno.NetAddr).port;
+  }
+
+  /** Aborts when the connection has ended, with the reason. */
+  get lost(): AbortSignal {
+    return this.#lost.signal;
+  }
+
+  /** What Deno's HTTP client is told of it; with a path, every request leads to that Unix socket on the server's side. */
+  proxy(path: string | undefined): Deno.Proxy {
+    const username = path === undefined ? ANY_HOST : ONE_PATH + path;
+    return { url: `socks5h://127.0.0.1:${this.#port}`, basicAuth: { username, password: this.#password } };
+  }
+
+  /** A moment, for {@linkcode Door.failure}. */
+  get now(): number {
+    return this.#attempts;
+  }
+
+  /** Why the last connection to `to` that was tried since a moment could not be made; null where none has failed. */
+  failure(to: RemoteTarget, since: number): unknown {
+    const key = keyOf(to);
+    return this.#failures.findLast((one) => one.to === key && one.at > since)?.error ?? null;
+  }
+
+  #failed(to: RemoteTarget, error: unknown): void {
+    this.#failures.push({ to: keyOf(to), at: ++this.#attempts, error });
+    if (this.#failures.length > MOST_FAILURES) this.#failures.shift();
+  }
+}
+
+function isRoute(username: string): boolean {
+  return username === ANY_HOST || username.startsWith(ONE_PATH) && username.length > ONE_PATH.length;
+}
+
+function keyOf(to: RemoteTarget): string {
+  return "path" in to ? `${ONE_PATH}${to.path}` : `${to.port} ${to.hostname.toLowerCase()}`;
+}
