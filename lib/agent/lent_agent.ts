@@ -13,9 +13,10 @@ import { AuthAgentReq } from "../session/messages.ts";
 import type { Lent } from "../session/process.ts";
 import { abortable } from "../wire/abortable.ts";
 import { checkDuplex } from "../wire/check.ts";
+import { requireDeno } from "../wire/system.ts";
 import type { ByteDuplex, MaybePromise } from "../wire/types.ts";
 import { agentSocketPath, openAgentSocket } from "./agent_socket.ts";
-import { type AgentAnswerer, answersOf, answersOver, serveAgent } from "./serve_agent.ts";
+import { type AgentAnswerer, answersOf, answersOver, bindAgent, type BoundTo, serveAgent } from "./serve_agent.ts";
 
 /** What can be lent: the user's own agent, another one, or what connects to one. */
 export type LendableAgent = Agent | true | (() => MaybePromise<ByteDuplex>);
@@ -29,18 +30,22 @@ const MAX_CONNECTIONS = 32;
 /** The agent lent over one connection. */
 export class LentAgent {
   readonly #mux: Mux;
+  readonly #host: BoundTo;
   /** What is lent, by how many sessions, and what ends it. */
   #lent: { readonly agent: LendableAgent; sessions: number; readonly end: AbortController } | null = null;
   #door: Disposable | null = null;
   #open = 0;
   #granted = false;
 
-  constructor(mux: Mux) {
+  /** Over a connection to `host`. */
+  constructor(mux: Mux, host: BoundTo) {
     this.#mux = mux;
+    this.#host = host;
   }
 
   /** Lends an agent to a session that is about to begin. */
   lend(agent: LendableAgent): Lent {
+    if (agent === true) requireDeno("lend the agent of SSH_AUTH_SOCK", "hand an agent over, or what connects to one");
     if (agent === true && agentSocketPath() === null) {
       throw new SshError("Cannot lend agent: SSH_AUTH_SOCK is not set; start one with 'eval $(ssh-agent)'", {
         code: "CONNECTION_LOST",
@@ -83,7 +88,7 @@ export class LentAgent {
     this.#open++;
     let asked: Asked;
     try {
-      asked = await connected(agent, signal);
+      asked = await connected(agent, this.#host, signal);
     } catch (cause) {
       this.#open--;
       throw new ChannelOpenError("the agent does not answer", OpenFailureReason.CONNECT_FAILED, { cause });
@@ -116,10 +121,17 @@ interface Asked {
   readonly end: (reason: unknown) => void;
 }
 
-async function connected(agent: LendableAgent, signal: AbortSignal): Promise<Asked> {
+async function connected(agent: LendableAgent, host: BoundTo, signal: AbortSignal): Promise<Asked> {
   if (typeof agent === "object") return { answer: answersOf(agent), end: () => {} };
   const connecting = (async () => agent === true ? await openAgentSocket() : await agent())();
   const conn = await abortable(connecting, signal, (late) => answersOver(late).end(signal.reason));
   checkDuplex("agent()", conn);
-  return answersOver(conn);
+  const asked = answersOver(conn);
+  try {
+    await abortable(bindAgent(asked.answer, host), signal);
+  } catch (error) {
+    asked.end(error);
+    throw error;
+  }
+  return asked;
 }

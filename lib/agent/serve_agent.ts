@@ -1,5 +1,6 @@
 /**
- * An agent for somebody else: lists keys and signs, and does nothing more. draft-ietf-sshm-ssh-agent sections 3 to 5. No I/O of its own.
+ * An agent for somebody else: lists keys and signs, and does nothing more. draft-ietf-sshm-ssh-agent sections 3 to 5, OpenSSH PROTOCOL.agent
+ * section 1. No I/O of its own.
  *
  * Whoever controls the far end asks here. What would change the agent (adding and removing keys, locking) or have it load something
  * (keys of tokens, CVE-2023-38408) is refused, whatever the agent behind would do.
@@ -16,6 +17,8 @@ import { AgentFrames, AgentMsg, MAX_FRAME } from "./frames.ts";
 
 /** Answers one message with one. */
 export type AgentAnswerer = (message: Bytes) => Promise<Uint8Array>;
+
+const SESSION_BIND = "session-bind@openssh.com";
 
 const FAILURE = new Uint8Array([AgentMsg.FAILURE]);
 
@@ -53,7 +56,7 @@ function isAllowed(message: Bytes): boolean {
       return true;
     case AgentMsg.EXTENSION:
       try {
-        return new Reader(message, 1).ascii() === "session-bind@openssh.com";
+        return new Reader(message, 1).ascii() === SESSION_BIND;
       } catch {
         return false;
       }
@@ -96,6 +99,25 @@ async function signature(agent: Agent, message: Bytes): Promise<Uint8Array> {
   const algorithm = signer?.algorithms.find((one) => agentFlagsOf(one) === flags);
   if (signer === undefined || algorithm === undefined) return FAILURE;
   return new Writer().u8(AgentMsg.SIGN_RESPONSE).string(await signer.sign(data, algorithm)).bytes();
+}
+
+/** A connection as an agent may have it proven: its server's host key, which has signed the number of the session. */
+export interface BoundTo {
+  /** The host key's blob. */
+  readonly hostKey: Uint8Array;
+  /** Hash of the first key exchange. */
+  readonly sessionId: Uint8Array;
+  /** The host key's signature of it. */
+  readonly signature: Uint8Array;
+}
+
+/**
+ * Tells an agent that what follows comes from a host that it was lent to: keys that are tied to hosts (`ssh-add -h`) stay so. OpenSSH
+ * PROTOCOL.agent section 1. An agent that knows nothing of that refuses, and has no such keys.
+ */
+export async function bindAgent(answer: AgentAnswerer, { hostKey, sessionId, signature }: BoundTo): Promise<void> {
+  const bind = new Writer().u8(AgentMsg.EXTENSION).text(SESSION_BIND).string(hostKey).string(sessionId);
+  await answer(bind.string(signature).bool(true).bytes());
 }
 
 /** Answers by asking an agent over `conn`, one message after the other, and what ends its connection. */

@@ -4,6 +4,7 @@
  * @module
  */
 import type { ConnectionInfo } from "../transport/types.ts";
+import type { Bytes } from "../wire/types.ts";
 
 /** The transport of a client. */
 export interface ClientTransport {
@@ -11,6 +12,8 @@ export interface ClientTransport {
   readonly info: ConnectionInfo;
   /** The connection is somebody else's, who does not tell what the handshake agreed on. */
   readonly isLent?: boolean;
+  /** The server's signature of the first exchange; missing where nobody tells. */
+  readonly hostKeySignature?: Bytes;
   /** Resolves on a clean end, rejects with `SshError` otherwise; never an unhandled rejection. */
   readonly closed: Promise<void>;
   /** Ends once what has been written has left. */

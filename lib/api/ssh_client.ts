@@ -247,55 +247,11 @@ export class SshClient implements AsyncDisposable {
 
   readonly #here: ProcessServices = {
     lend: async (options) => {
-      this.#lending ??= import("./lending.ts").then(({ Lending }) => new Lending(this.#mux));
+      this.#lending ??= import("./lending.ts").then(({ Lending }) => new Lending(this.#mux, this.#transport));
       return await (await this.#lending).lend(options);
     },
     own: ownStream,
   };
-  /**
-   * Fetches from a host that the server reaches, and looks up, with Deno's `fetch()`: `http:` and `https:`, HTTP/1.1 with connections that
-   * are kept, HTTP/2 where a server of HTTPS offers it. Certificates are checked here, against the host of the URL. `client` is one of
-   * {@linkcode SshClient.createHttpClient}. Rejects with `ChannelOpenError` where the server does not allow or cannot make the
-   * connection, with the error of an SSH connection that is lost, which fails a body in the midst, too, and else as `fetch()` does, with
-   * `TypeError` or the signal's reason.
-   *
-   * Takes `--allow-net` for 127.0.0.1, where a socket that lets in nobody but this program is between Deno's HTTP client and the
-   * connection, and for the host of the URL, as `fetch()` wants. It refuses the ports that `fetch()` does, 22 and 6000 among them. Where
-   * `NO_PROXY` names the host, takes `--allow-env=NO_PROXY,no_proxy`, and rejects with `TypeError` without: it never connects from here.
-   * Deno has this machine's resolver look names up as well, and makes no use of what that says.
-   */
-  async fetch(
-    input: string | URL | Request,
-    init?: RequestInit & { client?: Deno.HttpClient | undefined },
-  ): Promise<Response> {
-    return await (await this.#web()).fetch(input, init);
-  }
-
-  /**
-   * Makes a client for {@linkcode SshClient.fetch}, or for `new WebSocket(url, { client })`, whose connections lead through the server:
-   * with certificates of its own, or to a Unix socket there, as in `fetch("http://localhost/info", { client })` with `{ path:
-   * "/var/run/docker.sock" }`. It ends with the connection, or with `close()`. Takes the permissions that `fetch()` does.
-   */
-  async createHttpClient(options: HttpClientOptions = {}): Promise<Deno.HttpClient> {
-    return (await this.#web()).createHttpClient(options);
-  }
-
-  /**
-   * Serves HTTP where the server listens, as with {@linkcode SshClient.listen}, or on a Unix socket there, with Deno's HTTP server:
-   * bodies are streams, and `Deno.upgradeWebSocket()` works. The `remoteAddr` of `info` is who has connected there. What the handler
-   * throws answers 500; it is told to `onError`, and printed without one, as with `Deno.serve()`. `shutdown()` lets requests be
-   * answered, `close()` cuts them. Takes `--allow-net=127.0.0.1`, where a socket that answers only what comes through the connection is
-   * between the two. Rejects as `listen()` does.
-   */
-  async serve(options: RemoteAddress & ForwardOptions, handler: HttpHandler): Promise<Forward> {
-    return await (await this.#web()).serve(options, handler);
-  }
-
-  #web(): Promise<ClientHttp> {
-    return this.#http ??= Promise.all([import("../http/client.ts"), this.#paths()])
-      .then(([{ ClientHttp }, paths]) => new ClientHttp(paths));
-  }
-
   /**
    * Fetches from a host that the server reaches, and looks up, with Deno's `fetch()`: `http:` and `https:`, HTTP/1.1 with connections that
    * are kept, HTTP/2 where a server of HTTPS offers it. Certificates are checked here, against the host of the URL. `client` is one of

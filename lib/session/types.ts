@@ -124,7 +124,8 @@ export interface ExecOptions {
   pty?: boolean | PtyOptions | undefined;
   /**
    * Lends an agent to the session, for logins from there (`ssh -A`): `true` is the one at SSH_AUTH_SOCK, a function connects to one.
-   * Who controls the far end can have it sign for as long as the session runs; it can list keys and sign, and nothing else. Rejects with
+   * Who controls the far end can have it sign for as long as the session runs; it can list keys and sign, and nothing else. Keys that
+   * `ssh-add -h` ties to hosts stay tied, but for those of an agent's object, which this program uses as well. Rejects with
    * `REQUEST_DENIED` where the server does not take it. One connection lends one agent at a time. @default {none}
    */
   agent?: Agent | true | (() => MaybePromise<ByteDuplex>) | undefined;

@@ -73,6 +73,8 @@ export interface KexOutcome {
   readonly source: KeySource;
   /** The server's host key. */
   readonly hostKey: PublicKey;
+  /** Its signature of this exchange. */
+  readonly signature: Bytes;
 }
 
 /** What a step asks the caller to do, in this order. */
@@ -242,7 +244,7 @@ export class KexMachine {
     const reply = { hostKey: hostKey.blob, serverValue: publicValue, signature };
     return {
       send: [state.gex === null ? KexExchangeReply.encode(reply) : GexReply.encode(reply)],
-      outcome: this.#outcome(hostKey, secret, exchangeHash),
+      outcome: this.#outcome(hostKey, secret, exchangeHash, signature),
     };
   }
 
@@ -272,7 +274,7 @@ export class KexMachine {
     }
     await this.#trust(hostKey);
     this.#state = { at: "newkeys" };
-    return { send: [], outcome: this.#outcome(hostKey, secret, exchangeHash) };
+    return { send: [], outcome: this.#outcome(hostKey, secret, exchangeHash, reply.signature as Bytes) };
   }
 
   #readHostKey(blob: Uint8Array): PublicKey {
@@ -312,12 +314,13 @@ export class KexMachine {
     }
   }
 
-  #outcome(hostKey: PublicKey, secret: Bytes, exchangeHash: Bytes): KexOutcome {
+  #outcome(hostKey: PublicKey, secret: Bytes, exchangeHash: Bytes, signature: Bytes): KexOutcome {
     const sessionId = this.#context.sessionId ?? exchangeHash;
     return {
       negotiated: this.#negotiated!,
       source: { hash: this.#method().hash, secret, exchangeHash, sessionId },
       hostKey,
+      signature,
     };
   }
 

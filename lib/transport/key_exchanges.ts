@@ -83,6 +83,7 @@ export class KeyExchanges {
   /** zlib@openssh.com, made with the keys and started by login. */
   #delayed: { outbound: Compressor | null; inbound: Decompressor | null } = { outbound: null, inbound: null };
   #info: ConnectionInfo | null = null;
+  #signature: Bytes | null = null;
   #firstDone = false;
   #strict = false;
   #loggedIn = false;
@@ -108,6 +109,12 @@ export class KeyExchanges {
   get info(): ConnectionInfo {
     if (this.#info === null) throw new SshError("Key exchange is not done yet", { code: "CLOSED" });
     return this.#info;
+  }
+
+  /** The host key's signature of the first exchange; throws until that is done. */
+  get signature(): Bytes {
+    if (this.#signature === null) throw new SshError("Key exchange is not done yet", { code: "CLOSED" });
+    return this.#signature;
   }
 
   /** Resolves when the first exchange is done. */
@@ -327,6 +334,7 @@ export class KeyExchanges {
       opener.close?.();
       return;
     }
+    this.#signature ??= outcome.signature;
     this.#info = {
       localIdent: this.#options.localIdent,
       remoteIdent: this.#options.remoteIdent(),

@@ -132,6 +132,11 @@ export class SecureTransport implements DataTransport {
     return this.#exchanges.info;
   }
 
+  /** The host key's signature of `info.sessionId`, which proves to others who the server is; throws until the first exchange is done. */
+  get hostKeySignature(): Bytes {
+    return this.#exchanges.signature;
+  }
+
   /** Extensions of the peer's EXT_INFO so far. */
   get extensions(): ReadonlyMap<string, Bytes> {
     return this.#generic.extensions;

@@ -10,6 +10,7 @@ import type { PumpSide } from "../forward/pump.ts";
 import type { X11Options } from "../session/types.ts";
 import { abortable } from "../wire/abortable.ts";
 import { checkDuplex } from "../wire/check.ts";
+import { requireDeno } from "../wire/system.ts";
 import { Timer } from "../wire/timer.ts";
 import type { Bytes } from "../wire/types.ts";
 import { type AuthorityEntry, findCookie, MAGIC_COOKIE, parseAuthority } from "./authority.ts";
@@ -43,6 +44,7 @@ function reasonOf(error: unknown): string {
 /** Finds the display and a cookie for it, before anything is asked of a server. Rejects with `SshError` where that cannot be. */
 export async function localDisplay(options: X11Options, signal: AbortSignal | undefined): Promise<LocalDisplay> {
   const { cookie: given, trusted = false, connect } = options;
+  if (connect === undefined) requireDeno("lend a display", "`connect` of `x11` connects to one");
   const fixed = given === undefined ? null : Uint8Array.fromHex(given);
   const name = options.display ?? (connect === undefined ? Deno.env.get("DISPLAY") ?? "" : ":0");
   if (name === "") throw failed("DISPLAY is not set, and no `display` is given");

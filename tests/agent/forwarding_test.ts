@@ -121,8 +121,10 @@ Deno.test("messages that are empty, too long or cut end the connection to an age
 
 // ------------------------------------------------------------------------------------------------ the client
 
+const bound = { hostKey: Uint8Array.of(1), sessionId: Uint8Array.of(2), signature: Uint8Array.of(3) };
+
 function start() {
-  const muxes = joinedMuxes(), lending = new LentAgent(muxes.client);
+  const muxes = joinedMuxes(), lending = new LentAgent(muxes.client, bound);
   return {
     lending,
     open: (): Promise<SshConn> =>
@@ -170,11 +172,18 @@ Deno.test("connections to an agent are 32 at most, and those whose far end has g
 
 Deno.test("what connects to an agent is asked for each channel, which is refused where it fails", async () => {
   const { lending, open, end } = start(), [key] = await keys(), served: Promise<unknown>[] = [];
+  const heard: Uint8Array[] = [];
   let calls = 0;
   const lent = lending.lend(() => {
     if (calls++ === 0) throw new Error("a secret");
     const { client, server } = memoryPair();
-    served.push(serveAgent(server, answersOf(agentOf(key!)), new AbortController().signal).catch(() => {}));
+    const answer = answersOf(agentOf(key!));
+    served.push(
+      serveAgent(server, (message) => {
+        heard.push(message);
+        return answer(message);
+      }, new AbortController().signal).catch(() => {}),
+    );
     return client;
   });
   const error = await assertRejects(open, ChannelOpenError);
@@ -185,6 +194,10 @@ Deno.test("what connects to an agent is asked for each channel, which is refused
   }
   lent.release();
   assertEquals(calls, 3);
+  // First it is told which host it was lent to; that it does not know what that means changes nothing.
+  const bind = strings("session-bind@openssh.com", bound.hostKey, bound.sessionId, bound.signature);
+  assertEquals([...heard[0]!], [27, ...bind, 1]);
+  assertEquals(heard.map(([type]) => type), [27, 11, 27, 11]);
   await inTime(Promise.all(served), "the ends of their connections");
   end();
 });

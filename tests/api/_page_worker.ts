@@ -62,6 +62,8 @@ scope.onmessage = async ({ data }: { data: { url: string; fingerprint: string; c
       said.forwardLocalUnix = await errorOf(() => client.forwardLocal({ path: "/sock" }, to));
       said.forwardDynamic = await errorOf(() => client.forwardDynamic({ port: 0 }));
       said.forwardRemote = await errorOf(() => client.forwardRemote({ port: 0 }, { port: 80 }));
+      said.x11 = await errorOf(() => client.exec("x", { x11: true }));
+      said.lentAgent = await errorOf(() => client.exec("x", { agent: true }));
       client.unref();
       client.ref();
       done.after = text((await client.exec("echo still there")).stdout);

@@ -228,11 +228,6 @@ async function errorOf(entry: Entry, option: string, value: unknown): Promise<un
     throw new Reached("the network or a program was reached");
   };
   Object.assign(Deno, { Command: reached, connect: reached, listen: reached, serve: reached });
-  const { connect, listen, serve } = Deno;
-  const reached = (): never => {
-    throw new Reached("the network was reached");
-  };
-  Object.assign(Deno, { connect: reached, listen: reached, serve: reached });
   try {
     await calls[entry](option, value);
     return null;
@@ -240,7 +235,6 @@ async function errorOf(entry: Entry, option: string, value: unknown): Promise<un
     return error;
   } finally {
     Object.assign(Deno, { Command, connect, listen, serve });
-    Object.assign(Deno, { connect, listen, serve });
   }
 }
 

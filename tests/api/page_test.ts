@@ -73,6 +73,8 @@ Deno.test("a page logs in, runs commands, moves files and opens paths, and what 
     forwardDynamic: "`dial()`",
     forwardRemote: "`listen()`",
     agent: "keys over themselves",
+    x11: "`connect` of `x11`",
+    lentAgent: "hand an agent over",
     insecure: "secure context",
   };
   for (const [name, text] of Object.entries(instead)) {

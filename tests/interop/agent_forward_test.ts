@@ -73,6 +73,14 @@ for (const version of ["9.2", "10"] as const) {
       assertStringIncludes(await runText(["/usr/bin/ssh-add", "-L"], { env: { SSH_AUTH_SOCK: agent.path } }), blob!);
       // sshd has its socket for the whole connection, which leads nowhere in a session that was lent none.
       assertNotEquals((await client.exec("ssh-add -l")).code, 0);
+      // A key that is for another host alone, from here, is not there on this one.
+      const hosts = `${scratchDir()}/known_hosts`, env = { SSH_AUTH_SOCK: agent.path };
+      Deno.writeTextFileSync(hosts, `host.invalid ${user.ecdsa384.line}\n`);
+      await runText(["/usr/bin/ssh-add", "-q", "-D"], { env });
+      await runText(["/usr/bin/ssh-add", "-q", "-H", hosts, "-h", "host.invalid", file], { env });
+      assertEquals((await connected.signers()).length, 1);
+      const { stdout, code } = await client.exec("ssh-add -l", { agent: true });
+      assertEquals([code, decoder.decode(stdout)], [1, "The agent has no identities.\n"]);
       Deno.env.delete("SSH_AUTH_SOCK");
       await assertRejects(() => client.exec("true", { agent: true }), SshError, "SSH_AUTH_SOCK is not set");
     },

@@ -2466,7 +2466,7 @@ export const mutants: readonly Mutant[] = [
     id: "agent-extensions",
     removes: "extensions of a lent agent that do more are refused",
     file: "lib/agent/serve_agent.ts",
-    find: 'return new Reader(message, 1).ascii() === "session-bind@openssh.com";',
+    find: "return new Reader(message, 1).ascii() === SESSION_BIND;",
     replace: 'return new Reader(message, 1).ascii() !== "";',
     test: "tests/agent/forwarding_test.ts",
     killedBy:
@@ -2518,5 +2518,14 @@ export const mutants: readonly Mutant[] = [
     replace: "",
     test: "tests/agent/forwarding_test.ts",
     killedBy: "a session has the client's agent where the server's options and the grants of the login allow it",
+  },
+  {
+    id: "agent-bound",
+    removes: "an agent is told which host it is lent to, so that keys that are tied to hosts stay so",
+    file: "lib/agent/lent_agent.ts",
+    find: "await abortable(bindAgent(asked.answer, host), signal);",
+    replace: "void bindAgent;",
+    test: "tests/agent/forwarding_test.ts",
+    killedBy: "what connects to an agent is asked for each channel, which is refused where it fails",
   },
 ];
