@@ -19,6 +19,10 @@ const MAX_MESSAGE = 65_536;
 const MAX_BUFFERED = 262_144;
 /** Bytes that may wait for the reader: two channels' largest windows. A WebSocket cannot make the far end wait, so beyond it ends. */
 const MAX_UNREAD = 33_554_432;
+/** Bytes that each message counts as beside its own: an object for each byte would be hundreds of times the byte. */
+const MESSAGE_COST = 512;
+/** Bytes of a chunk that small messages make together. */
+const GATHERED = 65_536;
 /** Milliseconds between two looks at what the socket still holds: nothing tells when it has drained. */
 const POLL = { first: 1, longest: 16 };
 
@@ -57,11 +61,13 @@ const CONNECTING = 0, OPEN = 1;
  * what is written before goes out then. The signal ends the waiting, and not what was opened.
  *
  * Writing waits while the socket holds more than 256 KiB, and no message is longer than 64 KiB. A WebSocket cannot make the far end wait:
- * where more than 32 MiB wait to be read, it is closed, and reading fails. SSH's windows keep a peer that follows the rules below that.
+ * where more than 32 MiB wait to be read, each message counting as 512 bytes more than it has, it is closed, and reading fails. SSH's
+ * windows keep a peer that follows the rules below that. A runtime holds a message until it is whole: up to 64 MiB in Deno.
  *
  * There is no half-close: closing `writable` sends what was written and closes the socket. Reading ends where the far end closed with
  * code 1000 or without one; any other close is an `SshError` `CONNECTION_LOST` with the code in its message, as is a text message. A far
- * end that vanishes says nothing: `keepalive` of `connect()` and `serveConn()` finds out.
+ * end that vanishes says nothing: `keepalive` of `connect()` and `serveConn()` finds out, and Deno's end of an upgrade after its
+ * `idleTimeout`.
  *
  * Rejects with `SshError` `CONNECTION_LOST` where the upgrade is refused or the socket is closed, with the signal's reason, and with
  * `TypeError` for what is no WebSocket and no URL of one.
@@ -166,7 +172,7 @@ class SocketStreams implements ByteDuplex {
   readonly isUpgrade: boolean;
   readonly #socket: WebSocket;
   readonly #opening = Promise.withResolvers<void>();
-  /** Invariant: `#unread` is the sum of the lengths in it. */
+  /** Invariant: `#unread` is the sum of the lengths in it, and of {@linkcode MESSAGE_COST} for each. */
   readonly #messages: Uint8Array<ArrayBuffer>[] = [];
   #unread = 0;
   /** How it ended; null while it goes on. */
@@ -233,12 +239,12 @@ class SocketStreams implements ByteDuplex {
       return this.#shut(CLOSE.text, lost(`WebSocket was closed: the far end sent ${what}, SSH takes binary ones`));
     }
     if (bytes.length === 0) return;
-    if (this.#unread + bytes.length > MAX_UNREAD) {
+    if (this.#unread + bytes.length + MESSAGE_COST > MAX_UNREAD) {
       const why = `more than ${MAX_UNREAD} bytes waited to be read, and a WebSocket cannot make the far end wait`;
       return this.#shut(CLOSE.unread, lost(`WebSocket was closed: ${why}`));
     }
     this.#messages.push(bytes);
-    this.#unread += bytes.length;
+    this.#unread += bytes.length + MESSAGE_COST;
     this.#wakeReader?.();
   }
 
@@ -297,12 +303,21 @@ class SocketStreams implements ByteDuplex {
       controller.close();
       controller.byobRequest?.respond(0);
     } else if (view === null) {
-      this.#messages.shift();
-      this.#unread -= first.length;
-      controller.enqueue(first);
+      controller.enqueue(this.#next(first));
     } else {
       controller.byobRequest!.respond(this.#fill(new Uint8Array(view.buffer, view.byteOffset, view.byteLength)));
     }
+  }
+
+  /** What comes next as a chunk of its own: the first message, or several small ones. */
+  #next(first: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+    if (this.#messages.length > 1 && first.length < GATHERED / 4) {
+      const chunk = new Uint8Array(GATHERED);
+      return chunk.subarray(0, this.#fill(chunk));
+    }
+    this.#messages.shift();
+    this.#unread -= first.length + MESSAGE_COST;
+    return first;
   }
 
   /** Moves what waits into `target`, as much as fits, and says how much that is. */
@@ -319,7 +334,7 @@ class SocketStreams implements ByteDuplex {
       taken++;
     }
     this.#messages.splice(0, taken);
-    this.#unread -= length;
+    this.#unread -= length + taken * MESSAGE_COST;
     return length;
   }
 

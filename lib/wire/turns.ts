@@ -41,10 +41,17 @@ function nextTurn(): void {
   first?.();
 }
 
-/** A browser has no `setImmediate()`. */
+let channel: MessageChannel | null = null;
+
+/**
+ * A browser has no `setImmediate()`. Its timers wait for milliseconds when they follow each other, and for a second where the page is
+ * hidden; a message to oneself does not.
+ */
 function atTurnEnd(done: () => void): void {
-  if (typeof setImmediate === "function") setImmediate(done);
-  else setTimeout(done, 0);
+  if (typeof setImmediate === "function") return void setImmediate(done);
+  channel ??= new MessageChannel();
+  channel.port1.onmessage = done;
+  channel.port2.postMessage(null);
 }
 
 /** One's share of each turn: a connection's, or that of a session in it. */

@@ -20,6 +20,8 @@ async function errorOf(act: () => unknown): Promise<string> {
 }
 
 scope.onmessage = async ({ data }: { data: { url: string; fingerprint: string; cipher: string | null } }) => {
+  // What a content security policy without 'wasm-unsafe-eval' does.
+  if (data.cipher === "no WebAssembly") Object.defineProperty(globalThis, "WebAssembly", { value: undefined });
   const { connect, knownHosts, password, pinnedHostKey, webSocketTransport } = await import("../../client.ts");
   const { connectAgent, generateKey, parsePrivateKey } = await import("../../lib/keys/mod.ts");
   const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
@@ -31,7 +33,7 @@ scope.onmessage = async ({ data }: { data: { url: string; fingerprint: string; c
       auth: [password("wonderland")],
       verifyHostKey: pinnedHostKey(fingerprint),
       transport: await webSocketTransport(url),
-      ...cipher === null ? {} : { algorithms: { cipher: [cipher] } },
+      ...cipher === null || cipher === "no WebAssembly" ? {} : { algorithms: { cipher: [cipher] } },
       ...more,
     });
   const done: Record<string, string> = {}, said: Record<string, string> = {};

@@ -86,9 +86,11 @@ Deno.test("a page logs in, runs commands, moves files and opens paths, and what 
   for (const [name, text] of Object.entries(said)) assert(!text.includes("is not defined"), `${name}: ${text}`);
 });
 
-Deno.test("a page speaks each cipher that it offers", async () => {
+Deno.test("a page speaks each cipher that it offers, and offers none that takes WebAssembly where that is not allowed", async () => {
   for (const cipher of ["aes128-gcm@openssh.com", "aes256-ctr"]) {
     const { done } = await page(cipher);
     assertEquals([done.cipher!.split(" ")[0], done.exec], [cipher, "hello\n"]);
   }
+  const { done } = await page("no WebAssembly");
+  assertEquals([done.cipher, done.exec], ["aes128-gcm@openssh.com null", "hello\n"]);
 });

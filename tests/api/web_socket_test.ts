@@ -214,6 +214,66 @@ Deno.test("writing waits while the socket holds much, messages are short, and a 
   assertEquals(socket.closedWith, 1000);
 });
 
+Deno.test("small messages count as what they take, and what waits is read in large chunks", async () => {
+  const flood = async (count: number, length: number) => {
+    const socket = new SlowSocket(), near = await webSocketTransport(socket as unknown as WebSocket);
+    for (let i = 0; i < count && socket.closedWith === null; i++) {
+      socket.dispatchEvent(new MessageEvent("message", { data: new Uint8Array(length).fill(i).buffer }));
+    }
+    return { closedWith: socket.closedWith, reader: near.readable.getReader() };
+  };
+  const much = await flood(40_000, 512);
+  assertEquals(much.closedWith, 4009);
+  await assertRejects(() => much.reader.read(), SshError, "33554432 bytes waited");
+  const { reader, closedWith } = await flood(1000, 1);
+  assertEquals(closedWith, null);
+  const { value } = await inTime(reader.read(), "a chunk");
+  assertEquals([value!.length, value!.every((byte, i) => byte === (i & 255))], [1000, true]);
+});
+
+Deno.test("a close ends for SSH whose far end never answers the socket's", async () => {
+  const deaf = new SlowSocket();
+  await using server = await sshOver();
+  const socket = new WebSocket(server.url);
+  socket.binaryType = "arraybuffer";
+  await new Promise((resolve) => socket.addEventListener("open", resolve));
+  socket.addEventListener("message", ({ data }) => deaf.dispatchEvent(new MessageEvent("message", { data })));
+  deaf.send = (bytes) => socket.send(bytes);
+  let asked = 0;
+  deaf.close = () => {
+    asked++;
+    deaf.readyState = 2;
+  };
+  const client = await connect({
+    ...login,
+    hostname: "far",
+    transport: await webSocketTransport(deaf as unknown as WebSocket),
+  });
+  await inTime(client.close(), "the close");
+  await inTime(client.closed.catch(() => {}), "the end");
+  assert(asked > 0);
+  socket.close();
+  await inTime(Promise.all(server.served), "the server's end");
+});
+
+Deno.test("a stranger who floods is read, dropped and ended in its time", async () => {
+  await using server = await sshOver({ loginTimeout: 500 });
+  const socket = new WebSocket(server.url),
+    closed = new Promise((resolve) => socket.addEventListener("close", resolve));
+  await new Promise((resolve) => socket.addEventListener("open", resolve));
+  socket.send(new TextEncoder().encode("SSH-2.0-flood\r\n"));
+  // IGNORE messages, which may come before the keys: 64 to a message of the socket.
+  const ignore = new Uint8Array(32 * 64);
+  for (let at = 0; at < ignore.length; at += 32) ignore.set([0, 0, 0, 28, 10, 2, 0, 0, 0, 12], at);
+  while (socket.readyState === WebSocket.OPEN) {
+    for (let i = 0; i < 64 && socket.bufferedAmount < 1 << 20; i++) socket.send(ignore);
+    await new Promise((resolve) => setTimeout(resolve));
+  }
+  await inTime(closed, "the close");
+  const [error] = await inTime(Promise.all(server.served), "the server's end");
+  assert(error instanceof SshError, String(error));
+});
+
 Deno.test("aborting ends a write that waits, and events after the end change nothing", async () => {
   const socket = new SlowSocket();
   const near = await webSocketTransport(socket as unknown as WebSocket), writer = near.writable.getWriter();

@@ -112,6 +112,16 @@ function engine(): Engine {
   return shared ??= new Engine();
 }
 
+/** Whether WebAssembly is there: a page whose content security policy does not allow it has none. */
+export function hasChacha(): boolean {
+  try {
+    engine();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /**
  * Holds that no nonce is used twice: numbers follow each other and end before the first one comes again. The nonce is the
  * packet's sequence number, so this is all that keeps two packets from sharing a key stream.

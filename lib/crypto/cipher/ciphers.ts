@@ -7,7 +7,7 @@
 import { CtrEtmOpener, CtrOpener, CtrSealer, CtrStream } from "./aes_ctr.ts";
 import { gcmOpener, gcmSealer } from "./aes_gcm.ts";
 import { CbcOpener } from "./cbc_insecure.ts";
-import { chachaOpener, chachaSealer } from "./chacha20_poly1305.ts";
+import { chachaOpener, chachaSealer, hasChacha } from "./chacha20_poly1305.ts";
 import { BlockSealer, EtmOpener } from "./cipher_and_mac.ts";
 import { type MacHash, packetHmac } from "./hmac.ts";
 import { hasNodeCrypto, nodeCipher } from "../node_crypto.ts";
@@ -108,7 +108,7 @@ function check(info: CipherInfo, keys: DirectionKeys): void {
 
 /**
  * Those of the ciphers and MACs that this runtime can do, both ways and in any pairing. Without `node:crypto`, as in a browser, that
- * is chacha20-poly1305, AES-GCM, and aes128-ctr and aes256-ctr with an encrypt-then-MAC MAC.
+ * is chacha20-poly1305, where WebAssembly is allowed, AES-GCM, and aes128-ctr and aes256-ctr with an encrypt-then-MAC MAC.
  */
 export function available<T extends { readonly cipher: readonly string[]; readonly mac: readonly string[] }>(
   names: T,
@@ -116,7 +116,8 @@ export function available<T extends { readonly cipher: readonly string[]; readon
   if (hasNodeCrypto()) return names;
   const cipher = names.cipher.filter((name) => {
     const info = CIPHERS.find((one) => one.name === name);
-    return info?.aead === true || info?.kind === "ctr" && info.keyLength !== 24;
+    if (info?.kind === "chacha") return hasChacha();
+    return info?.kind === "gcm" || info?.kind === "ctr" && info.keyLength !== 24;
   });
   return { ...names, cipher, mac: names.mac.filter((name) => macs.get(name)?.etm === true) };
 }
