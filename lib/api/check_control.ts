@@ -5,11 +5,12 @@
  */
 import { printable } from "../errors.ts";
 import { checkText } from "../wire/check.ts";
+import { hasDeno } from "../wire/system.ts";
 import { checkAll, type Checks, connectionChecks, optionIs } from "./check_options.ts";
 import type { ControlPathOptions } from "./control_options.ts";
 
 /** Bytes of a Unix socket's path, beside the NUL at its end. */
-const MAX_PATH = Deno.build.os === "linux" ? 107 : 103;
+const MAX_PATH = hasDeno() && Deno.build.os === "linux" ? 107 : 103;
 
 function checkPath(value: unknown, name: string): void {
   checkText(name, value);

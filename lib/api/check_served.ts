@@ -4,12 +4,14 @@
  * @module
  */
 import { checkServed } from "../files/check_backend.ts";
+import { requireDeno } from "../wire/system.ts";
 
 /** Throws `TypeError` for what is neither options of a root nor a backend, and for a root that is no directory. */
 export function checkServedHere(options: unknown): void {
   checkServed(options);
   const { open, root } = options as { open?: unknown; root: string };
   if (typeof open === "function") return;
+  requireDeno("serve local files", "a backend of your own does not");
   let isDirectory: boolean;
   try {
     // The dot asks for the right to go in, too.

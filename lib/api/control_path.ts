@@ -7,6 +7,7 @@ import { Mux } from "../connection/mux.ts";
 import { printable, SshError, type SshErrorCode } from "../errors.ts";
 import { ControlConn } from "../transport/control_conn.ts";
 import { cannot, ProxiedTransport } from "../transport/proxied_transport.ts";
+import { requireDeno } from "../wire/system.ts";
 import { Timer } from "../wire/timer.ts";
 import { checkControl } from "./check_control.ts";
 import type { ControlPathOptions } from "./control_options.ts";
@@ -30,6 +31,7 @@ export async function letGoOfHeld(): Promise<void> {
 /** See `connect()`. */
 export async function connectControl(options: ControlPathOptions): Promise<SshClient> {
   checkControl(options);
+  requireDeno("use `controlPath`", "hand over `transport`, such as `await webSocketTransport(url)` gives");
   const { controlPath: path, signal, handshakeTimeout = TIMEOUT } = options;
   signal?.throwIfAborted();
   let socket: Deno.UnixConn | null = null, late = false;

@@ -7,6 +7,7 @@ import { SshError } from "../errors.ts";
 import { checkDuplex } from "../wire/check.ts";
 import { callBack } from "../wire/callback.ts";
 import { TurnShare } from "../wire/turns.ts";
+import { requireDeno } from "../wire/system.ts";
 import type { ByteDuplex } from "../wire/types.ts";
 import { Admission, type MaxStartups, type Ticket } from "./admission/admission.ts";
 import { checkServe } from "./check_serve.ts";
@@ -52,6 +53,7 @@ const ACCEPT_PAUSE = { first: 5, longest: 1000 };
 export function serve(options: ServeOptions): SshServer {
   checkServe(options, "serve()");
   options.signal?.throwIfAborted();
+  requireDeno("listen", "`serveConn()` serves a pair of streams");
   const listener = Deno.listen({ hostname: options.hostname ?? "0.0.0.0", port: options.port ?? 22, transport: "tcp" });
   return new Server(listener, options);
 }

@@ -5,8 +5,9 @@
  * @module
  */
 const scope = globalThis as unknown as { onmessage: unknown; postMessage(message: unknown): void };
-for (const name of ["Deno", "process", "Buffer", "setImmediate"]) {
-  Object.defineProperty(globalThis, name, { value: undefined });
+for (const name of ["Deno", "process", "Buffer", "setImmediate", "clearImmediate", "global"]) {
+  // Not even undefined: what asks for it without care is a ReferenceError.
+  if (!Reflect.deleteProperty(globalThis, name)) throw new Error(`${name} stays`);
 }
 
 /** What a call throws, by its class. */
@@ -19,13 +20,21 @@ async function errorOf(act: () => unknown): Promise<string> {
   return "no error";
 }
 
-scope.onmessage = async ({ data }: { data: { url: string; fingerprint: string; cipher: string | null } }) => {
-  // What a content security policy without 'wasm-unsafe-eval' does.
-  if (data.cipher === "no WebAssembly") Object.defineProperty(globalThis, "WebAssembly", { value: undefined });
+interface Orders {
+  readonly url: string;
+  readonly fingerprint: string;
+  /** Not what a content security policy without `wasm-unsafe-eval` leaves. */
+  readonly wasm: boolean;
+  readonly files: readonly string[];
+}
+
+scope.onmessage = async ({ data }: { data: Orders }) => {
+  if (!data.wasm) Object.defineProperty(globalThis, "WebAssembly", { value: undefined });
   const { connect, knownHosts, password, pinnedHostKey, webSocketTransport } = await import("../../client.ts");
+  const { serve, sftpSubsystem } = await import("../../server.ts");
   const { connectAgent, generateKey, parsePrivateKey } = await import("../../lib/keys/mod.ts");
   const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-  const { url, fingerprint, cipher } = data;
+  const { url, fingerprint, wasm } = data;
   const overSocket = async (more: object = {}) =>
     await connect({
       hostname: "far.example",
@@ -33,7 +42,6 @@ scope.onmessage = async ({ data }: { data: { url: string; fingerprint: string; c
       auth: [password("wonderland")],
       verifyHostKey: pinnedHostKey(fingerprint),
       transport: await webSocketTransport(url),
-      ...cipher === null || cipher === "no WebAssembly" ? {} : { algorithms: { cipher: [cipher] } },
       ...more,
     });
   const done: Record<string, string> = {}, said: Record<string, string> = {};
@@ -41,7 +49,7 @@ scope.onmessage = async ({ data }: { data: { url: string; fingerprint: string; c
     await using client = await overSocket();
     done.cipher = `${client.info.clientToServer.cipher} ${client.info.clientToServer.mac}`;
     done.exec = text((await client.exec("echo hello")).stdout);
-    if (cipher === null) {
+    if (wasm) {
       await using sftp = await client.sftp();
       await sftp.writeFile("/file", new Blob(["one ", "two"]).stream());
       done.sftp = text(await sftp.readFile("/file"));
@@ -71,7 +79,15 @@ scope.onmessage = async ({ data }: { data: { url: string; fingerprint: string; c
       done.after = text((await client.exec("echo still there")).stdout);
     }
   }
-  if (cipher === null) {
+  if (wasm) {
+    for (const file of data.files) {
+      const error = await errorOf(() => import(file));
+      if (error !== "no error") said[file] = error;
+    }
+    for (const cipher of ["aes128-gcm@openssh.com", "aes256-ctr"]) {
+      await using client = await overSocket({ algorithms: { cipher: [cipher] } });
+      done[cipher] = text((await client.exec("echo hello")).stdout);
+    }
     const made = [await generateKey(), await generateKey("ecdsa"), await generateKey("rsa", { bits: 2048 })];
     done.keys = made.map(({ publicKey }) => publicKey.type).join();
     const locked = await made[0]!.export({ passphrase: "geheim", rounds: 1 });
@@ -81,6 +97,11 @@ scope.onmessage = async ({ data }: { data: { url: string; fingerprint: string; c
     );
     const options = { hostname: "far.example", username: "alice", verifyHostKey: pinnedHostKey(fingerprint) };
     said.connect = await errorOf(() => connect(options));
+    said.controlPath = await errorOf(() => connect({ controlPath: "/run/master" }));
+    said.serve = await errorOf(async () =>
+      serve({ hostKeys: [await generateKey()], auth: { none: () => true }, handler() {} })
+    );
+    said.root = await errorOf(() => sftpSubsystem({ root: "/" }));
     said.knownHosts = await errorOf(() => knownHosts());
     said.files = await errorOf(() => knownHosts({ files: ["known_hosts"] }));
     said.agent = await errorOf(() => connectAgent());
