@@ -96,6 +96,7 @@ export class ChannelCore implements OutboundSource {
   #loss: Error | null = null;
   /** Why this side has given the channel up: what its streams and requests fail with. */
   #given: { readonly reason: unknown } | null = null;
+  #closedError: SshError | null = null;
   /** Told when the peer speaks. */
   #onSpeech: (() => void) | null = null;
 
@@ -240,7 +241,7 @@ export class ChannelCore implements OutboundSource {
     if (this.#eofSent || this.#closeSent) return;
     this.#eofSent = true;
     this.#link!.transport.send(ChannelEof.encode({ recipient: this.#peer }));
-    const error = new SshError("Cannot write to channel: EOF has been sent", { code: "CLOSED" });
+    const error = (): SshError => new SshError("Cannot write to channel: EOF has been sent", { code: "CLOSED" });
     this.sent.shut(error);
     this.sentStderr.shut(error);
   }
@@ -274,9 +275,8 @@ export class ChannelCore implements OutboundSource {
     this.#closeWanted = true;
     this.#patience.start();
     // What is written from here on would put CLOSE off for ever.
-    const error = channelClosed();
-    this.sent.shut(error);
-    this.sentStderr.shut(error);
+    this.sent.shut(channelClosed);
+    this.sentStderr.shut(channelClosed);
   }
 
   /** The connection is being closed: nothing more is taken from the application, which sees why when it has ended. */
@@ -305,7 +305,7 @@ export class ChannelCore implements OutboundSource {
     // A peer that closes provokes the answer.
     this.#link!.transport.send(ChannelClose.encode({ recipient: this.#peer }), this.#closeReceived);
     this.#link!.transport.forget(this);
-    const error = this.#given === null ? this.#loss ?? channelClosed() : this.#given.reason;
+    const error = this.#given === null ? this.#loss ?? this.#channelClosed : this.#given.reason;
     const clean = this.#closeReceived && this.#given === null && this.#loss === null;
     this.sent.fail(error, clean);
     this.sentStderr.fail(error, clean);
@@ -466,12 +466,17 @@ export class ChannelCore implements OutboundSource {
     this.#end(closedError(error));
   }
 
+  /** One for all that hear of the end: its stack costs more than the rest of it. */
+  get #channelClosed(): SshError {
+    return this.#closedError ??= channelClosed();
+  }
+
   #end(error: Error | null): void {
     this.#leaving.resolve();
     this.#patience.stop();
     this.received.end(error);
     this.receivedStderr.end(error);
-    const failure = error ?? channelClosed();
+    const failure = error ?? this.#channelClosed;
     this.sent.fail(failure);
     this.sentStderr.fail(failure);
     this.#requests.end(failure);

@@ -14,10 +14,10 @@ const KEPT = 8_192;
 
 /** One inbound stream of a channel. */
 export class ReceiveStream {
-  /** The stream the application reads; high-water mark 0, so that nothing is credited before somebody wants it. */
-  readonly readable: ReadableStream<Bytes>;
   readonly #consumed: (bytes: number) => void;
-  #controller!: ReadableByteStreamController;
+  /** The stream the application reads, once it has asked for it: four streams are most of what opening a channel costs. */
+  #readable: ReadableStream<Bytes> | null = null;
+  #controller: ReadableByteStreamController | null = null;
   #queue: Bytes[] = [];
   /** The buffer being filled, and how much of it is. */
   #open: Bytes | null = null;
@@ -30,12 +30,24 @@ export class ReceiveStream {
   #wanted = false;
   #discarding = false;
   #ended = false;
-  #error: Error | null = null;
+  #error: { readonly reason: unknown } | null = null;
   #settled = false;
 
   /** `consumed` is told of bytes that left the queue. */
   constructor(consumed: (bytes: number) => void) {
     this.#consumed = consumed;
+  }
+
+  /** The stream the application reads; high-water mark 0, so that nothing is credited before somebody wants it. */
+  get readable(): ReadableStream<Bytes> {
+    if (this.#readable === null) {
+      this.#readable = this.#make();
+      if (this.#ended && this.drained) this.#settle();
+    }
+    return this.#readable;
+  }
+
+  #make(): ReadableStream<Bytes> {
     const source: UnderlyingByteSource = {
       type: "bytes",
       start: (controller) => void (this.#controller = controller),
@@ -50,7 +62,7 @@ export class ReceiveStream {
         this.discard();
       },
     };
-    this.readable = new ReadableStream(source, { highWaterMark: 0 });
+    return new ReadableStream(source, { highWaterMark: 0 });
   }
 
   /** Whether the reader has taken everything that came. */
@@ -107,7 +119,7 @@ export class ReceiveStream {
     if (this.#roomFilled > 0) {
       const filled = this.#roomFilled;
       this.#leaveRoom();
-      this.#controller.byobRequest!.respond(filled);
+      this.#controller!.byobRequest!.respond(filled);
       this.#consumed(filled);
     } else if (this.#wanted) {
       if (this.#queue.length === 0) this.#closeBuffer();
@@ -115,7 +127,7 @@ export class ReceiveStream {
       if (chunk !== undefined) {
         this.#leaveRoom();
         const { length } = chunk;
-        this.#controller.enqueue(chunk);
+        this.#controller!.enqueue(chunk);
         this.#consumed(length);
       }
     }
@@ -130,20 +142,21 @@ export class ReceiveStream {
   }
 
   #settle(): void {
-    if (this.#settled) return;
+    const controller = this.#controller;
+    if (this.#settled || controller === null) return;
     // A small BYOB view leaves the rest of a chunk in the stream, and an error would throw it away, and so would a close for a
     // reader that wants more at once than the rest: both wait for the next pull.
-    if (!this.#wanted && this.#controller.desiredSize! < 0) return;
-    if (this.#error === null) return this.#close();
+    if (!this.#wanted && controller.desiredSize! < 0) return;
+    if (this.#error === null) return this.#close(controller);
     this.#settled = true;
-    this.#controller.error(this.#error);
+    controller.error(this.#error.reason);
   }
 
-  #close(): void {
+  #close(controller: ReadableByteStreamController): void {
     this.#settled = true;
     try {
-      this.#controller.close();
-      this.#controller.byobRequest?.respond(0);
+      controller.close();
+      controller.byobRequest?.respond(0);
     } catch {
       // The reader asked for elements of several bytes and the last one is not whole: its stream has failed with a TypeError.
     }
@@ -153,7 +166,7 @@ export class ReceiveStream {
   end(error: Error | null = null): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#error = error;
+    this.#error = error === null ? null : { reason: error };
     // With nothing left the reader learns it now, whether it waits or not.
     this.flush();
   }
@@ -161,11 +174,14 @@ export class ReceiveStream {
   /** The rest is lost, and what is queued with it: the reader sees why. What the peer has ended is whole, and stays. */
   cut(error: unknown): void {
     if (this.#ended) return;
-    this.#ended = this.#discarding = this.#settled = true;
+    this.#ended = this.#discarding = true;
+    this.#error = { reason: error };
     this.#open = null;
     this.#filled = 0;
     this.#queue = [];
     this.#leaveRoom();
+    if (this.#controller === null || this.#settled) return;
+    this.#settled = true;
     this.#controller.error(error);
   }
 

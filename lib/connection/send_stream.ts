@@ -9,8 +9,10 @@ import { OutputStream } from "./output_stream.ts";
 
 /** Bytes gathered from writes that return at once; a chunk that does not fit waits for its turn instead. */
 const STAGE = 131_072;
+/** Bytes of the stage that small writes begin with: most connections through a forward carry no more at once. */
+const FIRST_STAGE = 4_096;
 
-/** Stages of channels that have nothing to send just now, kept for the next one that has. */
+/** Large stages of channels that have nothing to send just now, kept for the next one that has. */
 const spareStages: Bytes[] = [];
 
 /** What the channel does for its outbound streams. */
@@ -25,10 +27,12 @@ export interface SendStreamOwner {
 
 /** One outbound stream of a channel. At most one write of the application waits: streams hand out the next when it is done. */
 export class SendStream {
-  /** The stream the application writes. */
-  readonly writable: WritableStream<Uint8Array>;
   readonly #owner: SendStreamOwner;
-  #controller!: WritableStreamDefaultController;
+  /** The stream the application writes, once it has asked for it: four streams are most of what opening a channel costs. */
+  #writable: WritableStream<Uint8Array> | null = null;
+  #controller: WritableStreamDefaultController | null = null;
+  /** What the stream fails with, also where nobody has asked for it yet. */
+  #failure: (() => unknown) | null = null;
   #stage: Bytes | null = null;
   #stageStart = 0;
   #stageEnd = 0;
@@ -48,7 +52,19 @@ export class SendStream {
   /** The owner is told when there is something to do. */
   constructor(owner: SendStreamOwner) {
     this.#owner = owner;
-    this.writable = new OutputStream({
+  }
+
+  /** The stream the application writes. */
+  get writable(): WritableStream<Uint8Array> {
+    if (this.#writable === null) {
+      this.#writable = this.#make();
+      if (this.#failure !== null) this.#controller!.error(this.#failure());
+    }
+    return this.#writable;
+  }
+
+  #make(): WritableStream<Uint8Array> {
+    return new OutputStream({
       start: (controller) => {
         this.#controller = controller;
         // A stream calls abort() below only once the write in flight has ended, and that may be waiting for window; and one
@@ -96,14 +112,24 @@ export class SendStream {
   }
 
   #gather(chunk: Uint8Array): void {
-    this.#stage ??= spareStages.pop() ?? new Uint8Array(STAGE);
-    if (STAGE - this.#stageEnd < chunk.length) {
-      this.#stage.copyWithin(0, this.#stageStart, this.#stageEnd);
-      this.#stageEnd -= this.#stageStart;
-      this.#stageStart = 0;
-    }
-    this.#stage.set(chunk, this.#stageEnd);
+    let stage = this.#stage;
+    if (stage === null || stage.length - this.#stageEnd < chunk.length) stage = this.#roomFor(chunk.length);
+    stage.set(chunk, this.#stageEnd);
     this.#stageEnd += chunk.length;
+  }
+
+  /** A stage with room for so many bytes behind what is staged. */
+  #roomFor(bytes: number): Bytes {
+    const { staged } = this, old = this.#stage, start = this.#stageStart, whole = staged + bytes;
+    let stage = old;
+    if (stage === null || stage.length < whole) {
+      stage = whole <= FIRST_STAGE ? new Uint8Array(FIRST_STAGE) : spareStages.pop() ?? new Uint8Array(STAGE);
+    }
+    if (staged > 0) stage.set(old!.subarray(start, start + staged));
+    this.#stage = stage;
+    this.#stageStart = 0;
+    this.#stageEnd = staged;
+    return stage;
   }
 
   /** Copies up to `most` bytes into `out` at `at`, and returns how many. */
@@ -135,7 +161,7 @@ export class SendStream {
   }
 
   #freeStage(): void {
-    if (this.#stage !== null && spareStages.length < 16) spareStages.push(this.#stage);
+    if (this.#stage?.length === STAGE && spareStages.length < 16) spareStages.push(this.#stage);
     this.#stage = null;
     this.#stageStart = this.#stageEnd = 0;
   }
@@ -169,13 +195,19 @@ export class SendStream {
     this.#held = true;
   }
 
-  /** Takes nothing more from the application; what is staged still leaves. Writers see `error`, a stream being closed does not. */
-  shut(error: Error): void {
+  /**
+   * Takes nothing more from the application; what is staged still leaves. Writers see the error, which is made where there are any; a
+   * stream being closed does not.
+   */
+  shut(error: () => Error): void {
     if (this.#error !== null || this.#finished || this.#closing !== null) return;
+    this.#failure ??= error;
+    if (this.#controller === null) return;
+    const reason = error();
     this.#chunk = null;
-    this.#chunkDone?.reject(error);
+    this.#chunkDone?.reject(reason);
     this.#chunkDone = null;
-    this.#controller.error(error);
+    this.#controller.error(reason);
   }
 
   /**
@@ -187,8 +219,9 @@ export class SendStream {
     this.#error = { reason };
     this.#ending = clean && this.staged === 0 && this.#chunk === null ? Promise.resolve() : Promise.reject(reason);
     this.#ending.catch(() => {});
+    this.#failure ??= () => reason;
     this.#settle(reason);
-    this.#controller.error(reason);
+    this.#controller?.error(reason);
   }
 
   #settle(reason: unknown): void {

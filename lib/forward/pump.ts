@@ -8,7 +8,7 @@
  * @module
  */
 import { callBack } from "../wire/callback.ts";
-import type { ByteDuplex } from "../wire/types.ts";
+import type { ByteDuplex, Bytes } from "../wire/types.ts";
 import { ChannelConn } from "./conn.ts";
 
 /**
@@ -32,8 +32,8 @@ export interface Socket {
  */
 export type PumpSide = ByteDuplex | Socket;
 
-/** Bytes of the first read of a socket, and of the largest: they grow while reads fill them. */
-const BUFFER = { first: 16_384, last: 262_144 };
+/** Bytes of the first read of a socket, and of the largest: they grow while reads fill them, and most connections are short. */
+const BUFFER = { first: 4_096, last: 262_144 };
 
 /** One of two things that are joined. */
 interface Side {
@@ -121,9 +121,8 @@ async function flow(from: Side, to: Side, fail: (reason: unknown) => void): Prom
 }
 
 function sideOf(side: PumpSide): Side {
-  if (side instanceof ChannelConn) return new StreamSide(side, false, () => side.close());
-  if (isSocket(side)) return new SocketSide(side);
-  return new StreamSide(side, true, () => Promise.resolve());
+  if (side instanceof ChannelConn) return new StreamSide(side, side);
+  return isSocket(side) ? new SocketSide(side) : new StreamSide(side, null);
 }
 
 function isSocket(side: PumpSide): side is Socket {
@@ -136,15 +135,35 @@ function never(): Promise<never> {
   return new Promise(() => {});
 }
 
-/** A socket, read into two buffers by turns. */
+/** Two buffers that are read into by turns. They grow while reads fill them, and shrink where little comes. */
+class Buffers {
+  readonly #kept: [ArrayBuffer | null, ArrayBuffer | null] = [null, null];
+  #size = BUFFER.first;
+  #turn: 0 | 1 = 0;
+
+  /** Room for the next read. */
+  next(): Bytes {
+    this.#turn = this.#turn === 0 ? 1 : 0;
+    const buffer = this.#kept[this.#turn];
+    return new Uint8Array(buffer?.byteLength === this.#size ? buffer : new ArrayBuffer(this.#size));
+  }
+
+  /** What that read has brought. */
+  came(chunk: Bytes): Bytes {
+    this.#kept[this.#turn] = chunk.buffer;
+    if (chunk.length === this.#size) this.#size = Math.min(4 * this.#size, BUFFER.last);
+    else if (chunk.length < this.#size / 8) this.#size = Math.max(this.#size / 4, BUFFER.first);
+    return chunk;
+  }
+}
+
+/** A socket. */
 class SocketSide implements Side {
   readonly reusesChunks = true;
   readonly keepsChunks = false;
   readonly gone = never();
   readonly #socket: Socket;
-  #size = BUFFER.first;
-  #buffers: [Uint8Array | null, Uint8Array | null] = [null, null];
-  #turn: 0 | 1 = 0;
+  readonly #buffers = new Buffers();
   #closed = false;
 
   constructor(socket: Socket) {
@@ -152,14 +171,8 @@ class SocketSide implements Side {
   }
 
   async read(): Promise<Uint8Array | null> {
-    const turn = this.#turn = this.#turn === 0 ? 1 : 0;
-    let buffer = this.#buffers[turn];
-    if (buffer?.length !== this.#size) buffer = this.#buffers[turn] = new Uint8Array(this.#size);
-    const length = await this.#socket.read(buffer);
-    if (length === null) return null;
-    if (length === this.#size) this.#size = Math.min(4 * this.#size, BUFFER.last);
-    else if (length < this.#size / 8) this.#size = Math.max(this.#size / 4, BUFFER.first);
-    return length === buffer.length ? buffer : buffer.subarray(0, length);
+    const buffer = this.#buffers.next(), length = await this.#socket.read(buffer);
+    return length === null ? null : this.#buffers.came(buffer.subarray(0, length));
   }
 
   async write(chunk: Uint8Array): Promise<void> {
@@ -189,19 +202,21 @@ class SocketSide implements Side {
   }
 }
 
-/** A pair of streams. */
+/** A pair of streams, or a connection, which is one that is read into buffers. */
 class StreamSide implements Side {
-  readonly reusesChunks = false;
+  readonly reusesChunks: boolean;
   readonly keepsChunks: boolean;
   readonly gone: Promise<never>;
-  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array> | ReadableStreamBYOBReader;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
-  readonly #close: () => Promise<unknown>;
+  readonly #conn: ChannelConn | null;
+  readonly #buffers = new Buffers();
 
-  constructor({ readable, writable }: ByteDuplex, keepsChunks: boolean, close: () => Promise<unknown>) {
-    this.keepsChunks = keepsChunks;
-    this.#close = close;
-    this.#reader = readable.getReader();
+  constructor({ readable, writable }: ByteDuplex, conn: ChannelConn | null) {
+    this.#conn = conn;
+    this.reusesChunks = conn !== null;
+    this.keepsChunks = conn === null;
+    this.#reader = conn === null ? readable.getReader() : conn.readable.getReader({ mode: "byob" });
     this.#writer = writable.getWriter();
     this.#reader.closed.catch(() => {});
     this.gone = this.#writer.closed.then(never);
@@ -209,7 +224,9 @@ class StreamSide implements Side {
   }
 
   async read(): Promise<Uint8Array | null> {
-    return (await this.#reader.read()).value ?? null;
+    if (this.#reader instanceof ReadableStreamDefaultReader) return (await this.#reader.read()).value ?? null;
+    const { value, done } = await this.#reader.read(this.#buffers.next());
+    return done ? null : this.#buffers.came(value);
   }
 
   write(chunk: Uint8Array): Promise<void> {
@@ -230,6 +247,6 @@ class StreamSide implements Side {
   }
 
   close(): Promise<unknown> {
-    return this.#close();
+    return this.#conn?.close() ?? Promise.resolve();
   }
 }

@@ -189,8 +189,8 @@ function dialled({ mux }: ForwardHost, to: RemoteTarget, socket: LocalSocket, si
 }
 
 /**
- * A forward that listens here; `work` carries a connection, which is closed when that settles, or when it is cut. Without `refed` it does
- * not keep the program alive.
+ * A forward that listens here; `work` carries a connection, which it has closed where it resolves, and which is closed when it is cut.
+ * Without `refed` it does not keep the program alive.
  */
 function listening(
   { ending }: ForwardHost,
@@ -220,8 +220,9 @@ function listening(
       carried.signal.addEventListener("abort", () => hangUp(socket));
       try {
         await work(socket, carried);
-      } finally {
+      } catch (error) {
         hangUp(socket);
+        throw error;
       }
     });
   }).catch((error) => forward.fail(error));

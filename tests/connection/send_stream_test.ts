@@ -131,7 +131,7 @@ Deno.test("SendStream.close() finishes when the last byte has been taken", async
   assertEquals(events.at(-1), "finished");
   // The end of the channel comes later and spoils nothing.
   stream.fail(new Error("late"));
-  stream.shut(new Error("late"));
+  stream.shut(() => new Error("late"));
   await writer.closed;
 });
 
@@ -158,8 +158,8 @@ Deno.test("SendStream.shut() refuses what comes and lets what is staged leave", 
   const { stream, take } = make();
   const writer = stream.writable.getWriter();
   await writer.write(utf8("abc"));
-  stream.shut(error);
-  stream.shut(new Error("again"));
+  stream.shut(() => error);
+  stream.shut(() => new Error("again"));
   assert(await writer.write(utf8("d")).catch((cause) => cause) === error);
   assertEquals(text(take(100)), "abc");
   // A stream that is being closed goes on with that.
@@ -168,7 +168,7 @@ Deno.test("SendStream.shut() refuses what comes and lets what is staged leave", 
   await closer.write(utf8("abc"));
   const closing = closer.close();
   await settle();
-  other.stream.shut(error);
+  other.stream.shut(() => error);
   assertEquals(text(other.take(100)), "abc");
   await closing;
 });

@@ -53,13 +53,13 @@ Deno.test("`pump()` resets the connection where the socket is reset, also while 
   let reads = 0, closed = 0;
   const socket: Socket = {
     // More than is taken without a wait, and then nothing.
-    read: (p) => ++reads < 4 ? Promise.resolve(p.length) : reset.promise,
+    read: (p) => ++reads < 5 ? Promise.resolve(p.length) : reset.promise,
     write: (p) => Promise.resolve(p.length),
     closeWrite: () => Promise.resolve(),
     close: () => closed++,
   };
   const joined = assertRejects(() => inTime(pump(socket, pair.near), "the end"), Deno.errors.ConnectionReset);
-  await until(() => reads === 4, "The socket is not read");
+  await until(() => reads === 5, "The socket is not read");
   await pair.far.read(new Uint8Array(1));
   reset.reject(new Deno.errors.ConnectionReset("Reset"));
   await joined;

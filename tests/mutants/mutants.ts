@@ -2527,6 +2527,7 @@ export const mutants: readonly Mutant[] = [
     replace: "void bindAgent;",
     test: "tests/agent/forwarding_test.ts",
     killedBy: "what connects to an agent is asked for each channel, which is refused where it fails",
+  },
   {
     id: "web-socket-unread",
     removes: "what waits to be read from a WebSocket is bounded",
