@@ -19,6 +19,17 @@ async function hash(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
   return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
 }
 
+/** Each form of an address to listen at (RFC 4254 section 7.1, and OpenSSH's), and one at which a client reaches it. */
+const addresses: readonly (readonly [address: string, reached: string])[] = [
+  ["", "127.0.0.1"],
+  ["*", "::1"],
+  ["localhost", "::1"],
+  ["127.0.0.1", "127.0.0.1"],
+  ["0.0.0.0", "127.0.0.1"],
+  ["::", "::1"],
+  ["::1", "::1"],
+];
+
 /** A server that allows everything, and what listens behind it. */
 async function start(dir: string) {
   const keys = await testKeys(), hostKey = await generateKey();
@@ -166,13 +177,16 @@ for (const id of ["openssh", "openssh10"] as const) {
     const dir = scratchDir(), started = await start(dir);
     await using _server = started.server;
     await using target = echo();
-    for (
-      const [address, reached] of [["", "127.0.0.1"], ["*", "::1"], ["localhost", "::1"], ["[::1]", "::1"]] as const
-    ) {
-      const port = freePort();
-      await using _client = run(ssh(id, started, "-N", "-R", `${address}:${port}:127.0.0.1:${target.port}`));
-      await through(await connected({ hostname: reached, port }));
-    }
+    const listeners = addresses.map(([address, reached]) => ({
+      address: address.includes(":") ? `[${address}]` : address,
+      hostname: reached,
+      port: freePort(),
+    }));
+    const args = listeners.flatMap(({ address, port }) => ["-R", `${address}:${port}:127.0.0.1:${target.port}`]);
+    await using _client = run(ssh(id, started, "-N", ...args));
+    for (const { hostname, port } of listeners) await through(await connected({ hostname, port }));
+    assertEquals(started.asked.toSorted(), addresses.map(([address]) => address === "*" ? "" : address).toSorted());
+
     await using chosen = run(
       ssh(id, started, "-N", "-o", "LogLevel=INFO", "-R", `127.0.0.1:0:127.0.0.1:${target.port}`),
     );
@@ -181,51 +195,88 @@ for (const id of ["openssh", "openssh10"] as const) {
     await through(await connected({ port }));
   });
 
-  peerTest(id, `${peers[id].title} jumps through serve() to another server`, async () => {
-    const dir = scratchDir(), started = await start(dir);
-    await using _server = started.server;
-    const key = await parsePrivateKey(await Deno.readTextFile(started.keys.host.ed25519.file));
-    await using second = serve({
-      hostname: "127.0.0.1",
-      port: 0,
-      hostKeys: [key],
-      auth: { publicKey: () => true },
-      handler: async ({ stdout }) => {
-        const writer = stdout.getWriter();
-        await writer.write(new TextEncoder().encode("at the second\n"));
-        writer.releaseLock();
-      },
-      onListen: () => {},
-    });
-    const proxy = ssh(id, started, "-W", "%h:%p").join(" ");
-    Deno.writeTextFileSync(started.knownHosts, `[127.0.0.1]:${second.addr.port} ${started.keys.host.ed25519.line}\n`, {
-      append: true,
-    });
-    await using client = run(ssh(id, { ...started, port: second.addr.port }, "-o", `ProxyCommand=${proxy}`, "-T"));
-    const said = await inTime(client.stdout, "what the second server says");
-    assertEquals(new TextDecoder().decode(said), "at the second\n");
-  });
+  peerTest(
+    id,
+    `${peers[id].title} jumps through two of serve() to a third: -J, and -W behind a proxy command`,
+    async () => {
+      const dir = scratchDir(), hops = [await start(dir), await start(scratchDir())] as const;
+      await using _first = hops[0].server;
+      await using _second = hops[1].server;
+      await using end = await startEnd(hops[0]);
+      const [program, , , ...settings] = ssh(id, hops[0]), config = `${dir}/config`;
+      Deno.writeTextFileSync(`${hops[0].knownHosts}`, Deno.readTextFileSync(hops[1].knownHosts), { append: true });
+      const host = (name: string, port: number): string => `Host ${name}\n  HostName 127.0.0.1\n  Port ${port}\n`;
+      Deno.writeTextFileSync(
+        config,
+        host("first", hops[0].port) + host("second", hops[1].port) + host("end", end.port) +
+          `Host *\n  User alice\n${
+            settings.filter((one) => one.includes("=")).map((one) => `  ${one.replace("=", " ")}\n`).join("")
+          }`,
+      );
+      await using jumping = run([program!, "-F", config, "-T", "-J", "first,second", "end"]);
+      const said = await inTime(jumping.stdout, "what the third server says");
+      assertEquals(new TextDecoder().decode(said), "at the end\n", jumping.errors());
+      assertEquals([hops[0].asked, hops[1].asked], [["127.0.0.1"], ["127.0.0.1"]]);
+
+      const proxy = ssh(id, hops[0], "-W", "%h:%p").join(" ");
+      await using behind = run(ssh(id, { ...hops[0], port: end.port }, "-o", `ProxyCommand=${proxy}`, "-T"));
+      assertEquals(
+        new TextDecoder().decode(await inTime(behind.stdout, "what it says")),
+        "at the end\n",
+        behind.errors(),
+      );
+    },
+  );
 }
 
-peerTest("dropbear", `${peers.dropbear.title} forwards through serve(): -L and -R`, async () => {
-  const dir = scratchDir(), started = await start(dir);
-  await using _server = started.server;
-  await using target = echo();
-  const local = freePort(), remote = freePort(), key = await dropbearKey(started.keys.user.ed25519);
-  await using _client = run(
-    ["/usr/bin/dbclient", "-N", "-y", "-y", "-i", key, "-p", String(started.port)].concat(
-      [
-        "-L",
-        `127.0.0.1:${local}:127.0.0.1:${target.port}`,
-        "-R",
-        `${remote}:127.0.0.1:${target.port}`,
-        "alice@127.0.0.1",
-      ],
-    ),
-  );
-  await through(await connected({ port: local }));
-  await through(await connected({ port: remote }));
-});
+/** A server at the end of a chain, which greets; the known hosts of the first hop know it. */
+async function startEnd({ keys, knownHosts }: Started): Promise<{ port: number } & AsyncDisposable> {
+  const { file, line } = keys.host.ed25519;
+  const server = serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    hostKeys: [await parsePrivateKey(await Deno.readTextFile(file))],
+    auth: { publicKey: () => true },
+    handler: async ({ stdout }) => {
+      const writer = stdout.getWriter();
+      await writer.write(new TextEncoder().encode("at the end\n"));
+      writer.releaseLock();
+    },
+    onListen: () => {},
+  });
+  Deno.writeTextFileSync(knownHosts, `[127.0.0.1]:${server.addr.port} ${line}\n`, { append: true });
+  return { port: server.addr.port, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() };
+}
+
+peerTest(
+  "dropbear",
+  `${peers.dropbear.title} forwards through serve(): -L, -R with each address, -B, and to a second server`,
+  async () => {
+    const dir = scratchDir(), started = await start(dir);
+    await using _server = started.server;
+    await using target = echo();
+    const key = await dropbearKey(started.keys.user.ed25519), local = freePort();
+    const base = ["/usr/bin/dbclient", "-y", "-y", "-i", key];
+    const to = (...args: string[]): string[] => [...base, "-p", String(started.port), ...args, "alice@127.0.0.1"];
+    // An address with colons is none that its command line takes.
+    const listeners = addresses.filter(([address]) => !address.includes(":"))
+      .map(([address, hostname]) => ({ address, hostname, port: freePort() }));
+    const remote = listeners.flatMap(({ address, port }) => ["-R", `${address}:${port}:127.0.0.1:${target.port}`]);
+    await using _client = run(to("-N", "-L", `127.0.0.1:${local}:127.0.0.1:${target.port}`, ...remote));
+    await through(await connected({ port: local }));
+    for (const { hostname, port } of listeners) await through(await connected({ hostname, port }));
+
+    await using stdio = run(to("-B", `127.0.0.1:${target.port}`));
+    const writer = stdio.stdin.getWriter();
+    await Promise.all([writer.write(sent), writer.close()]);
+    assertEquals(await hash(await inTime(stdio.stdout, "what -B brings")), await hash(sent));
+
+    await using end = await startEnd(started);
+    await using hopping = run([...base, "-T", `alice@127.0.0.1/${started.port},alice@127.0.0.1/${end.port}`]);
+    const said = await inTime(hopping.stdout, "what the second server says");
+    assertEquals(new TextDecoder().decode(said), "at the end\n", hopping.errors());
+  },
+);
 
 peerTest("putty", `${peers.putty.title} forwards through serve(): -L and -R`, async () => {
   const dir = scratchDir(), started = await start(dir);
@@ -255,24 +306,56 @@ async function fingerprint(base64: string): Promise<string> {
   return `SHA256:${digest.toBase64({ omitPadding: true })}`;
 }
 
+/** What asyncssh_forwards.py and ssh2_forwards.mjs say. */
+const scripted = [
+  ...["direct", "direct unix"],
+  ...addresses.flatMap(([address]) => [`remote ${address}`, "cancelled"]),
+  "remote unix",
+];
+
 for (
-  const [id, command, env] of [
-    ["asyncssh", ["/usr/bin/python3", `${scripts}/asyncssh_forwards.py`], newerPython],
-    ["paramiko", ["/usr/bin/python3", `${scripts}/paramiko_forwards.py`], newerPython],
-    ["ssh2", ["node", `${scripts}/ssh2_forwards.mjs`, npmFolder], {}],
+  const [id, what, command, env, said] of [
+    [
+      "asyncssh",
+      "each way, at each address, and to a second server",
+      ["/usr/bin/python3", `${scripts}/asyncssh_forwards.py`],
+      newerPython,
+      [
+        ...[...scripted, "local", "dynamic"],
+        "at the end",
+      ],
+    ],
+    [
+      "ssh2",
+      "each way, at each address, and to a second server",
+      ["node", `${scripts}/ssh2_forwards.mjs`, npmFolder],
+      {},
+      [...scripted, "at the end"],
+    ],
+    [
+      "paramiko",
+      "a connection, and a listener at a port that it chooses",
+      ["/usr/bin/python3", `${scripts}/paramiko_forwards.py`],
+      newerPython,
+      [
+        ...["direct ok", "remote ok"],
+        "cancelled",
+      ],
+    ],
   ] as const
 ) {
-  peerTest(
-    id,
-    `${peers[id].title} forwards through serve(): a direct connection, and a listener at a port that it chooses`,
-    async () => {
-      const started = await start(scratchDir());
-      await using _server = started.server;
-      await using target = echo();
-      const settings = { port: started.port, target: target.port, key: started.keys.user.ed25519.file };
-      await using client = run([...command, JSON.stringify(settings)], env);
-      const printed = await inTime(client.stdout, "what the client prints");
-      assertEquals(new TextDecoder().decode(printed), "direct ok\nremote ok\ncancelled\n", client.errors());
-    },
-  );
+  peerTest(id, `${peers[id].title} forwards through serve(): ${what}`, async () => {
+    const dir = scratchDir(), started = await start(dir);
+    await using _server = started.server;
+    await using target = echo();
+    await using _unix = echo({ transport: "unix", path: `${dir}/target` });
+    await using end = await startEnd(started);
+    const settings = {
+      ...{ port: started.port, key: started.keys.user.ed25519.file, target: target.port },
+      ...{ unix_target: `${dir}/target`, folder: dir, addresses, second: end.port },
+    };
+    await using client = run([...command, JSON.stringify(settings)], env);
+    const printed = new TextDecoder().decode(await inTime(client.stdout, "what the client prints"));
+    assertEquals(printed.trimEnd().split("\n"), [...said], client.errors());
+  });
 }

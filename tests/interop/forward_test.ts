@@ -38,6 +38,8 @@ interface Entry {
 }
 
 const everywhere = { "": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::1": "::1", "::": "::1" };
+/** Of servers that listen at the loopback addresses whatever a client asks for. */
+const onLoopback = { "": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::1": "::1", "::": "127.0.0.1", "*": "127.0.0.1" };
 
 const entries: readonly Entry[] = [
   {
@@ -47,20 +49,19 @@ const entries: readonly Entry[] = [
   },
   {
     id: "openssh10",
-    // Whatever a client asks for, it listens on the loopback addresses.
     start: () => startOpenSshd({ version: "10" }),
-    addresses: { "": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "127.0.0.1" },
+    addresses: onLoopback,
   },
   {
     id: "dropbear",
     start: () => startDropbear(),
-    addresses: { "": "127.0.0.1" },
+    addresses: onLoopback,
     lacks: ["unix", "cancel"],
   },
   {
     id: "asyncssh",
     start: () => startAsyncSshServer({ forwards: true }),
-    addresses: everywhere,
+    addresses: { ...everywhere, "*": "127.0.0.1" },
   },
   {
     id: "ssh2",
