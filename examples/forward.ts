@@ -30,6 +30,7 @@ try {
     port: Number(port ?? 22),
     username: user ?? Deno.env.get("USER") ?? "root",
     keepalive: { interval: 15_000 },
+    signal: stop.signal,
   });
   const forwards: Forward[] = [];
   for (const { kind, spec } of wanted) {
@@ -44,6 +45,8 @@ try {
   }
   await Promise.all(forwards.map(({ finished }) => finished));
 } catch (error) {
+  // Ctrl-C is how it ends.
+  if (stop.signal.aborted) Deno.exit();
   if (!(error instanceof SshError || error instanceof TypeError || error instanceof RangeError)) throw error;
   console.error(error.message);
   Deno.exitCode = 1;

@@ -50,11 +50,11 @@ async function serveSsh(conn: Deno.TcpConn): Promise<void> {
 
 async function acceptHttp(): Promise<void> {
   for await (const conn of http) {
-    serveHttp(conn).catch(() => {
+    serveHttp(conn).catch(() => {}).finally(() => {
       try {
         conn.close();
       } catch {
-        // Its streams have closed it.
+        // Its writable has closed it.
       }
     });
   }
@@ -74,10 +74,16 @@ async function serveHttp(conn: Deno.TcpConn): Promise<void> {
     return await answer(conn, "502 Bad Gateway");
   }
   await using _closed = channel;
-  const writer = channel.writable.getWriter();
+  send(head, conn, channel.writable).catch(() => {});
+  await channel.readable.pipeTo(conn.writable);
+}
+
+/** Not by `conn.readable`: its end would close the connection for both directions, and the answer is still to come. */
+async function send(head: Uint8Array, conn: Deno.TcpConn, writable: WritableStream<Uint8Array>): Promise<void> {
+  const writer = writable.getWriter(), buffer = new Uint8Array(65_536);
   await writer.write(head);
-  writer.releaseLock();
-  await Promise.all([conn.readable.pipeTo(channel.writable), channel.readable.pipeTo(conn.writable)]);
+  for (let length; (length = await conn.read(buffer)) !== null;) await writer.write(buffer.slice(0, length));
+  await writer.close();
 }
 
 /** What comes up to the end of the first request's header, and perhaps some bytes more. */
