@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { closedError } from "../transport/closing.ts";
 
 /** Told of the end: null where it was a clean one. */
 export type Watcher = (lost: { readonly error: unknown } | null) => void;
@@ -21,6 +22,11 @@ export class Ending {
       for (const told of watchers) told(lost);
     };
     closed.then(() => end(null), (error) => end({ error }));
+  }
+
+  /** Throws where it has come: what would begin now would end at once. */
+  throwIfEnded(): void {
+    if (this.#ended !== null) throw this.#ended.lost === null ? closedError(null) : this.#ended.lost.error;
   }
 
   /** Tells of the end, a turn later where it has come already, unless what this returns is called before. */

@@ -201,6 +201,7 @@ function listening(
   refed = true,
 ): Forward {
   options.signal?.throwIfAborted();
+  ending.throwIfEnded();
   const listener = listenLocal(from, refed);
   const pause = new Pause();
   const forward = new StandingForward(

@@ -123,6 +123,38 @@ Deno.test("a signal that has aborted opens nothing", async () => {
   assertEquals(server.asked, []);
 });
 
+Deno.test("a signal that aborts at any step is seen, or ends what has been made, and leaves nothing open here or there", async () => {
+  const reason = new Error("enough");
+  for (const step of [...Array(9).keys(), 20]) {
+    const server = pathServer(), controller = new AbortController(), { forwards } = server, { signal } = controller;
+    const begun = [
+      forwards.dial({ ...THERE, signal }),
+      forwards.dialUnix("/x", { signal }),
+      forwards.listen({ port: 80, signal }),
+      forwards.listenUnix("/x", { signal }),
+      forwards.forwardLocal(HERE, THERE, { signal }),
+      forwards.forwardRemote({ port: 81 }, { port: 9 }, { signal }),
+      forwards.forwardDynamic(HERE, { signal }),
+    ];
+    const outcomes = Promise.allSettled(begun);
+    for (let i = 0; i < step; i++) await null;
+    controller.abort(reason);
+    for (const outcome of await inTime(outcomes, "an outcome")) {
+      if (outcome.status === "rejected") {
+        assertStrictEquals(outcome.reason, reason);
+        continue;
+      }
+      const { value } = outcome;
+      if ("finished" in value) await inTime(value.finished, "the forward's end");
+      else if ("accept" in value) assertStrictEquals(await value.accept().catch((error) => error), reason);
+      await value.close();
+    }
+    await until(() => channels(server).every((count) => count === 0), "A channel is still open");
+    const count = (what: string): number => server.asked.filter((one) => one.startsWith(what)).length;
+    await until(() => count("listen") === count("cancel"), "Something is still listened at");
+  }
+});
+
 Deno.test("a forward ends with its connection: `finished` says whether it was lost", async () => {
   const lost = new SshError("Gone", { code: "CONNECTION_LOST" });
   for (const error of [undefined, lost]) {
@@ -141,6 +173,17 @@ Deno.test("a forward ends with its connection: `finished` says whether it was lo
     for (const conn of conns) {
       assertEquals(await inTime(conn.read(new Uint8Array(1)), "the end"), null);
       conn.close();
+    }
+    // Nothing begins any more.
+    for (
+      const begin of [
+        () => server.forwards.forwardLocal(HERE, THERE, {}),
+        () => server.forwards.forwardDynamic(HERE, {}),
+        () => server.forwards.forwardRemote(THERE, { port: 9 }, {}),
+      ]
+    ) {
+      const failure = await assertRejects(begin, SshError);
+      error === undefined ? assertEquals(failure.code, "CLOSED") : assertStrictEquals(failure, error);
     }
   }
 });
