@@ -5,6 +5,7 @@
  */
 import { BaseChannel } from "../connection/channel.ts";
 import type { Mux } from "../connection/mux.ts";
+import { wrongKind } from "../wire/check.ts";
 import type { ByteDuplex, Bytes } from "../wire/types.ts";
 
 /**
@@ -99,6 +100,8 @@ export class ChannelConn<A extends Deno.Addr = Deno.Addr> implements SshConn<A> 
   }
 
   read(p: Uint8Array): Promise<number | null> {
+    // What a read has taken for a buffer that is none is lost, and a stream that is given something else to write has failed.
+    if (!(p instanceof Uint8Array)) return Promise.reject(wrongKind("p", p, "a Uint8Array"));
     return p.length === 0 ? Promise.resolve(0) : this.#reader.use(async (reader) => {
       // A stream takes the buffer that it fills away from its owner, and `p` stays the caller's: one of our own goes in between.
       let buffer = this.#scratch;
@@ -113,6 +116,7 @@ export class ChannelConn<A extends Deno.Addr = Deno.Addr> implements SshConn<A> 
   }
 
   write(p: Uint8Array): Promise<number> {
+    if (!(p instanceof Uint8Array)) return Promise.reject(wrongKind("p", p, "a Uint8Array"));
     return this.#writer.use(async (writer) => {
       await writer.write(p);
       return p.length;

@@ -69,7 +69,7 @@ export function listenLocal(from: TcpAddress | UnixAddress, refed = true): Local
     tcpBacklog: KERNEL_BACKLOG,
     ...more,
     transport: "tcp",
-    hostname: hostname === "" ? "0.0.0.0" : withoutBrackets(hostname),
+    hostname: hostname === "" || hostname === "*" ? "0.0.0.0" : withoutBrackets(hostname),
     port,
   });
   return held(listener, refed, quick);

@@ -75,6 +75,17 @@ Deno.test("`SshConn.closeWrite()` ends one direction, `close()` both, and a read
   assertEquals(error.code, "CLOSED");
 });
 
+Deno.test("a wrong argument of `SshConn.write()` or `read()` ends nothing", async () => {
+  const { near, far } = await connPair();
+  for (const wrong of ["text", null, 5, new ArrayBuffer(3), [1, 2]] as unknown as Uint8Array[]) {
+    await assertRejects(() => near.write(wrong), TypeError);
+  }
+  await assertRejects(async () => await far.read("buffer" as unknown as Uint8Array), TypeError);
+  await near.write(utf8("still"));
+  assertEquals(await far.read(new Uint8Array(9)), 5);
+  await Promise.all([near.close(), far.close()]);
+});
+
 Deno.test("`SshConn.closeWrite()` can be tried again where somebody held the stream", async () => {
   const { near, far } = await connPair(), writer = near.writable.getWriter();
   await assertRejects(() => near.closeWrite(), TypeError);

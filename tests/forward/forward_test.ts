@@ -38,6 +38,14 @@ Deno.test("`forwardLocal()` carries connections to the far end, and tells which 
   await assertRejects(() => connect(forward), Deno.errors.ConnectionRefused);
 });
 
+Deno.test("`forwardLocal()` listens at all addresses where it is told so, as ssh_config writes it or the RFC", async () => {
+  const server = pathServer();
+  for (const hostname of ["*", "", "0.0.0.0"]) {
+    await using forward = await server.forwards.forwardLocal({ hostname, port: 0 }, THERE, {});
+    assertEquals((forward.addr as Deno.NetAddr).hostname, "0.0.0.0");
+  }
+});
+
 Deno.test("a connection that fails is closed and told, and the forward goes on", async () => {
   let open = false;
   const server = pathServer(undefined, () => open ? null : new ChannelOpenError("Connection refused", 2));
