@@ -7,6 +7,7 @@ import { withoutBrackets } from "./addresses.ts";
 import { isUnix } from "./check.ts";
 import { requireDeno } from "../wire/system.ts";
 import type { Socket } from "./pump.ts";
+import { KERNEL_BACKLOG } from "./sockets.ts";
 
 /** A TCP address; the options of `Deno.listen()` and `Deno.connect()` are some. */
 export interface TcpAddress {
@@ -41,9 +42,6 @@ export interface LocalListener {
   /** Listens no more; who waits for `accept()` sees an error. */
   close(): void;
 }
-
-/** Connections that the kernel keeps until they are accepted, as far as it lets a program say so. */
-const KERNEL_BACKLOG = 4096;
 
 /** Only programs of this machine reach it: a forward opens a way past a firewall. */
 const LOOPBACK = "127.0.0.1";

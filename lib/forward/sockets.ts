@@ -94,6 +94,9 @@ function listener(socket: Deno.Listener, port: number): SystemListener {
   };
 }
 
+/** Connections that the kernel keeps until they are accepted, as far as it lets a program say so. */
+export const KERNEL_BACKLOG = 4096;
+
 /** How often a free port is looked for that is free in both families. */
 const TRIES = 16;
 
@@ -106,7 +109,7 @@ function listen(hostname: string, port: number): SystemListener[] {
 }
 
 function at(hostname: string, port: number): SystemListener {
-  const socket = Deno.listen({ hostname, port });
+  const socket = Deno.listen({ hostname, port, tcpBacklog: KERNEL_BACKLOG });
   return listener(socket, (socket.addr as Deno.NetAddr).port);
 }
 

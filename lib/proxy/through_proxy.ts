@@ -28,6 +28,7 @@ export async function throughProxy(
   checkTarget(proxy, target);
   const streams = new ProxyStreams(conn);
   try {
+    signal?.throwIfAborted();
     await abortable(ask[proxy.kind](streams, proxy, target), signal);
     return streams.release();
   } catch (error) {

@@ -206,6 +206,16 @@ Deno.test("throughProxy() never shows the password, even where the proxy says it
   }
 });
 
+Deno.test("throughProxy() sends nothing where the signal has aborted", async () => {
+  let written = 0;
+  const writable = new WritableStream<Uint8Array>({ write: () => void written++ });
+  const conn = { readable: new ReadableStream<Uint8Array<ArrayBuffer>>({ type: "bytes" }), writable };
+  const signal = AbortSignal.abort(new Error("enough"));
+  await assertRejects(() => throughProxy(conn, parseProxy("socks5://p"), host, signal), Error, "enough");
+  await conn.writable.close().catch(() => {});
+  assertEquals(written, 0);
+});
+
 Deno.test("throughProxy() ends with the reason of the signal, and closes the streams", async () => {
   for (const url of ["socks5://p", "socks4a://p", "http://p"]) {
     const { client, server } = memoryPair(), controller = new AbortController();
