@@ -17,6 +17,7 @@ import type { Bytes, MaybePromise } from "../wire/types.ts";
 import { covers, withoutBrackets } from "./addresses.ts";
 import { acceptConn } from "./conn.ts";
 import type { Ending } from "./ending.ts";
+import { isHost } from "./host.ts";
 import { ConnListener } from "./listener.ts";
 import {
   CancelStreamlocalForward,
@@ -233,6 +234,8 @@ export class RemoteListeners {
     this.#opened = true;
     this.#mux.onChannel("forwarded-tcpip", (request) => {
       const { address, port, originHost, originPort } = ForwardedTcpip.decode(request.data);
+      // It becomes the address of a `Deno.Conn`, and stands in logs.
+      if (!isHost(originHost) || !isPort(originPort)) throw refused("it does not come from an address");
       const remoteAddr: Deno.NetAddr = { transport: "tcp", hostname: originHost, port: originPort };
       const find = (): Registered<Deno.NetAddr> | null => findTcp([...this.#tcp], address, port);
       return this.#give(find, request, ({ addr }) => ({
@@ -259,7 +262,7 @@ export class RemoteListeners {
     const give = (socket: Registered<A>): ReturnType<ChannelAcceptor> => socket.take(request, addrs(socket));
     const socket = find();
     if (socket !== null) return give(socket);
-    if (this.#asked.size === 0) throw notAsked();
+    if (this.#asked.size === 0) throw refused(NOT_ASKED);
     return this.#later(find, give);
   }
 
@@ -270,13 +273,15 @@ export class RemoteListeners {
     // Those that are asked for from now on do not count: nobody could connect to them before.
     await Promise.allSettled([...this.#asked]);
     const socket = find();
-    if (socket === null) throw notAsked();
+    if (socket === null) throw refused(NOT_ASKED);
     return await give(socket);
   }
 }
 
-function notAsked(): ChannelOpenError {
-  return new ChannelOpenError("nobody asked for this", OpenFailureReason.ADMINISTRATIVELY_PROHIBITED);
+const NOT_ASKED = "nobody asked for this";
+
+function refused(why: string): ChannelOpenError {
+  return new ChannelOpenError(why, OpenFailureReason.ADMINISTRATIVELY_PROHIBITED);
 }
 
 /** The port of a reply, which some servers send more behind; null where there is none. */

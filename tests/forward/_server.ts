@@ -40,7 +40,7 @@ export interface PathServer extends JoinedMuxes {
   /** Answers the cancellation of one. */
   onCancel: () => MaybePromise<boolean>;
   /** Somebody connects where the server listens. */
-  connect(address: string, port: number): Promise<SshConn>;
+  connect(address: string, port: number, from?: Deno.NetAddr): Promise<SshConn>;
   /** Somebody connects to a Unix socket there. */
   connectUnix(path: string): Promise<SshConn>;
 }
@@ -105,11 +105,11 @@ export function pathServer(
     asked,
     onCancel: () => true,
     onListen: (_address, port) => port === 0 ? portReply(4711) : true,
-    connect: (address, port) =>
+    connect: (address, port, from = origin) =>
       openConn(
         server,
         "forwarded-tcpip",
-        ForwardedTcpip.encode({ address, port, originHost: origin.hostname, originPort: origin.port }),
+        ForwardedTcpip.encode({ address, port, originHost: from.hostname, originPort: from.port }),
         { localAddr: origin, remoteAddr: origin },
       ),
     connectUnix: (path) =>

@@ -161,6 +161,22 @@ Deno.test("connections that nobody accepts are bounded, and closed with their li
   await until(() => channels(server).every((count) => count === 0), "A channel is still open");
 });
 
+Deno.test("a connection that does not come from an address is refused, and the listener goes on", async () => {
+  const server = pathServer(), listener = await server.forwards.listen({ port: 80 });
+  for (
+    const [hostname, port] of [["a b", 1], ["\x1b[2J", 1], ["\udc80", 1], ["x".repeat(1026), 1], ["h", 65_536]] as const
+  ) {
+    assertEquals(await refused(server.connect("localhost", 80, { transport: "tcp", hostname, port })), 1);
+  }
+  for (const [hostname, port] of [["", 0], ["fe80::1%eth0", 65_535], ["host.example", 1]] as const) {
+    const far = await server.connect("localhost", 80, { transport: "tcp", hostname, port }),
+      near = await listener.accept();
+    assertEquals(near.remoteAddr, { transport: "tcp", hostname, port });
+    await Promise.all([far.close(), near.close()]);
+  }
+  await listener.close();
+});
+
 Deno.test("what opens for a listen never asked for is refused, before and after there has been one", async () => {
   const server = pathServer();
   assertEquals(await refused(server.connect("localhost", 80)), 1);
