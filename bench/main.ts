@@ -8,11 +8,13 @@
  * Options: `--rounds 5`, `--bytes 1e9`, `--count 400`, `--quick` (2 rounds, 200 MB, 100 steps), `--long` (10 GB where
  * memory must not grow), `--only NAME,…` (contenders by a part of their name), `--json FILE` (every round's values), `--profile FOLDER` (V8 CPU
  * profiles of this module's programs), `--cells REGEXP` (cells of the table of windows, and figures of forwards, such as "-L one").
+ * `--picture` measures nothing, and writes speed.svg of the tables in README.md, which a new run's tables go into.
  *
  * @module
  */
 
 import { failures, type Figure, log, markdown, rows, type Settings } from "./harness.ts";
+import { draw } from "./picture.ts";
 import { packetProtection } from "./sections/crypto.ts";
 import { floods } from "./sections/floods.ts";
 import { forwards, forwardServer } from "./sections/forwards.ts";
@@ -100,6 +102,10 @@ function parse(args: readonly string[]): Options {
   };
 }
 
+if (Deno.args.includes("--picture")) {
+  await draw();
+  Deno.exit();
+}
 const options = parse(Deno.args);
 const modules = await installSsh2();
 await using keys = await makeKeys();

@@ -4,6 +4,7 @@
  * @module
  */
 import { assert, assertEquals } from "@std/assert";
+import { picture } from "../bench/picture.ts";
 
 const root = new URL("../", import.meta.url);
 const documents = [
@@ -316,6 +317,10 @@ Deno.test("README.md is read in three minutes and in any terminal", () => {
   assertEquals(lines.filter((line) => line.length > 120), []);
 });
 
+Deno.test("bench/speed.svg shows what stands in the tables of bench/README.md (`deno task bench -- --picture` draws it)", () => {
+  assertEquals(read("bench/speed.svg"), picture(read("bench/README.md")));
+});
+
 Deno.test("docs/threats.md names only tests that are there and run", () => {
   const named = links(read("docs/threats.md")).map((link) => fromRoot("docs/threats.md", link))
     .filter((path) => path.startsWith("tests/"));
@@ -383,6 +388,7 @@ Deno.test("deno publish takes the library, its documents, and what links need of
     "README.md",
     "SECURITY.md",
     "bench/README.md",
+    "bench/speed.svg",
     "client.ts",
     "deno.json",
     "docs/README.md",
