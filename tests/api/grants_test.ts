@@ -6,6 +6,7 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { Channel } from "../../lib/api/transport/channel.ts";
 import { Transport } from "../../lib/api/transport/transport.ts";
+import { forbidsForward, grantsSay } from "../../lib/auth/forward_grants.ts";
 import { checkGrant, type Grant, Grants } from "../../lib/auth/grants.ts";
 import { password } from "../../lib/auth/methods.ts";
 import type { AuthResult } from "../../lib/auth/types.ts";
@@ -99,6 +100,8 @@ Deno.test("what is no grant lets nobody in, and the server's onError is told", a
     { portForwarding: "host:22" },
     { portForwarding: { open: "host:22" } },
     { portForwarding: { opens: [] } },
+    { forwardOnly: true },
+    { forwardOnly: { open: [5] } },
     new Map([["command", "ls"]]),
     new Set(["pty"]),
     new Date(),
@@ -313,6 +316,43 @@ Deno.test("Transport asks nobody for a forward that the grant forbids", async ()
   await none.openSession();
   assertEquals(asked, [...new Array(4).fill("direct-tcpip"), 8080, "session"]);
   await Promise.all([none.close(), some.close(), all.close()]);
+});
+
+Deno.test("what a grant narrows stays so whatever else allows it, in serve() and in Transport", () => {
+  const port = (hostname: string, port: number) => new Writer().text(hostname).u32(port).bytes();
+  const path = new Writer().text("/run/x.sock").bytes();
+  const only = { open: ["db:5432"], listen: ["*.lan:*", "10.?.0.1:80"] };
+  const narrow = new Grants([{ portForwarding: true }, { forwardOnly: only }]);
+  const forbidden = (direction: "open" | "listen", hostname: string, number: number): boolean => {
+    const [kind, name] = direction === "open"
+      ? ["direct", "direct-tcpip"] as const
+      : ["listen", "tcpip-forward"] as const;
+    const said = grantsSay(narrow, { kind, hostname, port: number }) === "forbidden";
+    assertEquals(forbidsForward(narrow, direction, name, port(hostname, number)), said);
+    return said;
+  };
+  for (const [host, number] of [["db", 5432], ["DB", 5432]] as const) {
+    assertEquals(forbidden("open", host, number), false);
+  }
+  for (const [host, number] of [["db", 80], ["*", 5432], ["d", 5432], ["a.lan", 1]] as const) {
+    assertEquals(forbidden("open", host, number), true);
+  }
+  for (const [host, number] of [["a.lan", 1], ["A.LAN", 0], ["10.9.0.1", 80]] as const) {
+    assertEquals(forbidden("listen", host, number), false);
+  }
+  for (const [host, number] of [["", 80], ["lan", 1], ["10.9.0.1", 81], ["db", 5432]] as const) {
+    assertEquals(forbidden("listen", host, number), true);
+  }
+  for (const [direction, name] of [["open", "direct-streamlocal@openssh.com"], ["open", "tun@openssh.com"]] as const) {
+    assertEquals(forbidsForward(narrow, direction, name, path), true);
+  }
+  assertEquals(forbidsForward(narrow, "listen", "streamlocal-forward@openssh.com", path), true);
+  // A direction without a list is as it was, and a list by itself allows nothing.
+  const half = new Grants([{ forwardOnly: { open: ["db:5432"] } }]);
+  assertEquals(grantsSay(half, { kind: "direct", hostname: "db", port: 5432 }), "unsaid");
+  assertEquals(grantsSay(half, { kind: "listen", hostname: "db", port: 80 }), "unsaid");
+  assertEquals(grantsSay(half, { kind: "listen-unix", path: "/x" }), "unsaid");
+  assertEquals(grantsSay(half, { kind: "direct-unix", path: "/x" }), "forbidden");
 });
 
 Deno.test("a grant that expires while a later step of the login is under way lets nobody in", async () => {

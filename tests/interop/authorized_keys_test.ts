@@ -145,7 +145,68 @@ async function letIn(port: number, username: string, keys: readonly PrivateKey[]
   return said;
 }
 
-peerTest("openssh", "sshd and serve() agree on each option of authorized_keys, over one file", async () => {
+/** Lines, each for a key of its own. */
+interface Line {
+  readonly options: string;
+  readonly key: PrivateKey;
+  readonly listenAt: number;
+  readonly line: string;
+}
+
+/** Lines with these options, in which `%l` is the port to listen at. */
+function linesOf(options: readonly string[]): Promise<Line[]> {
+  return Promise.all(options.map(async (options) => {
+    const key = await generateKey(), listenAt = freePort();
+    return { options, key, listenAt, line: `${options.replaceAll("%l", String(listenAt))} ${key.publicKey}`.trim() };
+  }));
+}
+
+/** Our server and an `sshd` of a version, which read the file. */
+async function start(file: string, version: "9.2" | "10", onRejected: (line: RejectedLine) => void) {
+  const hostKey = await generateKey();
+  const ours = serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    hostKeys: [hostKey],
+    auth: { publicKey: authorizedKeys(file, { environment: true, onRejected }) },
+    handler: run,
+    allowForward: () => true,
+    maxAuthTries: 100,
+    onListen: () => {},
+  });
+  const sshd = await startOpenSshd({
+    version,
+    defaults: true,
+    config: [`AuthorizedKeysFile=${file}`, "PermitUserEnvironment=yes", "MaxAuthTries=100", "LogLevel=ERROR"],
+  });
+  return { ours, sshd, hostKey: hostKey.publicKey.toString() };
+}
+
+for (const [id, version] of [["openssh", "9.2"], ["openssh10", "10"]] as const) {
+  peerTest(id, `sshd ${version} and serve() let in the same keys of one authorized_keys`, async () => {
+    const file = `${scratchDir()}/authorized_keys`;
+    const [right, wrong, stricter] = await Promise.all([...loginOptions, stricterOptions].map(linesOf)) as Line[][];
+    const all = [right!, wrong!, stricter!].flat(), rejected: RejectedLine[] = [];
+    Deno.writeTextFileSync(file, all.map(({ line }) => line).join("\r\n"));
+    const servers = await start(file, version, (line) => rejected.push(line));
+    await using ours = servers.ours;
+    await using sshd = servers.sshd;
+    const [theirs, own] = await Promise.all([
+      letIn(sshd.port, sshd.username, all.map(({ key }) => key)),
+      letIn(ours.addr.port, "amiko", all.map(({ key }) => key)),
+    ]);
+    const wanted = (lines: readonly Line[], said: string) => lines.map(({ options }) => `${options}: ${said}`);
+    assertEquals(all.map(({ options }, i) => `${options}: ${theirs[i]} ${own[i]}`), [
+      ...wanted(right!, "true true"),
+      ...wanted(wrong!, "false false"),
+      ...wanted(stricter!, "true false"),
+    ]);
+    // A program can see each of them.
+    assertEquals(rejected.map(({ line }) => line), [...wrong!, ...stricter!].map((_, i) => right!.length + i + 1));
+  });
+}
+
+peerTest("openssh", "sshd and serve() hold a session to the same options of authorized_keys", async () => {
   const dir = scratchDir(), file = `${dir}/authorized_keys`, path = `${dir}/socket`;
   using tcp = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   using unix = Deno.listen({ transport: "unix", path });
@@ -169,53 +230,16 @@ peerTest("openssh", "sshd and serve() agree on each option of authorized_keys, o
     'permitlisten="localhost:%l",permitlisten="127.0.0.1:1"': {},
     'permitlisten="*:*"': {},
   };
-  const made = (options: readonly string[]) =>
-    Promise.all(options.map(async (options) => {
-      const key = await generateKey(), listenAt = freePort();
-      return { options, key, listenAt, line: `${options.replaceAll("%l", String(listenAt))} ${key.publicKey}`.trim() };
-    }));
-  const [right, wrong, stricter, sessions] = await Promise.all(
-    [...loginOptions, stricterOptions, Object.keys(sessionOptions)].map(made),
-  );
-  const all = [right!, wrong!, stricter!, sessions!].flat();
-  Deno.writeTextFileSync(file, all.map(({ line }) => line).join("\r\n"));
-
-  const hostKey = await generateKey(), rejected: RejectedLine[] = [];
-  await using ours = serve({
-    hostname: "127.0.0.1",
-    port: 0,
-    hostKeys: [hostKey],
-    auth: { publicKey: authorizedKeys(file, { environment: true, onRejected: (line) => rejected.push(line) }) },
-    handler: run,
-    allowForward: () => true,
-    maxAuthTries: 100,
-    onListen: () => {},
-  });
-  await using sshd = await startOpenSshd({
-    defaults: true,
-    config: [`AuthorizedKeysFile=${file}`, "PermitUserEnvironment=yes", "MaxAuthTries=100", "LogLevel=ERROR"],
-  });
-
-  const [theirs, own] = await Promise.all([
-    letIn(sshd.port, sshd.username, all.map(({ key }) => key)),
-    letIn(ours.addr.port, "amiko", all.map(({ key }) => key)),
-  ]);
-  const shown = all.map(({ options }, i) => `${options}: ${theirs![i]} ${own![i]}`);
-  const wanted = (lines: typeof all | undefined, said: string) => lines!.map(({ options }) => `${options}: ${said}`);
-  assertEquals(shown, [
-    ...wanted(right, "true true"),
-    ...wanted(wrong, "false false"),
-    ...wanted(stricter, "true false"),
-    ...wanted(sessions, "true true"),
-  ]);
-  // A program can see each of them.
-  assertEquals(rejected.map(({ line }) => line), [...wrong!, ...stricter!].map((_, i) => right!.length + i + 1));
-
+  const sessions = await linesOf(Object.keys(sessionOptions));
+  Deno.writeTextFileSync(file, sessions.map(({ line }) => line).join("\n"));
+  const started = await start(file, "9.2", () => {});
+  await using ours = started.ours;
+  await using sshd = started.sshd;
   const servers = [
     { username: sshd.username, port: sshd.port, verifyHostKey: pinnedHostKey(...sshd.hostKeys) },
-    { username: "amiko", port: ours.addr.port, verifyHostKey: pinnedHostKey(hostKey.publicKey.toString()) },
+    { username: "amiko", port: ours.addr.port, verifyHostKey: pinnedHostKey(started.hostKey) },
   ];
-  for (const { options, key, listenAt } of sessions!) {
+  for (const { options, key, listenAt } of sessions) {
     const verdicts = [];
     for (const server of servers) {
       await using client = await connect({ hostname: "127.0.0.1", auth: [publicKey(key)], ...server });
