@@ -21,7 +21,7 @@ import { abortable } from "../wire/abortable.ts";
 import { checkConnect } from "./check_connect.ts";
 import type { ConnectOptions } from "./connect_options.ts";
 import { dial, placeOf } from "./dial.ts";
-import { closeHop, dialThrough, type Hop, hopPlace, hopsOf, throughHop } from "./jump.ts";
+import { closeHop, dialThrough, type Hop, hopPlace, hopsOf, silenceOf, throughHop } from "./jump.ts";
 import { letGo } from "./let_go.ts";
 import { type ControlPathOptions, isControlPath } from "./control_options.ts";
 import { LoginClock } from "./login_clock.ts";
@@ -172,6 +172,7 @@ async function logInOnce(
           mux = new Mux(transport, {
             ...given(options, "window", "keepalive"),
             maxChannels: MAX_CHANNELS,
+            onSilence: hop === null ? undefined : silenceOf(hop),
           }),
         ),
     });

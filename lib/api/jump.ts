@@ -105,6 +105,24 @@ function lostHop(hop: Hop, cause: unknown): SshError | null {
   return lost;
 }
 
+/** For the keepalive of what runs through hops: they are asked as well, and the first of them that is silent is the one to blame. */
+export function silenceOf(hop: Hop): { asked(first: boolean): void; gone(error: SshError): SshError } {
+  let since = Infinity;
+  return {
+    asked: (first) => {
+      if (first) since = performance.now();
+      for (let at: Hop | null = hop; at !== null; at = at.before) whereabouts(at.client).askForLife();
+    },
+    gone: (error) => {
+      let silent: Hop | null = null;
+      for (let at: Hop | null = hop; at !== null; at = at.before) {
+        if (whereabouts(at.client).lastReceived < since) silent = at;
+      }
+      return silent === null ? error : lostError(`Connection was lost with ${silent.place}: ${error.message}`, error);
+    },
+  };
+}
+
 /** Closes what was opened for the sake of what ran through it. Never rejects. */
 export async function closeHop(hop: Hop | null): Promise<void> {
   if (hop?.isOurs) await hop.client.close();

@@ -49,8 +49,20 @@ interface Parts {
 /** Makes a client. */
 export let clientOver: (parts: Parts) => SshClient;
 
-/** Where a client leads, and why its connection has ended, or null while it has not. */
-export let whereabouts: (client: SshClient) => { readonly place: string; readonly endedBy: Error | null };
+/** What a client is for those that run through it. */
+export interface Whereabouts {
+  /** Where it leads. */
+  readonly place: string;
+  /** Why its connection has ended, or null while it has not. */
+  readonly endedBy: Error | null;
+  /** When its server last sent something, by `performance.now()`. */
+  readonly lastReceived: number;
+  /** Asks its server for a sign of life, where that can be asked. */
+  askForLife(): void;
+}
+
+/** What a client is for those that run through it, as of now. */
+export let whereabouts: (client: SshClient) => Whereabouts;
 
 /** An authenticated connection. A server opens no channels to it, but for those that belong to what it was asked to listen on. */
 export class SshClient implements AsyncDisposable {
@@ -66,7 +78,16 @@ export class SshClient implements AsyncDisposable {
 
   static {
     clientOver = (parts) => new SshClient(parts);
-    whereabouts = (client) => ({ place: client.#place, endedBy: client.#mux.endedBy });
+    whereabouts = (client) => {
+      const mux = client.#mux, isLent = client.#transport.isLent ?? false;
+      return {
+        place: client.#place,
+        endedBy: mux.endedBy,
+        // Of a connection that is somebody else's nobody can tell.
+        lastReceived: isLent ? Infinity : mux.lastReceived,
+        askForLife: () => isLent ? undefined : mux.askForLife(),
+      };
+    };
   }
 
   private constructor({ transport, mux, signal, way, place }: Parts) {

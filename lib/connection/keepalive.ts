@@ -15,21 +15,29 @@ export interface KeepaliveLimits {
   readonly maxMissed?: number | undefined;
 }
 
+/** What a keepalive does. */
+export interface KeepaliveHost {
+  /** Sends something that peers answer; `first` where the question before had an answer, or there was none. */
+  ask(first: boolean): void;
+  /** The error of a peer that gives no sign of life. */
+  gone(error: SshError): SshError;
+}
+
 /** The keepalive of one connection, off without limits. */
 export class Keepalive {
   readonly #limits: KeepaliveLimits | undefined;
   readonly #transport: DataTransport;
-  readonly #ask: () => void;
+  readonly #host: KeepaliveHost;
   readonly #timer = new Timer(() => this.#look());
   #missed = 0;
   /** When the peer was asked last. */
   #askedAt = -Infinity;
 
-  /** Begins to watch; `ask` sends something that peers answer. */
-  constructor(limits: KeepaliveLimits | undefined, transport: DataTransport, ask: () => void) {
+  /** Begins to watch. */
+  constructor(limits: KeepaliveLimits | undefined, transport: DataTransport, host: KeepaliveHost) {
     this.#limits = limits;
     this.#transport = transport;
-    this.#ask = ask;
+    this.#host = host;
     if (limits === undefined) return;
     if (!(limits.interval > 0)) {
       throw new RangeError(`Cannot use ${limits.interval} as keepalive.interval: it must be greater than 0`);
@@ -44,15 +52,17 @@ export class Keepalive {
     if (now - lastReceived >= interval) {
       if (this.#missed >= maxMissed) {
         this.#transport.fail(
-          new SshError(`Peer is gone: ${maxMissed} keepalives in ${maxMissed * interval} ms had no answer`, {
-            code: "CONNECTION_LOST",
-          }),
+          this.#host.gone(
+            new SshError(`Peer is gone: ${maxMissed} keepalives in ${maxMissed * interval} ms had no answer`, {
+              code: "CONNECTION_LOST",
+            }),
+          ),
         );
         return;
       }
       this.#missed++;
       this.#askedAt = now;
-      this.#ask();
+      this.#host.ask(this.#missed === 1);
     }
     this.#timer.start(interval);
   }

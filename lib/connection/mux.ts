@@ -61,6 +61,11 @@ export interface MuxOptions {
   maxChannels?: number | undefined;
   /** Ask the peer after `interval` milliseconds of silence, and end after `maxMissed` without an answer. @default {off; 3} */
   keepalive?: KeepaliveLimits | undefined;
+  /**
+   * Told when `keepalive` asks the peer, for the first time in a silence or again, and gives the error of a peer that stays silent: for
+   * connections that run through others, which may be silent themselves.
+   */
+  onSilence?: { asked(first: boolean): void; gone(error: SshError): SshError } | undefined;
   /** The peer opens a channel of a type that nobody has registered with `onChannel()`. */
   onOpen?: ChannelAcceptor | undefined;
   /** The peer sends a global request of a name that nobody has registered with `onRequest()`: as there, behind the name. */
@@ -120,8 +125,12 @@ export class Mux implements MessageHandler {
       report: (error) => this.#report(error),
       failed: (error) => this.#failed(error),
     };
-    this.#keepalive = new Keepalive(options.keepalive, transport, () => {
-      this.globalRequest("keepalive@openssh.com").catch(() => {});
+    this.#keepalive = new Keepalive(options.keepalive, transport, {
+      ask: (first) => {
+        options.onSilence?.asked(first);
+        this.askForLife();
+      },
+      gone: (error) => options.onSilence?.gone(error) ?? error,
     });
   }
 
@@ -421,6 +430,16 @@ export class Mux implements MessageHandler {
   }
 
   // ------------------------------------------------------------------------------------------------ keepalive, the end
+
+  /** Sends what peers answer. */
+  askForLife(): void {
+    this.globalRequest("keepalive@openssh.com").catch(() => {});
+  }
+
+  /** When the peer last sent something, by `performance.now()`. */
+  get lastReceived(): number {
+    return this.#transport.lastReceived;
+  }
 
   /** Whether the keepalive's timer keeps the program alive. */
   setRef(refed: boolean): void {

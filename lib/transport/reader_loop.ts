@@ -193,6 +193,8 @@ export class ReaderLoop {
         this.#arrived();
         continue;
       }
+      // Somebody on this side was first, and nothing comes of the step any more.
+      if (ending.hasCome) return void done.catch(() => {});
       if (await within(FLUSH_TIME, done.catch(() => {}))) break;
       throw lostError("Peer closed the connection during the key exchange");
     }

@@ -16,8 +16,9 @@ export class Hosts {
   readonly log: string[] = [];
   /** What `onError` was told. */
   readonly errors: unknown[] = [];
-  /** Connections from here. */
+  /** All connections, from here and from host to host, and where to. */
   readonly pairs: MemoryPair[] = [];
+  readonly names: string[] = [];
   readonly #hosts: Readonly<Record<string, Partial<ServeConnOptions>>>;
 
   constructor(hosts: Readonly<Record<string, Partial<ServeConnOptions>>>) {
@@ -29,6 +30,7 @@ export class Hosts {
   reach(name: string, options: MemoryPairOptions = {}): ByteDuplex {
     const pair = memoryPair(options);
     this.pairs.push(pair);
+    this.names.push(name);
     void this.#serve(name, pair.server);
     return pair.client;
   }
@@ -44,7 +46,10 @@ export class Hosts {
     const options = await serverOptions({
       onError: (error) => this.errors.push(error),
       allowForward: (_info, request) => "hostname" in request && request.hostname in this.#hosts,
-      onForward: (_info, request) => this.#serve(request.hostname, request.conn),
+      onForward: async (_info, { hostname, conn }) => {
+        const there = this.reach(hostname, { chunks: "whole" });
+        await Promise.allSettled([conn.readable.pipeTo(there.writable), there.readable.pipeTo(conn.writable)]);
+      },
       ...this.#hosts[name],
     });
     await serveConn(conn, options).catch(() => {});

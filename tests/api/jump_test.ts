@@ -264,6 +264,32 @@ Deno.test("a silent hop is given up by its own keepalive, and the error says so"
   await gone(hosts);
 });
 
+for (const silent of ["a", "b", "c"]) {
+  Deno.test(`the client's own keepalive names the hop that is silent (${silent})`, async () => {
+    // Between each host and the next one there is a pipe that can be stopped.
+    const hosts = new Hosts({ a: {}, b: {}, c: {} });
+    const far = (name: string): Partial<ConnectOptions> => ({ transport: hosts.reach(name, { chunks: "whole" }) });
+    const a = await connect(hop("a", far("a")));
+    const stop = (name: string) => hosts.pairs[hosts.names.indexOf(name)]!.toClient.stall();
+    const client = await connect(hop("c", { jump: [a, hop("b")], keepalive: { interval: 300, maxMissed: 2 } }));
+    const running = client.exec("hang");
+    running.catch(() => {});
+    await client.exec("exit 1");
+    stop(silent);
+    const error = await failure(running);
+    const names: Record<string, string> = {
+      a: 'Connection was lost with "a" port 22 (hop 1 of 2): Peer is gone: 2 keepalives in 600 ms had no answer',
+      b: 'Connection was lost with "b" port 22 (hop 2 of 2): Peer is gone: 2 keepalives in 600 ms had no answer',
+      c: "Peer is gone: 2 keepalives in 600 ms had no answer",
+    };
+    assertEquals([error.code, error.message], ["CONNECTION_LOST", names[silent]]);
+    for (const pair of hosts.pairs) pair.reset();
+    await client.close();
+    await a.close();
+    await gone(hosts);
+  });
+}
+
 Deno.test("a hop logs in with keys of its own", async () => {
   const keys = await Promise.all([generateKey(), generateKey()]), seen: string[] = [];
   const hosts = new Hosts(Object.fromEntries(["a", "b"].map((name, i) => [name, {
