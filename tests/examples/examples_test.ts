@@ -25,6 +25,7 @@ const tested = [
   "demo.ts",
   "echo_server.ts",
   "exec.ts",
+  "fetch.ts",
   "forward.ts",
   "server.ts",
   "sftp.ts",
