@@ -130,6 +130,8 @@ async function slowAndGone(browser: Chromium, [html, script]: string[]): Promise
   });
   const page = await browser.open(`http://localhost:${web.addr.port}/`);
   await logIn(page, "alice", "wonderland");
+  const hasMlKem = await page.value("typeof crypto.subtle.encapsulateBits") === "function";
+  assertStringIncludes(String(await page.value(status)), hasMlKem ? "mlkem768x25519-sha256" : "curve25519-sha256");
   await until(() => flood.written > 0, "the flood");
   await page.call("Debugger.enable");
   await page.call("Debugger.pause");

@@ -34,6 +34,28 @@ Deno.test("parsePrivateKey() reads OpenSSH's format under each of ssh-keygen's c
   }
 });
 
+Deno.test("parsePrivateKey() says of AES-192 that a browser has none", async () => {
+  const { importKey } = SubtleCrypto.prototype;
+  SubtleCrypto.prototype.importKey = function (...parts: unknown[]) {
+    const [, key] = parts;
+    if (key instanceof Uint8Array && key.length === 24) throw new DOMException("Not supported", "OperationError");
+    return Reflect.apply(importKey, this, parts);
+  };
+  try {
+    const affected = keys.filter(({ cipher }) => cipher.startsWith("aes192"));
+    assert(affected.length >= 2);
+    for (const vector of affected) {
+      await assertKeyFormat(
+        () => parsePrivateKey(vector.private, { passphrase: "secret" }),
+        "ssh-keygen -p",
+        vector.cipher,
+      );
+    }
+  } finally {
+    SubtleCrypto.prototype.importKey = importKey;
+  }
+});
+
 Deno.test("parsePrivateKey() reads nothing that chacha20-poly1305@openssh.com does not vouch for", async () => {
   const vector = keys.find(({ cipher }) => cipher.startsWith("chacha"))!;
   const bytes = Uint8Array.fromBase64(vector.private.split("\n").slice(1, -2).join(""));

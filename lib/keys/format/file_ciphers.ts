@@ -31,9 +31,22 @@ export interface WritingCipher extends FileCipher {
 
 const subtle = crypto.subtle;
 
+/** Browsers have AES without its keys of 192 bits. */
+async function importAes(name: string, key: Bytes, usages: KeyUsage[]): Promise<CryptoKey> {
+  try {
+    return await subtle.importKey("raw", key, name, false, usages);
+  } catch (cause) {
+    if (key.length !== 24) throw cause;
+    throw keyFormatError(
+      'Cannot decrypt private key: this runtime has no AES with keys of 192 bits; convert it with "ssh-keygen -p -f FILE"',
+      cause,
+    );
+  }
+}
+
 function ctr(keyLength: number): WritingCipher {
   const run = async (mode: "encrypt" | "decrypt", key: Bytes, iv: Bytes, body: Bytes): Promise<Bytes> => {
-    const imported = await subtle.importKey("raw", key, "AES-CTR", false, [mode]);
+    const imported = await importAes("AES-CTR", key, [mode]);
     return new Uint8Array(await subtle[mode]({ name: "AES-CTR", counter: iv, length: 128 }, imported, body));
   };
   return {
@@ -48,7 +61,7 @@ function ctr(keyLength: number): WritingCipher {
 
 /** AES-CBC without padding of its own. */
 export async function cbcDecrypt(key: Bytes, iv: Bytes, body: Bytes): Promise<Bytes> {
-  const imported = await subtle.importKey("raw", key, "AES-CBC", false, ["encrypt", "decrypt"]);
+  const imported = await importAes("AES-CBC", key, ["encrypt", "decrypt"]);
   // WebCrypto insists on PKCS#7 padding, so a block is appended that decrypts to sixteen bytes of 16.
   const last = body.slice(-16);
   const padding = await subtle.encrypt({ name: "AES-CBC", iv: last }, imported, new Uint8Array(16).fill(16));
