@@ -62,9 +62,10 @@ export function forwardLocal(
   to: RemoteTarget,
   options: ForwardOptions,
 ): Forward {
-  const target = addrOf(to);
-  return listening(host, from, target, options, async (socket, { signal }) => {
-    const conn = await dialled(host, to, socket, signal);
+  // What was checked is what is dialled, whatever becomes of the caller's object.
+  const target = { ...to };
+  return listening(host, from, addrOf(target), options, async (socket, { signal }) => {
+    const conn = await dialled(host, target, socket, signal);
     await pump(socket, conn, { signal });
   });
 }
@@ -132,7 +133,11 @@ export function forwardRemote(
   options: ForwardOptions,
 ): Promise<StandingForward> {
   requireDeno("forward to a socket of this side", "`listen()` and `listenUnix()` give the connections themselves");
-  return forwardHere(host, listeners, from, { to: addrOf(to), connect: (signal) => connectLocal(to, signal) }, options);
+  const target = { ...to };
+  return forwardHere(host, listeners, from, {
+    to: addrOf(target),
+    connect: (signal) => connectLocal(target, signal),
+  }, options);
 }
 
 /** As {@linkcode forwardRemote}, to whatever is here. */

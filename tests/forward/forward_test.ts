@@ -38,6 +38,23 @@ Deno.test("`forwardLocal()` carries connections to the far end, and tells which 
   await assertRejects(() => connect(forward), Deno.errors.ConnectionRefused);
 });
 
+Deno.test("a forward leads where it was told to, whatever becomes of the object that said so", async () => {
+  const server = pathServer(), there = { ...THERE }, target = Deno.listen(HERE), { port } = target.addr as Deno.NetAddr;
+  const here = { hostname: "127.0.0.1", port };
+  const forward = await server.forwards.forwardLocal(HERE, there, {});
+  const back = await server.forwards.forwardRemote({ port: 80 }, here, {});
+  there.port = here.port = NaN;
+  const conn = await connect(forward);
+  await echoed(conn, pattern(10));
+  conn.close();
+  assertEquals(server.dialled.map(({ host, port }) => [host, port]), [["there", 80]]);
+  const far = await server.connect("localhost", 80);
+  (await target.accept()).close();
+  await far.close();
+  target.close();
+  await Promise.all([forward.close(), back.close()]);
+});
+
 Deno.test("`forwardLocal()` listens at all addresses where it is told so, as ssh_config writes it or the RFC", async () => {
   const server = pathServer();
   for (const hostname of ["*", "", "0.0.0.0"]) {
