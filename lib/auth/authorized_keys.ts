@@ -5,7 +5,7 @@
  * @module
  */
 import { equals } from "@std/bytes";
-import { type KeyText, looksLikePath } from "../keys/key_text.ts";
+import type { KeyText } from "../keys/key_text.ts";
 import { RSA_BITS } from "../keys/rsa_public.ts";
 import { listsAddress } from "../keys/trust/address_patterns.ts";
 import {
@@ -48,7 +48,7 @@ export interface AuthorizedKeysOptions {
   insecureWritable?: boolean | undefined;
 }
 
-/** What authorized_keys says: a path or a `file:` URL, or its text. */
+/** Where authorized_keys stands, a path or a `file:` URL, or what it says. */
 export type AuthorizedKeysSource = KeyText | URL;
 
 /** Keys whose line said more than yes. */
@@ -89,13 +89,13 @@ export function forgetsOptions(key: PublicKey, result: unknown): boolean {
  *
  * An option that is not known, or has a value that makes no sense, rejects its line.
  *
- * Without `client`, only a line without options lets a key in. Names of options in its place are those that the caller enforces itself, in
- * lower case, and the first line with the key decides, whatever else it says.
+ * Without `client`, no line with `from` lets a key in. Names of options in its place are those that the caller enforces itself, in lower
+ * case: then only a line without others does, and the first line with the key decides, whatever else it says.
  */
 export function matchAuthorizedKey(
   text: KeyText,
   key: PublicKey,
-  client: AuthorizedKeyClient | readonly string[] = [],
+  client: AuthorizedKeyClient | readonly string[] = {},
   options: Omit<AuthorizedKeysOptions, "insecureWritable"> = {},
 ): AuthorizedKeyMatch | null {
   checkOptions(options);
@@ -137,7 +137,7 @@ export function matchAuthorizedKey(
  * A file is read at each login. One that is not there lets nobody in. One that cannot be read, is no file, has more than a megabyte, or can
  * be written by its group or by everybody is an error, of which the server's `onError` is told, and lets nobody in.
  *
- * A string that looks like a path is one: it has no line break, and either begins as paths do or holds no blank.
+ * A string is a path, unless it is empty, begins with `#`, or holds a line break or a key.
  */
 export function authorizedKeys(
   source: AuthorizedKeysSource | ((info: AuthInfo) => MaybePromise<AuthorizedKeysSource | null>),
@@ -149,10 +149,13 @@ export function authorizedKeys(
     const given = typeof source === "function" ? await source(info) : source;
     if (given === null) return false;
     checkSource(given);
-    const path = given instanceof URL || typeof given === "string" && looksLikePath(given) ? given : null;
-    const text = path === null ? given as KeyText : await readTrusted(path, options.insecureWritable ?? false);
+    const text = isPath(given) ? await readTrusted(given, options.insecureWritable ?? false) : given;
     return text === null ? false : matchAuthorizedKey(text, key, info, options) ?? false;
   };
+}
+
+function isPath(source: AuthorizedKeysSource): source is string | URL {
+  return source instanceof URL || typeof source === "string" && !/^\s*($|#)|[\r\n]|\sAAAA/.test(source);
 }
 
 function checkSource(source: unknown): void {

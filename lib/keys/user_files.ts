@@ -6,14 +6,6 @@
  */
 import { printable, SshError } from "../errors.ts";
 
-/** A file that was found. */
-export interface UserFile {
-  /** Path. */
-  readonly path: string;
-  /** Content. */
-  readonly text: string;
-}
-
 /** Null where none is known. */
 function homeFolder(): string | null {
   return (Deno.env.get("HOME") ?? Deno.env.get("USERPROFILE")) || null;

@@ -109,6 +109,7 @@ Deno.test("matchAuthorizedKey() lets in by from= only who comes from a listed ad
   ];
   for (const [list, address] of no) assertEquals(granted(`from="${list}"`, from(address)), null, `${list} ${address}`);
   // Who comes from nowhere that is known stands in no list.
+  assertEquals(matchAuthorizedKey(`from="*" ${a}\nno-pty ${a}`, key)?.grant, { pty: false });
   for (const client of [{}, { remoteAddr: undefined }, { remoteAddr: { transport: "unix", path: "/x" } as const }]) {
     assertEquals(matchAuthorizedKey(`from="*" ${a}`, key, client), null);
   }
@@ -230,7 +231,10 @@ const info = { username: "alice", ...here } as AuthInfo;
 Deno.test("authorizedKeys() reads a text, and a file each time, and lets nobody in by one that is not there", async () => {
   const dir = scratchDir(), path = `${dir}/authorized_keys`;
   assertEquals((await authorizedKeys(`no-pty ${a}`)(info, key) as { grant: Grant }).grant, { pty: false });
-  assertEquals(await authorizedKeys("")(info, key), false);
+  for (const none of ["", "\n", "  ", "# nobody"]) assertEquals(await authorizedKeys(none)(info, key), false);
+  const odd = `${dir}/the keys #1`;
+  Deno.writeTextFileSync(odd, a);
+  assert(await authorizedKeys(odd)(info, key));
   for (const source of [path, new URL(`file://${path}`), `file://${path}`, () => path]) {
     const handler = authorizedKeys(source);
     assertEquals(await handler(info, key), false);

@@ -102,7 +102,7 @@ Deno.test("matchAuthorizedKey() gives the first line with this very key", () => 
 
 Deno.test("matchAuthorizedKey() matches no line whose options nobody enforces", () => {
   const text = `no-pty,command="ls" ${a}\n${a} free`;
-  assertEquals(matchAuthorizedKey(text, key), null);
+  assertEquals(matchAuthorizedKey(text, key, []), null);
   assertEquals(matchAuthorizedKey(text, key, ["command"]), null);
   const entry = matchAuthorizedKey(text, key, ["command", "no-pty", "restrict"]);
   assert(entry !== null);
