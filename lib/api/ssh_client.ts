@@ -353,8 +353,8 @@ export class SshClient implements AsyncDisposable {
 
   /**
    * Lets the program end while the connection is open, as `unref()` of `Deno.Conn` does: the server then sees it break, and nothing says
-   * goodbye. What is to be heard to its end, `close()` among it, wants `ref()` again. Streams that were given as `transport` are the
-   * program's own to unref.
+   * goodbye. What is to be heard to its end, `close()` among it, wants `ref()` again. What was opened for the connection, hops and a program, is meant with
+   * it; streams that were given as `transport`, and a hop that was open before, are the program's own to unref.
    */
   unref(): void {
     this.#setRef(false);

@@ -2,10 +2,15 @@
 import { assertEquals } from "@std/assert";
 import { serve } from "../../lib/api/server.ts";
 import { join, serverOptions, text } from "../_support/joined.ts";
+import { peerTest } from "../_support/peers.ts";
 
 /** Runs a program against a server; what it wrote, and whether it had to be ended. */
 async function run(program: string): Promise<[stdout: string, success: boolean]> {
-  await using server = serve({ hostname: "127.0.0.1", port: 0, ...await serverOptions() });
+  await using server = serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    ...await serverOptions({ allowForward: (_info, { kind }) => kind === "direct" }),
+  });
   const root = new URL("../../", import.meta.url);
   const child = new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "--no-check", "--quiet", "--config", new URL("deno.json", root).pathname, "-"],
@@ -20,7 +25,7 @@ async function run(program: string): Promise<[stdout: string, success: boolean]>
       hostname: "127.0.0.1", port: ${server.addr.port}, username: "alice", auth: [password("wonderland")],
       verifyHostKey: insecureAcceptAnyHostKey(), keepalive: { interval: 1e6 },
     });
-    ${program}
+    ${program.replaceAll("PORT", String(server.addr.port))}
   `));
   await writer.close();
   const timer = setTimeout(() => child.kill("SIGKILL"), 60_000);
@@ -38,6 +43,19 @@ Deno.test("SshClient.unref() lets the program end while the connection is open",
       const process = await client.spawn("hang");
       process.status.catch(() => {});
       client.unref();
+      console.log("end");`),
+    ["end\n", true],
+  );
+});
+
+peerTest("netcat", "SshClient.unref() lets go of the hops and of the program that it runs through, too", async () => {
+  assertEquals(
+    await run(`
+      const options = { username: "alice", auth: [password("wonderland")], verifyHostKey: insecureAcceptAnyHostKey() };
+      const hop = { hostname: "127.0.0.1", port: PORT, keepalive: { interval: 1e6 }, ...options };
+      const far = await connect({ ...hop, jump: [hop, hop] });
+      const program = await connect({ ...hop, proxyCommand: ["nc", "%h", "%p"] });
+      for (const one of [far, program, client]) one.unref();
       console.log("end");`),
     ["end\n", true],
   );
