@@ -62,6 +62,8 @@ const places: Readonly<Record<string, readonly Place[]>> = {
   "channels of a connection, client": [["lib/api/", "MAX_CHANNELS ="]],
   "connections of a forward": [["lib/forward/", "MAX_CONNECTIONS ="]],
   "connections that wait for `accept()`": [["lib/forward/", "BACKLOG ="]],
+  "path of a socket that is fetched from": [["lib/http/", "LONGEST_PATH ="]],
+  "failed connections whose reasons `fetch()` keeps": [["lib/http/", "MOST_FAILURES ="]],
   "SOCKS request": [["lib/forward/", "SOCKS_TIME ="], ["lib/forward/", "MOST ="]],
   "windows of a connection, client and server": [["lib/x11/", "MAX_WINDOWS ="], ["lib/x11/", "MAX_CLIENTS ="]],
   "… that have not shown their cookie yet": [["lib/x11/", "MAX_STRANGERS ="], ["lib/x11/", "STRANGER_TIME ="]],

@@ -13,10 +13,8 @@ import { forwardDynamic, type ForwardHost, type RemoteTarget } from "../forward/
 import { closedError } from "../transport/closing.ts";
 
 const ANY_HOST = "tcp", ONE_PATH = "unix:";
-/** Bytes of a login's user name, and of the path that it can hold. */
-const LONGEST_USER = 255;
-/** Bytes of the path of a Unix socket that can be asked for; systems take 107. */
-export const LONGEST_PATH = LONGEST_USER - ONE_PATH.length;
+/** Bytes of the path of a Unix socket that can be asked for: what a login's user name has room for. Systems take 107. */
+export const LONGEST_PATH = 250;
 
 /** Connections that could not be made, whose reasons are kept until somebody asks. */
 const MOST_FAILURES = 256;

@@ -2153,6 +2153,83 @@ export const mutants: readonly Mutant[] = [
       "the end of a small file is asked for together with its contents, and with another request only where an answer may be cut",
   },
 
+  // -------------------------------------------------------------------------------------------------- lib/http
+
+  {
+    id: "http-login",
+    removes: "whoever connects to the socket between Deno's HTTP client and the connection must know the login",
+    file: "lib/http/door.ts",
+    find: "equalBytes(password, secret) && isRoute(username)",
+    replace: "(equalBytes(password, secret) || true) && isRoute(username)",
+    test: "tests/http/fetch_test.ts",
+    killedBy: "nobody else on this machine gets into the connection: without the login of a client, nothing is dialled",
+  },
+  {
+    id: "http-login-socks4",
+    removes: "where a login is wanted, nobody comes by a version that has none",
+    file: "lib/forward/socks.ts",
+    find: "if (version === 4 && login !== null)",
+    replace: "if (version === 4 && login !== null && socket === null)",
+    test: "tests/http/fetch_test.ts",
+    killedBy: "nobody else on this machine gets into the connection: without the login of a client, nothing is dialled",
+  },
+  {
+    id: "http-no-proxy",
+    removes: "a request for a host that NO_PROXY names never connects from here",
+    file: "lib/http/http_client.ts",
+    find: "localAddress: NOWHERE, ",
+    replace: "",
+    test: "tests/http/fetch_test.ts",
+    killedBy:
+      "fetch() never connects from here to a host that NO_PROXY names: it goes through the server, or not at all",
+  },
+  {
+    id: "http-schemes",
+    removes: "fetch() reads no files of this machine",
+    file: "lib/http/check.ts",
+    find: 'if (url.protocol !== "http:" && url.protocol !== "https:") {',
+    replace: 'if (url.protocol === "gopher:") {',
+    test: "tests/http/fetch_test.ts",
+    killedBy: "fetch() refuses what leads nowhere through a server, before anything is opened",
+  },
+  {
+    id: "http-foreign-client",
+    removes: "fetch() takes no client whose connections do not lead through the server",
+    file: "lib/http/client.ts",
+    find: "if (given !== undefined && !this.#clients.has(given)) {",
+    replace: "if (given === null) {",
+    test: "tests/http/fetch_test.ts",
+    killedBy: "fetch() refuses what leads nowhere through a server, before anything is opened",
+  },
+  {
+    id: "http-lost-body",
+    removes: "a body that is cut by the end of the SSH connection does not look whole",
+    file: "lib/http/fetch.ts",
+    find: "AbortSignal.any([request.signal, door.lost])",
+    replace: "request.signal",
+    test: "tests/http/fetch_test.ts",
+    killedBy:
+      "a lost SSH connection fails requests that wait and bodies that flow, however their end is marked, and says why",
+  },
+  {
+    id: "http-strangers",
+    removes: "what connects to the socket between the connection and Deno's HTTP server from elsewhere is turned away",
+    file: "lib/http/serve.ts",
+    find: "return hostname === HERE ? this.#ports.get(port) ?? null : null;",
+    replace: 'return this.#ports.get(port) ?? { transport: "tcp", hostname, port };',
+    test: "tests/http/serve_test.ts",
+    killedBy: "serve() turns away whoever connects to its own socket on this machine: no handler hears of that",
+  },
+  {
+    id: "http-serve-elsewhere",
+    removes: "that socket is nowhere else",
+    file: "lib/http/serve.ts",
+    find: "server.addr.hostname === HERE && !isDuplicated()",
+    replace: "server.addr.hostname !== null",
+    test: "tests/http/serve_test.ts",
+    killedBy: "serve() listens nowhere else where DENO_SERVE_ADDRESS says so",
+  },
+
   // -------------------------------------------------------------------------------------------------- lib/forward
 
   {
