@@ -6,9 +6,7 @@
  *
  * async function uname(hostname: string): Promise<string> {
  *   await using client = await connect({ hostname, username: "alice", auth: [password("wonderland")] });
- *   const { code, stdout } = await client.exec("uname -a");
- *   if (code !== 0) throw new Error(`uname ended with exit code ${code}`);
- *   return new TextDecoder().decode(stdout);
+ *   return (await client.run("uname -a")).text();
  * }
  * ```
  *

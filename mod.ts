@@ -7,14 +7,13 @@
  *
  * async function uname(hostname: string): Promise<void> {
  *   await using client = await connect({ hostname, username: "alice" });
- *   const { code, stdout } = await client.exec("uname -a");
- *   console.log(code, new TextDecoder().decode(stdout));
+ *   console.log(await client.$`uname -a`.text());
  * }
  * ```
  *
  * That is all where `ssh alice@hostname` works without asking: the agent and the user's default keys are tried, and the host must stand
  * in known_hosts. {@linkcode connect} says how to give a password, a key or a host key, {@linkcode SshClient} what a client does:
- * `spawn()` for streams, `shell()`, `sftp()`, `scp`. {@linkcode serve} makes a server, and {@linkcode Transport} is one connection step
+ * `exec()`, `spawn()` for streams, `shell()`, `sftp()`, `scp`, `dial()` and forwards. {@linkcode serve} makes a server, and {@linkcode Transport} is one connection step
  * by step.
  *
  * @example A server and a client in one program
@@ -41,8 +40,8 @@
  *   auth: [password("wonderland")],
  *   verifyHostKey: pinnedHostKey(await hostKey.publicKey.fingerprint()),
  * });
- * const { code, stdout } = await client.exec("hello");
- * console.log(code, new TextDecoder().decode(stdout)); // 7 You said hello
+ * const output = await client.exec("hello");
+ * console.log(output.code, output.text()); // 7 You said hello
  * ```
  *
  * Permissions, algorithms, errors and what to do about them, speed: the
