@@ -26,6 +26,7 @@ export type { TcpAddress, UnixAddress } from "./lib/forward/local_sockets.ts";
 export type { RemoteTarget } from "./lib/forward/standing.ts";
 export type { HttpClientOptions } from "./lib/http/http_client.ts";
 export type { HttpHandler } from "./lib/http/serve.ts";
+export type { X11Request } from "./lib/session/x11_request.ts";
 export { RemoteProcess } from "./lib/session/process.ts";
 export type { ExecOptions, ExecOutput, ExitStatus, PtyOptions, WindowSize, X11Options } from "./lib/session/types.ts";
 

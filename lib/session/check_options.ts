@@ -137,6 +137,21 @@ const x11Habits: Readonly<Record<string, Habit>> = {
   auth_cookie: { ours: ["cookie"], write: "`cookie`" },
 };
 
+/** Throws `TypeError` or `RangeError` for what no server can be asked for of a display. */
+export function checkX11Request(options: unknown): void {
+  checkObject("options", options, "an object such as `{ screen: 0 }`");
+  const { screen, protocol, cookie, single } = options as Record<string, unknown>;
+  checkNames("requestX11()", options as object, ["screen", "protocol", "cookie", "single"], {
+    ...x11Habits,
+    screen_number: { ours: ["screen"], write: "`screen`" },
+    auth_protocol: { ours: ["protocol"], write: "`protocol`" },
+  });
+  if (screen !== undefined) checkU32(screen, "screen");
+  if (protocol !== undefined) checkText("protocol", protocol, "a text such as `MIT-MAGIC-COOKIE-1`");
+  if (cookie !== undefined) x11Checks.cookie(cookie, "cookie");
+  checkFlag("single", single);
+}
+
 function checkX11(x11: unknown, name: string): void {
   if (typeof x11 === "boolean") return;
   checkObject(name, x11, "true, false, or an object such as `{ trusted: true }`");

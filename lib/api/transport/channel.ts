@@ -7,24 +7,49 @@
 import { Grants } from "../../auth/grants.ts";
 import { BaseChannel, channelCore } from "../../connection/channel.ts";
 import { SshError, SshProtocolError } from "../../errors.ts";
-import { checkCommand, checkSignalName } from "../../session/check_options.ts";
+import { checkCommand, checkSignalName, checkX11Request } from "../../session/check_options.ts";
 import { granted, type Start } from "../../session/granted.ts";
-import { Env, Exec, ExitSignal, ExitStatusRequest, PtyReq, Shell, Signal } from "../../session/messages.ts";
-import { Subsystem, WindowChange } from "../../session/messages.ts";
+import {
+  AuthAgentReq,
+  Env,
+  Exec,
+  ExitSignal,
+  ExitStatusRequest,
+  PtyReq,
+  Shell,
+  Signal,
+} from "../../session/messages.ts";
+import { Subsystem, WindowChange, X11Req } from "../../session/messages.ts";
 import { decodeExit, encodePty, encodeSignal, encodeWindowSize } from "../../session/encoding.ts";
 import { startOn } from "../../session/start.ts";
 import { decodeTerminalModes } from "../../session/terminal_modes.ts";
 import type { ExitStatus, PtyOptions, WindowSize } from "../../session/types.ts";
+import { readX11Request, type X11Request } from "../../session/x11_request.ts";
+import { randomBytes } from "../../crypto/random.ts";
 import { isThenable } from "../../wire/callback.ts";
-import { checkText } from "../../wire/check.ts";
+import { checkFunction, checkText } from "../../wire/check.ts";
 import type { Bytes, MaybePromise } from "../../wire/types.ts";
+import { X11Open } from "../../x11/messages.ts";
 import type { ForwardedAddresses } from "./forwarded_addresses.ts";
+import type { LentDoors, LentKind } from "./lent_doors.ts";
 
 /** Puts a server's channel under what its user's login may do: its `check…` methods are asked for no more. */
 export let putUnder: (channel: Channel, grants: Grants, addresses: ForwardedAddresses | null) => void;
 
+/** Lets a channel of the client's side ask for channels that the server opens. */
+export let lendThrough: (channel: Channel, doors: LentDoors<Channel>) => void;
+
 const MAX_VARIABLES = 128;
 const MAX_REQUEST = 32 * 1024;
+
+const x11Channels: LentKind<Deno.NetAddr> = {
+  type: "x11",
+  read: (data) => {
+    const { originHost: hostname, originPort: port } = X11Open.decode(data);
+    return { transport: "tcp", hostname, port };
+  },
+};
+const agentChannels: LentKind<void> = { type: "auth-agent@openssh.com", read: () => {} };
 
 /**
  * A multiplexed channel: a readable/writable pair with requests.
@@ -52,6 +77,9 @@ const MAX_REQUEST = 32 * 1024;
 export class Channel extends BaseChannel {
   #grants = new Grants([]);
   #addresses: ForwardedAddresses | null = null;
+  #doors: LentDoors<Channel> | null = null;
+  /** What the server may open for this channel. */
+  readonly #lent = new DisposableStack();
   /** The peer has started something here, or been asked to. */
   #begun = false;
   #started = false;
@@ -64,6 +92,9 @@ export class Channel extends BaseChannel {
     putUnder = (channel, grants, addresses) => {
       channel.#grants = grants;
       channel.#addresses = addresses;
+    };
+    lendThrough = (channel, doors) => {
+      channel.#doors = doors;
     };
   }
 
@@ -115,6 +146,22 @@ export class Channel extends BaseChannel {
     return false;
   }
 
+  /**
+   * Windows of the session's programs on the client's display (RFC 4254 section 6.3); refuses unless overridden. Each is a channel that
+   * the transport opens: `openChannel("x11", { origin })`.
+   */
+  checkX11Request(_x11: X11Request): MaybePromise<boolean> {
+    return false;
+  }
+
+  /**
+   * The client's agent for the session; refuses unless overridden. Each connection to it is a channel that the transport opens:
+   * `openChannel("auth-agent@openssh.com")`.
+   */
+  checkForwardAgentRequest(): MaybePromise<boolean> {
+    return false;
+  }
+
   /** Any other request, `data` being what follows want_reply; refuses unless overridden. */
   checkOtherRequest(_name: string, _data: Bytes): MaybePromise<boolean> {
     return false;
@@ -162,6 +209,58 @@ export class Channel extends BaseChannel {
   async invokeSubsystem(name: string): Promise<void> {
     checkText("name", name, "the name of a subsystem");
     await this.#begin(Subsystem.name, Subsystem.encode({ name }));
+  }
+
+  /**
+   * Asks that windows of the session's programs come as channels (RFC 4254 section 6.3), which `onChannel` gets, as long as this one is
+   * open. Resolves to the cookie that the first packet of each has to be checked for; it is made here unless it is given, and the display's
+   * own should never be. Where several channels have asked, the last one gets them. Rejects with `SshError` `REQUEST_DENIED` when refused.
+   */
+  async requestX11(
+    onChannel: (channel: Channel, origin: Deno.NetAddr) => unknown,
+    options: {
+      screen?: number | undefined;
+      protocol?: string | undefined;
+      cookie?: string | undefined;
+      single?: boolean | undefined;
+    } = {},
+  ): Promise<string> {
+    checkFunction("onChannel", onChannel ?? null);
+    checkX11Request(options);
+    const { screen = 0, protocol = "MIT-MAGIC-COOKIE-1", single = false } = options;
+    const cookie = options.cookie ?? randomBytes(16).toHex();
+    const data = X11Req.encode({ single, protocol, cookie, screen });
+    await this.#lend(X11Req.name, data, x11Channels, (channel, origin) => onChannel(channel, origin));
+    return cookie;
+  }
+
+  /**
+   * Lends an agent to the session (OpenSSH PROTOCOL.agent section 3): connections to it come as channels, which `onChannel` gets, as long
+   * as this one is open. Where several channels have asked, the last one gets them. Rejects with `SshError` `REQUEST_DENIED` when refused.
+   */
+  async requestForwardAgent(onChannel: (channel: Channel) => unknown): Promise<void> {
+    checkFunction("onChannel", onChannel ?? null);
+    await this.#lend(AuthAgentReq.name, AuthAgentReq.encode({}), agentChannels, (channel) => onChannel(channel));
+  }
+
+  /** The server may open channels as soon as it has granted that, before this hears of it. */
+  async #lend<T>(
+    name: string,
+    data: Bytes,
+    kind: LentKind<T>,
+    take: (channel: Channel, said: T) => unknown,
+  ): Promise<void> {
+    if (this.#doors === null) {
+      throw new TypeError(`Cannot ask for "${name}": channels that a Transport has opened as a client can`);
+    }
+    if (this.#lent.disposed) throw new SshError(`Cannot ask for "${name}": the channel is closed`, { code: "CLOSED" });
+    const door = this.#lent.use(this.#doors.open(kind, take));
+    try {
+      await this.#ask(name, data);
+    } catch (error) {
+      door[Symbol.dispose]();
+      throw error;
+    }
   }
 
   /** Reports a new terminal size (RFC 4254 section 6.7). Throws `RangeError` for numbers that are no unsigned 32-bit integers. */
@@ -227,13 +326,35 @@ export class Channel extends BaseChannel {
       case ExitStatusRequest.name:
       case ExitSignal.name:
         return this.#onExit(name, data);
+      case X11Req.name:
+        return this.#onX11(data);
+      case AuthAgentReq.name:
+        return this.#onForwardAgent(data);
       default:
         return this.#mayForward(name) && this.checkOtherRequest(name, data);
     }
   }
 
+  /** A class without a method of its own for it is asked as for any other request. */
+  #onX11(data: Bytes): MaybePromise<boolean> {
+    if (!this.#mayForward(X11Req.name)) return false;
+    if (this.checkX11Request === Channel.prototype.checkX11Request) return this.checkOtherRequest(X11Req.name, data);
+    const request = readX11Request(data);
+    return request !== null && this.checkX11Request(request);
+  }
+
+  #onForwardAgent(data: Bytes): MaybePromise<boolean> {
+    if (!this.#mayForward(AuthAgentReq.name)) return false;
+    if (this.checkForwardAgentRequest === Channel.prototype.checkForwardAgentRequest) {
+      return this.checkOtherRequest(AuthAgentReq.name, data);
+    }
+    AuthAgentReq.decode(data);
+    return this.checkForwardAgentRequest();
+  }
+
   /** The channel has ended; a subclass that overrides this calls `super.onEnded(error)`. */
   override onEnded(error: Error | null): void {
+    this.#lent.dispose();
     this.#settle(error === null ? { status: { success: false, code: null, signal: null } } : { error });
   }
 

@@ -6,19 +6,31 @@
  */
 import { forbidsForward } from "../../auth/forward_grants.ts";
 import type { Grants } from "../../auth/grants.ts";
-import type { ChannelOpenRequest } from "../../connection/mux.ts";
+import type { ChannelOpenRequest, Mux } from "../../connection/mux.ts";
 import { ChannelOpenError } from "../../errors.ts";
 import { isHost } from "../../forward/host.ts";
 import { CancelTcpipForward, DirectTcpip, TcpipForward, TcpipForwardReply } from "../../forward/messages.ts";
 import type { Bytes } from "../../wire/types.ts";
 import type { AcceptQueue } from "./accept_queue.ts";
-import { Channel, putUnder } from "./channel.ts";
+import { Channel, lendThrough, putUnder } from "./channel.ts";
 import { checkChannelClass } from "./check_transport.ts";
+import { LentDoors } from "./lent_doors.ts";
 import type { ForwardedAddresses } from "./forwarded_addresses.ts";
 import type { ServerInterface } from "./server_interface.ts";
 
 /** Addresses that a peer may have this side listen at; more are refused. */
 const MAX_FORWARDS = 256;
+
+/** Makes channels of a client that may ask the server to open others: windows and an agent. `report` is told of what their takers throw. */
+export function lendingChannels(mux: Mux, report: (error: unknown) => void): (id: number) => Channel {
+  const make = (id: number): Channel => {
+    const channel = new Channel(id);
+    lendThrough(channel, doors);
+    return channel;
+  };
+  const doors = new LentDoors(mux, make, report);
+  return make;
+}
 
 /** The peer opens a channel, which waits in `accepted` once it is open and does what `grants` allow. */
 export async function openByPeer(

@@ -37,7 +37,7 @@ import { letGo } from "../let_go.ts";
 import { openData } from "../open_data.ts";
 import { given } from "../options.ts";
 import type { TransportLogin, TransportOptions } from "./options.ts";
-import { answerPeer, openByPeer } from "./peer_requests.ts";
+import { answerPeer, lendingChannels, openByPeer } from "./peer_requests.ts";
 import { authOf, type InteractiveQuery, type ServerInterface, withDefaults } from "./server_interface.ts";
 
 export type { Grant } from "../../auth/grants.ts";
@@ -46,6 +46,7 @@ export type { BaseChannel } from "../../connection/channel.ts";
 export { ChannelOpenError, SshAuthError, SshError, type SshErrorCode, type SshErrorOptions } from "../../errors.ts";
 export type { PublicKey, Signer } from "../../keys/types.ts";
 export type { ExitStatus, PtyOptions, WindowSize } from "../../session/types.ts";
+export type { X11Request } from "../../session/x11_request.ts";
 export type {
   AlgorithmOverrides,
   Algorithms,
@@ -106,6 +107,7 @@ export class Transport implements ServerInterface, AsyncDisposable {
   #mux: Mux | null = null;
   #auth: ClientAuth | null = null;
   #server: ServerInterface = this;
+  #makeChannel = (id: number): Channel => new Channel(id);
   #authenticated = false;
   #grants = new Grants([]);
   /** Listening forwards that the peer was granted. */
@@ -359,7 +361,7 @@ export class Transport implements ServerInterface, AsyncDisposable {
   ): Promise<Channel> {
     checkOpenChannel(kind, options);
     const mux = this.#loggedInMux();
-    return await mux.openChannel(kind, openData(kind, options), (id) => new Channel(id), options);
+    return await mux.openChannel(kind, openData(kind, options), this.#makeChannel, options);
   }
 
   /** Next channel the peer opened, or null at the end or when the signal aborts. */
@@ -439,6 +441,7 @@ export class Transport implements ServerInterface, AsyncDisposable {
           answerPeer(this.#server, name, data, this.#grants, this.#forwards),
       },
     });
+    if (side.role === "client") this.#makeChannel = lendingChannels(this.#mux, (error) => this.#report(error));
     const ended = (): void => this.#accepted.end();
     secure.closed.then(ended, ended);
     this.#closed.resolve(secure.closed);
