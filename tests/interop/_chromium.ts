@@ -24,6 +24,7 @@ export class Chromium implements AsyncDisposable {
   readonly #profile: string;
   readonly #socket: WebSocket;
   readonly #waiting = new Map<number, PromiseWithResolvers<Answer>>();
+  readonly #events = new Map<string, () => void>();
   #calls = 0;
 
   private constructor(child: Deno.ChildProcess, profile: string, socket: WebSocket) {
@@ -31,10 +32,17 @@ export class Chromium implements AsyncDisposable {
     this.#profile = profile;
     this.#socket = socket;
     socket.onmessage = ({ data }) => {
-      const { id, result, error } = JSON.parse(data) as { id?: number; result?: Answer; error?: { message: string } };
-      const call = id === undefined ? undefined : this.#waiting.get(id);
+      const { id, method, sessionId, result, error } = JSON.parse(data) as {
+        id?: number;
+        method?: string;
+        sessionId?: string;
+        result?: Answer;
+        error?: { message: string };
+      };
+      if (id === undefined) return this.#events.get(`${sessionId} ${method}`)?.();
+      const call = this.#waiting.get(id);
       if (call === undefined) return;
-      this.#waiting.delete(id!);
+      this.#waiting.delete(id);
       if (error === undefined) call.resolve(result!);
       else call.reject(new Error(error.message));
     };
@@ -73,6 +81,11 @@ export class Chromium implements AsyncDisposable {
     this.#waiting.set(id, call);
     this.#socket.send(JSON.stringify({ id, method, params, ...sessionId === undefined ? {} : { sessionId } }));
     return await inTime(call.promise, method, PATIENCE);
+  }
+
+  /** The next event of a page. */
+  async event(sessionId: string, method: string): Promise<void> {
+    await inTime(new Promise<void>((resolve) => this.#events.set(`${sessionId} ${method}`, resolve)), method, PATIENCE);
   }
 
   /** Opens a page. */
@@ -127,6 +140,19 @@ export class Page {
     return this.#browser.call(method, params, this.#session);
   }
 
+  /** Stops the page in the middle of its code, which must be running. */
+  async pause(): Promise<void> {
+    await this.call("Debugger.enable");
+    const paused = this.#browser.event(this.#session, "Debugger.paused");
+    await this.call("Debugger.pause");
+    await paused;
+  }
+
+  /** Lets it go on. */
+  async resume(): Promise<void> {
+    await this.call("Debugger.resume");
+  }
+
   /** The value of an expression there. */
   async value(expression: string): Promise<unknown> {
     const answer = await this.call("Runtime.evaluate", { expression, returnByValue: true, awaitPromise: true });
@@ -138,7 +164,8 @@ export class Page {
   /** Waits until an expression is something there that counts as true, and gives it. */
   async until(expression: string, what: string): Promise<unknown> {
     for (const end = performance.now() + PATIENCE;;) {
-      const value = await this.value(expression);
+      // While a page gives way to another there is nothing to ask.
+      const value = await this.value(expression).catch(() => null);
       if (value) return value;
       if (performance.now() > end) throw new Error(`${what}: ${await this.value("document.body.innerText")}`);
       await new Promise((resolve) => setTimeout(resolve, 20));

@@ -133,8 +133,7 @@ async function slowAndGone(browser: Chromium, [html, script]: string[]): Promise
   const hasMlKem = await page.value("typeof crypto.subtle.encapsulateBits") === "function";
   assertStringIncludes(String(await page.value(status)), hasMlKem ? "mlkem768x25519-sha256" : "curve25519-sha256");
   await until(() => flood.written > 0, "the flood");
-  await page.call("Debugger.enable");
-  await page.call("Debugger.pause");
+  await page.pause();
   // What stands still takes no more than its window.
   let before = -1;
   await until(async () => {
@@ -143,7 +142,7 @@ async function slowAndGone(browser: Chromium, [html, script]: string[]): Promise
     await new Promise((resolve) => setTimeout(resolve, 300));
     return false;
   }, "the flood standing still");
-  await page.call("Debugger.resume");
+  await page.resume();
   await until(() => flood.written > before, "the flood going on");
   await page.close();
   await until(() => flood.ended, "the handler's end");
