@@ -18,12 +18,15 @@ export class ReceiveStream {
   /** The stream the application reads, once it has asked for it: four streams are most of what opening a channel costs. */
   #readable: ReadableStream<Bytes> | null = null;
   #controller: ReadableByteStreamController | null = null;
+  /** A `read()` that waits, and whether there ever was one: then nobody else reads. */
+  #reading: PromiseWithResolvers<Bytes | null> | null = null;
+  #isRead = false;
   #queue: Bytes[] = [];
   /** The buffer being filled, and how much of it is. */
   #open: Bytes | null = null;
   #filled = 0;
-  /** Room that a BYOB read offers, filled straight from the packets while nothing else waits, and how much of it is. */
-  #room: Uint8Array | null = null;
+  /** Room that a read offers, filled straight from the packets while nothing else waits, and how much of it is. */
+  #room: Bytes | null = null;
   #roomFilled = 0;
   /** What the last chunk held tells how large the next buffer should be. */
   #expected = 0;
@@ -41,6 +44,7 @@ export class ReceiveStream {
   /** The stream the application reads; high-water mark 0, so that nothing is credited before somebody wants it. */
   get readable(): ReadableStream<Bytes> {
     if (this.#readable === null) {
+      if (this.#isRead) throw new TypeError("Cannot read channel: its bytes go elsewhere");
       this.#readable = this.#make();
       if (this.#ended && this.drained) this.#settle();
     }
@@ -63,6 +67,30 @@ export class ReceiveStream {
       },
     };
     return new ReadableStream(source, { highWaterMark: 0 });
+  }
+
+  /** Whether somebody has asked for the stream: then `read()` is not to be called any more. */
+  get isStream(): boolean {
+    return this.#readable !== null;
+  }
+
+  /**
+   * Reads without a stream, for what carries bytes on: the next bytes, in `room` or in a buffer that holds nothing else, or null at the
+   * end. One at a time.
+   */
+  read(room: Bytes): Promise<Bytes | null> {
+    this.#isRead = true;
+    if (this.#queue.length === 0) this.#closeBuffer();
+    const chunk = this.#queue.shift();
+    if (chunk !== undefined) {
+      this.#consumed(chunk.length);
+      return Promise.resolve(chunk);
+    }
+    if (this.#ended) return this.#error === null ? Promise.resolve(null) : Promise.reject(this.#error.reason);
+    this.#room = room;
+    this.#roomFilled = 0;
+    this.#reading = Promise.withResolvers();
+    return this.#reading.promise;
   }
 
   /** Whether the reader has taken everything that came. */
@@ -117,9 +145,11 @@ export class ReceiveStream {
   flush(): void {
     if (this.#settled) return;
     if (this.#roomFilled > 0) {
-      const filled = this.#roomFilled;
+      const filled = this.#roomFilled, room = this.#room!, reading = this.#reading;
+      this.#reading = null;
       this.#leaveRoom();
-      this.#controller!.byobRequest!.respond(filled);
+      if (reading === null) this.#controller!.byobRequest!.respond(filled);
+      else reading.resolve(room.subarray(0, filled));
       this.#consumed(filled);
     } else if (this.#wanted) {
       if (this.#queue.length === 0) this.#closeBuffer();
@@ -143,13 +173,22 @@ export class ReceiveStream {
 
   #settle(): void {
     const controller = this.#controller;
-    if (this.#settled || controller === null) return;
+    if (this.#settled) return;
+    if (controller === null) return this.#settleRead();
     // A small BYOB view leaves the rest of a chunk in the stream, and an error would throw it away, and so would a close for a
     // reader that wants more at once than the rest: both wait for the next pull.
     if (!this.#wanted && controller.desiredSize! < 0) return;
     if (this.#error === null) return this.#close(controller);
     this.#settled = true;
     controller.error(this.#error.reason);
+  }
+
+  /** Nothing more comes for a `read()` that waits. */
+  #settleRead(): void {
+    const reading = this.#reading;
+    this.#reading = null;
+    if (this.#error === null) reading?.resolve(null);
+    else reading?.reject(this.#error.reason);
   }
 
   #close(controller: ReadableByteStreamController): void {
@@ -180,7 +219,8 @@ export class ReceiveStream {
     this.#filled = 0;
     this.#queue = [];
     this.#leaveRoom();
-    if (this.#controller === null || this.#settled) return;
+    if (this.#settled) return;
+    if (this.#controller === null) return this.#settleRead();
     this.#settled = true;
     this.#controller.error(error);
   }

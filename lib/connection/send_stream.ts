@@ -33,6 +33,9 @@ export class SendStream {
   #controller: WritableStreamDefaultController | null = null;
   /** What the stream fails with, also where nobody has asked for it yet. */
   #failure: (() => unknown) | null = null;
+  /** Whether somebody writes without the stream, and whom to tell of its failure. */
+  #isWritten = false;
+  #gone: PromiseWithResolvers<never> | null = null;
   #stage: Bytes | null = null;
   #stageStart = 0;
   #stageEnd = 0;
@@ -57,6 +60,7 @@ export class SendStream {
   /** The stream the application writes. */
   get writable(): WritableStream<Uint8Array> {
     if (this.#writable === null) {
+      if (this.#isWritten) throw new TypeError("Cannot write to channel: its bytes come from elsewhere");
       this.#writable = this.#make();
       if (this.#failure !== null) this.#controller!.error(this.#failure());
     }
@@ -82,6 +86,48 @@ export class SendStream {
         this.#owner.aborted(reason);
       },
     }, () => this.#ending);
+  }
+
+  /** Whether somebody has asked for the stream: then the four methods below are not to be called any more. */
+  get isStream(): boolean {
+    return this.#writable !== null;
+  }
+
+  /** Rejects when nothing more can be written, with the reason; else it stays pending. */
+  get gone(): Promise<never> {
+    this.#isWritten = true;
+    if (this.#gone === null) {
+      this.#gone = Promise.withResolvers<never>();
+      this.#gone.promise.catch(() => {});
+      if (this.#failure !== null) this.#gone.reject(this.#failure());
+    }
+    return this.#gone.promise;
+  }
+
+  /** Writes without a stream, for what carries bytes on; the chunk is free once that has settled. One at a time. */
+  async write(chunk: Uint8Array): Promise<void> {
+    if (this.#failure !== null) throw this.#failure();
+    await this.#write(chunk);
+  }
+
+  /** Closing the stream, without one. */
+  async end(): Promise<void> {
+    if (this.#ending !== null) return await this.#ending;
+    if (this.#failure !== null) throw this.#failure();
+    await this.#close();
+  }
+
+  /** Aborting the stream, without one. */
+  abort(reason: unknown): void {
+    if (this.#failure !== null || this.#finished) return;
+    this.#fails(() => reason);
+    this.#settle(reason);
+    this.#owner.aborted(reason);
+  }
+
+  #fails(reason: () => unknown): void {
+    this.#failure ??= reason;
+    this.#gone?.reject(this.#failure());
   }
 
   /** Bytes that the application counts as written and that are not packets yet. */
@@ -201,13 +247,13 @@ export class SendStream {
    */
   shut(error: () => Error): void {
     if (this.#error !== null || this.#finished || this.#closing !== null) return;
-    this.#failure ??= error;
-    if (this.#controller === null) return;
+    this.#fails(error);
+    if (this.#controller === null && this.#chunkDone === null) return;
     const reason = error();
     this.#chunk = null;
     this.#chunkDone?.reject(reason);
     this.#chunkDone = null;
-    this.#controller.error(reason);
+    this.#controller?.error(reason);
   }
 
   /**
@@ -219,7 +265,7 @@ export class SendStream {
     this.#error = { reason };
     this.#ending = clean && this.staged === 0 && this.#chunk === null ? Promise.resolve() : Promise.reject(reason);
     this.#ending.catch(() => {});
-    this.#failure ??= () => reason;
+    this.#fails(() => reason);
     this.#settle(reason);
     this.#controller?.error(reason);
   }

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { BaseChannel } from "../connection/channel.ts";
+import { BaseChannel, channelCore } from "../connection/channel.ts";
+import type { ChannelCore } from "../connection/channel_core.ts";
 import type { Mux } from "../connection/mux.ts";
 import { wrongKind } from "../wire/check.ts";
 import type { ByteDuplex, Bytes } from "../wire/types.ts";
@@ -97,6 +98,12 @@ export class ChannelConn<A extends Deno.Addr = Deno.Addr> implements SshConn<A> 
 
   get closed(): Promise<void> {
     return this.#channel.closed;
+  }
+
+  /** The channel's two directions without streams, for who carries all of them on; null where somebody has asked for a stream. */
+  get plain(): Pick<ChannelCore, "received" | "sent"> | null {
+    const core = channelCore(this.#channel);
+    return core.received.isStream || core.sent.isStream ? null : core;
   }
 
   read(p: Uint8Array): Promise<number | null> {

@@ -121,8 +121,11 @@ async function flow(from: Side, to: Side, fail: (reason: unknown) => void): Prom
 }
 
 function sideOf(side: PumpSide): Side {
-  if (side instanceof ChannelConn) return new StreamSide(side, side);
-  return isSocket(side) ? new SocketSide(side) : new StreamSide(side, null);
+  if (side instanceof ChannelConn) {
+    const { plain } = side;
+    return plain === null ? new StreamSide(side, false, () => side.close()) : new ConnSide(side, plain);
+  }
+  return isSocket(side) ? new SocketSide(side) : new StreamSide(side, true, () => Promise.resolve());
 }
 
 function isSocket(side: PumpSide): side is Socket {
@@ -135,11 +138,15 @@ function never(): Promise<never> {
   return new Promise(() => {});
 }
 
+/** Small reads in a row after which a buffer is too large. */
+const SMALL_READS = 16;
+
 /** Two buffers that are read into by turns. They grow while reads fill them, and shrink where little comes. */
 class Buffers {
   readonly #kept: [ArrayBuffer | null, ArrayBuffer | null] = [null, null];
   #size = BUFFER.first;
   #turn: 0 | 1 = 0;
+  #smallReads = 0;
 
   /** Room for the next read. */
   next(): Bytes {
@@ -148,11 +155,15 @@ class Buffers {
     return new Uint8Array(buffer?.byteLength === this.#size ? buffer : new ArrayBuffer(this.#size));
   }
 
-  /** What that read has brought. */
+  /** What that read has brought, there or in a buffer that holds nothing else. */
   came(chunk: Bytes): Bytes {
     this.#kept[this.#turn] = chunk.buffer;
-    if (chunk.length === this.#size) this.#size = Math.min(4 * this.#size, BUFFER.last);
-    else if (chunk.length < this.#size / 8) this.#size = Math.max(this.#size / 4, BUFFER.first);
+    if (chunk.length >= this.#size) this.#size = Math.min(4 * this.#size, BUFFER.last);
+    if (chunk.length >= this.#size / 8) this.#smallReads = 0;
+    else if (++this.#smallReads === SMALL_READS) {
+      this.#smallReads = 0;
+      this.#size = Math.max(this.#size / 4, BUFFER.first);
+    }
     return chunk;
   }
 }
@@ -202,21 +213,63 @@ class SocketSide implements Side {
   }
 }
 
-/** A pair of streams, or a connection, which is one that is read into buffers. */
-class StreamSide implements Side {
-  readonly reusesChunks: boolean;
-  readonly keepsChunks: boolean;
+/** A connection that nobody else reads or writes: no streams stand in between, which cost more than all else of a short connection. */
+class ConnSide implements Side {
+  readonly reusesChunks = true;
+  readonly keepsChunks = false;
   readonly gone: Promise<never>;
-  readonly #reader: ReadableStreamDefaultReader<Uint8Array> | ReadableStreamBYOBReader;
-  readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
-  readonly #conn: ChannelConn | null;
+  readonly #conn: ChannelConn;
+  readonly #plain: NonNullable<ChannelConn["plain"]>;
   readonly #buffers = new Buffers();
 
-  constructor({ readable, writable }: ByteDuplex, conn: ChannelConn | null) {
+  constructor(conn: ChannelConn, plain: NonNullable<ChannelConn["plain"]>) {
     this.#conn = conn;
-    this.reusesChunks = conn !== null;
-    this.keepsChunks = conn === null;
-    this.#reader = conn === null ? readable.getReader() : conn.readable.getReader({ mode: "byob" });
+    this.#plain = plain;
+    this.gone = plain.sent.gone;
+  }
+
+  async read(): Promise<Uint8Array | null> {
+    const chunk = await this.#plain.received.read(this.#buffers.next());
+    return chunk === null ? null : this.#buffers.came(chunk);
+  }
+
+  write(chunk: Uint8Array): Promise<void> {
+    return this.#plain.sent.write(chunk);
+  }
+
+  end(): Promise<void> {
+    return this.#plain.sent.end();
+  }
+
+  discard(): void {
+    this.#plain.received.discard();
+  }
+
+  reset(reason: unknown): void {
+    this.#plain.sent.abort(reason);
+    this.discard();
+    // Behind an end that has been sent already there was nothing to abort.
+    void this.close();
+  }
+
+  close(): Promise<void> {
+    return this.#conn.close();
+  }
+}
+
+/** A pair of streams. */
+class StreamSide implements Side {
+  readonly reusesChunks = false;
+  readonly keepsChunks: boolean;
+  readonly gone: Promise<never>;
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
+  readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
+  readonly #close: () => Promise<unknown>;
+
+  constructor({ readable, writable }: ByteDuplex, keepsChunks: boolean, close: () => Promise<unknown>) {
+    this.keepsChunks = keepsChunks;
+    this.#close = close;
+    this.#reader = readable.getReader();
     this.#writer = writable.getWriter();
     this.#reader.closed.catch(() => {});
     this.gone = this.#writer.closed.then(never);
@@ -224,9 +277,7 @@ class StreamSide implements Side {
   }
 
   async read(): Promise<Uint8Array | null> {
-    if (this.#reader instanceof ReadableStreamDefaultReader) return (await this.#reader.read()).value ?? null;
-    const { value, done } = await this.#reader.read(this.#buffers.next());
-    return done ? null : this.#buffers.came(value);
+    return (await this.#reader.read()).value ?? null;
   }
 
   write(chunk: Uint8Array): Promise<void> {
@@ -244,9 +295,11 @@ class StreamSide implements Side {
   reset(reason: unknown): void {
     this.#writer.abort(reason).catch(() => {});
     this.discard(reason);
+    // Behind an end that has been sent already there was nothing to abort.
+    void this.#close();
   }
 
   close(): Promise<unknown> {
-    return this.#conn?.close() ?? Promise.resolve();
+    return this.#close();
   }
 }

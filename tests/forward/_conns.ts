@@ -54,15 +54,9 @@ export function hangUp(conn: { close(): void }): void {
 
 /** Everything until the end. */
 export async function readAll(conn: { read(p: Uint8Array): Promise<number | null> }): Promise<Bytes> {
-  let all = new Uint8Array(0);
-  const part = new Uint8Array(65_536);
-  for (let n; (n = await conn.read(part)) !== null;) {
-    const longer = new Uint8Array(all.length + n);
-    longer.set(all);
-    longer.set(part.subarray(0, n), all.length);
-    all = longer;
-  }
-  return all;
+  const parts: Bytes[] = [], part = new Uint8Array(65_536);
+  for (let n; (n = await conn.read(part)) !== null;) parts.push(part.slice(0, n));
+  return new Uint8Array(await new Blob(parts).arrayBuffer());
 }
 
 /** Writes all of it. */

@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
+import { assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import { SshError } from "../../lib/errors.ts";
 import { pump, type Socket } from "../../lib/forward/pump.ts";
 import { memoryPair } from "../_support/duplex.ts";
@@ -110,6 +110,31 @@ Deno.test("`pump()` resets both sides where its signal aborts, before as well as
     await until(() => channels(pair).every((count) => count === 0), "A channel is still open");
     assertEquals(await inTime(sockets.theirs.read(new Uint8Array(1)), "the socket's end"), null);
   }
+});
+
+Deno.test("`pump()` whose signal aborts closes the channel, also where that direction has ended", async () => {
+  for (const inUse of [false, true]) {
+    using sockets = await socketPair();
+    const pair = await connPair(), controller = new AbortController(), reason = new Error("enough");
+    // Somebody has had a look at the stream: it stays what is read.
+    if (inUse) assertEquals(pair.near.readable.locked, false);
+    const joined = pump(sockets.ours, pair.near, { signal: controller.signal }).then(() => null, (error) => error);
+    await sockets.theirs.closeWrite();
+    assertEquals(await inTime(pair.far.read(new Uint8Array(1)), "the end"), null);
+    controller.abort(reason);
+    assertStrictEquals(await inTime(joined, "the pump's end"), reason);
+    await until(() => channels(pair).every((count) => count === 0), "A channel is still open");
+  }
+});
+
+Deno.test("A connection that is pumped is nobody else's to read or write", async () => {
+  using sockets = await socketPair();
+  const pair = await connPair(), joined = pump(sockets.ours, pair.near);
+  assertThrows(() => pair.near.readable, TypeError, "elsewhere");
+  assertThrows(() => pair.near.writable, TypeError, "elsewhere");
+  await sockets.theirs.closeWrite();
+  await pair.far.closeWrite();
+  await inTime(joined, "the pump's end");
 });
 
 Deno.test("`pump()` closes a socket whose peer takes nothing when the connection is lost", async () => {
