@@ -20,11 +20,12 @@ Deno.test("parseAuthorizedKeys() reads keys, options and comments", () => {
       `environment="A=1",environment="B=2",permitopen="h:1",from="10.0.0.0/8,!10.1.*" ${a}`,
       `command="" ${a}`,
       `cert-authority,principals="a,b" ${a}`,
+      `no-pty ${a} two\u2028lines`,
     ].join("\n"),
   );
   assertEquals(rejected, []);
-  assertEquals(keys.map(({ line }) => line), [3, 4, 5, 6, 7, 8, 9]);
-  assertEquals(keys.map(({ comment }) => comment), ["", "me @ home", "c", "", "", "", ""]);
+  assertEquals(keys.map(({ line }) => line), [3, 4, 5, 6, 7, 8, 9, 10]);
+  assertEquals(keys.map(({ comment }) => comment), ["", "me @ home", "c", "", "", "", "", "two\u2028lines"]);
   assertEquals(
     keys.map(({ options }) => options.map(({ name, value }) => value === null ? name : `${name}=${value}`)),
     [
@@ -35,6 +36,7 @@ Deno.test("parseAuthorizedKeys() reads keys, options and comments", () => {
       ["environment=A=1", "environment=B=2", "permitopen=h:1", "from=10.0.0.0/8,!10.1.*"],
       ["command="],
       ["cert-authority", "principals=a,b"],
+      ["no-pty"],
     ],
   );
 });

@@ -77,7 +77,7 @@ function readOptions(line: string): { options: AuthorizedKeyOption[]; end: numbe
 /** Reads `type base64 comment`, or null where the first word is no key type, and so perhaps an option. */
 function readKey(text: string, rsa: RsaKeyOptions): { key: PublicKey; comment: string } | null {
   // Each key begins with the length of its type's name: where the third word does and the second does not, the first is an option.
-  const match = /^([^ \t"=,]+)[ \t]+(AAAA[^ \t]+|(?![^ \t]+[ \t]+AAAA)[^ \t]+)(?:[ \t]+(.*))?$/.exec(text);
+  const match = /^([^ \t"=,]+)[ \t]+(AAAA[^ \t]+|(?![^ \t]+[ \t]+AAAA)[^ \t]+)(?:[ \t]+(.*))?$/s.exec(text);
   if (match === null || isFlag(match[1]!)) return null;
   return { key: publicKeyFromWords(match[1]!, match[2]!, rsa), comment: match[3] ?? "" };
 }
