@@ -18,6 +18,7 @@ import { wildcardMatch } from "../keys/trust/host_patterns.ts";
 import { expiryTime, listenPattern, variable } from "../keys/trust/key_options.ts";
 import type { PublicKey } from "../keys/types.ts";
 import { readTrusted } from "../keys/user_files.ts";
+import { callBack } from "../wire/callback.ts";
 import { checkFlag, checkFunction, checkNames, checkObject, wrongKind } from "../wire/check.ts";
 import type { MaybePromise } from "../wire/types.ts";
 import type { Grant } from "./grants.ts";
@@ -42,7 +43,7 @@ export interface AuthorizedKeysOptions {
    * PermitUserEnvironment. Whoever may write the file says then what programs started for the session see. @default {false}
    */
   environment?: boolean | readonly string[] | undefined;
-  /** Told of each line that holds the key and does not let it in, and why. @default {nobody is told} */
+  /** Told of each line that holds the key and does not let it in, and why. What it throws is ignored. @default {nobody is told} */
   onRejected?: ((line: RejectedLine) => void) | undefined;
   /** Reads a file that its group or everybody may write, too: any of them can let themselves in. @default {false} */
   insecureWritable?: boolean | undefined;
@@ -106,7 +107,7 @@ export function matchAuthorizedKey(
     if ("key" in entry && !equals(entry.key.blob, blob)) continue;
     const reason = "reason" in entry ? entry.reason : rejects(entry.options, client);
     if (reason !== null) {
-      options.onRejected?.({ line: entry.line, reason });
+      callBack(() => options.onRejected?.({ line: entry.line, reason }));
       continue;
     }
     const { options: set } = entry as AuthorizedKey, grant = grantOf(set, options.environment ?? false);

@@ -147,6 +147,12 @@ Deno.test("matchAuthorizedKey() passes over lines that keep the key out, and tel
     "9: permitopen: it is no host and port",
     "10: tunnel: it is no device",
   ]);
+  const throwing = () => {
+    throw new Error("the log is full");
+  };
+  for (const onRejected of [throwing, () => Promise.reject(new Error("the log is full"))]) {
+    assertEquals(matchAuthorizedKey(lines.join("\n"), key, here, { onRejected })?.line, 12);
+  }
   assertThrows(() => matchAuthorizedKey(a, key, "alice" as unknown as object), TypeError, "who comes with the key");
   assertThrows(() => matchAuthorizedKey(a, key, here, { environment: "A" } as object), TypeError, "patterns of names");
   assertThrows(() => matchAuthorizedKey(a, key, here, { onrejected() {} } as object), TypeError, "`onRejected`");
