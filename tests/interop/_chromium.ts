@@ -88,15 +88,12 @@ export class Chromium implements AsyncDisposable {
     await inTime(new Promise<void>((resolve) => this.#events.set(`${sessionId} ${method}`, resolve)), method, PATIENCE);
   }
 
-  /** Opens a page. */
-  async open(url: string): Promise<Page> {
-    const { targetId } = await this.call("Target.createTarget", { url: "about:blank" });
+  /** The page that it has begun with. */
+  async page(): Promise<Page> {
+    const { targetInfos } = await this.call("Target.getTargets");
+    const { targetId } = (targetInfos as { type: string; targetId: string }[]).find(({ type }) => type === "page")!;
     const { sessionId } = await this.call("Target.attachToTarget", { targetId, flatten: true });
-    const page = new Page(this, targetId as string, sessionId as string);
-    await page.resize(900, 500);
-    await page.call("Page.navigate", { url });
-    await page.until("location.href !== 'about:blank' && document.readyState === 'complete'", "the page");
-    return page;
+    return new Page(this, targetId, sessionId as string);
   }
 
   /** Ends it, and removes what it wrote. */
@@ -138,6 +135,12 @@ export class Page {
   /** Calls a method of the protocol for this page. */
   call(method: string, params: object = {}): Promise<Answer> {
     return this.#browser.call(method, params, this.#session);
+  }
+
+  /** Goes to an address. */
+  async open(url: string): Promise<void> {
+    await this.call("Page.navigate", { url });
+    await this.until(`location.href === ${JSON.stringify(url)} && document.readyState === "complete"`, url);
   }
 
   /** Stops the page in the middle of its code, which must be running. */

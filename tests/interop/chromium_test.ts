@@ -79,7 +79,8 @@ peerTest("chromium", "a page in Chromium logs in to OpenSSH, follows its window,
   await assertRejects(() => webSocketTransport(`${url}ssh`), SshError, "refused the upgrade");
   {
     await using browser = await Chromium.start();
-    const page = await browser.open(url);
+    const page = await browser.page();
+    await page.open(url);
     const fingerprint = await logIn(page, sshd.username, sshd.password!);
     assertMatch(fingerprint, /^SHA256:[A-Za-z0-9+/]{43}$/);
     await command(page, "echo $((6 * 7)) $TERM", /42 xterm-256color/);
@@ -106,14 +107,12 @@ peerTest("chromium", "a page in Chromium logs in to OpenSSH, follows its window,
     assertMatch(String(await page.value(status)), /WebSocket was closed|[Cc]onnection/);
     await page.until(`!document.querySelector("#login").hidden`, "the form again");
 
-    await page.close();
-
-    await slowAndGone(browser, files);
+    await slowAndGone(page, files);
   }
 });
 
 /** The same page at a server in this process, which floods it: the page stands still, goes on, and vanishes. */
-async function slowAndGone(browser: Chromium, [html, script]: string[]): Promise<void> {
+async function slowAndGone(page: Page, [html, script]: string[]): Promise<void> {
   const flood = new Flood(), served: Promise<unknown>[] = [];
   const options = await serverOptions({ handler: (session) => flood.run(session) });
   const web = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, (request) => {
@@ -128,7 +127,7 @@ async function slowAndGone(browser: Chromium, [html, script]: string[]): Promise
     served.push(webSocketTransport(socket).then((conn) => serveConn(conn, options)).catch((error) => error));
     return response;
   });
-  const page = await browser.open(`http://localhost:${web.addr.port}/`);
+  await page.open(`http://127.0.0.1:${web.addr.port}/`);
   await logIn(page, "alice", "wonderland");
   const hasMlKem = await page.value("typeof crypto.subtle.encapsulateBits") === "function";
   assertStringIncludes(String(await page.value(status)), hasMlKem ? "mlkem768x25519-sha256" : "curve25519-sha256");
