@@ -2228,8 +2228,8 @@ export const mutants: readonly Mutant[] = [
     replace: "server.addr.hostname !== null",
     test: "tests/http/serve_test.ts",
     killedBy: "serve() listens nowhere else where DENO_SERVE_ADDRESS says so",
-  // -------------------------------------------------------------------------------------------------- lib/api, ways to a server
-
+    // -------------------------------------------------------------------------------------------------- lib/api, ways to a server
+  },
   {
     id: "jump-host-key",
     removes: "a server that is reached through another one has to show its host key",
