@@ -57,7 +57,7 @@ const places: Readonly<Record<string, readonly Place[]>> = {
     "MAX_PATH =",
   ]],
   "message of the master of a control socket": [["lib/transport/", "MAX_CONTROL_MESSAGE ="]],
-  "… that lets a client in within": [["lib/api/control_path.ts", "TIMEOUT ="]],
+  "… that lets a client in within": [["lib/api/control_socket.ts", "TIMEOUT ="]],
   "control connections kept open for their masters": [["lib/api/", "MAX_HELD ="]],
   "channels of a connection, client": [["lib/api/", "MAX_CHANNELS ="]],
   "connections of a forward": [["lib/forward/", "MAX_CONNECTIONS ="]],

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Lender } from "../forward/lender.ts";
 import type { ConnectionInfo } from "../transport/types.ts";
 import type { Bytes } from "../wire/types.ts";
 
@@ -10,10 +11,10 @@ import type { Bytes } from "../wire/types.ts";
 export interface ClientTransport {
   /** What the handshake agreed on; throws where nobody tells. */
   readonly info: ConnectionInfo;
-  /** The connection is somebody else's, who does not tell what the handshake agreed on. */
-  readonly isLent?: boolean;
   /** The server's signature of the first exchange; missing where nobody tells. */
   readonly hostKeySignature?: Bytes;
+  /** Whose the connection is, where it is lent: nobody tells what the handshake agreed on, and others have to be asked to listen. */
+  readonly lender?: Lender;
   /** Resolves on a clean end, rejects with `SshError` otherwise; never an unhandled rejection. */
   readonly closed: Promise<void>;
   /** Ends once what has been written has left. */

@@ -10,8 +10,14 @@ import type { TraceEvent } from "../transport/transport_options.ts";
  * SCP and forwards, without a login of one's own. The master goes on when the client is closed.
  *
  * The server knows the master alone: what the handshake agreed on, keys, keepalives and other global requests are out of reach, and so
- * are channels that the server opens, such as those of agent and X11 forwarding. The master must be of the same user, and OpenSSH 7.4
- * or later. It needs the permissions to read and write the socket, and `--allow-sys=uid` for knowing whose it is.
+ * are channels that the server opens, such as those of agent and X11 forwarding. `listen()`, `listenUnix()` and `forwardRemote()` have
+ * the master forward to a Unix socket in a temporary directory here, so nobody says who has connected. The master must be of the same
+ * user, and OpenSSH 7.4 or later. It needs the permissions to read and write the socket, for listening those for temporary files, and
+ * `--allow-sys=uid` for knowing whose the socket is.
+ *
+ * OpenSSH has a fault: a master ends itself, with all that runs over it, when somebody hangs up for whom the server has refused a
+ * channel, such as `dial()` to where nothing listens. So where that has happened, the control connection outlives the client that is
+ * closed, up to the program's end.
  */
 export interface ControlPathOptions {
   /**

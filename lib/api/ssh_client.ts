@@ -79,7 +79,7 @@ export class SshClient implements AsyncDisposable {
   static {
     clientOver = (parts) => new SshClient(parts);
     whereabouts = (client) => {
-      const mux = client.#mux, isLent = client.#transport.isLent ?? false;
+      const mux = client.#mux, isLent = client.#transport.lender !== undefined;
       return {
         place: client.#place,
         endedBy: mux.endedBy,
@@ -186,7 +186,7 @@ export class SshClient implements AsyncDisposable {
       const process = await startProcess(this.#mux, start, { stderr: "null", signal });
       const { readable, writable } = process, close = (): Promise<void> => process[Symbol.asyncDispose]();
       const channel: SftpChannel = { readable, writable, close, releasesChunks: true };
-      const info = this.#transport.isLent === true ? null : this.info;
+      const info = this.#transport.lender === undefined ? this.info : null;
       const idents = { peer: info?.remoteIdent, own: info?.localIdent };
       return await openSftp(channel, { signal, linkFirst: serverTakesLinkFirst(idents) });
     } finally {
@@ -319,7 +319,7 @@ export class SshClient implements AsyncDisposable {
 
   #paths(): Promise<ClientForwards> {
     return this.#forwards ??= import("../forward/client.ts").then(({ ClientForwards }) =>
-      new ClientForwards(this.#mux, this.closed)
+      new ClientForwards(this.#mux, this.closed, this.#transport.lender)
     );
   }
 

@@ -10,6 +10,8 @@ import type { SshConn } from "./conn.ts";
 import { dialTcp, dialUnix } from "./dial.ts";
 import { Ending } from "./ending.ts";
 import type { Forward, ForwardOptions } from "./forward.ts";
+import type { Lender } from "./lender.ts";
+import { LentListeners } from "./lent_listeners.ts";
 import type { SshListener } from "./listener.ts";
 import type { TcpAddress, UnixAddress } from "./local_sockets.ts";
 import { RemoteListeners } from "./remote_listeners.ts";
@@ -28,10 +30,15 @@ export class ClientForwards {
   /** What the server listens on; one connection has one of these. */
   readonly listeners: RemoteListeners;
 
-  /** `closed` settles when the connection has ended, and rejects when it was lost. */
-  constructor(mux: Mux, closed: Promise<void>) {
-    this.host = { mux, ending: new Ending(closed) };
-    this.listeners = new RemoteListeners(mux, this.host.ending);
+  /** In the place of those where the connection is lent. */
+  readonly #lent: LentListeners | null;
+
+  /** `closed` settles when the connection has ended, and rejects when it was lost. `lender` is whose it is, where it is lent. */
+  constructor(mux: Mux, closed: Promise<void>, lender?: Lender) {
+    const ending = new Ending(closed);
+    this.host = { mux, ending, lender };
+    this.listeners = new RemoteListeners(mux, ending);
+    this.#lent = lender === undefined ? null : new LentListeners(lender, ending);
   }
 
   /** See `SshClient.dial()`. */
@@ -56,14 +63,14 @@ export class ClientForwards {
   ): Promise<SshListener<Deno.NetAddr>> {
     checkAddress("listen()", null, options, { dialled: false, unix: false, more: ["signal"] });
     checkSignalOption(options);
-    return await this.listeners.listenTcp(options);
+    return await (this.#lent ?? this.listeners).listenTcp(options);
   }
 
   /** See `SshClient.listenUnix()`. */
   async listenUnix(path: string, options?: { signal?: AbortSignal | undefined }): Promise<SshListener<Deno.UnixAddr>> {
     checkSocketPath(path);
     checkSignalOption(options);
-    return await this.listeners.listenUnix(path, options?.signal);
+    return await (this.#lent ?? this.listeners).listenUnix(path, options?.signal);
   }
 
   /** See `SshClient.forwardLocal()`. */

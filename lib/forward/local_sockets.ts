@@ -40,7 +40,7 @@ export interface LocalListener {
   /** The next connection. */
   accept(): Promise<LocalSocket>;
   /** Listens no more; who waits for `accept()` sees an error. */
-  close(): void;
+  close(): void | Promise<void>;
 }
 
 /** Only programs of this machine reach it: a forward opens a way past a firewall. */

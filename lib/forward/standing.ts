@@ -15,6 +15,7 @@ import { acceptConn, type SshConn } from "./conn.ts";
 import { dialTcp, dialUnix } from "./dial.ts";
 import type { Ending } from "./ending.ts";
 import { type Carried, type Forward, type ForwardOptions, StandingForward } from "./forward.ts";
+import { type Lender, lent, lentAddress } from "./lender.ts";
 import {
   connectLocal,
   hangUp,
@@ -53,6 +54,8 @@ export interface ForwardHost {
   readonly mux: Mux;
   /** Tells of the connection's end. */
   readonly ending: Ending;
+  /** Whose the connection is, where it is lent. */
+  readonly lender?: Lender | undefined;
 }
 
 /** As `ssh -L`: listens here, connects there. */
@@ -142,13 +145,14 @@ export function forwardRemote(
 
 /** As {@linkcode forwardRemote}, to whatever is here. */
 export function forwardHere(
-  { ending }: ForwardHost,
+  { ending, lender }: ForwardHost,
   listeners: RemoteListeners,
   from: { hostname?: string | undefined; port: number } | { path: string },
   here: HereTarget,
   options: ForwardOptions,
 ): Promise<StandingForward> {
   const { signal } = options;
+  if (lender !== undefined) return forwardLent(lender, ending, from, here, options);
   const stand = <A extends Deno.Addr>(socket: RemoteSocket<A>): ReturnType<Stand<A, StandingForward>> => {
     const stop = async (): Promise<void> => {
       await socket.stop();
@@ -176,6 +180,25 @@ export function forwardHere(
     return { made, take };
   };
   return isUnix(from) ? listeners.openUnix(from.path, signal, stand) : listeners.openTcp({ ...from, signal }, stand);
+}
+
+/** As {@linkcode forwardHere} over a connection that is lent. */
+async function forwardLent(
+  lender: Lender,
+  ending: Ending,
+  from: { hostname?: string | undefined; port: number } | { path: string },
+  here: HereTarget,
+  options: ForwardOptions,
+): Promise<StandingForward> {
+  const { signal } = options, there = await lent(lender, ending, lentAddress(from), signal), { addr } = there;
+  const stopped = async (): Promise<void> => {
+    await there.stop();
+    here.stopped?.();
+  };
+  const listener: LocalListener = { addr, accept: () => there.accept(), close: stopped };
+  return accepted(listener, ending, here.to, options, async (socket, { signal }) => {
+    await pump(socket, await here.connect(signal, socket.remoteAddr), { signal });
+  }, here.ended);
 }
 
 function addrOf(to: RemoteTarget | TcpAddress | UnixAddress): Deno.Addr {
@@ -207,18 +230,30 @@ function listening(
 ): Forward {
   options.signal?.throwIfAborted();
   ending.throwIfEnded();
-  const listener = listenLocal(from, refed);
+  return accepted(listenLocal(from, refed), ending, to, options, work);
+}
+
+/** A forward of what a listener accepts; it closes the listener. `ended` is called behind the last connection. */
+function accepted(
+  listener: LocalListener,
+  ending: Ending,
+  to: Deno.Addr | null,
+  options: ForwardOptions,
+  work: (socket: LocalSocket, carried: Carried) => Promise<void>,
+  ended?: () => MaybePromise<void>,
+): StandingForward {
   const pause = new Pause();
   const forward = new StandingForward(
     listener.addr,
     async () => {
       pause.end();
-      listener.close();
+      await listener.close();
       // The system lets go of a listening socket once nobody waits for its next connection any more.
       await loop;
     },
     ending,
     options,
+    ended,
   );
   const loop = accepting(listener, forward, pause, (socket) => {
     forward.carry(named(socket.remoteAddr), to, async (carried) => {

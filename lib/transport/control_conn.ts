@@ -7,7 +7,7 @@
  * @module
  */
 import { printable, SshError, SshProtocolError } from "../errors.ts";
-import { codec, looseText, rest, u32 } from "../wire/codec.ts";
+import { codec, looseText, rest, text, u32 } from "../wire/codec.ts";
 import { Reader } from "../wire/reader.ts";
 import type { ByteDuplex, Bytes } from "../wire/types.ts";
 import { Writer } from "../wire/writer.ts";
@@ -21,12 +21,31 @@ export const MAX_CONTROL_MESSAGE = 65_536;
 /** Message numbers. */
 const Control = {
   HELLO: 0x1,
+  OPEN_FORWARD: 0x1000_0006,
+  CLOSE_FORWARD: 0x1000_0007,
   PROXY: 0x1000_000f,
+  OK: 0x8000_0001,
   PERMISSION_DENIED: 0x8000_0002,
   FAILURE: 0x8000_0003,
+  REMOTE_PORT: 0x8000_0007,
   PROXIED: 0x8000_000f,
 } as const;
 
+/** What stands in the place of a port where a forward listens at or leads to a path. */
+const IS_PATH = 0xffff_fffe;
+/** The kind of forward whose server listens. */
+const REMOTE = 2;
+
+/** A forward of the master's own, from the server to a Unix socket here. */
+export interface ControlForward {
+  /** Where the server listens: a host as RFC 4254 section 7.1 has it, or a path. */
+  readonly from: { readonly hostname: string; readonly port: number } | { readonly path: string };
+  /** Path of the socket here. */
+  readonly to: string;
+}
+
+const Forward = codec("forward", { kind: u32, host: text, port: u32, to: text, toPort: u32 });
+const Port = codec("MUX_S_REMOTE_PORT", { type: u32, id: u32, port: u32 });
 const Hello = codec("MUX_MSG_HELLO", { type: u32, version: u32, extensions: rest });
 const Request = codec("mux request", { type: u32, id: u32, data: rest });
 const Refusal = codec("refusal of a master", { type: u32, id: u32, reason: looseText });
@@ -61,20 +80,49 @@ export class ControlConn {
    * `SshError` `REQUEST_DENIED` where the master refuses.
    */
   async proxy(): Promise<Bytes> {
-    const id = this.#requests++;
-    this.#send(Request.encode({ type: Control.PROXY, id, data: new Uint8Array(0) }));
-    const answer = await this.#receive(), { type, id: answered } = this.#decoded(Request, answer);
-    if (type === Control.FAILURE || type === Control.PERMISSION_DENIED) {
-      const reason = printable(this.#decoded(Refusal, answer).reason);
-      const advice = type === Control.FAILURE ? "; masters before OpenSSH 7.4 have no proxy mode" : "";
-      throw new SshError(`the master refuses, "${reason}"${advice}`, { code: "REQUEST_DENIED" });
-    }
-    if (type !== Control.PROXIED || answered !== id) {
-      throw new SshProtocolError(`the master answers with message 0x${type.toString(16)} to request ${answered}`);
-    }
+    await this.#ask(
+      Control.PROXY,
+      new Uint8Array(0),
+      [Control.PROXIED],
+      "; masters before OpenSSH 7.4 have no proxy mode",
+    );
     this.#reader.releaseLock();
     this.#writer.releaseLock();
     return this.#buffer;
+  }
+
+  /** Has the master forward, and resolves to the port that the server listens on. Rejects with `SshError` `REQUEST_DENIED`. */
+  async openForward(forward: ControlForward): Promise<number> {
+    const answer = await this.#ask(Control.OPEN_FORWARD, encodeForward(forward), [Control.OK, Control.REMOTE_PORT]);
+    const asked = "path" in forward.from ? 0 : forward.from.port;
+    if (new Reader(answer).u32() === Control.OK) {
+      if (asked !== 0 || "path" in forward.from) return asked;
+      throw new SshProtocolError("the master does not say which port the server has chosen");
+    }
+    const { port } = this.#decoded(Port, answer);
+    if (asked !== 0 || port === 0 || port > 0xffff) {
+      throw new SshProtocolError(`the master says that it is port ${port}`);
+    }
+    return port;
+  }
+
+  /** Has the master forward no more. Rejects with `SshError` `REQUEST_DENIED`. */
+  async closeForward(forward: ControlForward): Promise<void> {
+    await this.#ask(Control.CLOSE_FORWARD, encodeForward(forward), [Control.OK]);
+  }
+
+  async #ask(request: number, data: Uint8Array, wanted: readonly number[], advice = ""): Promise<Bytes> {
+    const id = this.#requests++;
+    this.#send(Request.encode({ type: request, id, data }));
+    const answer = await this.#receive(), { type, id: answered } = this.#decoded(Request, answer);
+    if (type === Control.FAILURE || type === Control.PERMISSION_DENIED) {
+      const reason = printable(this.#decoded(Refusal, answer).reason);
+      throw new SshError(`the master refuses, "${reason}"${type === Control.FAILURE ? advice : ""}`, {
+        code: "REQUEST_DENIED",
+      });
+    }
+    if (wanted.includes(type) && answered === id) return answer;
+    throw new SshProtocolError(`the master answers with message 0x${type.toString(16)} to request ${answered}`);
   }
 
   /** What the master has said before it hung up tells more than that writing failed. */
@@ -113,6 +161,12 @@ export class ControlConn {
       throw noMaster(cause);
     }
   }
+}
+
+function encodeForward({ from, to }: ControlForward): Bytes {
+  // A master takes an empty host for the loopback address, as `-R port:…` is meant, and `*` for what an empty one is to a server.
+  const [host, port] = "path" in from ? [from.path, IS_PATH] : [from.hostname === "" ? "*" : from.hostname, from.port];
+  return Forward.encode({ kind: REMOTE, host, port, to, toPort: IS_PATH });
 }
 
 function noMaster(cause?: unknown): SshProtocolError {

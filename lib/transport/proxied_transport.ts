@@ -59,8 +59,6 @@ export interface ProxiedOptions {
 /** What a master passes on. */
 export class ProxiedTransport implements DataTransport {
   readonly role = "client";
-  /** See `ClientTransport` of the API. */
-  readonly isLent = true;
   readonly extensions: ReadonlyMap<string, Bytes> = new Map();
   /** Resolves on a clean end, which only this side brings; rejects with `SshError` otherwise. Never an unhandled rejection. */
   readonly closed: Promise<void>;

@@ -9,8 +9,10 @@ import { Writer } from "../../lib/wire/writer.ts";
 /** What a master may answer with. */
 export const Master = {
   HELLO: 0x1,
+  OK: 0x8000_0001,
   DENIED: 0x8000_0002,
   FAILURE: 0x8000_0003,
+  PORT: 0x8000_0007,
   PROXIED: 0x8000_000f,
 } as const;
 

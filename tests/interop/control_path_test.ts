@@ -5,14 +5,17 @@
  */
 import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import { connect } from "../../lib/api/client.ts";
+import { serve } from "../../lib/api/server.ts";
+import { generateKey } from "../../lib/keys/private_key.ts";
 import { letGoOfHeld } from "../../lib/api/control_path.ts";
 import { ChannelOpenError, SshError } from "../../lib/errors.ts";
+import { freePort } from "../_support/child.ts";
 import { type ControlMaster, startMaster } from "../_support/control_master.ts";
-import { scratchDir } from "../_support/keys.ts";
+import { scratchDir, testKeys } from "../_support/keys.ts";
 import { peers, peerTest, startOpenSshd } from "../_support/peers.ts";
 import { inTime, until } from "../_support/until.ts";
 
-const SIZE = 3_000_000;
+const SIZE = 1_000_000;
 const bytes = new Uint8Array(SIZE).map((_, i) => i * 7 ^ i >> 9);
 
 async function hash(data: Uint8Array<ArrayBuffer>): Promise<string> {
@@ -41,8 +44,6 @@ for (const id of ["openssh", "openssh10"] as const) {
       await assertRejects(() => client.request("keepalive@openssh.com"), SshError, "Cannot make global request");
       await assertRejects(() => client.exec("exit", { signal: AbortSignal.abort("no") }));
     });
-    await goesOn(master);
-
     await t.step("much goes both ways, and a side that is slow stops the other", async () => {
       await using client = await connect({ controlPath: master.path, window: 65_536 });
       const process = await client.spawn("cat");
@@ -56,8 +57,6 @@ for (const id of ["openssh", "openssh10"] as const) {
       assertEquals((await client.exec("echo x")).stdout.length, 2);
       await reader.cancel();
     });
-    await goesOn(master);
-
     await t.step("twenty commands at once over one client, and two clients at once", async () => {
       await using one = await connect({ controlPath: master.path });
       await using two = await connect({ controlPath: master.path });
@@ -66,8 +65,6 @@ for (const id of ["openssh", "openssh10"] as const) {
       );
       outputs.forEach(({ stdout }, i) => assertEquals(stdout.length, 200_000 + `${i}\n`.length));
     });
-    await goesOn(master);
-
     await t.step("SFTP and SCP move files", async () => {
       await using client = await connect({ controlPath: master.path });
       {
@@ -105,8 +102,62 @@ for (const id of ["openssh", "openssh10"] as const) {
       listener.close();
       await serving;
     });
-    await goesOn(master);
-
+    await t.step("listen() and forwardRemote() have the server listen, and take it back", async () => {
+      await using client = await connect({ controlPath: master.path });
+      const echo = Deno.listen({ hostname: "127.0.0.1", port: 0 }), { port } = echo.addr as Deno.NetAddr;
+      const serving = (async () => {
+        for await (const conn of echo) void conn.readable.pipeTo(conn.writable).catch(() => {});
+      })();
+      const there = freePort();
+      for (const from of [{ port: 0 }, { hostname: "127.0.0.1", port: there }, { path: `${dir}/remote` }]) {
+        await using forward = await client.forwardRemote(from, { port });
+        // An address of Deno's is what its connect() takes; the port is a real one.
+        const through = await Deno.connect(forward.addr as Deno.NetAddr & { transport: "tcp" });
+        const writing = (async () => {
+          await through.write(bytes.subarray(0, 100_000));
+          await through.closeWrite();
+        })();
+        assertEquals((await new Response(through.readable).bytes()).length, 100_000);
+        await writing;
+      }
+      {
+        await using web = await client.serve({ port: 0 }, () => new Response("served"));
+        const { port } = web.addr as Deno.NetAddr;
+        assertEquals(await (await client.fetch(`http://127.0.0.1:${port}/`)).text(), "served");
+      }
+      const listener = await client.listen({ hostname: "127.0.0.1", port: there });
+      assertEquals(listener.addr, { transport: "tcp", hostname: "127.0.0.1", port: there });
+      const visitor = await Deno.connect({ port: there }), conn = await listener.accept();
+      await visitor.write(new TextEncoder().encode("in"));
+      await visitor.closeWrite();
+      assertEquals(await new Response(conn.readable).text(), "in");
+      await conn.write(new TextEncoder().encode("out"));
+      await conn.close();
+      assertEquals(await new Response(visitor.readable).text(), "out");
+      const again = await connect({ controlPath: master.path });
+      const taken = again.listen({ hostname: "127.0.0.1", port: there });
+      const refused = await assertRejects(() => taken, SshError, "remote port forwarding failed");
+      assertEquals(refused.code, "REQUEST_DENIED");
+      assertStringIncludes(refused.message, `Cannot listen on "127.0.0.1" port ${there} through control socket`);
+      await listener.close();
+      await assertRejects(() => listener.accept(), SshError, "Listener is closed");
+      // It is there for others again; and what nobody closes ends with its client.
+      const second = await again.listen({ hostname: "127.0.0.1", port: there });
+      const waiting = second.accept();
+      await again.close();
+      await assertRejects(() => waiting, SshError);
+      await second.close();
+      // A master has no answer of the server's to that.
+      await until(() => Deno.connect({ port: there }).then((conn) => (conn.close(), false), () => true), "it is free");
+      const unix = await client.listenUnix(`${dir}/listening`);
+      const local = await Deno.connect({ transport: "unix", path: `${dir}/listening` });
+      await (await unix.accept()).close();
+      assertEquals(await local.read(new Uint8Array(1)), null);
+      local.close();
+      await unix.close();
+      echo.close();
+      await serving;
+    });
     await t.step("a client that is closed or aborted leaves its master running, and ends what it ran", async () => {
       const client = await connect({ controlPath: master.path });
       const process = await client.spawn("echo begun; exec sleep 100");
@@ -164,5 +215,42 @@ peerTest(
     await letGoOfHeld();
     // What this is about: whoever sees it go on has an OpenSSH that needs none of this.
     await until(() => !master.runs, "the master ends");
+  },
+);
+
+peerTest(
+  "openssh",
+  "A client over a master to serve() runs commands, and what the server does not allow is refused",
+  async () => {
+    const hostKey = await generateKey(), identity = (await testKeys()).user.ed25519.file;
+    await using server = serve({
+      hostname: "127.0.0.1",
+      port: 0,
+      hostKeys: [hostKey],
+      auth: { publicKey: () => true },
+      handler: async (session) => {
+        await session.stdin.pipeTo(session.stdout);
+        session.exit(7);
+      },
+      onListen: () => {},
+      onError: () => {},
+    });
+    const { port } = server.addr;
+    await using master = await startMaster("9.2", { hostname: "127.0.0.1", port, username: "alice", identity });
+    const client = await connect({ controlPath: master.path });
+    const process = await client.spawn("any");
+    const writing = new Response(bytes).body!.pipeTo(process.stdin);
+    const { code, stdout } = await process.output();
+    await writing;
+    assertEquals([code, await hash(stdout)], [7, await hash(bytes)]);
+    await assertRejects(() => client.listen({ port: 0 }), SshError, "remote port forwarding failed");
+    await assertRejects(
+      () => client.dial({ hostname: "127.0.0.1", port }),
+      ChannelOpenError,
+      "administratively prohibited",
+    );
+    await client.close();
+    await goesOn(master);
+    await master.kill();
   },
 );

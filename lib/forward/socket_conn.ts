@@ -1,0 +1,149 @@
+/**
+ * A forwarded connection that came as a socket, with the shape of those over channels. No I/O of its own.
+ *
+ * @module
+ */
+import { SshError } from "../errors.ts";
+import { wrongKind } from "../wire/check.ts";
+import type { Bytes } from "../wire/types.ts";
+import type { ConnAddrs, SshConn } from "./conn.ts";
+import type { Ending } from "./ending.ts";
+import { hangUp } from "./local_sockets.ts";
+import type { Socket } from "./pump.ts";
+
+/** Bytes of a read. */
+const CHUNK = 65_536;
+
+/** An {@linkcode SshConn} over a socket. It ends with the SSH connection. */
+export class SocketConn<A extends Deno.Addr> implements SshConn<A> {
+  readonly localAddr: A;
+  readonly remoteAddr: A;
+  readonly readable: ReadableStream<Bytes>;
+  readonly writable: WritableStream<Uint8Array>;
+  readonly closed: Promise<void>;
+  readonly #socket: Socket;
+  readonly #ended = Promise.withResolvers<void>();
+  readonly #leave: () => void;
+  #readEnded = false;
+  #writeEnded = false;
+  #end: { readonly error: unknown } | null = null;
+  #closeWrite: Promise<void> | null = null;
+
+  /** Takes over the socket. */
+  constructor(socket: Socket, { localAddr, remoteAddr }: ConnAddrs<A>, ending: Ending) {
+    this.#socket = socket;
+    this.localAddr = localAddr;
+    this.remoteAddr = remoteAddr;
+    this.closed = this.#ended.promise;
+    this.closed.catch(() => {});
+    this.#leave = ending.watch((lost) => this.#finish(lost ?? { error: closed() }, lost === null));
+    this.readable = new ReadableStream<Bytes>({
+      type: "bytes",
+      autoAllocateChunkSize: CHUNK,
+      pull: async (controller) => {
+        const request = (controller as ReadableByteStreamController).byobRequest!;
+        const view = request.view as Bytes;
+        const into = new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+        const length = await this.#read(into);
+        if (length === null) {
+          (controller as ReadableByteStreamController).close();
+          request.respond(0);
+        } else request.respond(length);
+      },
+      cancel: () => this.#finish({ error: closed() }, true),
+    });
+    this.writable = new WritableStream<Uint8Array>({
+      write: async (chunk) => {
+        for (let at = 0; at < chunk.length;) at += await this.#try(() => this.#socket.write(chunk.subarray(at)));
+      },
+      close: () => this.#endWriting(),
+      abort: () => this.#finish({ error: closed() }, true),
+    });
+  }
+
+  async #read(into: Uint8Array): Promise<number | null> {
+    const length = await this.#try(() => this.#socket.read(into));
+    if (length !== null) return length;
+    this.#readEnded = true;
+    this.#whenBothEnded();
+    return null;
+  }
+
+  async #endWriting(): Promise<void> {
+    if (this.#writeEnded) return;
+    await this.#try(() => this.#socket.closeWrite());
+    this.#writeEnded = true;
+    this.#whenBothEnded();
+  }
+
+  async #try<T>(act: () => Promise<T>): Promise<T> {
+    if (this.#end !== null) throw this.#end.error;
+    try {
+      return await act();
+    } catch (cause) {
+      // It was closed while this waited, and that is why.
+      const ended = this.#end as { readonly error: unknown } | null;
+      if (ended !== null) throw ended.error;
+      const error = new SshError("Connection was reset", { code: "CLOSED", cause });
+      this.#finish({ error }, true);
+      throw error;
+    }
+  }
+
+  #whenBothEnded(): void {
+    if (this.#readEnded && this.#writeEnded) this.#finish({ error: closed() }, true);
+  }
+
+  #finish(end: { readonly error: unknown }, clean: boolean): void {
+    if (this.#end !== null) return;
+    this.#end = end;
+    this.#leave();
+    hangUp(this.#socket);
+    if (clean) this.#ended.resolve();
+    else this.#ended.reject(end.error);
+  }
+
+  async read(p: Uint8Array): Promise<number | null> {
+    if (!(p instanceof Uint8Array)) throw wrongKind("p", p, "a Uint8Array");
+    if (this.readable.locked) throw new TypeError("Cannot read: `readable` is in use");
+    if (p.length === 0) return 0;
+    return this.#readEnded ? null : await this.#read(p);
+  }
+
+  async write(p: Uint8Array): Promise<number> {
+    if (!(p instanceof Uint8Array)) throw wrongKind("p", p, "a Uint8Array");
+    const writer = this.writable.getWriter();
+    try {
+      await writer.write(p);
+      return p.length;
+    } finally {
+      writer.releaseLock();
+    }
+  }
+
+  closeWrite(): Promise<void> {
+    return this.#closeWrite ??= this.#endWriting();
+  }
+
+  /** What was written has been taken by the socket. */
+  close(): Promise<void> {
+    this.#finish({ error: closed() }, true);
+    return Promise.resolve();
+  }
+
+  ref(): void {}
+
+  unref(): void {}
+
+  [Symbol.dispose](): void {
+    void this.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+function closed(): SshError {
+  return new SshError("Connection is closed", { code: "CLOSED" });
+}
