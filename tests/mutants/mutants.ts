@@ -2405,6 +2405,7 @@ export const mutants: readonly Mutant[] = [
     killedBy: "the clock of a login stands still while this side is asked, and ends with the login",
   },
 
+  },
   // -------------------------------------------------------------------------------------------------- lib/api, ways to a server
 
   {
