@@ -6,7 +6,9 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import { connect } from "../../lib/api/client.ts";
 import { serve } from "../../lib/api/server.ts";
+import { publicKey } from "../../lib/auth/methods.ts";
 import { generateKey } from "../../lib/keys/private_key.ts";
+import { pinnedHostKey } from "../../lib/keys/trust/known_hosts.ts";
 import { letGoOfHeld } from "../../lib/api/control_path.ts";
 import { ChannelOpenError, SshError } from "../../lib/errors.ts";
 import { freePort } from "../_support/child.ts";
@@ -65,6 +67,21 @@ for (const id of ["openssh", "openssh10"] as const) {
       );
       outputs.forEach(({ stdout }, i) => assertEquals(stdout.length, 200_000 + `${i}\n`.length));
     });
+    await t.step("a client over a master is a jump host", async () => {
+      await using jump = await connect({ controlPath: master.path });
+      const { hostname, port, username } = server;
+      const auth = [publicKey(Deno.readTextFileSync(server.clientKey.file))];
+      await using client = await connect({
+        hostname,
+        port,
+        username,
+        auth,
+        verifyHostKey: pinnedHostKey(...server.hostKeys),
+        jump,
+      });
+      assertEquals((await client.exec("echo through")).text(), "through\n");
+    });
+
     await t.step("SFTP and SCP move files", async () => {
       await using client = await connect({ controlPath: master.path });
       {

@@ -15,6 +15,7 @@ import { Msg } from "../../lib/wire/numbers.ts";
 import { memoryPair } from "../_support/duplex.ts";
 import { confirmation, data, TestChannel, text } from "../_support/fake_transport.ts";
 import { FakeTime } from "../_support/fake_time.ts";
+import { mutate } from "../_support/fuzz.ts";
 import { packetOf, RawMaster } from "../_support/raw_master.ts";
 import { inTime, turns, until } from "../_support/until.ts";
 
@@ -220,4 +221,19 @@ Deno.test("ProxiedTransport says what was lost where the end does not wait for t
   const error = await assertRejects(() => inTime(transport.closed, "the end"), SshError, "10 bytes are lost");
   assertEquals(error.code, "CLOSED");
   await master.hangUp();
+});
+
+Deno.test("ProxiedTransport comes to one end, an SshError, whatever a master sends", async () => {
+  for (let seed = 0; seed < 40; seed++) {
+    const started = start(), channel = await opened(started);
+    const reading = channel.readable.pipeTo(new WritableStream()).catch((error) => error);
+    const valid = [data(channel.id, "text"), confirmation(channel.id), ChannelClose.encode({ recipient: channel.id })];
+    const sent = valid.map((payload, i) => i === seed % 3 ? mutate(packetOf(payload), seed) : packetOf(payload));
+    for (const bytes of sent) await started.master.raw(bytes);
+    await started.master.hangUp();
+    const error = await inTime(started.transport.closed.catch((error) => error), `seed ${seed}`);
+    assertInstanceOf(error, SshError, `seed ${seed}`);
+    await inTime(reading, `seed ${seed}`);
+    assertEquals(started.mux.channelCount, 0);
+  }
 });
