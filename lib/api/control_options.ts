@@ -18,6 +18,16 @@ import type { TraceEvent } from "../transport/transport_options.ts";
  * OpenSSH has a fault: a master ends itself, with all that runs over it, when somebody hangs up for whom the server has refused a
  * channel, such as `dial()` to where nothing listens. So where that has happened, the control connection outlives the client that is
  * closed, up to the program's end.
+ *
+ * @example Through the master that `ssh -M -N -f -S ~/.ssh/web web` has started
+ * ```ts
+ * import { connect } from "@amiko/ssh";
+ *
+ * async function uptime(home: string): Promise<string> {
+ *   await using client = await connect({ controlPath: `${home}/.ssh/web` });
+ *   return (await client.exec("uptime")).text();
+ * }
+ * ```
  */
 export interface ControlPathOptions {
   /**
