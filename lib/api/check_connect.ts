@@ -196,6 +196,12 @@ const checks: Checks<ConnectOptions> = {
   trace: optionIs.function,
 };
 
+/** The options as they are now. */
+export function snapshot(options: ConnectOptions): ConnectOptions {
+  const names = Object.keys(checks) as (keyof ConnectOptions)[];
+  return Object.fromEntries(names.map((name) => [name, options[name]])) as unknown as ConnectOptions;
+}
+
 /** Throws `TypeError` where more than one way leads to the host, or where what is on the way cannot be asked for it. */
 function checkWay(options: ConnectOptions): void {
   const { hostname, port = 22, proxyCommand, username } = options,

@@ -18,7 +18,7 @@ import type { ProxyTarget } from "../proxy/address.ts";
 import { SecureTransport } from "../transport/secure_transport.ts";
 import type { AlgorithmOverrides } from "../transport/types.ts";
 import { abortable } from "../wire/abortable.ts";
-import { checkConnect } from "./check_connect.ts";
+import { checkConnect, snapshot } from "./check_connect.ts";
 import type { ConnectOptions } from "./connect_options.ts";
 import { dial, placeOf } from "./dial.ts";
 import { closeHop, dialThrough, type Hop, hopPlace, hopsOf, silenceOf, throughHop } from "./jump.ts";
@@ -38,6 +38,7 @@ export { SshClient } from "./ssh_client.ts";
  *
  * Rejects with `HostKeyError` (unknown and changed keys are classes of their own), `SshAuthError`, another `SshError`, or the reason
  * of the signal; and before anything is opened with `TypeError` or `RangeError` for options that make no sense. Whatever it rejects with, nothing stays open.
+ * An error of a hop of `jump` is of the same class and has the same code as without one, and says which hop it was.
  *
  * With `controlPath` it does none of that, and uses the connection of a running `ssh -M`: see {@linkcode ControlPathOptions}.
  *
@@ -61,7 +62,10 @@ export async function connect(options: ConnectOptions | ControlPathOptions): Pro
     await Promise.all(transportsIn(options).map((conn) => letGo(conn, error)));
     throw error;
   }
-  const hops = hopsOf(options.jump), clock = new LoginClock({ ...options, where: placeOf(targetOf(options)) }, null);
+  // From here on it does not matter what becomes of the objects that were given.
+  const target = snapshot(options);
+  const hops = hopsOf(options.jump).map((hop) => hop instanceof SshClient ? hop : snapshot(hop));
+  const clock = new LoginClock({ ...target, where: placeOf(targetOf(target)) }, null);
   let last: Hop | null = null;
   try {
     for (const [i, hop] of hops.entries()) {
@@ -72,7 +76,7 @@ export async function connect(options: ConnectOptions | ControlPathOptions): Pro
         clock,
       );
     }
-    return await logIn(options, last, clock);
+    return await logIn(target, last, clock);
   } catch (error) {
     await closeHop(last);
     throw error;
@@ -87,10 +91,15 @@ function targetOf({ hostname, port = 22 }: ConnectOptions): ProxyTarget {
 }
 
 /** The streams that options brought, whatever else is in them. */
-function transportsIn(options: ConnectOptions | undefined, depth = 0): ConnectOptions["transport"][] {
-  const { transport, jump } = options ?? {};
-  const hops = depth > 16 ? [] : [jump].flat().filter((hop) => typeof hop === "object" && hop !== null);
-  return [transport, ...hops.flatMap((hop) => transportsIn(hop as ConnectOptions, depth + 1))];
+function transportsIn(options: unknown): ConnectOptions["transport"][] {
+  const found = new Set<Partial<ConnectOptions>>();
+  const look = (value: unknown): void => {
+    if (typeof value !== "object" || value === null || found.has(value)) return;
+    found.add(value);
+    for (const hop of [(value as Partial<ConnectOptions>).jump].flat()) look(hop);
+  };
+  look(options);
+  return [...found].map(({ transport }) => transport);
 }
 
 /** Logs in at the next server of a chain. */

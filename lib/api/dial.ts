@@ -26,6 +26,7 @@ export function placeOf({ hostname, port }: ProxyTarget): string {
 /** The proxy that the options name, or the environment where they say so. Throws `TypeError` or `RangeError` for what is none. */
 export function proxyOf({ proxy }: Pick<ConnectOptions, "proxy">, hostname: string): Proxy | null {
   if (proxy === undefined) return null;
+  if (proxy === "environment") requireDeno('use "environment" as `proxy`', "name the proxy itself");
   return proxy === "environment" ? proxyOfEnvironment((name) => Deno.env.get(name), hostname) : parseProxy(proxy);
 }
 

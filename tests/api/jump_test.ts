@@ -290,6 +290,18 @@ for (const silent of ["a", "b", "c"]) {
   });
 }
 
+Deno.test("a chain leads where it was told to, whatever becomes of the objects that said so", async () => {
+  const hosts = new Hosts({ a: {}, b: {}, c: {}, elsewhere: {} });
+  const b = hop("b"), jump = [hop("a", { transport: hosts.reach("a") }), b], target = hop("c", { jump });
+  const connecting = connect(target);
+  target.hostname = b.hostname = "elsewhere";
+  jump.pop();
+  const client = await connecting;
+  assertEquals(hosts.log, ["+a", "+b", "+c"]);
+  await client.close();
+  await gone(hosts);
+});
+
 Deno.test("a hop logs in with keys of its own", async () => {
   const keys = await Promise.all([generateKey(), generateKey()]), seen: string[] = [];
   const hosts = new Hosts(Object.fromEntries(["a", "b"].map((name, i) => [name, {
