@@ -12,7 +12,16 @@
  *
  * @module
  */
-export { connect, type ConnectOptions, type ControlPathOptions, SshClient } from "./lib/api/client.ts";
+export {
+  type ChannelOptions,
+  connect,
+  type ConnectOptions,
+  type ControlPathOptions,
+  type DialOptions,
+  type HandshakeOptions,
+  type LoginOptions,
+  SshClient,
+} from "./lib/api/client.ts";
 export { webSocketTransport } from "./lib/api/web_socket.ts";
 export type { ScpClient } from "./lib/api/scp.ts";
 export { Channel } from "./lib/api/transport/channel.ts";

@@ -14,7 +14,7 @@ import { checkTarget, parseProxy } from "../proxy/proxy_url.ts";
 import { checkDuplex, checkNames, checkPort, checkText, type Habit, kindOf, wrongKind } from "../wire/check.ts";
 import { checkClientHostKeys } from "./check_algorithms.ts";
 import { checkAll, checkKeepalive, type Checks, connectionChecks, optionIs } from "./check_options.ts";
-import type { ConnectOptions } from "./connect_options.ts";
+import type { ChannelOptions, ConnectOptions, DialOptions, HandshakeOptions, LoginOptions } from "./connect_options.ts";
 import { proxyOf } from "./dial.ts";
 import { hopsOf } from "./jump.ts";
 import { SshClient } from "./ssh_client.ts";
@@ -164,17 +164,9 @@ function checkAlias(value: unknown, name: string): void {
   checkName(`Cannot use "${printable(value as string, 64)}" as \`${name}\`:`, value as string);
 }
 
-const checks: Checks<ConnectOptions> = {
-  ...connectionChecks,
+const dialChecks: Checks<DialOptions> = {
   hostname: checkHostname,
   port: (value) => checkPort(value, 1),
-  username: (value, name) => {
-    checkText(name, value);
-    if (value === "") throw new TypeError("Cannot connect: `username` is empty");
-  },
-  auth: checkMethods,
-  verifyHostKey: checkVerifier,
-  hostKeyAlias: checkAlias,
   transport: (value, name) => {
     // What Deno.connect() and its addresses have under this name.
     if (value === "tcp") throw wrongKind(name, value, "left out to dial by TCP, or a pair of byte streams");
@@ -186,14 +178,38 @@ const checks: Checks<ConnectOptions> = {
     // What the environment says is read where the host is known.
     if (value !== "environment") parseProxy(value, name);
   },
-  signal: optionIs.signal,
-  onBanner: optionIs.function,
   handshakeTimeout: optionIs.time,
-  loginTimeout: optionIs.time,
-  keepalive: checkKeepalive,
+};
+
+const { window, ...transportChecks } = connectionChecks;
+
+const handshakeChecks: Checks<HandshakeOptions> = {
+  ...transportChecks,
+  verifyHostKey: checkVerifier,
+  hostKeyAlias: checkAlias,
   requireStrictKex: optionIs.flag,
-  requireAuth: optionIs.flag,
   trace: optionIs.function,
+};
+
+const loginChecks: Checks<LoginOptions> = {
+  username: (value, name) => {
+    checkText(name, value);
+    if (value === "") throw new TypeError("Cannot connect: `username` is empty");
+  },
+  auth: checkMethods,
+  onBanner: optionIs.function,
+  requireAuth: optionIs.flag,
+  loginTimeout: optionIs.time,
+};
+
+const channelChecks: Checks<ChannelOptions> = { window, keepalive: checkKeepalive };
+
+const checks: Checks<ConnectOptions> = {
+  ...dialChecks,
+  ...handshakeChecks,
+  ...loginChecks,
+  ...channelChecks,
+  signal: optionIs.signal,
 };
 
 /** The options as they are now. */
@@ -206,7 +222,8 @@ export function snapshot(options: ConnectOptions): ConnectOptions {
 function checkWay(options: ConnectOptions): void {
   const { hostname, port = 22, proxyCommand, username } = options,
     target = { hostname: withoutBrackets(hostname), port };
-  const ways = (["transport", "jump", "proxyCommand", "proxy"] as const).filter((way) => options[way] !== undefined);
+  const ways = (["transport", "jump", "proxyCommand", "proxy"] as const)
+    .filter((way) => way === "jump" ? hopsOf(options.jump).length > 0 : options[way] !== undefined);
   if (ways.length > 1) {
     const [one, other] = ways.map((way) => `\`${way}\``);
     const advice = ways.includes("jump") ? "; the first hop may have it, in its own options" : "";

@@ -29,7 +29,7 @@ import { given, MAX_CHANNELS } from "./options.ts";
 import { clientOver, SshClient, whereabouts } from "./ssh_client.ts";
 import type { Way } from "./way.ts";
 
-export type { ConnectOptions } from "./connect_options.ts";
+export type { ChannelOptions, ConnectOptions, DialOptions, HandshakeOptions, LoginOptions } from "./connect_options.ts";
 export type { ControlPathOptions } from "./control_options.ts";
 export { SshClient } from "./ssh_client.ts";
 

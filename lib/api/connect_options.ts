@@ -11,23 +11,12 @@ import type { ByteDuplex } from "../wire/types.ts";
 import type { KeepaliveOptions } from "./options.ts";
 import type { SshClient } from "./ssh_client.ts";
 
-/** Options of `connect()`. */
-export interface ConnectOptions {
+/** How a client gets to its server. */
+export interface DialOptions {
   /** Host to dial; also the name checked in known hosts. */
   hostname: string;
   /** TCP port. @default {22} */
   port?: number | undefined;
-  /** User to log in as. */
-  username: string;
-  /** Tried in order, as far as the server allows. @default {the agent at `SSH_AUTH_SOCK` and the user's default key files, as `ssh` does} */
-  auth?: readonly AuthMethod[] | undefined;
-  /** Host key policy. @default {knownHosts()} */
-  verifyHostKey?: HostKeyVerifier | undefined;
-  /**
-   * The name that known_hosts has for the host, in the place of `hostname` and `port` (`HostKeyAlias`): for hosts behind one address, and for
-   * one host at many. `verifyHostKey` gets it as the hostname, with port 22. @default {the hostname}
-   */
-  hostKeyAlias?: string | undefined;
   /** Use these streams instead of dialling: a WebSocket, a channel, a test pipe. */
   transport?: ByteDuplex | undefined;
   /**
@@ -48,40 +37,28 @@ export interface ConnectOptions {
    * host, and dials without one where none is set. @default {no proxy, whatever the environment says}
    */
   proxy?: string | URL | undefined;
-  /** Lists to use in the place of those of `defaultAlgorithms`, the most wanted first. @default {defaultAlgorithms} */
-  algorithms?: AlgorithmOverrides | undefined;
-  /** When to rekey. */
-  rekey?: RekeyLimits | undefined;
-  /**
-   * Receive window that each channel starts with, in bytes. On a path that is fast and long it grows up to eightfold, and
-   * to 16 MiB at most. @default {2097152}
-   */
-  window?: number | undefined;
-  /**
-   * Aborts dialling, handshake and login. After that it sends TERM to what runs and ends the connection at once, without what has been
-   * written and has not left; whatever waits then rejects with `SshError` `CLOSED`, whose `cause` is the signal's reason.
-   */
-  signal?: AbortSignal | undefined;
-  /** Receives the server's banner. What it throws is ignored. */
-  onBanner?: ((text: string) => void) | undefined;
-  /** Identification, without `SSH-2.0-`: 1 to 245 characters of printable US-ASCII. @default {"amiko"} */
-  ident?: string | undefined;
   /**
    * Milliseconds that the server may take for dialling, proxies included, and for the first key exchange, each; the time that `verifyHostKey` takes does
    * not count. `Infinity` waits without end. @default {30000}
    */
   handshakeTimeout?: number | undefined;
+}
+
+/** How a client makes sure of its server, and what the two encrypt with. */
+export interface HandshakeOptions {
+  /** Host key policy. @default {knownHosts()} */
+  verifyHostKey?: HostKeyVerifier | undefined;
   /**
-   * Milliseconds that the whole login may take, with dialling, proxies and the hops of `jump`, each of which has such a limit of its own
-   * besides. The clock stands still while `verifyHostKey` or a function, agent or key of `auth` is asked. `Infinity` waits without end.
-   * @default {120000}
+   * The name that known_hosts has for the host, in the place of `hostname` and `port` (`HostKeyAlias`): for hosts behind one address, and for
+   * one host at many. `verifyHostKey` gets it as the hostname, with port 22. @default {the hostname}
    */
-  loginTimeout?: number | undefined;
-  /**
-   * Asks the server for a sign of life after so many milliseconds of silence, and ends the connection when `maxMissed` (3) of them
-   * stay without an answer. @default {off}
-   */
-  keepalive?: KeepaliveOptions | undefined;
+  hostKeyAlias?: string | undefined;
+  /** Lists to use in the place of those of `defaultAlgorithms`, the most wanted first. @default {defaultAlgorithms} */
+  algorithms?: AlgorithmOverrides | undefined;
+  /** When to rekey. */
+  rekey?: RekeyLimits | undefined;
+  /** Identification, without `SSH-2.0-`: 1 to 245 characters of printable US-ASCII. @default {"amiko"} */
+  ident?: string | undefined;
   /**
    * Takes RSA host keys from so many bits on, 1,024 at least: for devices that have nothing better. Keys of 1,024 bits can be
    * broken by those who spend enough. @default {2048}
@@ -89,8 +66,47 @@ export interface ConnectOptions {
   insecureMinRsaBits?: number | undefined;
   /** Refuse a server without strict key exchange (CVE-2023-48795). @default {false} */
   requireStrictKex?: boolean | undefined;
-  /** Refuse a server that lets the user in without any proof (CVE-2021-36369). @default {false} */
-  requireAuth?: boolean | undefined;
   /** Told of what happens, for whoever debugs a connection: never a payload, never a secret. */
   trace?: ((event: TraceEvent) => void) | undefined;
+}
+
+/** Who logs in, and by what. */
+export interface LoginOptions {
+  /** User to log in as. */
+  username: string;
+  /** Tried in order, as far as the server allows. @default {the agent at `SSH_AUTH_SOCK` and the user's default key files, as `ssh` does} */
+  auth?: readonly AuthMethod[] | undefined;
+  /** Receives the server's banner. What it throws is ignored. */
+  onBanner?: ((text: string) => void) | undefined;
+  /** Refuse a server that lets the user in without any proof (CVE-2021-36369). @default {false} */
+  requireAuth?: boolean | undefined;
+  /**
+   * Milliseconds that the whole login may take, with dialling, proxies and the hops of `jump`, each of which has such a limit of its own
+   * besides. The clock stands still while `verifyHostKey` or a function, agent or key of `auth` is asked. `Infinity` waits without end.
+   * @default {120000}
+   */
+  loginTimeout?: number | undefined;
+}
+
+/** What holds for all that runs over a connection. */
+export interface ChannelOptions {
+  /**
+   * Receive window that each channel starts with, in bytes. On a path that is fast and long it grows up to eightfold, and
+   * to 16 MiB at most. @default {2097152}
+   */
+  window?: number | undefined;
+  /**
+   * Asks the server for a sign of life after so many milliseconds of silence, and ends the connection when `maxMissed` (3) of them
+   * stay without an answer. @default {off}
+   */
+  keepalive?: KeepaliveOptions | undefined;
+}
+
+/** Options of `connect()`. */
+export interface ConnectOptions extends DialOptions, HandshakeOptions, LoginOptions, ChannelOptions {
+  /**
+   * Aborts dialling, handshake and login. After that it sends TERM to what runs and ends the connection at once, without what has been
+   * written and has not left; whatever waits then rejects with `SshError` `CLOSED`, whose `cause` is the signal's reason.
+   */
+  signal?: AbortSignal | undefined;
 }

@@ -11,7 +11,7 @@ import { parseProxy, type Proxy } from "../proxy/proxy_url.ts";
 import { throughProxy } from "../proxy/through_proxy.ts";
 import { requireDeno } from "../wire/system.ts";
 import { Timer } from "../wire/timer.ts";
-import type { ConnectOptions } from "./connect_options.ts";
+import type { DialOptions } from "./connect_options.ts";
 import { startProxyCommand } from "./proxy_command.ts";
 import type { Way } from "./way.ts";
 
@@ -24,14 +24,18 @@ export function placeOf({ hostname, port }: ProxyTarget): string {
 }
 
 /** The proxy that the options name, or the environment where they say so. Throws `TypeError` or `RangeError` for what is none. */
-export function proxyOf({ proxy }: Pick<ConnectOptions, "proxy">, hostname: string): Proxy | null {
+export function proxyOf({ proxy }: Pick<DialOptions, "proxy">, hostname: string): Proxy | null {
   if (proxy === undefined) return null;
   if (proxy === "environment") requireDeno('use "environment" as `proxy`', "name the proxy itself");
   return proxy === "environment" ? proxyOfEnvironment((name) => Deno.env.get(name), hostname) : parseProxy(proxy);
 }
 
 /** Dials, or takes what the application has brought. Rejects with `SshError` `CONNECTION_LOST`, or the signal's reason. */
-export async function dial(options: ConnectOptions, target: ProxyTarget, signal: AbortSignal): Promise<Way> {
+export async function dial(
+  options: DialOptions & { readonly username: string },
+  target: ProxyTarget,
+  signal: AbortSignal,
+): Promise<Way> {
   const { transport, proxyCommand, username } = options;
   if (transport !== undefined) return { conn: transport, copies: false };
   if (proxyCommand !== undefined) {

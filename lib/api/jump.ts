@@ -11,7 +11,7 @@ import { ChannelOpenError, retold, SshError } from "../errors.ts";
 import type { ProxyTarget } from "../proxy/address.ts";
 import { lostError } from "../transport/closing.ts";
 import { isOptions, wrongKind } from "../wire/check.ts";
-import type { ConnectOptions } from "./connect_options.ts";
+import type { ConnectOptions, DialOptions } from "./connect_options.ts";
 import { cannotConnect, placeOf, whileDialling } from "./dial.ts";
 import { SshClient, whereabouts } from "./ssh_client.ts";
 import type { Way } from "./way.ts";
@@ -68,7 +68,7 @@ export function throughHop(error: unknown, place: string): unknown {
 /** A connection from the hop to the target. */
 export async function dialThrough(
   hop: Hop,
-  { handshakeTimeout }: Pick<ConnectOptions, "handshakeTimeout">,
+  { handshakeTimeout }: DialOptions,
   target: ProxyTarget,
   signal: AbortSignal,
 ): Promise<Way> {

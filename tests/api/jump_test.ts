@@ -290,6 +290,12 @@ for (const silent of ["a", "b", "c"]) {
   });
 }
 
+Deno.test("a list without hops is no way", async () => {
+  const hosts = new Hosts({ a: {} });
+  await (await connect(hop("a", { jump: [], transport: hosts.reach("a") }))).close();
+  await gone(hosts);
+});
+
 Deno.test("a chain leads where it was told to, whatever becomes of the objects that said so", async () => {
   const hosts = new Hosts({ a: {}, b: {}, c: {}, elsewhere: {} });
   const b = hop("b"), jump = [hop("a", { transport: hosts.reach("a") }), b], target = hop("c", { jump });

@@ -341,7 +341,9 @@ const root = new URL("../../", import.meta.url);
 
 /** Interfaces of options, where they stand, and who takes them; `within` is the option that holds them. */
 const interfaces: readonly { name: string; file: string; entries: readonly Entry[]; within?: string }[] = [
-  { name: "ConnectOptions", file: "lib/api/connect_options.ts", entries: ["connect"] },
+  ...["ConnectOptions", "DialOptions", "HandshakeOptions", "LoginOptions", "ChannelOptions"].map((name) => (
+    { name, file: "lib/api/connect_options.ts", entries: ["connect"] as const }
+  )),
   { name: "ControlPathOptions", file: "lib/api/control_options.ts", entries: ["controlPath"] },
   { name: "ServeOptions", file: "lib/api/serve_options.ts", entries: ["serve"] },
   { name: "TransportOptions", file: "lib/api/transport/options.ts", entries: ["Transport"] },
