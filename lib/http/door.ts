@@ -39,7 +39,7 @@ export class Door {
   /** Opens it, for which it takes the permission to listen on 127.0.0.1. */
   constructor(host: ForwardHost) {
     const { mux, ending } = host, end = (error: unknown): void => this.#lost.abort(error);
-    // Ahead of the forward, which cuts the connections: what waits for them is to see why.
+    // Ahead of the forward, which cuts the connections: who sees that is to know why.
     ending.watch((lost) => end(lost?.error ?? closedError(null)));
     this.#password = randomBytes(16).toHex();
     const secret = utf8.encode(this.#password);

@@ -5,6 +5,7 @@
  */
 import { ChannelOpenError, printable } from "../errors.ts";
 import type { RemoteTarget } from "../forward/standing.ts";
+import { withWatchedBody } from "./body.ts";
 import type { Door } from "./door.ts";
 
 /** A client of ours, and where it leads to besides the hosts of URLs. */
@@ -20,13 +21,14 @@ export interface OwnClient {
  * and else as `fetch()` does; the body fails with the end of the SSH connection, too.
  */
 export async function fetchThrough(door: Door, own: OwnClient, request: Request): Promise<Response> {
-  const since = door.now, { client } = own, signal = AbortSignal.any([request.signal, door.lost]);
-  door.lost.throwIfAborted();
+  const { lost, now } = door;
+  lost.throwIfAborted();
   try {
-    return await fetch(request, { client, signal });
+    return withWatchedBody(await fetch(request, { client: own.client }), request, lost);
   } catch (error) {
-    if (signal.aborted) throw error;
-    throw explained(error, door, since, own.path, request.url);
+    if (request.signal.aborted) throw error;
+    if (lost.aborted) throw lost.reason;
+    throw explained(error, door, now, own.path, request.url);
   }
 }
 

@@ -2204,9 +2204,9 @@ export const mutants: readonly Mutant[] = [
   {
     id: "http-lost-body",
     removes: "a body that is cut by the end of the SSH connection does not look whole",
-    file: "lib/http/fetch.ts",
-    find: "AbortSignal.any([request.signal, door.lost])",
-    replace: "request.signal",
+    file: "lib/http/body.ts",
+    find: "if (lost.aborted && !tells) throw lost.reason;",
+    replace: "void tells;",
     test: "tests/http/fetch_test.ts",
     killedBy:
       "a lost SSH connection fails requests that wait and bodies that flow, however their end is marked, and says why",
