@@ -284,6 +284,19 @@ export class SshClient implements AsyncDisposable {
    * connection, and for the host of the URL, as `fetch()` wants. It refuses the ports that `fetch()` does, 22 and 6000 among them. Where
    * `NO_PROXY` names the host, takes `--allow-env=NO_PROXY,no_proxy`, and rejects with `TypeError` without: it never connects from here.
    * Deno has this machine's resolver look names up as well, and makes no use of what that says.
+   *
+   * @example A host that only the server reaches, and a Unix socket there
+   * ```ts
+   * import type { SshClient } from "@amiko/ssh";
+   *
+   * async function version(client: SshClient): Promise<string> {
+   *   const page = await client.fetch("http://intranet.example/");
+   *   console.log(await page.text());
+   *   using docker = await client.createHttpClient({ path: "/var/run/docker.sock" });
+   *   const response = await client.fetch("http://localhost/version", { client: docker });
+   *   return (await response.json()).Version;
+   * }
+   * ```
    */
   async fetch(
     input: string | URL | Request,

@@ -72,6 +72,9 @@ scope.onmessage = async ({ data }: { data: Orders }) => {
       said.forwardLocalUnix = await errorOf(() => client.forwardLocal({ path: "/sock" }, to));
       said.forwardDynamic = await errorOf(() => client.forwardDynamic({ port: 0 }));
       said.forwardRemote = await errorOf(() => client.forwardRemote({ port: 0 }, { port: 80 }));
+      said.fetch = await errorOf(() => client.fetch("http://up.example/"));
+      said.createHttpClient = await errorOf(() => client.createHttpClient());
+      said.serveHttp = await errorOf(() => client.serve({ port: 0 }, () => new Response()));
       said.x11 = await errorOf(() => client.exec("x", { x11: true }));
       said.lentAgent = await errorOf(() => client.exec("x", { agent: true }));
       client.unref();

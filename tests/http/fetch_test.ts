@@ -101,13 +101,13 @@ Deno.test("fetch() says why the server could not connect, for each of many reque
     assertStringIncludes(error.message, `"${names[i]}" port 8080`);
   });
   await using own = await join({ allowForward: () => true });
-  const closed = Deno.listen({ port: 0, hostname: "127.0.0.1" }), { port } = closed.addr;
-  closed.close();
+  // Nobody listens there, and `fetch()` has nothing against it.
+  const port = 2;
   for (const [host, shown] of [["127.0.0.1", "127.0.0.1"], ["[::1]", "::1"]]) {
     const error = await rejection(own.client.fetch(`http://${host}:${port}/`));
     assertInstanceOf(error, ChannelOpenError, String(error));
     assertStringIncludes(error.message, `Cannot connect to "${shown}" port ${port} through the server: `);
-    assertStringIncludes(error.message, "refused");
+    assertEquals(error.reason, 2);
   }
 });
 
