@@ -136,6 +136,8 @@ export class ServedConnection {
       this.#forwards?.end(error);
       this.#displays?.end(error);
     };
+    // Strangers who connect to a listener leave room for the sessions of its user.
+    const maxForwarded = maxChannels === Infinity ? Infinity : Math.max(1, maxChannels - maxSessions);
     const mux = new Mux(this.#transport, {
       ...given(this.#options, "window", "keepalive"),
       maxChannels,
@@ -143,7 +145,7 @@ export class ServedConnection {
       onEnded,
     });
     const info = { username: user.name, remoteAddr: this.#remoteAddr, connection: this.#transport.info, passed };
-    const displays = this.#displays = new ServedDisplays(mux, { sockets: systemSockets, onError });
+    const displays = this.#displays = new ServedDisplays(mux, { sockets: systemSockets, maxForwarded, onError });
     const agents = this.#agents = new ForwardedAgents(mux, { sockets: systemSockets, onError });
     const { allowX11, allowAgent } = this.#options;
     acceptSessions(mux, {
@@ -157,8 +159,7 @@ export class ServedConnection {
       grants,
       sockets: systemSockets,
       maxListeners,
-      // Strangers who connect to a listener leave room for the sessions of its user.
-      maxForwarded: maxChannels === Infinity ? Infinity : Math.max(1, maxChannels - maxSessions),
+      maxForwarded,
       forwardTimeout,
       onError,
     });

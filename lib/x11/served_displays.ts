@@ -7,6 +7,7 @@
  * @module
  */
 import type { Mux } from "../connection/mux.ts";
+import { SshError } from "../errors.ts";
 import { openConn } from "../forward/conn.ts";
 import { Relay } from "../forward/relay.ts";
 import { isNotCapable, type Sockets, type SystemListener } from "../forward/sockets.ts";
@@ -28,6 +29,8 @@ const MAX_CLIENTS = 128;
 export interface DisplayServices {
   /** The system's. */
   readonly sockets: Sockets;
+  /** Channels of the connection from which on there are no more for windows. */
+  readonly maxForwarded: number;
   /** Told of permissions that the program lacks. */
   readonly onError: (error: unknown) => void;
 }
@@ -37,6 +40,7 @@ export class ServedDisplays {
   readonly #mux: Mux;
   readonly #services: DisplayServices;
   readonly #relays = new Set<Relay>();
+  #windows = 0;
   #refed = true;
 
   constructor(mux: Mux, services: DisplayServices) {
@@ -53,11 +57,17 @@ export class ServedDisplays {
       single,
       most: MAX_CLIENTS,
       onDone: () => this.#relays.delete(relay),
-      open: ({ from }, signal) => {
+      open: async ({ from }, signal) => {
+        // Any user of this machine can connect: the client keeps room for its sessions, and one window is always possible.
+        if (this.#windows > 0 && this.#mux.channelCount >= this.#services.maxForwarded) throw tooMany();
         const { hostname, port } = from ?? { hostname: ADDRESS, port: 0 };
         const addr: Deno.NetAddr = { transport: "tcp", hostname, port };
         const data = X11Open.encode({ originHost: hostname, originPort: port });
-        return openConn(this.#mux, X11Open.name, data, { localAddr: addr, remoteAddr: addr, signal });
+        this.#windows++;
+        const gone = (): void => void this.#windows--;
+        const opening = openConn(this.#mux, X11Open.name, data, { localAddr: addr, remoteAddr: addr, signal });
+        opening.then(({ closed }) => closed.then(gone, gone), gone);
+        return await opening;
       },
     });
     if (!this.#refed) relay.setRef(false);
@@ -98,4 +108,8 @@ export class ServedDisplays {
     for (const relay of this.#relays) relay.end(closedError(error));
     this.#relays.clear();
   }
+}
+
+function tooMany(): SshError {
+  return new SshError("Cannot show window: the connection has too many channels", { code: "CHANNEL_OPEN_FAILED" });
 }

@@ -153,6 +153,14 @@ Deno.test("agent channels are refused unless a session lends one, and end with t
   end();
 });
 
+Deno.test("a server that takes an agent once on a connection, as sshd does, may refuse it afterwards", () => {
+  const { lending, end } = start(), agent = agentOf(), first = lending.lend(agent), second = lending.lend(agent);
+  assertEquals(first.requests[0]!.refused(), "takes no agent");
+  first.requests[0]!.granted!();
+  assertEquals(second.requests[0]!.refused(), null);
+  end();
+});
+
 Deno.test("connections to an agent are 32 at most, and those whose far end has gone make room", async () => {
   const { lending, open, end } = start(), hanging = Promise.withResolvers<never>(), ends: unknown[] = [];
   const lent = lending.lend({ signers: () => hanging.promise, [Symbol.asyncDispose]: () => Promise.resolve() });

@@ -2928,4 +2928,14 @@ export const mutants: readonly Mutant[] = [
     test: "tests/api/control_path_test.ts",
     killedBy: "a connection from a master's forward ends with the client, and with its own peer",
   },
+  {
+    id: "x11-room",
+    removes: "windows leave room for sessions",
+    file: "lib/x11/served_displays.ts",
+    find: "this.#windows > 0 && this.#mux.channelCount >= this.#services.maxForwarded",
+    replace: "this.#windows < 0",
+    test: "tests/x11/served_displays_test.ts",
+    killedBy: "connections to a display leave room for sessions, but one is always possible",
+    mayHang: true,
+  },
 ];

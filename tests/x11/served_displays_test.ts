@@ -21,7 +21,7 @@ const COOKIE = "00112233445566778899aabbccddeeff";
 const asked = { single: false, protocol: "MIT-MAGIC-COOKIE-1", cookie: COOKIE, screen: 0 };
 
 /** A display on a server whose client takes all connections. */
-function start(sockets: Partial<Sockets> = {}) {
+function start(sockets: Partial<Sockets> = {}, maxForwarded = Infinity) {
   const muxes = joinedMuxes(), conns: SshConn[] = [], errors: unknown[] = [], origins: string[] = [];
   muxes.client.onChannel("x11", ({ id, data }) => {
     const { originHost } = X11Open.decode(data), addr: Deno.NetAddr = { transport: "tcp", hostname: "", port: 0 };
@@ -31,6 +31,7 @@ function start(sockets: Partial<Sockets> = {}) {
   });
   const displays = new ServedDisplays(muxes.server, {
     sockets: { ...systemSockets, ...sockets },
+    maxForwarded,
     onError: (error) => errors.push(error),
   });
   return { displays, conns, errors, origins, end: () => muxes.transports.server.finish(null) };
@@ -160,6 +161,25 @@ Deno.test("connections beyond 128 wait with the system until one has gone", asyn
   displays.end(null);
   await until(() => hungUp === 128, "all are hung up");
   end();
+});
+
+Deno.test("connections to a display leave room for sessions, but one is always possible", async () => {
+  const { displays, conns, end } = start({}, 2), small = start({}, 0), display = displays.open(asked)!;
+  const sockets = [await dial(portOf(display.display)), await dial(portOf(display.display))];
+  await until(() => conns.length === 2, "two are open");
+  const third = await dial(portOf(display.display));
+  assertEquals(await third.read(new Uint8Array(1)).catch(() => null), null);
+  third.close();
+  await conns[0]!.close();
+  sockets[0]!.close();
+  await conns[0]!.closed;
+  sockets.push(await dial(portOf(display.display)));
+  await until(() => conns.length === 3, "there is room again");
+  sockets.push(await dial(portOf(small.displays.open(asked)!.display)));
+  await until(() => small.conns.length === 1, "one is possible");
+  for (const one of [displays, small.displays]) one.end(null);
+  for (const socket of sockets.slice(1)) socket.close();
+  for (const one of [end, small.end]) one();
 });
 
 // ------------------------------------------------------------------------------------------------ who may
