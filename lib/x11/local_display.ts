@@ -150,6 +150,7 @@ async function untrusted(
     signal?.addEventListener("abort", onAbort, { once: true });
     folder = await Deno.makeTempDir({ prefix: "ssh-x11-" });
     const file = `${folder}/authority`;
+    signal?.throwIfAborted();
     timer.start(XAUTH_TIME);
     const { code } = await new Deno.Command("xauth", {
       args: ["-f", file, "generate", display, MAGIC_COOKIE, "untrusted", "timeout", String(seconds)],
