@@ -35,15 +35,14 @@ scope.onmessage = async ({ data }: { data: Orders }) => {
   const { connectAgent, generateKey, parsePrivateKey } = await import("../../lib/keys/mod.ts");
   const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
   const { url, fingerprint, wasm } = data;
+  const login = {
+    hostname: "far.example",
+    username: "alice",
+    auth: [password("wonderland")],
+    verifyHostKey: pinnedHostKey(fingerprint),
+  };
   const overSocket = async (more: object = {}) =>
-    await connect({
-      hostname: "far.example",
-      username: "alice",
-      auth: [password("wonderland")],
-      verifyHostKey: pinnedHostKey(fingerprint),
-      transport: await webSocketTransport(url),
-      ...more,
-    });
+    await connect({ ...login, transport: await webSocketTransport(url), ...more });
   const done: Record<string, string> = {}, said: Record<string, string> = {};
   {
     await using client = await overSocket();
@@ -77,6 +76,14 @@ scope.onmessage = async ({ data }: { data: Orders }) => {
       said.serveHttp = await errorOf(() => client.serve({ port: 0 }, () => new Response()));
       said.x11 = await errorOf(() => client.exec("x", { x11: true }));
       said.lentAgent = await errorOf(() => client.exec("x", { agent: true }));
+      {
+        const { hostname, username, auth, verifyHostKey } = login;
+        await using inner = await connect({ hostname, username, auth, verifyHostKey, jump: client });
+        done.jump = text((await inner.exec("echo hello")).stdout);
+      }
+      said.fetch = await errorOf(() => client.fetch("http://up.example/"));
+      said.httpClient = await errorOf(() => client.createHttpClient());
+      said.serveHttp = await errorOf(() => client.serve({ port: 0 }, () => new Response()));
       client.unref();
       client.ref();
       done.after = text((await client.exec("echo still there")).stdout);
@@ -100,6 +107,8 @@ scope.onmessage = async ({ data }: { data: Orders }) => {
     );
     const options = { hostname: "far.example", username: "alice", verifyHostKey: pinnedHostKey(fingerprint) };
     said.connect = await errorOf(() => connect(options));
+    said.proxy = await errorOf(() => connect({ ...login, proxy: "socks5://proxy.example" }));
+    said.proxyCommand = await errorOf(() => connect({ ...login, proxyCommand: ["nc", "%h", "%p"] }));
     said.controlPath = await errorOf(() => connect({ controlPath: "/run/master" }));
     said.serve = await errorOf(async () =>
       serve({ hostKeys: [await generateKey()], auth: { none: () => true }, handler() {} })

@@ -1,6 +1,6 @@
 /** The client where there is no `Deno`, as in a page: a worker without it talks to a server here, over a WebSocket. */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { serveConn } from "../../lib/api/server.ts";
+import { serveConn, type ServeConnOptions } from "../../lib/api/server.ts";
 import { sftpSubsystem } from "../../lib/api/sftp_subsystem.ts";
 import { webSocketTransport } from "../../lib/api/web_socket.ts";
 import { commands, hostKey, serverOptions } from "../_support/joined.ts";
@@ -23,12 +23,15 @@ interface Page {
 /** What a page does at a server; one without WebAssembly does little. */
 async function page(wasm: boolean): Promise<Page> {
   const root = await Deno.makeTempDir({ prefix: "amiko_ssh_" });
-  const options = await serverOptions({
+  const options: ServeConnOptions = await serverOptions({
     auth: { password: (_info, given) => given === "wonderland", publicKey: () => false },
     handler: commands,
     subsystems: { sftp: sftpSubsystem({ root }) },
     allowForward: () => true,
-    onForward: (_info, { conn }) => conn.readable.pipeTo(conn.writable),
+    onForward: async (_info, { conn, port }) => {
+      if (port === 22) await serveConn(conn, options).catch(() => {});
+      else await conn.readable.pipeTo(conn.writable);
+    },
   });
   const served: Promise<unknown>[] = [];
   const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, (request) => {
@@ -69,6 +72,7 @@ Deno.test("a page logs in, runs commands, moves files and opens paths, and what 
     sftp: "one two",
     dial: "through",
     listen: "number",
+    jump: "hello\n",
     after: "still there\n",
     "aes128-gcm@openssh.com": "hello\n",
     "aes256-ctr": "hello\n",
@@ -76,6 +80,11 @@ Deno.test("a page logs in, runs commands, moves files and opens paths, and what 
     key: "true",
   });
   const instead = {
+    fetch: "`dial()`",
+    httpClient: "`dial()`",
+    serveHttp: "`listen()`",
+    proxy: "hand over `transport`",
+    proxyCommand: "hand over `transport`",
     controlPath: "hand over `transport`",
     serve: "`serveConn()`",
     root: "a backend of your own",
