@@ -45,8 +45,8 @@ const server = Deno.serve({
       return new Response(script, { headers: { ...headers, "content-type": "text/javascript; charset=utf-8" } });
     case "/ssh": {
       // A page of somebody else, open in the same browser, may ask as well: only this one's gets through.
-      if (!origins().includes(request.headers.get("origin") ?? "")) return new Response(null, { status: 403 });
-      if (request.headers.get("upgrade") !== "websocket") return new Response(null, { status: 426 });
+      if (!origins().includes(request.headers.get("origin") ?? "none")) return new Response(null, { status: 403 });
+      if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") return new Response(null, { status: 426 });
       if (open >= MAX_OPEN) return new Response(null, { status: 503 });
       const { socket, response } = Deno.upgradeWebSocket(request);
       open++;
@@ -58,11 +58,10 @@ const server = Deno.serve({
   }
 });
 
-function origins(): string[] {
+/** Where the page may come from. */
+function origins(): (string | undefined)[] {
   const { port } = server.addr;
-  return [options.get("origin") ?? "", `http://localhost:${port}`, `http://127.0.0.1:${port}`].filter((one) =>
-    one !== ""
-  );
+  return [options.get("origin"), `http://localhost:${port}`, `http://127.0.0.1:${port}`];
 }
 
 /** Both ways until either side has ended. */
@@ -72,9 +71,7 @@ async function relay(socket: WebSocket): Promise<void> {
     using host = await Deno.connect({ ...target, signal: AbortSignal.timeout(15_000) });
     await Promise.race([page.readable.pipeTo(host.writable), host.readable.pipeTo(page.writable)]);
   } catch (error) {
-    socket.close(
-      4000,
-      error instanceof Deno.errors.ConnectionRefused ? "The host refused the connection" : "The host was lost",
-    );
+    const isRefused = error instanceof Deno.errors.ConnectionRefused;
+    socket.close(4000, isRefused ? "The host refused the connection" : "The host was lost");
   }
 }

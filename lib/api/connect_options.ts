@@ -17,7 +17,7 @@ export interface DialOptions {
   hostname: string;
   /** TCP port. @default {22} */
   port?: number | undefined;
-  /** Use these streams instead of dialling: a WebSocket, a channel, a test pipe. */
+  /** Use these streams instead of dialling: a WebSocket, a channel, a test pipe. A page cannot do without. */
   transport?: ByteDuplex | undefined;
   /**
    * Servers to go through, first to last (`ProxyJump`), 16 at most: each with options as `connect()` takes them, its own login and host key
