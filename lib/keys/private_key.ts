@@ -4,6 +4,7 @@
  * @module
  */
 import { printable } from "../errors.ts";
+import { requireWebCrypto } from "../wire/system.ts";
 import type { Bytes } from "../wire/types.ts";
 import { generateEcdsa } from "./ecdsa.ts";
 import { generateEd25519 } from "./ed25519.ts";
@@ -132,6 +133,7 @@ export async function parsePrivateKey(text: KeyText, options: PrivateKeyOptions 
     throw new TypeError("Cannot read private key: its passphrase is not a string");
   }
   const bytes = bytesOf(text);
+  requireWebCrypto("read private key");
   if (isPpk(bytes)) {
     const { material, comment } = await readPpkMaterial(readPpk(bytes, options), options.passphrase);
     return await privateKeyFromMaterial(material, comment, options);
@@ -178,5 +180,6 @@ export async function generateKey(
 ): Promise<PrivateKey> {
   const make = Object.hasOwn(makers, type) ? makers[type] : undefined;
   if (make === undefined) throw new TypeError(`Cannot make key: the type "${type}" is not known`);
+  requireWebCrypto("make key");
   return await SshPrivateKey.of(await make(options.bits), options.comment ?? "");
 }

@@ -83,7 +83,7 @@ export class SecureTransport implements DataTransport {
 
   /** Takes over the streams; nothing moves before `start()`. */
   constructor(conn: ByteDuplex, options: SecureTransportOptions) {
-    requireWebCrypto();
+    requireWebCrypto("connect");
     this.role = options.role;
     this.#conn = conn;
     this.#options = options;

@@ -18,10 +18,13 @@ export function hasDeno(): boolean {
   return (globalThis as { Deno?: unknown }).Deno !== undefined;
 }
 
-/** Throws `TypeError` in a page that has no WebCrypto, which is what browsers do to those that anybody could have changed on the way. */
-export function requireWebCrypto(): void {
+/**
+ * Throws `TypeError` in a page that has no WebCrypto, which is what browsers do to those that anybody could have changed on the way.
+ * `what` ends the words "Cannot".
+ */
+export function requireWebCrypto(what: string): void {
   if ((crypto as { subtle?: unknown }).subtle !== undefined) return;
   throw new TypeError(
-    "Cannot use SSH: this page has no WebCrypto, which needs a secure context; load it by https:, or http: from localhost",
+    `Cannot ${what}: this page has no WebCrypto, which needs a secure context; load it by https:, or http: from localhost`,
   );
 }

@@ -121,6 +121,8 @@ scope.onmessage = async ({ data }: { data: Orders }) => {
     said.auth = await errorOf(() => overSocket({ auth: undefined }));
     const { subtle } = crypto;
     Object.defineProperty(crypto, "subtle", { value: undefined, configurable: true });
+    said.insecureMade = await errorOf(() => generateKey());
+    said.insecureRead = await errorOf(() => parsePrivateKey(locked, { passphrase: "geheim" }));
     said.insecure = await errorOf(() => overSocket());
     Object.defineProperty(crypto, "subtle", { value: subtle });
   }

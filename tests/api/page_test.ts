@@ -107,6 +107,8 @@ Deno.test("a page logs in, runs commands, moves files and opens paths, and what 
     x11: "`connect` of `x11`",
     lentAgent: "hand an agent over",
     insecure: "secure context",
+    insecureMade: "secure context",
+    insecureRead: "secure context",
   };
   assertEquals(
     Object.keys(said).filter((name) => name.startsWith(lib)),

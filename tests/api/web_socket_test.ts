@@ -7,7 +7,7 @@ import { SshError } from "../../lib/errors.ts";
 import type { ByteDuplex } from "../../lib/wire/types.ts";
 import { seededBytes } from "../_support/duplex.ts";
 import { login, serverOptions, text } from "../_support/joined.ts";
-import { inTime, until } from "../_support/until.ts";
+import { HANGS, inTime, until } from "../_support/until.ts";
 
 /** Serves upgrades on a port of its own; `/no` is refused, and `/never` gets no answer. */
 function upgrades(onSocket: (socket: WebSocket) => unknown) {
@@ -265,7 +265,7 @@ Deno.test("a stranger who floods is read, dropped and ended in its time", async 
   // IGNORE messages, which may come before the keys: 64 to a message of the socket.
   const ignore = new Uint8Array(32 * 64);
   for (let at = 0; at < ignore.length; at += 32) ignore.set([0, 0, 0, 28, 10, 2, 0, 0, 0, 12], at);
-  while (socket.readyState === WebSocket.OPEN) {
+  for (const end = performance.now() + HANGS; socket.readyState === WebSocket.OPEN && performance.now() < end;) {
     for (let i = 0; i < 64 && socket.bufferedAmount < 1 << 20; i++) socket.send(ignore);
     await new Promise((resolve) => setTimeout(resolve));
   }
