@@ -16,9 +16,10 @@ function options(port: number): ConnectOptions {
   };
 }
 
-const outer = p.through === undefined ? undefined : await connect(options(p.through));
-const way = await outer?.dial({ hostname: "127.0.0.1", port: p.port });
-await using client = await connect({ ...options(p.port), ...(way === undefined ? {} : { transport: way }) });
+await using client = await connect({
+  ...options(p.port),
+  ...(p.through === undefined ? {} : { jump: options(p.through) }),
+});
 const target = { hostname: "127.0.0.1", port: p.target };
 const forward = p.kind === "-R"
   ? await client.forwardRemote({ port: 0 }, target)
@@ -28,4 +29,3 @@ const forward = p.kind === "-R"
 report({ port: (forward.addr as Deno.NetAddr).port });
 for await (const _ of Deno.stdin.readable);
 await client.close();
-await outer?.close();

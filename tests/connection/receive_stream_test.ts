@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { concat } from "@std/bytes";
 import { ReceiveStream } from "../../lib/connection/receive_stream.ts";
 import { Prng } from "../_support/fuzz.ts";
@@ -419,4 +419,73 @@ Deno.test("ReceiveStream.discard() leaves a reader with `min` the rest of a chun
   const { done, value } = await reader.read(new Uint8Array(96), { min: 96 });
   assertEquals([done, value!.length], [true, 4]);
   assertEquals(credited(), 100);
+});
+
+Deno.test("ReceiveStream.read() gives what was pushed, whatever the splits and the end, without a stream (twin)", async () => {
+  for (let seed = 0; seed < 15; seed++) {
+    const prng = new Prng(seed), { stream, credited } = make(), twin = new Twin(), got: Uint8Array[] = [];
+    const largest = prng.pick([1, 10, 3000, 40_000]);
+    const reading = (async () => {
+      try {
+        for (;;) {
+          const chunk = await stream.read(new Uint8Array(1 + prng.below(2 * largest)));
+          if (chunk === null) return null;
+          assert(chunk.length > 0);
+          got.push(chunk);
+          if (prng.below(5) === 0) await settle();
+        }
+      } catch (error) {
+        return error;
+      }
+    })();
+    for (let n = prng.below(40); n > 0; n--) {
+      const bytes = prng.bytes(1 + prng.below(largest)), owned = prng.below(3) === 0, pushed = bytes.slice();
+      for (const byte of bytes) twin.bytes.push(byte);
+      stream.push(pushed, owned);
+      if (!owned) pushed.fill(0xdd);
+      if (prng.below(2) === 0) stream.flush();
+      if (prng.below(3) === 0) await Promise.resolve();
+    }
+    stream.flush();
+    twin.end = prng.below(2) === 0 ? null : broken;
+    stream.end(twin.end);
+    assert(await reading === twin.end, `seed ${seed}`);
+    const all = concat(got);
+    assertEquals([all.length, credited()], [twin.bytes.length, twin.bytes.length]);
+    assert(all.every((byte, i) => byte === twin.bytes[i]), `seed ${seed}`);
+  }
+});
+
+Deno.test("ReceiveStream.read() that waits ends with a cut and with a discard, and nobody can take the stream beside it", async () => {
+  const cut = make(), discarded = make();
+  for (const { stream } of [cut, discarded]) {
+    assert(!stream.isStream);
+    stream.push(utf8("abc"));
+    assertEquals(text((await stream.read(new Uint8Array(10)))!), "abc");
+    assertThrows(() => stream.readable, TypeError, "elsewhere");
+  }
+  const waiting = [cut, discarded].map(({ stream }) => stream.read(new Uint8Array(10)).catch((error) => error));
+  // Part of it has come, and nobody gets it any more.
+  discarded.stream.push(utf8("lost"));
+  cut.stream.cut(broken);
+  discarded.stream.discard();
+  assertEquals(await Promise.all(waiting), [broken, null]);
+  assertEquals([cut.credited(), discarded.credited()], [3, 7]);
+  assert(await cut.stream.read(new Uint8Array(1)).catch((error) => error) === broken);
+  assertEquals(await discarded.stream.read(new Uint8Array(1)), null);
+});
+
+Deno.test("A stream that nobody had asked for ends like one that was there", async () => {
+  const ended = make(), failed = make(), cut = make(), discarded = make();
+  for (const { stream } of [ended, failed, cut, discarded]) stream.push(utf8("abc"));
+  ended.stream.end();
+  failed.stream.end(broken);
+  cut.stream.cut(undefined);
+  discarded.stream.discard();
+  assertEquals(text(new Uint8Array(await new Response(ended.stream.readable).arrayBuffer())), "abc");
+  const reader = failed.stream.readable.getReader();
+  assertEquals(text((await reader.read()).value!), "abc");
+  assert(await reader.read().catch((error) => error) === broken);
+  assertEquals(await cut.stream.readable.getReader().read().then(() => "read", () => "failed"), "failed");
+  assertEquals((await discarded.stream.readable.getReader().read()).done, true);
 });

@@ -1,5 +1,5 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
-import { concat } from "@std/bytes";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { concat, equals } from "@std/bytes";
 import { SendStream } from "../../lib/connection/send_stream.ts";
 import { Prng } from "../_support/fuzz.ts";
 import { settle, stateOf, text, utf8 } from "../_support/fake_transport.ts";
@@ -185,4 +185,76 @@ Deno.test("SendStream refuses a chunk whose buffer was transferred while it wait
   assertEquals(take(1000).length, 0);
   assertEquals(stream.available, 0);
   await assertRejects(() => waiting, TypeError, "transferred");
+});
+
+Deno.test("SendStream.write() and end() send what a stream would, and nobody can take the stream beside them", async () => {
+  for (let seed = 0; seed < 20; seed++) {
+    const prng = new Prng(seed), { stream, events, take } = make(), largest = prng.pick([10, 5000, 100_000, 400_000]);
+    const written: Uint8Array[] = [], got: Uint8Array[] = [];
+    let done = false;
+    const writing = (async () => {
+      for (let n = prng.below(20); n > 0; n--) {
+        const chunk = new Uint8Array(prng.below(largest)).map((_, i) => i * 7 + n);
+        written.push(chunk.slice());
+        await stream.write(chunk);
+        chunk.fill(0xee);
+      }
+      await stream.end();
+      done = true;
+    })();
+    while (!done) {
+      await settle();
+      got.push(take(1 + prng.below(prng.pick([10_000, 32_768]))));
+    }
+    await writing;
+    assert(equals(concat(got), concat(written)), `seed ${seed}`);
+    assertEquals(events.at(-1), "finished");
+    assert(!stream.isStream);
+    if (seed > 0) continue;
+    void stream.gone;
+    assertThrows(() => stream.writable, TypeError, "elsewhere");
+  }
+});
+
+Deno.test("SendStream without a stream fails as one would: failed, shut and aborted, before and in a write", async () => {
+  const error = new Error("gone");
+  const fails: [string, (stream: SendStream) => void][] = [
+    ["failed", (stream) => stream.fail(error)],
+    ["shut", (stream) => stream.shut(() => error)],
+    ["aborted", (stream) => stream.abort(error)],
+  ];
+  for (const [name, fail] of fails) {
+    for (const waits of [false, true]) {
+      const { stream, events } = make(), { gone } = stream;
+      const waiting = stream.write(new Uint8Array(waits ? STAGE + 1 : 1)).catch((cause) => cause);
+      if (!waits) await waiting;
+      assertEquals(await stateOf(gone), "pending");
+      fail(stream);
+      assert(await gone.catch((cause) => cause) === error, name);
+      if (waits) assert(await waiting === error, name);
+      assert(await stream.write(utf8("x")).catch((cause) => cause) === error, name);
+      assert(await stream.end().catch((cause) => cause) === error, name);
+      assertEquals(events.includes(`aborted ${error}`), name === "aborted");
+      // What was taken before a shut still leaves.
+      assertEquals(stream.available, name === "shut" && !waits ? 1 : 0);
+    }
+  }
+  // Behind an end nothing can fail any more.
+  const { stream, events } = make();
+  await stream.end();
+  stream.abort(error);
+  stream.fail(error);
+  assertEquals(events, ["finished"]);
+  assertEquals(await stateOf(stream.gone), "pending");
+});
+
+Deno.test("A stream that nobody had asked for fails like one that was there, and closes where nothing was lost", async () => {
+  const error = new Error("gone"), shut = make(), failed = make(), clean = make();
+  shut.stream.shut(() => error);
+  failed.stream.fail(error);
+  clean.stream.fail(error, true);
+  for (const { stream } of [shut, failed]) {
+    assert(await stream.writable.getWriter().write(utf8("x")).catch((cause) => cause) === error);
+  }
+  await clean.stream.writable.close();
 });

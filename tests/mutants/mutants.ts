@@ -1217,6 +1217,25 @@ export const mutants: readonly Mutant[] = [
   // -------------------------------------------------------------------------------------------------- lib/forward, a client's
 
   {
+    id: "pump-reset-behind-end",
+    removes: "a forward that is cut closes its channel also where one direction of it had ended",
+    file: "lib/forward/pump.ts",
+    find: "void this.close();",
+    replace: "",
+    test: "tests/forward/pump_test.ts",
+    killedBy: "`pump()` whose signal aborts closes the channel, also where that direction has ended",
+    mayHang: true,
+  },
+  {
+    id: "pump-alone",
+    removes: "nobody reads a channel beside the pump that carries it",
+    file: "lib/connection/receive_stream.ts",
+    find: "if (this.#isRead) throw new TypeError",
+    replace: "if (false) throw new TypeError",
+    test: "tests/forward/pump_test.ts",
+    killedBy: "A connection that is pumped is nobody else's to read or write",
+  },
+  {
     id: "forward-loopback",
     removes: "a forward listens on the loopback address unless told otherwise",
     file: "lib/forward/local_sockets.ts",
