@@ -7,7 +7,7 @@ import { withoutBrackets } from "./addresses.ts";
 import { isUnix } from "./check.ts";
 import { requireDeno } from "../wire/system.ts";
 import type { Socket } from "./pump.ts";
-import { KERNEL_BACKLOG } from "./sockets.ts";
+import { bindUnix, KERNEL_BACKLOG } from "./sockets.ts";
 
 /** A TCP address; the options of `Deno.listen()` and `Deno.connect()` are some. */
 export interface TcpAddress {
@@ -52,16 +52,7 @@ const LOOPBACK = "127.0.0.1";
  */
 export function listenLocal(from: TcpAddress | UnixAddress, refed = true): LocalListener {
   requireDeno("listen", "`dial()` and `dialUnix()` give a connection itself");
-  if (isUnix(from)) {
-    const { path } = from as UnixAddress, listener = Deno.listen({ transport: "unix", path });
-    try {
-      Deno.chmodSync(path, 0o600);
-    } catch (error) {
-      listener.close();
-      throw error;
-    }
-    return held(listener, refed);
-  }
+  if (isUnix(from)) return held(bindUnix((from as UnixAddress).path), refed);
   const { hostname = LOOPBACK, port, ...more } = from as TcpAddress & { tcpBacklog?: number };
   const listener = Deno.listen({
     tcpBacklog: KERNEL_BACKLOG,

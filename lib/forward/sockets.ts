@@ -147,16 +147,30 @@ function isMissing(error: unknown): boolean {
 }
 
 function listenUnix(path: string): SystemListener {
-  // Bound with the mode that it is to have: there is no moment in which others could connect.
-  const umask = Deno.umask(0o177);
-  let socket: Deno.Listener;
+  return listener(bindUnix(path), 0);
+}
+
+/**
+ * Listens at a path where nothing is yet; the socket is its owner's alone, and Deno removes it with the listener. Bound with that mode
+ * where the program may set its mask (`--allow-sys=umask`), so that there is no moment in which others could connect; else it gets the
+ * mode right behind, and only a mask that lets others write leaves them that moment.
+ */
+export function bindUnix(path: string): Deno.UnixListener {
+  const mayMask = Deno.permissions.querySync({ name: "sys", kind: "umask" }).state === "granted";
+  const umask = mayMask && Deno.build.os !== "windows" ? Deno.umask(0o177) : null;
+  let socket: Deno.UnixListener;
   try {
     socket = Deno.listen({ transport: "unix", path });
   } finally {
-    Deno.umask(umask);
+    if (umask !== null) Deno.umask(umask);
   }
-  // Deno removes the path when it closes the socket.
-  return listener(socket, 0);
+  try {
+    if (umask === null) Deno.chmodSync(path, 0o600);
+    return socket;
+  } catch (error) {
+    socket.close();
+    throw error;
+  }
 }
 
 /** What goes wrong with the system here, in the words of OpenSSH; the client learns no more of it. */

@@ -2,6 +2,7 @@ import { assert, assertEquals, assertInstanceOf, assertRejects, assertStrictEqua
 import { ChannelOpenError, SshError } from "../../lib/errors.ts";
 import type { Forward } from "../../lib/forward/forward.ts";
 import { Prng } from "../_support/fuzz.ts";
+import { systemSockets } from "../../lib/forward/sockets.ts";
 import { inTime, until } from "../_support/until.ts";
 import { channels, hangUp, pattern, readAll, writeAll } from "./_conns.ts";
 import { pathServer } from "./_server.ts";
@@ -313,6 +314,22 @@ Deno.test("Unix sockets are at either end of each forward, and only their user's
   await far.close();
   for (const forward of [local, dynamic, remote]) await forward.close();
   await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test({
+  name: "Unix sockets are their user's alone also where the program may not set its mask, and nothing asks for that",
+  ignore: Deno.build.os === "windows",
+  permissions: { read: true, write: true, net: true },
+  fn: async () => {
+    const folder = Deno.makeTempDirSync(), path = `${folder}/socket`, server = pathServer();
+    const forward = await server.forwards.forwardLocal({ path }, THERE, {});
+    assertEquals(Deno.statSync(path).mode! & 0o777, 0o600);
+    await forward.close();
+    const served = systemSockets.listenUnix(path);
+    assertEquals(Deno.statSync(path).mode! & 0o777, 0o600);
+    served.close();
+    Deno.removeSync(folder, { recursive: true });
+  },
 });
 
 Deno.test("200 connections through one forward, at once and one after the other, half of them cut at random, leave nothing", async () => {

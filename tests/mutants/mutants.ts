@@ -1247,11 +1247,12 @@ export const mutants: readonly Mutant[] = [
   {
     id: "forward-socket-mode",
     removes: "a Unix socket of a forward is its user's alone",
-    file: "lib/forward/local_sockets.ts",
+    file: "lib/forward/sockets.ts",
     find: "Deno.chmodSync(path, 0o600);",
     replace: "Deno.chmodSync(path, 0o666);",
     test: "tests/forward/forward_test.ts",
-    killedBy: "Unix sockets are at either end of each forward, and only their user's",
+    killedBy:
+      "Unix sockets are their user's alone also where the program may not set its mask, and nothing asks for that",
   },
   {
     id: "forwarded-never-asked",
