@@ -77,7 +77,7 @@ export async function dialThrough(
     return {
       conn,
       copies: true,
-      lost: (error) => lostHop(hop, error) ?? error,
+      lost: (error) => lostHop(hop) ?? error,
       close: () => conn.close(),
       setRef: (refed) => {
         if (hop.isOurs) refed ? hop.client.ref() : hop.client.unref();
@@ -89,20 +89,27 @@ export async function dialThrough(
       const why = error.cause instanceof ChannelOpenError ? error.cause : error;
       throw retold(why, `Cannot connect to ${where}: ${why.message}`);
     }
-    throw cannotConnect(where, signal.aborted ? error : lostHop(hop, error) ?? error, signal);
+    throw cannotConnect(where, signal.aborted ? error : lostHop(hop) ?? error, signal);
   }
 }
 
-/** The error of what runs through hops, one of which has ended: the first of them, as the others have ended with it. */
-function lostHop(hop: Hop, cause: unknown): SshError | null {
-  let lost: SshError | null = null;
-  for (let at: Hop | null = hop; at !== null; at = at.before) {
-    const { endedBy } = whereabouts(at.client);
-    if (endedBy !== null) {
-      lost = lostError(`Connection was lost with ${at.place}: ${endedBy.message}`, endedBy ?? cause);
-    }
-  }
-  return lost;
+/** Errors that name the hop that was lost. */
+const named = new WeakSet<Error>();
+
+/**
+ * The error of what runs through a hop that has ended. Where that has ended because a hop before it was lost, its own error says so; what
+ * has become of those before by now says nothing, as they close with it.
+ */
+function lostHop({ client, place }: Hop): SshError | null {
+  const { endedBy } = whereabouts(client);
+  if (endedBy === null) return null;
+  return named.has(endedBy) ? endedBy as SshError : lostWith(place, endedBy);
+}
+
+function lostWith(place: string, cause: Error): SshError {
+  const error = lostError(`Connection was lost with ${place}: ${cause.message}`, cause);
+  named.add(error);
+  return error;
 }
 
 /** For the keepalive of what runs through hops: they are asked as well, and the first of them that is silent is the one to blame. */
@@ -118,7 +125,7 @@ export function silenceOf(hop: Hop): { asked(first: boolean): void; gone(error: 
       for (let at: Hop | null = hop; at !== null; at = at.before) {
         if (whereabouts(at.client).lastReceived < since) silent = at;
       }
-      return silent === null ? error : lostError(`Connection was lost with ${silent.place}: ${error.message}`, error);
+      return silent === null ? error : lostWith(silent.place, error);
     },
   };
 }

@@ -173,8 +173,7 @@ for (const end of ["cut", "stopped server"] as const) {
     if (end === "cut") hosts.pairs[0]!.reset();
     else stop.abort();
     const place = end === "cut" ? '"a" port 22 (hop 1 of 2)' : '"b" port 22 (hop 2 of 2)';
-    for (const one of [...running, opened, client.closed]) {
-      const error = await failure(one as Promise<unknown>);
+    for (const error of await Promise.all([...running, opened, client.closed].map(failure))) {
       assertEquals(error.code, "CONNECTION_LOST");
       assert(error.message.startsWith(`Connection was lost with ${place}: `), error.message);
       assertInstanceOf(error.cause, SshError);

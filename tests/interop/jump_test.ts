@@ -140,8 +140,9 @@ peerTest(
       assert(pids.length > 0);
       for (const pid of pids) Deno.kill(pid, signal);
       try {
-        for (const one of [reading, process.status, client.closed]) {
-          const error = await inTime(assertRejects(() => one as Promise<unknown>, SshError), signal);
+        const ends: Promise<unknown>[] = [reading, process.status, client.closed];
+        for (const end of ends.map((end) => assertRejects(() => end, SshError))) {
+          const error = await inTime(end, signal);
           assertEquals(error.code, "CONNECTION_LOST");
           assert(error.message.startsWith(`Connection was lost with ${place}: `), error.message);
           assert(signal === "SIGKILL" || error.message.includes("Peer is gone"), error.message);

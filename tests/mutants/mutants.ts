@@ -2320,7 +2320,7 @@ export const mutants: readonly Mutant[] = [
     id: "jump-lost-named",
     removes: "an error of a lost hop names the hop",
     file: "lib/api/jump.ts",
-    find: "lost: (error) => lostHop(hop, error) ?? error,",
+    find: "lost: (error) => lostHop(hop) ?? error,",
     replace: "lost: (error) => error,",
     test: "tests/api/jump_test.ts",
     killedBy: "a hop that is lost (cut) ends what runs through it, with an error that names the hop",
