@@ -81,9 +81,6 @@ scope.onmessage = async ({ data }: { data: Orders }) => {
         await using inner = await connect({ hostname, username, auth, verifyHostKey, jump: client });
         done.jump = text((await inner.exec("echo hello")).stdout);
       }
-      said.fetch = await errorOf(() => client.fetch("http://up.example/"));
-      said.httpClient = await errorOf(() => client.createHttpClient());
-      said.serveHttp = await errorOf(() => client.serve({ port: 0 }, () => new Response()));
       client.unref();
       client.ref();
       done.after = text((await client.exec("echo still there")).stdout);

@@ -80,9 +80,6 @@ Deno.test("a page logs in, runs commands, moves files and opens paths, and what 
     key: "true",
   });
   const instead = {
-    fetch: "`dial()`",
-    httpClient: "`dial()`",
-    serveHttp: "`listen()`",
     proxy: "hand over `transport`",
     proxyCommand: "hand over `transport`",
     controlPath: "hand over `transport`",
