@@ -10,6 +10,7 @@ import { closedError, lossOf, Patience } from "../transport/closing.ts";
 import { callBack } from "../wire/callback.ts";
 import { Msg } from "../wire/numbers.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
+import { writeU32 } from "../wire/writer.ts";
 import { ChannelRequests, type RequestLink } from "./channel_requests.ts";
 import {
   ChannelClose,
@@ -20,6 +21,7 @@ import {
 } from "./messages.ts";
 import { ReceiveStream } from "./receive_stream.ts";
 import { ReceiveWindow } from "./receive_window.ts";
+import { knowsReset, RESET } from "./reset.ts";
 import { SendStream } from "./send_stream.ts";
 
 /** Data bytes of the largest packet this side takes and makes (RFC 4253 section 6.1 makes peers take as much). */
@@ -69,6 +71,8 @@ export class ChannelCore implements OutboundSource {
   readonly closed: Promise<void>;
   /** Channel type, once it is known. */
   type = "";
+  /** Giving it up is told with {@linkcode RESET}. */
+  tellsReset = false;
 
   readonly #events: ChannelEvents;
   readonly #closed = Promise.withResolvers<void>();
@@ -300,6 +304,9 @@ export class ChannelCore implements OutboundSource {
     this.#patience.stop();
     if (this.#closeSent) return;
     this.#requests.sendHeldBack();
+    if (this.tellsReset && this.#given !== null && knowsReset(this.#link!.transport)) {
+      this.urge(RESET, new Uint8Array(0));
+    }
     this.#closeSent = true;
     this.#leaving.resolve();
     // A peer that closes provokes the answer.
@@ -490,11 +497,4 @@ export class ChannelCore implements OutboundSource {
 
 function channelClosed(): SshError {
   return new SshError("Channel is closed", { code: "CLOSED" });
-}
-
-function writeU32(out: Uint8Array, at: number, value: number): void {
-  out[at] = value >>> 24;
-  out[at + 1] = value >>> 16;
-  out[at + 2] = value >>> 8;
-  out[at + 3] = value;
 }

@@ -6,6 +6,8 @@
 import { BaseChannel, channelCore } from "../connection/channel.ts";
 import type { ChannelCore } from "../connection/channel_core.ts";
 import type { Mux } from "../connection/mux.ts";
+import { RESET } from "../connection/reset.ts";
+import { SshError } from "../errors.ts";
 import { wrongKind } from "../wire/check.ts";
 import type { ByteDuplex, Bytes } from "../wire/types.ts";
 
@@ -16,7 +18,8 @@ import type { ByteDuplex, Bytes } from "../wire/types.ts";
 export interface SshConn<A extends Deno.Addr = Deno.Addr> extends ByteDuplex, AsyncDisposable, Disposable {
   /**
    * Bytes from the far end, a byte stream. It ends where the far end stops sending, also where it closes without a word of that (EOF),
-   * as many servers do; it fails when the SSH connection is lost, or when this side has closed before the end.
+   * as many servers do; it fails when the SSH connection is lost, when this side has closed before the end, and where a far end that
+   * runs this module has cut it: other peers do not tell that from an end.
    */
   readonly readable: ReadableStream<Bytes>;
   /** Bytes to the far end; closing it ends that direction alone (half-close), aborting it ends both, and what was written is lost. */
@@ -58,13 +61,25 @@ export interface ConnAddrs<A extends Deno.Addr> {
   readonly remoteAddr: A;
 }
 
-/** The channel of a connection: it has no requests and no standard error, and what a peer sends there is dropped. */
+/** The channel of a connection: it has no standard error and no requests but one, and what a peer sends there is dropped. */
 export class ConnChannel extends BaseChannel {
+  #reset = false;
+
   /** Makes a channel that is not open yet. */
   constructor(id: number) {
     super(id);
+    channelCore(this).tellsReset = true;
     // It shares the window with the data: unread, it would stop them.
     this.discard("stderr");
+  }
+
+  override onRequest(name: string): boolean {
+    if (name === RESET) this.#reset = true;
+    return false;
+  }
+
+  override onUnended(): Error | null {
+    return this.#reset ? new SshError("Connection was cut at its far end", { code: "CLOSED" }) : null;
   }
 }
 

@@ -119,3 +119,11 @@ export class Writer {
     return this.#buffer.slice(0, this.#length);
   }
 }
+
+/** Writes a uint32 into bytes that are there. */
+export function writeU32(out: Uint8Array, at: number, value: number): void {
+  out[at] = value >>> 24;
+  out[at + 1] = value >>> 16;
+  out[at + 2] = value >>> 8;
+  out[at + 3] = value;
+}

@@ -3,12 +3,13 @@
  *
  * @module
  */
+import { createServer } from "node:net";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { Channel } from "../../lib/api/transport/channel.ts";
 import type { Grant } from "../../lib/auth/grants.ts";
 import type { AuthResult } from "../../lib/auth/types.ts";
 import { ChannelOpen } from "../../lib/connection/messages.ts";
-import { ChannelOpenError } from "../../lib/errors.ts";
+import { ChannelOpenError, SshError } from "../../lib/errors.ts";
 import { DirectTcpip } from "../../lib/forward/messages.ts";
 import { memoryPair } from "../_support/duplex.ts";
 import { join, type Joined, text } from "../_support/joined.ts";
@@ -104,6 +105,32 @@ Deno.test("a direct-tcpip channel that is cut short or goes on behind its fields
     assertEquals(asked, 0);
     await served.peer.close();
   }
+});
+
+Deno.test("a target that is reset is no end to a client of this module: dial() fails behind what came, and so does the handler of a client that cut", async () => {
+  // Deno's own sockets cannot be reset.
+  const target = createServer((socket) =>
+    socket.once("data", () => socket.write("half", () => socket.resetAndDestroy()))
+  );
+  await new Promise<void>((resolve) => target.listen(0, "127.0.0.1", resolve));
+  const handled = Promise.withResolvers<unknown>();
+  await using joined = await join({ allowForward: () => true }, {}, memoryPair({ chunks: "whole" }));
+  await using other = await join({
+    allowForward: () => true,
+    onForward: async (_info, { conn }) =>
+      handled.resolve(await new Response(conn.readable).text().catch((error) => error)),
+  });
+  const { port } = target.address() as { port: number },
+    conn = await joined.client.dial({ hostname: "127.0.0.1", port });
+  await conn.write(new Uint8Array(1));
+  const reading = new Response(conn.readable).bytes();
+  const error = await assertRejects(() => inTime(reading, "the end"), SshError, "cut at its far end");
+  assertEquals(error.code, "CLOSED");
+  await new Promise((resolve) => target.close(resolve));
+
+  const cut = await other.client.dial({ hostname: "any.name", port: 80 });
+  await cut.writable.abort(new Error("enough"));
+  assert(await inTime(handled.promise, "the handler") instanceof SshError);
 });
 
 Deno.test("a client that reads nothing stops its socket, and the other channels go on", async () => {

@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
+import { assertEquals, assertRejects, assertStrictEquals, assertStringIncludes } from "@std/assert";
 import { SshError } from "../../lib/errors.ts";
 import type { SshConn } from "../../lib/forward/conn.ts";
 import { inTime, until } from "../_support/until.ts";
@@ -110,6 +110,25 @@ Deno.test("a connection that is lost fails what waits on its `SshConn`s", async 
   const waiting = [near.read(new Uint8Array(1)), far.read(new Uint8Array(1)), near.closed, far.closed];
   transports.client.finish(lost);
   for (const one of waiting) assertStrictEquals(await inTime(one.then(() => null, (error) => error), "the end"), lost);
+});
+
+Deno.test("an `SshConn` that its far end cut fails behind what came, one that was closed ends, and strangers hear of no difference", async () => {
+  for (const ident of ["SSH-2.0-amiko", "SSH-2.0-amiko_1.0", "SSH-2.0-OpenSSH_10.0", "SSH-2.0-amikool", undefined]) {
+    for (const how of ["abort", "close"] as const) {
+      const { near, far, transports } = await connPair();
+      Object.assign(transports.server.info, { remoteIdent: ident });
+      await far.write(utf8("half of it"));
+      const writer = far.writable.getWriter();
+      how === "abort" ? await writer.abort(new Error("cut")) : await far.close();
+      const buffer = new Uint8Array(20);
+      assertEquals(await near.read(buffer), 10);
+      const end = await inTime(near.read(buffer).catch((error) => error), "the end");
+      if (how === "abort" && ident?.startsWith("SSH-2.0-amiko") && !ident.endsWith("ool")) {
+        assertStringIncludes(String(end), "cut at its far end");
+      } else assertEquals(end, null, `${ident} ${how}`);
+      await near.closed;
+    }
+  }
 });
 
 Deno.test("an `SshConn` that was aborted closes at the far end, too", async () => {

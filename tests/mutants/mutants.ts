@@ -2517,6 +2517,16 @@ export const mutants: readonly Mutant[] = [
     killedBy: "a connection that does not come from an address is refused, and the listener goes on",
   },
   {
+    id: "forwarded-cut",
+    removes: "a connection that was cut does not look like one that has ended, between two ends of this module",
+    file: "lib/forward/conn.ts",
+    find: "if (name === RESET) this.#reset = true;",
+    replace: "",
+    test: "tests/forward/conn_test.ts",
+    killedBy:
+      "an `SshConn` that its far end cut fails behind what came, one that was closed ends, and strangers hear of no difference",
+  },
+  {
     id: "forward-cut-late",
     removes: "a forward that is being shut down is still cut by its signal",
     file: "lib/forward/forward.ts",
