@@ -7,6 +7,7 @@ import { assert, assertEquals, assertInstanceOf, assertRejects, assertStringIncl
 import { SshError } from "../../lib/errors.ts";
 import type { ServerSession } from "../../lib/session/server_session.ts";
 import { SshCommandError } from "../../lib/session/output.ts";
+import { FakeTime } from "../_support/fake_time.ts";
 import { join, say } from "../_support/joined.ts";
 import { inTime, until } from "../_support/until.ts";
 
@@ -169,11 +170,20 @@ Deno.test("a deadline ends a command with TERM, and is a TimeoutError that says 
   const signals: string[] = [];
   await using joined = await join({
     handler: async (session) => {
+      if (session.command === "other") return 0;
       for await (const signal of session.signals) signals.push(signal);
       return 0;
     },
   });
-  const error = await joined.client.exec("x", { timeout: 50 }).catch((error) => error);
+  let error: unknown;
+  {
+    using time = new FakeTime();
+    const running = joined.client.exec("x", { timeout: 50 }).catch((error) => error);
+    // Answers come in their order: behind this one the first command has begun, for its client too.
+    await joined.client.exec("other");
+    time.tick(50);
+    error = await inTime(running, "the deadline");
+  }
   assertInstanceOf(error, DOMException);
   assertEquals([error.name, error.message], ["TimeoutError", "Command did not end within 50 milliseconds"]);
   await until(() => signals.length === 1, "TERM did not come");

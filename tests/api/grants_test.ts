@@ -14,6 +14,7 @@ import { ChannelOpenError, DisconnectReason, SshAuthError, SshDisconnectError, S
 import type { ServerSession } from "../../lib/session/server_session.ts";
 import { Writer } from "../../lib/wire/writer.ts";
 import { memoryPair } from "../_support/duplex.ts";
+import { FakeTime } from "../_support/fake_time.ts";
 import { generateKey } from "../../lib/keys/private_key.ts";
 import { publicKey } from "../../lib/auth/methods.ts";
 import { hostKey, join, text } from "../_support/joined.ts";
@@ -76,7 +77,9 @@ Deno.test("a grant that has expired lets nobody in, and one that expires ends th
   const past = new Date(Date.now() - 1);
   const refused = await assertRejects(() => join(granting({ expires: past })), SshAuthError);
   assertEquals(refused.remaining, ["password"]);
-  await using joined = await join(granting({ expires: new Date(Date.now() + 300) }));
+  using time = new FakeTime();
+  await using joined = await join(granting({ expires: new Date(Date.now() + 60_000) }));
+  time.tick(60_000);
   const error = await assertRejects(() => joined.client.closed, SshDisconnectError, "The login has expired");
   assertEquals(error.reason, DisconnectReason.NO_MORE_AUTH_METHODS_AVAILABLE);
 });
@@ -196,10 +199,11 @@ Deno.test("Transport holds its channels to the grant, too", async () => {
       return seen.push([name, value]) > 0;
     }
   }
+  using time = new FakeTime();
   const pair = memoryPair();
   const server = new Transport(pair.server), client = new Transport(pair.client);
   server.addServerKey(await hostKey());
-  const expires = new Date(Date.now() + 1500);
+  const expires = new Date(Date.now() + 60_000);
   const starting = server.startServer({
     getAllowedAuths: () => ["password"],
     checkAuthPassword: () => ({ grant: { command: "only this", pty: false, environment: { A: "1" }, expires } }),
@@ -211,6 +215,7 @@ Deno.test("Transport holds its channels to the grant, too", async () => {
   await assertRejects(() => channel.getPty(), SshError);
   await channel.execCommand("anything");
   assertEquals(seen, [["A", "1"], ["SSH_ORIGINAL_COMMAND", "anything"], ["exec", "only this"]]);
+  time.tick(60_000);
   await assertRejects(() => client.closed, SshDisconnectError, "The login has expired");
   await assertRejects(() => server.closed, SshError);
 });
@@ -356,16 +361,20 @@ Deno.test("what a grant narrows stays so whatever else allows it, in serve() and
 });
 
 Deno.test("a grant that expires while a later step of the login is under way lets nobody in", async () => {
-  const key = await generateKey(), expires = new Date(Date.now() + 200);
+  const key = await generateKey(), { now } = Date, expires = new Date(now() + 60_000);
   let late = 0;
   const auth = {
     publicKey: (): AuthResult => ({ partial: ["password"], grant: { expires } }),
-    password: async (): Promise<AuthResult> => {
-      while (Date.now() <= expires.getTime()) await new Promise((resolve) => setTimeout(resolve, 10));
+    password: (): AuthResult => {
+      Date.now = () => now() + 60_000;
       return ++late > 0;
     },
   };
   const both = { auth: [publicKey(key), password("wonderland")] };
-  await assertRejects(() => join({ auth, handler: tell }, both), SshAuthError);
+  try {
+    await assertRejects(() => join({ auth, handler: tell }, both), SshAuthError);
+  } finally {
+    Date.now = now;
+  }
   assertEquals(late, 1);
 });

@@ -12,6 +12,7 @@ import { ChannelOpen } from "../../lib/connection/messages.ts";
 import { ChannelOpenError, SshError } from "../../lib/errors.ts";
 import { DirectTcpip } from "../../lib/forward/messages.ts";
 import { memoryPair } from "../_support/duplex.ts";
+import { FakeTime } from "../_support/fake_time.ts";
 import { join, type Joined, text } from "../_support/joined.ts";
 import { Served } from "../_support/served.ts";
 import { inTime, until } from "../_support/until.ts";
@@ -68,13 +69,12 @@ for (const how of ["close", "abort", "reset", "expire"] as const) {
   Deno.test(`sockets of forwards end with a connection that ends by ${how}`, async () => {
     const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 }), { port } = listener.addr as Deno.NetAddr;
     const stop = new AbortController(), pair = memoryPair();
+    using time = new FakeTime();
     const joined = await join(
       {
         allowForward: () => true,
         signal: stop.signal,
-        auth: {
-          password: (): AuthResult => ({ grant: { expires: new Date(Date.now() + (how === "expire" ? 1500 : 1e9)) } }),
-        },
+        auth: { password: (): AuthResult => ({ grant: { expires: new Date(Date.now() + 1e6) } }) },
       },
       {},
       pair,
@@ -84,6 +84,7 @@ for (const how of ["close", "abort", "reset", "expire"] as const) {
     if (how === "close") await joined.client.close();
     if (how === "abort") stop.abort();
     if (how === "reset") pair.reset();
+    if (how === "expire") time.tick(1e6);
     assertEquals(await inTime(socket.read(new Uint8Array(1)).catch(() => null), "the socket's end"), null);
     await joined.served;
     await joined.client.closed.catch(() => {});
