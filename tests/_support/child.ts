@@ -29,12 +29,44 @@ export interface Daemon extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
-/** A port on 127.0.0.1 that was free a moment ago. */
+/** Ports that this process has been given, each but once. */
+const given = new Set<number>();
+
+/**
+ * A port that was free a moment ago at every address of this machine. It is none of those that the system hands out by itself, to
+ * listeners at port 0 and to whoever connects: one of them would take it before the program listens that it is for.
+ */
 export function freePort(): number {
-  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const { port } = listener.addr;
-  listener.close();
-  return port;
+  for (let tries = 0; tries < 1_000; tries++) {
+    const port = 10_000 + Math.floor(Math.random() * (lowestOfSystem() - 10_000));
+    if (given.has(port) || !["0.0.0.0", "::"].every((hostname) => isFree(hostname, port))) continue;
+    given.add(port);
+    return port;
+  }
+  throw new Error("No port is free");
+}
+
+let lowest: number | undefined;
+
+/** The first of the ports that the system hands out. */
+function lowestOfSystem(): number {
+  if (lowest !== undefined) return lowest;
+  try {
+    lowest = Number(Deno.readTextFileSync("/proc/sys/net/ipv4/ip_local_port_range").split(/\s+/)[0]);
+  } catch {
+    // No Linux, or it does not tell.
+  }
+  return lowest = lowest !== undefined && lowest >= 12_000 ? lowest : 32_768;
+}
+
+function isFree(hostname: string, port: number): boolean {
+  try {
+    Deno.listen({ hostname, port }).close();
+    return true;
+  } catch (error) {
+    // A machine may be without a family.
+    return !(error instanceof Deno.errors.AddrInUse);
+  }
 }
 
 /** Starts a daemon and waits until it answers on its port with an SSH identification. */
