@@ -5,7 +5,7 @@
  */
 import { scratchDir } from "./keys.ts";
 import { openSsh10, type ServerPeer } from "./peers.ts";
-import { until } from "./until.ts";
+import { PROGRAM_HANGS, until } from "./until.ts";
 
 /** A running master. */
 export interface ControlMaster extends AsyncDisposable {
@@ -64,7 +64,7 @@ export async function startMaster(version: "9.2" | "10", target: MasterTarget): 
     }
   };
   try {
-    await until(() => !runs || exists(), "the master listens");
+    await until(() => !runs || exists(), "the master listens", PROGRAM_HANGS);
     if (!runs) throw new Error(`Master ended: ${log}`);
   } catch (error) {
     await kill();

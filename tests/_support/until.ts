@@ -18,11 +18,18 @@ const now = performance.now.bind(performance);
  */
 export const HANGS = 20_000;
 
+/** The same for what programs of others do, which have to be loaded first: a browser, a database, an interpreter with its libraries. */
+export const PROGRAM_HANGS = 90_000;
+
 /** Waits until something holds; fails with `what` when it does not come to be. */
-export async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
+export async function until(
+  condition: () => boolean | Promise<boolean>,
+  what: string,
+  limit: number = HANGS,
+): Promise<void> {
   // Turns first, as most conditions hold after some of them, and then a little longer each time.
-  for (let i = 0, end = now() + HANGS; !await condition(); i++) {
-    if (now() > end) throw new Error(`${what}, after ${HANGS} ms`);
+  for (let i = 0, end = now() + limit; !await condition(); i++) {
+    if (now() > end) throw new Error(`${what}, after ${limit} ms`);
     await new Promise<void>((resolve) => setTimeout(resolve, i < 20 ? 0 : Math.min(10, i / 20)));
   }
 }

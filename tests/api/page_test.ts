@@ -4,7 +4,7 @@ import { serveConn, type ServeConnOptions } from "../../lib/api/server.ts";
 import { sftpSubsystem } from "../../lib/api/sftp_subsystem.ts";
 import { webSocketTransport } from "../../lib/api/web_socket.ts";
 import { commands, hostKey, serverOptions } from "../_support/joined.ts";
-import { inTime } from "../_support/until.ts";
+import { inTime, PROGRAM_HANGS } from "../_support/until.ts";
 
 const lib = new URL("../../lib/", import.meta.url).href;
 
@@ -47,7 +47,7 @@ async function page(wasm: boolean): Promise<Page> {
   };
   const heard = () => new Promise<unknown>((resolve) => worker.onmessage = ({ data }) => resolve(data));
   try {
-    assertEquals(await inTime(Promise.race([heard(), broken.promise]), "the worker"), "ready");
+    assertEquals(await inTime(Promise.race([heard(), broken.promise]), "the worker", PROGRAM_HANGS), "ready");
     const posted = heard(), fingerprint = await (await hostKey()).publicKey.fingerprint();
     worker.postMessage({
       url: `ws://127.0.0.1:${server.addr.port}/`,
@@ -55,7 +55,7 @@ async function page(wasm: boolean): Promise<Page> {
       wasm,
       files: [...filesUnder(lib)],
     });
-    return await inTime(Promise.race([posted, broken.promise]), "the worker") as Page;
+    return await inTime(Promise.race([posted, broken.promise]), "the worker", PROGRAM_HANGS) as Page;
   } finally {
     worker.terminate();
     await inTime(Promise.all(served), "the server's ends");

@@ -6,7 +6,7 @@
 import { assertEquals } from "@std/assert";
 import { endChild } from "../_support/child.ts";
 import { peerTest } from "../_support/peers.ts";
-import { until } from "../_support/until.ts";
+import { PROGRAM_HANGS, until } from "../_support/until.ts";
 import { startServer } from "../_support/examples.ts";
 
 peerTest("openssh", "examples/tunnel_server.ts brings HTTP to who has asked for the host's name", async () => {
@@ -38,7 +38,7 @@ peerTest("openssh", "examples/tunnel_server.ts brings HTTP to who has asked for 
   };
   assertEquals((await ask("app.localhost"))[0], 404);
   const client = tunnel("app");
-  await until(async () => (await ask("app.localhost"))[0] === 200, "the tunnel stands");
+  await until(async () => (await ask("app.localhost"))[0] === 200, "the tunnel stands", PROGRAM_HANGS);
   assertEquals(await ask("app.localhost"), [200, "app.localhost: hello"]);
   assertEquals((await ask("other.localhost"))[0], 404);
   // Who has said all still gets the answer.
@@ -51,16 +51,20 @@ peerTest("openssh", "examples/tunnel_server.ts brings HTTP to who has asked for 
     await conn.write(new TextEncoder().encode(`HTTP/1.1 201 Created\r\n\r\n${said.length}`));
     conn.close();
   })();
-  await until(async () => {
-    const [status, length] = await ask("slow.localhost", true);
-    if (status === 201) assertEquals(length, "84");
-    return status === 201;
-  }, "the answer comes");
+  await until(
+    async () => {
+      const [status, length] = await ask("slow.localhost", true);
+      if (status === 201) assertEquals(length, "84");
+      return status === 201;
+    },
+    "the answer comes",
+    PROGRAM_HANGS,
+  );
   await serving;
   await endChild(second);
   // A name is one client's.
   assertEquals((await tunnel("app").status).success, false);
   await endChild(client);
-  await until(async () => (await ask("app.localhost"))[0] === 404, "the tunnel has gone");
+  await until(async () => (await ask("app.localhost"))[0] === 404, "the tunnel has gone", PROGRAM_HANGS);
   await Deno.remove(dir, { recursive: true });
 });

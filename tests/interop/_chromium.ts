@@ -4,10 +4,7 @@
  * @module
  */
 import { endChild } from "../_support/child.ts";
-import { inTime, until } from "../_support/until.ts";
-
-/** Milliseconds that a browser gets to start and to answer: a busy machine is slow at that. */
-const PATIENCE = 90_000;
+import { inTime, PROGRAM_HANGS, until } from "../_support/until.ts";
 
 const flags = [
   ...["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run"],
@@ -63,11 +60,11 @@ export class Chromium implements AsyncDisposable {
       stderr: "null",
     }).spawn();
     try {
-      const address = await inTime(listening(`${profile}/DevToolsActivePort`), "Chromium", PATIENCE);
+      const address = await inTime(listening(`${profile}/DevToolsActivePort`), "Chromium", PROGRAM_HANGS);
       const socket = new WebSocket(address), opened = Promise.withResolvers<void>();
       socket.onopen = () => opened.resolve();
       socket.onerror = (event) => opened.reject(new Error((event as ErrorEvent).message));
-      await inTime(opened.promise, "Chromium's answer", PATIENCE);
+      await inTime(opened.promise, "Chromium's answer", PROGRAM_HANGS);
       return new Chromium(child, profile, socket);
     } catch (error) {
       await ended(child, profile);
@@ -80,12 +77,16 @@ export class Chromium implements AsyncDisposable {
     const id = ++this.#calls, call = Promise.withResolvers<Answer>();
     this.#waiting.set(id, call);
     this.#socket.send(JSON.stringify({ id, method, params, ...sessionId === undefined ? {} : { sessionId } }));
-    return await inTime(call.promise, method, PATIENCE);
+    return await inTime(call.promise, method, PROGRAM_HANGS);
   }
 
   /** The next event of a page. */
   async event(sessionId: string, method: string): Promise<void> {
-    await inTime(new Promise<void>((resolve) => this.#events.set(`${sessionId} ${method}`, resolve)), method, PATIENCE);
+    await inTime(
+      new Promise<void>((resolve) => this.#events.set(`${sessionId} ${method}`, resolve)),
+      method,
+      PROGRAM_HANGS,
+    );
   }
 
   /** The page that it has begun with. */
@@ -117,7 +118,11 @@ async function listening(file: string): Promise<string> {
 async function ended(child: Deno.ChildProcess, profile: string): Promise<void> {
   await endChild(child);
   // Its helpers, which end with it, may still be writing.
-  await until(() => Deno.remove(profile, { recursive: true }).then(() => true, () => false), "the profile removed");
+  await until(
+    () => Deno.remove(profile, { recursive: true }).then(() => true, () => false),
+    "the profile removed",
+    PROGRAM_HANGS,
+  );
 }
 
 /** A page, and what a user does with it. */
@@ -166,7 +171,7 @@ export class Page {
 
   /** Waits until an expression is something there that counts as true, and gives it. */
   async until(expression: string, what: string): Promise<unknown> {
-    for (const end = performance.now() + PATIENCE;;) {
+    for (const end = performance.now() + PROGRAM_HANGS;;) {
       // While a page gives way to another there is nothing to ask.
       const value = await this.value(expression).catch(() => null);
       if (value) return value;

@@ -9,7 +9,7 @@ import { seededBytes } from "../_support/duplex.ts";
 import { endChild, freePort, run, runText } from "../_support/child.ts";
 import { scratchDir } from "../_support/keys.ts";
 import { postgresFolder } from "../_support/peers.ts";
-import { until } from "../_support/until.ts";
+import { PROGRAM_HANGS, until } from "../_support/until.ts";
 
 /** What every program carries. */
 export const blob: Uint8Array<ArrayBuffer> = seededBytes(300_000);
@@ -78,10 +78,14 @@ async function stays(
     await status;
   };
   try {
-    await until(async () => {
-      if (ended.yet) throw new Error(`${program} has ended`);
-      return await ready();
-    }, `${program} does not answer`);
+    await until(
+      async () => {
+        if (ended.yet) throw new Error(`${program} has ended`);
+        return await ready();
+      },
+      `${program} does not answer`,
+      PROGRAM_HANGS,
+    );
     return stop;
   } catch (error) {
     await stop();
@@ -261,7 +265,7 @@ export async function postgres(way: Way): Promise<void> {
   if (way.kind === "socks") {
     // psql speaks no SOCKS: a socket of socat's takes it there.
     const path = `${dir}/.s.PGSQL.5432`, proxied = `SOCKS4A:127.0.0.1:localhost:${way.port},socksport=${way.proxy}`;
-    const stop = await stays(["/usr/bin/socat", `UNIX-LISTEN:${path},fork`, proxied], () => exists(path));
+    const stop = await stays(["/usr/bin/socat", `UNIX-LISTEN:${path},fork`, proxied], () => isListening(path));
     try {
       await runText(psql(query, dir, 5432));
     } finally {
@@ -273,6 +277,8 @@ export async function postgres(way: Way): Promise<void> {
   assertEquals(await hash(Uint8Array.fromHex(back)), expected, "psql");
 }
 
-async function exists(path: string): Promise<boolean> {
-  return await Deno.stat(path).then(() => true, () => false);
+/** Whether somebody listens at a path, without a visit; the path is there a moment before. */
+async function isListening(path: string): Promise<boolean> {
+  const sockets = (await Deno.readTextFile("/proc/net/unix")).split("\n").map((line) => line.split(" "));
+  return sockets.some((fields) => fields.at(-1) === path && fields[3] === "00010000");
 }

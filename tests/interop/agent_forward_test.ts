@@ -15,7 +15,7 @@ import { insecureAcceptAnyHostKey } from "../../lib/keys/trust/known_hosts.ts";
 import { endChild, run, runText } from "../_support/child.ts";
 import { scratchDir, testKeys } from "../_support/keys.ts";
 import { openSsh10, peers, peerTest, startOpenSshd } from "../_support/peers.ts";
-import { until } from "../_support/until.ts";
+import { PROGRAM_HANGS, until } from "../_support/until.ts";
 
 const decoder = new TextDecoder();
 
@@ -28,7 +28,9 @@ async function startAgent(file: string): Promise<AsyncDisposable & { readonly pa
     stdout: "null",
     stderr: "null",
   }).spawn();
-  await until(() => Deno.stat(path).then(() => true, () => false), "the agent listens");
+  // The path is there before anybody listens at it.
+  const answers = () => Deno.connect({ transport: "unix", path }).then((conn) => (conn.close(), true), () => false);
+  await until(answers, "the agent listens", PROGRAM_HANGS);
   await runText(["/usr/bin/ssh-add", "-q", file], { env: { SSH_AUTH_SOCK: path } });
   Deno.env.set("SSH_AUTH_SOCK", path);
   return {

@@ -11,7 +11,7 @@ import { endChild } from "../_support/child.ts";
 import { startServer } from "../_support/examples.ts";
 import { serverOptions } from "../_support/joined.ts";
 import { peerTest, startOpenSshd } from "../_support/peers.ts";
-import { inTime, until } from "../_support/until.ts";
+import { inTime, PROGRAM_HANGS, until } from "../_support/until.ts";
 import { Chromium, type Page } from "./_chromium.ts";
 
 const root = new URL("../../", import.meta.url).pathname;
@@ -89,13 +89,17 @@ peerTest("chromium", "a page in Chromium logs in to OpenSSH, follows its window,
     for (const [width, height] of [[900, 500], [600, 300]] as const) {
       await page.resize(width, height);
       // The shell may be asked before it has heard of the new size.
-      await until(async () => {
-        const answer = new RegExp(`(\\d+) (\\d+)\\s+asked ${++asked} times`);
-        const [, rows, columns] = await command(page, `stty size; printf 'asked %d times\\n' ${asked}`, answer);
-        if (String(sizes.at(-1)) === `${rows},${columns}`) return false;
-        sizes.push([Number(rows), Number(columns)]);
-        return true;
-      }, "the new size");
+      await until(
+        async () => {
+          const answer = new RegExp(`(\\d+) (\\d+)\\s+asked ${++asked} times`);
+          const [, rows, columns] = await command(page, `stty size; printf 'asked %d times\\n' ${asked}`, answer);
+          if (String(sizes.at(-1)) === `${rows},${columns}`) return false;
+          sizes.push([Number(rows), Number(columns)]);
+          return true;
+        },
+        "the new size",
+        PROGRAM_HANGS,
+      );
     }
     assert(sizes[0]![0] > sizes[1]![0] && sizes[0]![1] > sizes[1]![1], String(sizes));
     const file = Deno.env.get("AMIKO_SCREENSHOT");
@@ -131,20 +135,24 @@ async function slowAndGone(page: Page, [html, script]: string[]): Promise<void> 
   await logIn(page, "alice", "wonderland");
   const hasMlKem = await page.value("typeof crypto.subtle.encapsulateBits") === "function";
   assertStringIncludes(String(await page.value(status)), hasMlKem ? "mlkem768x25519-sha256" : "curve25519-sha256");
-  await until(() => flood.written > 0, "the flood");
+  await until(() => flood.written > 0, "the flood", PROGRAM_HANGS);
   await page.pause();
   // What stands still takes no more than its window.
   let before = -1;
-  await until(async () => {
-    if (flood.written === before) return true;
-    before = flood.written;
-    await new Promise((resolve) => setTimeout(resolve, 300));
-    return false;
-  }, "the flood standing still");
+  await until(
+    async () => {
+      if (flood.written === before) return true;
+      before = flood.written;
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      return false;
+    },
+    "the flood standing still",
+    PROGRAM_HANGS,
+  );
   await page.resume();
-  await until(() => flood.written > before, "the flood going on");
+  await until(() => flood.written > before, "the flood going on", PROGRAM_HANGS);
   await page.close();
-  await until(() => flood.ended, "the handler's end");
+  await until(() => flood.ended, "the handler's end", PROGRAM_HANGS);
   assertEquals((await inTime(Promise.all(served), "the connection's end")).length, 1);
   await web.shutdown();
 }

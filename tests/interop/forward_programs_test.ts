@@ -18,7 +18,7 @@ import {
 import { endChild, freePort, runText } from "../_support/child.ts";
 import { scratchDir, testKeys } from "../_support/keys.ts";
 import { peerTest, startOpenSshd } from "../_support/peers.ts";
-import { until } from "../_support/until.ts";
+import { PROGRAM_HANGS, until } from "../_support/until.ts";
 import {
   blob,
   curl,
@@ -227,7 +227,7 @@ async function staying(command: readonly string[], ready: () => Promise<boolean>
   const [program, ...args] = command;
   const child = new Deno.Command(program!, { args, stdin: "null", stdout: "null", stderr: "inherit" }).spawn();
   try {
-    await until(ready, `${program} is not ready`);
+    await until(ready, `${program} is not ready`, PROGRAM_HANGS);
   } catch (error) {
     await endChild(child);
     throw error;

@@ -10,7 +10,7 @@ import { parsePrivateKey } from "../../lib/keys/private_key.ts";
 import { freePort } from "../_support/child.ts";
 import { dropbearKey, scratchDir, testKeys } from "../_support/keys.ts";
 import { newerPython, npmFolder, openSsh10, peers, peerTest, scripts } from "../_support/peers.ts";
-import { inTime, until } from "../_support/until.ts";
+import { inTime, PROGRAM_HANGS, until } from "../_support/until.ts";
 
 const SIZE = 3_000_000;
 const sent = new Uint8Array(SIZE).map((_, i) => i * 7 ^ i >> 9);
@@ -85,10 +85,14 @@ async function through(conn: Deno.Conn): Promise<void> {
 
 async function connected(options: Deno.ConnectOptions | { transport: "unix"; path: string }): Promise<Deno.Conn> {
   let conn: Deno.Conn | undefined;
-  await until(async () => {
-    conn = await Deno.connect(options as Deno.ConnectOptions).catch(() => undefined);
-    return conn !== undefined;
-  }, "the forward listens");
+  await until(
+    async () => {
+      conn = await Deno.connect(options as Deno.ConnectOptions).catch(() => undefined);
+      return conn !== undefined;
+    },
+    "the forward listens",
+    PROGRAM_HANGS,
+  );
   return conn!;
 }
 
@@ -168,7 +172,7 @@ for (const id of ["openssh", "openssh10"] as const) {
       await using stdio = run(ssh(id, started, "-W", `127.0.0.1:${target.port}`));
       const writer = stdio.stdin.getWriter();
       await Promise.all([writer.write(sent), writer.close()]);
-      assertEquals(await hash(await inTime(stdio.stdout, "what -W brings")), await hash(sent));
+      assertEquals(await hash(await inTime(stdio.stdout, "what -W brings", PROGRAM_HANGS)), await hash(sent));
       await client[Symbol.asyncDispose]();
     },
   );
@@ -191,7 +195,8 @@ for (const id of ["openssh", "openssh10"] as const) {
       ssh(id, started, "-N", "-o", "LogLevel=INFO", "-R", `127.0.0.1:0:127.0.0.1:${target.port}`),
     );
     let port = 0;
-    await until(() => (port = Number(/Allocated port (\d+)/.exec(chosen.errors())?.[1] ?? 0)) > 0, "the port is told");
+    const allocated = (): number => Number(/Allocated port (\d+)/.exec(chosen.errors())?.[1] ?? 0);
+    await until(() => (port = allocated()) > 0, "the port is told", PROGRAM_HANGS);
     await through(await connected({ port }));
   });
 
@@ -214,14 +219,14 @@ for (const id of ["openssh", "openssh10"] as const) {
           }`,
       );
       await using jumping = run([program!, "-F", config, "-T", "-J", "first,second", "end"]);
-      const said = await inTime(jumping.stdout, "what the third server says");
+      const said = await inTime(jumping.stdout, "what the third server says", PROGRAM_HANGS);
       assertEquals(new TextDecoder().decode(said), "at the end\n", jumping.errors());
       assertEquals([hops[0].asked, hops[1].asked], [["127.0.0.1"], ["127.0.0.1"]]);
 
       const proxy = ssh(id, hops[0], "-W", "%h:%p").join(" ");
       await using behind = run(ssh(id, { ...hops[0], port: end.port }, "-o", `ProxyCommand=${proxy}`, "-T"));
       assertEquals(
-        new TextDecoder().decode(await inTime(behind.stdout, "what it says")),
+        new TextDecoder().decode(await inTime(behind.stdout, "what it says", PROGRAM_HANGS)),
         "at the end\n",
         behind.errors(),
       );
@@ -269,11 +274,11 @@ peerTest(
     await using stdio = run(to("-B", `127.0.0.1:${target.port}`));
     const writer = stdio.stdin.getWriter();
     await Promise.all([writer.write(sent), writer.close()]);
-    assertEquals(await hash(await inTime(stdio.stdout, "what -B brings")), await hash(sent));
+    assertEquals(await hash(await inTime(stdio.stdout, "what -B brings", PROGRAM_HANGS)), await hash(sent));
 
     await using end = await startEnd(started);
     await using hopping = run([...base, "-T", `alice@127.0.0.1/${started.port},alice@127.0.0.1/${end.port}`]);
-    const said = await inTime(hopping.stdout, "what the second server says");
+    const said = await inTime(hopping.stdout, "what the second server says", PROGRAM_HANGS);
     assertEquals(new TextDecoder().decode(said), "at the end\n", hopping.errors());
   },
 );
@@ -355,7 +360,7 @@ for (
       ...{ unix_target: `${dir}/target`, folder: dir, addresses, second: end.port },
     };
     await using client = run([...command, JSON.stringify(settings)], env);
-    const printed = new TextDecoder().decode(await inTime(client.stdout, "what the client prints"));
+    const printed = new TextDecoder().decode(await inTime(client.stdout, "what the client prints", PROGRAM_HANGS));
     assertEquals(printed.trimEnd().split("\n"), [...said], client.errors());
   });
 }

@@ -10,7 +10,7 @@ import { endChild, runText } from "../_support/child.ts";
 import { seededBytes } from "../_support/duplex.ts";
 import { scratchDir } from "../_support/keys.ts";
 import { peerTest, type ServerPeer, startOpenSshd } from "../_support/peers.ts";
-import { inTime, turns, until } from "../_support/until.ts";
+import { inTime, PROGRAM_HANGS, turns, until } from "../_support/until.ts";
 
 async function login(server: ServerPeer): Promise<SshClient> {
   return await connect({
@@ -64,7 +64,7 @@ server.serve_forever()
   const args = ["-c", script, dir, ...tls === undefined ? [] : [tls.certFile, tls.keyFile]];
   const child = new Deno.Command("/usr/bin/python3", { args, stdin: "null", stdout: "piped", stderr: "null" }).spawn();
   const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
-  const { value } = await inTime(reader.read(), "python's port");
+  const { value } = await inTime(reader.read(), "python's port", PROGRAM_HANGS);
   return {
     port: Number(value),
     async [Symbol.asyncDispose]() {
@@ -259,6 +259,9 @@ peerTest(
     await Deno.writeTextFile(file, code);
     const config = new URL("../../deno.json", import.meta.url).pathname;
     const command = [Deno.execPath(), "run", "-A", "--quiet", "--no-check", "--config", config, file];
-    assertEquals(await inTime(runText(command, { env: { LOGIN } }), "the end of the program"), "it works\n");
+    assertEquals(
+      await inTime(runText(command, { env: { LOGIN } }), "the end of the program", PROGRAM_HANGS),
+      "it works\n",
+    );
   },
 );

@@ -10,7 +10,7 @@ import { freePort } from "../_support/child.ts";
 import { seededBytes } from "../_support/duplex.ts";
 import { scratchDir } from "../_support/keys.ts";
 import { peers, peerTest, type ServerPeer, startOpenSshd } from "../_support/peers.ts";
-import { inTime, until } from "../_support/until.ts";
+import { inTime, PROGRAM_HANGS, until } from "../_support/until.ts";
 
 const sent = seededBytes(300_000);
 const digest = async (bytes: Uint8Array<ArrayBuffer>) =>
@@ -47,6 +47,7 @@ async function start(command: readonly string[], port: number) {
   await until(
     () => Deno.connect({ hostname: "127.0.0.1", port }).then((conn) => (conn.close(), true), () => false),
     program!,
+    PROGRAM_HANGS,
   );
   return {
     child,
