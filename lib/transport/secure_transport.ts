@@ -447,7 +447,7 @@ export class SecureTransport implements DataTransport {
     const end = this.#ending.end!, { clean } = end;
     let { error } = end;
     if (this.#writer === null) {
-      await Promise.allSettled([this.#conn.readable.cancel(), this.#conn.writable.abort()]);
+      await within(LINGER_TIME, Promise.allSettled([this.#conn.readable.cancel(), this.#conn.writable.abort()]));
     } else {
       const flushed = await within(FLUSH_TIME, this.#writeEnded.promise);
       const justNow = error === null && performance.now() - this.#lastData < JUST_NOW;

@@ -152,6 +152,23 @@ Deno.test("a proxy that takes nothing does not hold up the end", async () => {
   listener.close();
 });
 
+Deno.test("streams that do not let go hold up no error", async () => {
+  const never = () => new Promise<never>(() => {});
+  const stuck = () => ({
+    readable: new ReadableStream<Uint8Array>({ cancel: never }),
+    writable: new WritableStream<Uint8Array>({ write: never, close: never, abort: never }),
+  });
+  const options = { hostname: "target.invalid", ...login };
+  const wrong = connect({ ...options, port: 0, transport: stuck() });
+  await inTime(assertRejects(() => wrong, RangeError), "the error");
+  const reason = new Error("enough"), signal = AbortSignal.abort(reason);
+  const jump = { ...options, transport: stuck() };
+  const aborted = connect({ ...options, jump, signal }).then(() => null, (error) => error);
+  assertStrictEquals(await inTime(aborted, "the end"), reason);
+  const late = connect({ ...options, jump: { ...options, transport: stuck() }, loginTimeout: 100 });
+  await inTime(assertRejects(() => late, SshError, "took longer than 100 ms"), "the end");
+});
+
 Deno.test("a proxy that cannot be reached is named, and hosts that it cannot be asked for are refused before", async () => {
   const gone = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { port } = gone.addr;
