@@ -52,6 +52,20 @@ export { SshClient } from "./ssh_client.ts";
  *   console.log(code, new TextDecoder().decode(stdout));
  * }
  * ```
+ *
+ * @example Through a jump host that is behind a proxy
+ * ```ts
+ * import { connect } from "@amiko/ssh";
+ *
+ * async function name(): Promise<string> {
+ *   await using client = await connect({
+ *     hostname: "inner.example",
+ *     username: "alice",
+ *     jump: { hostname: "bastion.example", username: "bob", proxy: "socks5://127.0.0.1:1080" },
+ *   });
+ *   return await client.$`hostname`.text();
+ * }
+ * ```
  */
 export async function connect(options: ConnectOptions | ControlPathOptions): Promise<SshClient> {
   if (isControlPath(options)) return await (await import("./control_path.ts")).connectControl(options);

@@ -332,7 +332,7 @@ export class SshClient implements AsyncDisposable {
 
   #paths(): Promise<ClientForwards> {
     return this.#forwards ??= import("../forward/client.ts").then(({ ClientForwards }) =>
-      new ClientForwards(this.#mux, this.closed, this.#transport.lender)
+      new ClientForwards(this.#mux, this.#transport.closed, this.#transport.lender)
     );
   }
 
