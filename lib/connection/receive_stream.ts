@@ -21,6 +21,8 @@ export class ReceiveStream {
   /** A `read()` that waits, and whether there ever was one: then nobody else reads. */
   #reading: PromiseWithResolvers<Bytes | null> | null = null;
   #isRead = false;
+  /** Room that a `read()` had no use for, to gather packets in. */
+  #spare: Bytes | null = null;
   #queue: Bytes[] = [];
   /** The buffer being filled, and how much of it is. */
   #open: Bytes | null = null;
@@ -76,13 +78,14 @@ export class ReceiveStream {
 
   /**
    * Reads without a stream, for what carries bytes on: the next bytes, in `room` or in a buffer that holds nothing else, or null at the
-   * end. One at a time.
+   * end. `room` is not the caller's any more unless they are there. One at a time.
    */
   read(room: Bytes): Promise<Bytes | null> {
     this.#isRead = true;
     if (this.#queue.length === 0) this.#closeBuffer();
     const chunk = this.#queue.shift();
     if (chunk !== undefined) {
+      this.#spare = room;
       this.#consumed(chunk.length);
       return Promise.resolve(chunk);
     }
@@ -111,7 +114,9 @@ export class ReceiveStream {
     while (at < data.length) {
       if (this.#open === null) {
         const size = Math.max(data.length - at, Math.min(this.#expected, LARGEST_BUFFER));
-        this.#open = new Uint8Array(size);
+        const spare = this.#spare;
+        this.#spare = null;
+        this.#open = spare !== null && spare.length >= size ? spare : new Uint8Array(size);
         this.#filled = 0;
       }
       const n = Math.min(data.length - at, this.#open.length - this.#filled);
