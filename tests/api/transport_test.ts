@@ -8,6 +8,7 @@ import type { PublicKey } from "../../lib/keys/types.ts";
 import type { PtyOptions, WindowSize } from "../../lib/session/types.ts";
 import type { Bytes } from "../../lib/wire/types.ts";
 import { memoryPair, sleep } from "../_support/duplex.ts";
+import { FakeTime } from "../_support/fake_time.ts";
 import { hostKey, text } from "../_support/joined.ts";
 
 /** A session that answers `exec` by the name of what is to happen. */
@@ -423,8 +424,10 @@ Deno.test("startClient() and startServer() end when their signal aborts", async 
 });
 
 Deno.test("a server's loginTimeout ends who does not log in", async () => {
-  await using both = await negotiated({}, { server: { loginTimeout: 100 } });
-  await assertRejects(() => both.server.closed, SshError, "100 ms");
+  using time = new FakeTime();
+  await using both = await negotiated({}, { server: { loginTimeout: 20_000 } });
+  time.tick(20_000);
+  await assertRejects(() => both.server.closed, SshError, "20000 ms");
   await assertRejects(() => both.client.closed, SshError);
   assertEquals(await both.server.accept(), null);
 });
