@@ -15,6 +15,7 @@ import {
   type SshClient,
   SshError,
 } from "../../mod.ts";
+import { closeHop, dialThrough, type Hop } from "../../lib/api/jump.ts";
 import { countedSignal } from "../_support/counted_signal.ts";
 import { hostKey, login } from "../_support/joined.ts";
 import { inTime, until } from "../_support/until.ts";
@@ -182,6 +183,23 @@ for (const end of ["cut", "stopped server"] as const) {
     await gone(hosts);
   });
 }
+
+Deno.test("the hop that was lost is named also by what notices late, when the hops before it have been closed", async () => {
+  const hosts = new Hosts({ a: {}, b: {}, c: {} });
+  const a = await connect(hop("a", { transport: hosts.reach("a") })), b = await connect(hop("b", { jump: a }));
+  const first: Hop = { client: a, place: "A", before: null, isOurs: true };
+  const second: Hop = { client: b, place: "B", before: first, isOurs: true };
+  const way = await dialThrough(second, hop("c"), { hostname: "c", port: 22 }, new AbortController().signal);
+  hosts.pairs[hosts.names.indexOf("b")]!.reset();
+  const { message } = await failure(b.closed);
+  // As the end of B does.
+  await closeHop(first);
+  const late = await way.lost!(new Error("late")) as SshError;
+  assertEquals([late.message, late.code], [`Connection was lost with B: ${message}`, "CONNECTION_LOST"]);
+  await way.close!();
+  await b.close();
+  await gone(hosts);
+});
 
 Deno.test("a signal ends a chain wherever it is, and nothing stays open or listens", async () => {
   const never = () => new Promise<never>(() => {});
