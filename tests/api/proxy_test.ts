@@ -3,7 +3,7 @@ import { assert, assertEquals, assertInstanceOf, assertRejects, assertStrictEqua
 import { connect, type ConnectOptions, serve, SshError } from "../../mod.ts";
 import { countedSignal } from "../_support/counted_signal.ts";
 import { login, serverOptions } from "../_support/joined.ts";
-import { inTime } from "../_support/until.ts";
+import { inTime, until } from "../_support/until.ts";
 
 /** A proxy on loopback that does with each connection what the test says; it tells when the other side has gone. */
 function fakeProxy(answer: (conn: Deno.TcpConn) => Promise<unknown>) {
@@ -135,7 +135,7 @@ Deno.test("a proxy that says nothing, or not enough, ends with the time for dial
     );
     const counted = countedSignal(), reason = new Error("enough");
     const connecting = through(url, { signal: counted.signal }).then(() => null, (error) => error);
-    while (proxy.count < 3) await new Promise((resolve) => setTimeout(resolve, 1));
+    await until(() => proxy.count >= 3, "the third connection");
     counted.abort(reason);
     assertStrictEquals(await inTime(connecting, "the end"), reason);
     assertEquals(counted.listeners, 0);
