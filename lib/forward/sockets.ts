@@ -152,12 +152,13 @@ function listenUnix(path: string): SystemListener {
 
 /**
  * Listens at a path where nothing is yet; the socket is its owner's alone, and Deno removes it with the listener. Bound with that mode
- * where the program may set its mask (`--allow-sys=umask`), so that there is no moment in which others could connect; else it gets the
- * mode right behind, and only a mask that lets others write leaves them that moment.
+ * where the program may set its mask (`--allow-sys=umask`), so that there is no moment in which others could connect; the mask is the
+ * whole program's, and what else is made in that moment is its owner's to use. Without, only a mask that lets others write leaves them
+ * that moment.
  */
 export function bindUnix(path: string): Deno.UnixListener {
   const mayMask = Deno.permissions.querySync({ name: "sys", kind: "umask" }).state === "granted";
-  const umask = mayMask && Deno.build.os !== "windows" ? Deno.umask(0o177) : null;
+  const umask = mayMask && Deno.build.os !== "windows" ? Deno.umask(0o077) : null;
   let socket: Deno.UnixListener;
   try {
     socket = Deno.listen({ transport: "unix", path });
@@ -165,7 +166,7 @@ export function bindUnix(path: string): Deno.UnixListener {
     if (umask !== null) Deno.umask(umask);
   }
   try {
-    if (umask === null) Deno.chmodSync(path, 0o600);
+    Deno.chmodSync(path, 0o600);
     return socket;
   } catch (error) {
     socket.close();

@@ -27,6 +27,7 @@ const tested = [
   "exec.ts",
   "fetch.ts",
   "forward.ts",
+  "jump.ts",
   "server.ts",
   "sftp.ts",
   "sftp_server.ts",
