@@ -3,9 +3,11 @@
  *
  * @module
  */
+import { requireDeno } from "../wire/system.ts";
 
 /** A stream that is made for each use, as a lock on the one that Deno has would keep others out. Closing it closes nothing. */
 export function ownStream(name: "stdout" | "stderr"): WritableStream<Uint8Array> {
+  requireDeno(`use "inherit" as \`${name}\``, `\`process.${name}\` is a stream to read`);
   const file = Deno[name];
   return new WritableStream({
     async write(chunk): Promise<void> {

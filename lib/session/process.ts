@@ -312,8 +312,9 @@ export async function startProcess(
       ? { kind: "exec", command: inDirectory(options.cwd, start.command) }
       : start,
   );
-  const { lend, own } = services,
-    inheriting = (["stdout", "stderr"] as const).filter((name) => options[name] === "inherit");
+  const { lend, own } = services;
+  const inheriting = (["stdout", "stderr"] as const).filter((name) => options[name] === "inherit");
+  const outputs: OwnOutputs = own === undefined ? [] : inheriting.map((name) => [name, own(name)]);
   const deadline = deadlineOf(start, options.timeout), signals = [options.signal, deadline?.signal];
   const [first, second] = signals.filter((one) => one !== undefined);
   const signal = first === undefined || second === undefined ? first : AbortSignal.any([first, second]);
@@ -328,7 +329,7 @@ export async function startProcess(
       signal,
       lent,
       onEnd: () => deadline?.stop(),
-      own: own === undefined ? [] : inheriting.map((name) => [name, own(name)]),
+      own: outputs,
     });
   } catch (error) {
     deadline?.stop();

@@ -75,6 +75,7 @@ scope.onmessage = async ({ data }: { data: Orders }) => {
       said.createHttpClient = await errorOf(() => client.createHttpClient());
       said.serveHttp = await errorOf(() => client.serve({ port: 0 }, () => new Response()));
       said.x11 = await errorOf(() => client.exec("x", { x11: true }));
+      said.inherit = await errorOf(() => client.exec("echo hello", { stdout: "inherit" }));
       said.lentAgent = await errorOf(() => client.exec("x", { agent: true }));
       {
         const { hostname, username, auth, verifyHostKey } = login;

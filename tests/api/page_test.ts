@@ -102,6 +102,7 @@ Deno.test("a page logs in, runs commands, moves files and opens paths, and what 
     serveHttp: "`dial()` and `listen()`",
     agent: "keys over themselves",
     x11: "`connect` of `x11`",
+    inherit: "`process.stdout` is a stream to read",
     lentAgent: "hand an agent over",
     insecure: "secure context",
     insecureMade: "secure context",
