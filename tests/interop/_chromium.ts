@@ -91,10 +91,19 @@ export class Chromium implements AsyncDisposable {
 
   /** The page that it has begun with. */
   async page(): Promise<Page> {
-    const { targetInfos } = await this.call("Target.getTargets");
-    const { targetId } = (targetInfos as { type: string; targetId: string }[]).find(({ type }) => type === "page")!;
+    let targetId: string | undefined;
+    // It can be talked to before that page is there.
+    await until(
+      async () => {
+        const { targetInfos } = await this.call("Target.getTargets");
+        targetId = (targetInfos as { type: string; targetId: string }[]).find(({ type }) => type === "page")?.targetId;
+        return targetId !== undefined;
+      },
+      "a page",
+      PROGRAM_HANGS,
+    );
     const { sessionId } = await this.call("Target.attachToTarget", { targetId, flatten: true });
-    return new Page(this, targetId, sessionId as string);
+    return new Page(this, targetId!, sessionId as string);
   }
 
   /** Ends it, and removes what it wrote. */
@@ -163,7 +172,16 @@ export class Page {
 
   /** The value of an expression there. */
   async value(expression: string): Promise<unknown> {
-    const answer = await this.call("Runtime.evaluate", { expression, returnByValue: true, awaitPromise: true });
+    let answer: Answer | undefined;
+    // While a page gives way to another it is refused.
+    for (const end = performance.now() + PROGRAM_HANGS; answer === undefined;) {
+      try {
+        answer = await this.call("Runtime.evaluate", { expression, returnByValue: true, awaitPromise: true });
+      } catch (error) {
+        if (performance.now() > end) throw error;
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+    }
     const { result, exceptionDetails } = answer as { result: { value?: unknown }; exceptionDetails?: unknown };
     if (exceptionDetails !== undefined) throw new Error(`The page: ${JSON.stringify(exceptionDetails)}`);
     return result.value;
