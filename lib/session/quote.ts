@@ -34,29 +34,45 @@ export function quote(value: ShellValue): string {
   return Array.isArray(value) ? value.map(word).join(" ") : word(value);
 }
 
-/** Why a quoted word cannot stand behind `written`, or null. */
+/** An expansion that can be passed over: nothing in it is a quote, or ends it early, as what follows the patterns of a `case` would. */
+const PLAIN = /\$(?:\{[^'"\\`${}]*\}|\((?![^)]*\bcase\b)[^'"\\`$()#<]*\))/y;
+
+/** What stands before a word. */
+const BETWEEN_WORDS = /[\s;|&()<>]/;
+
+/**
+ * Why a quoted word cannot stand behind `written`, or null. What this cannot follow is refused: quotes make the quotes around a value
+ * plain text, and what was kept from the shell runs.
+ */
 function obstacle(written: string): string | null {
-  // What is open where a value comes: quotes make the quotes around the value plain text, and what they keep from the shell runs.
-  let open = "";
+  let isQuoted = false;
   for (let i = 0; i < written.length; i++) {
-    const char = written[i]!;
-    if (open === "'") {
-      if (char === "'") open = "";
-    } else if (char === "\\") {
+    const char = written[i]!, next = written[i + 1];
+    if (char === "\\") {
       if (++i === written.length) return "behind a backslash";
-    } else if (char === open) open = "";
-    else if (open === "" && "'\"`".includes(char)) open = char;
-    else if (open === "" && char === "<" && written[i + 1] === "<") {
-      return "behind `<<`, in whose text nothing is quoted";
-    }
+    } else if (char === '"') isQuoted = !isQuoted;
+    else if (char === "`") return "behind a backquote";
+    else if (char === "$" && next === "{" || isQuoted && char === "$" && next === "(") {
+      PLAIN.lastIndex = i;
+      const plain = PLAIN.exec(written);
+      if (plain === null) return `in or behind \`$${next}\` with more in it than this can follow`;
+      i += plain[0].length - 1;
+    } else if (isQuoted) continue;
+    else if (char === "'") {
+      i = written.indexOf("'", i + 1);
+      if (i < 0) return "between '…'";
+    } else if (char === "$" && next === "'") return "behind `$'`, in which a backslash hides the end";
+    else if (char === "(" && next === "(") return "behind `((`, where the shell expands what is quoted";
+    else if (char === "<" && next === "<") return "behind `<<`, in whose text nothing is quoted";
+    else if (char === "#" && (i === 0 || BETWEEN_WORDS.test(written[i - 1]!))) return "in or behind a comment";
   }
-  if (open !== "") return `between ${open}…${open}`;
+  if (isQuoted) return 'between "…"';
   return written.endsWith("$") ? "behind a `$`" : null;
 }
 
 /**
  * The command line of a template: its values are quoted. Throws `TypeError` for a value in a place where quoting does not hold, such as
- * within quotes.
+ * within quotes, or where this cannot tell.
  */
 export function commandLine(strings: readonly (string | undefined)[], values: readonly ShellValue[]): string {
   let written = "", line = "";
@@ -73,9 +89,10 @@ export function commandLine(strings: readonly (string | undefined)[], values: re
         } stands ${where}; write it bare, as it is quoted here, or build the line with quote()`,
       );
     }
-    line += quote(values[i]!);
-    // A word that stands for the value in what is looked at next.
-    written += "x";
+    const quoted = quote(values[i]!);
+    line += quoted;
+    // A word that stands for the value in what is looked at next; an empty array is none.
+    written += quoted === "" ? "" : "x";
   });
   return line;
 }

@@ -74,6 +74,12 @@ Deno.test("a template takes values wherever a word can stand", () => {
     line`a $HOME "$x" < ${v} > ${v} | (cat; ${["b", "c"]})`,
     `a $HOME "$x" < '$(id)' > '$(id)' | (cat; 'b' 'c')`,
   );
+  assertEquals(
+    line`a "$(date +%s)" "\${HOME}/x" \${HOME} a#b $# ${v}`,
+    `a "$(date +%s)" "\${HOME}/x" \${HOME} a#b $# '$(id)'`,
+  );
+  assertEquals(line`x $(cat ${v}) ${v}`, "x $(cat '$(id)') '$(id)'");
+  assertEquals(line`echo 'it\\' "a'b" ${v}`, `echo 'it\\' "a'b" '$(id)'`);
   assertEquals(line`no values`, "no values");
 });
 
@@ -83,17 +89,28 @@ Deno.test("a template refuses a value where quotes would not hold: nothing runs 
     const [make, words] of [
       [() => line`echo "${v}"`, 'value 1 stands between "…"'],
       [() => line`echo ${v} '${v}'`, "value 2 stands between '…'"],
-      [() => line`echo \`cat ${v}\``, "between `…`"],
-      [() => line`echo "$(cat ${v})"`, 'between "…"'],
+      [() => line`echo \`cat ${v}\``, "behind a backquote"],
+      [() => line`echo "$(cat ${v})"`, "in or behind `$(`"],
+      [() => line`echo "$(cat "${v}")"`, "in or behind `$(`"],
+      [() => line`echo "$(echo ")" "${v}")"`, "in or behind `$(`"],
+      [() => line`echo "$(case x in a) echo "${v}";; esac)"`, "in or behind `$(`"],
+      [() => line`echo "\`cat "${v}"\`"`, "behind a backquote"],
+      [() => line`echo ${"a"} "\${x:-"${v}"}"`, "value 2 stands in or behind `${`"],
+      [() => line`echo \${x:-${v}}`, "in or behind `${`"],
+      [() => line`echo $'\\'${v}'`, "behind `$'`"],
+      [() => line`echo $((${v}))`, "behind `((`"],
+      [() => line`(( x = ${v} ))`, "behind `((`"],
+      [() => line`# it's here\necho 'x ${v}'`, "in or behind a comment"],
+      [() => line`true;# ${v}`, "in or behind a comment"],
       [() => line`echo $${v}`, "behind a `$`"],
       [() => line`echo \\${v}`, "behind a backslash"],
       [() => line`cat <<EOF\n${v}\nEOF`, "behind `<<`"],
       [() => line`cat <<-'EOF'\n${v}\nEOF`, "behind `<<`"],
       [() => line`cat <<< ${v}`, "behind `<<`"],
       [() => line`echo "it's ${v}"`, 'between "…"'],
-      [() => line`echo $'it\\'s' ${v}`, "between '…'"],
+      [() => line`echo $'it\\'s' ${v}`, "behind `$'`"],
     ] as const
-  ) assertThrows(make, TypeError, words);
+  ) assertThrows(make, TypeError, words, words);
   assertThrows(() => line`echo \u{zz} ${v}`, TypeError, "an escape that is none");
 });
 
