@@ -48,8 +48,8 @@ export { SshClient } from "./ssh_client.ts";
  *
  * async function uname(hostname: string): Promise<void> {
  *   await using client = await connect({ hostname, username: "alice" });
- *   const { code, stdout } = await client.exec("uname -a");
- *   console.log(code, new TextDecoder().decode(stdout));
+ *   const output = await client.exec("uname -a");
+ *   console.log(output.code, output.text());
  * }
  * ```
  *

@@ -6,7 +6,6 @@
  * @module
  */
 import { bytes, byteText, type Codec, codec, type Field, u32 } from "../wire/codec.ts";
-import type { ValuesOf } from "../wire/codec.ts";
 
 function data<const F extends Record<string, Field<unknown>>>(name: string, fields: F): Codec<F> {
   return codec(name, fields, `data of "${name}"`);
@@ -45,9 +44,6 @@ export const ForwardedStreamlocal = data("forwarded-streamlocal@openssh.com", { 
 export const StreamlocalForward = data("streamlocal-forward@openssh.com", { path: byteText });
 /** OpenSSH PROTOCOL 2.4: and no longer. */
 export const CancelStreamlocalForward = data("cancel-streamlocal-forward@openssh.com", { path: byteText });
-
-/** What a {@linkcode TcpipForward} says. */
-export type ListenRequest = ValuesOf<{ address: Field<string>; port: Field<number> }>;
 
 /** Whether a number of the wire is a TCP port. Port 0 is one that is to be chosen. */
 export function isPort(port: number): boolean {

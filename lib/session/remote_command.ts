@@ -7,7 +7,7 @@ import { collectEnd, linesOf, SshCommandError } from "./output.ts";
 import type { RemoteProcess } from "./process.ts";
 import type { ExecOptions, ExecOutput } from "./types.ts";
 
-/** A command that runs when it is awaited, or asked for its text, its lines or its JSON; each of these runs it once. */
+/** A command that runs when it is first awaited, or asked for its text or JSON, which share that run; `lines()` is a run of its own. */
 export interface RemoteCommand extends PromiseLike<ExecOutput> {
   /** Standard output as text, without the newline at its end. */
   text(): Promise<string>;

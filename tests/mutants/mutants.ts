@@ -2968,4 +2968,22 @@ export const mutants: readonly Mutant[] = [
     killedBy: "connections to a display leave room for sessions, but one is always possible",
     mayHang: true,
   },
+  {
+    id: "template-nested-quotes",
+    removes: "a template takes no value behind quotes within quotes, where what is quoted would run",
+    file: "lib/session/quote.ts",
+    find: 'else if (char === "$" && next === "{" || isQuoted && char === "$" && next === "(") {',
+    replace: 'else if (char === "$" && next === "{") {',
+    test: "tests/session/quote_test.ts",
+    killedBy: "a template refuses a value where quotes would not hold: nothing runs that was not written",
+  },
+  {
+    id: "template-comment",
+    removes: "a template takes no value behind a comment, whose quotes are none",
+    file: "lib/session/quote.ts",
+    find: 'else if (char === "#" && (i === 0',
+    replace: 'else if (char === "#" && (i < 0',
+    test: "tests/session/quote_test.ts",
+    killedBy: "a template refuses a value where quotes would not hold: nothing runs that was not written",
+  },
 ];
