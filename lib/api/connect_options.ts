@@ -92,7 +92,7 @@ export interface LoginOptions {
 export interface ChannelOptions {
   /**
    * Receive window that each channel starts with, in bytes. On a path that is fast and long it grows up to eightfold, and
-   * to 16 MiB at most. @default {2097152}
+   * to 16 MiB at most; on a short path, channels that receive at once share 4 MiB. @default {2097152}
    */
   window?: number | undefined;
   /**

@@ -6,7 +6,7 @@
  */
 import { type ChannelOpenError, SshError, SshProtocolError } from "../errors.ts";
 import type { OutboundSource } from "../transport/types.ts";
-import { closedError, lossOf, Patience } from "../transport/closing.ts";
+import { channelClosed, closedError, lossOf, Patience } from "../transport/closing.ts";
 import { callBack } from "../wire/callback.ts";
 import { Msg } from "../wire/numbers.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
@@ -23,6 +23,7 @@ import { ReceiveStream } from "./receive_stream.ts";
 import { ReceiveWindow } from "./receive_window.ts";
 import { knowsReset, RESET } from "./reset.ts";
 import { SendStream } from "./send_stream.ts";
+import type { WindowShare } from "./window_share.ts";
 
 /** Data bytes of the largest packet this side takes and makes (RFC 4253 section 6.1 makes peers take as much). */
 export const MAX_PACKET = 32_768;
@@ -43,6 +44,8 @@ export interface ChannelEvents {
 
 /** What the mux hands to a channel when it opens. */
 export interface ChannelLink extends RequestLink {
+  /** What the windows of the connection hold together. */
+  readonly windows: WindowShare;
   /** The channel has data to deliver when the batch ends. */
   dirty(core: ChannelCore): void;
   /** CLOSE went both ways: the number is free. */
@@ -146,7 +149,7 @@ export class ChannelCore implements OutboundSource {
     this.#link = link;
     this.#state = "opening";
     this.type = type;
-    this.#window = new ReceiveWindow(window, MAX_PACKET);
+    this.#window = new ReceiveWindow(window, MAX_PACKET, link.windows);
     this.#askedAt = performance.now();
   }
 
@@ -493,8 +496,4 @@ export class ChannelCore implements OutboundSource {
     // The other channels still have to be told.
     callBack(() => this.#events.onEnded(error), (cause) => this.#link?.failed(cause));
   }
-}
-
-function channelClosed(): SshError {
-  return new SshError("Channel is closed", { code: "CLOSED" });
 }

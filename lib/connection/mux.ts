@@ -32,6 +32,7 @@ import {
   OpenFailureReason,
 } from "./messages.ts";
 import { Budget, decide } from "./request_queue.ts";
+import { WindowShare } from "./window_share.ts";
 
 export type { RequestAnswerer } from "./global_requests.ts";
 
@@ -122,6 +123,7 @@ export class Mux implements MessageHandler {
         this.#dirty.delete(core);
       },
       budget: this.#budget,
+      windows: new WindowShare(),
       report: (error) => this.#report(error),
       failed: (error) => this.#failed(error),
     };

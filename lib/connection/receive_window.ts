@@ -9,6 +9,7 @@
  * @module
  */
 import { SshProtocolError } from "../errors.ts";
+import type { WindowShare } from "./window_share.ts";
 
 /** No window grows beyond this. */
 const LARGEST = 16_777_216;
@@ -33,7 +34,8 @@ interface Trial {
 
 /**
  * Invariant: `size` is the sum of what the peer may send, what is owed to it, and what waits for the reader. A window that
- * shrinks is not retracted: what is consumed is not owed until `size` has come down to what is wanted.
+ * shrinks is not retracted: what is consumed is not owed until `size` has come down to what is wanted, and to the channel's part
+ * of what the connection's windows may hold together.
  */
 export class ReceiveWindow {
   /** A window may grow to this many times its first size. The bench sets it to 1 for windows that stay as they are. */
@@ -42,6 +44,11 @@ export class ReceiveWindow {
   readonly #first: number;
   readonly #limit: number;
   readonly #packet: number;
+  readonly #share: WindowShare | null;
+  /** Bytes of the share's period, and which it was; the most that the window may hold. */
+  #inPeriod = 0;
+  #period = 0;
+  #most = Infinity;
   #size: number;
   #wanted: number;
   #left: number;
@@ -62,12 +69,13 @@ export class ReceiveWindow {
   #rest = REST.first;
   #restUntil = 0;
 
-  /** Starts with `size` bytes, in packets of at most `packet` bytes. */
-  constructor(size: number, packet: number) {
+  /** Starts with `size` bytes, in packets of at most `packet` bytes; `share` is that of the connection. */
+  constructor(size: number, packet: number, share: WindowShare | null = null) {
     this.#first = this.#size = size;
     this.#wanted = this.#left = size;
     this.#limit = Math.max(size, Math.min(size * ReceiveWindow.growth, LARGEST));
     this.#packet = packet;
+    this.#share = ReceiveWindow.growth === 1 ? null : share;
   }
 
   /** Bytes that the peer may send. */
@@ -112,11 +120,22 @@ export class ReceiveWindow {
    * time to pay the peer back (the rule of OpenSSH's channels.c).
    */
   consumed(bytes: number, now: number, roundTrip: number): boolean {
-    const kept = Math.min(bytes, Math.max(0, this.#size - this.#wanted));
-    this.#size -= kept;
-    this.#owed += bytes - kept;
+    if (this.#share !== null) this.#countPart(this.#share, bytes, roundTrip);
+    const change = Math.max(-bytes, Math.min(this.#wanted, this.#most) - this.#size);
+    this.#size += change;
+    this.#owed += bytes + change;
     this.#count(bytes, now, roundTrip);
     return this.#owed > 3 * this.#packet || (this.#owed > 0 && this.#left < this.#size / 2);
+  }
+
+  #countPart(share: WindowShare, bytes: number, roundTrip: number): void {
+    if (this.#period !== share.period) {
+      this.#period = share.period;
+      this.#inPeriod = 0;
+    }
+    share.count(bytes, this.#inPeriod);
+    this.#inPeriod += bytes;
+    this.#most = share.part(roundTrip);
   }
 
   #count(bytes: number, now: number, roundTrip: number): void {
@@ -183,7 +202,7 @@ export class ReceiveWindow {
 
   /** Grows to `size`, within the limit, if that is worth it; `rate` is what has been reached so far. */
   #grow(size: number, rate: number): void {
-    const grown = Math.min(Math.ceil(size), this.#limit);
+    const grown = Math.min(Math.ceil(size), this.#limit, this.#most);
     if (size < LEAST_GROWTH * this.#size || grown <= this.#size) return;
     this.#trial = { size: this.#size, rate, before: this.#trial };
     this.#passOver = this.#left + this.waiting;

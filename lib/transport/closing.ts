@@ -94,6 +94,11 @@ export function abortedError(signal: AbortSignal): SshError {
   return new SshError("Connection was aborted", { code: "CLOSED", cause: signal.reason });
 }
 
+/** For calls on a channel that has been closed. */
+export function channelClosed(): SshError {
+  return new SshError("Channel is closed", { code: "CLOSED" });
+}
+
 /** The error that waiters see when the connection has ended without one. */
 export function closedError(error: Error | null): Error {
   return error ?? new SshError("Connection is closed", { code: "CLOSED" });

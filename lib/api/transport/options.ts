@@ -14,7 +14,7 @@ export interface TransportOptions {
   rekey?: RekeyLimits | undefined;
   /**
    * Receive window that each channel starts with, in bytes. On a path that is fast and long it grows up to eightfold, and
-   * to 16 MiB at most. @default {2097152}
+   * to 16 MiB at most; on a short path, channels that receive at once share 4 MiB. @default {2097152}
    */
   window?: number | undefined;
   /** Identification, without `SSH-2.0-`: 1 to 245 characters of printable US-ASCII. @default {"amiko"} */
