@@ -7,6 +7,7 @@
 import { assert, assertEquals } from "@std/assert";
 import {
   connect,
+  type ConnectOptions,
   generateKey,
   parsePrivateKey,
   pinnedHostKey,
@@ -179,8 +180,57 @@ peerTest(
       await runText(["/usr/bin/rsync", "-e", command, `${dir}/blob`, `alice@127.0.0.1:${dir}/back`]);
       assertEquals(await hash(await Deno.readFile(`${dir}/back`)), await hash(blob));
     });
+
+    await t.step(
+      "git and rsync run over a client of this module to sshd, through a SOCKS proxy that is another one",
+      async () => {
+        await using sshd = await startOpenSshd();
+        const { folder, head } = services, dir = scratchDir(), file = `${dir}/run.ts`;
+        const options: ConnectOptions = {
+          hostname: sshd.hostname,
+          port: sshd.port,
+          username: sshd.username,
+          auth: [publicKey(await parsePrivateKey(await Deno.readTextFile(sshd.clientKey.file)))],
+          verifyHostKey: pinnedHostKey(...sshd.hostKeys),
+        };
+        await using client = await connect(options);
+        await using proxy = await client.forwardDynamic({ port: 0 });
+        await Deno.writeTextFile(
+          file,
+          program({
+            ...options,
+            key: await Deno.readTextFile(sshd.clientKey.file),
+            hostKeys: sshd.hostKeys,
+            proxy: `socks5://127.0.0.1:${(proxy.addr as Deno.NetAddr).port}`,
+          }),
+        );
+        const command =
+          `${Deno.execPath()} run --quiet --no-check --allow-all --config ${import.meta.dirname}/../../deno.json ${file}`;
+        const env = { GIT_SSH_COMMAND: command, GIT_SSH_VARIANT: "simple" };
+        await git(["clone", "-q", `${sshd.hostname}:${folder}/repo.git`, `${dir}/clone`], env);
+        assertEquals((await git(["-C", `${dir}/clone`, "rev-parse", "HEAD"])).trim(), head);
+        await git(["-C", `${dir}/clone`, "push", "-q", "origin", "HEAD:refs/heads/by_this_module"], env);
+        assertEquals((await git(["-C", `${folder}/repo.git`, "rev-parse", "by_this_module"])).trim(), head);
+        await runText(["/usr/bin/rsync", "-e", command, `${sshd.hostname}:${folder}/blob`, `${dir}/blob`]);
+        await runText(["/usr/bin/rsync", "-e", command, `${dir}/blob`, `${sshd.hostname}:${dir}/back`]);
+        assertEquals(await hash(await Deno.readFile(`${dir}/back`)), await hash(blob));
+        await until(() => proxy.connections.size === 0, "A connection is still open");
+      },
+    );
   },
 );
+
+/** What git and rsync take for `ssh`: runs the command that stands behind the host name, its streams for its own. */
+function program(settings: Record<string, unknown>): string {
+  return `
+    import { connect, pinnedHostKey, publicKey } from "${import.meta.resolve("../../mod.ts")}";
+    const { key, hostKeys, auth: _, verifyHostKey: __, ...rest } = ${JSON.stringify(settings)};
+    await using client = await connect({ ...rest, auth: [publicKey(key)], verifyHostKey: pinnedHostKey(...hostKeys) });
+    await using child = await client.spawn(Deno.args.slice(1).join(" "), { stdin: Deno.stdin.readable, stderr: "inherit" });
+    await child.stdout.pipeTo(Deno.stdout.writable);
+    Deno.exitCode = (await child.status).code ?? 1;
+  `;
+}
 
 /** A server that allows everything, and runs what it is asked to. */
 async function allowing(): Promise<SshServer> {

@@ -26,6 +26,7 @@ import {
   startAsyncSshServer,
   startDropbear,
   startOpenSshd,
+  startSsh2Server,
 } from "../_support/peers.ts";
 import { openFiles } from "../_support/resources.ts";
 import { inTime, until } from "../_support/until.ts";
@@ -57,8 +58,10 @@ async function roundTrip(options: ConnectOptions): Promise<void> {
 
 const starts: readonly (readonly [PeerId, () => Promise<ServerPeer>])[] = [
   ["openssh", () => startOpenSshd()],
+  ["openssh10", () => startOpenSshd({ version: "10" })],
   ["dropbear", () => startDropbear()],
   ["asyncssh", () => startAsyncSshServer({ forwards: true })],
+  ["ssh2", () => startSsh2Server({ forwards: true })],
 ];
 
 for (const [id, start] of starts) {
