@@ -1,5 +1,6 @@
 /**
- * Test support. Throw-away keys of every type, made by ssh-keygen once for each test process, in the formats that the peers read.
+ * Test support. Throw-away keys of every type, made by ssh-keygen once and for all (a pair of RSA takes it a second), in the formats
+ * that the peers read.
  *
  * @module
  */
@@ -37,39 +38,32 @@ export function scratchDir(dir?: string): string {
   return path;
 }
 
-let made: Promise<{ host: TestKeys; user: TestKeys; dir: string }> | undefined;
+let written: Promise<{ host: TestKeys; user: TestKeys }> | undefined;
 
-/** The keys that servers show, and those that users log in with. */
-export function testKeys(): Promise<{ host: TestKeys; user: TestKeys; dir: string }> {
-  return made ??= (async () => {
+/** The keys that servers show, and those that users log in with, in files of this test file's own. */
+export function testKeys(): Promise<{ host: TestKeys; user: TestKeys }> {
+  return written ??= (async () => {
     const dir = scratchDir();
-    return { host: await makeKeys(dir, "host"), user: await makeKeys(dir, "user"), dir };
+    return { host: await writeKeys(dir, "host"), user: await writeKeys(dir, "user") };
   })();
 }
 
-async function makeKeys(dir: string, prefix: string): Promise<TestKeys> {
-  const keys: Partial<Record<KeyType, TestKey>> = {};
-  for (const type of keyTypes) keys[type] = await makeKey(`${dir}/${prefix}_${type}`, type);
-  return keys as TestKeys;
-}
+/** Keys as throw_away_keys.json has them. */
+type Texts = Readonly<Record<KeyType, Pick<TestKey, "text" | "line">>>;
 
-async function makeKey(file: string, type: KeyType): Promise<TestKey> {
-  const [name, bits] = type === "ed25519"
-    ? ["ed25519", "256"]
-    : type === "rsa"
-    ? ["rsa", "3072"]
-    : ["ecdsa", type.slice(-3)];
-  await runText(["ssh-keygen", "-q", "-t", name!, "-b", bits!, "-N", "", "-C", "test", "-f", file]);
-  const [kind, blob] = (await Deno.readTextFile(`${file}.pub`)).split(" ") as [string, string];
-  const hash = new Uint8Array(
-    await crypto.subtle.digest("SHA-256", Uint8Array.from(atob(blob), (c) => c.charCodeAt(0))),
-  );
-  return {
-    file,
-    text: await Deno.readTextFile(file),
-    line: `${kind} ${blob}`,
-    fingerprint: `SHA256:${hash.toBase64({ omitPadding: true })}`,
-  };
+async function writeKeys(dir: string, owner: "host" | "user"): Promise<TestKeys> {
+  const texts = JSON.parse(Deno.readTextFileSync(new URL("throw_away_keys.json", import.meta.url)))[owner] as Texts;
+  const keys: Partial<Record<KeyType, TestKey>> = {};
+  for (const type of keyTypes) {
+    const { text, line } = texts[type], file = `${dir}/${owner}_${type}`;
+    // Programs take no key of a file that others can read.
+    Deno.writeTextFileSync(file, text, { mode: 0o600 });
+    Deno.writeTextFileSync(`${file}.pub`, `${line} test\n`);
+    const blob = Uint8Array.fromBase64(line.split(" ")[1]!);
+    const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", blob));
+    keys[type] = { file, text, line, fingerprint: `SHA256:${hash.toBase64({ omitPadding: true })}` };
+  }
+  return keys as TestKeys;
 }
 
 /** The key in Dropbear's format; made once. */

@@ -442,7 +442,14 @@ function ownName(): string {
 
 function lookUp(name: string, files: readonly string[], version: () => string, installedName = name): Peer {
   const installed = files.every(exists);
-  return { title: installed ? `${installedName} ${version()}`.trim() : name, installed };
+  let title: string | undefined;
+  return {
+    // A program is asked for its version when a test wants to say it: each test file has a copy of this module, and most name few peers.
+    get title(): string {
+      return title ??= installed ? `${installedName} ${version()}`.trim() : name;
+    },
+    installed,
+  };
 }
 
 function versionOf(command: readonly string[], pattern: RegExp): string {
