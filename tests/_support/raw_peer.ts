@@ -164,7 +164,10 @@ export class RawPeer {
     }
   }
 
-  /** Waits for the end: the DISCONNECT if one came, and then the end of the stream. */
+  /**
+   * Waits for the end: the DISCONNECT if one came, for which this side hangs up as peers do (the other one would wait for it), and
+   * then the end of the stream.
+   */
   async disconnected(): Promise<{ reason: number | null; description: string }> {
     let told: { reason: number | null; description: string } = { reason: null, description: "" };
     for (;;) {
@@ -176,7 +179,10 @@ export class RawPeer {
         payload = null;
       }
       if (payload === null) return told;
-      if (payload[0] === Msg.DISCONNECT) told = Disconnect.decode(payload);
+      if (payload[0] === Msg.DISCONNECT) {
+        told = Disconnect.decode(payload);
+        this.#writer.close().catch(() => {});
+      }
     }
   }
 

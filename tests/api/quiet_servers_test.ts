@@ -69,7 +69,8 @@ async function scripted(script: Script): Promise<
   const served = (async () => {
     for (;;) {
       const payload = await peer.receive();
-      if (payload === null || payload[0] === Msg.DISCONNECT) return;
+      // The client waits for its server to hang up.
+      if (payload === null || payload[0] === Msg.DISCONNECT) return await peer.close();
       let message: string, id = new DataView(payload.buffer, payload.byteOffset).getUint32(1) - 7000;
       if (payload[0] === Msg.CHANNEL_OPEN) {
         id = ChannelOpen.decode(payload).sender;
@@ -93,7 +94,6 @@ async function scripted(script: Script): Promise<
     async [Symbol.asyncDispose]() {
       await client.close();
       await served;
-      await peer.close();
     },
   };
 }

@@ -16,6 +16,7 @@ import {
   statusReply,
   tempDir,
 } from "../_support/sftp_peers.ts";
+import { fileNode, memoryFiles } from "./_refusing_server.ts";
 
 const openssh = { ignore: isMissing(OPENSSH_SERVER) };
 
@@ -239,10 +240,10 @@ Deno.test("SftpClient.readFile() and open() can be aborted, and the session goes
 });
 
 Deno.test("SftpFile.readable that is cancelled, and readDir() that is left, give their handles back", async () => {
-  await using dir = await tempDir();
-  await Deno.writeFile(`${dir.path}/f`, pattern(400_000));
-  for (let i = 0; i < 300; i++) await Deno.writeTextFile(`${dir.path}/n${i}`, "");
-  await using peer = await ours({ root: dir.path });
+  const { backend, nodes } = memoryFiles();
+  nodes.set("/f", fileNode(pattern(400_000)));
+  for (let i = 0; i < 300; i++) nodes.set(`/n${i}`, fileNode(new Uint8Array(0)));
+  await using peer = await ours(backend);
   const { sftp } = peer;
   // More of each kind than the 1,024 handles that the server has.
   for (let i = 0; i < 1100; i++) {

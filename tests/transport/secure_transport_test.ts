@@ -11,6 +11,7 @@ import type { MessageHandler } from "../../lib/transport/types.ts";
 import { Msg } from "../../lib/wire/numbers.ts";
 import type { ByteDuplex, Bytes } from "../../lib/wire/types.ts";
 import { type MemoryPair, memoryPair } from "../_support/duplex.ts";
+import { FakeTime } from "../_support/fake_time.ts";
 import { RawPeer } from "../_support/raw_peer.ts";
 import { inTime, turns, until } from "../_support/until.ts";
 
@@ -289,13 +290,20 @@ Deno.test("SecureTransport.fail() tells the peer what fits the error, and nothin
 
 Deno.test("SecureTransport lets go of streams whose peer neither reads nor hangs up", async () => {
   for (const end of ["close", "end", "fail"] as const) {
+    using time = new FakeTime();
     const { near, far, pair } = await connected();
     pair.toServer.stall();
     pair.toClient.stall();
     for (let i = 0; i < 10; i++) near.send(new Uint8Array(200_000).fill(80));
-    if (end === "fail") near.fail(new SshProtocolError("Enough"));
-    else await near[end]();
-    await near.closed.catch(() => {});
+    const ending = end === "fail" ? near.fail(new SshProtocolError("Enough")) : near[end](), from = time.now();
+    let over = false;
+    near.closed.catch(() => {}).finally(() => over = true);
+    await until(() => {
+      if (!over && time.pending > 0) time.next();
+      return over;
+    }, "The end");
+    await ending;
+    assert(time.now() - from < 30_000, `It let go after ${time.now() - from} ms`);
     assert(!pair.client.readable.locked);
     pair.reset();
     await far.closed.catch(() => {});
