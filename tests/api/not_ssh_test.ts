@@ -29,11 +29,12 @@ async function saying(start: (conn: ByteDuplex, limit: number) => Promise<unknow
   const pair = memoryPair();
   const failed = assertRejects(() => start(pair.client, 20_000), SshError);
   failed.catch(() => {});
+  const hearing = pair.server.readable.pipeTo(new WritableStream()).catch(() => {});
   const writer = pair.server.writable.getWriter();
   if (said !== "") await writer.write(Uint8Array.from(said, (c) => c.charCodeAt(0)));
   await writer.close();
   const error = await inTime(failed, "the error");
-  await pair.server.readable.cancel();
+  await inTime(hearing, "the end of what is heard");
   return error;
 }
 

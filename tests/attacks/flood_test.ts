@@ -70,7 +70,7 @@ async function inTime<T>(promise: Promise<T>, what: string): Promise<T> {
 for (const kind of floodKinds) {
   const stranger = ["plain", "sealed", "drip", "accepted"].includes(kind);
   Deno.test(`a server serves others beside a flood: ${kind}${stranger ? ", whose time to log in ends" : ""}`, async () => {
-    await using server = await startServer({ loginTimeout: stranger ? 2500 : LONG });
+    await using server = await startServer({ loginTimeout: stranger ? 1500 : LONG });
     await using flood = new Flood(kind, server.addr.port);
     assertEquals(await inTime(flood.next(), "The flood did not begin"), { begun: true });
     const honest = Array.from({ length: 5 }, async () => {
@@ -83,7 +83,7 @@ for (const kind of floodKinds) {
     if (!stranger) assertEquals(outcomes.filter(({ status }) => status === "rejected"), []);
     if (!stranger) return;
     const end = await inTime(flood.next(), "The flood did not end");
-    assert(typeof end?.milliseconds === "number" && end.milliseconds >= 2000, `${end?.milliseconds}`);
+    assert(typeof end?.milliseconds === "number" && end.milliseconds >= 1000, `${end?.milliseconds}`);
   });
 }
 
@@ -101,7 +101,7 @@ for (const kind of ["plain", "sealed", "drip"] as const) {
   Deno.test(`a client gives up at its signal's time beside a flood of its server: ${kind}`, async () => {
     await using flood = new Flood(`${kind} server`);
     const port = (await flood.next())!.port as number;
-    const signal = AbortSignal.timeout(1000);
+    const signal = AbortSignal.timeout(500);
     const connecting = connect({ hostname: "127.0.0.1", port, ...login, signal }).then(() => null, (error) => error);
     const error = await inTime(connecting, "The signal did not end it");
     assert(error === signal.reason || error instanceof SshError, `${error}`);

@@ -105,7 +105,7 @@ Deno.test("a server closes a client that sends byte by byte and as fast as it ca
     const errors: unknown[] = [];
     const ended = Promise.withResolvers<void>();
     await using server = await startServer({
-      loginTimeout: 1500,
+      loginTimeout: 750,
       onError: (error) => {
         errors.push(error);
         ended.resolve();

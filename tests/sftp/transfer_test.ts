@@ -539,20 +539,20 @@ Deno.test("a copy from a server that answers nothing can be aborted", async () =
   const sftp = await opening;
   await using dir = await tempDir();
   await Deno.writeTextFile(`${dir.path}/f`, "x");
-  for (
-    const copy of [
-      (signal: AbortSignal) => sftp.upload(`${dir.path}/f`, "/g", { signal }),
-      (signal: AbortSignal) => sftp.download("/g", `${dir.path}/h`, { signal }),
-      (signal: AbortSignal) => sftp.readFile("/g", { signal }),
-      (signal: AbortSignal) => sftp.writeFile("/g", pattern(10), { signal }),
-    ]
-  ) {
+  const copies = [
+    (signal: AbortSignal) => sftp.upload(`${dir.path}/f`, "/g", { signal }),
+    (signal: AbortSignal) => sftp.download("/g", `${dir.path}/h`, { signal }),
+    (signal: AbortSignal) => sftp.readFile("/g", { signal }),
+    (signal: AbortSignal) => sftp.writeFile("/g", pattern(10), { signal }),
+  ];
+  // The second that each may take for what it leaves there goes side by side.
+  await Promise.all(copies.map(async (copy) => {
     const controller = new AbortController(), copying = copy(controller.signal);
     copying.catch(() => {});
     await turns();
     controller.abort(new Error("stop it"));
     await assertRejects(() => copying, Error, "stop it");
-  }
+  }));
   await Promise.all([peer.end(), sftp.close()]);
 });
 
