@@ -393,8 +393,16 @@ function account(dir: string, keys: TestKeys): { home: string; env: Record<strin
   };
 }
 
-/** Settings that turn on all that an OpenSSH was built with, the insecure included; for `ssh` and `sshd`. */
+const everything = new Map<string, string[]>();
+
+/** Settings that turn on all that an OpenSSH was built with, the insecure included; for `ssh` and `sshd`. It is asked once. */
 export function everyAlgorithm(id: "openssh" | "openssh10"): string[] {
+  let settings = everything.get(id);
+  if (settings === undefined) everything.set(id, settings = askAlgorithms(id));
+  return settings;
+}
+
+function askAlgorithms(id: string): string[] {
   const ssh = id === "openssh10" ? `${openSsh10()}/bin/ssh` : "/usr/bin/ssh";
   return (["KexAlgorithms", "Ciphers", "MACs", "HostKeyAlgorithms", "PubkeyAcceptedAlgorithms"] as const).map(
     (name) => {
