@@ -59,6 +59,7 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   "@std/streams": ["lib/"],
   "@noble/curves": ["lib/crypto/", "lib/keys/"],
   "@noble/hashes": ["lib/keys/format/"],
+  "@noble/post-quantum": ["lib/keys/mldsa44_ed25519.ts"],
   "pako": ["lib/transport/compression.ts"],
   // The server's file system: handles that must not follow links need more than Deno's own calls.
   "node:fs": ["lib/files/rooted/"],

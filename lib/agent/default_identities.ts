@@ -16,7 +16,7 @@ import type { Signer } from "../keys/types.ts";
 import { hasDeno } from "../wire/system.ts";
 
 /** Key files in the order in which they are tried. */
-const FILES = ["id_ed25519", "id_ecdsa", "id_rsa"] as const;
+const FILES = ["id_ed25519", "id_ecdsa", "id_rsa", "id_mldsa44_ed25519"] as const;
 
 /** Options of {@linkcode defaultIdentities}. */
 export interface DefaultIdentitiesOptions {
@@ -27,7 +27,8 @@ export interface DefaultIdentitiesOptions {
 }
 
 /**
- * Yields the agent's keys, then those of `~/.ssh/id_ed25519`, `id_ecdsa` and `id_rsa` that are not encrypted, each key once.
+ * Yields the agent's keys, then those of `~/.ssh/id_ed25519`, `id_ecdsa`, `id_rsa` and `id_mldsa44_ed25519` that are not encrypted,
+ * each key once.
  * Nothing is opened before it is its turn. The agent's connection stays open until the iteration ends, so sign inside the loop.
  * Handed to `publicKey()`, it tells the error of a login that fails what was passed over, and why.
  */

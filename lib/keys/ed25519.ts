@@ -45,6 +45,26 @@ export async function ed25519Point(seed: Bytes): Promise<Bytes> {
   return Uint8Array.fromBase64(x!, { alphabet: "base64url" });
 }
 
+/** Checks signatures of 64 bytes with a public point of 32; the runtime's key is imported on first use. */
+export function ed25519Verifier(point: Bytes): (signature: Uint8Array, data: Bytes) => Promise<boolean> {
+  let key: Promise<CryptoKey> | undefined;
+  return async (value, data) => {
+    const signature = signatureOf(value);
+    if (signature === null) return false;
+    key ??= crypto.subtle.importKey("raw", point, "Ed25519", false, ["verify"]);
+    return await crypto.subtle.verify("Ed25519", await key, signature, data);
+  };
+}
+
+/** Signs with a seed of 32 bytes; the runtime's key is imported on first use. */
+export function ed25519Signer(seed: Bytes): (data: Bytes) => Promise<Bytes> {
+  let key: Promise<CryptoKey> | undefined;
+  return async (data) => {
+    key ??= importSeed(seed, false);
+    return new Uint8Array(await crypto.subtle.sign("Ed25519", await key, data));
+  };
+}
+
 /** Makes a key. */
 export async function generateEd25519(bits = 256): Promise<Ed25519Material> {
   if (bits !== 256) throw new RangeError(`Cannot make ed25519 key: ${bits} bits given, it has 256`);
@@ -59,16 +79,7 @@ export const ed25519: KeyType<Ed25519Material> = {
   readPublic(reader) {
     const raw = reader.string();
     if (raw.length !== 32) throw keyFormatError(`Cannot read ${NAME} key: ${raw.length} bytes where 32 are needed`);
-    let key: Promise<CryptoKey> | undefined;
-    return {
-      bits: 256,
-      async verify(value, data): Promise<boolean> {
-        const signature = signatureOf(value);
-        if (signature === null) return false;
-        key ??= crypto.subtle.importKey("raw", raw, "Ed25519", false, ["verify"]);
-        return await crypto.subtle.verify("Ed25519", await key, signature, data);
-      },
-    };
+    return { bits: 256, verify: ed25519Verifier(raw) };
   },
   private: {
     holds: ({ kind }) => kind === "ed25519",
@@ -88,12 +99,6 @@ export const ed25519: KeyType<Ed25519Material> = {
       }
       if (!equals(await ed25519Point(seed), point)) throw notTogether();
     },
-    signer({ seed }) {
-      let key: Promise<CryptoKey> | undefined;
-      return async (data) => {
-        key ??= importSeed(seed, false);
-        return new Uint8Array(await crypto.subtle.sign("Ed25519", await key, data));
-      };
-    },
+    signer: ({ seed }) => ed25519Signer(seed),
   },
 };

@@ -10,11 +10,12 @@ import { ed25519, type Ed25519Material } from "./ed25519.ts";
 import { keyFormatError } from "./format/format_error.ts";
 import { rsa, type RsaMaterial } from "./rsa.ts";
 import type { KeyType, PrivateForm } from "./key_type.ts";
+import { mldsa44Ed25519, type Mldsa44Ed25519Material } from "./mldsa44_ed25519.ts";
 
 /** A private key's components. */
-export type KeyMaterial = Ed25519Material | EcdsaMaterial | RsaMaterial;
+export type KeyMaterial = Ed25519Material | EcdsaMaterial | RsaMaterial | Mldsa44Ed25519Material;
 
-const rows: readonly KeyType<KeyMaterial>[] = [ed25519, ...ecdsaTypes, rsa];
+const rows: readonly KeyType<KeyMaterial>[] = [ed25519, ...ecdsaTypes, rsa, mldsa44Ed25519];
 
 /** All key types by name. */
 export const keyTypes: ReadonlyMap<string, KeyType<KeyMaterial>> = new Map(rows.map((row) => [row.name, row]));

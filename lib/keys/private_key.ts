@@ -22,6 +22,7 @@ import {
 } from "./format/openssh.ts";
 import { isEncryptedPem, readPem } from "./format/pem.ts";
 import { isPpk, readPpk, readPpkMaterial } from "./format/ppk.ts";
+import { generateMldsa44Ed25519 } from "./mldsa44_ed25519.ts";
 import { publicKeyFromBlob } from "./public_key.ts";
 import { generateRsa } from "./rsa.ts";
 import { minRsaBits, RSA_BITS, type RsaKeyOptions } from "./rsa_public.ts";
@@ -166,16 +167,22 @@ export function inspectPrivateKey(
   return { encrypted: label === "ENCRYPTED PRIVATE KEY" || isEncryptedPem(headers), publicKey: null };
 }
 
-const makers = { ed25519: generateEd25519, ecdsa: generateEcdsa, rsa: generateRsa };
+const makers = {
+  ed25519: generateEd25519,
+  ecdsa: generateEcdsa,
+  rsa: generateRsa,
+  "mldsa44-ed25519": generateMldsa44Ed25519,
+};
 
 /**
- * Makes a key pair from the runtime's random numbers: Ed25519 unless another type is asked for.
+ * Makes a key pair from the runtime's random numbers: Ed25519 unless another type is asked for. `mldsa44-ed25519` is OpenSSH's
+ * post-quantum type, which its versions from 10.6 on know: a signature holds as long as either ML-DSA-44 or Ed25519 does.
  *
  * `bits` is 256 (the default), 384 or 521 for `ecdsa`, 2,048 to 16,384 for `rsa` (3,072 unless given), and nothing but 256 for
- * `ed25519`. Throws `RangeError` for other sizes.
+ * `ed25519` and `mldsa44-ed25519`. Throws `RangeError` for other sizes.
  */
 export async function generateKey(
-  type: "ed25519" | "ecdsa" | "rsa" = "ed25519",
+  type: "ed25519" | "ecdsa" | "rsa" | "mldsa44-ed25519" = "ed25519",
   options: { bits?: number | undefined; comment?: string | undefined } = {},
 ): Promise<PrivateKey> {
   const make = Object.hasOwn(makers, type) ? makers[type] : undefined;

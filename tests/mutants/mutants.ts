@@ -629,6 +629,25 @@ export const mutants: readonly Mutant[] = [
   // -------------------------------------------------------------------------------------------------- lib/keys
 
   {
+    id: "composite-ed25519-half",
+    removes: "the Ed25519 half of a composite signature",
+    file: "lib/keys/mldsa44_ed25519.ts",
+    find: "if (!await verifyEd25519(signature.subarray(MLDSA_SIGNATURE), message)) return false;",
+    replace: "void verifyEd25519;",
+    test: "tests/keys/mldsa44_ed25519_test.ts",
+    killedBy: "a signature fits only if both halves do, whichever half is wrong, exchanged or of another key",
+  },
+  {
+    id: "composite-mldsa-half",
+    removes: "the ML-DSA half of a composite signature",
+    file: "lib/keys/mldsa44_ed25519.ts",
+    find:
+      "return (await mldsa()).verify(signature.subarray(0, MLDSA_SIGNATURE), message, mldsaKey, { context: LABEL });",
+    replace: "return true || mldsaKey.length > 0;",
+    test: "tests/keys/mldsa44_ed25519_test.ts",
+    killedBy: "a signature fits only if both halves do, whichever half is wrong, exchanged or of another key",
+  },
+  {
     id: "pinned-short",
     removes: "a fingerprint that is cut short is refused",
     file: "lib/keys/trust/known_hosts.ts",
