@@ -53,6 +53,8 @@ export const defaultAlgorithms: Algorithms = {
     "ecdsa-sha2-nistp521",
     "rsa-sha2-512",
     "rsa-sha2-256",
+    // Where OpenSSH 10.6 has it: a server with an older key beside it goes on showing that one, which its clients know.
+    "ssh-mldsa44-ed25519",
   ],
   cipher: [...aead, ...ctr],
   mac: [...encryptThenMac, "hmac-sha2-256", "hmac-sha2-512"],
@@ -84,7 +86,7 @@ export const serverDefaultAlgorithms: Algorithms = {
 /** Only what ssh-audit has nothing to say against: post-quantum key exchange, AEAD and EtM. */
 export const hardenedAlgorithms: Algorithms = {
   kex: postQuantum,
-  hostKey: ["ssh-ed25519", "rsa-sha2-512", "rsa-sha2-256"],
+  hostKey: ["ssh-ed25519", "rsa-sha2-512", "rsa-sha2-256", "ssh-mldsa44-ed25519"],
   cipher: [...aead, ...ctr],
   mac: encryptThenMac,
   compression: ["none"],

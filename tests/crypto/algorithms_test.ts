@@ -17,7 +17,7 @@ const lists: Record<string, Algorithms> = {
 };
 const fields = ["kex", "hostKey", "cipher", "mac", "compression"] as const;
 
-/** RFC 4253 section 6.6, RFC 5656 section 3, RFC 8332, RFC 8709: what the layer of keys can verify. */
+/** RFC 4253 section 6.6, RFC 5656 section 3, RFC 8332, RFC 8709, draft-miller-sshm-mldsa44-ed25519-composite-sigs-00: what the layer of keys can verify. */
 const hostKeyNames = new Set([
   "ssh-ed25519",
   "ecdsa-sha2-nistp256",
@@ -25,6 +25,7 @@ const hostKeyNames = new Set([
   "ecdsa-sha2-nistp521",
   "rsa-sha2-512",
   "rsa-sha2-256",
+  "ssh-mldsa44-ed25519",
   "ssh-rsa",
 ]);
 
@@ -109,6 +110,7 @@ Deno.test("serverDefaultAlgorithms is what sshd of OpenSSH 10 offers, without SH
       "ecdsa-sha2-nistp521",
       "rsa-sha2-512",
       "rsa-sha2-256",
+      "ssh-mldsa44-ed25519",
     ],
     cipher: [
       "chacha20-poly1305@openssh.com",
