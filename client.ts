@@ -55,7 +55,10 @@ export {
   type KnownHostsVerifier,
   pinnedHostKey,
 } from "./lib/keys/trust/known_hosts.ts";
-export type { Agent, HostKeyVerifier, PublicKey, Signer } from "./lib/keys/types.ts";
+export type { Agent, Certificate, HostKeyVerifier, PublicKey, Signer } from "./lib/keys/types.ts";
+export { withCertificate } from "./lib/keys/with_certificate.ts";
+export type { KeyText } from "./lib/keys/key_text.ts";
+export type { RsaKeyOptions } from "./lib/keys/rsa_public.ts";
 
 export { defaultAlgorithms, hardenedAlgorithms, insecureAlgorithms } from "./lib/crypto/algorithms.ts";
 export type { TraceEvent } from "./lib/transport/transport_options.ts";

@@ -62,15 +62,18 @@ export {
 export {
   type AgentConnection,
   type AgentSigner,
+  type CertificateOptions,
   connectAgent,
   defaultIdentities,
   type DefaultIdentitiesOptions,
   insecureSha1Signer,
   insecureVerifySha1,
   knownHostKeyTypes,
+  parseCertificate,
   type PrivateKeyOptions,
   publicKeyLine,
   type RsaKeyOptions,
+  signCertificate,
   verifyWith,
 } from "./lib/keys/mod.ts";
 export * from "./lib/sftp/mod.ts";

@@ -49,7 +49,8 @@ export {
 export { parseAuthorizedKeys } from "./lib/keys/trust/authorized_keys.ts";
 export type { KeyText } from "./lib/keys/key_text.ts";
 export type { AuthorizedKey, AuthorizedKeyOption, RejectedLine } from "./lib/keys/trust/authorized_keys.ts";
-export type { PrivateKey, PublicKey, Signer } from "./lib/keys/types.ts";
+export type { Certificate, PrivateKey, PublicKey, Signer } from "./lib/keys/types.ts";
+export { withCertificate } from "./lib/keys/with_certificate.ts";
 
 export { defaultAlgorithms, hardenedAlgorithms, insecureAlgorithms } from "./lib/crypto/algorithms.ts";
 export type { TraceEvent } from "./lib/transport/transport_options.ts";

@@ -126,6 +126,7 @@ const places: Readonly<Record<string, readonly Place[]>> = {
   // The source counts these two in KiB.
   "Argon2 memory of a key file": [["lib/keys/", "MAX_MEMORY ="]],
   "… memory times passes": [["lib/keys/", "MAX_WORK ="]],
+  "certificate, and its principals": [["lib/keys/", "MAX_CERTIFICATE ="], ["lib/keys/", "MAX_PRINCIPALS ="]],
   "line, file of authorized_keys": [["lib/keys/", "MAX_LINE ="], ["lib/keys/", "MAX_TRUSTED ="]],
   "banners of a login": [["lib/auth/", "MAX_BANNER_BYTES ="]],
   "prompts in a round, rounds": [["lib/auth/", "MAX_PROMPTS ="], ["lib/auth/", "MAX_ROUNDS ="]],

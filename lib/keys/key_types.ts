@@ -1,6 +1,6 @@
 /**
  * The table of key types: whatever is done by type of key asks it. A new type is a row here, in a file that says what it is.
- * RFC 4253 section 6.6, RFC 5656, RFC 8332, RFC 8709. No I/O.
+ * RFC 4253 section 6.6, RFC 5656, RFC 8332, RFC 8709, OpenSSH PROTOCOL.certkeys. No I/O.
  *
  * @module
  */
@@ -24,9 +24,43 @@ const algorithms = new Map(
   rows.flatMap((row) => row.algorithms.map((algorithm) => [algorithm.name, { ...algorithm, type: row.name }])),
 );
 
-/** The signature algorithms that a key type allows, most wanted first; empty for a type that is not known. */
+/** A type of certificate, with the type of the keys that it certifies (OpenSSH PROTOCOL.certkeys). */
+export interface CertificateType {
+  /** Name of the format. */
+  readonly name: string;
+  /** What stands between its nonce and its serial number. */
+  readonly plain: KeyType<KeyMaterial>;
+}
+
+const CERTIFICATE = "-cert-v01@openssh.com";
+
+/** What a type or an algorithm is called where a certificate goes with it: a suffix for the domain that a name of OpenSSH's own has. */
+function certified(name: string): string {
+  return name.replace(/@openssh\.com$/, "") + CERTIFICATE;
+}
+
+/** All types of certificates by name. */
+export const certificateTypes: ReadonlyMap<string, CertificateType> = new Map(
+  rows.map((plain) => [certified(plain.name), { name: certified(plain.name), plain }]),
+);
+
+/** Signature algorithms with a certificate, by name, and those without. An insecure one has none: no certificate makes SHA-1 better. */
+const certifiedAlgorithms: ReadonlyMap<string, string> = new Map(
+  rows.flatMap(({ algorithms }) =>
+    algorithms.filter(({ insecure }) => !insecure).map(({ name }) => [certified(name), name])
+  ),
+);
+
+/** What a signature is labelled with where an algorithm was agreed on: the algorithm itself, without the certificate that goes with it. */
+export function signatureLabelOf(algorithm: string): string {
+  return certifiedAlgorithms.get(algorithm) ?? algorithm;
+}
+
+/** The signature algorithms that a type of key or certificate allows, most wanted first; empty for a type that is not known. */
 export function signatureAlgorithmsOf(type: string): readonly string[] {
-  return keyTypes.get(type)?.algorithms.map(({ name }) => name).filter((name) => !isInsecure(name)) ?? [];
+  const plain = certificateTypes.get(type)?.plain, row = plain ?? keyTypes.get(type);
+  const names = row?.algorithms.filter(({ insecure }) => !insecure).map(({ name }) => name) ?? [];
+  return plain === undefined ? names : names.map(certified);
 }
 
 /** Those that only a program's own lists and functions named insecure lead to. */
@@ -39,14 +73,15 @@ export function isInsecure(algorithm: string): boolean {
   return algorithms.get(algorithm)?.insecure ?? false;
 }
 
-/** The key type that a signature algorithm belongs to, or null: `ssh-rsa` for `rsa-sha2-256`. */
+/** The type of key or certificate that a signature algorithm belongs to, or null: `ssh-rsa` for `rsa-sha2-256`. */
 export function keyTypeOf(algorithm: string): string | null {
-  return algorithms.get(algorithm)?.type ?? null;
+  const label = certifiedAlgorithms.get(algorithm), type = algorithms.get(label ?? algorithm)?.type ?? null;
+  return label === undefined || type === null ? type : certified(type);
 }
 
 /** The flags that ask an agent for a signature algorithm. */
 export function agentFlagsOf(algorithm: string): number {
-  return algorithms.get(algorithm)?.agentFlags ?? 0;
+  return algorithms.get(signatureLabelOf(algorithm))?.agentFlags ?? 0;
 }
 
 /** How private keys of a type are read; throws `KEY_FORMAT` where there are none. */

@@ -24,7 +24,10 @@ export {
   type SshErrorOptions,
 } from "../errors.ts";
 export type { ByteDuplex, Bytes, MaybePromise } from "../wire/types.ts";
-export type { Agent, HostKeyVerifier, PrivateKey, PublicKey, Signer } from "./types.ts";
+export type { Agent, Certificate, HostKeyVerifier, PrivateKey, PublicKey, Signer } from "./types.ts";
+export { parseCertificate } from "./certificate.ts";
+export { type CertificateOptions, signCertificate } from "./sign_certificate.ts";
+export { withCertificate } from "./with_certificate.ts";
 export { insecureVerifySha1, parsePublicKey, publicKeyFromBlob, publicKeyLine, verifyWith } from "./public_key.ts";
 export { generateKey, insecureSha1Signer, parsePrivateKey, type PrivateKeyOptions } from "./private_key.ts";
 export type { KeyText } from "./key_text.ts";

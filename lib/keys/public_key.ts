@@ -9,7 +9,15 @@ import type { Bytes } from "../wire/types.ts";
 import { keyFormatError, parsing } from "./format/format_error.ts";
 import { keyCharacters, type KeyText, looksLikePath, pathHint } from "./key_text.ts";
 import type { PublicPart } from "./key_type.ts";
-import { insecureAlgorithmsOf, isInsecure, keyTypeOf, keyTypes, signatureAlgorithmsOf } from "./key_types.ts";
+import {
+  certificateTypes,
+  insecureAlgorithmsOf,
+  isInsecure,
+  keyTypeOf,
+  keyTypes,
+  signatureAlgorithmsOf,
+  signatureLabelOf,
+} from "./key_types.ts";
 import { minRsaBits, type RsaKeyOptions } from "./rsa_public.ts";
 import { readSignature } from "./signature_blob.ts";
 import type { PublicKey } from "./types.ts";
@@ -93,15 +101,21 @@ export function publicKeyFromBlob(blob: Uint8Array, options: RsaKeyOptions = {})
     const type = reader.ascii();
     const part = keyTypes.get(type)?.readPublic(reader, minBits);
     if (part === undefined) {
-      throw fail(`the type "${printable(type, 64)}" is not supported`);
+      const isCertificate = certificateTypes.has(type);
+      throw fail(
+        `the type "${printable(type, 64)}" is ${
+          isCertificate ? "a certificate's: parseCertificate() reads it" : "not supported"
+        }`,
+      );
     }
     reader.end();
     return new SshPublicKey(type, bytes, part);
   });
 }
 
-/** Ours, made anew from the blob when the key is another program's object. */
-function ours(key: PublicKey): SshPublicKey | null {
+/** Ours, made anew from the blob when the key is another program's object; of a certificate, the key that it certifies. */
+function ours(given: PublicKey): SshPublicKey | null {
+  const key = given.certificate?.publicKey ?? given;
   if (key instanceof SshPublicKey) return key;
   try {
     return publicKeyFromBlob(key.blob) as SshPublicKey;
@@ -145,7 +159,8 @@ export async function verifyAgreed(
   signature: Uint8Array,
 ): Promise<boolean> {
   const own = ours(key);
-  return own !== null && keyTypeOf(algorithm) === own.type && await own.verifyAny([algorithm], data, signature);
+  return own !== null && keyTypeOf(algorithm) === key.type &&
+    await own.verifyAny([signatureLabelOf(algorithm)], data, signature);
 }
 
 /** The size of a key in bits, as `ssh-keygen -l` counts it. */

@@ -22,6 +22,32 @@ export interface PublicKey {
   verify(data: Uint8Array, signature: Uint8Array): Promise<boolean>;
   /** Its line, `type base64`. */
   toString(): string;
+  /** The certificate that the key comes with. Its type and blob are those of the certificate then, its fingerprint that of the key alone. */
+  readonly certificate?: Certificate | undefined;
+}
+
+/** An OpenSSH certificate: who a CA says that a key belongs to (draft-miller-ssh-cert). */
+export interface Certificate {
+  /** Whether it is for users or for hosts. */
+  readonly kind: "user" | "host";
+  /** The key that is certified. */
+  readonly publicKey: PublicKey;
+  /** The name that the CA gave it, for logs. */
+  readonly keyId: string;
+  /** The number that the CA gave it; 0 where it did not count. */
+  readonly serial: bigint;
+  /** Users or hosts; of hosts, patterns with `*` and `?`. An empty list fits nobody, as OpenSSH 10.3 and later have it. */
+  readonly principals: readonly string[];
+  /** From when it holds, to the second. */
+  readonly validAfter: Date;
+  /** Until when, to the second; null for ever. */
+  readonly validBefore: Date | null;
+  /** The CA's key. */
+  readonly signedBy: PublicKey;
+  /** What whoever accepts it has to enforce, by name; flags have an empty text. */
+  readonly criticalOptions: ReadonlyMap<string, string>;
+  /** What it allows, by name; flags have an empty text. */
+  readonly extensions: ReadonlyMap<string, string>;
 }
 
 /** Something that signs: a private key, an agent identity, a hardware token. */

@@ -2,6 +2,7 @@
 import { assert, assertEquals, assertLess } from "@std/assert";
 import { matchAuthorizedKey } from "../../lib/auth/authorized_keys.ts";
 import { SshError } from "../../lib/errors.ts";
+import { anyKeyFromBlob, parseCertificate } from "../../lib/keys/certificate.ts";
 import { parseAuthorizedKeys } from "../../lib/keys/trust/authorized_keys.ts";
 import { hashHostname, parseKnownHosts } from "../../lib/keys/trust/known_hosts.ts";
 import { readPemMaterial } from "../../lib/keys/format/pem_format.ts";
@@ -11,6 +12,7 @@ import { signatureAlgorithm } from "../../lib/keys/signature_blob.ts";
 import { fastest } from "../_support/until.ts";
 import { blobOf, opensshKeys, strings, utf8, vectors } from "../_support/key_vectors.ts";
 import { mutator } from "./_mutator.ts";
+import { certificates } from "../_support/certificates.ts";
 
 /** Milliseconds for each parser; `AMIKO_FUZZ_SECONDS` makes it longer. */
 const BUDGET = 1000 * Number(Deno.env.get("AMIKO_FUZZ_SECONDS") ?? 0) || 250;
@@ -50,6 +52,18 @@ Deno.test("parsePublicKey() survives fuzzing", () =>
     ],
     (bytes) => parsePublicKey(text(bytes)),
   ));
+
+Deno.test("parseCertificate() and anyKeyFromBlob() survive fuzzing", () => {
+  const lines = certificates().map(({ certificate }) => certificate);
+  const types = new Set(lines.map((line) => line.split(" ")[0]!));
+  return fuzz(lines.map(blobOf), async (bytes) => {
+    const { certificate } = anyKeyFromBlob(bytes);
+    // What can still be read is a certificate, and its CA has not signed it.
+    assert(certificate !== undefined && types.has(text(bytes.subarray(4, 4 + bytes[3]!))));
+    await parseCertificate(`${text(bytes.subarray(4, 4 + bytes[3]!))} ${bytes.toBase64()}`);
+    assert(lines.some((line) => line.includes(bytes.toBase64())), bytes.toBase64());
+  });
+});
 
 Deno.test("parsePrivateKey() survives fuzzing inside the armour", () =>
   fuzz(

@@ -78,3 +78,8 @@ export function listsAddress(list: string, address: string): boolean {
   return patterns.some((one) => !one.startsWith("!") && fits(one)) &&
     !patterns.some((one) => one.startsWith("!") && fits(one.slice(1)));
 }
+
+/** What is amiss with a list of addresses and networks alone, as source-address of a certificate is one; null for nothing. */
+export function cidrListProblem(list: string): string | null {
+  return list.split(",").every((one) => network(one) !== null) ? null : "it is no list of addresses and networks";
+}
