@@ -12,8 +12,8 @@ import { Writer } from "../wire/writer.ts";
 import { openAgentSocket } from "./agent_socket.ts";
 import { AgentMsg, MAX_FRAME } from "./frames.ts";
 import { commentText } from "../keys/key_text.ts";
-import { agentFlagsOf, signatureAlgorithmsOf } from "../keys/key_types.ts";
-import { publicKeyFromBlob } from "../keys/public_key.ts";
+import { anyKeyFromBlob } from "../keys/certificate.ts";
+import { agentFlagsOf, signatureAlgorithmsOf, signatureLabelOf } from "../keys/key_types.ts";
 import { minRsaBits, type RsaKeyOptions } from "../keys/rsa_public.ts";
 import { readSignature } from "../keys/signature_blob.ts";
 import type { Agent, PublicKey, Signer } from "../keys/types.ts";
@@ -103,7 +103,7 @@ class AgentClient implements Agent {
         throw new SshProtocolError("the signature is malformed", undefined, { cause });
       }
       // An agent that is too old for the flags answers with ssh-rsa, which no server takes for what was asked.
-      if (label !== algorithm) {
+      if (label !== signatureLabelOf(algorithm)) {
         throw new SshProtocolError(`it signed with "${printable(label, 64)}" and not with "${algorithm}"`);
       }
       return signature;
@@ -200,10 +200,10 @@ class AgentClient implements Agent {
   }
 }
 
-/** The key, or null for a type that this module cannot verify, such as a certificate. */
+/** The key, with its certificate where it has one, or null for a type that this module cannot verify. */
 function supported(blob: Uint8Array, rsa: RsaKeyOptions): PublicKey | null {
   try {
-    return publicKeyFromBlob(blob, rsa);
+    return anyKeyFromBlob(blob, rsa);
   } catch (error) {
     if (error instanceof SshError) return null;
     throw error;

@@ -13,6 +13,7 @@ import { readIfThere, userSshPath } from "../keys/user_files.ts";
 import { type PassedOver, withPassedOver } from "../keys/passed_over.ts";
 import { inspectPrivateKey, parsePrivateKey } from "../keys/private_key.ts";
 import type { Signer } from "../keys/types.ts";
+import { withCertificate } from "../keys/with_certificate.ts";
 import { hasDeno } from "../wire/system.ts";
 
 /** Key files in the order in which they are tried. */
@@ -27,9 +28,10 @@ export interface DefaultIdentitiesOptions {
 }
 
 /**
- * Yields the agent's keys, then those of `~/.ssh/id_ed25519`, `id_ecdsa`, `id_rsa` and `id_mldsa44_ed25519` that are not encrypted,
- * each key once.
- * Nothing is opened before it is its turn. The agent's connection stays open until the iteration ends, so sign inside the loop.
+ * Yields the agent's keys and certificates, then those of `~/.ssh/id_ed25519`, `id_ecdsa`, `id_rsa` and `id_mldsa44_ed25519` that are not
+ * encrypted, each key once.
+ * A certificate in a file beside one, such as `~/.ssh/id_ed25519-cert.pub`, goes before its key, and goes with an agent's key as well, where the
+ * file is encrypted. Nothing is opened before it is its turn. The agent's connection stays open until the iteration ends, so sign inside the loop.
  * Handed to `publicKey()`, it tells the error of a login that fails what was passed over, and why.
  */
 export function defaultIdentities(options: DefaultIdentitiesOptions = {}): AsyncGenerator<Signer, void, void> {
@@ -78,8 +80,22 @@ export async function* findIdentities(
   }
   for (const signer of signers) if (isNew(signer)) yield signer;
 
+  /** The key with the certificate that lies beside its file, or null. */
+  const certified = async (path: string, key: Signer | undefined): Promise<Signer | null> => {
+    const file = `${path}-cert.pub`;
+    if (key === undefined) return null;
+    try {
+      const text = await abortable(readIfThere(file), signal);
+      return text === null ? null : withCertificate(key, text);
+    } catch (error) {
+      signal?.throwIfAborted();
+      skip(file, reason(error));
+      return null;
+    }
+  };
+
   for (const name of FILES) {
-    let key: Signer;
+    let key: Signer | null = null, withIt: Signer | null = null;
     let path: string | null = name;
     try {
       path = userSshPath(name);
@@ -92,16 +108,19 @@ export async function* findIdentities(
         absent(`${printable(path)}: it is not there`);
         continue;
       }
-      if (inspectPrivateKey(text).encrypted) {
+      const { encrypted, publicKey } = inspectPrivateKey(text);
+      if (encrypted) {
         skip(path, "it is encrypted; add it to an agent, or hand it over with its passphrase");
-        continue;
+        withIt = await certified(path, signers.find((one) => String(one.publicKey) === String(publicKey)));
+      } else {
+        key = await parsePrivateKey(text);
+        withIt = await certified(path, key);
       }
-      key = await parsePrivateKey(text);
     } catch (error) {
       signal?.throwIfAborted();
       skip(path ?? name, reason(error));
       continue;
     }
-    if (isNew(key)) yield key;
+    for (const signer of [withIt, key]) if (signer !== null && isNew(signer)) yield signer;
   }
 }

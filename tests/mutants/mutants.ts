@@ -1950,7 +1950,7 @@ export const mutants: readonly Mutant[] = [
     id: "agent-algorithm",
     removes: "an agent's signature is of the algorithm that was asked for",
     file: "lib/agent/agent.ts",
-    find: "if (label !== algorithm) {",
+    find: "if (label !== signatureLabelOf(algorithm)) {",
     replace: 'if (label === "") {',
     test: "tests/agent/agent_test.ts",
     killedBy: "connectAgent() refuses signatures that are not what was asked for",
