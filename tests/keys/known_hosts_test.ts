@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertFalse, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import { HostKeyChangedError, HostKeyError, HostKeyRevokedError, HostKeyUnknownError } from "../../lib/errors.ts";
+import { hostHash } from "../../lib/keys/trust/host_hash.ts";
 import { lookupName, wildcardMatch } from "../../lib/keys/trust/host_patterns.ts";
 import {
   hashHostname,
@@ -65,9 +66,14 @@ Deno.test("knownHosts() finds a host by plain, wildcard and negated names and po
     ["*.example.com,!bad.example.com", "bad.example.com", 22, "unknown"],
     ["!bad.example.com,*.example.com", "bad.example.com", 22, "unknown"],
     ["!bad.example.com", "good.example.com", 22, "unknown"],
-    ["example.com,", "example.com", 22, "unknown"],
-    [",example.com", "example.com", 22, "unknown"],
-    ["example.com,!", "example.com", 22, "unknown"],
+    // Empty patterns name nothing, and spoil nothing: `@revoked host, …` is a revocation for ssh, and has to be one here.
+    ["example.com,", "example.com", 22, "known"],
+    [",example.com", "example.com", 22, "known"],
+    ["example.com,!", "example.com", 22, "known"],
+    [",,!", "example.com", 22, "unknown"],
+    ["*,\u007f,\u00e9", "example.com", 22, "known"],
+    [`${"*".repeat(1022)},example.com`, "example.com", 22, "known"],
+    [`example.com,${"x".repeat(1023)}`, "example.com", 22, "unknown"],
   ];
   for (const [hosts, hostname, port, outcome] of cases) {
     assertEquals(await ask(`${hosts} ${line(a)}`, key(a), hostname, port), outcome, `${hosts} for ${hostname}:${port}`);
@@ -155,11 +161,14 @@ Deno.test("knownHosts() passes over malformed lines", async () => {
     "   ",
     "\0",
   ];
-  for (const bad of malformed) assertEquals(parseKnownHosts(bad), [], JSON.stringify(bad));
+  for (const bad of malformed) assertEquals(parseKnownHosts(bad, "file", "host"), [], JSON.stringify(bad));
   const text = [...malformed, ` \t host\t${line(a)}\tcomment # more\r`, ...malformed].join("\n");
   assertEquals(await ask(text, key(a), "host"), "known");
   assertEquals(await ask(text, key(b), "host"), "changed");
-  assertEquals(parseKnownHosts(text).map((entry) => entry.place.line), [malformed.length + 1]);
+  assertEquals(parseKnownHosts(text, "file", "host").map((entry) => entry.place.line), [malformed.length + 1]);
+  // As in C, a line ends at a NUL.
+  assertEquals(await ask(`host ${line(a)}\0nothing of it`, key(a), "host"), "known");
+  assertEquals(await ask(`@revoked * ${line(a)}\0\r`, key(a), "host"), "revoked");
 });
 
 Deno.test("knownHosts() takes any of a host's keys, and says which ones it expected", async () => {
@@ -280,10 +289,30 @@ Deno.test("knownHostKeyTypes() lists types in order without revoked keys", async
   assertEquals(await knownHosts(text).keyTypes({ hostname: "host", port: 22 }), ["ssh-ed25519"]);
 });
 
-Deno.test("knownHosts() stays fast with ten thousand hashed lines", async () => {
+Deno.test("knownHosts() looks through thousands of hashed lines and a line of a megabyte", async () => {
   const hashed = await hashHostname("somewhere.else");
-  const text = `${hashed} ${line(a)}\n`.repeat(10_000) + `host ${line(a)}`;
+  const long = [
+    "x".repeat(1e6),
+    `${" ".repeat(1e6)}host`,
+    `host ${"\t".repeat(1e6)}x`,
+    `${"*a".repeat(5e5)} ${line(b)}`,
+    `${"host,".repeat(2e5)} ${line(b)}`.replace(line(b), `ssh-ed25519 ${"A".repeat(1e6)}`),
+    `@revoked ${"@".repeat(1e6)}`,
+    `other ${line(b)} ${"comment ".repeat(1e5)}`,
+  ];
+  const text = `${hashed} ${line(a)}\n`.repeat(5000) + long.join("\n") + `\nhost ${line(a)}`;
   assertEquals(await ask(text, key(a), "host"), "known");
+  assertEquals(await ask(text, key(b), "host"), "changed");
+});
+
+Deno.test("hostHash() is HMAC-SHA1, for names of every length", async () => {
+  const salt = Uint8Array.from({ length: 20 }, (_, i) => 255 - 7 * i);
+  const hmac = await crypto.subtle.importKey("raw", salt, { name: "HMAC", hash: "SHA-1" }, false, ["sign"]);
+  for (let length = 0; length < 260; length++) {
+    const name = "\u00e9".repeat(length % 3) + "x".repeat(length);
+    const expected = new Uint8Array(await crypto.subtle.sign("HMAC", hmac, utf8(name)));
+    assertEquals(hostHash(salt, name), expected, `${length}`);
+  }
 });
 
 Deno.test("wildcardMatch() needs no exponential time", () => {

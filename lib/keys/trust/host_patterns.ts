@@ -7,6 +7,7 @@
 import { equals } from "@std/bytes";
 import { HostKeyError, printable } from "../../errors.ts";
 import type { Bytes } from "../../wire/types.ts";
+import { HASH_BYTES, hostHash } from "./host_hash.ts";
 
 /** Port that is not written down. */
 const DEFAULT_PORT = 22;
@@ -14,7 +15,7 @@ const DEFAULT_PORT = 22;
 /** A set of host names. */
 export interface HostMatcher {
   /** Whether the name, as `lookupName()` writes it, is in the set. */
-  matches(name: string): Promise<boolean>;
+  matches(name: string): boolean;
 }
 
 /**
@@ -49,22 +50,27 @@ export function wildcardMatch(text: string, pattern: string): boolean {
   return pt === pattern.length;
 }
 
-/** HMAC-SHA1 of a name, keyed with the salt. */
-async function hostHash(salt: Bytes, name: string): Promise<Bytes> {
-  const key = await crypto.subtle.importKey("raw", salt, { name: "HMAC", hash: "SHA-1" }, false, ["sign"]);
-  return new Uint8Array(await crypto.subtle.sign("HMAC", key, new TextEncoder().encode(name)));
-}
-
 /**
  * A host name as `ssh-keygen -H` hashes it: `|1|salt|hash`. The salt is random unless 20 bytes are given.
  */
 export async function hashHostname(hostname: string, port: number = DEFAULT_PORT, salt?: Uint8Array): Promise<string> {
-  const salted = salt?.slice() ?? crypto.getRandomValues(new Uint8Array(20));
-  if (salted.length !== 20) {
-    throw new RangeError(`Cannot hash host name: a salt of ${salted.length} bytes, 20 are needed`);
+  return await Promise.resolve(hashedName(lookupName(hostname, port), salt));
+}
+
+/** The same of a name that `lookupName()` has written. */
+export function hashedName(
+  name: string,
+  salt: Uint8Array = crypto.getRandomValues(new Uint8Array(HASH_BYTES)),
+): string {
+  if (salt.length !== HASH_BYTES) {
+    throw new RangeError(`Cannot hash host name: a salt of ${salt.length} bytes, ${HASH_BYTES} are needed`);
   }
-  const hash = await hostHash(salted, lookupName(hostname, port));
-  return `|1|${salted.toBase64()}|${hash.toBase64()}`;
+  return `|1|${salt.toBase64()}|${hostHash(salt, name).toBase64()}`;
+}
+
+/** Whether the first field of a line is a hash. */
+export function isHashed(field: string): boolean {
+  return field.startsWith("|");
 }
 
 function hashedMatcher(field: string): HostMatcher | null {
@@ -78,23 +84,27 @@ function hashedMatcher(field: string): HostMatcher | null {
     if (error instanceof SyntaxError) return null;
     throw error;
   }
-  if (salt.length !== 20 || hash.length !== 20) return null;
-  return { matches: async (name) => equals(await hostHash(salt, name), hash) };
+  if (salt.length !== HASH_BYTES || hash.length !== HASH_BYTES) return null;
+  return { matches: (name) => equals(hostHash(salt, name), hash) };
 }
 
-/** The hosts that the first field of a known_hosts line names, or null when it is malformed. */
+/** Characters of a pattern; a longer one is none, and neither is any other of its line, as for `ssh`. */
+const MAX_PATTERN = 1022;
+
+/** The hosts that the first field of a known_hosts line names, or null when it is a malformed hash. */
 export function parseHosts(field: string): HostMatcher | null {
-  if (field.startsWith("|")) return hashedMatcher(field);
-  // deno-lint-ignore no-control-regex
-  if (/[\u0000-\u0020\u007f-\u00a0]/.test(field)) return null;
-  const patterns = field.toLowerCase().split(",").map((pattern) =>
-    pattern.startsWith("!") ? { negated: true, pattern: pattern.slice(1) } : { negated: false, pattern }
-  );
-  if (patterns.some(({ pattern }) => pattern === "")) return null;
+  if (isHashed(field)) return hashedMatcher(field);
   return {
-    matches(name): Promise<boolean> {
-      const found = patterns.filter(({ pattern }) => wildcardMatch(name, pattern));
-      return Promise.resolve(found.length > 0 && found.every(({ negated }) => !negated));
+    matches(name): boolean {
+      let found = false;
+      for (const word of field.toLowerCase().split(",")) {
+        const negated = word.startsWith("!"), pattern = negated ? word.slice(1) : word;
+        if (pattern.length > MAX_PATTERN) return false;
+        if (!wildcardMatch(name, pattern)) continue;
+        if (negated) return false;
+        found = true;
+      }
+      return found;
     },
   };
 }

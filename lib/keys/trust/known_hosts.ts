@@ -14,32 +14,19 @@ import {
   printable,
   SshError,
 } from "../../errors.ts";
-import { Reader } from "../../wire/reader.ts";
 import { requireDeno } from "../../wire/system.ts";
 import type { Bytes, MaybePromise } from "../../wire/types.ts";
-import { type HostMatcher, lookupName, parseHosts } from "./host_patterns.ts";
+import { lookupName } from "./host_patterns.ts";
 import { appendLine, knownHostsPaths, readIfThere } from "../user_files.ts";
 import { characters, type KeyText, looksLikePath, pathHint } from "../key_text.ts";
+import { type KnownHostsEntry, parseKnownHosts } from "./known_hosts_lines.ts";
 import { noteKnownTypes } from "./known_types.ts";
 import { fingerprintOf, parsePublicKey, publicKeyLine } from "../public_key.ts";
 import { RSA_BITS } from "../rsa_public.ts";
 import type { HostKeyVerifier, PublicKey } from "../types.ts";
 
 export { hashHostname } from "./host_patterns.ts";
-
-/** A line of known_hosts. */
-export interface KnownHostsEntry {
-  /** Where it stands. */
-  readonly place: KnownHostsPlace;
-  /** What the line is for: a host's key, a key never to be accepted, or a certificate authority's key. */
-  readonly marker: "host" | "revoked" | "cert-authority";
-  /** The hosts it names. */
-  readonly hosts: HostMatcher;
-  /** Key type. */
-  readonly type: string;
-  /** Key in wire encoding. */
-  readonly blob: Bytes;
-}
+export { type KnownHostsEntry, parseKnownHosts } from "./known_hosts_lines.ts";
 
 /** A {@linkcode HostKeyVerifier} that can say beforehand which key types it knows, so that a client asks for those first. */
 export interface KnownHostsVerifier {
@@ -66,67 +53,21 @@ interface Source {
   readonly text: string;
 }
 
-const markers: ReadonlyMap<string, KnownHostsEntry["marker"]> = new Map([
-  ["@revoked", "revoked"],
-  ["@cert-authority", "cert-authority"],
-]);
-
-/** Reads known_hosts text. Comments and malformed lines are passed over, as `ssh` does. */
-export function parseKnownHosts(text: string, file = "known_hosts"): KnownHostsEntry[] {
-  const entries: KnownHostsEntry[] = [];
-  text.split("\n").forEach((line, index) => {
-    const entry = parseLine(line, { file, line: index + 1 });
-    if (entry !== null) entries.push(entry);
-  });
-  return entries;
-}
-
-function parseLine(line: string, place: KnownHostsPlace): KnownHostsEntry | null {
-  // Blanks and tabs separate, nothing else: a no-break space is part of the word it stands in, and spoils it.
-  const words = line.replace(/\r$/, "").split(/[ \t]+/).filter((word) => word !== "");
-  if (words.length === 0 || words[0]!.startsWith("#")) return null;
-  let marker: KnownHostsEntry["marker"] = "host";
-  if (words[0]!.startsWith("@")) {
-    const found = markers.get(words.shift()!);
-    if (found === undefined) return null;
-    marker = found;
-  }
-  const [names, type, base64] = words;
-  if (names === undefined || type === undefined || base64 === undefined || names.startsWith("@")) return null;
-  const hosts = parseHosts(names), blob = decodeBlob(type, base64);
-  return hosts === null || blob === null ? null : { place, marker, hosts, type, blob };
-}
-
-/** The blob, when its own type is the one on the line. Types that this module cannot verify count too: they name the host. */
-function decodeBlob(type: string, base64: string): Bytes | null {
-  try {
-    const blob = Uint8Array.fromBase64(base64, { lastChunkHandling: "strict" });
-    return new Reader(blob).ascii() === type ? blob : null;
-  } catch (error) {
-    if (error instanceof SyntaxError || error instanceof SshError) return null;
-    throw error;
-  }
-}
-
 /** Types of the keys that known_hosts text has for a host, in the order of the lines, without revoked ones. */
 export async function knownHostKeyTypes(
   text: KeyText | readonly KeyText[],
   hostname: string,
   port = 22,
 ): Promise<readonly string[]> {
-  return await typesIn(sourcesOf(text), hostname, port);
+  return await Promise.resolve(typesIn(sourcesOf(text), hostname, port));
 }
 
-async function entriesFor(sources: readonly Source[], name: string): Promise<KnownHostsEntry[]> {
-  const found: KnownHostsEntry[] = [];
-  for (const { file, text } of sources) {
-    for (const entry of parseKnownHosts(text, file)) if (await entry.hosts.matches(name)) found.push(entry);
-  }
-  return found;
+function entriesFor(sources: readonly Source[], name: string): KnownHostsEntry[] {
+  return sources.flatMap(({ file, text }) => parseKnownHosts(text, file, name));
 }
 
-async function typesIn(sources: readonly Source[], hostname: string, port: number): Promise<readonly string[]> {
-  return usableTypes(await entriesFor(sources, lookupName(hostname, port)));
+function typesIn(sources: readonly Source[], hostname: string, port: number): readonly string[] {
+  return usableTypes(entriesFor(sources, lookupName(hostname, port)));
 }
 
 /** Types of the keys among the entries of one host, without revoked ones. */
@@ -192,7 +133,7 @@ export function knownHosts(from?: KeyText | readonly KeyText[] | KnownHostsOptio
     },
     {
       keyTypes: async (host: { hostname: string; port: number }): Promise<readonly string[]> =>
-        await typesIn(await sources(), host.hostname, host.port),
+        typesIn(await sources(), host.hostname, host.port),
     },
   );
 }
@@ -295,7 +236,7 @@ async function verify(
 ): Promise<void> {
   const name = lookupName(hostname, port);
   const blob = key.blob;
-  const entries = await entriesFor(sources, name);
+  const entries = entriesFor(sources, name);
   const offered = `${printable(key.type, 64)} ${await key.fingerprint()}`;
 
   const revoked = entries.filter((entry) => entry.marker === "revoked" && equals(entry.blob, blob));
