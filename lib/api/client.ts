@@ -178,7 +178,7 @@ async function logInOnce(
       role: "client",
       copyingWritable: way.copies,
       verifyHostKey: (key) => {
-        if (types === null) onKnown(watchHostKey(key));
+        onKnown(watchHostKey(key, types !== null).types);
         return clock.ask(() => verifyHostKey(key, { ...host }));
       },
       ...types === null ? given(options, "algorithms") : { algorithms: knownFirst(types, options.algorithms) },

@@ -41,6 +41,16 @@ export {
   type KnownHostsVerifier,
   pinnedHostKey,
 } from "./trust/known_hosts.ts";
+export type { KnownHostLine } from "./trust/known_hosts_edit.ts";
+export type { KnownHostsMarker } from "./trust/known_hosts_lines.ts";
+export {
+  findKnownHost,
+  hashKnownHosts,
+  type KnownHostOptions,
+  removeKnownHost,
+  replaceKnownHost,
+  type ReplaceKnownHostOptions,
+} from "./trust/known_hosts_files.ts";
 export {
   type AuthorizedKey,
   type AuthorizedKeyOption,

@@ -1,6 +1,6 @@
 /**
- * The user's own SSH files: where they are, and reading them and adding to them. The only file of this folder that touches files or the
- * environment's HOME; everything else takes text.
+ * The user's own SSH files: where they are, and reading them. With shared_file.ts, which changes them, the only file of this folder that touches
+ * files or the environment's HOME; everything else takes text.
  *
  * @module
  */
@@ -17,10 +17,13 @@ export function userSshPath(name: string): string | null {
   return home === null ? null : `${home}/.ssh/${name}`;
 }
 
-/** The known_hosts files that `ssh` reads, the user's first. */
-export function knownHostsPaths(): readonly string[] {
-  const own = ["known_hosts", "known_hosts2"].map(userSshPath).filter((path) => path !== null);
-  return [...own, "/etc/ssh/ssh_known_hosts"];
+/** The known_hosts files that `ssh` reads: the user's, and the system's, which are not the user's to change. */
+export function knownHostsPaths(): { readonly own: readonly string[]; readonly global: readonly string[] } {
+  const names = ["known_hosts", "known_hosts2"];
+  return {
+    own: names.map(userSshPath).filter((path) => path !== null),
+    global: names.map((name) => `/etc/ssh/ssh_${name}`),
+  };
 }
 
 /** Bytes of a file that says who may log in. */
@@ -55,21 +58,6 @@ export async function readTrusted(path: string | URL, othersMayWrite: boolean): 
 
 function asUrl(path: string | URL): string | URL {
   return typeof path === "string" && path.startsWith("file://") ? new URL(path) : path;
-}
-
-/** Adds a line to a file, which is made where it is missing, with its folder: for the user alone. */
-export async function appendLine(path: string, line: string): Promise<void> {
-  const before = await readIfThere(path) ?? "";
-  const text = `${before === "" || before.endsWith("\n") ? "" : "\n"}${line}\n`;
-  const write = (): Promise<void> => Deno.writeTextFile(path, text, { append: true, mode: 0o600 });
-  try {
-    await write();
-  } catch (error) {
-    const folder = /^(.+)[\/\\][^\/\\]*$/.exec(path)?.[1];
-    if (!(error instanceof Deno.errors.NotFound) || folder === undefined) throw error;
-    await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
-    await write();
-  }
 }
 
 /** How a program reads a file, for errors that tell it to. */

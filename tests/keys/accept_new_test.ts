@@ -146,3 +146,50 @@ Deno.test("a byte order mark hides no line of a known_hosts file, a revocation l
     assertEquals(await verify(ed, host), true);
     await assertRejects(() => verify(otherEd, host), HostKeyChangedError);
   }));
+
+Deno.test("processes that add and remove hosts of one file at once lose none of them, and agree on who has which key", () =>
+  inFolder(async (folder) => {
+    const file = `${folder}/known_hosts`, count = 8, processes = 8, keys = [line(0), line(6)];
+    const old = Array.from({ length: count * processes }, (_, i) => `old${i % count}.of${i / count | 0} ${line(1)}`);
+    const others = ["# a comment", `other ${line(0)} of somebody`, "no line at all", ""];
+    await Deno.writeTextFile(file, [...others, ...old, `last ${line(0)}`].join("\n"));
+    const children = Array.from({ length: processes }, (_, i) =>
+      new Deno.Command(Deno.execPath(), {
+        args: [
+          ...["run", "--no-check", "--no-lock", "--allow-read", "--allow-write", "--allow-env"],
+          new URL("_add_hosts.ts", import.meta.url).pathname,
+          ...[`${i}`, file, `${count}`, keys[i % 2]!],
+        ],
+        stdin: "piped",
+        stdout: "piped",
+      }).spawn());
+    const ready = children.map(async (child) => {
+      const reader = child.stdout.getReader();
+      await reader.read();
+      return reader;
+    });
+    const readers = await Promise.all(ready);
+    const said = await Promise.all(children.map(async (child, i) => {
+      await child.stdin.close();
+      let text = "";
+      for (let chunk; !(chunk = await readers[i]!.read()).done;) text += new TextDecoder().decode(chunk.value);
+      assertEquals((await child.status).code, 0);
+      return JSON.parse(text) as boolean[];
+    }));
+    const lines = (await Deno.readTextFile(file)).split("\n");
+    assertEquals(lines.slice(0, 5), [...others, `last ${line(0)}`]);
+    const added = lines.slice(5);
+    assertEquals(added.pop(), "");
+    const own = children.flatMap((_, i) => Array.from({ length: count }, (_, j) => `own${j}.of${i} ${keys[i % 2]}`));
+    assertEquals(added.filter((line) => line.startsWith("own")).sort(), own.sort());
+    const shared = added.filter((line) => line.startsWith("[shared")).sort();
+    assertEquals(
+      shared.map((line) => line.split(" ")[0]),
+      Array.from({ length: count }, (_, i) => `[shared${i}]:2222`),
+    );
+    assertEquals(added.length, own.length + shared.length);
+    for (const [i, taken] of said.entries()) {
+      assertEquals(taken, shared.map((line) => line.endsWith(keys[i % 2]!)), `process ${i}`);
+    }
+    assertEquals([...Deno.readDirSync(folder)].map(({ name }) => name), ["known_hosts"]);
+  }));

@@ -17,10 +17,12 @@ import {
 import { requireDeno } from "../../wire/system.ts";
 import type { Bytes, MaybePromise } from "../../wire/types.ts";
 import { lookupName } from "./host_patterns.ts";
-import { appendLine, knownHostsPaths, readIfThere } from "../user_files.ts";
+import { appendTo } from "../shared_file.ts";
+import { knownHostsPaths, readIfThere } from "../user_files.ts";
 import { characters, type KeyText, looksLikePath, pathHint } from "../key_text.ts";
 import { type KnownHostsEntry, parseKnownHosts } from "./known_hosts_lines.ts";
-import { noteKnownTypes } from "./known_types.ts";
+import { addition } from "./known_hosts_edit.ts";
+import { noteKnownTypes, noteTrust } from "./known_types.ts";
 import { fingerprintOf, parsePublicKey, publicKeyLine } from "../public_key.ts";
 import { RSA_BITS } from "../rsa_public.ts";
 import type { HostKeyVerifier, PublicKey } from "../types.ts";
@@ -38,13 +40,21 @@ export interface KnownHostsVerifier {
 
 /** Options of {@linkcode knownHosts}. */
 export interface KnownHostsOptions {
-  /** Paths; files that are missing count as empty. @default {those that `ssh` reads} */
+  /** Paths; files that are missing count as empty. New keys go to the first. @default {those of the user that `ssh` reads} */
   files?: readonly string[] | undefined;
   /**
+   * Paths of files that are read as well and never changed (`GlobalKnownHostsFile`).
+   * @default {those of the system that `ssh` reads, or none where `files` is given}
+   */
+  globalFiles?: readonly string[] | undefined;
+  /**
    * Whether a host that no line names is trusted, and its line added to the first of the files: `true` for each, as `ssh` does with
-   * `StrictHostKeyChecking=accept-new`, or a function that is given the line and may show it to somebody. @default {false}
+   * `StrictHostKeyChecking=accept-new`, or a function that is given the line, with the host's name in clear, and may show it to somebody.
+   * @default {false}
    */
   acceptNew?: boolean | ((line: string) => MaybePromise<boolean>) | undefined;
+  /** Whether names that are added are hashed (`HashKnownHosts`). @default {as most names of the file are} */
+  hash?: boolean | undefined;
 }
 
 /** A text and the name that errors give it. */
@@ -108,32 +118,32 @@ export function knownHosts(from?: KeyText | readonly KeyText[] | KnownHostsOptio
   if (given === undefined) {
     requireDeno("read known_hosts files", "hand over `verifyHostKey`: pinnedHostKey(fingerprint), or knownHosts(text)");
   }
-  const files = (): readonly string[] => options.files ?? paths();
-  const sources = (): MaybePromise<readonly Source[]> => given ?? readSources(files());
+  const places = (): Places => given === undefined ? placesOf(options) : { own: [], global: [] };
   return Object.assign(
     async (key: PublicKey, host: { hostname: string; port: number }): Promise<boolean> => {
-      const looked = given?.map((source) => source.file) ?? files();
+      const { own, global } = places(), name = lookupName(host.hostname, host.port);
+      const looked = given?.map((source) => source.file) ?? [...own, ...global];
+      const look = async (held?: Source): Promise<KnownHostsPlace> =>
+        await verify(given ?? await readSources(looked, held), { looked, areFiles: given === undefined }, key, name);
+      let file: string;
       try {
-        await verify(await sources(), looked, key, host);
+        ({ file } = await look());
       } catch (error) {
         const { acceptNew = false } = options;
         if (!(error instanceof HostKeyUnknownError) || acceptNew === false) throw error;
-        const line = `${lookupName(host.hostname, host.port)} ${publicKeyLine(key)}`;
-        if (acceptNew !== true && (await acceptNew(line)) !== true) throw error;
-        await inTurn(async () => {
-          // Another connection may have added the host meanwhile, by this key or by another.
-          const isStillNew = await verify(await sources(), looked, key, host).then(() => false, (error) => {
-            if (error instanceof HostKeyUnknownError) return true;
-            throw error;
-          });
-          if (isStillNew) await addLine(looked[0]!, line);
-        });
+        if (acceptNew !== true && (await acceptNew(`${name} ${publicKeyLine(key)}`)) !== true) throw error;
+        file = await addHost(own[0], name, key, options.hash, look);
+      }
+      if (own.includes(file) && !global.includes(file)) {
+        noteTrust(key, { name, files: own, areUsersOwn: options.files === undefined, hash: options.hash });
       }
       return true;
     },
     {
-      keyTypes: async (host: { hostname: string; port: number }): Promise<readonly string[]> =>
-        typesIn(await sources(), host.hostname, host.port),
+      keyTypes: async (host: { hostname: string; port: number }): Promise<readonly string[]> => {
+        const { own, global } = places();
+        return typesIn(given ?? await readSources([...own, ...global]), host.hostname, host.port);
+      },
     },
   );
 }
@@ -145,24 +155,35 @@ function isOptions(from: unknown): from is KnownHostsOptions {
 
 function checkedOptions(options: KnownHostsOptions): KnownHostsOptions {
   for (const name of Object.keys(options)) {
-    if (name === "files" || name === "acceptNew") continue;
+    if (["files", "globalFiles", "acceptNew", "hash"].includes(name)) continue;
     throw new TypeError(
-      `Cannot use option "${printable(name, 64)}" of knownHosts(): it has \`files\` and \`acceptNew\``,
+      `Cannot use option "${
+        printable(name, 64)
+      }" of knownHosts(): it has \`files\`, \`globalFiles\`, \`acceptNew\` and \`hash\``,
     );
   }
-  const { files, acceptNew } = options;
-  if (files !== undefined) {
-    const isList = Array.isArray(files) && files.length > 0;
-    if (!isList || !files.every((file) => typeof file === "string" && file !== "")) {
-      throw new TypeError("Cannot use `files` of knownHosts(): it is a list of paths, one at least");
-    }
+  const { files, globalFiles, acceptNew, hash } = options;
+  const isList = (value: unknown): boolean =>
+    Array.isArray(value) && value.every((file) => typeof file === "string" && file !== "");
+  if (files !== undefined && !(isList(files) && files.length > 0)) {
+    throw new TypeError("Cannot use `files` of knownHosts(): it is a list of paths, one at least");
+  }
+  if (globalFiles !== undefined && !isList(globalFiles)) {
+    throw new TypeError("Cannot use `globalFiles` of knownHosts(): it is a list of paths");
+  }
+  if (hash !== undefined && typeof hash !== "boolean") {
+    throw new TypeError("Cannot use `hash` of knownHosts(): it is true or false");
   }
   if (acceptNew !== undefined && typeof acceptNew !== "boolean" && typeof acceptNew !== "function") {
     throw new TypeError(
       "Cannot use `acceptNew` of knownHosts(): it is true, false, or a function that is given the line",
     );
   }
-  return { ...options, ...files !== undefined && { files: [...files] } };
+  return {
+    ...options,
+    ...files !== undefined && { files: [...files] },
+    ...globalFiles !== undefined && { globalFiles: [...globalFiles] },
+  };
 }
 
 let lastAdded: Promise<void> = Promise.resolve();
@@ -174,14 +195,45 @@ async function inTurn(add: () => Promise<void>): Promise<void> {
   await added;
 }
 
-async function addLine(file: string, line: string): Promise<void> {
+/**
+ * Adds a key of a new host to a file, and says in which it stands then. `look` looks the host up with what the file holds in that moment, in which
+ * nobody else may change it: another connection may have added the host meanwhile, by this key or by another.
+ */
+async function addHost(
+  file: string | undefined,
+  name: string,
+  key: PublicKey,
+  hash: boolean | undefined,
+  look: (held: Source) => Promise<KnownHostsPlace>,
+): Promise<string> {
+  if (file === undefined) {
+    throw new HostKeyError(
+      `Cannot add host key: no home folder is known; name \`files\`; the line is: ${name} ${publicKeyLine(key)}`,
+    );
+  }
+  let place = file;
   try {
-    await appendLine(file, line);
+    await inTurn(() =>
+      appendTo(file, async (before) => {
+        try {
+          ({ file: place } = await look({ file, text: new TextDecoder().decode(before) }));
+          return null;
+        } catch (error) {
+          if (!(error instanceof HostKeyUnknownError)) throw error;
+          return addition(before, name, [key], hash);
+        }
+      })
+    );
   } catch (cause) {
+    if (cause instanceof HostKeyError) throw cause;
     // A host that is new each time is one that nobody would notice to have changed.
     const why = cause instanceof Error ? cause.message : String(cause);
-    throw new HostKeyError(`Cannot add host key to "${file}": ${printable(why)}; the line is: ${line}`, { cause });
+    throw new HostKeyError(
+      `Cannot add host key to "${file}": ${printable(why)}; the line is: ${name} ${publicKeyLine(key)}`,
+      { cause },
+    );
   }
+  return place;
 }
 
 /** A host, a key type of SSH or three numbers of SSH 1, and more: perhaps malformed, but meant to be a line of known_hosts. */
@@ -200,9 +252,17 @@ function sourcesOf(text: KeyText | readonly KeyText[]): readonly Source[] {
   });
 }
 
-function paths(): readonly string[] {
+/** Paths of the files that are the program's or the user's to change, and of those that are not. */
+interface Places {
+  readonly own: readonly string[];
+  readonly global: readonly string[];
+}
+
+function placesOf({ files, globalFiles }: KnownHostsOptions): Places {
+  if (files !== undefined) return { own: files, global: globalFiles ?? [] };
   try {
-    return knownHostsPaths();
+    const { own, global } = knownHostsPaths();
+    return { own, global: globalFiles ?? global };
   } catch (cause) {
     throw new HostKeyError(
       "Cannot verify host key: the home folder cannot be looked up; allow --allow-env=HOME,USERPROFILE, or hand text to knownHosts()",
@@ -211,11 +271,12 @@ function paths(): readonly string[] {
   }
 }
 
-async function readSources(files: readonly string[]): Promise<readonly Source[]> {
+/** The texts of the files that are there; of the one that is `held`, as it is there. */
+async function readSources(files: readonly string[], held?: Source): Promise<readonly Source[]> {
   const sources: Source[] = [];
   for (const file of files) {
     try {
-      const text = await readIfThere(file);
+      const text = file === held?.file ? held.text : await readIfThere(file);
       if (text !== null) sources.push({ file, text });
     } catch (cause) {
       // A file that cannot be read may hold a revocation.
@@ -228,13 +289,13 @@ async function readSources(files: readonly string[]): Promise<readonly Source[]>
   return sources;
 }
 
+/** Says where the line stands that trusts the key, and throws where none does. */
 async function verify(
   sources: readonly Source[],
-  looked: readonly string[],
+  { looked, areFiles }: { looked: readonly string[]; areFiles: boolean },
   key: PublicKey,
-  { hostname, port }: { hostname: string; port: number },
-): Promise<void> {
-  const name = lookupName(hostname, port);
+  name: string,
+): Promise<KnownHostsPlace> {
   const blob = key.blob;
   const entries = entriesFor(sources, name);
   const offered = `${printable(key.type, 64)} ${await key.fingerprint()}`;
@@ -248,7 +309,8 @@ async function verify(
     );
   }
   const known = entries.filter((entry) => entry.marker === "host");
-  if (known.some((entry) => equals(entry.blob, blob))) return;
+  const trusting = known.find((entry) => equals(entry.blob, blob));
+  if (trusting !== undefined) return trusting.place;
   const types = usableTypes(entries);
   if (known.length > 0 && !known.some((entry) => entry.type === key.type) && noteKnownTypes(key, types)) {
     // Not a new host, which a program may add by itself, and not a changed one yet: nobody has asked for the keys that are known.
@@ -264,10 +326,13 @@ async function verify(
         `${printable(entry.type, 64)} ${await fingerprintOf(entry.blob)} (${showPlace(entry.place)})`
       ),
     );
+    // One command for each file, as `ssh` tells them.
+    const commands = [...new Set(known.map(({ place }) => areFiles ? ` -f "${printable(place.file, 4096)}"` : ""))]
+      .map((file) => `'ssh-keygen${file} -R "${name}"'`);
     throw new HostKeyChangedError(
       `Cannot trust host key of "${name}": it has changed, or somebody is in between: expected ${
         expected.join(", ")
-      }, offered ${offered}; if the change is right, remove the old line with 'ssh-keygen -R "${name}"'`,
+      }, offered ${offered}; if the change is right, remove the old line with ${commands.join(" and ")}`,
       known.map((entry) => entry.place),
     );
   }

@@ -39,8 +39,8 @@ export interface LineFields {
   readonly type: string;
   /** The key in base64, or what stands in its place. */
   readonly base64: string;
-  /** From the key's type on, as it stands there. */
-  readonly rest: string;
+  /** Where the key's type begins. */
+  readonly typeAt: number;
 }
 
 const markers: ReadonlyMap<string, KnownHostsMarker> = new Map([
@@ -62,7 +62,8 @@ export function lineFields(line: string): LineFields | null {
   if (match === null) return null;
   const [, word, names, rest, type, base64] = match;
   const marker = word === undefined ? "host" : markers.get(word);
-  return marker === undefined ? null : { marker, names: names!, type: type!, base64: base64!, rest: rest! };
+  if (marker === undefined) return null;
+  return { marker, names: names!, type: type!, base64: base64!, typeAt: words.length - rest!.length };
 }
 
 /** The blob, when its own type is the one on the line. Types that this module cannot verify count too: they name the host. */

@@ -4,29 +4,55 @@
  * `ssh` asks a server for keys of the types that known_hosts has for it. A client that was given `knownHosts()` itself does the same:
  * it asks the verifier beforehand. A program's own function around `knownHosts()` hides that, so that another key of the same host
  * looks like a changed one. Here such a key is watched on its way through the program's function: `knownHosts()` notes on it which
- * types it would rather have seen, and the client dials once more and asks for those.
+ * types it would rather have seen, and the client dials once more and asks for those. It notes as well which files have trusted the key: those
+ * may be told of the host's other keys.
  *
  * @module
  */
 import type { PublicKey } from "../types.ts";
 
-/** Types that known_hosts has for the host, by the key that was shown in their place. */
-const watched = new WeakMap<PublicKey, Set<string>>();
-
-/**
- * Marks a key that a server showed without having been asked for the types that known_hosts has for it. What comes back holds those
- * types, once `knownHosts()` has been asked about the key and knows the host by keys of other types only.
- */
-export function watchHostKey(key: PublicKey): ReadonlySet<string> {
-  const types = new Set<string>();
-  watched.set(key, types);
-  return types;
+/** Files of known_hosts that trust a host's key. */
+export interface TrustingFiles {
+  /** The name by which they know the host. */
+  readonly name: string;
+  /** Files to change, keys being added to the first; none of the system's. */
+  readonly files: readonly string[];
+  /** Whether these are the user's files, and not some that the program has named. */
+  readonly areUsersOwn: boolean;
+  /** Whether names are hashed, where that is said. */
+  readonly hash: boolean | undefined;
 }
 
-/** Notes the types that are known, and says whether somebody watches. */
+/** What `knownHosts()` has noted on a key. */
+export interface KeyNotes {
+  /** Types that known_hosts has for the host; none unless the key is not one of them, and the host is known. */
+  readonly types: ReadonlySet<string>;
+  /** Who trusts the key, by a line of its own that is the user's to change; null for nobody. */
+  readonly trustedBy: TrustingFiles | null;
+}
+
+const watched = new WeakMap<PublicKey, { types: Set<string>; trustedBy: TrustingFiles | null; asked: boolean }>();
+
+/**
+ * Watches a key that a server has shown, `asked` for the types that known_hosts has for it or not. What comes back is filled in by
+ * `knownHosts()`, once that has been asked about the key.
+ */
+export function watchHostKey(key: PublicKey, asked: boolean): KeyNotes {
+  const notes = { types: new Set<string>(), trustedBy: null, asked };
+  watched.set(key, notes);
+  return notes;
+}
+
+/** Notes the types that are known, and says whether somebody wants to know, who has not asked for them. */
 export function noteKnownTypes(key: PublicKey, types: Iterable<string>): boolean {
-  const noted = watched.get(key);
-  if (noted === undefined) return false;
-  for (const type of types) noted.add(type);
+  const notes = watched.get(key);
+  if (notes === undefined || notes.asked) return false;
+  for (const type of types) notes.types.add(type);
   return true;
+}
+
+/** Notes who trusts the key. */
+export function noteTrust(key: PublicKey, trustedBy: TrustingFiles): void {
+  const notes = watched.get(key);
+  if (notes !== undefined) notes.trustedBy = trustedBy;
 }
