@@ -23,6 +23,7 @@ import { checkFlag, checkFunction, checkNames, checkObject, wrongKind } from "..
 import type { MaybePromise } from "../wire/types.ts";
 import type { Grant } from "./grants.ts";
 import type { AuthInfo } from "./types.ts";
+import { addressOf, authorityOf, certificateProblem } from "./user_certificates.ts";
 
 /** A line of authorized_keys that lets a key in. As it is, it is the answer of a login's handler: its grant puts its options into force. */
 export interface AuthorizedKeyMatch extends AuthorizedKey {
@@ -34,6 +35,8 @@ export interface AuthorizedKeyMatch extends AuthorizedKey {
 export interface AuthorizedKeyClient {
   /** Where the client comes from; without it, no line with `from=` lets it in. */
   readonly remoteAddr?: Deno.Addr | undefined;
+  /** As whom it wants to log in; without it, no line lets a certificate in that does not say `principals=`. */
+  readonly username?: string | undefined;
 }
 
 /** How lines of authorized_keys are read. */
@@ -84,7 +87,9 @@ export function forgetsOptions(key: PublicKey, result: unknown): boolean {
  * - `expiry-time` ends the login, too.
  * - `permitopen` and `permitlisten` leave no Unix sockets; as in `sshd`, they allow nothing that the server does not.
  * - `environment` sets what `options.environment` allows.
- * - `cert-authority` and `principals` speak of certificates: such a line lets no plain key in. Neither does one with `verify-required`, as
+ * - A line with `cert-authority` has the key of a CA, and lets in whom that has certified: the certificate has to hold as it does for
+ *   {@linkcode trustedUserCAs}, and the user name, or with `principals` one of those, has to be one of its principals. What the line and the
+ *   certificate allow both is allowed. Such a line lets no plain key in, and no other a certificate. Neither does one with `verify-required`, as
  *   signatures of plain keys do not prove that somebody was there.
  * - `tunnel`, `user-rc` and `no-touch-required` speak of nothing that is done here.
  *
@@ -101,11 +106,11 @@ export function matchAuthorizedKey(
 ): AuthorizedKeyMatch | null {
   checkOptions(options);
   if (typeof client !== "object" || client === null) throw wrongKind("client", client, "who comes with the key");
-  const blob = key.blob;
+  const blob = authorityOf(key) ?? key.blob;
   // A key that is this short got here because the program let it in.
   for (const entry of authorizedLines(text, { insecureMinRsaBits: RSA_BITS.insecureMin }, blob.toBase64())) {
     if ("key" in entry && !equals(entry.key.blob, blob)) continue;
-    const reason = "reason" in entry ? entry.reason : rejects(entry.options, client);
+    const reason = "reason" in entry ? entry.reason : rejects(entry.options, key, client);
     if (reason !== null) {
       callBack(() => options.onRejected?.({ line: entry.line, reason }));
       continue;
@@ -183,14 +188,23 @@ function isNames(client: AuthorizedKeyClient | readonly string[]): client is rea
   return Array.isArray(client);
 }
 
-/** Why a line's options keep a plain key out, whoever has it; or null. Names in the client's place speak of all but the first. */
+/**
+ * Why a line's options keep a key out, whoever has it; or null. Names in the client's place speak of all but who may use which line, and nothing
+ * speaks for a certificate then.
+ */
 function rejects(
   options: readonly AuthorizedKeyOption[],
+  key: PublicKey,
   client: AuthorizedKeyClient | readonly string[],
 ): string | null {
   const has = (name: string): boolean => options.some((option) => option.name === name);
-  if (has("cert-authority") || has("principals")) return "it is for certificates, and this is a plain key";
-  if (isNames(client)) return null;
+  if (key.certificate === undefined) {
+    if (has("cert-authority") || has("principals")) return "it is for certificates, and this is a plain key";
+    if (isNames(client)) return null;
+  } else {
+    if (!has("cert-authority")) return "it is for the key itself, and this is a certificate by it";
+    if (isNames(client)) return "it is for certificates, and nobody says who comes with one";
+  }
   const verify = options.findLast(({ name }) => name.endsWith("verify-required"));
   if (verify?.name === "verify-required") return "it wants the user verified, which such a key cannot prove";
   for (const { name, value } of options) {
@@ -199,12 +213,9 @@ function rejects(
     }
     if (name === "expiry-time" && expiryTime(value!)!.getTime() <= Date.now()) return "it has expired";
   }
-  return null;
-}
-
-/** The address of a client, or an empty text, which no pattern fits. */
-function addressOf({ remoteAddr }: AuthorizedKeyClient): string {
-  return remoteAddr !== undefined && "hostname" in remoteAddr ? remoteAddr.hostname : "";
+  if (key.certificate === undefined) return null;
+  const listed = options.find(({ name }) => name === "principals")?.value?.split(",");
+  return certificateProblem(key, addressOf(client), listed ?? [client.username].filter((name) => name !== undefined));
 }
 
 /** What a flag of a line speaks of. */

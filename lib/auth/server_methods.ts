@@ -6,7 +6,9 @@
  */
 import { defaultAlgorithms } from "../crypto/algorithms.ts";
 import { printable, SshError } from "../errors.ts";
-import { keyTypeOf, publicKeyFromBlob, signatureAlgorithm, verifyAgreed } from "../keys/public_key.ts";
+import { anyKeyFromBlob, checkCertificate } from "../keys/certificate.ts";
+import { signatureLabelOf } from "../keys/key_types.ts";
+import { keyTypeOf, signatureAlgorithm, verifyAgreed } from "../keys/public_key.ts";
 import type { RsaKeyOptions } from "../keys/rsa_public.ts";
 import type { PublicKey } from "../keys/types.ts";
 import { kindOf } from "../wire/check.ts";
@@ -16,6 +18,7 @@ import { forgetsOptions } from "./authorized_keys.ts";
 import { checkGrant, type Grant } from "./grants.ts";
 import { CONNECTION_SERVICE, passwdChangereq, publicKeySignedData, strictText, userauthPkOk } from "./messages.ts";
 import type { AuthInfo, Prompt, ServerAuth } from "./types.ts";
+import { certifiedGrant, isUnvouched } from "./user_certificates.ts";
 
 /** Public key signature algorithms taken from clients unless a program says otherwise: what `server-sig-algs` tells them. */
 export const defaultSignatureAlgorithms: readonly string[] = defaultAlgorithms.hostKey;
@@ -131,19 +134,26 @@ async function publicKeyTurn(turn: Turn): Promise<Outcome> {
   const signature = signed ? reader.string() : null;
   reader.end();
   const key = keyOf(algorithm, blob, turn);
-  if (key === null) return refused;
+  // No handler hears of a certificate that its CA has not signed.
+  if (key === null || !await isWhole(key)) return refused;
   // The handler hears of a key that signed only once that is proven, and last of all: nothing that it noted when keys were
   // merely offered can be taken for the key that logs in (CVE-2024-45337).
   if (signature !== null && !await isProven(key, algorithm, blob, signature, turn)) return refused;
   const answer = async (): Promise<unknown> => {
     const result = await auth.publicKey?.(info, key);
+    if (isUnvouched(key) && outcomeOf(result).kind !== "refused") {
+      throw new TypeError(
+        "Cannot grant login: the key comes with a certificate, and nothing says that its CA is trusted; return what trustedUserCAs() or " +
+          "matchAuthorizedKey() gave",
+      );
+    }
     if (!forgetsOptions(key, result)) return result;
     throw new TypeError(
       "Cannot grant login: the key's line of authorized keys has options, and the handler's answer leaves them out; return what " +
         "matchAuthorizedKey() gave",
     );
   };
-  const outcome = outcomeOf(await asked(call, answer), key);
+  const outcome = certifiedOutcome(outcomeOf(await asked(call, answer), key), key);
   if (signature !== null || outcome.kind === "refused") return outcome;
   return { kind: "reply", payload: userauthPkOk.encode({ algorithm, blob }) };
 }
@@ -151,8 +161,26 @@ async function publicKeyTurn(turn: Turn): Promise<Outcome> {
 /** The key of a request, or null where its algorithm is not accepted, does not fit it, or the key is not sound. */
 function keyOf(algorithm: string, blob: Bytes, { algorithms, rsaKeys }: Turn): PublicKey | null {
   // Nothing of the key is parsed for an algorithm that is not accepted (CVE-2026-35387).
-  if (!algorithms.includes(algorithm)) return null;
-  return orNull(() => new Reader(blob).ascii() === keyTypeOf(algorithm) ? publicKeyFromBlob(blob, rsaKeys) : null);
+  if (!algorithms.includes(algorithm) && !algorithms.includes(signatureLabelOf(algorithm))) return null;
+  return orNull(() => new Reader(blob).ascii() === keyTypeOf(algorithm) ? anyKeyFromBlob(blob, rsaKeys) : null);
+}
+
+/** Whether the key's certificate, where it has one, is signed by its CA. */
+async function isWhole(key: PublicKey): Promise<boolean> {
+  try {
+    await checkCertificate(key);
+    return true;
+  } catch (error) {
+    if (error instanceof SshError) return false;
+    throw error;
+  }
+}
+
+/** What the handler allows, as far as the key's certificate does. */
+function certifiedOutcome(outcome: Outcome, key: PublicKey): Outcome {
+  if (!("grant" in outcome)) return outcome;
+  const both = certifiedGrant(outcome.grant, key);
+  return both === null ? refused : { ...outcome, ...both };
 }
 
 /** Whether the signature is the key's, made with this algorithm over this very request in this session. */
@@ -163,7 +191,7 @@ async function isProven(
   signature: Bytes,
   { info, user }: Turn,
 ): Promise<boolean> {
-  if (orNull(() => signatureAlgorithm(signature)) !== algorithm) return false;
+  if (orNull(() => signatureAlgorithm(signature)) !== signatureLabelOf(algorithm)) return false;
   const sessionId = info.connection.sessionId;
   const data = publicKeySignedData({ sessionId, user, service: CONNECTION_SERVICE, algorithm, blob });
   return await verifyAgreed(key, algorithm, data, signature);

@@ -65,6 +65,7 @@ export {
   type AuthorizedKeysSource,
   matchAuthorizedKey,
 } from "../auth/authorized_keys.ts";
+export { trustedUserCAs, type TrustedUserCAsOptions } from "../auth/user_certificates.ts";
 export type { Grant } from "../auth/grants.ts";
 export type { AuthInfo } from "../auth/types.ts";
 export type { ConnectionInfo, NegotiatedDirection } from "../transport/types.ts";
