@@ -47,6 +47,11 @@ export function certificateProblem(key: PublicKey, address: string, names: reado
   if (!key.fields.principals.some((principal) => principal !== "" && names.includes(principal))) {
     return "its certificate has none of the principals that are let in";
   }
+  // What such a key signs does not tell whether anybody was there.
+  const rules = userRules(key.fields);
+  if (typeof rules === "string" || rules.verifyRequired) {
+    return "it wants the user verified, which such a key cannot prove";
+  }
   vouched.add(key);
   return null;
 }

@@ -52,6 +52,7 @@ const refused: readonly (readonly [what: string, RawCertificate, why: RegExp])[]
   ["from not elsewhere", { critical: [["source-address", "!10.2.0.0/16,10.0.0.0/8"]] }, /malformed/],
   ["from a network with a host's bits", { critical: [["source-address", "10.1.2.3/8"]] }, /malformed/],
   ["with data behind a flag", { extensions: [["permit-pty", "x"]] }, /malformed/],
+  ["of somebody who has to be there", { critical: [["verify-required", ""]] }, /wants the user verified/],
   ["verified with data", { critical: [["verify-required", "x"]] }, /malformed/],
 ];
 

@@ -1,5 +1,5 @@
 """An AsyncSSH server for the tests. Its argument is JSON: port, host_keys, authorized, username, password, rekey_bytes,
-forwards."""
+forwards, cas."""
 
 import asyncio
 import json
@@ -23,6 +23,9 @@ class Server(asyncssh.SSHServer):
     def validate_public_key(self, username, key):
         lines = [" ".join(line.split()[:2]) for line in config["authorized"]]
         return username == config["username"] and key.export_public_key().decode().strip() in lines
+
+    def validate_ca_key(self, username, key):
+        return key.export_public_key().decode().strip() in config.get("cas", [])
 
     def password_auth_supported(self):
         return True

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import socket
 import sys
 import threading
@@ -12,9 +13,12 @@ import paramiko
 def load_key(file):
     for kind in (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey):
         try:
-            return kind.from_private_key_file(file)
+            key = kind.from_private_key_file(file)
         except Exception:
             continue
+        if os.path.exists(f"{file}-cert.pub"):
+            key.load_certificate(f"{file}-cert.pub")
+        return key
     raise ValueError(file)
 
 
