@@ -84,6 +84,5 @@ export {
   signCertificate,
   verifyWith,
 } from "./lib/keys/mod.ts";
-export { type CertificateOptions, parseCertificate, signCertificate } from "./lib/keys/mod.ts";
 export * from "./lib/sftp/mod.ts";
 export { scpDownload, type ScpOptions, scpUpload, serveScp, type ServeScpOptions } from "./lib/scp/mod.ts";
