@@ -19,7 +19,8 @@ export type SshErrorCode =
   | "CLOSED"
   | "SFTP_STATUS"
   | "COMMAND_FAILED"
-  | "KEY_FORMAT";
+  | "KEY_FORMAT"
+  | "CONFIG_INVALID";
 
 /** Options of {@linkcode SshError}: `cause` plus the code. */
 export interface SshErrorOptions extends ErrorOptions {

@@ -1,0 +1,144 @@
+/**
+ * The system that a configuration is read on, as Deno has it.
+ *
+ * @module
+ */
+import type { ConfigSystem } from "../../config/system.ts";
+import { lineError, SshConfigError } from "../../config/config_error.ts";
+import { globPaths } from "../../config/glob_paths.ts";
+
+/** Bytes of one file. */
+const MAX_FILE = 16_777_216;
+/** Bytes of the system's list of users that are looked at. */
+const MAX_PASSWD = 1_048_576;
+/** Names that one alias of DNS leads through. */
+const MAX_ALIASES = 8;
+
+const isWindows = Deno.build.os === "windows";
+
+function isThere(error: unknown): boolean {
+  return !(error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory);
+}
+
+function home(): string {
+  const home = Deno.env.get("HOME") || Deno.env.get("USERPROFILE");
+  if (home) return home;
+  throw new SshConfigError("Cannot use ssh_config: neither HOME nor USERPROFILE says where the home folder is", null);
+}
+
+async function localUser(): Promise<string> {
+  for (const name of ["LOGNAME", "USER", "USERNAME"]) {
+    const user = Deno.env.get(name);
+    if (user) return user;
+  }
+  const uid = Deno.uid();
+  if (uid !== null) {
+    const text = (await Deno.readTextFile("/etc/passwd")).slice(0, MAX_PASSWD);
+    const name = text.split("\n").map((line) => line.split(":")).find((fields) => fields[2] === String(uid))?.[0];
+    if (name) return name;
+  }
+  throw new SshConfigError("Cannot tell who the local user is: name the user to log in as, or set LOGNAME", null);
+}
+
+/** As `ssh` does: whoever may write a configuration may run commands as its user. */
+function checkOwner(path: string, { uid, mode }: Deno.FileInfo): void {
+  if (isWindows || mode === null || uid === null) return;
+  const own = Deno.uid();
+  if (uid !== 0 && uid !== own) throw lineError({ file: path, line: 0 }, "it belongs to somebody else");
+  if ((mode & 0o022) !== 0) {
+    throw lineError(
+      { file: path, line: 0 },
+      "it can be written by its group or by everybody; `chmod go-w` takes that away",
+    );
+  }
+}
+
+async function read(path: string, checked: boolean): Promise<string | null> {
+  try {
+    // Whatever is no file may be one that never ends, or that never opens.
+    if (!(await Deno.stat(path)).isFile) return null;
+    using file = await Deno.open(path);
+    const info = await file.stat();
+    if (checked) checkOwner(path, info);
+    if (info.size > MAX_FILE) {
+      throw lineError({ file: path, line: 0 }, `it has ${info.size} bytes; at most ${MAX_FILE} are read`);
+    }
+    const bytes = new Uint8Array(info.size);
+    let length = 0;
+    for (let n: number | null; length < bytes.length && (n = await file.read(bytes.subarray(length))) !== null;) {
+      length += n;
+    }
+    return new TextDecoder().decode(bytes.subarray(0, length));
+  } catch (error) {
+    if (isThere(error)) throw error;
+    return null;
+  }
+}
+
+/** The shell that `ssh` runs commands by, and its words. */
+export function shellCommand(command: string): [string, ...string[]] {
+  return isWindows ? ["cmd.exe", "/d", "/c", command] : [Deno.env.get("SHELL") || "/bin/sh", "-c", command];
+}
+
+async function run(command: string): Promise<boolean> {
+  const [program, ...args] = shellCommand(command);
+  const options = { args, stdin: "null", stdout: "null", stderr: "null" } as const;
+  return (await new Deno.Command(program, options).output()).success;
+}
+
+async function lookUp(name: string): Promise<string | null> {
+  const records = async <T>(ask: () => Promise<T[]>): Promise<T[]> => {
+    try {
+      return await ask();
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound) return [];
+      throw error;
+    }
+  };
+  const [v4, v6] = await Promise.all([
+    records(() => Deno.resolveDns(name, "A")),
+    records(() => Deno.resolveDns(name, "AAAA")),
+  ]);
+  if (v4.length + v6.length === 0) return null;
+  let real = name;
+  for (let i = 0; i < MAX_ALIASES; i++) {
+    const [next] = await records(() => Deno.resolveDns(real, "CNAME"));
+    if (next === undefined) break;
+    real = next;
+  }
+  return real;
+}
+
+async function* list(folder: string): AsyncGenerator<string> {
+  try {
+    for await (const { name } of Deno.readDir(folder)) yield name;
+  } catch (error) {
+    if (isThere(error)) throw error;
+  }
+}
+
+/** Deno's. */
+export const denoSystem: ConfigSystem = {
+  home,
+  localUser,
+  userId: () => String(Deno.uid() ?? 0),
+  localHost: () => Deno.hostname(),
+  env: (name) => Deno.env.get(name),
+  read,
+  glob: (pattern) =>
+    globPaths(pattern, {
+      list,
+      exists: async (path) => {
+        try {
+          await Deno.lstat(path);
+          return true;
+        } catch (error) {
+          if (isThere(error)) throw error;
+          return false;
+        }
+      },
+    }),
+  addresses: () => Deno.networkInterfaces().map(({ address }) => address),
+  run,
+  lookUp,
+};
