@@ -12,6 +12,7 @@ import {
   SshError,
   SshProtocolError,
 } from "../errors.ts";
+import { takesHostbound } from "../transport/ext_info.ts";
 import { checkSize } from "../transport/message_size.ts";
 import { questionOf } from "../transport/questions.ts";
 import type { MessageHandler, PacketTransport } from "../transport/types.ts";
@@ -211,6 +212,7 @@ export class ClientAuth implements MessageHandler {
       serverSigAlgs: names === undefined
         ? null
         : new TextDecoder().decode(names).split(",").filter((name) => name !== ""),
+      boundHostKey: takesHostbound(this.#transport.extensions) ? this.#transport.info.hostKey.blob : undefined,
       get remaining() {
         return auth.#remaining;
       },

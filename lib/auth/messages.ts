@@ -1,5 +1,5 @@
 /**
- * Authentication messages. RFC 4252 sections 5, 7 and 8, RFC 4256 section 3, RFC 4253 section 10. No I/O.
+ * Authentication messages. RFC 4252 sections 5, 7 and 8, RFC 4256 section 3, RFC 4253 section 10, OpenSSH PROTOCOL section 3.1. No I/O.
  *
  * @module
  */
@@ -46,24 +46,30 @@ export const passwdChangereq = message("USERAUTH_PASSWD_CHANGEREQ", Msg.USERAUTH
   language: languageTag,
 });
 
-/** What a signature for `publickey` covers (RFC 4252 section 7). */
+/** The method that is `publickey` and names the server's host key besides: who has a signature of it cannot use it at another host. */
+export const HOSTBOUND_METHOD = "publickey-hostbound-v00@openssh.com";
+
+/**
+ * What a signature for `publickey` covers (RFC 4252 section 7); with a host key, what one for {@linkcode HOSTBOUND_METHOD} does.
+ */
 export function publicKeySignedData(parts: {
   sessionId: Uint8Array;
   user: Uint8Array;
   service: string;
   algorithm: string;
   blob: Uint8Array;
+  hostKey?: Uint8Array | undefined;
 }): Bytes {
-  return new Writer(512)
+  const writer = new Writer(512)
     .string(parts.sessionId)
     .u8(Msg.USERAUTH_REQUEST)
     .string(parts.user)
     .text(parts.service)
-    .text("publickey")
+    .text(parts.hostKey === undefined ? "publickey" : HOSTBOUND_METHOD)
     .bool(true)
     .text(parts.algorithm)
-    .string(parts.blob)
-    .bytes();
+    .string(parts.blob);
+  return (parts.hostKey === undefined ? writer : writer.string(parts.hostKey)).bytes();
 }
 
 /** Most questions in one INFO_REQUEST. */

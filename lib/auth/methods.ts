@@ -1,5 +1,6 @@
 /**
- * The client's side of the authentication methods. RFC 4252 sections 5.2, 7 and 8, RFC 4256, RFC 8332 section 3.
+ * The client's side of the authentication methods. RFC 4252 sections 5.2, 7 and 8, RFC 4256, RFC 8332 section 3, OpenSSH
+ * PROTOCOL section 3.1.
  * No transport: a method talks through an exchange.
  *
  * @module
@@ -22,6 +23,7 @@ import {
   decodeInfoRequest,
   displayText,
   encodeInfoResponse,
+  HOSTBOUND_METHOD,
   passwdChangereq,
   publicKeySignedData,
   typedBytes,
@@ -62,6 +64,8 @@ export interface AuthExchange {
   readonly sessionId: Bytes;
   /** `server-sig-algs` (RFC 8308 section 3.1), or null where the server did not say. */
   readonly serverSigAlgs: readonly string[] | null;
+  /** The server's host key, where it takes signatures that name it; undefined where it does not. */
+  readonly boundHostKey: Bytes | undefined;
   /** Methods the server named last; none where it did not say. */
   readonly remaining: readonly string[];
   /** Keys that already passed on this connection, as base64 of their blobs. */
@@ -370,13 +374,14 @@ async function offer(signer: Signer, exchange: AuthExchange): Promise<FinalReply
     if (!sameAlgorithm || !equals(accepted.blob, blob)) {
       throw new SshProtocolError("Cannot log in: USERAUTH_PK_OK names a key or an algorithm that was not offered");
     }
-    const user = encodeText(exchange.username);
+    const user = encodeText(exchange.username), hostKey = exchange.boundHostKey;
     const data = publicKeySignedData({
       sessionId: exchange.sessionId,
       user,
       service: CONNECTION_SERVICE,
       algorithm,
       blob,
+      hostKey,
     });
     let signature: Uint8Array;
     try {
@@ -386,8 +391,11 @@ async function offer(signer: Signer, exchange: AuthExchange): Promise<FinalReply
       exchange.note(`${name} could not sign: ${reasonOf(error)}`);
       return { kind: "failure", partial: false, remaining: exchange.remaining };
     }
+    const [method, signed] = hostKey === undefined
+      ? ["publickey", fields(true)]
+      : [HOSTBOUND_METHOD, fields(true).string(hostKey)];
     const outcome = final(
-      await exchange.request("publickey", fields(true).string(signature).bytes(), { proof: true }),
+      await exchange.request(method, signed.string(signature).bytes(), { proof: true }),
       "publickey",
     );
     if (outcome.kind === "failure" && !outcome.partial) exchange.note(`the signature by ${name} was refused`);

@@ -15,6 +15,7 @@ import { remainingDelay } from "./failure_delay.ts";
 import { Grants } from "./grants.ts";
 import {
   CONNECTION_SERVICE,
+  HOSTBOUND_METHOD,
   serviceAccept,
   serviceRequest,
   strictText,
@@ -82,6 +83,8 @@ interface Request extends AskingRequest {
   /** The method, or null for one that cannot be. */
   readonly method: "none" | NamedMethod | null;
   readonly fields: Uint8Array;
+  /** Whether the method is the `publickey` that names the host key. */
+  readonly hostbound: boolean;
   /** Bytes of the whole message, which it holds while it waits. */
   readonly size: number;
   /** User name as it came. */
@@ -221,7 +224,7 @@ class ServerAuthSession implements MessageHandler {
     }
     this.#queueBytes += payload.length;
     this.#queue.push({
-      method: methodName(method),
+      ...methodOf(method),
       fields,
       size: payload.length,
       name,
@@ -357,6 +360,7 @@ class ServerAuthSession implements MessageHandler {
       }),
       user: request.user,
       fields: request.fields,
+      hostbound: request.hostbound,
       algorithms: this.#options.algorithms ?? defaultSignatureAlgorithms,
       rsaKeys: this.#options,
       call: (handler) => this.#call(request, handler),
@@ -438,7 +442,9 @@ function asError(error: unknown): Error {
   return error instanceof Error ? error : new SshError("Internal error", { code: "CLOSED", cause: error });
 }
 
-function methodName(bytes: Uint8Array): Request["method"] {
+function methodOf(bytes: Uint8Array): Pick<Request, "method" | "hostbound"> {
   const name = bytes.length > 64 ? null : strictText(bytes);
-  return name !== null && Object.hasOwn(methodTurns, name) ? name as Request["method"] : null;
+  if (name === HOSTBOUND_METHOD) return { method: "publickey", hostbound: true };
+  const known = name !== null && Object.hasOwn(methodTurns, name);
+  return { method: known ? name as Request["method"] : null, hostbound: false };
 }

@@ -1,9 +1,11 @@
 /**
  * The server's side of the authentication methods: what a request says, whether it is proven, and what the program's handler
- * makes of it. RFC 4252 sections 5.2, 7 and 8, RFC 4256 section 3.1, RFC 8332 section 3. No transport, no limits, no timers.
+ * makes of it. RFC 4252 sections 5.2, 7 and 8, RFC 4256 section 3.1, RFC 8332 section 3, OpenSSH PROTOCOL section 3.1.
+ * No transport, no limits, no timers.
  *
  * @module
  */
+import { equals } from "@std/bytes";
 import { defaultAlgorithms } from "../crypto/algorithms.ts";
 import { printable, SshError } from "../errors.ts";
 import { anyKeyFromBlob, checkCertificate } from "../keys/certificate.ts";
@@ -51,6 +53,8 @@ export interface Turn {
   readonly user: Uint8Array;
   /** The fields of the method. */
   readonly fields: Uint8Array;
+  /** Whether the method is the `publickey` that names the host key. */
+  readonly hostbound: boolean;
   /** Public key signature algorithms accepted. */
   readonly algorithms: readonly string[];
   /** Which RSA keys are long enough. */
@@ -130,15 +134,17 @@ async function publicKeyTurn(turn: Turn): Promise<Outcome> {
   const reader = new Reader(fields);
   const signed = reader.bool();
   const algorithm = new TextDecoder().decode(reader.view());
-  const blob = reader.string();
+  const blob = reader.string(), hostKey = turn.hostbound ? reader.string() : undefined;
   const signature = signed ? reader.string() : null;
   reader.end();
+  // Whoever signed thought that this is another host: one that passes the request on, or an agent that may sign for that one alone.
+  if (hostKey !== undefined && !equals(hostKey, info.connection.hostKey.blob)) return refused;
   const key = keyOf(algorithm, blob, turn);
   // No handler hears of a certificate that its CA has not signed.
   if (key === null || !await isWhole(key)) return refused;
   // The handler hears of a key that signed only once that is proven, and last of all: nothing that it noted when keys were
   // merely offered can be taken for the key that logs in (CVE-2024-45337).
-  if (signature !== null && !await isProven(key, algorithm, blob, signature, turn)) return refused;
+  if (signature !== null && !await isProven(key, { algorithm, blob, hostKey }, signature, turn)) return refused;
   const answer = async (): Promise<unknown> => {
     const result = await auth.publicKey?.(info, key);
     if (isUnvouched(key) && outcomeOf(result).kind !== "refused") {
@@ -186,14 +192,13 @@ function certifiedOutcome(outcome: Outcome, key: PublicKey): Outcome {
 /** Whether the signature is the key's, made with this algorithm over this very request in this session. */
 async function isProven(
   key: PublicKey,
-  algorithm: string,
-  blob: Bytes,
+  { algorithm, blob, hostKey }: { algorithm: string; blob: Bytes; hostKey: Bytes | undefined },
   signature: Bytes,
   { info, user }: Turn,
 ): Promise<boolean> {
   if (orNull(() => signatureAlgorithm(signature)) !== signatureLabelOf(algorithm)) return false;
   const sessionId = info.connection.sessionId;
-  const data = publicKeySignedData({ sessionId, user, service: CONNECTION_SERVICE, algorithm, blob });
+  const data = publicKeySignedData({ sessionId, user, service: CONNECTION_SERVICE, algorithm, blob, hostKey });
   return await verifyAgreed(key, algorithm, data, signature);
 }
 

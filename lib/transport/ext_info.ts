@@ -1,5 +1,5 @@
 /**
- * Extension negotiation. RFC 8308, OpenSSH PROTOCOL section 1.8. Pure.
+ * Extension negotiation. RFC 8308, OpenSSH PROTOCOL sections 1.8 and 3.1. Pure.
  *
  * @module
  */
@@ -10,6 +10,9 @@ import type { Bytes } from "../wire/types.ts";
 import { Writer } from "../wire/writer.ts";
 
 const MAX_EXTENSIONS = 64;
+
+/** Told by a server that takes `publickey-hostbound-v00@openssh.com`. */
+const HOSTBOUND = "publickey-hostbound@openssh.com";
 
 /** Encodes SSH_MSG_EXT_INFO. */
 export function encodeExtInfo(extensions: ReadonlyMap<string, Uint8Array>): Bytes {
@@ -36,6 +39,12 @@ export function decodeExtInfo(payload: Uint8Array): Map<string, Bytes> {
   return extensions;
 }
 
+/** Whether a server has told that it takes logins that name its host key, in the one version that there is. */
+export function takesHostbound(extensions: ReadonlyMap<string, Uint8Array>): boolean {
+  const version = extensions.get(HOSTBOUND);
+  return version !== undefined && new TextDecoder().decode(version) === "0";
+}
+
 /** What this side tells its peer. */
 export function ownExtensions(
   role: "client" | "server",
@@ -43,7 +52,10 @@ export function ownExtensions(
 ): Map<string, Uint8Array> {
   const utf8 = new TextEncoder();
   const extensions = new Map<string, Uint8Array>();
-  if (role === "server") extensions.set("server-sig-algs", utf8.encode(signatureAlgorithms.join(",")));
+  if (role === "server") {
+    extensions.set("server-sig-algs", utf8.encode(signatureAlgorithms.join(",")));
+    extensions.set(HOSTBOUND, utf8.encode("0"));
+  }
   extensions.set("ping@openssh.com", utf8.encode("0"));
   return extensions;
 }

@@ -268,3 +268,15 @@ Deno.test("authenticate() says that the server ended the connection after too ma
   assert(error.cause instanceof SshError);
   await assertRejects(() => made.user, SshError, "Too many authentication failures");
 });
+
+// OpenSSH PROTOCOL section 3.1.
+Deno.test("publicKey() signs for the server's host key where the server takes that, in the version that is known", async () => {
+  for (const [told, bound] of [["0", true], ["1", false], ["", false], [null, false]] as const) {
+    const made = start({ publicKey: () => true });
+    if (told !== null) made.client.extensions.set("publickey-hostbound@openssh.com", new TextEncoder().encode(told));
+    await authenticate(made.auth, "alice", [publicKey(alice)]);
+    assertEquals((await made.user).method, "publickey");
+    const texts = made.client.sent.map((payload) => new TextDecoder("latin1").decode(payload));
+    assertEquals(texts.some((text) => text.includes("publickey-hostbound-v00@openssh.com")), bound, String(told));
+  }
+});

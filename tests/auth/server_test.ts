@@ -70,7 +70,14 @@ async function failure(peer: ScriptedPeer): Promise<{ methods: readonly string[]
 
 async function sign(
   key: Signer,
-  change: { sessionId?: Uint8Array; user?: string; service?: string; algorithm?: string; blob?: Uint8Array } = {},
+  change: {
+    sessionId?: Uint8Array;
+    user?: string;
+    service?: string;
+    algorithm?: string;
+    blob?: Uint8Array;
+    hostKey?: Uint8Array;
+  } = {},
   signWith = change.algorithm ?? key.algorithms[0]!,
 ): Promise<Uint8Array> {
   const data = publicKeySignedData({
@@ -79,6 +86,7 @@ async function sign(
     service: change.service ?? "ssh-connection",
     algorithm: change.algorithm ?? key.algorithms[0]!,
     blob: change.blob ?? key.publicKey.blob,
+    hostKey: change.hostKey,
   });
   return await key.sign(data, signWith);
 }
@@ -923,4 +931,51 @@ Deno.test("serveAuth() refuses where onError throws or rejects as well, and the 
     assertEquals([(await done).name, told], ["alice", 2]);
     peer.transport.close();
   }
+});
+
+// OpenSSH PROTOCOL section 3.1.
+Deno.test("serveAuth() takes a login that names its host key, and refuses one that names another or signs for another", async () => {
+  const named = (fields: Writer) => requestPayload("alice", "publickey-hostbound-v00@openssh.com", fields.bytes());
+  const blob = keyA.publicKey.blob, ours = fakeInfo.hostKey.blob, other = keyB.publicKey.blob;
+  const fields = (signed: boolean, hostKey: Uint8Array) =>
+    new Writer().bool(signed).text("ssh-ed25519").string(blob).string(hostKey);
+  const plain = await sign(keyA), bound = await sign(keyA, { hostKey: ours });
+  const elsewhere = await sign(keyA, { hostKey: other });
+  const refused: [string, Uint8Array][] = [
+    ["a question that names another host key", named(fields(false, other))],
+    ["a signature for another host key", named(fields(true, other).string(elsewhere))],
+    ["the same with our host key beside it", named(fields(true, ours).string(elsewhere))],
+    ["a signature without a host key", named(fields(true, ours).string(plain))],
+    ["a signature with one, as the plain method", publicKeyPayload("alice", "ssh-ed25519", blob, bound)],
+  ];
+  const { auth, calls } = counting();
+  const { peer, done } = await serve(auth, { maxAuthTries: 20 });
+  peer.send(serviceRequestPayload());
+  await peer.expect(Msg.SERVICE_ACCEPT);
+  for (const [what, payload] of refused) {
+    peer.send(payload);
+    assertEquals((await failure(peer)).methods.includes("publickey"), true, what);
+  }
+  assertEquals(calls, []);
+  peer.send(named(fields(false, ours)));
+  await peer.expect(Msg.USERAUTH_PK_OK);
+  peer.send(named(fields(true, ours).string(bound)));
+  await peer.expect(Msg.USERAUTH_SUCCESS);
+  assertEquals((await done).method, "publickey");
+  assertEquals(calls, ["publicKey", "publicKey"]);
+});
+
+Deno.test("serveAuth() has the login that names a host key only where it has publickey, and closes on one that is cut", async () => {
+  const method = "publickey-hostbound-v00@openssh.com", blob = keyA.publicKey.blob;
+  const { peer } = await serve({ password: () => false });
+  peer.send(serviceRequestPayload());
+  await peer.expect(Msg.SERVICE_ACCEPT);
+  const whole = new Writer().bool(false).text("ssh-ed25519").string(blob).string(fakeInfo.hostKey.blob).bytes();
+  peer.send(requestPayload("alice", method, whole));
+  assertEquals((await failure(peer)).methods, ["password"]);
+  const other = await serve({ publicKey: () => true });
+  other.peer.send(serviceRequestPayload(), requestPayload("alice", method, whole.subarray(0, -1)));
+  await other.peer.expect(Msg.SERVICE_ACCEPT);
+  assertEquals(await other.peer.disconnect(), PROTOCOL_ERROR);
+  await assertRejects(() => other.done, SshProtocolError);
 });

@@ -1183,7 +1183,8 @@ export const mutants: readonly Mutant[] = [
     id: "auth-proof",
     removes: "a key that signed is proven before its handler hears of it",
     file: "lib/auth/server_methods.ts",
-    find: "if (signature !== null && !await isProven(key, algorithm, blob, signature, turn)) return refused;",
+    find:
+      "if (signature !== null && !await isProven(key, { algorithm, blob, hostKey }, signature, turn)) return refused;",
     replace: "",
     test: "tests/auth/server_test.ts",
     killedBy: "serveAuth() refuses signatures over anything but this request in this session",
@@ -1984,6 +1985,26 @@ export const mutants: readonly Mutant[] = [
     replace: "min - 1",
     test: "tests/keys/short_rsa_test.ts",
     killedBy: "`insecureMinRsaBits` takes RSA keys from so many bits on, and never below 1,024",
+  },
+  {
+    id: "hostbound-other",
+    removes: "a login that names another host key is refused",
+    file: "lib/auth/server_methods.ts",
+    find: "if (hostKey !== undefined && !equals(hostKey, info.connection.hostKey.blob)) return refused;",
+    replace: "void equals;",
+    test: "tests/auth/server_test.ts",
+    killedBy:
+      "serveAuth() takes a login that names its host key, and refuses one that names another or signs for another",
+  },
+  {
+    id: "hostbound-signed",
+    removes: "a signature for a host key covers its name",
+    file: "lib/auth/messages.ts",
+    find: "return (parts.hostKey === undefined ? writer : writer.string(parts.hostKey)).bytes();",
+    replace: "return writer.bytes();",
+    test: "tests/auth/server_test.ts",
+    killedBy:
+      "serveAuth() takes a login that names its host key, and refuses one that names another or signs for another",
   },
   {
     id: "agent-algorithm",

@@ -41,10 +41,14 @@ Deno.test("decodeExtInfo() refuses a payload cut at any byte, and names that are
   }
 });
 
-Deno.test("ownExtensions() tells signature algorithms as a server, and ping on both sides", () => {
+Deno.test("ownExtensions() tells signature algorithms and host-bound logins as a server, and ping on both sides", () => {
   assertEquals(
     ownExtensions("server", ["ssh-ed25519", "rsa-sha2-256"]),
-    new Map([["server-sig-algs", utf8("ssh-ed25519,rsa-sha2-256")], ["ping@openssh.com", utf8("0")]]),
+    new Map([
+      ["server-sig-algs", utf8("ssh-ed25519,rsa-sha2-256")],
+      ["publickey-hostbound@openssh.com", utf8("0")],
+      ["ping@openssh.com", utf8("0")],
+    ]),
   );
   assertEquals([...ownExtensions("client", ["ssh-ed25519"]).keys()], ["ping@openssh.com"]);
 });

@@ -85,7 +85,9 @@ Deno.test("SecureTransport connects with the defaults of both sides, and tells w
   assertEquals(farHandler.messages, [new Uint8Array([80, 1]), new Uint8Array([81, 2])]);
   assertEquals(nearHandler.messages, [new Uint8Array([90, 3])]);
   assert(farHandler.batches > 0);
-  assertEquals([...near.extensions.keys()].sort(), ["ping@openssh.com", "server-sig-algs"]);
+  assertEquals([...near.extensions.keys()].sort(), [
+    ...["ping@openssh.com", "publickey-hostbound@openssh.com", "server-sig-algs"],
+  ]);
   assertEquals([...far.extensions.keys()], ["ping@openssh.com"]);
   await near.close();
   await far.closed;
