@@ -210,7 +210,7 @@ export const rows: readonly Row[] = [
     "algorithms.hostKey",
     [["ssh-ed25519"], ["ssh-rsa", "rsa-sha2-512"]],
     typeError("names none", []),
-    typeError("no such algorithm is known", ["no such"], ["ssh-ed25519-cert-v01@openssh.com"], [""], ["ssh-dss"]),
+    typeError("no such algorithm is known", ["no such"], ["ssh-ed448-cert-v01@openssh.com"], [""], ["ssh-dss"]),
     typeError('"ssh-ed25519" is meant', ["ed25519"], ["SSH-Ed25519"]),
     typeError('"rsa-sha2-512" is meant', ["rsa"]),
   ),

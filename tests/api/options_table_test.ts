@@ -370,16 +370,21 @@ const interfaces: readonly { name: string; file: string; entries: readonly Entry
 /** Interfaces whose options have no rows here: what they are checked by is told beside them. */
 const elsewhere: Readonly<Record<string, string>> = {
   AuthorizedKeysOptions: "tests/auth/authorized_keys_test.ts",
+  CertificateOptions: "tests/keys/",
   DefaultIdentitiesOptions: "tests/keys/",
   ExecOptions: "tests/session/exec_options_test.ts",
+  ExpandOptions: "tests/config/",
+  KnownHostOptions: "tests/keys/",
   KnownHostsOptions: "tests/keys/accept_new_test.ts",
   PrivateKeyOptions: "tests/keys/private_key_test.ts",
   PtyOptions: "tests/session/exec_options_test.ts",
+  ReplaceKnownHostOptions: "tests/keys/",
   RootedOptions: "tests/sftp/",
   ScpOptions: "tests/sftp/",
   ServeScpOptions: "tests/sftp/",
   ServeSftpOptions: "tests/sftp/",
   TransferOptions: "tests/sftp/",
+  TrustedUserCAsOptions: "tests/auth/",
   X11Options: "tests/session/exec_options_test.ts",
 };
 

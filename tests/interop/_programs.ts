@@ -200,8 +200,9 @@ export async function startServices(): Promise<Services> {
 
 /** A command that has its standard streams go that way, for programs that take one. */
 function connector(way: Way): string {
-  if (way.kind === "tcp") return `socat - TCP:127.0.0.1:${way.port}`;
-  if (way.kind === "unix") return `socat - UNIX-CONNECT:${way.path}`;
+  // Without -t, socat gives what still comes half a second once git has said all that it has to say.
+  if (way.kind === "tcp") return `socat -t 60 - TCP:127.0.0.1:${way.port}`;
+  if (way.kind === "unix") return `socat -t 60 - UNIX-CONNECT:${way.path}`;
   return `ncat --proxy 127.0.0.1:${way.proxy} --proxy-type socks5 --proxy-dns remote localhost ${way.port}`;
 }
 
@@ -265,7 +266,10 @@ export async function postgres(way: Way): Promise<void> {
   if (way.kind === "socks") {
     // psql speaks no SOCKS: a socket of socat's takes it there.
     const path = `${dir}/.s.PGSQL.5432`, proxied = `SOCKS4A:127.0.0.1:localhost:${way.port},socksport=${way.proxy}`;
-    const stop = await stays(["/usr/bin/socat", `UNIX-LISTEN:${path},fork`, proxied], () => isListening(path));
+    const stop = await stays(
+      ["/usr/bin/socat", "-t", "60", `UNIX-LISTEN:${path},fork`, proxied],
+      () => isListening(path),
+    );
     try {
       await runText(psql(query, dir, 5432));
     } finally {
