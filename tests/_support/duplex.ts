@@ -14,8 +14,8 @@
  * ```
  *
  * `AMIKO_CHUNK=1` makes one-byte chunks the default for the first 8 KiB of a direction (handshake, login and more) and small random ones behind them,
- * `AMIKO_CHUNK=random` or `random:SEED` random ones, and `AMIKO_HWM=N` sets the default high-water mark: with them the whole suite runs once more under
- * worse streams. A test that moves megabytes says `chunks: "whole"` to stay out of it.
+ * `AMIKO_CHUNK=random` or `random:SEED` random ones, and `AMIKO_HWM=N` sets the default high-water mark: with them all tests that have such
+ * pairs run once more under worse streams. A test that moves megabytes says `chunks: "whole"` to stay out of it.
  *
  * @module
  */
