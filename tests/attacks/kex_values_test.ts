@@ -18,7 +18,8 @@ import { Msg } from "../../lib/wire/numbers.ts";
 import { Reader } from "../../lib/wire/reader.ts";
 import type { Bytes } from "../../lib/wire/types.ts";
 import { mpintBytes, Writer } from "../../lib/wire/writer.ts";
-import { fastest, inTime } from "../_support/until.ts";
+import { FakeTime } from "../_support/fake_time.ts";
+import { fastest, inTime, turns } from "../_support/until.ts";
 import {
   concat,
   expectAlive,
@@ -323,20 +324,22 @@ Deno.test("a client refuses a host key unless its verifier says true, and sends 
   // One that never answers holds the login up, whatever the time: a person is being asked. The end of the connection ends it, too.
   let asked = () => {};
   const asking = new Promise<void>((resolve) => asked = resolve);
-  const victim = new Victim("client", {
-    transport: {
-      handshakeTimeout: 100,
-      verifyHostKey: () => {
-        asked();
-        return new Promise<boolean>(() => {});
-      },
-    },
-  });
-  victim.transport.send(new Uint8Array([5, 1, 2, 3]));
-  await victim.play(3);
-  await asking;
-  await new Promise((resolve) => setTimeout(resolve, 200));
-  assert(victim.peer.received.every(([type]) => type === 1 || type! >= 20 && type! <= 49));
+  const verifyHostKey = () => {
+    asked();
+    return new Promise<boolean>(() => {});
+  };
+  let victim: Victim;
+  {
+    using time = new FakeTime();
+    victim = new Victim("client", { transport: { handshakeTimeout: 100, verifyHostKey } });
+    victim.transport.send(new Uint8Array([5, 1, 2, 3]));
+    await victim.play(3);
+    await asking;
+    time.tick(200);
+    await turns();
+    assert(victim.transport.isActive);
+    assert(victim.peer.received.every(([type]) => type === 1 || type! >= 20 && type! <= 49));
+  }
   await victim.peer.close();
   const error = await inTime(victim.transport.closed.then(() => null, (error) => error), "The end");
   assertEquals(error.code, "CONNECTION_LOST");

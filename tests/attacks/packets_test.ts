@@ -61,7 +61,7 @@ async function sealed(peer: RawPeer, length: number, padding: number, body: Uint
 
 /** A victim before keys, and one under each family; what is sent differs in nothing but the seal. */
 async function* victims(role: Role): AsyncGenerator<[string, Victim]> {
-  const victim = new Victim(role, { transport: { handshakeTimeout: 3000 } });
+  const victim = new Victim(role);
   await victim.peer.identify();
   await victim.peer.receiveType(Msg.KEXINIT);
   yield ["before keys", victim];
