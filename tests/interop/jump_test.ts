@@ -122,7 +122,7 @@ peerTest(
     await using middle = await startOpenSshd({ version: "10" });
     await using last = await startDropbear();
     const verifyHostKey = insecureAcceptAnyHostKey();
-    const jump = [await to(first, { verifyHostKey }), await to(middle, { keepalive: { interval: 500, maxMissed: 2 } })];
+    const jump = [await to(first, { verifyHostKey }), await to(middle, { keepalive: { interval: 500, maxMissed: 4 } })];
     await roundTrip(await to(last, { jump }));
     const place = `"127.0.0.1" port ${middle.port} (hop 2 of 2)`;
     for (const signal of ["SIGKILL", "SIGSTOP"] as const) {
