@@ -25,8 +25,12 @@ export interface Algorithms {
 /** Lists that take the place of the default ones; a list that is left out or undefined leaves its default. */
 export type AlgorithmOverrides = { readonly [K in keyof Algorithms]?: Algorithms[K] | undefined };
 
-/** Offered only where the runtime has ML-KEM. */
-const postQuantum = hasMlKem ? ["mlkem768x25519-sha256"] : [];
+/** ML-KEM is offered only where the runtime has it. */
+const postQuantum = [
+  ...(hasMlKem ? ["mlkem768x25519-sha256"] : []),
+  "sntrup761x25519-sha512",
+  "sntrup761x25519-sha512@openssh.com",
+];
 
 const aead = ["chacha20-poly1305@openssh.com", "aes128-gcm@openssh.com", "aes256-gcm@openssh.com"];
 const ctr = ["aes128-ctr", "aes192-ctr", "aes256-ctr"];

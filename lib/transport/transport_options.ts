@@ -5,6 +5,7 @@
  */
 import { defaultAlgorithms, serverDefaultAlgorithms } from "../crypto/algorithms.ts";
 import { available } from "../crypto/cipher/ciphers.ts";
+import { availableKex } from "../crypto/kex/methods.ts";
 import type { PublicKey, Signer } from "../keys/types.ts";
 import type { MaybePromise } from "../wire/types.ts";
 import type { KeyExchangeOptions } from "./key_exchanges.ts";
@@ -90,7 +91,7 @@ export function exchangeOptions(
   // What a program names, it gets or hears why not; a default is never more than the runtime can do.
   const defaults = available(role === "client" ? defaultAlgorithms : serverDefaultAlgorithms);
   const merged: Algorithms = {
-    kex: algorithms.kex ?? defaults.kex,
+    kex: algorithms.kex ?? availableKex(defaults.kex),
     hostKey: algorithms.hostKey ?? defaults.hostKey,
     cipher: algorithms.cipher ?? defaults.cipher,
     mac: algorithms.mac ?? defaults.mac,

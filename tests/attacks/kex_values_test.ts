@@ -5,7 +5,7 @@
 //   53  tests/crypto/group_exchange_test.ts and below
 //   54  tests/crypto/x25519_test.ts      every point of low order, lengths
 //   55  tests/crypto/nistp_test.ts       off the curve, compressed, lengths
-//   56  tests/crypto/mlkem_test.ts       lengths, coefficients, flipped ciphertext, zero half
+//   56  tests/crypto/mlkem_test.ts       lengths, coefficients, flipped ciphertext, zero half; sntrup761_test.ts likewise
 //   57  tests/crypto/shared_secret_test.ts (10,000 awkward secrets), dh_test.ts (2,000 exchanges in a small group)
 //   58, 59  tests/keys/public_key_test.ts
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
@@ -40,7 +40,7 @@ const one = mpintBytes(1n);
 
 /** Values that no honest peer sends, by method and by who sends them. */
 function badValues(by: Role): [kex: string, name: string, value: Uint8Array][] {
-  const hybrid = by === "client" ? 1216 : 1120;
+  const [hybrid, sntrup, nist] = by === "client" ? [1216, 1190, 1249] : [1120, 1071, 1153];
   return [
     ["curve25519-sha256", "zero", zeros(32)],
     ["curve25519-sha256", "31 bytes", zeros(31).fill(9)],
@@ -59,6 +59,22 @@ function badValues(by: Role): [kex: string, name: string, value: Uint8Array][] {
     ["mlkem768x25519-sha256", "zeros", zeros(hybrid)],
     ["mlkem768x25519-sha256", "a byte less", zeros(hybrid - 1).fill(1)],
     ["mlkem768x25519-sha256", "a byte more", zeros(hybrid + 1).fill(1)],
+    ["mlkem768nistp256-sha256", "zeros", zeros(nist)],
+    ["mlkem768nistp256-sha256", "a byte less", zeros(nist - 1).fill(4)],
+    ["sntrup761x25519-sha512", "zeros", zeros(sntrup)],
+    ["sntrup761x25519-sha512", "a byte less", zeros(sntrup - 1).fill(1)],
+    ["sntrup761x25519-sha512@openssh.com", "a byte more", zeros(sntrup + 1).fill(1)],
+    ["sntrup761x25519-sha512", "nothing", zeros(0)],
+    // Every key of sntrup761 can be written in one way; a ciphertext that no encoder wrote gives a secret that nobody knows.
+    ...(by === "client"
+      ? [
+        ["sntrup761x25519-sha512", "numbers that are not reduced", zeros(sntrup).fill(0xff)] as [
+          string,
+          string,
+          Uint8Array,
+        ],
+      ]
+      : []),
   ];
 }
 
@@ -109,15 +125,17 @@ Deno.test("a client closes on a server's value that is not sound", async () => {
   }
 });
 
-// Row 56: ML-KEM does not notice a flipped ciphertext, the signature does.
-Deno.test("a client closes on a flipped ML-KEM ciphertext at the host signature", async () => {
+// Row 56: ML-KEM and sntrup761 do not notice a flipped ciphertext, the signature does.
+Deno.test("a client closes on a flipped ciphertext of ML-KEM or sntrup761 at the host signature", async () => {
   const tamper = changedReply(({ serverValue }) => {
     serverValue[7]! ^= 1;
     return { serverValue };
   });
-  const { transport, peer } = kexOptions("mlkem768x25519-sha256");
-  const error = await refused({ transport: transport!, peer: { ...peer, tamper } }, KEY_EXCHANGE_FAILED);
-  assertStringIncludes(error.message, "signature");
+  for (const kex of ["mlkem768x25519-sha256", "mlkem1024nistp384-sha384", "sntrup761x25519-sha512"]) {
+    const { transport, peer } = kexOptions(kex);
+    const error = await refused({ transport: transport!, peer: { ...peer, tamper } }, KEY_EXCHANGE_FAILED);
+    assertStringIncludes(error.message, "signature");
+  }
 });
 
 const gex = "diffie-hellman-group-exchange-sha256";

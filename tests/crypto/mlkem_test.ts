@@ -2,7 +2,15 @@ import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { concat } from "@std/bytes";
 import { hexToBytes } from "@noble/curves/utils.js";
 import { digest } from "../../lib/crypto/hash.ts";
-import { coefficientsReduced, decapsulate, hasMlKem, mlkem768x25519 } from "../../lib/crypto/kex/mlkem.ts";
+import {
+  coefficientsReduced,
+  decapsulate,
+  hasMlKem,
+  mlkem1024nistp384,
+  mlkem768nistp256,
+  mlkem768x25519,
+} from "../../lib/crypto/kex/mlkem.ts";
+import { nativeEcdhKey } from "../../lib/crypto/kex/nistp.ts";
 import { encodeString } from "../../lib/crypto/kex/shared_secret.ts";
 import { x25519Key } from "../../lib/crypto/kex/x25519.ts";
 import vectors from "../vectors/mlkem768.json" with { type: "json" };
@@ -146,3 +154,70 @@ Deno.test("mlkem768x25519 gives another secret for a flipped ciphertext, so that
 Deno.test("mlkem768x25519 gives a new secret each time", async () => {
   assertNotEquals(await exchange(mlkem768x25519), await exchange(mlkem768x25519));
 });
+
+/** The hybrids with NIST's curves: what they are made of, and how long their values are. */
+const nist = [
+  {
+    name: "mlkem768nistp256",
+    agreement: mlkem768nistp256,
+    kem: "ML-KEM-768",
+    curve: "P-256",
+    hash: "SHA-256",
+    key: 1184,
+    ciphertext: 1088,
+    point: 65,
+  },
+  {
+    name: "mlkem1024nistp384",
+    agreement: mlkem1024nistp384,
+    kem: "ML-KEM-1024",
+    curve: "P-384",
+    hash: "SHA-384",
+    key: 1568,
+    ciphertext: 1568,
+    point: 97,
+  },
+] as const;
+
+for (const { name, agreement, kem, curve, hash, key, ciphertext, point } of nist) {
+  Deno.test(`${name} agrees in values of the right lengths, and K is the hash of K_PQ and the whole x coordinate`, async () => {
+    for (let i = 0; i < 5; i++) {
+      const client = await agreement.start();
+      assertEquals(client.publicValue.length, key + point);
+      const { publicValue, secret } = await agreement.respond(client.publicValue);
+      assertEquals(publicValue.length, ciphertext + point);
+      assertEquals(await client.finish(publicValue), secret);
+    }
+    const pair = await subtle.generateKey(kem, true, ["encapsulateBits", "decapsulateBits"]);
+    const classical = await nativeEcdhKey(curve);
+    const ek = new Uint8Array(await subtle.exportKey("raw-public", pair.publicKey));
+    const { publicValue, secret } = await agreement.respond(concat([ek, classical.publicValue]));
+    const postQuantum = await decapsulate(pair.privateKey, publicValue.slice(0, ciphertext), kem);
+    const shared = await classical.agree(publicValue.slice(ciphertext));
+    assertEquals(shared.length, (point - 1) / 2);
+    assertEquals(secret, encodeString(await digest(hash, postQuantum, shared)));
+  });
+
+  Deno.test(`${name} refuses other lengths, points that are none, and coefficients of q or more`, async () => {
+    for (
+      const length of [0, point, key, key + point - 1, key + point + 1, ciphertext + point - 1, ciphertext + point + 1]
+    ) {
+      if (length !== key + point) await assertRefused(agreement, new Uint8Array(length).fill(4), `${length} bytes`);
+    }
+    const client = await agreement.start(), { publicValue, secret } = await agreement.respond(client.publicValue);
+    for (
+      const bad of [
+        new Uint8Array(point),
+        flipped(client.publicValue.slice(key), 5),
+        flipped(client.publicValue.slice(key), 0),
+      ]
+    ) {
+      await assertRefusedBy(() => agreement.respond(concat([client.publicValue.slice(0, key), bad])));
+      await assertRefusedBy(() => client.finish(concat([publicValue.slice(0, ciphertext), bad])));
+    }
+    await assertRefusedBy(() => agreement.respond(withCoefficient(client.publicValue, 0, 3329)));
+    const last = 2 * (key - 32) / 3 - 1;
+    await assertRefusedBy(() => agreement.respond(withCoefficient(client.publicValue, last, 4095)));
+    assertNotEquals(await client.finish(flipped(publicValue, 500)), secret);
+  });
+}

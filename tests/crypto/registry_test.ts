@@ -5,6 +5,8 @@ import { exchange } from "./_peers.ts";
 Deno.test("kexMethods holds every method with the hash that its name says", () => {
   assertEquals([...kexMethods].map(([name, method]) => [name, method.hash]), [
     ["mlkem768x25519-sha256", "SHA-256"],
+    ["sntrup761x25519-sha512", "SHA-512"],
+    ["sntrup761x25519-sha512@openssh.com", "SHA-512"],
     ["curve25519-sha256", "SHA-256"],
     ["curve25519-sha256@libssh.org", "SHA-256"],
     ["ecdh-sha2-nistp256", "SHA-256"],
@@ -15,6 +17,8 @@ Deno.test("kexMethods holds every method with the hash that its name says", () =
     ["diffie-hellman-group14-sha256", "SHA-256"],
     ["diffie-hellman-group16-sha512", "SHA-512"],
     ["diffie-hellman-group18-sha512", "SHA-512"],
+    ["mlkem768nistp256-sha256", "SHA-256"],
+    ["mlkem1024nistp384-sha384", "SHA-384"],
     ["diffie-hellman-group-exchange-sha1", "SHA-1"],
     ["diffie-hellman-group14-sha1", "SHA-1"],
     ["diffie-hellman-group1-sha1", "SHA-1"],

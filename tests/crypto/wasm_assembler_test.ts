@@ -1,5 +1,14 @@
 import { assertEquals } from "@std/assert";
-import { assemble, call, i32, i64, loopWhile, v128, when } from "../../lib/crypto/cipher/wasm_assembler.ts";
+import {
+  assemble,
+  call,
+  hasWebAssembly,
+  i32,
+  i64,
+  loopWhile,
+  v128,
+  when,
+} from "../../lib/crypto/cipher/wasm_assembler.ts";
 import type { Code, FunctionSource, Local } from "../../lib/crypto/cipher/wasm_assembler.ts";
 import { ValueType } from "../../lib/crypto/cipher/wasm_assembler.ts";
 
@@ -71,5 +80,46 @@ Deno.test("assemble() writes functions of any length", () => {
     exports.add!(100);
     exports.after!();
     assertEquals([view.getUint32(100, true), view.getUint32(0, true)], [count * (count - 1) / 2, 7]);
+  }
+});
+
+Deno.test("assemble() writes shifts, and arithmetic of vectors with signs", () => {
+  const { view, exports } = run(
+    plain("numbers", [
+      i32.store(i32.const(0), i32.shl(i32.const(-3), i32.const(4))),
+      i32.store(i32.const(0), i32.shrS(i32.const(-100), i32.const(3)), 4),
+    ]),
+    plain("vectors", [
+      v128.store(i32.const(0), v128.mul(v128.const([-3, 5, 0, 65_536]), v128.const([7, -5, 1, 65_536])), 16),
+      v128.store(i32.const(0), v128.sub(v128.const([1, 2, 3, 4]), v128.const([4, 3, 2, 1])), 32),
+      v128.store(i32.const(0), v128.shrS(v128.const([-100, 100, -1, 1]), 3), 48),
+      v128.store(i32.const(0), v128.and(v128.const([-1, 12, 0, 5]), v128.const([7, 10, 3, -2])), 64),
+    ]),
+  );
+  exports.numbers!();
+  exports.vectors!();
+  const four = (at: number) => [0, 4, 8, 12].map((offset) => view.getInt32(at + offset, true));
+  assertEquals([view.getInt32(0, true), view.getInt32(4, true)], [-48, -13]);
+  assertEquals([16, 32, 48, 64].map(four), [[-21, -25, 0, 0], [-3, -1, 1, 3], [-13, 12, -1, 0], [7, 8, 0, 4]]);
+});
+
+Deno.test("hasWebAssembly() says whether modules may be compiled", () => {
+  assertEquals(hasWebAssembly(), true);
+  const { WebAssembly: real } = globalThis;
+  const set = (value: unknown) =>
+    Object.defineProperty(globalThis, "WebAssembly", { value, configurable: true, writable: true });
+  try {
+    set(undefined);
+    assertEquals(hasWebAssembly(), false);
+    set({
+      Module: class {
+        constructor() {
+          throw new Error("refused by the page's policy");
+        }
+      },
+    });
+    assertEquals(hasWebAssembly(), false);
+  } finally {
+    set(real);
   }
 });

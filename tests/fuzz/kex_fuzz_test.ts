@@ -10,6 +10,8 @@ import { bitLength } from "../../lib/wire/integers.ts";
 
 const NAMES = [
   "mlkem768x25519-sha256",
+  "mlkem1024nistp384-sha384",
+  "sntrup761x25519-sha512",
   "curve25519-sha256",
   "ecdh-sha2-nistp256",
   "ecdh-sha2-nistp384",
@@ -28,7 +30,8 @@ for (const name of NAMES) {
       try {
         const reader = new Reader(await act());
         // A secret is whole and, where it is an mpint, minimal.
-        if (name.startsWith("mlkem")) assertEquals(reader.string().length, 32);
+        const size = /^(?:mlkem|sntrup).*-sha(\d+)$/.exec(name)?.[1];
+        if (size !== undefined) assertEquals(reader.string().length, Number(size) / 8);
         else assert(reader.mpint() > 0n);
         reader.end();
         return true;

@@ -39,9 +39,12 @@ export const input: Uint8Array<ArrayBuffer> = seededBytes(256 * 1024);
 /** Gives its input back, says something on standard error, and ends with code 3. */
 export const command = "cat; printf err >&2; exit 3";
 
+/** What only programs offer that name it. */
+const named = ["mlkem768nistp256-sha256", "mlkem1024nistp384-sha384"];
+
 /** What this module has, by dimension; compared below with what the issue that built it asks for. */
 export const ours: Algorithms = {
-  kex: [...defaultAlgorithms.kex, ...insecureAlgorithms.kex],
+  kex: [...defaultAlgorithms.kex, ...named, ...insecureAlgorithms.kex],
   hostKey: [...defaultAlgorithms.hostKey, ...insecureAlgorithms.hostKey],
   cipher: [...defaultAlgorithms.cipher, ...insecureAlgorithms.cipher],
   mac: [...defaultAlgorithms.mac, ...insecureAlgorithms.mac],
@@ -52,6 +55,8 @@ export const ours: Algorithms = {
 export const required: Omit<Algorithms, "compression"> = {
   kex: [
     "mlkem768x25519-sha256",
+    "sntrup761x25519-sha512",
+    "sntrup761x25519-sha512@openssh.com",
     "curve25519-sha256",
     "curve25519-sha256@libssh.org",
     "ecdh-sha2-nistp256",
@@ -69,6 +74,7 @@ export const required: Omit<Algorithms, "compression"> = {
     "ecdsa-sha2-nistp521",
     "rsa-sha2-256",
     "rsa-sha2-512",
+    "ssh-mldsa44-ed25519",
   ],
   cipher: [
     "chacha20-poly1305@openssh.com",

@@ -626,6 +626,43 @@ export const mutants: readonly Mutant[] = [
     test: "tests/crypto/group_exchange_test.ts",
     killedBy: "checkGroup() refuses groups that are too small, too large, even, or have a useless generator",
   },
+  {
+    id: "sntrup-rejection",
+    removes:
+      "implicit rejection: a ciphertext that was not made for the key gives a secret that only the key's owner knows",
+    file: "lib/crypto/kex/sntrup761.ts",
+    find: "const rejected = nonzeroMask(difference);",
+    replace: "const rejected = 0 & nonzeroMask(difference);",
+    test: "tests/crypto/sntrup761_test.ts",
+    killedBy: "keys, ciphertexts and secrets are those of OpenSSH's code for the same random bytes",
+  },
+  {
+    id: "sntrup-compare",
+    removes: "the ciphertext that sntrup761 compares is compared whole",
+    file: "lib/crypto/kex/sntrup761.ts",
+    find: "for (let i = 0; i < CIPHERTEXT_LENGTH; i++) difference |= again[i]! ^ ciphertext[i]!;",
+    replace: "for (let i = 1; i < CIPHERTEXT_LENGTH; i++) difference |= again[i]! ^ ciphertext[i]!;",
+    test: "tests/crypto/sntrup761_test.ts",
+    killedBy: "keys, ciphertexts and secrets are those of OpenSSH's code for the same random bytes",
+  },
+  {
+    id: "sntrup-canonical",
+    removes: "a public key of sntrup761 is taken only as keys are written",
+    file: "lib/crypto/kex/sntrup761.ts",
+    find: "if (!equals(encodePublicKey(h), publicKey)) return null;",
+    replace: "void equals;",
+    test: "tests/crypto/sntrup761_test.ts",
+    killedBy: "encapsulate() takes a key only as keys are written, and draws new randomness each time",
+  },
+  {
+    id: "hybrid-halves",
+    removes: "the secret of a hybrid comes from both halves",
+    file: "lib/crypto/kex/hybrid.ts",
+    find: "encodeString(await digest(hash, secret, classicalSecret));",
+    replace: "encodeString(await digest(hash, secret, classicalSecret.fill(0)));",
+    test: "tests/crypto/sntrup761_test.ts",
+    killedBy: "sntrup761x25519 makes K of the hash of K_PQ and K_CL in that order, in both roles",
+  },
   // -------------------------------------------------------------------------------------------------- lib/keys
 
   {

@@ -76,6 +76,8 @@ export const i32 = {
   and: binary(0x71),
   or: binary(0x72),
   xor: binary(0x73),
+  shl: binary(0x74),
+  shrS: binary(0x75),
   ltU: binary(0x49),
   geU: binary(0x4f),
   eqz: (a: Operand): Code => [code(a), 0x45],
@@ -121,9 +123,13 @@ export const v128 = {
   load32Splat: load(0xfd, 9),
   splat: (a: Operand): Code => [code(a), simd(17)],
   add: simdBinary(0xae),
+  sub: simdBinary(0xb1),
+  mul: simdBinary(0xb5),
+  and: simdBinary(0x4e),
   or: simdBinary(0x50),
   xor: simdBinary(0x51),
   shl: (a: Operand, bits: number): Code => [code(a), i32.const(bits), simd(0xab)],
+  shrS: (a: Operand, bits: number): Code => [code(a), i32.const(bits), simd(0xac)],
   shrU: (a: Operand, bits: number): Code => [code(a), i32.const(bits), simd(0xad)],
   /** Picks 16 bytes by index from the 32 of `a` and `b`. */
   shuffle: (a: Operand, b: Operand, lanes: readonly number[]): Code => [code(a), code(b), simd(13), lanes],
@@ -249,4 +255,13 @@ export function assemble(pages: number, functions: readonly FunctionSource[]): B
     ]),
     section(10, [count, bodies]),
   ]);
+}
+
+/** Whether WebAssembly is there: a page whose content security policy does not allow it has none. */
+export function hasWebAssembly(): boolean {
+  try {
+    return new WebAssembly.Module(assemble(1, [])) instanceof WebAssembly.Module;
+  } catch {
+    return false;
+  }
 }

@@ -5,22 +5,15 @@
  * @module
  */
 import type { Bytes } from "../../wire/types.ts";
+import type { DiffieHellman, EphemeralKey } from "./hybrid.ts";
 import { encodeMpint, isAllZero, kexFailed } from "./shared_secret.ts";
 import type { KeyAgreement } from "../types.ts";
 
 /** Bytes of a public value and of a shared secret. */
 export const X25519_LENGTH = 32;
 
-/** An ephemeral key: its public value, and the secret shared with the owner of another. */
-export interface X25519Key {
-  /** Public value, 32 bytes. */
-  readonly publicValue: Bytes;
-  /** The 32 bytes of X25519(own key, `peerValue`). Throws `SshProtocolError` with reason 3 for a value that leads to zero. */
-  agree(peerValue: Uint8Array): Promise<Bytes>;
-}
-
-/** Makes an ephemeral X25519 key. */
-export async function x25519Key(): Promise<X25519Key> {
+/** Makes an ephemeral X25519 key, whose values have 32 bytes; one that leads to zero is not sound. */
+export async function x25519Key(): Promise<EphemeralKey> {
   const pair = await crypto.subtle.generateKey("X25519", false, ["deriveBits"]) as CryptoKeyPair;
   return {
     publicValue: new Uint8Array(await crypto.subtle.exportKey("raw", pair.publicKey)),
@@ -45,14 +38,17 @@ export async function x25519Agree(privateKey: CryptoKey, peerValue: Uint8Array):
   return secret;
 }
 
+/** The classical half of a hybrid. */
+export const x25519: DiffieHellman = { publicLength: X25519_LENGTH, generate: x25519Key };
+
 /** curve25519-sha256 (RFC 8731): the secret's 32 bytes stand as a big-endian number in the exchange hash. */
 export const curve25519: KeyAgreement = {
   async start() {
     const { publicValue, agree } = await x25519Key();
-    return { publicValue, finish: async (peerValue) => encodeMpint(await agree(peerValue)) };
+    return { publicValue, finish: async (peerValue) => encodeMpint(await agree(new Uint8Array(peerValue))) };
   },
   async respond(peerValue) {
     const { publicValue, agree } = await x25519Key();
-    return { publicValue, secret: encodeMpint(await agree(peerValue)) };
+    return { publicValue, secret: encodeMpint(await agree(new Uint8Array(peerValue))) };
   },
 };
