@@ -19,8 +19,11 @@ export {
   type ControlPathOptions,
   type DialOptions,
   type HandshakeOptions,
+  type HostKeyUpdate,
   type LoginOptions,
+  type RetiredKey,
   SshClient,
+  type UpdateHostKeys,
 } from "./lib/api/client.ts";
 export { webSocketTransport } from "./lib/api/web_socket.ts";
 export type { ScpClient } from "./lib/api/scp.ts";

@@ -20,6 +20,7 @@ const layers: Readonly<Record<string, number>> = {
   "transport": 3,
   "auth": 4,
   "connection": 4,
+  "host_keys": 5,
   "session": 5,
   "forward": 5,
   "files": 5,

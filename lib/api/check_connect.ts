@@ -187,6 +187,11 @@ const handshakeChecks: Checks<HandshakeOptions> = {
   ...transportChecks,
   verifyHostKey: checkVerifier,
   hostKeyAlias: checkAlias,
+  updateHostKeys: (value, name) => {
+    if (value === undefined || typeof value === "boolean" || typeof value === "function") return;
+    throw wrongKind(name, value, "true, false, or a function that is asked");
+  },
+  onNotice: optionIs.function,
   requireStrictKex: optionIs.flag,
   trace: optionIs.function,
 };

@@ -9,8 +9,9 @@ import { Mux } from "../connection/mux.ts";
 import { defaultAlgorithms } from "../crypto/algorithms.ts";
 import { HostKeyError } from "../errors.ts";
 import { withoutBrackets } from "../forward/addresses.ts";
+import { learnHostKeys } from "../host_keys/learn.ts";
 import { knownHosts, type KnownHostsVerifier } from "../keys/trust/known_hosts.ts";
-import { watchHostKey } from "../keys/trust/known_types.ts";
+import { type KeyNotes, watchHostKey } from "../keys/trust/known_types.ts";
 import { signatureAlgorithmsOf } from "../keys/key_types.ts";
 import { type PassedOver, withPassedOver } from "../keys/passed_over.ts";
 import type { HostKeyVerifier, Signer } from "../keys/types.ts";
@@ -18,6 +19,7 @@ import type { ProxyTarget } from "../proxy/address.ts";
 import { SecureTransport } from "../transport/secure_transport.ts";
 import type { AlgorithmOverrides } from "../transport/types.ts";
 import { abortable } from "../wire/abortable.ts";
+import { callBack } from "../wire/callback.ts";
 import { checkConnect, snapshot } from "./check_connect.ts";
 import type { ConnectOptions } from "./connect_options.ts";
 import { dial, placeOf } from "./dial.ts";
@@ -31,6 +33,8 @@ import type { Way } from "./way.ts";
 
 export type { ChannelOptions, ConnectOptions, DialOptions, HandshakeOptions, LoginOptions } from "./connect_options.ts";
 export type { ControlPathOptions } from "./control_options.ts";
+export type { HostKeyUpdate, UpdateHostKeys } from "../host_keys/learn.ts";
+export type { RetiredKey } from "../keys/trust/host_key_update.ts";
 export { SshClient } from "./ssh_client.ts";
 
 /**
@@ -166,6 +170,7 @@ async function logInOnce(
 ): Promise<SshClient> {
   const target = targetOf(options), { signal } = clock;
   let way: Way | null = null, secure: SecureTransport | null = null, mux: Mux | null = null;
+  let notes: KeyNotes | null = null, learnt: (() => Promise<void>) | null = null;
   try {
     const verifyHostKey = options.verifyHostKey ?? knownHosts();
     // As `ssh` does it: an alias stands for the host and its port.
@@ -178,7 +183,8 @@ async function logInOnce(
       role: "client",
       copyingWritable: way.copies,
       verifyHostKey: (key) => {
-        onKnown(watchHostKey(key, types !== null).types);
+        notes = watchHostKey(key, types !== null);
+        onKnown(notes.types);
         return clock.ask(() => verifyHostKey(key, { ...host }));
       },
       ...types === null ? given(options, "algorithms") : { algorithms: knownFirst(types, options.algorithms) },
@@ -190,14 +196,15 @@ async function logInOnce(
     const auth = new ClientAuth(transport, {
       onBanner: options.onBanner,
       onAsking: clock.asking,
-      onSuccess: () =>
-        transport.setHandler(
-          mux = new Mux(transport, {
-            ...given(options, "window", "keepalive"),
-            maxChannels: MAX_CHANNELS,
-            onSilence: hop === null ? undefined : silenceOf(hop),
-          }),
-        ),
+      onSuccess: () => {
+        mux = new Mux(transport, {
+          ...given(options, "window", "keepalive"),
+          maxChannels: MAX_CHANNELS,
+          onSilence: hop === null ? undefined : silenceOf(hop),
+        });
+        learnt = learning(mux, transport, options, notes);
+        transport.setHandler(mux);
+      },
     });
     await authenticate(auth, options.username, options.auth ?? [defaultAuth()], {
       signal,
@@ -207,7 +214,7 @@ async function logInOnce(
       transport,
       mux: mux!,
       signal: options.signal,
-      way: withHop(way, hop),
+      way: withLearnt(withHop(way, hop), learnt),
       place: placeOf(target),
     });
   } catch (error) {
@@ -221,6 +228,31 @@ async function logInOnce(
 /** The way as a client has it: it closes the hop as well, where that was opened for it. */
 function withHop(way: Way, hop: Hop | null): Way {
   return hop?.isOurs ? { ...way, close: () => closeHop(hop) } : way;
+}
+
+/** Has known_hosts follow the server, where it may; null where it does not. */
+function learning(
+  mux: Mux,
+  { info }: SecureTransport,
+  options: ConnectOptions,
+  notes: KeyNotes | null,
+): (() => Promise<void>) | null {
+  const trustedBy = notes?.trustedBy ?? null, { updateHostKeys = trustedBy?.areUsersOwn, onNotice } = options;
+  if (trustedBy === null || !updateHostKeys) return null;
+  return learnHostKeys(mux, {
+    info,
+    algorithms: options.algorithms?.hostKey ?? defaultAlgorithms.hostKey,
+    insecureMinRsaBits: options.insecureMinRsaBits,
+    trustedBy,
+    ask: typeof updateHostKeys === "function" ? updateHostKeys : null,
+    unasked: options.updateHostKeys === undefined,
+    notice: (text) => callBack(() => onNotice?.(text)),
+  });
+}
+
+/** The way as a client has it that may be writing down what it has learnt: its end waits for that. */
+function withLearnt(way: Way, learnt: (() => Promise<void>) | null): Way {
+  return learnt === null ? way : { ...way, close: () => learnt().then(() => way.close?.()) };
 }
 
 /** The default keys are looked for only when the server allows them. */

@@ -4,6 +4,7 @@
  * @module
  */
 import type { AuthMethod } from "../auth/methods.ts";
+import type { UpdateHostKeys } from "../host_keys/learn.ts";
 import type { HostKeyVerifier } from "../keys/types.ts";
 import type { TraceEvent } from "../transport/transport_options.ts";
 import type { AlgorithmOverrides, RekeyLimits } from "../transport/types.ts";
@@ -53,6 +54,19 @@ export interface HandshakeOptions {
    * one host at many. `verifyHostKey` gets it as the hostname, with port 22. @default {the hostname}
    */
   hostKeyAlias?: string | undefined;
+  /**
+   * Whether known_hosts learns the server's other host keys after the login, and forgets those that it has no more (`UpdateHostKeys`), where
+   * files of `knownHosts()` trust the server by a line of its own: not by a certificate, a pattern or a file of the system. New keys are proved
+   * first, and nothing changes where a key is known by another name as well. A function is asked before anything is written, and anything but true
+   * keeps the files as they are. The session waits for none of it; what fails is told by `onNotice`. By default it is done where the user's own
+   * files are used, and may be written without a question of the runtime, and not where `knownHosts()` was given `files`.
+   */
+  updateHostKeys?: UpdateHostKeys | undefined;
+  /**
+   * Told of what a user may want to know and what is no error, such as host keys that a server did not prove. What it throws is ignored.
+   * @default {nobody is told}
+   */
+  onNotice?: ((notice: string) => void) | undefined;
   /** Lists to use in the place of those of `defaultAlgorithms`, the most wanted first. @default {defaultAlgorithms} */
   algorithms?: AlgorithmOverrides | undefined;
   /** When to rekey. */

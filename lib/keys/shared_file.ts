@@ -35,6 +35,14 @@ export async function readShared(path: string): Promise<Bytes> {
   return await ifThere(() => Deno.readFile(path)) ?? new Uint8Array(0);
 }
 
+/** Whether a file may be changed, and another put in its place, without the runtime asking anybody. */
+export async function mayRewrite(path: string): Promise<boolean> {
+  const answers = await Promise.all(
+    [path, `${path}.00000000`].map((path) => Deno.permissions.query({ name: "write", path })),
+  );
+  return answers.every(({ state }) => state === "granted");
+}
+
 /** What adding needs of a file. */
 type Appended = Pick<Deno.FsFile, "write" | "stat" | "truncate">;
 

@@ -1,5 +1,5 @@
 /**
- * The server's signature over a key exchange, by a signer that may be of the program's own making: an agent, a token, a service.
+ * The signature of a server's host key, over a key exchange above all, by a signer that may be of the program's own making: an agent, a token, a service.
  * RFC 4253 section 8. No I/O.
  *
  * @module
@@ -15,23 +15,28 @@ const MAX_SIGNATURE = 16_384;
 /** A host key could not sign. Its fault is the program's, or that of what it signs with, and no peer's. */
 export class HostKeySignerError extends SshProtocolError {}
 
-/**
- * Signs the exchange hash. Rejects with `HostKeySignerError`, which names the key, where the signer throws, or gives something else
- * than the key's signature with this algorithm: a wrong RSA signature could tell who listens the key itself.
- */
+/** Signs the exchange hash, as {@linkcode signAsHost} does. */
 export async function signExchange(signer: Signer, exchangeHash: Bytes, algorithm: string): Promise<Bytes> {
+  return await signAsHost(signer, exchangeHash, algorithm, "the key exchange");
+}
+
+/**
+ * Signs with a host key. Rejects with `HostKeySignerError`, which names the key and `what` was to be signed, where the signer throws, or gives
+ * something else than the key's signature with this algorithm: a wrong RSA signature could tell who listens the key itself.
+ */
+export async function signAsHost(signer: Signer, data: Bytes, algorithm: string, what: string): Promise<Bytes> {
   const key = signer.publicKey;
   const fail = async (why: string, cause?: unknown): Promise<never> => {
     const name = `${key.type} ${await key.fingerprint().catch(() => "")}`.trim();
     throw new HostKeySignerError(
-      `Cannot sign the key exchange with the host key ${name}: ${why}`,
+      `Cannot sign ${what} with the host key ${name}: ${why}`,
       DisconnectReason.KEY_EXCHANGE_FAILED,
       cause === undefined ? {} : { cause },
     );
   };
   let signature: Bytes;
   try {
-    signature = await signer.sign(exchangeHash.slice(), algorithm);
+    signature = await signer.sign(data.slice(), algorithm);
   } catch (cause) {
     return await fail("its signer failed", cause);
   }
@@ -39,7 +44,7 @@ export async function signExchange(signer: Signer, exchangeHash: Bytes, algorith
   if (signature.length > MAX_SIGNATURE) {
     return await fail(`its signer gave ${signature.length} bytes, and at most ${MAX_SIGNATURE} can be a signature`);
   }
-  if (await isWrong(key, algorithm, exchangeHash, signature)) {
+  if (await isWrong(key, algorithm, data, signature)) {
     return await fail(`what its signer gave is no ${algorithm} signature of it`);
   }
   return signature;

@@ -361,6 +361,13 @@ export const rows: readonly Row[] = [
   ),
   row(
     "connect",
+    "updateHostKeys",
+    [true, false, () => true],
+    typeError("it must be true, false, or a function that is asked", "yes", "ask", 1, null, {}, []),
+  ),
+  row("connect", "onNotice", [() => {}], typeError("it must be a function", ...NO_FUNCTION)),
+  row(
+    "connect",
     "hostKeyAlias",
     ["h", "[h]:22", "\u00e4", "x".repeat(1025)],
     typeError("it must be a text", ...NO_TEXT),

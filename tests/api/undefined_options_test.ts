@@ -91,6 +91,8 @@ const nothing: { [K in OptionalNames<ConnectOptions>]: undefined } = {
   auth: undefined,
   verifyHostKey: undefined,
   hostKeyAlias: undefined,
+  updateHostKeys: undefined,
+  onNotice: undefined,
   transport: undefined,
   jump: undefined,
   proxyCommand: undefined,

@@ -135,7 +135,8 @@ export function knownHosts(from?: KeyText | readonly KeyText[] | KnownHostsOptio
         file = await addHost(own[0], name, key, options.hash, look);
       }
       if (own.includes(file) && !global.includes(file)) {
-        noteTrust(key, { name, files: own, areUsersOwn: options.files === undefined, hash: options.hash });
+        const areUsersOwn = options.files === undefined;
+        noteTrust(key, { name, files: own, globalFiles: global, areUsersOwn, hash: options.hash });
       }
       return true;
     },

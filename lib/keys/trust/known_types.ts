@@ -15,8 +15,10 @@ import type { PublicKey } from "../types.ts";
 export interface TrustingFiles {
   /** The name by which they know the host. */
   readonly name: string;
-  /** Files to change, keys being added to the first; none of the system's. */
+  /** Files to change, keys being added to the first. */
   readonly files: readonly string[];
+  /** Files that are only read. */
+  readonly globalFiles: readonly string[];
   /** Whether these are the user's files, and not some that the program has named. */
   readonly areUsersOwn: boolean;
   /** Whether names are hashed, where that is said. */
