@@ -269,7 +269,6 @@ Deno.test("a silent hop is given up by its own keepalive, and the error says so"
   const transport = hosts.reach("a", { chunks: "whole" });
   const client: SshClient = await connect(
     hop("b", { jump: hop("a", { transport, keepalive: { interval: 300, maxMissed: 2 } }) }),
-    hop("b", { jump: hop("a", { transport, keepalive: { interval: 200, maxMissed: 2 } }) }),
   );
   const running = client.exec("hang");
   running.catch(() => {});
@@ -290,7 +289,6 @@ for (const silent of ["a", "b", "c"]) {
     const a = await connect(hop("a", far("a")));
     const stop = (name: string) => hosts.pairs[hosts.names.indexOf(name)]!.toClient.stall();
     const client = await connect(hop("c", { jump: [a, hop("b")], keepalive: { interval: 300, maxMissed: 2 } }));
-    const client = await connect(hop("c", { jump: [a, hop("b")], keepalive: { interval: 200, maxMissed: 2 } }));
     const running = client.exec("hang");
     running.catch(() => {});
     await client.exec("exit 1");
@@ -300,9 +298,6 @@ for (const silent of ["a", "b", "c"]) {
       a: 'Connection was lost with "a" port 22 (hop 1 of 2): Peer is gone: 2 keepalives in 600 ms had no answer',
       b: 'Connection was lost with "b" port 22 (hop 2 of 2): Peer is gone: 2 keepalives in 600 ms had no answer',
       c: "Peer is gone: 2 keepalives in 600 ms had no answer",
-      a: 'Connection was lost with "a" port 22 (hop 1 of 2): Peer is gone: 2 keepalives in 400 ms had no answer',
-      b: 'Connection was lost with "b" port 22 (hop 2 of 2): Peer is gone: 2 keepalives in 400 ms had no answer',
-      c: "Peer is gone: 2 keepalives in 400 ms had no answer",
     };
     assertEquals([error.code, error.message], ["CONNECTION_LOST", names[silent]]);
     for (const pair of hosts.pairs) pair.reset();
