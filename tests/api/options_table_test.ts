@@ -391,12 +391,14 @@ const elsewhere: Readonly<Record<string, string>> = {
 /** Interfaces that no program sees: what it gives has been checked before it gets there. */
 const internal = [
   "AdmissionLimits",
+  "AnnounceOptions",
   "AttemptOptions",
   "AuthenticateOptions",
   "ClientAuthOptions",
   "ConnectionOptions",
   "KeepaliveLimits",
   "KeyExchangeOptions",
+  "LearnOptions",
   "MuxOptions",
   "OutboxOptions",
   "ProxiedOptions",
