@@ -135,6 +135,14 @@ const places: Readonly<Record<string, readonly Place[]>> = {
     ["lib/agent/", "MAX_FRAME ="],
     ["lib/agent/", "MAX_IDENTITIES ="],
   ],
+  "connections to an agent of this program's, comment": [
+    ["lib/agent/", "MOST_CLIENTS ="],
+    ["lib/agent/", "MAX_COMMENT ="],
+  ],
+  "… hosts that one comes through, and destinations": [
+    ["lib/agent/", "MAX_BINDINGS ="],
+    ["lib/agent/", "MAX_DESTINATIONS ="],
+  ],
   "SFTP: packet": [["lib/sftp/", "MAX_PACKET ="]],
   "SFTP: bytes of a read or write": [["lib/sftp/", "MAX_TRANSFER ="]],
   "SFTP: names in a reply": [["lib/sftp/", "MAX_NAMES ="]],

@@ -12,6 +12,7 @@ import { agentSocketPath } from "./agent_socket.ts";
 import { readIfThere, userSshPath } from "../keys/user_files.ts";
 import { type PassedOver, withPassedOver } from "../keys/passed_over.ts";
 import { inspectPrivateKey, parsePrivateKey } from "../keys/private_key.ts";
+import { agentFor } from "../keys/session_agents.ts";
 import type { Signer } from "../keys/types.ts";
 import { withCertificate } from "../keys/with_certificate.ts";
 import { hasDeno } from "../wire/system.ts";
@@ -71,7 +72,7 @@ export async function* findIdentities(
       signal?.addEventListener("abort", close);
       stack.defer(() => signal?.removeEventListener("abort", close));
       signal?.throwIfAborted();
-      signers = await agent.signers();
+      signers = await (await agentFor(agent, passedOver.session ?? null)).signers();
       if (signers.length === 0) absent("agent: it has no key of a type that is known here");
     }
   } catch (error) {

@@ -17,7 +17,25 @@ export const AgentMsg = {
   IDENTITIES_ANSWER: 12,
   SIGN_REQUEST: 13,
   SIGN_RESPONSE: 14,
+  ADD_IDENTITY: 17,
+  REMOVE_IDENTITY: 18,
+  REMOVE_ALL_IDENTITIES: 19,
+  LOCK: 22,
+  UNLOCK: 23,
+  ADD_ID_CONSTRAINED: 25,
   EXTENSION: 27,
+  EXTENSION_FAILURE: 28,
+  EXTENSION_RESPONSE: 29,
+} as const;
+
+/** Kinds of constraints of a key (section 6.2). */
+export const Constraint = { LIFETIME: 1, CONFIRM: 2, EXTENSION: 255 } as const;
+
+/** Names of extensions. */
+export const AgentExtension = {
+  QUERY: "query",
+  SESSION_BIND: "session-bind@openssh.com",
+  RESTRICT_DESTINATION: "restrict-destination-v00@openssh.com",
 } as const;
 
 /** Longest message in either direction. */

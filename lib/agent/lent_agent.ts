@@ -8,6 +8,7 @@ import { OpenFailureReason } from "../connection/messages.ts";
 import type { ChannelAcceptor, Mux } from "../connection/mux.ts";
 import { ChannelOpenError, SshError } from "../errors.ts";
 import { acceptConn, type SshConn } from "../forward/conn.ts";
+import type { AgentSession } from "../keys/session_agents.ts";
 import type { Agent } from "../keys/types.ts";
 import { AuthAgentReq } from "../session/messages.ts";
 import type { Lent } from "../session/process.ts";
@@ -16,7 +17,8 @@ import { checkDuplex } from "../wire/check.ts";
 import { requireDeno } from "../wire/system.ts";
 import type { ByteDuplex, MaybePromise } from "../wire/types.ts";
 import { agentSocketPath, openAgentSocket } from "./agent_socket.ts";
-import { type AgentAnswerer, answersOf, answersOver, bindAgent, type BoundTo, serveAgent } from "./serve_agent.ts";
+import { type AgentAnswers, openerOf } from "./connections.ts";
+import { answersOf, answersOver, bindAgent, serveAgent } from "./serve_agent.ts";
 
 /** What can be lent: the user's own agent, another one, or what connects to one. */
 export type LendableAgent = Agent | true | (() => MaybePromise<ByteDuplex>);
@@ -30,17 +32,17 @@ const MAX_CONNECTIONS = 32;
 /** The agent lent over one connection. */
 export class LentAgent {
   readonly #mux: Mux;
-  readonly #host: BoundTo;
+  readonly #session: AgentSession;
   /** What is lent, by how many sessions, and what ends it. */
   #lent: { readonly agent: LendableAgent; sessions: number; readonly end: AbortController } | null = null;
   #door: Disposable | null = null;
   #open = 0;
   #granted = false;
 
-  /** Over a connection to `host`. */
-  constructor(mux: Mux, host: BoundTo) {
+  /** Over the connection of `session`. */
+  constructor(mux: Mux, session: AgentSession) {
     this.#mux = mux;
-    this.#host = host;
+    this.#session = session;
   }
 
   /** Lends an agent to a session that is about to begin. */
@@ -86,9 +88,9 @@ export class LentAgent {
       throw new ChannelOpenError("too many connections to the agent", OpenFailureReason.RESOURCE_SHORTAGE);
     }
     this.#open++;
-    let asked: Asked;
+    let asked: AgentAnswers;
     try {
-      asked = await connected(agent, this.#host, signal);
+      asked = await connected(agent, this.#session, signal);
     } catch (cause) {
       this.#open--;
       throw new ChannelOpenError("the agent does not answer", OpenFailureReason.CONNECT_FAILED, { cause });
@@ -99,7 +101,7 @@ export class LentAgent {
     return { channel };
   };
 
-  async #serve(conn: SshConn, asked: Asked, signal: AbortSignal): Promise<void> {
+  async #serve(conn: SshConn, asked: AgentAnswers, signal: AbortSignal): Promise<void> {
     // Who waits for an answer of the agent does not see that the far end has gone.
     const gone = (): void => asked.end(new SshError("Nobody uses the agent any more", { code: "CLOSED" }));
     conn.closed.then(gone, gone);
@@ -115,20 +117,19 @@ export class LentAgent {
   }
 }
 
-/** Who answers, and what ends its connection. */
-interface Asked {
-  readonly answer: AgentAnswerer;
-  readonly end: (reason: unknown) => void;
+async function answersFor(agent: true | (() => MaybePromise<ByteDuplex>)): Promise<AgentAnswers> {
+  const conn = agent === true ? await openAgentSocket() : await agent();
+  checkDuplex("agent()", conn);
+  return answersOver(conn);
 }
 
-async function connected(agent: LendableAgent, host: BoundTo, signal: AbortSignal): Promise<Asked> {
-  if (typeof agent === "object") return { answer: answersOf(agent), end: () => {} };
-  const connecting = (async () => agent === true ? await openAgentSocket() : await agent())();
-  const conn = await abortable(connecting, signal, (late) => answersOver(late).end(signal.reason));
-  checkDuplex("agent()", conn);
-  const asked = answersOver(conn);
+async function connected(agent: LendableAgent, session: AgentSession, signal: AbortSignal): Promise<AgentAnswers> {
+  const opener = typeof agent === "object" ? openerOf(agent) : () => answersFor(agent);
+  // It may be one connection, which all sessions share: it cannot be told which of them asks.
+  if (opener === null) return { answer: answersOf(agent as Agent), end: () => {} };
+  const asked = await abortable(opener(), signal, (late) => late.end(signal.reason));
   try {
-    await abortable(bindAgent(asked.answer, host), signal);
+    await abortable(bindAgent(asked.answer, session, signal), signal);
   } catch (error) {
     asked.end(error);
     throw error;

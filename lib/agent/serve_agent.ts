@@ -7,44 +7,65 @@
  *
  * @module
  */
-import { SshProtocolError } from "../errors.ts";
+import { SshError, SshProtocolError } from "../errors.ts";
 import { agentFlagsOf } from "../keys/key_types.ts";
+import type { AgentSession } from "../keys/session_agents.ts";
 import type { Agent } from "../keys/types.ts";
 import { Reader } from "../wire/reader.ts";
 import type { ByteDuplex, Bytes } from "../wire/types.ts";
 import { Writer } from "../wire/writer.ts";
-import { AgentFrames, AgentMsg, MAX_FRAME } from "./frames.ts";
+import type { AgentAnswerer, AgentAnswers } from "./connections.ts";
+import { AgentExtension, AgentFrames, AgentMsg, MAX_FRAME } from "./frames.ts";
+import { encodeBind } from "./session_bind.ts";
 
-/** Answers one message with one. */
-export type AgentAnswerer = (message: Bytes) => Promise<Uint8Array>;
+export type { AgentAnswerer } from "./connections.ts";
 
-const SESSION_BIND = "session-bind@openssh.com";
-
-const FAILURE = new Uint8Array([AgentMsg.FAILURE]);
+/** The answer that refuses. */
+export const FAILURE: Bytes = new Uint8Array([AgentMsg.FAILURE]);
 
 /** SSH_AGENT_RSA_SHA2_256 and SSH_AGENT_RSA_SHA2_512: the flags of a signature that choose its algorithm. */
 const ALGORITHM_FLAGS = 2 | 4;
 
 /**
- * Answers messages over `conn` until it ends. Throws `SshProtocolError` for what is no message, what the streams throw, and the reason of
- * the signal; `conn` has ended then.
+ * Answers messages over `conn`, one after the other, until it ends. Throws `SshProtocolError` for what is no message, what the streams
+ * throw, and the reason of the signal; `conn` has ended then.
  */
-export async function serveAgent(conn: ByteDuplex, answer: AgentAnswerer, signal: AbortSignal): Promise<void> {
-  const frames = new AgentFrames(conn), cut = (): void => frames.abort(signal.reason);
+export async function answerAll(conn: ByteDuplex, answer: AgentAnswerer, signal: AbortSignal): Promise<void> {
+  const frames = new AgentFrames(conn), gone = new AbortController();
+  const cut = (): void => {
+    gone.abort(signal.reason);
+    frames.abort(signal.reason);
+  };
   signal.addEventListener("abort", cut, { once: true });
+  /** The next message, which is looked for while this one is answered: so it is seen that whoever asked has gone. */
+  const look = (): Promise<Bytes | null> => {
+    const next = frames.read();
+    const none = (): void => gone.abort(new SshError("Nobody waits for the agent any more", { code: "CLOSED" }));
+    next.then((message) => message === null && none(), none);
+    return next;
+  };
   try {
     signal.throwIfAborted();
-    for (;;) {
-      const message = await frames.read();
-      if (message === null) return await frames.close();
-      await frames.write(isAllowed(message) ? await answer(message) : FAILURE);
+    for (let message = await look(); message !== null;) {
+      const next = look();
+      await frames.write(await answer(message, gone.signal));
+      message = await next;
     }
+    // What is cut ends as well, as far as it can be seen.
+    signal.throwIfAborted();
+    await frames.close();
   } catch (error) {
+    gone.abort(error);
     frames.abort(error);
-    throw error;
+    throw signal.aborted ? signal.reason : error;
   } finally {
     signal.removeEventListener("abort", cut);
   }
+}
+
+/** As {@linkcode answerAll}, for somebody else: whatever more is asked for, nobody behind hears of it. */
+export async function serveAgent(conn: ByteDuplex, answer: AgentAnswerer, signal: AbortSignal): Promise<void> {
+  await answerAll(conn, async (message, gone) => isAllowed(message) ? await answer(message, gone) : FAILURE, signal);
 }
 
 /** Listing, signing, and the word on which host a connection is for, which only restricts what is signed. */
@@ -56,7 +77,7 @@ function isAllowed(message: Bytes): boolean {
       return true;
     case AgentMsg.EXTENSION:
       try {
-        return new Reader(message, 1).ascii() === SESSION_BIND;
+        return new Reader(message, 1).ascii() === AgentExtension.SESSION_BIND;
       } catch {
         return false;
       }
@@ -101,27 +122,16 @@ async function signature(agent: Agent, message: Bytes): Promise<Uint8Array> {
   return new Writer().u8(AgentMsg.SIGN_RESPONSE).string(await signer.sign(data, algorithm)).bytes();
 }
 
-/** A connection as an agent may have it proven: its server's host key, which has signed the number of the session. */
-export interface BoundTo {
-  /** The host key's blob. */
-  readonly hostKey: Uint8Array;
-  /** Hash of the first key exchange. */
-  readonly sessionId: Uint8Array;
-  /** The host key's signature of it. */
-  readonly signature: Uint8Array;
-}
-
 /**
  * Tells an agent that what follows comes from a host that it was lent to: keys that are tied to hosts (`ssh-add -h`) stay so. OpenSSH
  * PROTOCOL.agent section 1. An agent that knows nothing of that refuses, and has no such keys.
  */
-export async function bindAgent(answer: AgentAnswerer, { hostKey, sessionId, signature }: BoundTo): Promise<void> {
-  const bind = new Writer().u8(AgentMsg.EXTENSION).text(SESSION_BIND).string(hostKey).string(sessionId);
-  await answer(bind.string(signature).bool(true).bytes());
+export async function bindAgent(answer: AgentAnswerer, session: AgentSession, signal: AbortSignal): Promise<void> {
+  await answer(encodeBind(session, true), signal);
 }
 
 /** Answers by asking an agent over `conn`, one message after the other, and what ends its connection. */
-export function answersOver(conn: ByteDuplex): { answer: AgentAnswerer; end: (reason: unknown) => void } {
+export function answersOver(conn: ByteDuplex): AgentAnswers {
   const frames = new AgentFrames(conn);
   return {
     answer: async (message) => {

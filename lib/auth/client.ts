@@ -12,6 +12,7 @@ import {
   SshError,
   SshProtocolError,
 } from "../errors.ts";
+import type { AgentSession } from "../keys/session_agents.ts";
 import { takesHostbound } from "../transport/ext_info.ts";
 import { checkSize } from "../transport/message_size.ts";
 import { questionOf } from "../transport/questions.ts";
@@ -212,6 +213,7 @@ export class ClientAuth implements MessageHandler {
       serverSigAlgs: names === undefined
         ? null
         : new TextDecoder().decode(names).split(",").filter((name) => name !== ""),
+      session: sessionOf(this.#transport),
       boundHostKey: takesHostbound(this.#transport.extensions) ? this.#transport.info.hostKey.blob : undefined,
       get remaining() {
         return auth.#remaining;
@@ -322,6 +324,12 @@ export class ClientAuth implements MessageHandler {
     this.#end ??= error ?? new SshError("Connection closed before the login", { code: "CLOSED" });
     if (this.#attempt !== null) this.#stop(this.#attempt, this.#end);
   }
+}
+
+/** The connection as agents may have it proven, where it can be. */
+function sessionOf({ info, hostKeySignature: signature }: PacketTransport): AgentSession | null {
+  if (signature === undefined) return null;
+  return { hostKey: info.hostKey.blob, sessionId: info.sessionId, signature };
 }
 
 /** Options of {@linkcode authenticate}. */

@@ -12,6 +12,7 @@ import { type KeyText, looksLikePath, pathHint } from "../keys/key_text.ts";
 import { signatureAlgorithmsOf } from "../keys/key_types.ts";
 import { parsePrivateKey } from "../keys/private_key.ts";
 import { isPublicKey, isSigner } from "../keys/check_key.ts";
+import { agentFor, type AgentSession } from "../keys/session_agents.ts";
 import type { Agent, Signer } from "../keys/types.ts";
 import { isThenable } from "../wire/callback.ts";
 import { checkFunction, checkObject, kindOf, wrongKind } from "../wire/check.ts";
@@ -64,6 +65,8 @@ export interface AuthExchange {
   readonly sessionId: Bytes;
   /** `server-sig-algs` (RFC 8308 section 3.1), or null where the server did not say. */
   readonly serverSigAlgs: readonly string[] | null;
+  /** The connection as agents may have it proven; null where it cannot be. */
+  readonly session: AgentSession | null;
   /** The server's host key, where it takes signatures that name it; undefined where it does not. */
   readonly boundHostKey: Bytes | undefined;
   /** Methods the server named last; none where it did not say. */
@@ -312,15 +315,25 @@ async function* signersOf(
     else if (typeof key === "function" || Symbol.asyncIterator in key) {
       const iteration = typeof key === "function" ? key(exchange.signal) : key;
       const told = passedOverBy(iteration);
-      if (told !== null) passedOver.push(told);
+      if (told !== null) {
+        told.session = exchange.session;
+        passedOver.push(told);
+      }
       yield* eachOf(iteration, exchange);
     } else if (!("signers" in key)) yield key;
     else {
       const told: PassedOver = { notes: [], absent: [] };
       passedOver.push(told);
+      using own = new DisposableStack();
       let signers: readonly Signer[] = [];
       try {
-        signers = await exchange.wait(key.signers());
+        const bound = agentFor(key, exchange.session);
+        // Whoever is left behind with it lets go of it.
+        const letGo = async (agent: Agent): Promise<void> =>
+          agent === key ? undefined : await agent[Symbol.asyncDispose]();
+        own.defer(() => void bound.then(letGo).catch(() => {}));
+        const agent = await exchange.wait(bound);
+        signers = await exchange.wait(agent.signers());
         if (signers.length === 0) told.absent.push("the agent has no key of a type that is known here");
       } catch (error) {
         if (exchange.signal.aborted) throw error;

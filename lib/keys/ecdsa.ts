@@ -115,6 +115,13 @@ function ecdsaType(curve: Curve): KeyType<EcdsaMaterial> {
         return { kind: "ecdsa", curve, point, d: paddedMpint(reader, curve.size) };
       },
       write: (writer, { point, d }) => void writer.text(curve.name).string(point).mpint(d),
+      behindCertificate: {
+        read(half, reader) {
+          if (half.ascii() !== curve.name) throw fail("it names another curve");
+          return { kind: "ecdsa", curve, point: half.string(), d: paddedMpint(reader, curve.size) };
+        },
+        write: (writer, { d }) => void writer.mpint(d),
+      },
       readPutty(half, secret) {
         half.view();
         return { kind: "ecdsa", curve, point: half.string(), d: paddedMpint(secret, curve.size) };

@@ -41,6 +41,16 @@ export interface PrivateForm<M> {
   read(reader: Reader): M;
   /** Writes them that way. */
   write(writer: Writer, material: M): void;
+  /**
+   * How they stand behind a certificate, which has the public ones already, where an agent is given both; as `read()` and `write()` have
+   * them unless given. draft-ietf-sshm-ssh-agent section 3.2.
+   */
+  readonly behindCertificate?: {
+    /** Reads them; `half` is the certificate's public key, from behind the nonce. They are not checked yet. */
+    read(half: Reader, reader: Reader): M;
+    /** Writes them. */
+    write(writer: Writer, material: M): void;
+  };
   /** Reads the components from PuTTY's two halves, the public one behind the type's name. They are not checked yet. */
   readPutty(half: Reader, secret: Reader): M;
   /** Writes the public key in wire encoding, behind the type's name. */

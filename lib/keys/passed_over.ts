@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { AgentSession } from "./session_agents.ts";
 import type { Signer } from "./types.ts";
 
 /** Remarks on the places that an iteration has looked at so far; never a secret. */
@@ -11,6 +12,8 @@ export interface PassedOver {
   readonly notes: string[];
   /** Of places where nothing is: worth telling only where there was no key at all. */
   readonly absent: string[];
+  /** The connection that the keys are for, from when the iteration begins on, where that is known. */
+  session?: AgentSession | null;
 }
 
 const kept = new WeakMap<AsyncIterable<Signer>, PassedOver>();

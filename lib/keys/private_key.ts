@@ -79,6 +79,11 @@ class SshPrivateKey implements PrivateKey {
     return await writeEncrypted(this.#material, this.comment, passphrase, rounds);
   }
 
+  /** What it is made of. */
+  static material(key: PrivateKey): KeyMaterial | null {
+    return key instanceof SshPrivateKey ? key.#material : null;
+  }
+
   static async insecureSign(key: PrivateKey, data: Uint8Array, algorithm: string): Promise<Bytes> {
     if (!(key instanceof SshPrivateKey)) {
       throw new TypeError("Cannot sign with SHA-1: the key was not made by this module");
@@ -87,8 +92,18 @@ class SshPrivateKey implements PrivateKey {
   }
 }
 
-/** A private key object for components from a file or a generator, after they were found to belong together. */
-async function privateKeyFromMaterial(
+/** Whether a signer is a private key that this module has read or made. */
+export function isOwnKey(signer: Signer): signer is PrivateKey {
+  return signer instanceof SshPrivateKey;
+}
+
+/** What a private key is made of, for those who write it; null for one that keeps that to itself: a token's, another program's object. */
+export function materialOf(key: PrivateKey): KeyMaterial | null {
+  return SshPrivateKey.material(key);
+}
+
+/** A private key object for components from a file or an agent's client, after they were found to belong together. */
+export async function privateKeyFromMaterial(
   material: KeyMaterial,
   comment: string,
   options: RsaKeyOptions,

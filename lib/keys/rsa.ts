@@ -105,6 +105,14 @@ export const rsa: KeyType<RsaMaterial> = {
       return { kind: "rsa", n, e, d, iqmp, p, q: paddedMpint(reader, MAX_BYTES) };
     },
     write: (writer, { n, e, d, iqmp, p, q }) => void writer.mpint(n).mpint(e).mpint(d).mpint(iqmp).mpint(p).mpint(q),
+    behindCertificate: {
+      read(half, reader) {
+        const e = positiveMpint(half, 8), n = positiveMpint(half, MAX_BYTES), d = paddedMpint(reader, MAX_BYTES);
+        const iqmp = paddedMpint(reader, MAX_BYTES), p = paddedMpint(reader, MAX_BYTES);
+        return { kind: "rsa", n, e, d, iqmp, p, q: paddedMpint(reader, MAX_BYTES) };
+      },
+      write: (writer, { d, iqmp, p, q }) => void writer.mpint(d).mpint(iqmp).mpint(p).mpint(q),
+    },
     readPutty(half, secret) {
       const e = half.mpint(), n = half.mpint(), d = paddedMpint(secret, MAX_BYTES);
       const p = paddedMpint(secret, MAX_BYTES), q = paddedMpint(secret, MAX_BYTES);

@@ -83,6 +83,8 @@ export interface PacketTransport {
   readonly role: "client" | "server";
   /** What the handshake agreed on. */
   readonly info: ConnectionInfo;
+  /** The host key's signature of `info.sessionId`, where it is known. */
+  readonly hostKeySignature?: Bytes;
   /** Extensions of the peer's EXT_INFO so far (RFC 8308), by name. */
   readonly extensions: ReadonlyMap<string, Bytes>;
   /** Takes the place of the handler before. */

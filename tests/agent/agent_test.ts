@@ -1,11 +1,13 @@
-import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
 import { publicKey } from "../../lib/auth/methods.ts";
 import { SshError, type SshErrorCode } from "../../lib/errors.ts";
 import { connectAgent } from "../../lib/agent/agent.ts";
+import { agentDialler, agentSocketPath, type AgentSystem } from "../../lib/agent/agent_socket.ts";
 import { parsePrivateKey } from "../../lib/keys/private_key.ts";
 import type { ByteDuplex } from "../../lib/wire/types.ts";
 import { join } from "../_support/joined.ts";
 import { memoryPair } from "../_support/duplex.ts";
+import { questionOf } from "./_agents.ts";
 import { blobOf, opensshKeys, strings, utf8 } from "../_support/key_vectors.ts";
 
 const u32 = (n: number) => Uint8Array.of(n >>> 24, n >>> 16, n >>> 8, n);
@@ -275,4 +277,121 @@ Deno.test("a login goes on to the agent's next key where one gives no signature 
     await agent[Symbol.asyncDispose]();
     await serving;
   }
+});
+
+Deno.test("the agent of Windows' OpenSSH is found by its pipe, which is opened as a file; a socket of the environment goes before it", async () => {
+  const pipe = "\\\\.\\pipe\\openssh-ssh-agent", other = "\\\\.\\pipe\\other";
+  const cases: [string, string | undefined, string | null, string | null][] = [
+    ["windows", undefined, pipe, `open ${pipe}`],
+    ["windows", "", pipe, `open ${pipe}`],
+    ["windows", other, other, `open ${other}`],
+    ["windows", "//./PIPE/other", "//./PIPE/other", "open //./PIPE/other"],
+    ["windows", "C:\\agent.sock", "C:\\agent.sock", "connect C:\\agent.sock"],
+    ["linux", other, other, `connect ${other}`],
+    ["linux", "/run/agent", "/run/agent", "connect /run/agent"],
+    ["darwin", undefined, null, null],
+  ];
+  for (const [os, socket, path, asked] of cases) {
+    const calls: string[] = [], { client } = memoryPair();
+    const system: AgentSystem = {
+      os,
+      socket: () => socket,
+      connect: (path) => (calls.push(`connect ${path}`), Promise.resolve(client)),
+      open: (path) => (calls.push(`open ${path}`), Promise.resolve(client)),
+    };
+    assertEquals(agentSocketPath(system), path);
+    if (asked === null) {
+      assertThrows(() => agentDialler(system), SshError, "SSH_AUTH_SOCK is not set");
+      continue;
+    }
+    const dial = agentDialler(system);
+    assertEquals([await dial(), await dial()], [client, client]);
+    assertEquals(calls, [asked, asked]);
+  }
+  const silent: AgentSystem = {
+    os: "windows",
+    socket: () => undefined,
+    connect: () => Promise.reject(new Error("nobody")),
+    open: () => Promise.reject(new Error("no such pipe")),
+  };
+  const error = await assertRejects(agentDialler(silent), SshError, "no such pipe; start the service");
+  assertEquals(error.code, "CONNECTION_LOST");
+});
+
+Deno.test("connectAgent() asks for extensions, and says of each thing that an agent refuses what it was", async () => {
+  const { client, server } = memoryPair(), key = await parsePrivateKey(opensshKeys()[0]!.private);
+  const answers: Uint8Array[] = [
+    frame(Uint8Array.of(29), strings("query", "query", "x@y")),
+    frame(Uint8Array.of(6), strings("query", "old@draft")),
+    frame(Uint8Array.of(29), strings("other")),
+    frame(Uint8Array.of(28)),
+    FAILURE,
+    frame(Uint8Array.of(6), Uint8Array.of(1, 2)),
+    FAILURE,
+    FAILURE,
+    FAILURE,
+    FAILURE,
+    FAILURE,
+    frame(Uint8Array.of(6), Uint8Array.of(0)),
+    frame(Uint8Array.of(6)),
+  ];
+  const requests: number[][] = [];
+  const serving = serve(server, (request) => (requests.push([...request]), answers[requests.length - 1]!));
+  {
+    await using agent = await connectAgent(client);
+    assertEquals([await agent.extensions(), await agent.extensions()], [["query", "x@y"], ["query", "old@draft"]]);
+    await assertCode(agent.extensions(), "PROTOCOL_ERROR", "another extension's answer");
+    await assertCode(agent.extension("a@b"), "REQUEST_DENIED", "the extension's failure");
+    await assertCode(agent.extension("a@b", Uint8Array.of(7)), "REQUEST_DENIED", "failure");
+    assertEquals(await agent.extension("a@b"), Uint8Array.of(1, 2));
+    assertEquals([requests[0], requests[4]], [[27, ...strings("query")], [27, ...strings("a@b"), 7]]);
+    const secret = "s3cret";
+    const refusals: [() => Promise<unknown>, string][] = [
+      [() => agent.add(key, { comment: "k" }), "add key"],
+      [() => agent.remove(key.publicKey), "remove key"],
+      [() => agent.removeAll(), "remove its keys"],
+      [() => agent.lock(secret), "be locked"],
+      [() => agent.unlock(secret), "be unlocked"],
+    ];
+    for (const [act, what] of refusals) {
+      const error = await assertRejects(act, SshError, `Agent refused to ${what}: `);
+      assertEquals([error.code, error.message.includes(secret)], ["REQUEST_DENIED", false]);
+    }
+    // An answer that is not one to the request costs the request alone.
+    await assertCode(agent.removeAll(), "PROTOCOL_ERROR", "more behind success");
+    await agent.removeAll();
+    assertEquals(requests.at(-1), [19]);
+  }
+  await serving;
+});
+
+Deno.test("a key is handed to an agent as ssh-add does it, with what it is tied to", async () => {
+  const key = await parsePrivateKey(opensshKeys()[0]!.private), line = await questionOf((agent) => agent.add(key));
+  const point = key.publicKey.blob.slice(-32);
+  assertEquals(line.slice(0, 1 + 15 + 36), new Uint8Array([17, ...strings("ssh-ed25519", point)]));
+  assertEquals(line.slice(-4 - key.comment.length), strings(key.comment));
+  const tied = await questionOf((agent) =>
+    agent.add(key, {
+      comment: "",
+      lifetime: 1_001,
+      confirm: true,
+      destinations: [
+        { to: { hostname: "b", hostKeys: [key.publicKey] } },
+        {
+          from: { hostname: "b", hostKeys: [key.publicKey] },
+          to: { hostname: "c", username: "u*", hostKeys: [key.publicKey], cas: [key.publicKey] },
+        },
+      ],
+    })
+  );
+  const { blob } = key.publicKey, join = (...parts: Uint8Array[]) => new Uint8Array(parts.flatMap((part) => [...part]));
+  const plain = join(strings(blob), Uint8Array.of(0)), ca = join(strings(blob), Uint8Array.of(1));
+  const hop = (user: string, host: string, ...keys: Uint8Array[]) => join(strings(user, host, ""), ...keys);
+  const steps = [
+    strings(hop("", ""), hop("", "b", plain), ""),
+    strings(hop("", "b", plain), hop("u*", "c", plain, ca), ""),
+  ];
+  const constraint = strings("restrict-destination-v00@openssh.com", join(...steps.map((step) => strings(step))));
+  const end = join(strings(""), Uint8Array.of(1, 0, 0, 0, 2, 2, 255), constraint);
+  assertEquals([tied[0], tied.slice(-end.length)], [25, end]);
 });

@@ -187,9 +187,9 @@ Deno.test("what connects to an agent is asked for each channel, which is refused
     const { client, server } = memoryPair();
     const answer = answersOf(agentOf(key!));
     served.push(
-      serveAgent(server, (message) => {
+      serveAgent(server, (message, signal) => {
         heard.push(message);
-        return answer(message);
+        return answer(message, signal);
       }, new AbortController().signal).catch(() => {}),
     );
     return client;
