@@ -13,6 +13,7 @@
  * @module
  */
 export {
+  type AliasOptions,
   type ChannelOptions,
   connect,
   type ConnectOptions,
@@ -25,6 +26,13 @@ export {
   SshClient,
   type UpdateHostKeys,
 } from "./lib/api/client.ts";
+export {
+  loadSshConfig,
+  type LoadSshConfigOptions,
+  type SshConfig,
+  type SshConfigOverrides,
+} from "./lib/api/config/ssh_config.ts";
+export { type ConfigPlace, SshConfigError } from "./lib/config/config_error.ts";
 export { webSocketTransport } from "./lib/api/web_socket.ts";
 export type { ScpClient } from "./lib/api/scp.ts";
 export { Channel } from "./lib/api/transport/channel.ts";

@@ -20,11 +20,14 @@ import { SecureTransport } from "../transport/secure_transport.ts";
 import type { AlgorithmOverrides } from "../transport/types.ts";
 import { abortable } from "../wire/abortable.ts";
 import { callBack } from "../wire/callback.ts";
+import { checkObject } from "../wire/check.ts";
 import { checkConnect, snapshot } from "./check_connect.ts";
 import type { ConnectOptions } from "./connect_options.ts";
 import { dial, placeOf } from "./dial.ts";
 import { closeHop, dialThrough, type Hop, hopPlace, hopsOf, silenceOf, throughHop } from "./jump.ts";
 import { letGo } from "./let_go.ts";
+import type { AliasOptions } from "./config/connect_alias.ts";
+import { extrasOf } from "./config/extras.ts";
 import { type ControlPathOptions, isControlPath } from "./control_options.ts";
 import { LoginClock } from "./login_clock.ts";
 import { given, MAX_CHANNELS } from "./options.ts";
@@ -32,11 +35,32 @@ import { clientOver, SshClient, whereabouts } from "./ssh_client.ts";
 import type { Way } from "./way.ts";
 
 export type { ChannelOptions, ConnectOptions, DialOptions, HandshakeOptions, LoginOptions } from "./connect_options.ts";
+export type { AliasOptions } from "./config/connect_alias.ts";
 export type { ControlPathOptions } from "./control_options.ts";
 export type { HostKeyUpdate, UpdateHostKeys } from "../host_keys/learn.ts";
 export type { RetiredKey } from "../keys/trust/host_key_update.ts";
 export { SshClient } from "./ssh_client.ts";
 
+/**
+ * Connects to a host of the user's ssh_config, as `ssh` would: by its alias, `user@host:port` or a `ssh://` URI. What `overrides` say comes
+ * before the configuration, of which {@linkcode loadSshConfig} tells more: what it reads, the permissions that takes, and what it follows.
+ * It opens the forwards, uses a master that answers at ControlPath, and gives sessions SendEnv, SetEnv, ForwardAgent and ForwardX11.
+ * With options in the place of a text, `overrides` come before those.
+ *
+ * Rejects with {@linkcode SshConfigError} for a configuration that `ssh` would refuse, and for names that a shell could take for more;
+ * with `Deno.errors.NotCapable`, which names the flag, where a permission is missing; and as it does with options.
+ *
+ * @example A host of the user's ssh_config
+ * ```ts
+ * import { connect } from "@amiko/ssh";
+ *
+ * async function uptime(): Promise<string> {
+ *   await using client = await connect("web", { onNotice: (notice) => console.warn(notice) });
+ *   return await client.$`uptime`.text();
+ * }
+ * ```
+ */
+export function connect(alias: string | ConnectOptions, overrides?: AliasOptions): Promise<SshClient>;
 /**
  * Connects, exchanges keys, checks the host key and logs in.
  *
@@ -71,8 +95,36 @@ export { SshClient } from "./ssh_client.ts";
  * }
  * ```
  */
-export async function connect(options: ConnectOptions | ControlPathOptions): Promise<SshClient> {
-  if (isControlPath(options)) return await (await import("./control_path.ts")).connectControl(options);
+export function connect(options: ConnectOptions | ControlPathOptions): Promise<SshClient>;
+export async function connect(
+  options: ConnectOptions | ControlPathOptions | string,
+  overrides: AliasOptions = {},
+): Promise<SshClient> {
+  checkObject("overrides", overrides, "an object of options");
+  if (typeof options !== "string" && isControlPath(options)) {
+    return await (await import("./control_path.ts")).connectControl(options);
+  }
+  if (typeof options !== "string" && Object.keys(overrides).length === 0) return await connectAs(options);
+  const { aliasOptions, mergeOptions } = await import("./config/connect_alias.ts");
+  if (typeof options !== "string") return await connectAs(mergeOptions(options, overrides));
+  let merged: ConnectOptions;
+  try {
+    merged = await aliasOptions(options, overrides);
+  } catch (error) {
+    await Promise.all(transportsIn(overrides).map((conn) => letGo(conn, error)));
+    throw error;
+  }
+  return await connectAs(merged);
+}
+
+/** Connects by options, and does what a configuration wants besides, where they are one's. */
+async function connectAs(options: ConnectOptions): Promise<SshClient> {
+  const extras = typeof options === "object" && options !== null ? extrasOf(options) : null;
+  if (extras === null) return await connectBy(options);
+  return await (await import("./config/connect_alias.ts")).connectWithExtras(options, extras, connectBy);
+}
+
+async function connectBy(options: ConnectOptions): Promise<SshClient> {
   try {
     checkConnect(options);
     options.signal?.throwIfAborted();

@@ -26,20 +26,25 @@ export class Lending {
     this.#displays = new LentDisplays(mux);
   }
 
-  /** What a session with these options is lent. */
-  async lend({ agent, x11 = false, signal }: ExecOptions): Promise<Lent> {
+  /** What a session with these options is lent. What is one of the `defaults` is left out where it cannot be lent, or is refused. */
+  async lend({ agent, x11 = false, signal }: ExecOptions, defaults: Pick<ExecOptions, "agent" | "x11">): Promise<Lent> {
     const lent: Lent[] = [];
     const all = (act: "release" | "revoke"): void => lent.forEach((one) => one[act]());
-    try {
-      if (agent !== undefined) {
-        if (this.#agent === null) {
-          throw new TypeError(
-            "Cannot lend an agent through `controlPath`: the master does not tell which host it would be lent to; use `ssh -A` there",
-          );
-        }
-        lent.push(this.#agent.lend(agent));
+    const add = async (isDefault: boolean, act: () => Lent | Promise<Lent>): Promise<void> => {
+      try {
+        const one = await act();
+        const requests = one.requests.map((request) => ({ ...request, refused: () => null }));
+        lent.push(isDefault ? { ...one, requests } : one);
+      } catch (error) {
+        if (!isDefault) throw error;
+        signal?.throwIfAborted();
       }
-      if (x11 !== false) lent.push(await this.#displays.lend(x11 === true ? {} : x11, signal));
+    };
+    try {
+      if (agent !== undefined) await add(agent === defaults.agent, () => this.#lendAgent(agent));
+      if (x11 !== false) {
+        await add(x11 === defaults.x11, () => this.#displays.lend(x11 === true ? {} : x11, signal));
+      }
     } catch (error) {
       all("release");
       throw error;
@@ -49,5 +54,12 @@ export class Lending {
       release: () => all("release"),
       revoke: () => all("revoke"),
     };
+  }
+
+  #lendAgent(agent: NonNullable<ExecOptions["agent"]>): Lent {
+    if (this.#agent !== null) return this.#agent.lend(agent);
+    throw new TypeError(
+      "Cannot lend an agent through `controlPath`: the master does not tell which host it would be lent to; use `ssh -A` there",
+    );
   }
 }

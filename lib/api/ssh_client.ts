@@ -64,6 +64,9 @@ export interface Whereabouts {
 /** What a client is for those that run through it, as of now. */
 export let whereabouts: (client: SshClient) => Whereabouts;
 
+/** What sessions of a client are given unless their options say otherwise; where the server refuses to take it, they go on without. */
+export let giveSessions: (client: SshClient, defaults: Pick<ExecOptions, "env" | "agent" | "x11">) => void;
+
 /** An authenticated connection. A server opens no channels to it, but for those that belong to what it was asked to listen on. */
 export class SshClient implements AsyncDisposable {
   /** Resolves on a clean end, rejects with {@linkcode SshError} otherwise; never an unhandled rejection. */
@@ -75,8 +78,10 @@ export class SshClient implements AsyncDisposable {
   #forwards: Promise<ClientForwards> | null = null;
   #lending: Promise<Lending> | null = null;
   #http: Promise<ClientHttp> | null = null;
+  #sessions: Pick<ExecOptions, "env" | "agent" | "x11"> = {};
 
   static {
+    giveSessions = (client, defaults) => void (client.#sessions = defaults);
     clientOver = (parts) => new SshClient(parts);
     whereabouts = (client) => {
       const mux = client.#mux, isLent = client.#transport.lender !== undefined;
@@ -156,17 +161,17 @@ export class SshClient implements AsyncDisposable {
 
   /** Starts a command, like `Deno.Command.spawn()`; resolves when the server has accepted it. */
   spawn(command: string, options: ExecOptions = {}): Promise<RemoteProcess> {
-    return startProcess(this.#mux, { kind: "exec", command }, options, this.#here);
+    return startProcess(this.#mux, { kind: "exec", command }, this.#given(options), this.#here);
   }
 
   /** Starts a login shell. Without `pty` it is one without prompt and job control. */
   shell(options: ExecOptions = {}): Promise<RemoteProcess> {
-    return startProcess(this.#mux, { kind: "shell" }, options, this.#here);
+    return startProcess(this.#mux, { kind: "shell" }, this.#given(options), this.#here);
   }
 
   /** Starts a subsystem such as `netconf`. */
   subsystem(name: string, options: ExecOptions = {}): Promise<RemoteProcess> {
-    return startProcess(this.#mux, { kind: "subsystem", name }, options, this.#here);
+    return startProcess(this.#mux, { kind: "subsystem", name }, this.#given(options), this.#here);
   }
 
   /**
@@ -266,10 +271,19 @@ export class SshClient implements AsyncDisposable {
     return await (await this.#paths()).forwardDynamic(from, options);
   }
 
+  /** Options of a session, with what all of them are given. */
+  #given(options: ExecOptions): ExecOptions {
+    const { env, ...lent } = this.#sessions;
+    if (env === undefined && Object.keys(lent).length === 0) return options;
+    checkExec(options);
+    const { agent = lent.agent, x11 = lent.x11 } = options;
+    return { ...options, agent, x11, env: { ...env, ...options.env } };
+  }
+
   readonly #here: ProcessServices = {
     lend: async (options) => {
       this.#lending ??= import("./lending.ts").then(({ Lending }) => new Lending(this.#mux, this.#transport));
-      return await (await this.#lending).lend(options);
+      return await (await this.#lending).lend(options, this.#sessions);
     },
     own: ownStream,
   };

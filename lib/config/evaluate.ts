@@ -197,7 +197,7 @@ class Pass {
       );
     }
     new Words(line).skip();
-    settings.ignored.set(line.keyword, line.place);
+    if (this.#active) settings.ignored.set(line.keyword, line.place);
   }
 
   async #include(line: Words, level: Level): Promise<void> {

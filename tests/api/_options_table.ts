@@ -33,6 +33,7 @@ export type Entry =
   | "accept"
   | "globalRequest"
   | "connectAgent"
+  | "loadSshConfig"
   | "dial"
   | "dialUnix"
   | "listen"
@@ -248,13 +249,20 @@ export const rows: readonly Row[] = [
     rangeError("1024 to 2048 are allowed", 1023, 0, -1, 2049, NaN, Infinity, 1500.5, "1024", null, true),
   ),
 
+  // -------------------------------------------------------------------------- loadSshConfig()
+  row("loadSshConfig", "(options)", [{}], typeError("an object such as `{ files, exec }`", null, "x", [], 1)),
+  row("loadSshConfig", "files", [[], ["/nowhere"]], typeError("a list of paths", "/nowhere", [""], [1], {}, null)),
+  row("loadSshConfig", "exec", [true, false], typeError("true or false", "yes", 1, null)),
+  row("loadSshConfig", "passphrase", [() => null], typeError("a function", "secret", null)),
+  row("loadSshConfig", "onNotice", [() => {}], typeError("a function", "x", null)),
+
   // -------------------------------------------------------------------------------- connect()
   row(
     "connect",
     "(options)",
     [],
     typeError("no options were given; write `connect({ hostname, username })`", undefined),
-    typeError("is no object of options", "alice@example.com", 22, null, [], true, () => {}),
+    typeError("is no object of options", 22, null, [], true, () => {}),
   ),
   row(
     "connect",

@@ -4,6 +4,7 @@
  */
 import { assert, assertEquals, assertInstanceOf, assertStringIncludes } from "@std/assert";
 import { connect, type ConnectOptions, type ControlPathOptions } from "../../lib/api/client.ts";
+import { loadSshConfig, type LoadSshConfigOptions } from "../../lib/api/config/ssh_config.ts";
 import { serve, serveConn, type ServeOptions } from "../../lib/api/server.ts";
 import { Transport, type TransportOptions } from "../../lib/api/transport/transport.ts";
 import { keyboardInteractive, password, publicKey } from "../../lib/auth/methods.ts";
@@ -157,6 +158,10 @@ const calls: Readonly<Record<Entry, (option: string, value: unknown) => unknown>
     option === "conn"
       ? connectAgent(value as ByteDuplex)
       : withStreams((conn) => connectAgent(conn, optionsWith({}, option, value)).then((agent) => agent.signers())),
+  loadSshConfig: async (option, value) => {
+    await loadSshConfig(optionsWith<LoadSshConfigOptions>({ files: [] }, option, value));
+    throw new Reached();
+  },
   dial: (option, value) => paths((client) => client.dial(optionsWith({ hostname: "h", port: 1 }, option, value))),
   dialUnix: (option, value) =>
     paths((client) =>
@@ -362,6 +367,7 @@ const interfaces: readonly { name: string; file: string; entries: readonly Entry
     file: "lib/forward/forward.ts",
     entries: ["forwardLocal", "forwardRemote", "forwardDynamic", "client.serve"],
   },
+  { name: "LoadSshConfigOptions", file: "lib/api/config/ssh_config.ts", entries: ["loadSshConfig"] },
   { name: "HttpClientOptions", file: "lib/http/http_client.ts", entries: ["createHttpClient"] },
   { name: "MaxStartups", file: "lib/api/admission/admission.ts", entries: ["serve"], within: "maxStartups" },
   { name: "SourcePenalties", file: "lib/api/admission/penalties.ts", entries: ["serve"], within: "penalties" },
@@ -369,6 +375,7 @@ const interfaces: readonly { name: string; file: string; entries: readonly Entry
 
 /** Interfaces whose options have no rows here: what they are checked by is told beside them. */
 const elsewhere: Readonly<Record<string, string>> = {
+  AliasOptions: "tests/api/ssh_config_test.ts",
   AuthorizedKeysOptions: "tests/auth/authorized_keys_test.ts",
   CertificateOptions: "tests/keys/",
   DefaultIdentitiesOptions: "tests/keys/",
@@ -396,6 +403,7 @@ const internal = [
   "AuthenticateOptions",
   "ClientAuthOptions",
   "ConnectionOptions",
+  "ExpandOptions",
   "KeepaliveLimits",
   "KeyExchangeOptions",
   "LearnOptions",

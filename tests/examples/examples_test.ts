@@ -22,6 +22,7 @@ import { commandOf, examples, startServer } from "../_support/examples.ts";
 import { run, serverWithHome } from "./_help.ts";
 
 const tested = [
+  "config.ts",
   "demo.ts",
   "echo_server.ts",
   "exec.ts",

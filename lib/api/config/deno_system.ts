@@ -14,7 +14,10 @@ const MAX_PASSWD = 1_048_576;
 /** Names that one alias of DNS leads through. */
 const MAX_ALIASES = 8;
 
-const isWindows = Deno.build.os === "windows";
+/** Asked where it matters: a page loads this file, too. */
+function isWindows(): boolean {
+  return Deno.build.os === "windows";
+}
 
 function isThere(error: unknown): boolean {
   return !(error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory);
@@ -42,7 +45,7 @@ async function localUser(): Promise<string> {
 
 /** As `ssh` does: whoever may write a configuration may run commands as its user. */
 function checkOwner(path: string, { uid, mode }: Deno.FileInfo): void {
-  if (isWindows || mode === null || uid === null) return;
+  if (isWindows() || mode === null || uid === null) return;
   const own = Deno.uid();
   if (uid !== 0 && uid !== own) throw lineError({ file: path, line: 0 }, "it belongs to somebody else");
   if ((mode & 0o022) !== 0) {
@@ -77,7 +80,7 @@ async function read(path: string, checked: boolean): Promise<string | null> {
 
 /** The shell that `ssh` runs commands by, and its words. */
 export function shellCommand(command: string): [string, ...string[]] {
-  return isWindows ? ["cmd.exe", "/d", "/c", command] : [Deno.env.get("SHELL") || "/bin/sh", "-c", command];
+  return isWindows() ? ["cmd.exe", "/d", "/c", command] : [Deno.env.get("SHELL") || "/bin/sh", "-c", command];
 }
 
 async function run(command: string): Promise<boolean> {

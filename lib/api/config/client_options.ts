@@ -1,0 +1,259 @@
+/**
+ * The options of `connect()` that ssh_config comes to: ssh_config(5).
+ *
+ * @module
+ */
+import { namesOf } from "../../config/algorithm_lists.ts";
+import { type Complete, proxyCommandOf } from "../../config/complete.ts";
+import { lineError, SshConfigError } from "../../config/config_error.ts";
+import { fitsPattern } from "../../config/patterns.ts";
+import type { ConfigSystem } from "../../config/system.ts";
+import { clientTokens, expand, expandTilde } from "../../config/tokens.ts";
+import { opensshNames } from "../../config/algorithm_lists.ts";
+import { type Algorithms, defaultAlgorithms, insecureAlgorithms } from "../../crypto/algorithms.ts";
+import { signatureAlgorithmsOf } from "../../keys/key_types.ts";
+import type { KnownHostsVerifier } from "../../keys/trust/known_hosts.ts";
+import type { X11Options } from "../../session/types.ts";
+import type { MaybePromise } from "../../wire/types.ts";
+import type { ConnectOptions } from "../connect_options.ts";
+import { shellCommand } from "./deno_system.ts";
+import { type Extras, type SessionDefaults, withExtras } from "./extras.ts";
+import { hostKeyPolicy } from "./host_keys.ts";
+import { agentDialler, identityMethod } from "./identities.ts";
+import { type Notices, tellUnheard } from "./notices.ts";
+
+/** What the options are made with. */
+export interface Making {
+  /** The system. */
+  readonly system: ConfigSystem;
+  /** Where a program is told. */
+  readonly notices: Notices;
+  /** The passphrase of a key file. */
+  readonly passphrase: ((path: string) => MaybePromise<string | null>) | undefined;
+  /** The hops of ProxyJump, each with options of its own. */
+  readonly hops: readonly ConnectOptions[];
+}
+
+/** The options. Throws `SshConfigError` for what cannot be followed and must not be passed over. */
+export async function clientOptions(found: Complete, making: Making): Promise<ConnectOptions> {
+  const { notices, hops } = making;
+  tellUnheard(found, notices);
+  const command = await proxyCommandOf(found);
+  const policy = hostKeyPolicy(found, notices);
+  const keyAlias = found.get("hostkeyalias");
+  const seconds = (name: string): number =>
+    found.isSet(name) || name === "serveraliveinterval" ? Number(found.get(name)) : 0;
+  const connectTime = seconds("connecttimeout"), silence = seconds("serveraliveinterval");
+  const [bytes, interval] = found.get("rekeylimit")!.split(" ").map(Number) as [number, number];
+  const algorithms = await algorithmsOf(found, notices, policy);
+  const options: ConnectOptions = {
+    hostname: found.host,
+    port: found.port,
+    username: found.username,
+    ...await authOf(found, making),
+    ...policy !== null && { verifyHostKey: policy },
+    ...keyAlias !== undefined && { hostKeyAlias: keyAlias },
+    ...Object.keys(algorithms).length > 0 && { algorithms },
+    ...bytes + interval > 0 && {
+      rekey: { ...bytes > 0 && { bytes }, ...interval > 0 && { interval: interval * 1000 } },
+    },
+    ...silence > 0 && { keepalive: { interval: silence * 1000, maxMissed: missed(found) } },
+    ...connectTime > 0 && { handshakeTimeout: connectTime * 1000 },
+    ...identOf(found),
+    // Nothing of it is a token any more.
+    ...command !== null && { proxyCommand: shellCommand(`exec ${command}`).map((word) => word.replaceAll("%", "%%")) },
+    ...hops.length > 0 && { jump: hops },
+  };
+  return withExtras(options, await extrasFor(found, making));
+}
+
+/** Questions without an answer. 0 is none that ends anything. */
+function missed(found: Complete): number {
+  return Number(found.get("serveralivecountmax")) || Infinity;
+}
+
+function identOf(found: Complete): { ident?: string } {
+  const addendum = found.get("versionaddendum");
+  if (addendum === undefined) return {};
+  if (/^[\x20-\x7e]{1,200}$/.test(addendum)) return { ident: `amiko ${addendum}` };
+  throw lineError(
+    found.settings.places.get("versionaddendum")!,
+    "versionaddendum: it is no line of 200 characters of US-ASCII",
+  );
+}
+
+const lists = { kexalgorithms: "kex", ciphers: "cipher", macs: "mac", hostkeyalgorithms: "hostKey" } as const;
+const kinds = { kex: "kex", cipher: "cipher", mac: "mac", hostKey: "key" } as const;
+
+/** The lists of algorithms that lines have set, with the names that there are here. */
+async function algorithmsOf(
+  found: Complete,
+  notices: Notices,
+  policy: KnownHostsVerifier | null,
+): Promise<{ -readonly [K in keyof Algorithms]?: Algorithms[K] }> {
+  const made: { -readonly [K in keyof Algorithms]?: Algorithms[K] } = {};
+  for (const [name, list] of Object.entries(lists) as [keyof typeof lists, (typeof lists)[keyof typeof lists]][]) {
+    if (!found.isSet(name)) continue;
+    const defaults = defaultAlgorithms[list], all = [...defaults, ...insecureAlgorithms[list]];
+    const written = found.get(name)!;
+    made[list] = usable(name, written, namesOf(written, { defaults, all }), all, found, notices);
+    // Only a list of its own says which of a host's keys comes first.
+    if (list === "hostKey" && /^[-+]/.test(written)) made[list] = await knownFirst(made[list]!, found, policy);
+  }
+  if (found.get("compression") === "yes") made.compression = ["zlib@openssh.com", "zlib", "none"];
+  return made;
+}
+
+/** The names that are left. Throws where none is, and tells of those that are not there. */
+function usable(
+  name: string,
+  written: string,
+  names: readonly string[] | null,
+  all: readonly string[],
+  found: Complete,
+  notices: Notices,
+): readonly string[] {
+  const place = found.settings.places.get(name)!;
+  if (names === null || names.length === 0) throw lineError(place, `${name}: none of its algorithms is known here`);
+  const kind = name === "hostkeyalgorithms" || name === "pubkeyacceptedalgorithms"
+    ? "key"
+    : kinds[lists[name as keyof typeof lists]];
+  const wanted = /^-/.test(written) ? [] : namesOf(written.replace(/^[+^]/, ""), opensshNames[kind]) ?? [];
+  // Patterns name what there is, wherever that may be.
+  const missing = wanted.filter((one) => !all.includes(one) && written.replace(/^[+^]/, "").split(",").includes(one));
+  if (missing.length > 0) notices.tell(name, `${missing.join(", ")} are not there, and left out`);
+  return names;
+}
+
+/** As `ssh` does it: keys that are known for the host come first. */
+async function knownFirst(
+  names: readonly string[],
+  found: Complete,
+  policy: KnownHostsVerifier | null,
+): Promise<readonly string[]> {
+  const alias = found.get("hostkeyalias");
+  const host = alias === undefined ? { hostname: found.host, port: found.port } : { hostname: alias, port: 22 };
+  const verifier = policy ?? (await import("../../keys/trust/known_hosts.ts")).knownHosts();
+  const known = new Set((await verifier.keyTypes(host)).flatMap(signatureAlgorithmsOf));
+  return [...names.filter((name) => known.has(name)), ...names.filter((name) => !known.has(name))];
+}
+
+/** `auth`, where lines say which keys to try. */
+async function authOf(found: Complete, { system, notices, passphrase }: Making): Promise<Pick<ConnectOptions, "auth">> {
+  const names = ["identityfile", "identitiesonly", "identityagent", "pubkeyacceptedalgorithms", "pubkeyauthentication"];
+  const preferred = found.get("preferredauthentications")?.split(",").map((name) => name.trim());
+  const byKey = found.get("pubkeyauthentication") !== "false" && (preferred?.includes("publickey") ?? true);
+  const asks = ["password", "keyboard-interactive"].filter((name) => preferred?.includes(name));
+  if (asks.length > 0) {
+    notices.tell(
+      "PreferredAuthentications",
+      "nobody is asked for passwords here: hand over `auth` for a login with them",
+    );
+  }
+  if (!byKey) return { auth: [] };
+  if (!names.some((name) => found.isSet(name)) && passphrase === undefined) return {};
+  const files: string[] = [];
+  const place = found.settings.places.get("identityfile") ?? null;
+  for (const path of found.all("identityfile")) {
+    if (path.toLowerCase() === "none") continue;
+    const tilde = expandTilde(path, system, "identityfile", place);
+    files.push(
+      await expand(tilde, {
+        tokens: clientTokens(found, system),
+        env: (name) => system.env(name),
+        keyword: "identityfile",
+        place,
+      }),
+    );
+  }
+  const list = found.isSet("pubkeyacceptedalgorithms") ? found.get("pubkeyacceptedalgorithms")! : null;
+  const algorithms = list === null ? null : namesOf(list, opensshNames.key);
+  const agent = agentOf(found.get("identityagent"), system);
+  const only = found.get("identitiesonly") === "yes";
+  return { auth: [identityMethod({ files, agent, only, algorithms, passphrase })] };
+}
+
+/** An agent: the path of its socket, `true` for that of SSH_AUTH_SOCK, null for none. */
+function agentOf(path: string | undefined, system: ConfigSystem): string | true | null {
+  if (path === undefined || path === "SSH_AUTH_SOCK") return true;
+  if (path.toLowerCase() === "none") return null;
+  if (!path.startsWith("$")) return path;
+  return system.env(path.slice(1)) || null;
+}
+
+async function extrasFor(found: Complete, { system, notices }: Making): Promise<Extras> {
+  const master = found.get("controlmaster")!;
+  if (master !== "false" && found.isSet("controlmaster")) {
+    notices.tell(
+      "ControlMaster",
+      "a running master is used where ControlPath leads to one; this program does not become one",
+    );
+  }
+  const remote = found.remote.filter(({ to }) => to !== null);
+  if (remote.length < found.remote.length) {
+    notices.tell("RemoteForward", "the server is not lent SOCKS: forwards without a target are left out");
+  }
+  return {
+    controlPath: master === "true" || master === "ask" ? null : found.get("controlpath") ?? null,
+    local: found.local,
+    remote,
+    gateway: found.get("gatewayports") === "yes",
+    strict: found.get("exitonforwardfailure") === "yes",
+    sessions: await sessionsOf(found, system, notices),
+    notices,
+  };
+}
+
+async function sessionsOf(found: Complete, system: ConfigSystem, notices: Notices): Promise<SessionDefaults> {
+  const env = environmentOf(found, await sentVariables(found.all("sendenv"), system, notices));
+  const lent = found.get("forwardagent")!;
+  // As `ssh`, which has IdentityAgent take the place of SSH_AUTH_SOCK.
+  const path = lent === "no" ? null : agentOf(lent === "yes" ? found.get("identityagent") : lent, system);
+  const isThere = path === true ? Boolean(system.env("SSH_AUTH_SOCK")) : path !== null;
+  const agent = !isThere ? null : path === true ? true : agentDialler(path!);
+  return {
+    ...Object.keys(env).length > 0 && { env },
+    ...agent !== null && { agent },
+    ...found.get("forwardx11") === "yes" && { x11: x11Of(found) },
+  };
+}
+
+function x11Of(found: Complete): X11Options {
+  const trusted = found.get("forwardx11trusted") === "yes", seconds = Number(found.get("forwardx11timeout"));
+  return { trusted, ...!trusted && { timeout: seconds === 0 ? Infinity : seconds * 1000 } };
+}
+
+/** SetEnv comes after SendEnv, and so has the last word. */
+function environmentOf(found: Complete, sent: Record<string, string>): Record<string, string> {
+  const set = found.all("setenv").map((one) => [one.slice(0, one.indexOf("=")), one.slice(one.indexOf("=") + 1)]);
+  return { ...sent, ...Object.fromEntries(set) };
+}
+
+async function sentVariables(
+  patterns: readonly string[],
+  system: ConfigSystem,
+  notices: Notices,
+): Promise<Record<string, string>> {
+  const sent: Record<string, string> = {};
+  const wild = patterns.filter((pattern) => /[*?]/.test(pattern));
+  // Only the whole environment tells which names there are; nobody is asked for it for the sake of a locale.
+  const all = wild.length === 0 || (await Deno.permissions.query({ name: "env" })).state !== "granted"
+    ? {}
+    : Deno.env.toObject();
+  if (wild.length > 0 && Object.keys(all).length === 0) {
+    notices.tell("SendEnv", `${wild.join(" ")} is left out: it takes --allow-env to see which variables there are`);
+  }
+  for (const name of [...patterns.filter((pattern) => !wild.includes(pattern)), ...Object.keys(all)]) {
+    if (!patterns.some((pattern) => fitsPattern(name, pattern))) continue;
+    const value = all[name] ?? system.env(name);
+    if (value !== undefined) sent[name] = value;
+  }
+  return sent;
+}
+
+/** The error of hops that lead through themselves. */
+export function circleError(found: Complete): SshConfigError {
+  const place = found.settings.places.get("proxyjump");
+  const why = "ProxyJump leads through more than 16 hosts, or in a circle";
+  return place === undefined ? new SshConfigError(`Cannot use ssh_config: ${why}`, null) : lineError(place, why);
+}

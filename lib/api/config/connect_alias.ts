@@ -1,0 +1,134 @@
+/**
+ * `connect("alias")`: the options that ssh_config has for it, with the program's own on top, and what it wants besides. ssh_config(5), ssh(1).
+ *
+ * @module
+ */
+import type { ForwardEnd, ForwardSpec } from "../../config/destinations.ts";
+import { showEnd } from "../../config/destinations.ts";
+import { printable, SshError } from "../../errors.ts";
+import type { RemoteAddress } from "../../forward/client.ts";
+import type { TcpAddress, UnixAddress } from "../../forward/local_sockets.ts";
+import type { RemoteTarget } from "../../forward/standing.ts";
+import type { ConnectOptions } from "../connect_options.ts";
+import { given } from "../options.ts";
+import { giveSessions, type SshClient } from "../ssh_client.ts";
+import type { Extras } from "./extras.ts";
+import { checkLoadOptions, loadSshConfig, type LoadSshConfigOptions } from "./ssh_config.ts";
+
+/** Options of `connect()` for a host of ssh_config: those that are given come before the configuration's, and how that is read. */
+export interface AliasOptions extends Partial<ConnectOptions>, LoadSshConfigOptions {}
+
+/** Options of which one takes the place of all others: ways to the host. */
+const ways = ["transport", "jump", "proxyCommand", "proxy"] as const;
+
+/** Options with others on top; those that are undefined change nothing. */
+export function mergeOptions(options: ConnectOptions, overrides: Partial<ConnectOptions>): ConnectOptions {
+  const merged: Partial<ConnectOptions> = { ...options };
+  if (ways.some((way) => overrides[way] !== undefined)) { for (const way of ways) delete merged[way]; }
+  for (const [name, value] of Object.entries(overrides)) {
+    if (value !== undefined) (merged as Record<string, unknown>)[name] = value;
+  }
+  return merged as ConnectOptions;
+}
+
+/** The options for a host of ssh_config. */
+export async function aliasOptions(alias: string, overrides: AliasOptions): Promise<ConnectOptions> {
+  const { files, exec, passphrase, onNotice, ...own } = overrides;
+  const load = { files, exec, passphrase, onNotice };
+  checkLoadOptions(load);
+  own.signal?.throwIfAborted();
+  const config = await loadSshConfig(load);
+  const { username, port, hostname } = own;
+  const options = await config.connectOptions(alias, { username, port, hostname });
+  own.signal?.throwIfAborted();
+  return mergeOptions(options, own);
+}
+
+/** Connects, and does what the configuration wants besides. `login` makes a connection by the options alone. */
+export async function connectWithExtras(
+  options: ConnectOptions,
+  extras: Extras,
+  login: (options: ConnectOptions) => Promise<SshClient>,
+): Promise<SshClient> {
+  const isOwnWay = options.transport !== undefined;
+  const master = extras.controlPath === null || isOwnWay
+    ? null
+    : await throughMaster(extras.controlPath, options, extras);
+  const client = master ?? await login(options);
+  try {
+    const { env } = extras.sessions;
+    // A master lends no agent and no display: nobody knows to whom.
+    giveSessions(client, master === null ? extras.sessions : env === undefined ? {} : { env });
+    await openForwards(client, extras);
+    options.signal?.throwIfAborted();
+    return client;
+  } catch (error) {
+    await client.close();
+    throw options.signal?.aborted ? options.signal.reason : error;
+  }
+}
+
+/** A client through a master, or null where none answers. */
+async function throughMaster(
+  controlPath: string,
+  options: ConnectOptions,
+  { notices }: Extras,
+): Promise<SshClient | null> {
+  try {
+    if (!(await Deno.lstat(controlPath)).isSocket) return null;
+    const { connectControl } = await import("../control_path.ts");
+    return await connectControl({ controlPath, ...given(options, "window", "signal", "handshakeTimeout", "trace") });
+  } catch (error) {
+    options.signal?.throwIfAborted();
+    // One that has gone leaves its socket behind.
+    const isGone = error instanceof Deno.errors.NotFound ||
+      error instanceof SshError && error.cause instanceof Deno.errors.ConnectionRefused;
+    if (!isGone) {
+      const why = error instanceof Error ? error.message : String(error);
+      notices.tell("ControlPath", `the master could not be used: ${printable(why)}`);
+    }
+    return null;
+  }
+}
+
+async function openForwards(client: SshClient, { local, remote, gateway, strict, notices }: Extras): Promise<void> {
+  const open = async (keyword: string, spec: ForwardSpec, act: () => Promise<unknown>): Promise<void> => {
+    try {
+      await act();
+    } catch (cause) {
+      const why = cause instanceof Error ? cause.message : String(cause);
+      const what = `${keyword} ${printable(showEnd(spec.from), 128)}`;
+      // A connection that has ended, or a permission that is missing, is no forward that failed.
+      if (strict || cause instanceof Deno.errors.NotCapable || cause instanceof SshError && cause.code === "CLOSED") {
+        if (!(cause instanceof SshError)) throw cause;
+        throw new SshError(`Cannot open forward of ssh_config, ${what}: ${cause.message}`, { code: cause.code, cause });
+      }
+      notices.tell(what, `could not be opened: ${printable(why)}`);
+    }
+  };
+  for (const spec of local) {
+    const from = listenHere(spec.from, gateway), { to } = spec;
+    if (to === null) await open("DynamicForward", spec, () => client.forwardDynamic(from));
+    else await open("LocalForward", spec, () => client.forwardLocal(from, target(to)));
+  }
+  for (const spec of remote) {
+    await open("RemoteForward", spec, () => client.forwardRemote(listenThere(spec.from), target(spec.to!)));
+  }
+}
+
+function listenHere(end: ForwardEnd, gateway: boolean): TcpAddress | UnixAddress {
+  if (end.kind === "path") return { path: end.path };
+  const { host, port } = end;
+  const everywhere = host === "*" || host === "" || host === null && gateway;
+  return { port, ...everywhere ? { hostname: "0.0.0.0" } : host === null ? {} : { hostname: host } };
+}
+
+function listenThere(end: ForwardEnd): RemoteAddress {
+  if (end.kind === "path") return { path: end.path };
+  const { host, port } = end;
+  return { port, ...host === null ? {} : { hostname: host === "*" ? "" : host } };
+}
+
+function target(end: ForwardEnd): RemoteTarget & (TcpAddress | UnixAddress) {
+  return end.kind === "path" ? { path: end.path } : { hostname: end.host ?? "localhost", port: end.port };
+}

@@ -1,0 +1,179 @@
+/**
+ * The keys that ssh_config names, in the order in which `ssh` tries them: those of the agent that are named, its others, and those of files.
+ * ssh_config(5), IdentityFile, IdentitiesOnly, IdentityAgent, PubkeyAcceptedAlgorithms.
+ *
+ * @module
+ */
+import { connectAgent } from "../../agent/agent.ts";
+import { agentSocketPath } from "../../agent/agent_socket.ts";
+import { type AuthMethod, publicKeyFrom } from "../../auth/methods.ts";
+import { printable } from "../../errors.ts";
+import { type PassedOver, withPassedOver } from "../../keys/passed_over.ts";
+import { inspectPrivateKey, parsePrivateKey } from "../../keys/private_key.ts";
+import { parsePublicKey } from "../../keys/public_key.ts";
+import type { PublicKey, Signer } from "../../keys/types.ts";
+import { readIfThere } from "../../keys/user_files.ts";
+import { abortable } from "../../wire/abortable.ts";
+import type { ByteDuplex, MaybePromise } from "../../wire/types.ts";
+
+/** Which keys. */
+export interface Identities {
+  /** Paths of key files. */
+  readonly files: readonly string[];
+  /** The agent: a socket's path, `true` for that of SSH_AUTH_SOCK, null for none. */
+  readonly agent: string | true | null;
+  /** Keys that no file names are not tried. */
+  readonly only: boolean;
+  /** Algorithms that may be used; null for all. */
+  readonly algorithms: readonly string[] | null;
+  /** The passphrase of a file, or null where it is not to be had. */
+  readonly passphrase: ((path: string) => MaybePromise<string | null>) | undefined;
+}
+
+/** The method that tries them. Nothing is opened before the server wants keys. */
+export function identityMethod(identities: Identities): AuthMethod {
+  return publicKeyFrom((signal) => {
+    const passedOver: PassedOver = { notes: [], absent: [] };
+    return withPassedOver(allowed(each(identities, signal, passedOver), identities.algorithms), passedOver);
+  });
+}
+
+/** What connects to an agent. */
+export function agentDialler(path: string): () => Promise<ByteDuplex> {
+  return () => Deno.connect({ transport: "unix", path });
+}
+
+/** A key file that is there. */
+interface KeyFile {
+  readonly path: string;
+  /** Its text, where it holds a private key. */
+  readonly text: string | null;
+  readonly publicKey: PublicKey | null;
+  readonly encrypted: boolean;
+}
+
+async function* each(
+  { files: paths, agent, only, passphrase }: Identities,
+  signal: AbortSignal,
+  passedOver: PassedOver,
+): AsyncGenerator<Signer, void, void> {
+  const skip = (what: string, error: unknown): void => {
+    const why = typeof error === "string" ? error : error instanceof Error ? error.message : String(error);
+    passedOver.notes.push(`${printable(what, 256)}: ${printable(why)}`);
+  };
+  const files: KeyFile[] = [];
+  for (const path of paths) {
+    try {
+      const file = await abortable(readKeyFile(path), signal);
+      if (file === null) passedOver.absent.push(`${printable(path, 256)}: it is not there`);
+      else files.push(file);
+    } catch (error) {
+      signal.throwIfAborted();
+      skip(path, error);
+    }
+  }
+  await using stack = new AsyncDisposableStack();
+  const isNamed = ({ publicKey }: Signer): boolean =>
+    files.some((file) => file.publicKey !== null && idOf(file.publicKey) === idOf(publicKey));
+  const held = await agentKeys(agent, signal, stack, passedOver, skip);
+  const seen = new Set<string>();
+  for (const signer of [...held.filter(isNamed), ...only ? [] : held.filter((one) => !isNamed(one))]) {
+    seen.add(idOf(signer.publicKey));
+    yield signer;
+  }
+  for (const { path, text, publicKey, encrypted } of files) {
+    if (publicKey !== null && seen.has(idOf(publicKey))) continue;
+    if (text === null) {
+      skip(path, "it holds a public key, and no agent has the private one");
+      continue;
+    }
+    try {
+      const secret = encrypted ? await passphrase?.(path) ?? null : null;
+      if (encrypted && secret === null) {
+        skip(path, "it is encrypted; add it to an agent, or give the option `passphrase`");
+        continue;
+      }
+      const key = await parsePrivateKey(text, secret === null ? {} : { passphrase: secret });
+      if (!seen.has(idOf(key.publicKey))) yield key;
+      seen.add(idOf(key.publicKey));
+    } catch (error) {
+      signal.throwIfAborted();
+      skip(path, error);
+    }
+  }
+}
+
+/** The keys of the agent; none where it cannot be had. */
+async function agentKeys(
+  agent: Identities["agent"],
+  signal: AbortSignal,
+  stack: AsyncDisposableStack,
+  passedOver: PassedOver,
+  skip: (what: string, error: unknown) => void,
+): Promise<readonly Signer[]> {
+  if (agent === null) return [];
+  if (agent === true && agentSocketPath() === null) {
+    passedOver.absent.push("agent: SSH_AUTH_SOCK is not set");
+    return [];
+  }
+  try {
+    const conn = agent === true ? connectAgent() : agentDialler(agent)().then((conn) => connectAgent(conn));
+    const client = stack.use(await abortable(conn, signal, (late) => late[Symbol.asyncDispose]()));
+    // Whoever waits for a silent agent, here or for a signature, cannot be told to end otherwise.
+    const close = (): void => void client[Symbol.asyncDispose]();
+    signal.addEventListener("abort", close);
+    stack.defer(() => signal.removeEventListener("abort", close));
+    signal.throwIfAborted();
+    return await client.signers();
+  } catch (error) {
+    signal.throwIfAborted();
+    skip("agent", error);
+    return [];
+  }
+}
+
+/** A key file, or the public half of one; null where neither is there. */
+async function readKeyFile(path: string): Promise<KeyFile | null> {
+  const text = await readIfThere(path), beside = await readPublic(`${path}.pub`);
+  if (text === null) return beside === null ? null : { path, text: null, publicKey: beside, encrypted: false };
+  // The private half may be an agent's alone.
+  const own = text.includes("PRIVATE KEY") || text.startsWith("PuTTY-User-Key-File-") ? null : parsePublicKey(text);
+  if (own !== null) return { path, text: null, publicKey: own, encrypted: false };
+  const { encrypted, publicKey } = inspectPrivateKey(text);
+  const known = publicKey ?? beside ?? (encrypted ? null : (await parsePrivateKey(text)).publicKey);
+  return { path, text, publicKey: known, encrypted };
+}
+
+async function readPublic(path: string): Promise<PublicKey | null> {
+  try {
+    const text = await readIfThere(path);
+    return text === null ? null : parsePublicKey(text);
+  } catch {
+    // It only helps to tell which key of an agent is meant.
+    return null;
+  }
+}
+
+function idOf({ blob }: PublicKey): string {
+  return blob.toBase64();
+}
+
+/** The signers, each with the algorithms that may be used; those that have none left are left out. */
+async function* allowed(
+  signers: AsyncGenerator<Signer, void, void>,
+  algorithms: readonly string[] | null,
+): AsyncGenerator<Signer, void, void> {
+  for await (const signer of signers) {
+    const usable = algorithms === null
+      ? signer.algorithms
+      : signer.algorithms.filter((name) => algorithms.includes(name));
+    if (usable.length === signer.algorithms.length) yield signer;
+    else if (usable.length > 0) {
+      yield {
+        publicKey: signer.publicKey,
+        algorithms: usable,
+        sign: (data, algorithm) => signer.sign(data, algorithm),
+      };
+    }
+  }
+}

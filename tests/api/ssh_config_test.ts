@@ -1,0 +1,251 @@
+/** What ssh_config comes to as options of `connect()`, on systems that exist only here, and from files. */
+import { assert, assertEquals, assertInstanceOf, assertRejects, assertStringIncludes } from "@std/assert";
+import { connect, type ConnectOptions } from "../../lib/api/client.ts";
+import { extrasOf } from "../../lib/api/config/extras.ts";
+import { loadOn, loadSshConfig, type LoadSshConfigOptions } from "../../lib/api/config/ssh_config.ts";
+import { denoSystem } from "../../lib/api/config/deno_system.ts";
+import { SshConfigError } from "../../lib/config/config_error.ts";
+import type { ConfigSystem } from "../../lib/config/system.ts";
+import { globPaths } from "../../lib/config/glob_paths.ts";
+import { memoryPair } from "../_support/duplex.ts";
+
+const HOME = "/home/alice";
+
+/** The configuration at its usual place, on a system of its own. */
+async function load(
+  text: string,
+  options: LoadSshConfigOptions & { system?: Partial<ConfigSystem>; files?: never; others?: Record<string, string> } =
+    {},
+) {
+  const { system: own, others = {}, ...rest } = options, notices: string[] = [];
+  const files: Record<string, string> = { [`${HOME}/.ssh/config`]: text, ...others };
+  const system: ConfigSystem = {
+    ...denoSystem,
+    home: () => HOME,
+    localUser: () => "alice",
+    localHost: () => "desk",
+    userId: () => "1000",
+    env: () => undefined,
+    read: (path) => Promise.resolve(files[path] ?? null),
+    glob: (pattern) =>
+      globPaths(pattern, { async *list() {}, exists: (path) => Promise.resolve(files[path] !== undefined) }),
+    lookUp: () => Promise.resolve(null),
+    ...own,
+  };
+  const config = await loadOn(system, { onNotice: (notice) => notices.push(notice), ...rest });
+  return Object.assign(config, {
+    notices,
+    options: (alias = "web") => config.connectOptions(alias),
+  });
+}
+
+/** The words of a command for a shell. */
+const shell = (command: string): string[] => [Deno.env.get("SHELL") || "/bin/sh", "-c", command];
+
+/** Options without what cannot be compared. */
+function plain(options: ConnectOptions): unknown {
+  const { verifyHostKey: _verifyHostKey, auth: _auth, ...rest } = options;
+  return JSON.parse(JSON.stringify(rest));
+}
+
+Deno.test("a host without a line is itself, the local user's, and left to the defaults", async () => {
+  const { options, notices } = await load("");
+  assertEquals(await options(), { hostname: "web", port: 22, username: "alice" });
+  assertEquals(notices, []);
+});
+
+Deno.test("what has a name among the options of connect() gets there", async () => {
+  const { options, notices } = await load([
+    ...["HostName web.example", "User bob", "Port 2222", "HostKeyAlias The-Web", "Compression yes"],
+    ...["ServerAliveInterval 15", "ServerAliveCountMax 2", "ConnectTimeout 1m", "RekeyLimit 1G 1h"],
+    ...["Ciphers ^aes256-ctr", "MACs -*sha2-256*", "KexAlgorithms curve25519-sha256", "VersionAddendum for bob"],
+  ].join("\n"));
+  const options1 = await options();
+  assertEquals(plain(options1), {
+    hostname: "web.example",
+    port: 2222,
+    username: "bob",
+    hostKeyAlias: "the-web",
+    algorithms: {
+      kex: ["curve25519-sha256"],
+      cipher: [
+        ...["aes256-ctr", "chacha20-poly1305@openssh.com", "aes128-gcm@openssh.com", "aes256-gcm@openssh.com"],
+        ...["aes128-ctr", "aes192-ctr"],
+      ],
+      mac: ["hmac-sha2-512-etm@openssh.com", "hmac-sha2-512"],
+      compression: ["zlib@openssh.com", "zlib", "none"],
+    },
+    rekey: { bytes: 2 ** 30, interval: 3_600_000 },
+    keepalive: { interval: 15_000, maxMissed: 2 },
+    handshakeTimeout: 60_000,
+    ident: "amiko for bob",
+  });
+  assertEquals(notices, []);
+});
+
+Deno.test("algorithms that are not there are left out and told, and a list of nothing else is refused", async () => {
+  const { options, notices } = await load("MACs umac-64@openssh.com,hmac-sha2-256\n");
+  assertEquals((await options()).algorithms, { mac: ["hmac-sha2-256"] });
+  assertEquals(notices, ["ssh_config: macs: umac-64@openssh.com are not there, and left out"]);
+  const none = await load("MACs umac-64@openssh.com\n");
+  await assertRejects(() => none.options(), SshConfigError, "none of its algorithms is known here");
+});
+
+Deno.test("hops have options of their own, and the first of them its own way", async () => {
+  const { options } = await load([
+    ...["Host web", "ProxyJump gate,bob@[::1]:2201,inner", "Host gate", "ProxyJump outer", "Port 2200"],
+    ...["Host inner", "ProxyJump never", "ProxyCommand never", "User carol", "Host outer", "ProxyCommand nc %h %p"],
+  ].join("\n"));
+  const own = { port: 22, username: "alice" };
+  assertEquals(plain(await options()), {
+    hostname: "web",
+    ...own,
+    jump: [
+      {
+        hostname: "gate",
+        port: 2200,
+        username: "alice",
+        jump: [{ hostname: "outer", ...own, proxyCommand: shell("exec nc outer 22") }],
+      },
+      { hostname: "::1", port: 2201, username: "bob" },
+      { hostname: "inner", port: 22, username: "carol" },
+    ],
+  });
+});
+
+Deno.test("hops that lead in a circle are refused", async () => {
+  const { options } = await load("Host a\nProxyJump b\nHost b\nProxyJump a\nHost web\nProxyJump web\n");
+  await assertRejects(() => options("a"), SshConfigError, "in a circle");
+  await assertRejects(() => options("web"), SshConfigError, "through the host itself");
+});
+
+Deno.test("ProxyCommand goes to the user's shell with its tokens replaced, and gets no name that would be more", async () => {
+  const text = 'Host *.example\nProxyCommand nc -x "100%%" %h %p %r %n # %h\n';
+  const { options } = await load(text);
+  assertEquals(
+    (await options("bob@web.example:99")).proxyCommand,
+    shell('exec nc -x "100%%" web.example 99 bob web.example # web.example'),
+  );
+  for (
+    const alias of ["$(id).example", "a;b.example", "`id`@x.example", "a$b@x.example", "a\\b@x.example", "-x.example"]
+  ) {
+    await assertRejects(() => options(alias), SshConfigError, "a shell could take it");
+  }
+  // Names of the configuration may be any, but not there.
+  const own = await load("User $(id)\nProxyCommand nc %h %p %r\n");
+  await assertRejects(() => own.options(), SshConfigError, "a shell could take it");
+  const unused = await load("User $(id)\nProxyCommand nc %h %p\n");
+  assertEquals((await unused.options()).username, "$(id)");
+});
+
+Deno.test("what a program names comes before the configuration, and is refused where a shell could take it for more", async () => {
+  const config = await load("User bob\nPort 7\nHostName real.example\nMatch user carol\nCompression yes\n");
+  const options = await config.connectOptions("web", { username: "carol", port: 9 });
+  assertEquals([options.username, options.port, options.algorithms !== undefined], ["carol", 9, true]);
+  assertEquals((await config.connectOptions("web", { hostname: "10.0.0.1" })).hostname, "10.0.0.1");
+  for (const username of ["$HOME", "a\\b", "a;b", "a\nb", "-l"]) {
+    await assertRejects(() => config.connectOptions("web", { username }), SshConfigError);
+  }
+  await assertRejects(() => config.connectOptions("web", { user: "x" } as never), TypeError, "write `username`");
+  await assertRejects(() => config.connectOptions(1 as never), TypeError);
+  await assertRejects(() => config.connectOptions("web:port"), SshConfigError, "user@host:port");
+  assertEquals((await config.values("ssh://dave@web:10")).get("user"), ["dave"]);
+});
+
+Deno.test("what has no meaning here is told once, and what changes nothing is not", async () => {
+  const { options, notices } = await load([
+    ...[
+      "IgnoreUnknown fut*",
+      "Host web db",
+      "Tunnel yes",
+      "ForkAfterAuthentication no",
+      "BindAddress 10.0.0.1",
+      "GSSAPIAuthentication yes",
+    ],
+    ...["StrictHostKeyChecking ask", "IPQoS af21", "Future x", "Host other", "VisualHostKey yes"],
+  ].join("\n"));
+  await options();
+  await options("db");
+  const told = notices.map((notice) => notice.split(": ")[1]).sort();
+  assertEquals(told, ["BindAddress", "GSSAPIAuthentication", "IPQoS", "StrictHostKeyChecking", "Tunnel", "future"]);
+  await options("other");
+  assertEquals(notices.length, 7);
+});
+
+Deno.test("an error of onNotice is nobody's", async () => {
+  const { options } = await load("Tunnel yes\n", {
+    onNotice: () => {
+      throw new Error("no");
+    },
+  });
+  assertEquals((await options()).hostname, "web");
+});
+
+Deno.test("what connect() does besides goes along with copies of the options, and with none where there is nothing", async () => {
+  const { options } = await load([
+    ...[
+      "LocalForward 8080 web:80",
+      "DynamicForward [::1]:1080",
+      "RemoteForward 9000 localhost:22",
+      "ControlPath ~/s-%n",
+    ],
+    ...[
+      "SetEnv A=1 B=%h",
+      "SendEnv HOME_NOT_SET",
+      "ExitOnForwardFailure yes",
+      "ForwardX11 yes",
+      "ForwardX11Trusted no",
+    ],
+  ].join("\n"));
+  const extras = extrasOf({ ...await options(), window: 1 });
+  assert(extras !== null);
+  assertEquals([extras.controlPath, extras.strict, extras.gateway], [`${HOME}/s-web`, true, false]);
+  assertEquals([extras.local.length, extras.remote.length], [2, 1]);
+  assertEquals(extras.sessions, { env: { A: "1", B: "web" }, x11: { trusted: false, timeout: 1_200_000 } });
+  assertEquals(extrasOf(await (await load("User x\n")).options()), null);
+  // A master is not looked for where one is to be started.
+  const master = await load("ControlPath /x\nControlMaster yes\n");
+  assertEquals(extrasOf(await master.options()), null);
+});
+
+Deno.test("loadSshConfig() refuses what is no option, and what is no file of the user's", async () => {
+  await assertRejects(() => loadSshConfig({ files: "x" as never }), TypeError, "a list of paths");
+  await assertRejects(() => loadSshConfig({ exec: 1 as never }), TypeError, "`exec`");
+  await assertRejects(() => loadSshConfig({ file: "x" } as never), TypeError, "`files: [path]`");
+  await assertRejects(() => loadSshConfig({ onNotice: "x" as never }), TypeError, "`onNotice`");
+  const dir = await Deno.makeTempDir();
+  try {
+    const path = `${dir}/config`;
+    await Deno.writeTextFile(path, "Host web\nUser bob\nInclude " + dir + "/more\n", { mode: 0o600 });
+    await Deno.writeTextFile(`${dir}/more`, "Port 3\n", { mode: 0o600 });
+    const options = async (): Promise<ConnectOptions> =>
+      await (await loadSshConfig({ files: [path, `${dir}/missing`] })).connectOptions("web");
+    assertEquals([(await options()).username, (await options()).port], ["bob", 3]);
+    for (const [file, mode] of [[path, 0o620], [path, 0o602], [`${dir}/more`, 0o666]] as const) {
+      await Deno.chmod(file, mode);
+      await assertRejects(options, SshConfigError, `${file}: it can be written by`);
+      await Deno.chmod(file, 0o600);
+    }
+    if (Deno.uid() === 0) {
+      await Deno.chown(path, 12345, null);
+      await assertRejects(options, SshConfigError, "it belongs to somebody else");
+    }
+    // A folder is no configuration, and neither is what never ends.
+    assertEquals((await (await loadSshConfig({ files: [dir, "/dev/zero"] })).connectOptions("web")).port, 22);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
+Deno.test("connect() with a host of ssh_config checks its options and its names before it reads anything, and lets streams go", async () => {
+  await assertRejects(() => connect("web", { files: 1 as never }), TypeError, "`files`");
+  const { client } = memoryPair();
+  await assertRejects(() => connect("$(id)", { files: [], transport: client }), SshConfigError);
+  await client.readable.getReader().closed.catch(() => {});
+  const signal = AbortSignal.abort(new Error("over"));
+  await assertRejects(() => connect("web", { files: [], signal }), Error, "over");
+  await assertRejects(() => connect("web", { files: [], username: "a;b" }), SshConfigError, "user name");
+  const error = await assertRejects(() => connect("", { files: [] }));
+  assertInstanceOf(error, SshConfigError);
+  assertStringIncludes(error.message, "as a host");
+});
