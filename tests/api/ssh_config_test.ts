@@ -50,7 +50,7 @@ function plain(options: ConnectOptions): unknown {
 
 Deno.test("a host without a line is itself, the local user's, and left to the defaults", async () => {
   const { options, notices } = await load("");
-  assertEquals(await options(), { hostname: "web", port: 22, username: "alice" });
+  assertEquals(plain(await options()), { hostname: "web", port: 22, username: "alice" });
   assertEquals(notices, []);
 });
 

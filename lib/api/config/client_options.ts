@@ -18,7 +18,7 @@ import type { MaybePromise } from "../../wire/types.ts";
 import type { ConnectOptions } from "../connect_options.ts";
 import { shellCommand } from "./deno_system.ts";
 import { type Extras, type SessionDefaults, withExtras } from "./extras.ts";
-import { hostKeyPolicy } from "./host_keys.ts";
+import { hostKeyPolicy, updatePolicy } from "./host_keys.ts";
 import { agentDialler, identityMethod } from "./identities.ts";
 import { type Notices, tellUnheard } from "./notices.ts";
 
@@ -28,6 +28,8 @@ export interface Making {
   readonly system: ConfigSystem;
   /** Where a program is told. */
   readonly notices: Notices;
+  /** Told of what happens on the connection. */
+  readonly onNotice: ((notice: string) => void) | undefined;
   /** The passphrase of a key file. */
   readonly passphrase: ((path: string) => MaybePromise<string | null>) | undefined;
   /** The hops of ProxyJump, each with options of its own. */
@@ -36,10 +38,10 @@ export interface Making {
 
 /** The options. Throws `SshConfigError` for what cannot be followed and must not be passed over. */
 export async function clientOptions(found: Complete, making: Making): Promise<ConnectOptions> {
-  const { notices, hops } = making;
+  const { notices, onNotice, hops } = making;
   tellUnheard(found, notices);
   const command = await proxyCommandOf(found);
-  const policy = hostKeyPolicy(found, notices);
+  const policy = hostKeyPolicy(found, notices), updating = updatePolicy(found, notices);
   const keyAlias = found.get("hostkeyalias");
   const seconds = (name: string): number =>
     found.isSet(name) || name === "serveraliveinterval" ? Number(found.get(name)) : 0;
@@ -53,6 +55,8 @@ export async function clientOptions(found: Complete, making: Making): Promise<Co
     ...await authOf(found, making),
     ...policy !== null && { verifyHostKey: policy },
     ...keyAlias !== undefined && { hostKeyAlias: keyAlias },
+    ...updating !== null && { updateHostKeys: updating },
+    ...onNotice !== undefined && { onNotice },
     ...Object.keys(algorithms).length > 0 && { algorithms },
     ...bytes + interval > 0 && {
       rekey: { ...bytes > 0 && { bytes }, ...interval > 0 && { interval: interval * 1000 } },

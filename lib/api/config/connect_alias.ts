@@ -16,7 +16,10 @@ import type { Extras } from "./extras.ts";
 import { checkLoadOptions, loadSshConfig, type LoadSshConfigOptions } from "./ssh_config.ts";
 
 /** Options of `connect()` for a host of ssh_config: those that are given come before the configuration's, and how that is read. */
-export interface AliasOptions extends Partial<ConnectOptions>, LoadSshConfigOptions {}
+export interface AliasOptions extends Partial<ConnectOptions>, LoadSshConfigOptions {
+  /** Told of what the configuration wants and does not get here, and of what happens on the connection. What it throws is ignored. */
+  onNotice?: ((notice: string) => void) | undefined;
+}
 
 /** Options of which one takes the place of all others: ways to the host. */
 const ways = ["transport", "jump", "proxyCommand", "proxy"] as const;

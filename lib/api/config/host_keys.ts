@@ -26,10 +26,14 @@ export function hostKeyPolicy(found: Complete, notices: Notices): KnownHostsVeri
     notices.tell("StrictHostKeyChecking", "nobody is asked here: hosts that are new are refused");
   }
   const listed = (name: string): string[] => found.all(name).filter((path) => path.toLowerCase() !== "none");
-  const user = listed("userknownhostsfile");
-  // What is added goes to the first file, and never to the system's.
-  const files = [...user.length === 0 ? ["/dev/null"] : user, ...listed("globalknownhostsfile")];
-  const known = knownHosts({ files, acceptNew: strict === "false" || strict === "accept-new" });
+  const user = listed("userknownhostsfile"), isOwn = found.isSet("userknownhostsfile");
+  const known = knownHosts({
+    // What is added to no file is forgotten, as it is with `ssh`.
+    ...isOwn && { files: user.length === 0 ? ["/dev/null"] : user },
+    ...(isOwn || found.isSet("globalknownhostsfile")) && { globalFiles: listed("globalknownhostsfile") },
+    ...found.isSet("hashknownhosts") && { hash: found.get("hashknownhosts") === "yes" },
+    acceptNew: strict === "false" || strict === "accept-new",
+  });
   const revoked = found.get("revokedhostkeys");
   if (revoked === undefined) return known;
   return Object.assign(
@@ -39,6 +43,18 @@ export function hostKeyPolicy(found: Complete, notices: Notices): KnownHostsVeri
     },
     { keyTypes: (host: { hostname: string; port: number }) => known.keyTypes(host) },
   );
+}
+
+/** UpdateHostKeys, where a line has set it. */
+export function updatePolicy(found: Complete, notices: Notices): boolean | null {
+  if (!found.isSet("updatehostkeys")) return null;
+  if (found.get("updatehostkeys") === "ask") {
+    notices.tell(
+      "UpdateHostKeys",
+      "nobody is asked here: known_hosts stays as it is; hand over `updateHostKeys`, a function, to be asked",
+    );
+  }
+  return found.get("updatehostkeys") === "true";
 }
 
 /** Throws `HostKeyError` for a key that the file lists, and where it cannot be read: nobody could tell then. */

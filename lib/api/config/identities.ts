@@ -7,8 +7,9 @@
 import { connectAgent } from "../../agent/agent.ts";
 import { agentSocketPath } from "../../agent/agent_socket.ts";
 import { type AuthMethod, publicKeyFrom } from "../../auth/methods.ts";
-import { printable } from "../../errors.ts";
+import { printable, SshError } from "../../errors.ts";
 import { type PassedOver, withPassedOver } from "../../keys/passed_over.ts";
+import { signatureAlgorithmsOf } from "../../keys/key_types.ts";
 import { inspectPrivateKey, parsePrivateKey } from "../../keys/private_key.ts";
 import { parsePublicKey } from "../../keys/public_key.ts";
 import type { PublicKey, Signer } from "../../keys/types.ts";
@@ -87,13 +88,18 @@ async function* each(
       skip(path, "it holds a public key, and no agent has the private one");
       continue;
     }
+    if (encrypted && passphrase === undefined) {
+      skip(path, "it is encrypted; add it to an agent, or give the option `passphrase`");
+      continue;
+    }
     try {
-      const secret = encrypted ? await passphrase?.(path) ?? null : null;
-      if (encrypted && secret === null) {
-        skip(path, "it is encrypted; add it to an agent, or give the option `passphrase`");
-        continue;
-      }
-      const key = await parsePrivateKey(text, secret === null ? {} : { passphrase: secret });
+      const open = async (): Promise<Signer> => {
+        const secret = encrypted ? await passphrase!(path) : undefined;
+        if (secret === null) throw new SshError("the passphrase is not to be had", { code: "KEY_FORMAT" });
+        return await parsePrivateKey(text, secret === undefined ? {} : { passphrase: secret });
+      };
+      // Nobody is asked before the server has said that it would take the key, where its file tells which one it is.
+      const key = encrypted && publicKey !== null ? opened(publicKey, open) : await open();
       if (!seen.has(idOf(key.publicKey))) yield key;
       seen.add(idOf(key.publicKey));
     } catch (error) {
@@ -101,6 +107,16 @@ async function* each(
       skip(path, error);
     }
   }
+}
+
+/** A key whose private half is opened when it has to sign, once. */
+function opened(publicKey: PublicKey, open: () => Promise<Signer>): Signer {
+  let key: Promise<Signer> | null = null;
+  return {
+    publicKey,
+    algorithms: signatureAlgorithmsOf(publicKey.type),
+    sign: async (data, algorithm) => await (await (key ??= open())).sign(data, algorithm),
+  };
 }
 
 /** The keys of the agent; none where it cannot be had. */

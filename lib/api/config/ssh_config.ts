@@ -44,7 +44,7 @@ export interface LoadSshConfigOptions {
   passphrase?: ((path: string) => MaybePromise<string | null>) | undefined;
   /**
    * Told of what the configuration wants and does not get here, once for each keyword, in a sentence that begins with
-   * `ssh_config: Keyword:`. What it throws is ignored.
+   * `ssh_config: Keyword:`; and as the option of `connect()` by that name. What it throws is ignored.
    */
   onNotice?: ((notice: string) => void) | undefined;
 }
@@ -130,11 +130,13 @@ class Loaded implements SshConfig {
   readonly #context: ConfigContext;
   readonly #notices: Notices;
   readonly #passphrase: LoadSshConfigOptions["passphrase"];
+  readonly #onNotice: LoadSshConfigOptions["onNotice"];
   readonly #cache: FileCache = new Map();
 
   constructor(system: ConfigSystem, { files, exec = false, passphrase, onNotice }: LoadSshConfigOptions) {
     this.#notices = new Notices(onNotice);
     this.#passphrase = passphrase;
+    this.#onNotice = onNotice;
     this.#context = { system, exec, notice: (keyword, text) => this.#notices.tell(keyword, text) };
     this.#sources = files?.map((path) => ({ path, isUser: true })) ?? [
       { path: `${system.home().replace(/[\\/]+$/, "")}/.ssh/config`, isUser: true },
@@ -170,7 +172,13 @@ class Loaded implements SshConfig {
       hops.push(await this.#optionsFor(i === 0 ? hop : { ...hop, jump: "none" }, depth + found.hops.length));
     }
     const { system } = this.#context;
-    return await clientOptions(found, { system, notices: this.#notices, passphrase: this.#passphrase, hops });
+    return await clientOptions(found, {
+      system,
+      notices: this.#notices,
+      onNotice: this.#onNotice,
+      passphrase: this.#passphrase,
+      hops,
+    });
   }
 }
 
