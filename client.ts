@@ -93,6 +93,8 @@ export {
   HostKeyError,
   HostKeyRevokedError,
   HostKeyUnknownError,
+  KeyFormatError,
+  type KeyFormatReason,
   type KnownHostsPlace,
   SshAuthError,
   SshDisconnectError,

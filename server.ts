@@ -67,6 +67,8 @@ export type { ByteDuplex, Bytes, MaybePromise } from "./lib/wire/types.ts";
 
 export {
   ChannelOpenError,
+  KeyFormatError,
+  type KeyFormatReason,
   SshAuthError,
   SshDisconnectError,
   SshError,

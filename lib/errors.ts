@@ -117,6 +117,30 @@ export class HostKeyChangedError extends HostKeyError {
 /** known_hosts marks this very key `@revoked`. */
 export class HostKeyRevokedError extends HostKeyChangedError {}
 
+/** Why the text of a key was not read. */
+export type KeyFormatReason =
+  | "NO_PASSPHRASE"
+  | "WRONG_PASSPHRASE"
+  | "DAMAGED"
+  | "UNSUPPORTED"
+  | "OTHER_KIND";
+
+/**
+ * The text of a key, of a list of keys or of a signature was not read. `reason` tells why: it is encrypted and no passphrase was given
+ * (`NO_PASSPHRASE`), what was given does not decrypt it (`WRONG_PASSPHRASE`; a damaged file may look the same), it is of a format, a
+ * cipher, a type or a size that is not known or not taken here (`UNSUPPORTED`), it is something else than what was asked for, such as a
+ * public key or a certificate in the place of a private key (`OTHER_KIND`), or it is not as its format wants it (`DAMAGED`).
+ */
+export class KeyFormatError extends SshError {
+  /** Why. */
+  readonly reason: KeyFormatReason;
+  /** Creates the error; `reason` is `DAMAGED` unless given. */
+  constructor(message: string, reason: KeyFormatReason = "DAMAGED", options?: ErrorOptions) {
+    super(message, { ...options, code: "KEY_FORMAT" });
+    this.reason = reason;
+  }
+}
+
 /** The peer refused to open a channel (RFC 4254 section 5.1). */
 export class ChannelOpenError extends SshError {
   /** RFC 4254 reason code. */

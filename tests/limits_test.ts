@@ -123,6 +123,7 @@ const places: Readonly<Record<string, readonly Place[]>> = {
   ],
   "bcrypt rounds of a key file": [["lib/keys/", "MAX_ROUNDS ="]],
   "PBKDF2 iterations of a key file": [["lib/keys/", "MAX_ITERATIONS ="]],
+  "scrypt of a key file": [["lib/keys/", "MAX_SCRYPT ="]],
   // The source counts these two in KiB.
   "Argon2 memory of a key file": [["lib/keys/", "MAX_MEMORY ="]],
   "… memory times passes": [["lib/keys/", "MAX_WORK ="]],

@@ -4,15 +4,18 @@
  * @module
  */
 import { concat } from "@std/bytes";
-import { isOnCurve } from "../crypto/kex/nist_curves.ts";
+import { isOnCurve, uncompressedPoint } from "../crypto/kex/nist_curves.ts";
 import { printable } from "../errors.ts";
 import { Reader } from "../wire/reader.ts";
 import type { Bytes } from "../wire/types.ts";
 import { Writer } from "../wire/writer.ts";
 import { type Curve, curves } from "./curves.ts";
+import { bits, context1, integer, octets, oid, sequence } from "./format/der_writer.ts";
 import { keyFormatError, notTogether } from "./format/format_error.ts";
 import { base64url, bitLength, fromBigEndian, jwkIntegers, paddedMpint, toBigEndian } from "./integers.ts";
-import type { KeyType, PublicPart, Sign } from "./key_type.ts";
+import { OID_EC } from "./format/oids.ts";
+import type { JwkMembers, JwkText } from "./jwk_members.ts";
+import type { ForeignForm, KeyType, PublicPart, Sign, WebCryptoForm } from "./key_type.ts";
 import { isDataError, runtimeError } from "./webcrypto_errors.ts";
 
 /** A scalar and its point. */
@@ -60,15 +63,19 @@ function publicPart(curve: Curve, point: Bytes, what = "key"): PublicPart {
   };
 }
 
+/** The public members of a JSON Web Key (RFC 7518 section 6.2.1). */
+function publicJwk(curve: Curve, point: Uint8Array): JwkText {
+  const x = base64url(point.subarray(1, 1 + curve.size)), y = base64url(point.subarray(1 + curve.size));
+  return { kty: "EC", crv: curve.webName, x, y };
+}
+
 function importScalar({ curve, point, d }: EcdsaMaterial): Promise<CryptoKey> {
-  const jwk = {
-    kty: "EC",
-    crv: curve.webName,
-    x: base64url(point.subarray(1, 1 + curve.size)),
-    y: base64url(point.subarray(1 + curve.size)),
-    d: base64url(toBigEndian(d, curve.size)),
-  };
+  const jwk = { ...publicJwk(curve, point), d: base64url(toBigEndian(d, curve.size)) };
   return crypto.subtle.importKey("jwk", jwk, { name: "ECDSA", namedCurve: curve.webName }, false, ["sign"]);
+}
+
+async function signWith(curve: Curve, key: CryptoKey, data: Bytes): Promise<Bytes> {
+  return valueOf(curve, new Uint8Array(await crypto.subtle.sign({ name: "ECDSA", hash: curve.hash }, key, data)));
 }
 
 function signer(material: EcdsaMaterial): Sign {
@@ -76,8 +83,7 @@ function signer(material: EcdsaMaterial): Sign {
   let key: Promise<CryptoKey> | undefined;
   return async (data) => {
     key ??= importScalar(material);
-    const raw = await crypto.subtle.sign({ name: "ECDSA", hash: curve.hash }, await key, data);
-    return valueOf(curve, new Uint8Array(raw));
+    return await signWith(curve, await key, data);
   };
 }
 
@@ -94,6 +100,49 @@ export async function generateEcdsa(bits = 256): Promise<EcdsaMaterial> {
   return { kind: "ecdsa", curve, point, d: d! };
 }
 
+/** RFC 5480, RFC 5915, RFC 7518 section 6.2. */
+function foreignForm(curve: Curve): ForeignForm<EcdsaMaterial> {
+  const { size, webName } = curve;
+  const point = (half: Reader): Bytes => {
+    half.view();
+    return half.string();
+  };
+  const pointOf = (members: JwkMembers): Bytes =>
+    concat([
+      Uint8Array.of(4),
+      toBigEndian(members.integer("x", size), size),
+      toBigEndian(members.integer("y", size), size),
+    ]);
+  return {
+    algorithm: concat([oid(OID_EC), oid(curve.oid)]),
+    jwk: { kty: "EC", crv: webName },
+    writePublic: point,
+    readPublic(bits, writer) {
+      const found = uncompressedPoint(webName, bits);
+      if (found === null) throw keyFormatError(`Cannot read ${curve.type} key: it holds no point of the curve`);
+      writer.text(curve.name).string(found);
+    },
+    writePublicJwk: (half) => publicJwk(curve, point(half)),
+    readPublicJwk: (members, writer) => void writer.text(curve.name).string(pointOf(members)),
+    writePrivate: ({ point, d }) => sequence(integer(1n), octets(toBigEndian(d, size)), context1(bits(point))),
+    writePrivateJwk: ({ d }) => ({ d: base64url(toBigEndian(d, size)) }),
+    readPrivateJwk: (members) => ({
+      kind: "ecdsa",
+      curve,
+      point: pointOf(members),
+      d: members.integer("d", size),
+    }),
+  };
+}
+
+function webCryptoForm(curve: Curve): WebCryptoForm {
+  return {
+    algorithmsOf: (algorithm) =>
+      algorithm.name === "ECDSA" && (algorithm as EcKeyAlgorithm).namedCurve === curve.webName ? [curve.type] : null,
+    sign: (key, data) => signWith(curve, key, data),
+  };
+}
+
 function ecdsaType(curve: Curve): KeyType<EcdsaMaterial> {
   const { type } = curve, fail = (what: string) => keyFormatError(`Cannot read ${type} private key: ${what}`);
   return {
@@ -106,6 +155,8 @@ function ecdsaType(curve: Curve): KeyType<EcdsaMaterial> {
       }
       return publicPart(curve, reader.string());
     },
+    foreign: foreignForm(curve),
+    webCrypto: webCryptoForm(curve),
     private: {
       holds: (material: { kind: string; curve?: Curve }) => material.kind === "ecdsa" && material.curve === curve,
       read(reader) {
@@ -126,6 +177,7 @@ function ecdsaType(curve: Curve): KeyType<EcdsaMaterial> {
         half.view();
         return { kind: "ecdsa", curve, point: half.string(), d: paddedMpint(secret, curve.size) };
       },
+      writePutty: (writer, { d }) => void writer.mpint(d),
       writePublic: (writer, { point }) => void writer.text(curve.name).string(point),
       async check(material) {
         const { verify } = publicPart(curve, material.point, "private key");

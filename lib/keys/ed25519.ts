@@ -6,8 +6,10 @@
 import { equals } from "@std/bytes";
 import type { Bytes } from "../wire/types.ts";
 import { keyFormatError, notTogether } from "./format/format_error.ts";
-import { fromLittleEndian } from "./integers.ts";
-import type { KeyType } from "./key_type.ts";
+import { base64url, fromLittleEndian } from "./integers.ts";
+import { octets, oid } from "./format/der_writer.ts";
+import { OID_ED25519 } from "./format/oids.ts";
+import type { ForeignForm, KeyType, WebCryptoForm } from "./key_type.ts";
 import { isDataError, runtimeError } from "./webcrypto_errors.ts";
 
 /** The seed of RFC 8032 section 5.1.5, and the public point it gives. */
@@ -72,6 +74,28 @@ export async function generateEd25519(bits = 256): Promise<Ed25519Material> {
   return { kind: "ed25519", seed, point: await ed25519Point(seed) };
 }
 
+/** RFC 8410, RFC 8037. */
+const foreign: ForeignForm<Ed25519Material> = {
+  algorithm: oid(OID_ED25519),
+  jwk: { kty: "OKP", crv: "Ed25519" },
+  writePublic: (half) => half.string(),
+  readPublic: (bits, writer) => void writer.string(bits),
+  writePublicJwk: (half) => ({ kty: "OKP", crv: "Ed25519", x: base64url(half.string()) }),
+  readPublicJwk: (members, writer) => void writer.string(members.exactly("x", 32)),
+  writePrivate: ({ seed }) => octets(seed),
+  writePrivateJwk: ({ seed }) => ({ d: base64url(seed) }),
+  readPrivateJwk: (members) => ({
+    kind: "ed25519",
+    seed: members.exactly("d", 32),
+    point: members.exactly("x", 32),
+  }),
+};
+
+const webCrypto: WebCryptoForm = {
+  algorithmsOf: ({ name }) => name === "Ed25519" ? [NAME] : null,
+  sign: async (key, data) => new Uint8Array(await crypto.subtle.sign("Ed25519", key, data)),
+};
+
 /** `ssh-ed25519`. */
 export const ed25519: KeyType<Ed25519Material> = {
   name: NAME,
@@ -81,6 +105,8 @@ export const ed25519: KeyType<Ed25519Material> = {
     if (raw.length !== 32) throw keyFormatError(`Cannot read ${NAME} key: ${raw.length} bytes where 32 are needed`);
     return { bits: 256, verify: ed25519Verifier(raw) };
   },
+  foreign,
+  webCrypto,
   private: {
     holds: ({ kind }) => kind === "ed25519",
     read(reader) {
@@ -92,6 +118,7 @@ export const ed25519: KeyType<Ed25519Material> = {
     },
     write: (writer, { seed, point }) => void writer.string(point).u32(64).raw(seed).raw(point),
     readPutty: (half, secret) => ({ kind: "ed25519", point: half.string(), seed: secret.string() }),
+    writePutty: (writer, { seed }) => void writer.string(seed),
     writePublic: (writer, { point }) => void writer.string(point),
     async check({ seed, point }) {
       if (seed.length !== 32 || point.length !== 32) {

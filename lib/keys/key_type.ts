@@ -6,6 +6,7 @@
 import type { Reader } from "../wire/reader.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
 import type { Writer } from "../wire/writer.ts";
+import type { JwkMembers, JwkText } from "./jwk_members.ts";
 
 /** A signature algorithm of a key type. */
 export interface SignatureAlgorithm {
@@ -53,6 +54,8 @@ export interface PrivateForm<M> {
   };
   /** Reads the components from PuTTY's two halves, the public one behind the type's name. They are not checked yet. */
   readPutty(half: Reader, secret: Reader): M;
+  /** Writes PuTTY's private half; missing where PuTTY has no such keys. */
+  writePutty?(writer: Writer, material: M): void;
   /** Writes the public key in wire encoding, behind the type's name. */
   writePublic(writer: Writer, material: M): void;
   /**
@@ -64,6 +67,39 @@ export interface PrivateForm<M> {
   signer(material: M): Sign;
 }
 
+/** How keys of a type look outside of SSH: in PKCS#8 and SubjectPublicKeyInfo, and as JSON Web Keys. */
+export interface ForeignForm<M> {
+  /** Content of the AlgorithmIdentifier: the object identifier and its parameters, in DER (RFC 5280 section 4.1.1.2). */
+  readonly algorithm: Bytes;
+  /** What a JSON Web Key names as its type, and as its curve where there are several. */
+  readonly jwk: { readonly kty: string; readonly crv?: string };
+  /** The subject public key (RFC 5280 section 4.1.2.7) of what stands behind the type's name in a public key's wire encoding. */
+  writePublic(half: Reader): Bytes;
+  /** The other way. The key is not checked yet. */
+  readPublic(bits: Uint8Array, writer: Writer): void;
+  /** The members of a JSON Web Key, as {@linkcode ForeignForm.writePublic}. */
+  writePublicJwk(half: Reader): JwkText;
+  /** The other way. The key is not checked yet. */
+  readPublicJwk(members: JwkMembers, writer: Writer): void;
+  /** What PKCS#8 holds as the private key (RFC 5958 section 2). */
+  writePrivate(material: M): Bytes;
+  /** The members that a private JSON Web Key has besides those of the public one. */
+  writePrivateJwk(material: M): JwkText;
+  /** The components in a private JSON Web Key. They are not checked yet. */
+  readPrivateJwk(members: JwkMembers): M;
+}
+
+/** Keys of a type in WebCrypto. */
+export interface WebCryptoForm {
+  /**
+   * The signature algorithms of a key with this algorithm of WebCrypto's, most wanted first; none where the key cannot sign with any, and
+   * null where it is of another type.
+   */
+  algorithmsOf(algorithm: KeyAlgorithm): readonly string[] | null;
+  /** Makes a signature's value. */
+  sign(key: CryptoKey, data: Bytes, algorithm: string): Promise<Uint8Array>;
+}
+
 /** A type of key. */
 export interface KeyType<M> {
   /** Name of the key format (RFC 4253 section 6.6). */
@@ -72,6 +108,10 @@ export interface KeyType<M> {
   readonly algorithms: readonly SignatureAlgorithm[];
   /** Reads what stands behind the name in the wire encoding of a public key, and refuses what is no sound key. */
   readPublic(reader: Reader, minRsaBits: number): PublicPart;
+  /** How its keys look elsewhere; missing where no other format has them. */
+  readonly foreign?: ForeignForm<M>;
+  /** Its keys in WebCrypto; missing where that has none. */
+  readonly webCrypto?: WebCryptoForm;
   /** Its private keys; null where only signatures are verified. */
   readonly private: PrivateForm<M> | null;
 }

@@ -7,7 +7,7 @@
 import { printable } from "../errors.ts";
 import { type EcdsaMaterial, ecdsaTypes } from "./ecdsa.ts";
 import { ed25519, type Ed25519Material } from "./ed25519.ts";
-import { keyFormatError } from "./format/format_error.ts";
+import { unsupported } from "./format/format_error.ts";
 import { rsa, type RsaMaterial } from "./rsa.ts";
 import type { KeyType, PrivateForm } from "./key_type.ts";
 import { mldsa44Ed25519, type Mldsa44Ed25519Material } from "./mldsa44_ed25519.ts";
@@ -88,7 +88,7 @@ export function agentFlagsOf(algorithm: string): number {
 export function privateFormOf(type: string): PrivateForm<KeyMaterial> {
   const form = keyTypes.get(type)?.private ?? null;
   if (form !== null) return form;
-  throw keyFormatError(`Cannot read private key: the type "${printable(type, 64)}" is not supported`);
+  throw unsupported(`Cannot read private key: the type "${printable(type, 64)}" is not supported`);
 }
 
 /** The type of a private key, by its components. */

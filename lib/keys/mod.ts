@@ -18,17 +18,36 @@ export {
   HostKeyError,
   HostKeyRevokedError,
   HostKeyUnknownError,
+  KeyFormatError,
+  type KeyFormatReason,
   type KnownHostsPlace,
   SshError,
   type SshErrorCode,
   type SshErrorOptions,
 } from "../errors.ts";
 export type { ByteDuplex, Bytes, MaybePromise } from "../wire/types.ts";
-export type { Agent, Certificate, HostKeyVerifier, PrivateKey, PublicKey, Signer } from "./types.ts";
+export type {
+  Agent,
+  Certificate,
+  ExportOptions,
+  HostKeyVerifier,
+  PrivateKey,
+  PrivateKeyFormat,
+  PublicKey,
+  Signer,
+} from "./types.ts";
+export {
+  exportPublicKey,
+  insecureVerifySha1,
+  parsePublicKey,
+  type PublicKeyFormat,
+  publicKeyFromBlob,
+  publicKeyLine,
+  verifyWith,
+} from "./public_key.ts";
 export { parseCertificate } from "./certificate.ts";
 export { type CertificateOptions, signCertificate } from "./sign_certificate.ts";
 export { withCertificate } from "./with_certificate.ts";
-export { insecureVerifySha1, parsePublicKey, publicKeyFromBlob, publicKeyLine, verifyWith } from "./public_key.ts";
 export { generateKey, insecureSha1Signer, parsePrivateKey, type PrivateKeyOptions } from "./private_key.ts";
 export type { KeyText } from "./key_text.ts";
 export type { RsaKeyOptions } from "./rsa_public.ts";

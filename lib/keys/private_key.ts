@@ -1,14 +1,15 @@
 /**
- * Private keys: reading, making, signing, writing. OpenSSH PROTOCOL.key, RFC 5915, RFC 5958, RFC 8017. No I/O.
+ * Private keys: reading, making, signing, writing. OpenSSH PROTOCOL.key, RFC 5915, RFC 5958, RFC 7517, RFC 8017. No I/O.
  *
  * @module
  */
 import { printable } from "../errors.ts";
+import { checkObject, checkWord } from "../wire/check.ts";
 import { requireWebCrypto } from "../wire/system.ts";
 import type { Bytes } from "../wire/types.ts";
 import { generateEcdsa } from "./ecdsa.ts";
 import { generateEd25519 } from "./ed25519.ts";
-import { byteString, type KeyText } from "./key_text.ts";
+import { bytesOfString, byteString, type KeyText } from "./key_text.ts";
 import { checkMaterial, publicBlobOf } from "./key_material.ts";
 import type { Sign } from "./key_type.ts";
 import { insecureAlgorithmsOf, type KeyMaterial, signatureAlgorithmsOf, typeOfMaterial } from "./key_types.ts";
@@ -20,14 +21,25 @@ import {
   writeEncrypted,
   writePlain,
 } from "./format/openssh.ts";
+import { isJson, readPrivateJwk, writePrivateJwk } from "./format/jwk.ts";
+import { DEFAULT_ITERATIONS, MAX_ITERATIONS } from "./format/pbes2.ts";
 import { isEncryptedPem, readPem } from "./format/pem.ts";
-import { isPpk, readPpk, readPpkMaterial } from "./format/ppk.ts";
+import { DEFAULT_PASSES, isPpk, MAX_PASSES, readPpk, readPpkMaterial } from "./format/ppk.ts";
+import { privateDer } from "./format/private_der.ts";
 import { generateMldsa44Ed25519 } from "./mldsa44_ed25519.ts";
 import { publicKeyFromBlob } from "./public_key.ts";
 import { generateRsa } from "./rsa.ts";
 import { minRsaBits, RSA_BITS, type RsaKeyOptions } from "./rsa_public.ts";
 import { writeSignature } from "./signature_blob.ts";
-import type { PrivateKey, PublicKey, Signer } from "./types.ts";
+import type { ExportOptions, PrivateKey, PrivateKeyFormat, PublicKey, Signer } from "./types.ts";
+
+/** What encryption costs in each format, and what is read at most; null where there is none. */
+const costs: Readonly<Record<PrivateKeyFormat, { readonly initial: number; readonly most: number } | null>> = {
+  openssh: { initial: DEFAULT_ROUNDS, most: MAX_ROUNDS },
+  pkcs8: { initial: DEFAULT_ITERATIONS, most: MAX_ITERATIONS },
+  putty: { initial: DEFAULT_PASSES, most: MAX_PASSES },
+  jwk: null,
+};
 
 class SshPrivateKey implements PrivateKey {
   readonly publicKey: PublicKey;
@@ -68,15 +80,39 @@ class SshPrivateKey implements PrivateKey {
     return this.comment === "" ? this.#shown : `${this.#shown} ${printable(this.comment)}`;
   }
 
-  async export(options: { passphrase?: string | undefined; rounds?: number | undefined } = {}): Promise<string> {
-    const { passphrase, rounds = DEFAULT_ROUNDS } = options;
-    if (passphrase === undefined) return writePlain(this.#material, this.comment);
+  async export(options: ExportOptions = {}): Promise<string> {
+    checkObject("options", options, "an object such as `{ format, passphrase }`");
+    const { format = "openssh", passphrase, rounds } = options;
+    checkWord("format", format, Object.keys(costs));
+    if (passphrase !== undefined && typeof passphrase !== "string") {
+      throw new TypeError("Cannot encrypt private key: its passphrase is not a string");
+    }
     // ssh-keygen takes an empty passphrase for none; here it would be a key in clear that somebody believes is not.
     if (passphrase === "") throw new TypeError("Cannot encrypt private key: the passphrase is empty");
-    if (!Number.isInteger(rounds) || rounds < 1 || rounds > MAX_ROUNDS) {
-      throw new RangeError(`Cannot encrypt private key: ${rounds} rounds given, 1 to ${MAX_ROUNDS} are allowed`);
+    const cost = costs[format];
+    if (cost === null && (passphrase ?? rounds) !== undefined) {
+      throw new TypeError(`Cannot encrypt private key: the format "${format}" has no encryption`);
     }
-    return await writeEncrypted(this.#material, this.comment, passphrase, rounds);
+    const { initial, most } = cost ?? { initial: 1, most: 1 }, times = rounds ?? initial;
+    if (!Number.isInteger(times) || times < 1 || times > most) {
+      throw new RangeError(`Cannot encrypt private key: ${times} rounds given, 1 to ${most} are allowed`);
+    }
+    const material = this.#material, comment = this.comment;
+    switch (format) {
+      case "openssh":
+        if (passphrase === undefined) return writePlain(material, comment);
+        return await writeEncrypted(material, comment, passphrase, times);
+      case "pkcs8": {
+        const { writePkcs8 } = await import("./format/pkcs8.ts");
+        return await writePkcs8(material, passphrase, times);
+      }
+      case "putty": {
+        const { writePpk } = await import("./format/ppk_write.ts");
+        return await writePpk(material, publicBlobOf(material), comment, passphrase, times);
+      }
+      case "jwk":
+        return writePrivateJwk(material, publicBlobOf(material), comment);
+    }
   }
 
   /** What it is made of. */
@@ -138,10 +174,12 @@ export interface PrivateKeyOptions extends RsaKeyOptions {
 }
 
 /**
- * Reads a private key, from text or from the bytes of a file: the OpenSSH format, PEM (PKCS#1, PKCS#8, SEC1) or PuTTY (versions 2 and 3), encrypted or not.
+ * Reads a private key, from text or from the bytes of a file: the OpenSSH format, PEM (PKCS#1, PKCS#8, SEC1),
+ * PuTTY (versions 2 and 3) or a JSON Web Key, encrypted or not; the bytes may also be the DER that PEM has inside.
  *
- * Throws `SshError` with code `KEY_FORMAT` for anything else; the message says what was found, whether the passphrase is
- * missing or wrong, and how to convert a format that is not supported. It never holds any of the text.
+ * Throws `KeyFormatError`, whose code is `KEY_FORMAT`, for anything else. Its `reason` tells a missing passphrase from a wrong one, a
+ * damaged file, a format that is not supported, and another kind of file, such as a public key or a certificate; the message says what
+ * was found, and how to convert it. It never holds any of the text.
  */
 export async function parsePrivateKey(text: KeyText, options: PrivateKeyOptions = {}): Promise<PrivateKey> {
   minRsaBits(options);
@@ -154,7 +192,12 @@ export async function parsePrivateKey(text: KeyText, options: PrivateKeyOptions 
     const { material, comment } = await readPpkMaterial(readPpk(bytes, options), options.passphrase);
     return await privateKeyFromMaterial(material, comment, options);
   }
-  const { label, headers, bytes: content } = readPem(bytes);
+  if (isJson(bytes)) {
+    // One character a byte, and JSON is UTF-8.
+    const { material, comment } = readPrivateJwk(new TextDecoder().decode(bytesOfString(bytes)));
+    return await privateKeyFromMaterial(material, comment, options);
+  }
+  const { label, headers, bytes: content } = privateDer(bytes) ?? readPem(bytes);
   if (label === "OPENSSH PRIVATE KEY") {
     const { material, comment } = await readPrivatePart(readEnvelope(content, options), options.passphrase);
     return await privateKeyFromMaterial(material, comment, options);
@@ -177,7 +220,11 @@ export function inspectPrivateKey(
     const { encryption, publicKey } = readPpk(bytes, options);
     return { encrypted: encryption !== "none", publicKey };
   }
-  const { label, headers, bytes: content } = readPem(bytes);
+  if (isJson(bytes)) {
+    const { material } = readPrivateJwk(new TextDecoder().decode(bytesOfString(bytes)));
+    return { encrypted: false, publicKey: publicKeyFromBlob(publicBlobOf(material), options) };
+  }
+  const { label, headers, bytes: content } = privateDer(bytes) ?? readPem(bytes);
   if (label === "OPENSSH PRIVATE KEY") return readEnvelope(content, options);
   return { encrypted: label === "ENCRYPTED PRIVATE KEY" || isEncryptedPem(headers), publicKey: null };
 }

@@ -1,13 +1,21 @@
 /**
- * Public keys: parsing, fingerprints, verification. RFC 4253 section 6.6, RFC 4716. No I/O.
+ * Public keys: parsing, fingerprints, verification. RFC 4253 section 6.6. No I/O.
  *
  * @module
  */
 import { printable, SshError } from "../errors.ts";
 import { Reader } from "../wire/reader.ts";
 import type { Bytes } from "../wire/types.ts";
-import { keyFormatError, parsing } from "./format/format_error.ts";
-import { keyCharacters, type KeyText, looksLikePath, pathHint } from "./key_text.ts";
+import { checkObject, checkText, checkWord } from "../wire/check.ts";
+import { checkPublicKey } from "./check_key.ts";
+import { decodeBase64 } from "./format/base64.ts";
+import { keyFormatError, otherKind, parsing, unsupported } from "./format/format_error.ts";
+import { isJson, readPublicJwk, writePublicJwk } from "./format/jwk.ts";
+import { notTheKind } from "./format/other_kinds.ts";
+import { armour } from "./format/pem.ts";
+import { beginsRfc4716, readRfc4716, writeRfc4716 } from "./format/rfc4716.ts";
+import { readPkcs1Public, readSpki, writeSpki } from "./format/spki.ts";
+import { byteString, keyCharacters, type KeyText, looksLikePath, pathHint } from "./key_text.ts";
 import type { PublicPart } from "./key_type.ts";
 import {
   certificateTypes,
@@ -23,6 +31,7 @@ import { readSignature } from "./signature_blob.ts";
 import type { PublicKey } from "./types.ts";
 import { isDataError, runtimeError } from "./webcrypto_errors.ts";
 
+export { decodeBase64 } from "./format/base64.ts";
 export { keyTypeOf, signatureAlgorithmsOf } from "./key_types.ts";
 export { signatureAlgorithm } from "./signature_blob.ts";
 
@@ -101,12 +110,12 @@ export function publicKeyFromBlob(blob: Uint8Array, options: RsaKeyOptions = {})
     const type = reader.ascii();
     const part = keyTypes.get(type)?.readPublic(reader, minBits);
     if (part === undefined) {
-      const isCertificate = certificateTypes.has(type);
-      throw fail(
-        `the type "${printable(type, 64)}" is ${
-          isCertificate ? "a certificate's: parseCertificate() reads it" : "not supported"
-        }`,
-      );
+      if (certificateTypes.has(type)) {
+        throw otherKind(
+          `Cannot read public key: the type "${printable(type, 64)}" is a certificate's: parseCertificate() reads it`,
+        );
+      }
+      throw unsupported(`Cannot read public key: the type "${printable(type, 64)}" is not supported`);
     }
     reader.end();
     return new SshPublicKey(type, bytes, part);
@@ -168,17 +177,6 @@ export function keyBits(key: PublicKey): number {
   return ours(key)?.part.bits ?? 0;
 }
 
-/** Decodes strict base64 without white space; `what` begins the error's message. */
-export function decodeBase64(text: string, what: string): Bytes {
-  try {
-    if (/[\t\n\f\r ]/.test(text)) throw new SyntaxError("White space in base64");
-    return Uint8Array.fromBase64(text, { lastChunkHandling: "strict" });
-  } catch (cause) {
-    if (!(cause instanceof SyntaxError)) throw cause;
-    throw keyFormatError(`${what}: it is not base64`, cause);
-  }
-}
-
 /** Reads `type base64` as a line holds them: the type word must equal the blob's own. */
 export function publicKeyFromWords(type: string, base64: string, options: RsaKeyOptions = {}): PublicKey {
   if (base64.length > 2 * MAX_BLOB) throw fail(`it is longer than ${MAX_BLOB} bytes`);
@@ -195,44 +193,70 @@ export function publicKeyLine(key: PublicKey, comment = ""): string {
   return `${key.type} ${key.blob.toBase64()}${comment === "" ? "" : " " + comment}`;
 }
 
+/** The formats that {@linkcode exportPublicKey} writes. */
+export type PublicKeyFormat = "openssh" | "rfc4716" | "spki" | "jwk";
+
+const publicFormats: readonly PublicKeyFormat[] = ["openssh", "rfc4716", "spki", "jwk"];
+
 /**
- * Reads one public key, from text or from the bytes of a file: an OpenSSH line (`ssh-ed25519 AAAA… comment`) or an RFC 4716 block.
+ * Writes a public key as a file holds it, with a line break at its end: as OpenSSH's line (`openssh`, unless another format is asked
+ * for), in the form of RFC 4716 (`rfc4716`), which PuTTY takes, as SubjectPublicKeyInfo in PEM (`spki`), which OpenSSL and most others
+ * take, or as a JSON Web Key (`jwk`, with the comment as its `kid`). SubjectPublicKeyInfo holds no comment.
  *
- * Throws {@linkcode SshError} with code `KEY_FORMAT` for anything else; the message says what was found.
+ * Throws `TypeError` for a comment with a line break or a NUL, `RangeError` for one of more than 1,013 bytes where `rfc4716` is asked for,
+ * and {@linkcode KeyFormatError} for a key of a type that the format does not have.
+ */
+export function exportPublicKey(
+  key: PublicKey,
+  options: { format?: PublicKeyFormat | undefined; comment?: string | undefined } = {},
+): string {
+  checkPublicKey("key", key);
+  checkObject("options", options, "an object such as `{ format }`");
+  const { format = "openssh", comment = "" } = options;
+  checkWord("format", format, publicFormats);
+  checkText("comment", comment);
+  if (/[\r\n\0]/.test(comment)) {
+    throw new TypeError("Cannot write public key: the comment holds a line break or a NUL");
+  }
+  switch (format) {
+    case "openssh":
+      return `${publicKeyLine(key, comment)}\n`;
+    case "rfc4716":
+      return writeRfc4716(key.blob, comment);
+    case "spki":
+      return armour("PUBLIC KEY", writeSpki(key.blob));
+    case "jwk":
+      return writePublicJwk(key.blob, comment);
+  }
+}
+
+/**
+ * Reads one public key, from text or from the bytes of a file: an OpenSSH line (`ssh-ed25519 AAAA… comment`), an RFC 4716 block, PEM
+ * (SubjectPublicKeyInfo, or PKCS#1 for RSA), or a JSON Web Key.
+ *
+ * Throws {@linkcode KeyFormatError} for anything else; its `reason` and its message say what was found.
  */
 export function parsePublicKey(text: KeyText, options: RsaKeyOptions = {}): PublicKey {
-  const characters = keyCharacters("Cannot read public key", text);
+  const what = "Cannot read public key", characters = keyCharacters(what, text);
   const lines = characters.split(/\r\n|\r|\n/).map((line) => line.trim()).filter((line) => line !== "");
   const first = lines[0];
   if (first === undefined) throw fail("the text is empty");
-  if (/^---- ?BEGIN SSH2 PUBLIC KEY ?----$/.test(first)) return parseBlock(lines, options);
-  if (first.startsWith("-----BEGIN ")) throw fail(pemAdvice(first));
-  if (lines.length !== 1) throw fail(`${lines.length} lines where one is expected`);
-  const [type, base64] = first.split(/[ \t]+/);
-  if (base64 === undefined || looksLikePath(first)) {
-    throw fail(`it is not of the form "type base64 comment"${pathHint(first)}`);
+  if (isJson(characters)) return publicKeyFromBlob(readPublicJwk(characters), options);
+  if (beginsRfc4716(first)) return publicKeyFromBlob(decodeBase64(readRfc4716(lines), what), options);
+  const pem = lines.findIndex((line) => /^-----BEGIN (?:RSA )?PUBLIC KEY-----$/.test(line));
+  if (pem >= 0) return publicKeyFromBlob(readPemBlock(lines.slice(pem)), options);
+  const [type = "", base64 = ""] = first.split(/[ \t]+/);
+  if (base64 !== "" && !looksLikePath(first) && (keyTypes.has(type) || base64.startsWith("AAAA"))) {
+    if (lines.length > 1) throw fail(`${lines.length} lines where one is expected`);
+    return publicKeyFromWords(type, base64, options);
   }
-  return publicKeyFromWords(type!, base64, options);
+  const otherwise = `it is not of the form "type base64 comment"${pathHint(first)}`;
+  throw notTheKind(what, typeof text === "string" ? text : byteString(what, text), otherwise);
 }
 
-function pemAdvice(first: string): string {
-  const label = printable(first.replace(/^-+BEGIN |-+$/g, ""), 40);
-  if (label.endsWith("PRIVATE KEY")) return `it is a private key ("${label}")`;
-  const format = label === "PUBLIC KEY" ? "PKCS8" : "PEM";
-  return `it is PEM ("${label}"); convert it with "ssh-keygen -i -m ${format} -f FILE"`;
-}
-
-/** RFC 4716 section 3: headers end at the first line without a colon, and a backslash continues a header. */
-function parseBlock(lines: readonly string[], options: RsaKeyOptions): PublicKey {
-  if (!/^---- ?END SSH2 PUBLIC KEY ?----$/.test(lines.at(-1)!)) {
-    throw fail("the RFC 4716 block has no end line");
-  }
-  let base64 = "";
-  let continued = false;
-  for (const line of lines.slice(1, -1)) {
-    if (continued || (base64 === "" && line.includes(":"))) continued = line.endsWith("\\");
-    else base64 += line;
-  }
-  if (continued) throw fail("a header of the RFC 4716 block does not end");
-  return publicKeyFromBlob(decodeBase64(base64, "Cannot read public key"), options);
+function readPemBlock(lines: readonly string[]): Bytes {
+  const label = lines[0]!.slice(11, -5), end = lines.indexOf(`-----END ${label}-----`);
+  if (end < 0) throw fail(`the line "-----END ${label}-----" is missing`);
+  const der = decodeBase64(lines.slice(1, end).join(""), "Cannot read public key");
+  return label === "PUBLIC KEY" ? readSpki(der) : readPkcs1Public(der);
 }

@@ -3,10 +3,15 @@
  *
  * @module
  */
+import { concat } from "@std/bytes";
 import type { Bytes } from "../wire/types.ts";
-import { keyFormatError, notTogether } from "./format/format_error.ts";
-import { base64url, bitLength, jwkIntegers, paddedMpint, positiveMpint } from "./integers.ts";
-import type { KeyType, SignatureAlgorithm } from "./key_type.ts";
+import { integer, nothing, oid, sequence } from "./format/der_writer.ts";
+import { DerReader } from "./format/der.ts";
+import { notTogether, unsupported } from "./format/format_error.ts";
+import { base64url, bitLength, inverse, jwkIntegers, paddedMpint, positiveMpint } from "./integers.ts";
+import { OID_RSA } from "./format/oids.ts";
+import type { JwkText } from "./jwk_members.ts";
+import type { ForeignForm, KeyType, SignatureAlgorithm, WebCryptoForm } from "./key_type.ts";
 import { RSA_BITS, type RsaHash, rsaProblem, rsaVerifier } from "./rsa_public.ts";
 
 /** The components that OpenSSH keeps. */
@@ -50,19 +55,25 @@ function signatureOf(modulusBytes: number, value: Uint8Array): Bytes | null {
   return padded;
 }
 
-function importRsa({ n, e, d, iqmp, p, q }: RsaMaterial, hash: RsaHash): Promise<CryptoKey> {
-  const size = (bitLength(n) + 7) >> 3;
-  const jwk = {
-    kty: "RSA",
-    n: base64url(n),
-    e: base64url(e),
-    d: base64url(d, size),
+/** RFC 7518 section 6.3.1. */
+function publicJwk(n: bigint, e: bigint): JwkText {
+  return { kty: "RSA", n: base64url(n), e: base64url(e) };
+}
+
+/** RFC 7518 section 6.3.2. */
+function privateJwk({ n, d, iqmp, p, q }: RsaMaterial): JwkText {
+  return {
+    d: base64url(d, (bitLength(n) + 7) >> 3),
     p: base64url(p),
     q: base64url(q),
     dp: base64url(d % (p - 1n)),
     dq: base64url(d % (q - 1n)),
     qi: base64url(iqmp),
   };
+}
+
+function importRsa(material: RsaMaterial, hash: RsaHash): Promise<CryptoKey> {
+  const jwk = { ...publicJwk(material.n, material.e), ...privateJwk(material) };
   return crypto.subtle.importKey("jwk", jwk, { name: "RSASSA-PKCS1-v1_5", hash }, false, ["sign"]);
 }
 
@@ -80,6 +91,59 @@ export async function generateRsa(bits = 3072): Promise<RsaMaterial> {
   return { kind: "rsa", n: n!, e: e!, d: d!, iqmp: qi!, p: p!, q: q! };
 }
 
+/**
+ * Components of which programs keep a part only, or keep it wrong: d and q^-1 mod p are made anew, because with a wrong one a signature
+ * gives the primes away.
+ */
+export function rsaMaterialOf(n: bigint, e: bigint, d: bigint, p: bigint, q: bigint): RsaMaterial {
+  const iqmp = p > 1n ? inverse(q, p) : null, phi = (p - 1n) * (q - 1n);
+  if (iqmp === null || phi <= 0n) throw notTogether();
+  return { kind: "rsa", n, e, d: d < n ? d : d % phi, iqmp, p, q };
+}
+
+/** RFC 8017 appendix A.1, RFC 7518 section 6.3. */
+const foreign: ForeignForm<RsaMaterial> = {
+  algorithm: concat([oid(OID_RSA), nothing]),
+  jwk: { kty: "RSA" },
+  writePublic(half) {
+    const e = half.mpint(), n = half.mpint();
+    return sequence(integer(n), integer(e));
+  },
+  readPublic(bits, writer) {
+    const outer = new DerReader(bits), reader = outer.nested();
+    outer.end();
+    const n = reader.integer(MAX_BYTES), e = reader.integer(8);
+    reader.end();
+    writer.mpint(e).mpint(n);
+  },
+  writePublicJwk(half) {
+    const e = half.mpint(), n = half.mpint();
+    return publicJwk(n, e);
+  },
+  readPublicJwk: (members, writer) => void writer.mpint(members.integer("e", 8)).mpint(members.integer("n", MAX_BYTES)),
+  writePrivate: ({ n, e, d, iqmp, p, q }) =>
+    sequence(...[0n, n, e, d, p, q, d % (p - 1n), d % (q - 1n), iqmp].map(integer)),
+  writePrivateJwk: privateJwk,
+  readPrivateJwk(members) {
+    if (members.has("oth")) throw unsupported("Cannot read RSA private key: only keys of two primes are supported");
+    if (!members.has("p") || !members.has("q")) {
+      throw unsupported("Cannot read RSA private key: a JSON Web Key without its primes is not supported");
+    }
+    const n = members.integer("n", MAX_BYTES), e = members.integer("e", 8), d = members.integer("d", MAX_BYTES);
+    return rsaMaterialOf(n, e, d, members.integer("p", MAX_BYTES), members.integer("q", MAX_BYTES));
+  },
+};
+
+const webCrypto: WebCryptoForm = {
+  algorithmsOf(algorithm) {
+    if (algorithm.name !== "RSASSA-PKCS1-v1_5") return null;
+    // A key of WebCrypto's signs with one hash and no other.
+    const { hash } = algorithm as RsaHashedKeyAlgorithm;
+    return algorithms.filter((one) => one.hash === hash.name && one.insecure !== true).map(({ name }) => name);
+  },
+  sign: async (key, data) => new Uint8Array(await crypto.subtle.sign("RSASSA-PKCS1-v1_5", key, data)),
+};
+
 /** `ssh-rsa`. */
 export const rsa: KeyType<RsaMaterial> = {
   name: NAME,
@@ -87,7 +151,7 @@ export const rsa: KeyType<RsaMaterial> = {
   readPublic(reader, minBits) {
     const e = positiveMpint(reader, 8), n = positiveMpint(reader, MAX_BYTES);
     const problem = rsaProblem(n, e, minBits);
-    if (problem !== null) throw keyFormatError(`Cannot read ${NAME} key: ${problem}`);
+    if (problem !== null) throw unsupported(`Cannot read ${NAME} key: ${problem}`);
     const bits = bitLength(n), verify = rsaVerifier(n, e);
     return {
       bits,
@@ -97,6 +161,8 @@ export const rsa: KeyType<RsaMaterial> = {
       },
     };
   },
+  foreign,
+  webCrypto,
   private: {
     holds: ({ kind }) => kind === "rsa",
     read(reader) {
@@ -118,10 +184,11 @@ export const rsa: KeyType<RsaMaterial> = {
       const p = paddedMpint(secret, MAX_BYTES), q = paddedMpint(secret, MAX_BYTES);
       return { kind: "rsa", n, e, d, p, q, iqmp: paddedMpint(secret, MAX_BYTES) };
     },
+    writePutty: (writer, { d, p, q, iqmp }) => void writer.mpint(d).mpint(p).mpint(q).mpint(iqmp),
     writePublic: (writer, { n, e }) => void writer.mpint(e).mpint(n),
     check({ n, e, d, iqmp, p, q }, minBits) {
       const problem = rsaProblem(n, e, minBits);
-      if (problem !== null) throw keyFormatError(`Cannot read ${NAME} private key: ${problem}`);
+      if (problem !== null) throw unsupported(`Cannot read ${NAME} private key: ${problem}`);
       if (p < 3n || q < 3n || p * q !== n || d >= n || iqmp >= p) throw notTogether();
       if (e * d % (p - 1n) !== 1n || e * d % (q - 1n) !== 1n || iqmp * q % p !== 1n) throw notTogether();
     },
@@ -130,7 +197,7 @@ export const rsa: KeyType<RsaMaterial> = {
       return async (data, algorithm) => {
         const hash = hashOf(algorithm), key = keys.get(hash) ?? importRsa(material, hash);
         keys.set(hash, key);
-        return new Uint8Array(await crypto.subtle.sign("RSASSA-PKCS1-v1_5", await key, data));
+        return await webCrypto.sign(await key, data, algorithm);
       };
     },
   },

@@ -67,10 +67,33 @@ export interface PrivateKey extends Signer {
   /** Type, fingerprint and comment, as `ssh-keygen -l` tells them: nothing secret. */
   toString(): string;
   /**
-   * Writes the key's file in the OpenSSH format, encrypted with bcrypt_pbkdf (24 `rounds` unless given) and aes256-ctr when a
-   * `passphrase` is given, and in clear when none is.
+   * Writes the key's file: in the OpenSSH format unless another is asked for, encrypted when a `passphrase` is given, and in clear when
+   * none is. See {@linkcode ExportOptions}.
+   *
+   * Rejects with `TypeError` for an empty passphrase and for one where the format has no encryption, with `RangeError` for `rounds` out
+   * of bounds, and with `KeyFormatError` where the format has no keys of this type.
    */
-  export(options?: { passphrase?: string | undefined; rounds?: number | undefined }): Promise<string>;
+  export(options?: ExportOptions): Promise<string>;
+}
+
+/** The formats that {@linkcode PrivateKey.export} writes. */
+export type PrivateKeyFormat = "openssh" | "pkcs8" | "putty" | "jwk";
+
+/** Options of {@linkcode PrivateKey.export}. */
+export interface ExportOptions {
+  /**
+   * `openssh`; PKCS#8 in PEM (`pkcs8`), which OpenSSL and most others take and which holds no comment; PuTTY's format, version 3
+   * (`putty`); or a JSON Web Key (`jwk`), which is never encrypted and has the comment as its `kid`. @default {"openssh"}
+   */
+  format?: PrivateKeyFormat | undefined;
+  /** What the file is encrypted with: AES-256, whose key comes from the passphrase. Without it, the file is in clear. */
+  passphrase?: string | undefined;
+  /**
+   * What guessing a passphrase costs: rounds of bcrypt_pbkdf for `openssh`, 1 to 2,048, 24 unless given; iterations of PBKDF2 with
+   * HMAC-SHA-256 for `pkcs8`, 1 to 10,000,000, 600,000 unless given; passes of Argon2id over 8 MiB for `putty`, 1 to 128, 8 unless
+   * given. Each of these defaults takes about half a second or less.
+   */
+  rounds?: number | undefined;
 }
 
 /** A connection to an SSH agent. */

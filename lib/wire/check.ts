@@ -81,6 +81,13 @@ export function checkText(name: string, value: unknown, wanted = "a text"): void
   if (typeof value !== "string") throw wrongKind(name, value, wanted);
 }
 
+/** Throws `TypeError` for what is none of these words. */
+export function checkWord(name: string, value: unknown, words: readonly string[]): void {
+  if (typeof value === "string" && words.includes(value)) return;
+  const given = typeof value === "string" ? ` ${JSON.stringify(printable(value, 64))}` : "";
+  throw new TypeError(`Cannot use ${kindOf(value)}${given} as \`${name}\`: it must be one of ${words.join(", ")}`);
+}
+
 /** Throws `TypeError` for what is no bytes, where any are given. */
 export function checkBytes(name: string, value: unknown): void {
   if (value === undefined || value instanceof Uint8Array) return;

@@ -7,12 +7,14 @@ import { parseAuthorizedKeys } from "../../lib/keys/trust/authorized_keys.ts";
 import { hashHostname, parseKnownHosts } from "../../lib/keys/trust/known_hosts.ts";
 import { readPemMaterial } from "../../lib/keys/format/pem_format.ts";
 import { inspectPrivateKey, parsePrivateKey } from "../../lib/keys/private_key.ts";
-import { parsePublicKey, publicKeyFromBlob } from "../../lib/keys/public_key.ts";
+import { readSpki } from "../../lib/keys/format/spki.ts";
+import { exportPublicKey, parsePublicKey, publicKeyFromBlob } from "../../lib/keys/public_key.ts";
 import { signatureAlgorithm } from "../../lib/keys/signature_blob.ts";
 import { fastest } from "../_support/until.ts";
 import { blobOf, opensshKeys, strings, utf8, vectors } from "../_support/key_vectors.ts";
 import { mutator } from "./_mutator.ts";
 import { certificates } from "../_support/certificates.ts";
+import { oneOfEach } from "./_made.ts";
 
 /** Milliseconds for each parser; `AMIKO_FUZZ_SECONDS` makes it longer. */
 const BUDGET = 1000 * Number(Deno.env.get("AMIKO_FUZZ_SECONDS") ?? 0) || 250;
@@ -92,6 +94,32 @@ Deno.test("parsePrivateKey() survives fuzzing of PuTTY's format", () =>
     vectors<{ private: string }>("putty_keys", 13).slice(0, 7).map(({ private: key }) => utf8(key)),
     (bytes) => parsePrivateKey(text(bytes)),
   ));
+
+Deno.test("parsePublicKey() and parsePrivateKey() survive fuzzing of JSON Web Keys, PEM and DER", async () => {
+  const keys = await oneOfEach(), secret: string[] = [], open: string[] = [];
+  for (const key of keys) {
+    secret.push(
+      await key.export({ format: "jwk" }),
+      await key.export({ format: "pkcs8" }),
+      await key.export({ format: "putty" }),
+    );
+    for (const format of ["jwk", "spki", "rfc4716"] as const) open.push(exportPublicKey(key.publicKey, { format }));
+  }
+  await fuzz(open.map(utf8), (bytes) => parsePublicKey(bytes));
+  await fuzz(secret.map(utf8), (bytes) => parsePrivateKey(bytes));
+  await fuzz(
+    [...secret, ...open].filter((pem) => pem.startsWith("-----")).map(der),
+    (bytes) => {
+      bytes[0] = 0x30;
+      // The length is right, so that what is inside is looked at.
+      const length = bytes.length - 4;
+      if (length >= 256) bytes.set([0x82, length >> 8, length & 0xff], 1);
+      else if (length >= 0) bytes[1] = bytes.length - 2;
+      return parsePrivateKey(bytes);
+    },
+  );
+  await fuzz(open.filter((pem) => pem.startsWith("-----")).map(der), (bytes) => readSpki(bytes));
+});
 
 Deno.test("signatureAlgorithm() survives fuzzing", () =>
   fuzz(

@@ -10,7 +10,7 @@
 import { curveParameters, uncompressedPoint } from "../../crypto/kex/nist_curves.ts";
 import { type Curve, curves } from "../curves.ts";
 import { type DerReader, Tag } from "./der.ts";
-import { keyFormatError } from "./format_error.ts";
+import { keyFormatError, unsupported as unsupportedError } from "./format_error.ts";
 import { fromBigEndian } from "../integers.ts";
 
 const OID_PRIME_FIELD = "2a8648ce3d0101";
@@ -18,7 +18,7 @@ const OID_PRIME_FIELD = "2a8648ce3d0101";
 const MAX_BYTES = 66;
 
 const unsupported = () =>
-  keyFormatError("Cannot read EC private key: the curve is not supported; nistp256, nistp384 and nistp521 are");
+  unsupportedError("Cannot read EC private key: the curve is not supported; nistp256, nistp384 and nistp521 are");
 
 /** The curve that the next element names or spells out. */
 export function readCurve(reader: DerReader): Curve {

@@ -6,7 +6,7 @@
 import { concat } from "@std/bytes";
 import { hasNodeCrypto, nodeCipherOnce } from "../../crypto/node_crypto.ts";
 import type { Bytes } from "../../wire/types.ts";
-import { keyFormatError } from "./format_error.ts";
+import { unsupported } from "./format_error.ts";
 import { isDataError } from "../webcrypto_errors.ts";
 
 /** A cipher of the OpenSSH key format. */
@@ -37,7 +37,7 @@ async function importAes(name: string, key: Bytes, usages: KeyUsage[]): Promise<
     return await subtle.importKey("raw", key, name, false, usages);
   } catch (cause) {
     if (key.length !== 24) throw cause;
-    throw keyFormatError(
+    throw unsupported(
       'Cannot decrypt private key: this runtime has no AES with keys of 192 bits; convert it with "ssh-keygen -p -f FILE"',
       cause,
     );
@@ -67,6 +67,13 @@ export async function cbcDecrypt(key: Bytes, iv: Bytes, body: Bytes): Promise<By
   const padding = await subtle.encrypt({ name: "AES-CBC", iv: last }, imported, new Uint8Array(16).fill(16));
   const padded = concat([body, new Uint8Array(padding, 0, 16)]);
   return new Uint8Array(await subtle.decrypt({ name: "AES-CBC", iv }, imported, padded));
+}
+
+/** The other way, of a whole number of blocks. */
+export async function cbcEncrypt(key: Bytes, iv: Bytes, body: Bytes): Promise<Bytes> {
+  const imported = await importAes("AES-CBC", key, ["encrypt"]);
+  const padded = await subtle.encrypt({ name: "AES-CBC", iv }, imported, body);
+  return new Uint8Array(padded.slice(0, body.length));
 }
 
 function cbc(keyLength: number): FileCipher {
@@ -110,7 +117,7 @@ const tripleDes: FileCipher = {
   tagLength: 0,
   decrypt(key, iv, body): Promise<Bytes> {
     if (!hasNodeCrypto()) {
-      throw keyFormatError(
+      throw unsupported(
         'Cannot decrypt OpenSSH private key: this runtime has no 3des-cbc; convert it with "ssh-keygen -p -f FILE"',
       );
     }

@@ -9,7 +9,8 @@ import { Reader } from "../../wire/reader.ts";
 import type { Bytes } from "../../wire/types.ts";
 import { Writer } from "../../wire/writer.ts";
 import { aes256Ctr, type FileCipher, fileCiphers } from "./file_ciphers.ts";
-import { keyFormatError, parsing } from "./format_error.ts";
+import { keyFormatError, noPassphrase, parsing, unsupported, wrongPassphrase } from "./format_error.ts";
+import { armour } from "./pem.ts";
 import { commentText } from "../key_text.ts";
 import { publicBlobOf } from "../key_material.ts";
 import { type KeyMaterial, privateFormOf, typeOfMaterial } from "../key_types.ts";
@@ -29,7 +30,9 @@ const MAX_MATERIAL = 12_288;
 
 const CONVERT = 'convert it with "ssh-keygen -p -f FILE"';
 
-const fail = (what: string) => keyFormatError(`Cannot read OpenSSH private key: ${what}`);
+const FAILED = "Cannot read OpenSSH private key";
+
+const fail = (what: string) => keyFormatError(`${FAILED}: ${what}`);
 
 /** What can be read from a file without its passphrase. */
 export interface Envelope {
@@ -51,7 +54,7 @@ export interface Envelope {
 
 /** Reads the part in clear from the bytes inside the PEM armour. */
 export function readEnvelope(bytes: Uint8Array, options: RsaKeyOptions): Envelope {
-  return parsing("Cannot read OpenSSH private key", () => {
+  return parsing(FAILED, () => {
     const reader = new Reader(bytes);
     if (reader.remaining < MAGIC.length || !equals(reader.rawView(MAGIC.length), MAGIC)) {
       throw fail('it does not begin with "openssh-key-v1"');
@@ -59,13 +62,13 @@ export function readEnvelope(bytes: Uint8Array, options: RsaKeyOptions): Envelop
     const cipherName = reader.ascii(), kdf = reader.ascii();
     const kdfOptions = new Reader(reader.view());
     const count = reader.u32();
-    if (count !== 1) throw fail(`it holds ${count} keys, 1 is supported`);
+    if (count !== 1) throw unsupported(`${FAILED}: it holds ${count} keys, 1 is supported`);
     const cipher = fileCiphers.get(cipherName) ?? null;
     if (cipher === null && cipherName !== "none") {
-      throw fail(`the cipher "${printable(cipherName, 64)}" is not supported; ${CONVERT}`);
+      throw unsupported(`${FAILED}: the cipher "${printable(cipherName, 64)}" is not supported; ${CONVERT}`);
     }
     if (kdf !== "none" && kdf !== "bcrypt") {
-      throw fail(`the KDF "${printable(kdf, 64)}" is not supported; ${CONVERT}`);
+      throw unsupported(`${FAILED}: the KDF "${printable(kdf, 64)}" is not supported; ${CONVERT}`);
     }
     if ((kdf === "none") !== (cipher === null)) {
       throw fail(`cipher "${cipherName}" with KDF "${kdf}"`);
@@ -74,7 +77,7 @@ export function readEnvelope(bytes: Uint8Array, options: RsaKeyOptions): Envelop
     const rounds = kdf === "none" ? 0 : kdfOptions.u32();
     kdfOptions.end();
     if (kdf !== "none" && (rounds < 1 || rounds > MAX_ROUNDS)) {
-      throw fail(`${rounds} rounds of bcrypt, 1 to ${MAX_ROUNDS} are allowed`);
+      throw unsupported(`${FAILED}: ${rounds} rounds of bcrypt, 1 to ${MAX_ROUNDS} are allowed`);
     }
     if (kdf !== "none" && (salt.length < 1 || salt.length > 64)) {
       throw fail(`a salt of ${salt.length} bytes, 1 to 64 are allowed`);
@@ -97,14 +100,17 @@ export async function readPrivatePart(
   passphrase: string | undefined,
 ): Promise<{ material: KeyMaterial; comment: string }> {
   const { cipher } = envelope;
-  if (cipher === null) return readSection(envelope.body, envelope.publicKey, "its check numbers differ");
+  if (cipher === null) {
+    const damaged = () => keyFormatError("Cannot decrypt OpenSSH private key: its check numbers differ");
+    return readSection(envelope.body, envelope.publicKey, damaged);
+  }
   if (passphrase === undefined || passphrase === "") {
-    throw fail("it is encrypted and no passphrase was given");
+    throw noPassphrase(`${FAILED}: it is encrypted and no passphrase was given`);
   }
   const keys = await deriveKeys(passphrase, envelope.salt, envelope.rounds, cipher);
   const section = await cipher.decrypt(keys.key, keys.iv, envelope.body, envelope.tag);
-  const wrong = "the passphrase is wrong";
-  if (section === null) throw keyFormatError(`Cannot decrypt OpenSSH private key: ${wrong}`);
+  const wrong = () => wrongPassphrase("Cannot decrypt OpenSSH private key: the passphrase is wrong");
+  if (section === null) throw wrong();
   try {
     return readSection(section, envelope.publicKey, wrong);
   } finally {
@@ -132,13 +138,11 @@ async function deriveKeys(
 function readSection(
   section: Uint8Array,
   publicKey: PublicKey,
-  whenChecksDiffer: string,
+  whenChecksDiffer: () => Error,
 ): { material: KeyMaterial; comment: string } {
-  return parsing("Cannot read OpenSSH private key", () => {
+  return parsing(FAILED, () => {
     const reader = new Reader(section);
-    if (reader.u32() !== reader.u32()) {
-      throw keyFormatError(`Cannot decrypt OpenSSH private key: ${whenChecksDiffer}`);
-    }
+    if (reader.u32() !== reader.u32()) throw whenChecksDiffer();
     const material = privateFormOf(reader.ascii()).read(reader);
     const comment = commentText(reader.view());
     for (let i = 1; reader.remaining > 0; i++) {
@@ -163,16 +167,11 @@ function writeSection(material: KeyMaterial, comment: string, blockSize: number)
   return writer.bytes();
 }
 
-function armour(bytes: Bytes): string {
-  const lines = bytes.toBase64().match(/.{1,70}/g)!.join("\n");
-  return `-----BEGIN OPENSSH PRIVATE KEY-----\n${lines}\n-----END OPENSSH PRIVATE KEY-----\n`;
-}
-
 function envelope(cipher: string, kdf: string, options: Uint8Array, material: KeyMaterial, body: Uint8Array): string {
   const writer = new Writer(MAX_MATERIAL + options.length + body.length).raw(MAGIC).text(cipher).text(kdf).string(
     options,
   );
-  return armour(writer.u32(1).string(publicBlobOf(material)).string(body).bytes());
+  return armour("OPENSSH PRIVATE KEY", writer.u32(1).string(publicBlobOf(material)).string(body).bytes(), 70);
 }
 
 /** Writes a key that is not encrypted. */

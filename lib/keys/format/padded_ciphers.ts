@@ -6,7 +6,7 @@
 import { hasNodeCrypto, nodeCipherOnce } from "../../crypto/node_crypto.ts";
 import type { Bytes } from "../../wire/types.ts";
 import { isDataError } from "../webcrypto_errors.ts";
-import { keyFormatError } from "./format_error.ts";
+import { unsupported } from "./format_error.ts";
 
 /** A block cipher in CBC mode. */
 export interface PaddedCipher {
@@ -39,7 +39,7 @@ const tripleDes: PaddedCipher = {
   blockSize: 8,
   decrypt(key, iv, body): Promise<Bytes | null> {
     if (!hasNodeCrypto()) {
-      throw keyFormatError(
+      throw unsupported(
         'Cannot decrypt private key: this runtime has no 3des-cbc; convert it with "ssh-keygen -p -f FILE"',
       );
     }

@@ -7,7 +7,8 @@ import { printable } from "../../errors.ts";
 import type { Bytes } from "../../wire/types.ts";
 import { keyFormatError } from "./format_error.ts";
 import { pathHint } from "../key_text.ts";
-import { decodeBase64 } from "../public_key.ts";
+import { notTheKind } from "./other_kinds.ts";
+import { decodeBase64 } from "./base64.ts";
 
 /** A PEM block. */
 export interface Pem {
@@ -23,7 +24,10 @@ export interface Pem {
 export function readPem(text: string): Pem {
   const lines = text.split(/\r\n|\r|\n/).map((line) => line.trim());
   const begin = lines.findIndex((line) => /^-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----$/.test(line));
-  if (begin < 0) throw keyFormatError(`Cannot read private key: ${whatInstead(lines)}${pathHint(text)}`);
+  if (begin < 0) {
+    const nothing = `no line "-----BEGIN … PRIVATE KEY-----" was found${pathHint(text)}`;
+    throw notTheKind("Cannot read private key", text, nothing);
+  }
   const label = lines[begin]!.slice(11, -5);
   const end = lines.indexOf(`-----END ${label}-----`, begin);
   if (end < 0) {
@@ -44,14 +48,12 @@ export function isEncryptedPem(headers: ReadonlyMap<string, string>): boolean {
   return headers.has("dek-info") || headers.get("proc-type")?.includes("ENCRYPTED") === true;
 }
 
-function whatInstead(lines: readonly string[]): string {
-  const first = lines.find((line) => line !== "") ?? "";
-  if (first === "") return "the text is empty";
-  if (/^---- ?BEGIN SSH2 ENCRYPTED PRIVATE KEY/.test(first)) {
-    return 'the ssh.com format is not supported; convert it with "ssh-keygen -i -f FILE"';
-  }
-  if (/^(ssh|ecdsa|sk)-\S+ AAAA/.test(first) || /BEGIN (SSH2 |RSA )?PUBLIC KEY/.test(first)) {
-    return "it is a public key";
-  }
-  return 'no line "-----BEGIN … PRIVATE KEY-----" was found';
+/** Bytes as lines of base64. */
+export function base64Lines(bytes: Uint8Array<ArrayBuffer>, width: number): string[] {
+  return bytes.toBase64().match(new RegExp(`.{1,${width}}`, "g")) ?? [];
+}
+
+/** Writes a block without headers. */
+export function armour(label: string, bytes: Uint8Array<ArrayBuffer>, width = 64): string {
+  return [`-----BEGIN ${label}-----`, ...base64Lines(bytes, width), `-----END ${label}-----`, ""].join("\n");
 }

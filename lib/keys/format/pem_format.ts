@@ -9,18 +9,15 @@ import type { Bytes } from "../../wire/types.ts";
 import type { Curve } from "../curves.ts";
 import { DerReader, Tag } from "./der.ts";
 import { readCurve } from "./ec_parameters.ts";
-import { keyFormatError, notTogether } from "./format_error.ts";
-import { fromBigEndian, inverse, toBigEndian } from "../integers.ts";
+import { keyFormatError, unsupported, wrongPassphrase } from "./format_error.ts";
+import { fromBigEndian, toBigEndian } from "../integers.ts";
 import { ed25519Point } from "../ed25519.ts";
 import type { KeyMaterial } from "../key_types.ts";
-import type { RsaMaterial } from "../rsa.ts";
+import { type RsaMaterial, rsaMaterialOf } from "../rsa.ts";
 import { RSA_BITS } from "../rsa_public.ts";
 import { isDataError } from "../webcrypto_errors.ts";
+import { OID_EC, OID_ED25519, OID_RSA } from "./oids.ts";
 import { isEncryptedPem } from "./pem.ts";
-
-const OID_RSA = "2a864886f70d010101";
-const OID_EC = "2a8648ce3d0201";
-const OID_ED25519 = "2b6570";
 
 const fail = (format: string, what: string) => keyFormatError(`Cannot read ${format} private key: ${what}`);
 
@@ -53,7 +50,7 @@ async function readDecrypted(
   } catch (cause) {
     if (!(cause instanceof SshError) && !isDataError(cause)) throw cause;
     // One wrong passphrase in 256 gives sound padding, and nonsense before it.
-    throw keyFormatError(
+    throw wrongPassphrase(
       `Cannot decrypt ${format} private key: the passphrase is wrong, or the key is malformed`,
       cause,
     );
@@ -81,22 +78,19 @@ async function readLabelled(label: string, reader: DerReader, passphrase: string
       });
     }
     default:
-      throw keyFormatError(`Cannot read private key: "${printable(label, 40)}" is not supported`);
+      throw unsupported(`Cannot read private key: "${printable(label, 40)}" is not supported`);
   }
 }
 
 function readRsa(reader: DerReader): RsaMaterial {
-  if (reader.integer(1) !== 0n) throw fail("RSA", "only keys of two primes are supported");
+  if (reader.integer(1) !== 0n) throw unsupported("Cannot read RSA private key: only keys of two primes are supported");
   const max = RSA_BITS.max / 8;
   const n = reader.integer(max), e = reader.integer(8), d = reader.integer(max + 8);
   const p = reader.integer(max), q = reader.integer(max);
-  // d mod (p - 1), d mod (q - 1) and q^-1 mod p are computed anew: some programs leave them out or have them wrong, and with wrong
-  // ones a signature gives the primes away.
+  // Some programs leave these out or have them wrong.
   for (let i = 0; i < 3; i++) reader.integer(max);
   reader.end();
-  const iqmp = p > 1n ? inverse(q, p) : null, phi = (p - 1n) * (q - 1n);
-  if (iqmp === null || phi <= 0n) throw notTogether();
-  return { kind: "rsa", n, e, d: d < n ? d : d % phi, iqmp, p, q };
+  return rsaMaterialOf(n, e, d, p, q);
 }
 
 async function readEc(reader: DerReader, outer: Curve | null): Promise<KeyMaterial> {
@@ -157,7 +151,7 @@ async function readPkcs8(reader: DerReader): Promise<KeyMaterial> {
       break;
     }
     default:
-      throw fail("PKCS#8", "only RSA, EC and Ed25519 keys are supported");
+      throw unsupported("Cannot read PKCS#8 private key: only RSA, EC and Ed25519 keys are supported");
   }
   algorithm.end();
   content.end();

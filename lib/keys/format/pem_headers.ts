@@ -7,7 +7,7 @@
 import { printable } from "../../errors.ts";
 import { nodeMd5 } from "../../crypto/node_crypto.ts";
 import type { Bytes } from "../../wire/types.ts";
-import { keyFormatError } from "./format_error.ts";
+import { keyFormatError, noPassphrase, unsupported, wrongPassphrase } from "./format_error.ts";
 import { type PaddedCipher, paddedCiphers } from "./padded_ciphers.ts";
 
 const FAILED = "Cannot read encrypted PEM private key";
@@ -29,7 +29,7 @@ export async function decryptPem(
   const [name = "", hex = ""] = (headers.get("dek-info") ?? "").split(",").map((part) => part.trim());
   const cipher = ciphers.get(name.toUpperCase());
   if (cipher === undefined) {
-    throw keyFormatError(
+    throw unsupported(
       `${FAILED}: the cipher "${printable(name, 40)}" is not supported; convert it with "ssh-keygen -p -f FILE"`,
     );
   }
@@ -40,12 +40,12 @@ export async function decryptPem(
   if (body.length === 0 || body.length % blockSize !== 0) {
     throw keyFormatError(`${FAILED}: its content is no whole number of blocks`);
   }
-  if (passphrase === undefined || passphrase === "") throw keyFormatError(`${FAILED}: no passphrase was given`);
+  if (passphrase === undefined || passphrase === "") throw noPassphrase(`${FAILED}: no passphrase was given`);
   const iv = Uint8Array.fromHex(hex);
   const key = keyFrom(new TextEncoder().encode(passphrase), iv.subarray(0, 8), keyLength);
   try {
     const plain = await cipher.decrypt(key, iv, body.slice());
-    if (plain === null) throw keyFormatError("Cannot decrypt PEM private key: the passphrase is wrong");
+    if (plain === null) throw wrongPassphrase("Cannot decrypt PEM private key: the passphrase is wrong");
     return plain;
   } finally {
     key.fill(0);
@@ -59,7 +59,7 @@ function keyFrom(passphrase: Uint8Array, salt: Uint8Array, length: number): Byte
   for (let at = 0; at < length; at += last.length) {
     const digest = nodeMd5(last, passphrase, salt);
     if (digest === null) {
-      throw keyFormatError(`${FAILED}: this runtime has no MD5; convert it with "ssh-keygen -p -f FILE"`);
+      throw unsupported(`${FAILED}: this runtime has no MD5; convert it with "ssh-keygen -p -f FILE"`);
     }
     last = digest;
     key.set(last.subarray(0, length - at), at);

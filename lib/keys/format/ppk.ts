@@ -9,11 +9,12 @@ import { Reader } from "../../wire/reader.ts";
 import type { Bytes } from "../../wire/types.ts";
 import { Writer } from "../../wire/writer.ts";
 import { cbcDecrypt } from "./file_ciphers.ts";
-import { keyFormatError, parsing } from "./format_error.ts";
+import { keyFormatError, noPassphrase, parsing, unsupported, wrongPassphrase } from "./format_error.ts";
 import { bytesOfString, commentText } from "../key_text.ts";
 import { howToRead } from "../user_files.ts";
 import { type KeyMaterial, privateFormOf } from "../key_types.ts";
-import { decodeBase64, publicKeyFromBlob } from "../public_key.ts";
+import { decodeBase64 } from "./base64.ts";
+import { publicKeyFromBlob } from "../public_key.ts";
 import type { RsaKeyOptions } from "../rsa_public.ts";
 import type { PublicKey } from "../types.ts";
 
@@ -22,6 +23,12 @@ const MAX_LINES = 500;
 /** Most memory in KiB, and most memory times passes, that Argon2 may take: PuTTY writes 8,192 KiB and about a dozen passes. */
 const MAX_MEMORY = 262_144;
 const MAX_WORK = 1_048_576;
+/** KiB that Argon2 takes in files that are written, as PuTTY has it. */
+export const WRITTEN_MEMORY = 8192;
+/** Passes that are written unless a program says otherwise: half a second to one on the machines of today. */
+export const DEFAULT_PASSES = 8;
+/** Passes that are read at most with so much memory. */
+export const MAX_PASSES = MAX_WORK / WRITTEN_MEMORY;
 
 /** A file taken apart. */
 export interface Ppk {
@@ -43,7 +50,9 @@ export interface Ppk {
   readonly kdf: ReadonlyMap<string, string>;
 }
 
-const fail = (what: string, cause?: unknown) => keyFormatError(`Cannot read PuTTY private key: ${what}`, cause);
+const FAILED = "Cannot read PuTTY private key";
+
+const fail = (what: string, cause?: unknown) => keyFormatError(`${FAILED}: ${what}`, cause);
 
 /** Whether a text is a PuTTY private key file. */
 export function isPpk(text: string): boolean {
@@ -64,18 +73,20 @@ export function readPpk(text: string, options: RsaKeyOptions): Ppk {
   const block = (name: string): Bytes => {
     const count = header(name)[1];
     if (!/^\d{1,3}$/.test(count) || Number(count) > MAX_LINES) throw fail(`"${name}" has no sound number of lines`);
-    return decodeBase64(lines.slice(at, at += Number(count)).join(""), "Cannot read PuTTY private key");
+    return decodeBase64(lines.slice(at, at += Number(count)).join(""), FAILED);
   };
   const [format, type] = header();
   if (format !== "PuTTY-User-Key-File-2" && format !== "PuTTY-User-Key-File-3") {
-    throw fail(
-      `"${printable(format, 40)}" is not supported; convert it with "puttygen FILE -O private-openssh -o NEWFILE"`,
+    throw unsupported(
+      `${FAILED}: "${
+        printable(format, 40)
+      }" is not supported; convert it with "puttygen FILE -O private-openssh -o NEWFILE"`,
     );
   }
   const version = format.endsWith("2") ? 2 : 3;
   const encryption = header("Encryption")[1];
   if (encryption !== "none" && encryption !== "aes256-cbc") {
-    throw fail(`the cipher "${printable(encryption, 40)}" is not supported`);
+    throw unsupported(`${FAILED}: the cipher "${printable(encryption, 40)}" is not supported`);
   }
   const comment = bytesOfString(header("Comment")[1]);
   const publicKey = publicKeyFromBlob(block("Public-Lines"), options);
@@ -103,31 +114,30 @@ export async function readPpkMaterial(
 ): Promise<{ material: KeyMaterial; comment: string }> {
   const encrypted = ppk.encryption !== "none";
   if (encrypted && (passphrase === undefined || passphrase === "")) {
-    throw fail("it is encrypted and no passphrase was given");
+    throw noPassphrase(`${FAILED}: it is encrypted and no passphrase was given`);
   }
   const secret = new TextEncoder().encode(encrypted ? passphrase : "");
-  const { key, iv, macKey } = ppk.version === 2 ? await keysOf2(secret) : await keysOf3(ppk, secret);
+  const { key, iv, macKey } = await (ppk.version === 2 ? keysOf2(secret) : keysOf3(ppk, secret));
   const body = encrypted ? await cbcDecrypt(key, iv, ppk.body) : ppk.body;
-  const utf8 = new TextEncoder();
-  const fields = [utf8.encode(ppk.type), utf8.encode(ppk.encryption), ppk.comment];
-  const size = fields.reduce((sum, field) => sum + 4 + field.length, 0);
-  const writer = new Writer(size + 8 + ppk.publicKey.blob.length + body.length);
-  for (const field of fields) writer.string(field);
-  const covered = writer.string(ppk.publicKey.blob).string(body).bytes();
+  const covered = coveredByMac(ppk.type, ppk.encryption, ppk.comment, ppk.publicKey.blob, body);
   const hmac = { name: "HMAC", hash: ppk.version === 2 ? "SHA-1" : "SHA-256" };
   const imported = await crypto.subtle.importKey("raw", macKey, hmac, false, ["verify"]);
   if (!await crypto.subtle.verify("HMAC", imported, ppk.mac, covered)) {
     const lossy = new TextDecoder().decode(ppk.comment).includes("\ufffd")
       ? `, unless the file is not UTF-8 and its text has lost something: pass its bytes, \`${howToRead.bytes}\``
       : "";
-    throw fail((encrypted ? "the passphrase is wrong" : "its MAC is wrong") + lossy);
+    throw encrypted ? wrongPassphrase(`${FAILED}: the passphrase is wrong${lossy}`) : fail(`its MAC is wrong${lossy}`);
   }
   return { material: readMaterial(ppk.publicKey, body), comment: commentText(ppk.comment) };
 }
 
-interface PpkKeys {
+/** Keys that a passphrase gives. */
+export interface PpkKeys {
+  /** Of the cipher. */
   readonly key: Bytes;
+  /** Of the cipher. */
   readonly iv: Bytes;
+  /** Of the MAC. */
   readonly macKey: Bytes;
 }
 
@@ -139,32 +149,70 @@ async function keysOf2(passphrase: Uint8Array): Promise<PpkKeys> {
   return { key: concat([first, second]).slice(0, 32), iv: new Uint8Array(16), macKey };
 }
 
-async function keysOf3({ kdf, encryption }: Ppk, passphrase: Uint8Array): Promise<PpkKeys> {
+/** What the MAC is over; `body` is the private half in clear. */
+export function coveredByMac(
+  type: string,
+  encryption: string,
+  comment: Uint8Array,
+  blob: Uint8Array,
+  body: Uint8Array,
+): Bytes {
+  const utf8 = new TextEncoder();
+  const fields = [utf8.encode(type), utf8.encode(encryption), comment, blob, body];
+  const writer = new Writer(fields.reduce((sum, field) => sum + 4 + field.length, 0));
+  for (const field of fields) writer.string(field);
+  return writer.bytes();
+}
+
+/** What Argon2 is told. */
+export interface Argon2Parameters {
+  /** Argon2d, Argon2i or Argon2id. */
+  readonly kdf: string;
+  /** KiB. */
+  readonly memory: number;
+  /** Passes. */
+  readonly passes: number;
+  /** Lanes. */
+  readonly parallelism: number;
+  /** 8 to 64 bytes. */
+  readonly salt: Bytes;
+}
+
+/** The keys of version 3; null is for a file in clear. */
+export async function argon2Keys(parameters: Argon2Parameters | null, passphrase: Uint8Array): Promise<PpkKeys> {
   // An HMAC key of one zero byte is the empty key, which WebCrypto does not take.
-  if (encryption === "none") return { key: new Uint8Array(0), iv: new Uint8Array(0), macKey: new Uint8Array(1) };
+  if (parameters === null) return { key: new Uint8Array(0), iv: new Uint8Array(0), macKey: new Uint8Array(1) };
+  const { kdf, memory, passes, parallelism, salt } = parameters;
   // Loaded by those who need it: most keys are no PuTTY files.
   const { argon2d, argon2i, argon2id } = await import("@noble/hashes/argon2.js");
-  const type = kdf.get("Key-Derivation") ?? "";
-  const derive = new Map([["Argon2d", argon2d], ["Argon2i", argon2i], ["Argon2id", argon2id]]).get(type);
-  if (derive === undefined) throw fail(`the KDF "${printable(type, 40)}" is not supported`);
+  const derive = new Map([["Argon2d", argon2d], ["Argon2i", argon2i], ["Argon2id", argon2id]]).get(kdf);
+  if (derive === undefined) throw unsupported(`${FAILED}: the KDF "${printable(kdf, 40)}" is not supported`);
+  const derived = derive(passphrase, salt, { m: memory, t: passes, p: parallelism, dkLen: 80 });
+  return { key: derived.slice(0, 32), iv: derived.slice(32, 48), macKey: derived.slice(48) };
+}
+
+function keysOf3({ kdf, encryption }: Ppk, passphrase: Uint8Array): Promise<PpkKeys> {
+  if (encryption === "none") return argon2Keys(null, passphrase);
   const number = (name: string) => {
     const text = kdf.get(name) ?? "";
     return /^\d{1,9}$/.test(text) ? Number(text) : 0;
   };
   const memory = number("Argon2-Memory"), passes = number("Argon2-Passes"), parallelism = number("Argon2-Parallelism");
-  const salt = kdf.get("Argon2-Salt") ?? "";
+  const hex = kdf.get("Argon2-Salt") ?? "";
   if (
-    parallelism < 1 || memory < 8 * parallelism || memory > MAX_MEMORY || passes < 1 || memory * passes > MAX_WORK ||
-    salt.length > 128 || !/^([0-9a-f]{2}){8,}$/.test(salt)
+    parallelism < 1 || memory < 8 * parallelism || memory > MAX_MEMORY || passes < 1 ||
+    memory * passes > MAX_WORK || hex.length > 128 || !/^([0-9a-f]{2}){8,}$/.test(hex)
   ) {
-    throw fail(`${memory} KiB, ${passes} passes and ${parallelism} lanes of Argon2 are not supported`);
+    throw unsupported(
+      `${FAILED}: ${memory} KiB, ${passes} passes and ${parallelism} lanes of Argon2 are not supported`,
+    );
   }
-  const derived = derive(passphrase, Uint8Array.fromHex(salt), { m: memory, t: passes, p: parallelism, dkLen: 80 });
-  return { key: derived.slice(0, 32), iv: derived.slice(32, 48), macKey: derived.slice(48) };
+  const salt = Uint8Array.fromHex(hex);
+  return argon2Keys({ kdf: kdf.get("Key-Derivation") ?? "", memory, passes, parallelism, salt }, passphrase);
 }
 
 function readMaterial(publicKey: PublicKey, body: Uint8Array): KeyMaterial {
-  return parsing("Cannot read PuTTY private key", () => {
+  return parsing(FAILED, () => {
     const half = new Reader(publicKey.blob), reader = new Reader(body);
     const material = privateFormOf(half.ascii()).readPutty(half, reader);
     // What is left is padding up to a cipher block: random in version 3, part of a hash in version 2; the MAC covers it.

@@ -1,0 +1,1 @@
+export * from "npm:@noble/hashes@2/scrypt.js";
