@@ -72,6 +72,7 @@ export {
   connectAgent,
   createAgent,
   type CreateAgentOptions,
+  type CryptoKeys,
   defaultIdentities,
   type DefaultIdentitiesOptions,
   type ExportOptions,
@@ -98,6 +99,7 @@ export {
   type RsaKeyOptions,
   type ServeAgentOptions,
   signCertificate,
+  signerFromCryptoKey,
   verifyWith,
 } from "./lib/keys/mod.ts";
 export * from "./lib/sftp/mod.ts";

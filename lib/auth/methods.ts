@@ -11,6 +11,7 @@ import { type PassedOver, passedOverBy } from "../keys/passed_over.ts";
 import { type KeyText, looksLikePath, pathHint } from "../keys/key_text.ts";
 import { signatureAlgorithmsOf } from "../keys/key_types.ts";
 import { parsePrivateKey } from "../keys/private_key.ts";
+import { isWrongSignature } from "../keys/check_signature.ts";
 import { isPublicKey, isSigner } from "../keys/check_key.ts";
 import { agentFor, type AgentSession } from "../keys/session_agents.ts";
 import type { Agent, Signer } from "../keys/types.ts";
@@ -364,6 +365,9 @@ async function* eachOf<T>(iterable: AsyncIterable<T>, exchange: AuthExchange): A
   }
 }
 
+/** Bytes of a signature that are looked at. */
+const MAX_SIGNATURE = 16_384;
+
 /** Offers one key with each algorithm that may do; null when there is none. */
 async function offer(signer: Signer, exchange: AuthExchange): Promise<FinalReply | null> {
   const { type, blob } = signer.publicKey;
@@ -402,6 +406,12 @@ async function offer(signer: Signer, exchange: AuthExchange): Promise<FinalReply
     } catch (error) {
       if (exchange.signal.aborted) throw error;
       exchange.note(`${name} could not sign: ${reasonOf(error)}`);
+      return { kind: "failure", partial: false, remaining: exchange.remaining };
+    }
+    // One that is longer than any is told as what no packet holds, or refused by the server.
+    const isShort = signature instanceof Uint8Array && signature.length <= MAX_SIGNATURE;
+    if (isShort && await exchange.wait(isWrongSignature(signer.publicKey, algorithm, data, signature.slice()))) {
+      exchange.note(`${name} could not sign: what its signer gave is no ${algorithm} signature`);
       return { kind: "failure", partial: false, remaining: exchange.remaining };
     }
     const [method, signed] = hostKey === undefined

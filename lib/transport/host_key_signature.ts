@@ -5,8 +5,8 @@
  * @module
  */
 import { DisconnectReason, SshProtocolError } from "../errors.ts";
-import { keyTypeOf, publicKeyFromBlob, verifyAgreed } from "../keys/public_key.ts";
-import type { PublicKey, Signer } from "../keys/types.ts";
+import { isWrongSignature } from "../keys/check_signature.ts";
+import type { Signer } from "../keys/types.ts";
 import type { Bytes } from "../wire/types.ts";
 
 /** Bytes of a signature: that of the largest RSA key, with all that stands around it, is far below. */
@@ -44,19 +44,8 @@ export async function signAsHost(signer: Signer, data: Bytes, algorithm: string,
   if (signature.length > MAX_SIGNATURE) {
     return await fail(`its signer gave ${signature.length} bytes, and at most ${MAX_SIGNATURE} can be a signature`);
   }
-  if (await isWrong(key, algorithm, data, signature)) {
+  if (await isWrongSignature(key, algorithm, data, signature)) {
     return await fail(`what its signer gave is no ${algorithm} signature of it`);
   }
   return signature;
-}
-
-/** Whether a signature is not the key's; false where the key or the algorithm is the program's own, and nothing here can tell. */
-async function isWrong({ blob }: PublicKey, algorithm: string, data: Bytes, signature: Bytes): Promise<boolean> {
-  let key: PublicKey;
-  try {
-    key = publicKeyFromBlob(blob, { insecureMinRsaBits: 1024 });
-  } catch {
-    return false;
-  }
-  return keyTypeOf(algorithm) !== null && !await verifyAgreed(key, algorithm, data, signature);
 }
