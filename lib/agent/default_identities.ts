@@ -11,8 +11,10 @@ import { connectAgent } from "./agent.ts";
 import { agentSocketPath } from "./agent_socket.ts";
 import { readIfThere, userSshPath } from "../keys/user_files.ts";
 import { type PassedOver, withPassedOver } from "../keys/passed_over.ts";
-import { inspectPrivateKey, parsePrivateKey } from "../keys/private_key.ts";
 import { agentFor } from "../keys/session_agents.ts";
+import { openKeyFile } from "../keys/key_file.ts";
+import { checkPassphrase, type Passphrase } from "../keys/passphrase.ts";
+import { inspectPrivateKey } from "../keys/private_key.ts";
 import type { Signer } from "../keys/types.ts";
 import { withCertificate } from "../keys/with_certificate.ts";
 import { hasDeno } from "../wire/system.ts";
@@ -24,25 +26,31 @@ const FILES = ["id_ed25519", "id_ecdsa", "id_rsa", "id_mldsa44_ed25519"] as cons
 export interface DefaultIdentitiesOptions {
   /** Is told of each agent or file that was passed over, and why. What it throws is ignored. */
   onSkip?: ((note: string) => void) | undefined;
+  /**
+   * What encrypted key files are encrypted with: a function is asked once for each, and handed to `publicKey()`, only when the server would
+   * take the key. Without it, they are passed over.
+   */
+  passphrase?: Passphrase | undefined;
   /** Aborting closes the agent's connection, and ends the iteration with the signal's reason. */
   signal?: AbortSignal | undefined;
 }
 
 /**
  * Yields the agent's keys and certificates, then those of `~/.ssh/id_ed25519`, `id_ecdsa`, `id_rsa` and `id_mldsa44_ed25519` that are not
- * encrypted, each key once.
+ * encrypted, or for which there is a `passphrase`, each key once.
  * A certificate in a file beside one, such as `~/.ssh/id_ed25519-cert.pub`, goes before its key, and goes with an agent's key as well, where the
  * file is encrypted. Nothing is opened before it is its turn. The agent's connection stays open until the iteration ends, so sign inside the loop.
  * Handed to `publicKey()`, it tells the error of a login that fails what was passed over, and why.
  */
 export function defaultIdentities(options: DefaultIdentitiesOptions = {}): AsyncGenerator<Signer, void, void> {
+  checkPassphrase(options.passphrase);
   const passedOver: PassedOver = { notes: [], absent: [] };
   return withPassedOver(findIdentities(options, passedOver), passedOver);
 }
 
 /** As {@linkcode defaultIdentities}, with a place of the caller's own for the remarks. */
 export async function* findIdentities(
-  { onSkip, signal }: DefaultIdentitiesOptions,
+  { onSkip, passphrase, signal }: DefaultIdentitiesOptions,
   passedOver: PassedOver,
 ): AsyncGenerator<Signer, void, void> {
   const skip = (what: string, why: string): void => {
@@ -110,11 +118,12 @@ export async function* findIdentities(
         continue;
       }
       const { encrypted, publicKey } = inspectPrivateKey(text);
-      if (encrypted) {
+      if (encrypted && passphrase === undefined) {
         skip(path, "it is encrypted; add it to an agent, or hand it over with its passphrase");
         withIt = await certified(path, signers.find((one) => String(one.publicKey) === String(publicKey)));
       } else {
-        key = await parsePrivateKey(text);
+        const beside = encrypted ? await abortable(readIfThere(`${path}.pub`), signal) : null;
+        key = await openKeyFile({ text, passphrase, name: path, publicKey: beside ?? undefined }, signal);
         withIt = await certified(path, key);
       }
     } catch (error) {

@@ -9,6 +9,7 @@ import { equals } from "@std/bytes";
 import { printable, SshProtocolError } from "../errors.ts";
 import { type PassedOver, passedOverBy } from "../keys/passed_over.ts";
 import { type KeyText, looksLikePath, pathHint } from "../keys/key_text.ts";
+import { checkKeyFile, isKeyFile, type KeyFile } from "../keys/key_file.ts";
 import { signatureAlgorithmsOf } from "../keys/key_types.ts";
 import { parsePrivateKey } from "../keys/private_key.ts";
 import { isWrongSignature } from "../keys/check_signature.ts";
@@ -31,6 +32,7 @@ import {
   typedBytes,
   userauthPkOk,
 } from "./messages.ts";
+import { keyOfFile, reasonOf, unlocked } from "./locked_keys.ts";
 import type { Prompt } from "./types.ts";
 
 /** Names of the methods that prove who the user is. */
@@ -244,10 +246,13 @@ export function keyboardInteractive(
  * that starts when it is needed; each is offered in turn. A key is offered without a signature first, and signs only once the
  * server has said that it would do. RSA keys sign with SHA-2, as `server-sig-algs` says (RFC 8332), and a key that the server's
  * list rules out is passed over. Throws `TypeError` for a path. Text is parsed when its turn comes; an error in it ends the login, and so does one of an iteration.
+ * A {@linkcode KeyFile}, `{ text, passphrase }`, may be encrypted: a function is asked for its passphrase once, when the server would take the key.
  * An agent stays open: whoever connected to it closes it. Keys, agents and iterations that do not answer are left behind when the
  * login is aborted or the connection ends.
  */
-export function publicKey(...keys: readonly (Signer | Agent | KeyText | AsyncIterable<Signer>)[]): AuthMethod {
+export function publicKey(
+  ...keys: readonly (Signer | Agent | KeyText | KeyFile | AsyncIterable<Signer>)[]
+): AuthMethod {
   const made = keys.find((key: unknown) => typeof key === "function");
   if (made !== undefined) throw new TypeError("Cannot use key: it is a function, call it");
   return publicKeyFrom(...keys);
@@ -258,6 +263,7 @@ type SignerSource =
   | Signer
   | Agent
   | KeyText
+  | KeyFile
   | AsyncIterable<Signer>
   | ((signal: AbortSignal) => AsyncIterable<Signer>);
 
@@ -268,6 +274,7 @@ function checkSource(key: unknown): void {
     throw new TypeError(`Cannot use key: no private key is in its text${pathHint(key)}`);
   }
   if (key instanceof Uint8Array || typeof key === "function" || isSigner(key)) return;
+  if (isKeyFile(key)) return checkKeyFile(key);
   const source = key as Partial<Agent & AsyncIterable<Signer>> | null | undefined;
   if (typeof source?.signers === "function" || typeof source?.[Symbol.asyncIterator] === "function") return;
   const why = Array.isArray(key)
@@ -283,10 +290,11 @@ function checkSource(key: unknown): void {
 /** As {@linkcode publicKey}, with iterations that learn when the attempt is over. */
 export function publicKeyFrom(...keys: readonly SignerSource[]): AuthMethod {
   for (const key of keys) checkSource(key);
+  const opened = new Map<KeyFile, Signer>();
   return method("publickey", async (exchange) => {
     const seen = new Set<string>(), passedOver: PassedOver[] = [];
     let last: FinalReply = { kind: "failure", partial: false, remaining: exchange.remaining };
-    for await (const signer of signersOf(keys, exchange, passedOver)) {
+    for await (const signer of signersOf(keys, opened, exchange, passedOver)) {
       const id = signer.publicKey.blob.toBase64();
       if (seen.has(id) || exchange.passedKeys.has(id)) continue;
       seen.add(id);
@@ -308,11 +316,13 @@ export function publicKeyFrom(...keys: readonly SignerSource[]): AuthMethod {
 /** The keys of all sources in turn. What is put into `passedOver` is told of what the sources could not give. */
 async function* signersOf(
   keys: readonly SignerSource[],
+  opened: Map<KeyFile, Signer>,
   exchange: AuthExchange,
   passedOver: PassedOver[],
 ): AsyncGenerator<Signer> {
   for (const key of keys) {
     if (typeof key === "string" || key instanceof Uint8Array) yield await exchange.wait(parsePrivateKey(key));
+    else if (typeof key === "object" && isKeyFile(key)) yield* keyOfFile(key, opened, exchange);
     else if (typeof key === "function" || Symbol.asyncIterator in key) {
       const iteration = typeof key === "function" ? key(exchange.signal) : key;
       const told = passedOverBy(iteration);
@@ -400,6 +410,9 @@ async function offer(signer: Signer, exchange: AuthExchange): Promise<FinalReply
       blob,
       hostKey,
     });
+    if (!await unlocked(signer, name, exchange)) {
+      return { kind: "failure", partial: false, remaining: exchange.remaining };
+    }
     let signature: Uint8Array;
     try {
       signature = await exchange.wait(signer.sign(data, algorithm));
@@ -439,8 +452,4 @@ function usableAlgorithms(signer: Signer, serverSigAlgs: readonly string[] | nul
     serverSigAlgs.includes(name) || serverSigAlgs.includes(plain(name))
   );
   return usable.slice(0, 1);
-}
-
-function reasonOf(error: unknown): string {
-  return printable(error instanceof Error ? error.message : "unknown reason");
 }

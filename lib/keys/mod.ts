@@ -50,6 +50,8 @@ export { type CertificateOptions, signCertificate } from "./sign_certificate.ts"
 export { withCertificate } from "./with_certificate.ts";
 export { generateKey, insecureSha1Signer, parsePrivateKey, type PrivateKeyOptions } from "./private_key.ts";
 export { type CryptoKeys, signerFromCryptoKey } from "./crypto_key.ts";
+export type { KeyFile } from "./key_file.ts";
+export type { Passphrase, PassphraseQuestion } from "./passphrase.ts";
 export type { KeyText } from "./key_text.ts";
 export type { RsaKeyOptions } from "./rsa_public.ts";
 export {

@@ -4,7 +4,7 @@
  * @module
  */
 import { printable } from "../errors.ts";
-import { checkObject, checkWord } from "../wire/check.ts";
+import { checkObject, checkSignal, checkText, checkWord } from "../wire/check.ts";
 import { requireWebCrypto } from "../wire/system.ts";
 import type { Bytes } from "../wire/types.ts";
 import { generateEcdsa } from "./ecdsa.ts";
@@ -27,6 +27,7 @@ import { isEncryptedPem, readPem } from "./format/pem.ts";
 import { DEFAULT_PASSES, isPpk, MAX_PASSES, readPpk, readPpkMaterial } from "./format/ppk.ts";
 import { privateDer } from "./format/private_der.ts";
 import { generateMldsa44Ed25519 } from "./mldsa44_ed25519.ts";
+import { askerOf, checkPassphrase, type Passphrase } from "./passphrase.ts";
 import { publicKeyFromBlob } from "./public_key.ts";
 import { generateRsa } from "./rsa.ts";
 import { minRsaBits, RSA_BITS, type RsaKeyOptions } from "./rsa_public.ts";
@@ -169,8 +170,12 @@ export function insecureSha1Signer(key: PrivateKey): Signer {
 
 /** Options of {@linkcode parsePrivateKey}. */
 export interface PrivateKeyOptions extends RsaKeyOptions {
-  /** What the file is encrypted with. */
-  passphrase?: string | undefined;
+  /** What the file is encrypted with: a text, or a function that is asked once, and only where the file can be read and is encrypted. */
+  passphrase?: Passphrase | undefined;
+  /** What the file is called in the question for its passphrase, such as its path. */
+  name?: string | undefined;
+  /** Aborting rejects with the signal's reason while a passphrase is waited for. */
+  signal?: AbortSignal | undefined;
 }
 
 /**
@@ -183,13 +188,16 @@ export interface PrivateKeyOptions extends RsaKeyOptions {
  */
 export async function parsePrivateKey(text: KeyText, options: PrivateKeyOptions = {}): Promise<PrivateKey> {
   minRsaBits(options);
-  if (options.passphrase !== undefined && typeof options.passphrase !== "string") {
-    throw new TypeError("Cannot read private key: its passphrase is not a string");
-  }
+  const { passphrase, name, signal } = options;
+  checkPassphrase(passphrase);
+  if (name !== undefined) checkText("name", name);
+  checkSignal(signal);
+  signal?.throwIfAborted();
   const bytes = bytesOf(text);
   requireWebCrypto("read private key");
+  const ask = askerOf(passphrase, name ?? null, signal);
   if (isPpk(bytes)) {
-    const { material, comment } = await readPpkMaterial(readPpk(bytes, options), options.passphrase);
+    const { material, comment } = await readPpkMaterial(readPpk(bytes, options), ask);
     return await privateKeyFromMaterial(material, comment, options);
   }
   if (isJson(bytes)) {
@@ -199,11 +207,11 @@ export async function parsePrivateKey(text: KeyText, options: PrivateKeyOptions 
   }
   const { label, headers, bytes: content } = privateDer(bytes) ?? readPem(bytes);
   if (label === "OPENSSH PRIVATE KEY") {
-    const { material, comment } = await readPrivatePart(readEnvelope(content, options), options.passphrase);
+    const { material, comment } = await readPrivatePart(readEnvelope(content, options), ask);
     return await privateKeyFromMaterial(material, comment, options);
   }
   const { readPemMaterial } = await import("./format/pem_format.ts");
-  return await privateKeyFromMaterial(await readPemMaterial(label, headers, content, options.passphrase), "", options);
+  return await privateKeyFromMaterial(await readPemMaterial(label, headers, content, ask), "", options);
 }
 
 function bytesOf(text: KeyText): string {

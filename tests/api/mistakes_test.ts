@@ -172,19 +172,19 @@ mistake(
 mistake(
   "The file with .pub at its end is the wrong one",
   () => parsePrivateKey(publicLine),
-  "SshError KEY_FORMAT: Cannot read private key: it is a public key",
+  "KeyFormatError KEY_FORMAT: Cannot read private key: it is a public key",
 );
 
 mistake(
   "The key is encrypted, and nobody gave the passphrase",
   () => parsePrivateKey(encrypted),
-  "SshError KEY_FORMAT: Cannot read OpenSSH private key: it is encrypted and no passphrase was given",
+  "KeyFormatError KEY_FORMAT: Cannot read OpenSSH private key: it is encrypted and no passphrase was given",
 );
 
 mistake(
   "The passphrase is wrong",
   () => parsePrivateKey(encrypted, { passphrase: "battery staple" }),
-  "SshError KEY_FORMAT: Cannot decrypt OpenSSH private key: the passphrase is wrong",
+  "KeyFormatError KEY_FORMAT: Cannot decrypt OpenSSH private key: the passphrase is wrong",
 );
 
 mistake(

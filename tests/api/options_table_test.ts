@@ -382,6 +382,7 @@ const elsewhere: Readonly<Record<string, string>> = {
   ExecOptions: "tests/session/exec_options_test.ts",
   ExpandOptions: "tests/config/",
   KnownHostOptions: "tests/keys/",
+  ExportOptions: "tests/keys/export_test.ts",
   KnownHostsOptions: "tests/keys/accept_new_test.ts",
   PrivateKeyOptions: "tests/keys/private_key_test.ts",
   PtyOptions: "tests/session/exec_options_test.ts",

@@ -12,6 +12,7 @@ import { aes256Ctr, type FileCipher, fileCiphers } from "./file_ciphers.ts";
 import { keyFormatError, noPassphrase, parsing, unsupported, wrongPassphrase } from "./format_error.ts";
 import { armour } from "./pem.ts";
 import { commentText } from "../key_text.ts";
+import type { AskPassphrase } from "../passphrase.ts";
 import { publicBlobOf } from "../key_material.ts";
 import { type KeyMaterial, privateFormOf, typeOfMaterial } from "../key_types.ts";
 import { publicKeyFromBlob } from "../public_key.ts";
@@ -97,13 +98,14 @@ export function readEnvelope(bytes: Uint8Array, options: RsaKeyOptions): Envelop
 /** Decrypts and reads the private part. The material is not checked yet. */
 export async function readPrivatePart(
   envelope: Envelope,
-  passphrase: string | undefined,
+  ask: AskPassphrase | undefined,
 ): Promise<{ material: KeyMaterial; comment: string }> {
   const { cipher } = envelope;
   if (cipher === null) {
     const damaged = () => keyFormatError("Cannot decrypt OpenSSH private key: its check numbers differ");
     return readSection(envelope.body, envelope.publicKey, damaged);
   }
+  const passphrase = await ask?.(envelope.publicKey);
   if (passphrase === undefined || passphrase === "") {
     throw noPassphrase(`${FAILED}: it is encrypted and no passphrase was given`);
   }

@@ -5,6 +5,7 @@
  * @module
  */
 import type { Bytes } from "../../wire/types.ts";
+import type { AskPassphrase } from "../passphrase.ts";
 import { type DerReader, Tag } from "./der.ts";
 import { keyFormatError, noPassphrase, unsupported as unsupportedError, wrongPassphrase } from "./format_error.ts";
 import { OID_PBES2, OID_PBKDF2, OID_SCRYPT } from "./oids.ts";
@@ -114,7 +115,7 @@ async function scryptKey(
 }
 
 /** Decrypts the EncryptedPrivateKeyInfo in `reader` (RFC 5958 section 3). */
-export async function decryptPkcs8(reader: DerReader, passphrase: string | undefined): Promise<Bytes> {
+export async function decryptPkcs8(reader: DerReader, ask: AskPassphrase | undefined): Promise<Bytes> {
   const unsupported = (what: string) =>
     unsupportedError(
       `Cannot read encrypted PKCS#8 private key: the ${what} is not supported; convert it with "ssh-keygen -p -f FILE"`,
@@ -141,6 +142,7 @@ export async function decryptPkcs8(reader: DerReader, passphrase: string | undef
     );
   }
   checkDerivation(derivation);
+  const passphrase = await ask?.(null);
   if (passphrase === undefined || passphrase === "") {
     throw noPassphrase("Cannot read encrypted PKCS#8 private key: no passphrase was given");
   }

@@ -12,6 +12,7 @@ import { readCurve } from "./ec_parameters.ts";
 import { keyFormatError, unsupported, wrongPassphrase } from "./format_error.ts";
 import { fromBigEndian, toBigEndian } from "../integers.ts";
 import { ed25519Point } from "../ed25519.ts";
+import type { AskPassphrase } from "../passphrase.ts";
 import type { KeyMaterial } from "../key_types.ts";
 import { type RsaMaterial, rsaMaterialOf } from "../rsa.ts";
 import { RSA_BITS } from "../rsa_public.ts";
@@ -26,17 +27,17 @@ export async function readPemMaterial(
   label: string,
   headers: ReadonlyMap<string, string>,
   bytes: Uint8Array,
-  passphrase: string | undefined,
+  ask: AskPassphrase | undefined,
 ): Promise<KeyMaterial> {
   const read = async (content: Uint8Array): Promise<KeyMaterial> => {
     const reader = new DerReader(content);
-    const material = await readLabelled(label, reader, passphrase);
+    const material = await readLabelled(label, reader, ask);
     reader.end();
     return material;
   };
   if (!isEncryptedPem(headers)) return await read(bytes);
   const { decryptPem } = await import("./pem_headers.ts");
-  return await readDecrypted("PEM", await decryptPem(headers, bytes, passphrase), read);
+  return await readDecrypted("PEM", await decryptPem(headers, bytes, ask), read);
 }
 
 /** Reads what was decrypted, and wipes it. */
@@ -59,7 +60,7 @@ async function readDecrypted(
   }
 }
 
-async function readLabelled(label: string, reader: DerReader, passphrase: string | undefined): Promise<KeyMaterial> {
+async function readLabelled(label: string, reader: DerReader, ask: AskPassphrase | undefined): Promise<KeyMaterial> {
   switch (label) {
     case "RSA PRIVATE KEY":
       return readRsa(reader.nested());
@@ -69,7 +70,7 @@ async function readLabelled(label: string, reader: DerReader, passphrase: string
       return await readPkcs8(reader.nested());
     case "ENCRYPTED PRIVATE KEY": {
       const { decryptPkcs8 } = await import("./pbes2.ts");
-      const plain = await decryptPkcs8(reader.nested(), passphrase);
+      const plain = await decryptPkcs8(reader.nested(), ask);
       return await readDecrypted("PKCS#8", plain, async () => {
         const inner = new DerReader(plain);
         const material = await readPkcs8(inner.nested());

@@ -8,6 +8,7 @@ import { printable } from "../../errors.ts";
 import { nodeMd5 } from "../../crypto/node_crypto.ts";
 import type { Bytes } from "../../wire/types.ts";
 import { keyFormatError, noPassphrase, unsupported, wrongPassphrase } from "./format_error.ts";
+import type { AskPassphrase } from "../passphrase.ts";
 import { type PaddedCipher, paddedCiphers } from "./padded_ciphers.ts";
 
 const FAILED = "Cannot read encrypted PEM private key";
@@ -24,7 +25,7 @@ const ciphers: ReadonlyMap<string, PaddedCipher> = new Map([
 export async function decryptPem(
   headers: ReadonlyMap<string, string>,
   body: Uint8Array,
-  passphrase: string | undefined,
+  ask: AskPassphrase | undefined,
 ): Promise<Bytes> {
   const [name = "", hex = ""] = (headers.get("dek-info") ?? "").split(",").map((part) => part.trim());
   const cipher = ciphers.get(name.toUpperCase());
@@ -40,6 +41,7 @@ export async function decryptPem(
   if (body.length === 0 || body.length % blockSize !== 0) {
     throw keyFormatError(`${FAILED}: its content is no whole number of blocks`);
   }
+  const passphrase = await ask?.(null);
   if (passphrase === undefined || passphrase === "") throw noPassphrase(`${FAILED}: no passphrase was given`);
   const iv = Uint8Array.fromHex(hex);
   const key = keyFrom(new TextEncoder().encode(passphrase), iv.subarray(0, 8), keyLength);

@@ -14,6 +14,7 @@ import { bytesOfString, commentText } from "../key_text.ts";
 import { howToRead } from "../user_files.ts";
 import { type KeyMaterial, privateFormOf } from "../key_types.ts";
 import { decodeBase64 } from "./base64.ts";
+import type { AskPassphrase } from "../passphrase.ts";
 import { publicKeyFromBlob } from "../public_key.ts";
 import type { RsaKeyOptions } from "../rsa_public.ts";
 import type { PublicKey } from "../types.ts";
@@ -110,14 +111,15 @@ export function readPpk(text: string, options: RsaKeyOptions): Ppk {
 /** Decrypts and reads the private part. The material is not checked yet. */
 export async function readPpkMaterial(
   ppk: Ppk,
-  passphrase: string | undefined,
+  ask: AskPassphrase | undefined,
 ): Promise<{ material: KeyMaterial; comment: string }> {
-  const encrypted = ppk.encryption !== "none";
+  const encrypted = ppk.encryption !== "none", parameters = argon2Of(ppk);
+  const passphrase = encrypted ? await ask?.(ppk.publicKey) : undefined;
   if (encrypted && (passphrase === undefined || passphrase === "")) {
     throw noPassphrase(`${FAILED}: it is encrypted and no passphrase was given`);
   }
-  const secret = new TextEncoder().encode(encrypted ? passphrase : "");
-  const { key, iv, macKey } = await (ppk.version === 2 ? keysOf2(secret) : keysOf3(ppk, secret));
+  const secret = new TextEncoder().encode(passphrase ?? "");
+  const { key, iv, macKey } = await (ppk.version === 2 ? keysOf2(secret) : argon2Keys(parameters, secret));
   const body = encrypted ? await cbcDecrypt(key, iv, ppk.body) : ppk.body;
   const covered = coveredByMac(ppk.type, ppk.encryption, ppk.comment, ppk.publicKey.blob, body);
   const hmac = { name: "HMAC", hash: ppk.version === 2 ? "SHA-1" : "SHA-256" };
@@ -164,6 +166,8 @@ export function coveredByMac(
   return writer.bytes();
 }
 
+const argon2Names: readonly string[] = ["Argon2d", "Argon2i", "Argon2id"];
+
 /** What Argon2 is told. */
 export interface Argon2Parameters {
   /** Argon2d, Argon2i or Argon2id. */
@@ -185,14 +189,14 @@ export async function argon2Keys(parameters: Argon2Parameters | null, passphrase
   const { kdf, memory, passes, parallelism, salt } = parameters;
   // Loaded by those who need it: most keys are no PuTTY files.
   const { argon2d, argon2i, argon2id } = await import("@noble/hashes/argon2.js");
-  const derive = new Map([["Argon2d", argon2d], ["Argon2i", argon2i], ["Argon2id", argon2id]]).get(kdf);
-  if (derive === undefined) throw unsupported(`${FAILED}: the KDF "${printable(kdf, 40)}" is not supported`);
+  const derive = [argon2d, argon2i, argon2id][argon2Names.indexOf(kdf)]!;
   const derived = derive(passphrase, salt, { m: memory, t: passes, p: parallelism, dkLen: 80 });
   return { key: derived.slice(0, 32), iv: derived.slice(32, 48), macKey: derived.slice(48) };
 }
 
-function keysOf3({ kdf, encryption }: Ppk, passphrase: Uint8Array): Promise<PpkKeys> {
-  if (encryption === "none") return argon2Keys(null, passphrase);
+/** What a file asks of Argon2, within bounds; null for one that needs none. */
+function argon2Of({ version, encryption, kdf }: Ppk): Argon2Parameters | null {
+  if (version === 2 || encryption === "none") return null;
   const number = (name: string) => {
     const text = kdf.get(name) ?? "";
     return /^\d{1,9}$/.test(text) ? Number(text) : 0;
@@ -207,8 +211,9 @@ function keysOf3({ kdf, encryption }: Ppk, passphrase: Uint8Array): Promise<PpkK
       `${FAILED}: ${memory} KiB, ${passes} passes and ${parallelism} lanes of Argon2 are not supported`,
     );
   }
-  const salt = Uint8Array.fromHex(hex);
-  return argon2Keys({ kdf: kdf.get("Key-Derivation") ?? "", memory, passes, parallelism, salt }, passphrase);
+  const name = kdf.get("Key-Derivation") ?? "";
+  if (!argon2Names.includes(name)) throw unsupported(`${FAILED}: the KDF "${printable(name, 40)}" is not supported`);
+  return { kdf: name, memory, passes, parallelism, salt: Uint8Array.fromHex(hex) };
 }
 
 function readMaterial(publicKey: PublicKey, body: Uint8Array): KeyMaterial {
