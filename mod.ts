@@ -68,6 +68,7 @@ export {
   type AgentSession,
   type AgentSigner,
   type AgentUse,
+  type AroundVerifier,
   type CertificateOptions,
   connectAgent,
   createAgent,
@@ -103,6 +104,7 @@ export {
   type ServeAgentOptions,
   signCertificate,
   signerFromCryptoKey,
+  verifierAround,
   verifyWith,
 } from "./lib/keys/mod.ts";
 export * from "./lib/sftp/mod.ts";

@@ -63,6 +63,7 @@ export {
   type KnownHostsVerifier,
   pinnedHostKey,
 } from "./trust/known_hosts.ts";
+export { type AroundVerifier, verifierAround } from "./trust/verifier_around.ts";
 export type { KnownHostLine } from "./trust/known_hosts_edit.ts";
 export type { KnownHostsMarker } from "./trust/known_hosts_lines.ts";
 export {

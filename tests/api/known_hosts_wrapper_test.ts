@@ -4,11 +4,12 @@
  *
  * @module
  */
-import { assertEquals, assertFalse, assertRejects } from "@std/assert";
+import { assertEquals, assertFalse, assertRejects, assertThrows } from "@std/assert";
 import { connect } from "../../lib/api/client.ts";
 import { serve, type SshServer } from "../../lib/api/server.ts";
 import { HostKeyChangedError, HostKeyError, HostKeyRevokedError, HostKeyUnknownError } from "../../lib/errors.ts";
 import { knownHosts } from "../../lib/keys/trust/known_hosts.ts";
+import { verifierAround } from "../../lib/keys/trust/verifier_around.ts";
 import { generateKey } from "../../lib/keys/private_key.ts";
 import type { HostKeyVerifier, PrivateKey } from "../../lib/keys/types.ts";
 import { join, login, serverOptions } from "../_support/joined.ts";
@@ -161,4 +162,33 @@ Deno.test("a second connection ends with the signal, too", async () => {
   };
   const error = await assertRejects(() => dial(server, verify, { signal: controller.signal }), Error);
   assertEquals([error.message, calls], ["enough", 2]);
+});
+
+Deno.test("verifierAround() keeps the types that are known: one connection is enough, and streams that are given will do", async () => {
+  const { server, seen } = await listen(ed25519, ecdsa, rsa);
+  await using _ = server;
+  const around = (text: string, calls: string[] = []) =>
+    verifierAround(verifierAround(knownHosts(text), (key, host, inner) => inner(key, host)), (key, host, inner) => {
+      calls.push(key.type);
+      return key.type !== "ecdsa-sha2-nistp256" && inner(key, host);
+    });
+  for (const known of [ed25519, rsa]) {
+    const before = seen(), calls: string[] = [];
+    await using client = await dial(server, around(line(server, known), calls));
+    assertEquals([client.info.hostKey.type, seen() - before], [known.publicKey.type, 1]);
+    assertEquals(calls, [known.publicKey.type]);
+  }
+  // The program's own word is the last, and so is that of what it is around.
+  const before = seen();
+  await assertRejects(() => dial(server, around(line(server, ecdsa))), HostKeyError, "is not trusted by the verifier");
+  await assertRejects(() => dial(server, around("")), HostKeyUnknownError);
+  assertEquals(seen() - before, 2);
+  const text = `test.invalid ${rsa.publicKey}\n`;
+  await using joined = await join({ hostKeys: [ed25519, rsa] }, { verifyHostKey: around(text) });
+  assertEquals(joined.client.info.hostKey.type, "ssh-rsa");
+  // Around what knows nothing beforehand it is a plain function.
+  assertEquals("keyTypes" in verifierAround(() => true, () => true), false);
+  for (const wrong of [[undefined, () => true], [knownHosts(""), undefined], ["x", () => true], [() => true, true]]) {
+    assertThrows(() => (verifierAround as (...args: unknown[]) => unknown)(...wrong), TypeError);
+  }
 });

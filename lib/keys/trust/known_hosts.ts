@@ -99,7 +99,8 @@ function usableTypes(entries: readonly KnownHostsEntry[]): readonly string[] {
  * names. A host at another port than 22 is known only by a line that names that port, or by a wildcard.
  *
  * A program may call it in a function of its own, with the key that it was given: `connect()` learns all the same of which types
- * the host's known keys are, and asks for those.
+ * the host's known keys are, and asks for those; {@linkcode verifierAround} saves it the second connection. Addresses are not looked up
+ * beside names: as with `ssh` today, `CheckHostIP` is off.
  *
  * Throws `TypeError` for what is no text, and for text that has lines and none that is one of known_hosts, such as a path. A text
  * without lines, or with comments only, is one that trusts nobody.
