@@ -6,7 +6,7 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { HostKeyError } from "../../lib/errors.ts";
 import { parsePublicKey } from "../../lib/keys/public_key.ts";
-import { writeWhole } from "../../lib/keys/shared_file.ts";
+import { rewrite, writeWhole } from "../../lib/keys/shared_file.ts";
 import { knownHosts } from "../../lib/keys/trust/known_hosts.ts";
 import { addition, linesFor, withHashedNames, withoutHost } from "../../lib/keys/trust/known_hosts_edit.ts";
 import {
@@ -149,6 +149,26 @@ Deno.test("removeKnownHost() and replaceKnownHost() tell what is gone, and keep 
     assertMatch(await Deno.readTextFile(missing), /^\|1\|\S+\|\S+ ssh-ed25519 \S+\n$/);
     assertEquals((await removeKnownHost("host", { file: missing })).map(({ line }) => line), [1]);
     assertEquals(await Deno.readTextFile(missing), "");
+  }));
+
+Deno.test("rewrite() begins anew where somebody who knows no locks changes the file, or puts another in its place", () =>
+  inFolder(async (folder, file) => {
+    await Deno.writeTextFile(file, "first\n");
+    const seen: string[] = [];
+    const changed = await rewrite(file, (before) => {
+      const text = new TextDecoder().decode(before);
+      // As `ssh` does at that moment, and as `ssh-keygen -R` does at the next.
+      if (seen.push(text) === 1) Deno.writeTextFileSync(file, "second\n", { append: true });
+      if (seen.length === 2) {
+        Deno.writeTextFileSync(`${folder}/new`, `${text}third\n`);
+        Deno.renameSync(`${folder}/new`, file);
+      }
+      return utf8(text.toUpperCase());
+    });
+    assertEquals(changed, true);
+    assertEquals(seen, ["first\n", "first\nsecond\n", "first\nsecond\nthird\n"]);
+    assertEquals(await Deno.readTextFile(file), "FIRST\nSECOND\nTHIRD\n");
+    assertEquals(names(folder), ["known_hosts"]);
   }));
 
 Deno.test("what cannot be written leaves the file as it was", () =>
