@@ -102,3 +102,44 @@ for (const [id, version] of [["openssh", "9.2"], ["openssh10", "10"]] as const) 
     assertEquals(text.split("\n").sort(), [0, 1, 2, 3].flatMap((i) => [line(i).trim()]).concat("").sort());
   });
 }
+
+peerTest("openssh", "hosts that ssh and a program of this module add to one file at once are all in it", async () => {
+  const keys = await testKeys(), file = `${scratchDir()}/known_hosts`, key = await generateKey();
+  await using server = serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    hostKeys: [key],
+    auth: { publicKey: () => true },
+    handler: () => 0,
+  });
+  await Deno.writeTextFile(file, "# no end");
+  const aliases = ["one", "two", "three"];
+  let running = true, added = 0;
+  const ours = (async () => {
+    const verify = knownHosts({ files: [file], acceptNew: true });
+    while (running) await verify(key.publicKey, { hostname: `host${added++}`, port: 22 });
+  })();
+  await Promise.all(aliases.map(async (alias) => {
+    const ssh = await opensshClient("9.2", {
+      config: [
+        `UserKnownHostsFile=${file}`,
+        "StrictHostKeyChecking=accept-new",
+        "HashKnownHosts=no",
+        `HostKeyAlias=${alias}`,
+      ],
+      defaults: true,
+    });
+    await ssh.run({
+      port: server.addr.port,
+      hostKeys: [],
+      username: "alice",
+      login: { key: keys.user.ed25519 },
+      command: "x",
+      input: new Uint8Array(0),
+    });
+  })).finally(() => running = false);
+  await ours;
+  const lines = (await Deno.readTextFile(file)).trimEnd().split("\n");
+  const hosts = [...aliases, ...Array.from({ length: added }, (_, i) => `host${i}`)];
+  assertEquals(lines.sort(), ["# no end", ...hosts.map((host) => `${host} ${key.publicKey}`)].sort());
+});
