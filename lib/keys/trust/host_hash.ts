@@ -49,23 +49,36 @@ function compress(state: Int32Array, bytes: Uint8Array, at: number): void {
   state[4]! += e;
 }
 
-/** SHA-1 of the key's block, each byte of it XORed with `pad`, and of `data`. */
-function keyedHash(key: Uint8Array, pad: number, data: Uint8Array): Bytes {
-  const padded = new Uint8Array((BLOCK + data.length + 9 + BLOCK - 1) & -BLOCK);
+const state = new Int32Array(5);
+/** The key's block, and behind it what is hashed with it: room for names as people give them. */
+let padded = new Uint8Array(2 * BLOCK);
+let lastName = "", lastBytes = new Uint8Array(0);
+
+/** SHA-1 of the key's block, each byte of it XORed with `pad`, and of `data`, which goes into `hash`. */
+function keyedHash(key: Uint8Array, pad: number, data: Uint8Array, hash: Uint8Array): void {
+  const length = (BLOCK + data.length + 9 + BLOCK - 1) & -BLOCK, bits = 8 * (BLOCK + data.length);
+  if (length > padded.length) padded = new Uint8Array(length);
   padded.fill(pad, 0, BLOCK);
-  for (let i = 0; i < key.length; i++) padded[i]! ^= key[i]!;
+  for (let i = 0; i < key.length; i++) padded[i] = pad ^ key[i]!;
   padded.set(data, BLOCK);
   padded[BLOCK + data.length] = 0x80;
-  const view = new DataView(padded.buffer);
-  view.setUint32(padded.length - 4, 8 * (BLOCK + data.length));
-  const state = Int32Array.of(0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0);
-  for (let at = 0; at < padded.length; at += BLOCK) compress(state, padded, at);
-  const hash = new Uint8Array(HASH_BYTES), out = new DataView(hash.buffer);
-  for (let i = 0; i < 5; i++) out.setInt32(4 * i, state[i]!);
-  return hash;
+  padded.fill(0, BLOCK + data.length + 1, length);
+  for (let i = 0; i < 4; i++) padded[length - 1 - i] = bits >>> 8 * i;
+  state[0] = 0x67452301;
+  state[1] = 0xefcdab89;
+  state[2] = 0x98badcfe;
+  state[3] = 0x10325476;
+  state[4] = 0xc3d2e1f0;
+  for (let at = 0; at < length; at += BLOCK) compress(state, padded, at);
+  for (let i = 0; i < HASH_BYTES; i++) hash[i] = state[i >> 2]! >>> 24 - 8 * (i & 3);
 }
 
 /** HMAC-SHA1 of a name, keyed with a salt of 64 bytes at most. */
 export function hostHash(salt: Uint8Array, name: string): Bytes {
-  return keyedHash(salt, 0x5c, keyedHash(salt, 0x36, new TextEncoder().encode(name)));
+  // One name is tried with the salts of all lines.
+  if (name !== lastName) [lastName, lastBytes] = [name, new TextEncoder().encode(name)];
+  const hash = new Uint8Array(HASH_BYTES);
+  keyedHash(salt, 0x36, lastBytes, hash);
+  keyedHash(salt, 0x5c, hash, hash);
+  return hash;
 }
