@@ -6,6 +6,7 @@
 import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import {
   connect,
+  connectAgent,
   generateKey,
   insecureAcceptAnyHostKey,
   parsePrivateKey,
@@ -22,6 +23,7 @@ import { commandOf, examples, startServer } from "../_support/examples.ts";
 import { run, serverWithHome } from "./_help.ts";
 
 const tested = [
+  "agent.ts",
   "config.ts",
   "demo.ts",
   "echo_server.ts",
@@ -62,6 +64,47 @@ Deno.test("examples/exec.ts runs a command with its output and exit code", async
   const lost = await run("exec.ts", ["alice@127.0.0.1:1", "true"], server.env);
   assertEquals(lost.code, 255);
   assertStringIncludes(lost.stderr, "Connection refused");
+});
+
+Deno.test({
+  name: "examples/agent.ts asks before each use of a key, and forgets them with its socket when it ends",
+  ignore: Deno.build.os === "windows",
+  fn: async () => {
+    const key = await generateKey("ed25519", { comment: "mine" }), file = await Deno.makeTempFile();
+    await Deno.writeTextFile(file, await key.export());
+    const [program, ...args] = commandOf("agent.ts", ["--forget-after=600", file]);
+    const child = new Deno.Command(program, { args, stdin: "piped", stdout: "piped", stderr: "piped" }).spawn();
+    const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader(), writer = child.stdin.getWriter();
+    const errors = new Response(child.stderr).text();
+    let said = "";
+    const says = async (pattern: RegExp): Promise<RegExpExecArray> => {
+      for (;;) {
+        const match = pattern.exec(said);
+        if (match !== null) return said = said.slice(match.index + match[0].length), match;
+        const { value, done } = await reader.read();
+        if (done) throw new Error(`it ended: ${said}${await errors}`);
+        said += value;
+      }
+    };
+    const [, path] = await says(/SSH_AUTH_SOCK=(\S+); export SSH_AUTH_SOCK;\n/);
+    {
+      await using agent = await connectAgent(await Deno.connect({ transport: "unix", path: path! }));
+      const [signer] = await agent.signers(), data = new Uint8Array(1);
+      for (const answer of ["y", "n"]) {
+        const signing = signer!.sign(data, "ssh-ed25519").then(() => "y", () => "n");
+        await says(/This machine wants to sign something unknown with the key "mine"\. Allow it\? \[y\/N\]\n/);
+        await writer.write(new TextEncoder().encode(`${answer}\n`));
+        assertEquals(await signing, answer);
+      }
+    }
+    child.kill("SIGTERM");
+    await child.status;
+    await writer.abort();
+    await reader.cancel();
+    assertEquals(await errors, "");
+    await assertRejects(() => Deno.stat(path!), Deno.errors.NotFound);
+    await Deno.remove(file);
+  },
 });
 
 Deno.test({
