@@ -129,6 +129,8 @@ const places: Readonly<Record<string, readonly Place[]>> = {
   "… memory times passes": [["lib/keys/", "MAX_WORK ="]],
   "certificate, and its principals": [["lib/keys/", "MAX_CERTIFICATE ="], ["lib/keys/", "MAX_PRINCIPALS ="]],
   "line, file of authorized_keys": [["lib/keys/", "MAX_LINE ="], ["lib/keys/", "MAX_TRUSTED ="]],
+  "file of ssh_config, and lines of all": [["lib/api/config/", "MAX_FILE ="], ["lib/config/", "MAX_LINES ="]],
+  "… files that others include, and how deep": [["lib/config/", "MAX_INCLUDES ="], ["lib/config/", "MAX_DEPTH ="]],
   "banners of a login": [["lib/auth/", "MAX_BANNER_BYTES ="]],
   "prompts in a round, rounds": [["lib/auth/", "MAX_PROMPTS ="], ["lib/auth/", "MAX_ROUNDS ="]],
   "partial successes of a login": [["lib/auth/", "maxRounds ??"]],

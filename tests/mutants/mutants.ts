@@ -3310,6 +3310,84 @@ export const mutants: readonly Mutant[] = [
     killedBy: "a text message is refused with an error that says so, and a code that does",
   },
 
+  // ---------------------------------------------------------------------------------------------------- ssh_config
+
+  {
+    id: "config-hosts",
+    removes: "a host's name that a shell could take for more is refused",
+    file: "lib/config/names.ts",
+    find: "host.isWellFormed() && !unfitHost.test(host)",
+    replace: "host.isWellFormed()",
+    test: "tests/config/evaluate_test.ts",
+    killedBy: "names that a shell could take for more are refused before any line is looked at",
+  },
+  {
+    id: "config-users",
+    removes: "a user's name that a shell could take for more is refused",
+    file: "lib/config/names.ts",
+    find: "user.isWellFormed() && !unfitUser.test(user)",
+    replace: "user.isWellFormed()",
+    test: "tests/config/evaluate_test.ts",
+    killedBy: "names that a shell could take for more are refused before any line is looked at",
+  },
+  {
+    id: "config-shell",
+    removes: "no name gets into a command that a shell could take for more, wherever it comes from",
+    file: "lib/config/tokens.ts",
+    find: "    if (forShell) {",
+    replace: '    if (forShell && token === "") {',
+    test: "tests/config/evaluate_test.ts",
+    killedBy: "names that the configuration itself has may be any, but a shell gets none that it could take for more",
+  },
+  {
+    id: "config-expanded",
+    removes: "what tokens put together for a user's name is looked at",
+    file: "lib/config/evaluate.ts",
+    find: "if (expanded !== username) checkUser(expanded);",
+    replace: "",
+    test: "tests/config/evaluate_test.ts",
+    killedBy: "names that the configuration itself has may be any, but a shell gets none that it could take for more",
+  },
+  {
+    id: "config-exec",
+    removes: "`Match exec` runs nothing unless the program allows it",
+    file: "lib/config/evaluate.ts",
+    find: "run: !exec ? null : async (",
+    replace: "run: async (",
+    test: "tests/config/evaluate_test.ts",
+    killedBy:
+      "Match exec runs nothing unless the program allows it, and then its block applies to nobody, whichever way it is asked",
+  },
+  {
+    id: "config-undecided",
+    removes: "a criterion that cannot be decided lets nothing apply",
+    file: "lib/config/match.ts",
+    find: "if (fits === null || fits === negated) result = false;",
+    replace: "if (fits === negated) result = false;",
+    test: "tests/config/evaluate_test.ts",
+    killedBy:
+      "Match exec runs nothing unless the program allows it, and then its block applies to nobody, whichever way it is asked",
+  },
+  {
+    id: "config-cname",
+    removes: "a name of DNS is followed only where it is a name",
+    file: "lib/config/canonical.ts",
+    find: "const isName = domainProblem(real) === null;",
+    replace: "const isName = true;",
+    test: "tests/config/evaluate_test.ts",
+    killedBy:
+      "names that DNS leads to are followed where CanonicalizePermittedCNAMEs says so, and only where they are names",
+  },
+  {
+    id: "config-owner",
+    removes: "a configuration that others may write is refused",
+    file: "lib/api/config/deno_system.ts",
+    find: "if (checked) checkOwner(path, info);",
+    replace: "void checked;",
+    test: "tests/api/ssh_config_test.ts",
+    killedBy: "loadSshConfig() refuses what is no option, and what is no file of the user's",
+  },
+
   // ------------------------------------------------------------------------------------------------ control sockets
 
   {

@@ -144,7 +144,14 @@ async function knownFirst(
 
 /** `auth`, where lines say which keys to try. */
 async function authOf(found: Complete, { system, notices, passphrase }: Making): Promise<Pick<ConnectOptions, "auth">> {
-  const names = ["identityfile", "identitiesonly", "identityagent", "pubkeyacceptedalgorithms", "pubkeyauthentication"];
+  const names = [
+    "identityfile",
+    "certificatefile",
+    "identitiesonly",
+    "identityagent",
+    "pubkeyacceptedalgorithms",
+    "pubkeyauthentication",
+  ];
   const preferred = found.get("preferredauthentications")?.split(",").map((name) => name.trim());
   const byKey = found.get("pubkeyauthentication") !== "false" && (preferred?.includes("publickey") ?? true);
   const asks = ["password", "keyboard-interactive"].filter((name) => preferred?.includes(name));
@@ -156,25 +163,21 @@ async function authOf(found: Complete, { system, notices, passphrase }: Making):
   }
   if (!byKey) return { auth: [] };
   if (!names.some((name) => found.isSet(name)) && passphrase === undefined) return {};
-  const files: string[] = [];
-  const place = found.settings.places.get("identityfile") ?? null;
-  for (const path of found.all("identityfile")) {
-    if (path.toLowerCase() === "none") continue;
-    const tilde = expandTilde(path, system, "identityfile", place);
-    files.push(
-      await expand(tilde, {
-        tokens: clientTokens(found, system),
-        env: (name) => system.env(name),
-        keyword: "identityfile",
-        place,
-      }),
-    );
-  }
+  const paths = async (name: string): Promise<string[]> => {
+    const place = found.settings.places.get(name) ?? null, paths: string[] = [];
+    for (const path of found.all(name)) {
+      if (path.toLowerCase() === "none") continue;
+      const tokens = clientTokens(found, system), env = (name: string): string | undefined => system.env(name);
+      paths.push(await expand(expandTilde(path, system, name, place), { tokens, env, keyword: name, place }));
+    }
+    return paths;
+  };
+  const files = await paths("identityfile"), certificates = await paths("certificatefile");
   const list = found.isSet("pubkeyacceptedalgorithms") ? found.get("pubkeyacceptedalgorithms")! : null;
   const algorithms = list === null ? null : namesOf(list, opensshNames.key);
   const agent = agentOf(found.get("identityagent"), system);
   const only = found.get("identitiesonly") === "yes";
-  return { auth: [identityMethod({ files, agent, only, algorithms, passphrase })] };
+  return { auth: [identityMethod({ files, certificates, agent, only, algorithms, passphrase })] };
 }
 
 /** An agent: the path of its socket, `true` for that of SSH_AUTH_SOCK, null for none. */

@@ -1,6 +1,6 @@
 /**
  * The keys that ssh_config names, in the order in which `ssh` tries them: those of the agent that are named, its others, and those of files.
- * ssh_config(5), IdentityFile, IdentitiesOnly, IdentityAgent, PubkeyAcceptedAlgorithms.
+ * ssh_config(5), IdentityFile, CertificateFile, IdentitiesOnly, IdentityAgent, PubkeyAcceptedAlgorithms.
  *
  * @module
  */
@@ -9,11 +9,13 @@ import { agentSocketPath } from "../../agent/agent_socket.ts";
 import { type AuthMethod, publicKeyFrom } from "../../auth/methods.ts";
 import { printable, SshError } from "../../errors.ts";
 import { type PassedOver, withPassedOver } from "../../keys/passed_over.ts";
+import { parseCertificate } from "../../keys/certificate.ts";
 import { signatureAlgorithmsOf } from "../../keys/key_types.ts";
 import { inspectPrivateKey, parsePrivateKey } from "../../keys/private_key.ts";
 import { parsePublicKey } from "../../keys/public_key.ts";
 import type { PublicKey, Signer } from "../../keys/types.ts";
 import { readIfThere } from "../../keys/user_files.ts";
+import { withCertificate } from "../../keys/with_certificate.ts";
 import { abortable } from "../../wire/abortable.ts";
 import type { ByteDuplex, MaybePromise } from "../../wire/types.ts";
 
@@ -21,6 +23,8 @@ import type { ByteDuplex, MaybePromise } from "../../wire/types.ts";
 export interface Identities {
   /** Paths of key files. */
   readonly files: readonly string[];
+  /** Paths of certificates for them; one that lies beside a key file needs no name. */
+  readonly certificates: readonly string[];
   /** The agent: a socket's path, `true` for that of SSH_AUTH_SOCK, null for none. */
   readonly agent: string | true | null;
   /** Keys that no file names are not tried. */
@@ -54,7 +58,7 @@ interface KeyFile {
 }
 
 async function* each(
-  { files: paths, agent, only, passphrase }: Identities,
+  { files: paths, certificates, agent, only, passphrase }: Identities,
   signal: AbortSignal,
   passedOver: PassedOver,
 ): AsyncGenerator<Signer, void, void> {
@@ -73,14 +77,23 @@ async function* each(
       skip(path, error);
     }
   }
+  const certified = await abortable(
+    readCertificates([...certificates, ...paths.map(besideKey)], passedOver, skip),
+    signal,
+  );
   await using stack = new AsyncDisposableStack();
   const isNamed = ({ publicKey }: Signer): boolean =>
     files.some((file) => file.publicKey !== null && idOf(file.publicKey) === idOf(publicKey));
+  const withIts = function* (signer: Signer): Generator<Signer> {
+    const own = certified.filter(({ publicKey }) => idOf(publicKey) === idOf(signer.publicKey));
+    for (const { text } of own) yield withCertificate(signer, text);
+    yield signer;
+  };
   const held = await agentKeys(agent, signal, stack, passedOver, skip);
   const seen = new Set<string>();
   for (const signer of [...held.filter(isNamed), ...only ? [] : held.filter((one) => !isNamed(one))]) {
     seen.add(idOf(signer.publicKey));
-    yield signer;
+    yield* withIts(signer);
   }
   for (const { path, text, publicKey, encrypted } of files) {
     if (publicKey !== null && seen.has(idOf(publicKey))) continue;
@@ -100,7 +113,7 @@ async function* each(
       };
       // Nobody is asked before the server has said that it would take the key, where its file tells which one it is.
       const key = encrypted && publicKey !== null ? opened(publicKey, open) : await open();
-      if (!seen.has(idOf(key.publicKey))) yield key;
+      if (!seen.has(idOf(key.publicKey))) yield* withIts(key);
       seen.add(idOf(key.publicKey));
     } catch (error) {
       signal.throwIfAborted();
@@ -146,6 +159,30 @@ async function agentKeys(
     skip("agent", error);
     return [];
   }
+}
+
+/** Where `ssh` looks for the certificate of a key. */
+function besideKey(path: string): string {
+  return `${path}-cert.pub`;
+}
+
+/** The certificates that are there, with the keys that they are for. */
+async function readCertificates(
+  paths: readonly string[],
+  passedOver: PassedOver,
+  skip: (what: string, error: unknown) => void,
+): Promise<readonly { text: string; publicKey: PublicKey }[]> {
+  const found: { text: string; publicKey: PublicKey }[] = [];
+  for (const path of new Set(paths)) {
+    try {
+      const text = await readIfThere(path);
+      if (text === null) passedOver.absent.push(`${printable(path, 256)}: it is not there`);
+      else found.push({ text, publicKey: (await parseCertificate(text)).publicKey });
+    } catch (error) {
+      skip(path, error);
+    }
+  }
+  return found;
 }
 
 /** A key file, or the public half of one; null where neither is there. */
