@@ -195,8 +195,8 @@ export async function complete(found: Found, system: ConfigSystem): Promise<Comp
     }
     if (list === undefined) values.set(name, [names.join(",")]);
   }
-  const hops = await expandHops(settings.jump === null || settings.jump === "none" ? [] : settings.jump, found);
-  const last = hops.at(-1);
+  const jump = settings.jump === null || settings.jump === "none" ? [] : settings.jump, last = jump.at(-1);
+  const hops = await expandHops(jump, found);
   if (last !== undefined && isHost(last, found)) {
     throw lineOrName(found, `ProxyJump leads through the host itself, "${printable(last.host, 256)}"`);
   }

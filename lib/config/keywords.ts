@@ -32,6 +32,12 @@ const one = (read: (word: string, line: Words) => string | null): Reader => (lin
 
 const text = one((word) => word);
 
+/** A path, or a variable that holds one, as `$NAME`. */
+function socketPath(word: string, line: Words): string {
+  if (/^\$(?!\{)/.test(word) && !/^\$\w+$/.test(word)) throw line.bad(word, "path, nor a variable that holds one");
+  return word;
+}
+
 const choice: Reader = (line, settings, name) => {
   const word = line.need(), shown = choices[name]!, found = word.toLowerCase();
   if (!Object.hasOwn(shown, found)) throw line.bad(word, `one of ${Object.keys(shown).join(", ")}`);
@@ -325,7 +331,9 @@ const readers: Readonly<Record<string, Reader>> = {
   dynamicforward: forward,
   escapechar: escapeChar,
   fingerprinthash: fingerprintHash,
-  forwardagent: one((word) => ({ yes: "yes", true: "yes", no: "no", false: "no" })[word.toLowerCase()] ?? word),
+  forwardagent: one((word, line) => {
+    return ({ yes: "yes", true: "yes", no: "no", false: "no" })[word.toLowerCase()] ?? socketPath(word, line);
+  }),
   forwardx11timeout: time,
   globalknownhostsfile: list({}),
   gssapiclientidentity: text,
@@ -335,7 +343,7 @@ const readers: Readonly<Record<string, Reader>> = {
   hostkeyalgorithms: algorithms("key"),
   hostkeyalias: text,
   hostname: text,
-  identityagent: text,
+  identityagent: one(socketPath),
   identityfile: growing,
   ignoreunknown: text,
   ipqos: qos,

@@ -51,7 +51,7 @@ function parseLine(line: string, place: ConfigPlace): ConfigLine | null {
 }
 
 /** The keyword and what follows it; one `=` between the two may take the place of blanks, and quotes around the keyword mean nothing. */
-function cutKeyword(line: string): { keyword: string; rest: string } | null {
+function cutKeyword(line: string, isAgain = false): { keyword: string; rest: string } | null {
   let at = 0;
   const blanks = (): void => {
     while (isBlank(line[at])) at++;
@@ -76,6 +76,8 @@ function cutKeyword(line: string): { keyword: string; rest: string } | null {
       blanks();
     }
   }
+  // Quotes around nothing, or an `=`, may stand before the keyword, once.
+  if (keyword === "" && !isAgain) return cutKeyword(line.slice(at), true);
   return keyword === "" || keyword.startsWith("#") ? null : { keyword, rest: line.slice(at) };
 }
 

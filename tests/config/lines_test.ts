@@ -20,7 +20,11 @@ Deno.test("linesOf() splits as a shell would, and knows comments, quotes and one
   assertEquals(words("User a\r"), ["a"]);
   assertEquals(words("  # User a"), undefined);
   assertEquals(words(" \t\f"), undefined);
-  assertEquals(linesOf('"User" a', "f")[0]!.keyword, "user");
+  assertEquals(linesOf('"User" a\n=User a\n"" User a\n== a\n', "f").map(({ keyword }) => keyword), [
+    "user",
+    "user",
+    "user",
+  ]);
   assertThrows(() => linesOf("User", "f"), SshConfigError, "f:1: no argument");
   assertThrows(() => linesOf("\n\nUser a\0b", "f"), SshConfigError, "f:3: it has a zero byte");
 });

@@ -8,30 +8,23 @@ import { type Complete, proxyCommandOf } from "../../config/complete.ts";
 import { lineError, SshConfigError } from "../../config/config_error.ts";
 import { fitsPattern } from "../../config/patterns.ts";
 import type { ConfigSystem } from "../../config/system.ts";
-import { clientTokens, expand, expandTilde } from "../../config/tokens.ts";
 import { opensshNames } from "../../config/algorithm_lists.ts";
 import { type Algorithms, defaultAlgorithms, insecureAlgorithms } from "../../crypto/algorithms.ts";
 import { signatureAlgorithmsOf } from "../../keys/key_types.ts";
 import type { KnownHostsVerifier } from "../../keys/trust/known_hosts.ts";
 import type { X11Options } from "../../session/types.ts";
-import type { MaybePromise } from "../../wire/types.ts";
 import type { ConnectOptions } from "../connect_options.ts";
 import { shellCommand } from "./deno_system.ts";
 import { type Extras, type SessionDefaults, withExtras } from "./extras.ts";
 import { hostKeyPolicy, updatePolicy } from "./host_keys.ts";
-import { agentDialler, identityMethod } from "./identities.ts";
+import { agentDialler } from "./identities.ts";
+import { agentOf, type Asking, authOf } from "./login.ts";
 import { type Notices, tellUnheard } from "./notices.ts";
 
 /** What the options are made with. */
-export interface Making {
-  /** The system. */
-  readonly system: ConfigSystem;
-  /** Where a program is told. */
-  readonly notices: Notices;
+export interface Making extends Asking {
   /** Told of what happens on the connection. */
   readonly onNotice: ((notice: string) => void) | undefined;
-  /** The passphrase of a key file. */
-  readonly passphrase: ((path: string) => MaybePromise<string | null>) | undefined;
   /** The hops of ProxyJump, each with options of its own. */
   readonly hops: readonly ConnectOptions[];
 }
@@ -140,52 +133,6 @@ async function knownFirst(
   const verifier = policy ?? (await import("../../keys/trust/known_hosts.ts")).knownHosts();
   const known = new Set((await verifier.keyTypes(host)).flatMap(signatureAlgorithmsOf));
   return [...names.filter((name) => known.has(name)), ...names.filter((name) => !known.has(name))];
-}
-
-/** `auth`, where lines say which keys to try. */
-async function authOf(found: Complete, { system, notices, passphrase }: Making): Promise<Pick<ConnectOptions, "auth">> {
-  const names = [
-    "identityfile",
-    "certificatefile",
-    "identitiesonly",
-    "identityagent",
-    "pubkeyacceptedalgorithms",
-    "pubkeyauthentication",
-  ];
-  const preferred = found.get("preferredauthentications")?.split(",").map((name) => name.trim());
-  const byKey = found.get("pubkeyauthentication") !== "false" && (preferred?.includes("publickey") ?? true);
-  const asks = ["password", "keyboard-interactive"].filter((name) => preferred?.includes(name));
-  if (asks.length > 0) {
-    notices.tell(
-      "PreferredAuthentications",
-      "nobody is asked for passwords here: hand over `auth` for a login with them",
-    );
-  }
-  if (!byKey) return { auth: [] };
-  if (!names.some((name) => found.isSet(name)) && passphrase === undefined) return {};
-  const paths = async (name: string): Promise<string[]> => {
-    const place = found.settings.places.get(name) ?? null, paths: string[] = [];
-    for (const path of found.all(name)) {
-      if (path.toLowerCase() === "none") continue;
-      const tokens = clientTokens(found, system), env = (name: string): string | undefined => system.env(name);
-      paths.push(await expand(expandTilde(path, system, name, place), { tokens, env, keyword: name, place }));
-    }
-    return paths;
-  };
-  const files = await paths("identityfile"), certificates = await paths("certificatefile");
-  const list = found.isSet("pubkeyacceptedalgorithms") ? found.get("pubkeyacceptedalgorithms")! : null;
-  const algorithms = list === null ? null : namesOf(list, opensshNames.key);
-  const agent = agentOf(found.get("identityagent"), system);
-  const only = found.get("identitiesonly") === "yes";
-  return { auth: [identityMethod({ files, certificates, agent, only, algorithms, passphrase })] };
-}
-
-/** An agent: the path of its socket, `true` for that of SSH_AUTH_SOCK, null for none. */
-function agentOf(path: string | undefined, system: ConfigSystem): string | true | null {
-  if (path === undefined || path === "SSH_AUTH_SOCK") return true;
-  if (path.toLowerCase() === "none") return null;
-  if (!path.startsWith("$")) return path;
-  return system.env(path.slice(1)) || null;
 }
 
 async function extrasFor(found: Complete, { system, notices }: Making): Promise<Extras> {

@@ -36,8 +36,8 @@ export function mergeOptions(options: ConnectOptions, overrides: Partial<Connect
 
 /** The options for a host of ssh_config. */
 export async function aliasOptions(alias: string, overrides: AliasOptions): Promise<ConnectOptions> {
-  const { files, exec, passphrase, onNotice, ...own } = overrides;
-  const load = { files, exec, passphrase, onNotice };
+  const { files, exec, passphrase, answer, onNotice, ...own } = overrides;
+  const load = { files, exec, passphrase, answer, onNotice };
   checkLoadOptions(load);
   own.signal?.throwIfAborted();
   const config = await loadSshConfig(load);

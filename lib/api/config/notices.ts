@@ -28,7 +28,6 @@ export class Notices {
 const SOCKETS = "has no meaning here: the system chooses the address that connections come from";
 const LOGS = "has no meaning here: `trace` tells what happens";
 const TERMINAL = "has no meaning here: the options of a command ask for its terminal, its input and how it starts";
-const PROMPTS = "nobody is asked here: hand over `auth`, such as `[password(…)]`, for a login with more than keys";
 
 /** Keywords that are not followed, the values with which nothing is missed, and what is said of others. */
 const unheard: Readonly<Record<string, readonly [harmless: readonly string[], text: string]>> = {
@@ -54,7 +53,6 @@ const unheard: Readonly<Record<string, readonly [harmless: readonly string[], te
   LogLevel: [["INFO"], LOGS],
   LogVerbose: [["none"], LOGS],
   NoHostAuthenticationForLocalhost: [["no"], "is not followed: the host key is checked there, too"],
-  NumberOfPasswordPrompts: [[], PROMPTS],
   ObscureKeystrokeTiming: [["no"], "has no meaning here: keys are not typed"],
   PermitRemoteOpen: [["any"], "has no meaning here: the server is not lent SOCKS"],
   PKCS11Provider: [[], "is not there: an agent can hold such keys"],

@@ -21,7 +21,7 @@ import {
 import { requireDeno } from "../../wire/system.ts";
 import type { MaybePromise } from "../../wire/types.ts";
 import type { ConnectOptions } from "../connect_options.ts";
-import { circleError, clientOptions } from "./client_options.ts";
+import { circleError, clientOptions, type Making } from "./client_options.ts";
 import { denoSystem } from "./deno_system.ts";
 import { Notices } from "./notices.ts";
 
@@ -31,7 +31,7 @@ const MAX_HOPS = 16;
 /** Options of {@linkcode loadSshConfig}. */
 export interface LoadSshConfigOptions {
   /**
-   * Paths, read in this order; the first value of a keyword counts. A file that is missing counts as empty; one that belongs to somebody
+   * Paths, `~/` being the home folder, read in this order; the first value of a keyword counts. A file that is missing counts as empty; one that belongs to somebody
    * else, or that others may write, is refused. @default {`~/.ssh/config` and `/etc/ssh/ssh_config`, as `ssh` does}
    */
   files?: readonly string[] | undefined;
@@ -42,6 +42,11 @@ export interface LoadSshConfigOptions {
   exec?: boolean | undefined;
   /** Gives the passphrase of an encrypted key file, or null where it is not to be had. Asked when it is that key's turn. */
   passphrase?: ((path: string) => MaybePromise<string | null>) | undefined;
+  /**
+   * Answers what the server asks for where keys do not do: a password, or the prompts of keyboard-interactive. Asked as often as
+   * NumberOfPasswordPrompts says, in the order of PreferredAuthentications, and not with `BatchMode yes`. What it throws ends the login.
+   */
+  answer?: ((prompt: string) => MaybePromise<string>) | undefined;
   /**
    * Told of what the configuration wants and does not get here, once for each keyword, in a sentence that begins with
    * `ssh_config: Keyword:`; and as the option of `connect()` by that name. What it throws is ignored.
@@ -102,12 +107,12 @@ export async function loadSshConfig(options: LoadSshConfigOptions = {}): Promise
 /** Throws `TypeError` for options that make no sense. */
 export function checkLoadOptions(options: LoadSshConfigOptions): void {
   checkObject("options", options, "an object such as `{ files, exec }`");
-  checkNames("loadSshConfig()", options, ["files", "exec", "passphrase", "onNotice"], {
+  checkNames("loadSshConfig()", options, ["files", "exec", "passphrase", "answer", "onNotice"], {
     file: { ours: ["files"], write: "`files: [path]`" },
     path: { ours: ["files"], write: "`files: [path]`" },
     config: { ours: ["files"], write: "`files: [path]`" },
   });
-  const { files, exec, passphrase, onNotice } = options;
+  const { files, exec, passphrase, answer, onNotice } = options;
   if (
     files !== undefined && !(Array.isArray(files) && files.every((file) => typeof file === "string" && file !== ""))
   ) {
@@ -115,6 +120,7 @@ export function checkLoadOptions(options: LoadSshConfigOptions): void {
   }
   checkFlag("exec", exec);
   checkFunction("passphrase", passphrase);
+  checkFunction("answer", answer);
   checkFunction("onNotice", onNotice);
 }
 
@@ -129,17 +135,17 @@ class Loaded implements SshConfig {
   readonly #sources: readonly ConfigSource[];
   readonly #context: ConfigContext;
   readonly #notices: Notices;
-  readonly #passphrase: LoadSshConfigOptions["passphrase"];
-  readonly #onNotice: LoadSshConfigOptions["onNotice"];
+  readonly #asking: Pick<Making, "passphrase" | "answer" | "onNotice">;
   readonly #cache: FileCache = new Map();
 
-  constructor(system: ConfigSystem, { files, exec = false, passphrase, onNotice }: LoadSshConfigOptions) {
+  constructor(system: ConfigSystem, { files, exec = false, passphrase, answer, onNotice }: LoadSshConfigOptions) {
     this.#notices = new Notices(onNotice);
-    this.#passphrase = passphrase;
-    this.#onNotice = onNotice;
+    this.#asking = { passphrase, answer, onNotice };
     this.#context = { system, exec, notice: (keyword, text) => this.#notices.tell(keyword, text) };
-    this.#sources = files?.map((path) => ({ path, isUser: true })) ?? [
-      { path: `${system.home().replace(/[\\/]+$/, "")}/.ssh/config`, isUser: true },
+    const home = (rest: string): string => `${system.home().replace(/[\\/]+$/, "")}/${rest}`;
+    const own = (path: string): string => path.startsWith("~/") ? home(path.slice(2)) : path;
+    this.#sources = files?.map((path) => ({ path: own(path), isUser: true })) ?? [
+      { path: home(".ssh/config"), isUser: true },
       { path: "/etc/ssh/ssh_config", isUser: false },
     ];
   }
@@ -172,13 +178,7 @@ class Loaded implements SshConfig {
       hops.push(await this.#optionsFor(i === 0 ? hop : { ...hop, jump: "none" }, depth + found.hops.length));
     }
     const { system } = this.#context;
-    return await clientOptions(found, {
-      system,
-      notices: this.#notices,
-      onNotice: this.#onNotice,
-      passphrase: this.#passphrase,
-      hops,
-    });
+    return await clientOptions(found, { system, notices: this.#notices, ...this.#asking, hops });
   }
 }
 
