@@ -3,8 +3,8 @@
  *
  * Sections: down up server both gcm channels execs logins echo floods rest flat import, sftp-file sftp-small sftp-stat sftp-list
  * sftp-delay sftp-server sftp-memory, forwards forward-server; all of them when none is named. A file of the sftp sections has at most 300 MB.
- * Two have to be named: windows, which takes long, the table of receive windows over paths with delay; and crypto, what each cipher
- * costs here, beside nobody.
+ * Three have to be named: windows, which takes long, the table of receive windows over paths with delay; crypto, what each cipher
+ * costs here, and kex, what key exchanges do, beside nobody.
  * Options: `--rounds 5`, `--bytes 1e9`, `--count 400`, `--quick` (2 rounds, 200 MB, 100 steps), `--long` (10 GB where
  * memory must not grow), `--only NAME,…` (contenders by a part of their name), `--json FILE` (every round's values), `--profile FOLDER` (V8 CPU
  * profiles of this module's programs), `--cells REGEXP` (cells of the table of windows, and figures of forwards, such as "-L one").
@@ -18,6 +18,7 @@ import { draw } from "./picture.ts";
 import { packetProtection } from "./sections/crypto.ts";
 import { floods } from "./sections/floods.ts";
 import { forwards, forwardServer } from "./sections/forwards.ts";
+import { keyExchange } from "./sections/key_exchange.ts";
 import { echo, execs, logins } from "./sections/latency.ts";
 import { flat, rest } from "./sections/memory.ts";
 import { sftpDelay, sftpFile, sftpList, sftpMemory, sftpServer, sftpSmall, sftpStat } from "./sections/sftp.ts";
@@ -53,6 +54,7 @@ const sections: Readonly<Record<string, (bench: Bench) => Promise<Figure[]>>> = 
   "forward-server": forwardServer,
   windows,
   crypto: packetProtection,
+  kex: keyExchange,
 };
 
 interface Options extends Settings {
@@ -98,7 +100,9 @@ function parse(args: readonly string[]): Options {
     only,
     json,
     profile,
-    wanted: wanted.length > 0 ? wanted : Object.keys(sections).filter((name) => !["windows", "crypto"].includes(name)),
+    wanted: wanted.length > 0
+      ? wanted
+      : Object.keys(sections).filter((name) => !["windows", "crypto", "kex"].includes(name)),
   };
 }
 

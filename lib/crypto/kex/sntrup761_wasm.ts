@@ -38,7 +38,6 @@ export interface SntrupFunctions {
   exchangePass(values: number, limit: number, distance: number, bit: number, set: number): void;
 }
 
-const four = (value: number): Code => v128.const([value, value, value, value]);
 const bytes = (count: Operand): Code => i32.shl(count, i32.const(2));
 
 const addProduct: FunctionSource = {
@@ -58,30 +57,42 @@ const addProduct: FunctionSource = {
   },
 };
 
-/** As modQ() and mod3() of sntrup761_rings.ts, on four numbers at once. */
-const reduceQ = (x: Local): Code => [
-  x.set(v128.sub(x, v128.mul(four(4591), v128.shrS(v128.mul(four(57), x), 18)))),
-  x.set(v128.sub(x, v128.mul(four(4591), v128.shrS(v128.add(v128.mul(four(29235), x), four(1 << 26)), 27)))),
-];
-const reduce3 = (x: Local): Code =>
-  x.set(v128.sub(x, v128.mul(four(3), v128.shrS(v128.add(v128.mul(four(10923), x), four(1 << 14)), 15))));
+/** What reduces four numbers at once: constants, which wait in locals, and steps, as modQ() and mod3() of sntrup761_rings.ts have them. */
+interface Reduction {
+  readonly constants: readonly number[];
+  reduce(x: Local, constants: readonly Local[]): Code;
+}
 
-function divisionStep(name: string, reduce: (x: Local) => Code): FunctionSource {
+const modQ: Reduction = {
+  constants: [4591, 57, 29235, 1 << 26],
+  reduce: (x, [q, near, exact, half]: readonly Local[] & readonly [Local, Local, Local, Local]) => [
+    x.set(v128.sub(x, v128.mul(q, v128.shrS(v128.mul(near, x), 18)))),
+    x.set(v128.sub(x, v128.mul(q, v128.shrS(v128.add(v128.mul(exact, x), half), 27)))),
+  ],
+};
+const mod3: Reduction = {
+  constants: [3, 10923, 1 << 14],
+  reduce: (x, [three, exact, half]: readonly Local[] & readonly [Local, Local, Local]) =>
+    x.set(v128.sub(x, v128.mul(three, v128.shrS(v128.add(v128.mul(exact, x), half), 15)))),
+};
+
+function divisionStep(name: string, { constants, reduce }: Reduction): FunctionSource {
   return {
     name,
     parameters: 7,
     body([f, g, count, swap, f0, g0, shift]: readonly [Local, Local, Local, Local, Local, Local, Local], locals): Code {
       const [swaps, f0s, g0s, x, y, t] = locals.list(ValueType.v128, 6) as [Local, Local, Local, Local, Local, Local];
-      const end = locals.new(ValueType.i32);
+      const end = locals.new(ValueType.i32), kept = locals.list(ValueType.v128, constants.length);
       return [
         [swaps.set(v128.splat(swap)), f0s.set(v128.splat(f0)), g0s.set(v128.splat(g0))],
+        constants.map((constant, i) => kept[i]!.set(v128.splat(i32.const(constant)))),
         end.set(i32.add(f, bytes(count))),
         loop(
           [x.set(v128.load(f)), y.set(v128.load(g))],
           t.set(v128.and(swaps, v128.xor(x, y))),
           [x.set(v128.xor(x, t)), y.set(v128.xor(y, t))],
           y.set(v128.sub(v128.mul(f0s, y), v128.mul(g0s, x))),
-          reduce(y),
+          reduce(y, kept),
           v128.store(f, x),
           v128.store(i32.sub(g, shift), y),
           g.set(i32.add(g, i32.const(16))),
@@ -118,7 +129,7 @@ const exchangePass: FunctionSource = {
 
 /** Compiles and starts the module, with a memory of 64 KiB. */
 export function instantiateSntrup(): { memory: Int32Array<ArrayBuffer>; functions: SntrupFunctions } {
-  const functions = [addProduct, divisionStep("stepQ", reduceQ), divisionStep("step3", reduce3), exchangePass];
+  const functions = [addProduct, divisionStep("stepQ", modQ), divisionStep("step3", mod3), exchangePass];
   const { exports } = new WebAssembly.Instance(new WebAssembly.Module(assemble(1, functions)));
   const memory = new Int32Array((exports.memory as WebAssembly.Memory).buffer as ArrayBuffer);
   return { memory, functions: exports as unknown as SntrupFunctions };
