@@ -422,6 +422,16 @@ export const mutants: readonly Mutant[] = [
     killedBy: "RekeyPolicy is due at 1 GiB, 2^31 packets and each hour unless told otherwise",
   },
   {
+    id: "compression-dictionary",
+    removes: "what is compressed finds nothing again that stood before",
+    file: "lib/transport/compression.ts",
+    find: "pako.Z_HUFFMAN_ONLY",
+    replace: "pako.Z_DEFAULT_STRATEGY",
+    test: "tests/transport/compression_test.ts",
+    killedBy:
+      "zlib: what repeats a secret is as long as the same letters in any other order, in other packets and in the same",
+  },
+  {
     id: "decompression-bomb",
     removes: "a payload expands to no more than a packet may hold",
     file: "lib/transport/compression.ts",

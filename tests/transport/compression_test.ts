@@ -1,6 +1,8 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { createCompressor, createDecompressor } from "../../lib/transport/compression.ts";
 import { SshProtocolError } from "../../lib/errors.ts";
+import { Prng } from "../_support/fuzz.ts";
+import { lz77Compressor } from "../_support/lz77.ts";
 import vectors from "../vectors/zlib.json" with { type: "json" };
 
 const LIMIT = 262_144;
@@ -10,6 +12,11 @@ async function pair() {
     compressor: (await createCompressor("zlib@openssh.com"))!,
     decompressor: (await createDecompressor("zlib@openssh.com"))!,
   };
+}
+
+/** A peer that compresses with a dictionary, which expands better. */
+async function peer() {
+  return { compressor: lz77Compressor(), decompressor: (await createDecompressor("zlib@openssh.com"))! };
 }
 
 function random(length: number): Uint8Array<ArrayBuffer> {
@@ -32,8 +39,8 @@ function assertRefused(
   assertThrows(() => decompressor.decompress(new Uint8Array(0), LIMIT), SshProtocolError, "broken before");
 }
 
-Deno.test("compress() and decompress() keep their context from packet to packet", async () => {
-  const { compressor, decompressor } = await pair();
+Deno.test("decompress() keeps its context from packet to packet, as peers write theirs", async () => {
+  const { compressor, decompressor } = await peer();
   const block = random(20_000), sizes: number[] = [];
   for (let i = 0; i < 10; i++) {
     const packed = compressor.compress(block);
@@ -60,6 +67,55 @@ Deno.test("compress() and decompress() pass payloads of all sizes and kinds", as
   }
 });
 
+/** The letters of a text in another order. */
+function shuffled(text: string, seed: number): string {
+  const prng = new Prng(seed), letters = [...text];
+  for (let i = letters.length - 1; i > 0; i--) {
+    const j = prng.below(i + 1);
+    [letters[i], letters[j]] = [letters[j]!, letters[i]!];
+  }
+  return letters.join("");
+}
+
+for (const name of ["zlib", "zlib@openssh.com"]) {
+  Deno.test(`${name}: what repeats a secret is as long as the same letters in any other order, in other packets and in the same`, async () => {
+    const secret = "Cookie: session=6f1b2c9e84d07a35; user=alice; path=/admin";
+    const right = secret.slice(8, 32), wrong = Array.from({ length: 20 }, (_, i) => shuffled(right, i));
+    const encoder = new TextEncoder();
+    /** Bytes that a guess takes behind the secret in a packet of its own, and those of a packet with both. */
+    const lengths = async (guess: string): Promise<number[]> => {
+      const compressor = (await createCompressor(name))!;
+      compressor.compress(encoder.encode(secret));
+      const alone = compressor.compress(encoder.encode(guess)).length;
+      const again = compressor.compress(encoder.encode(guess)).length;
+      return [alone, again, compressor.compress(encoder.encode(`${secret} ${guess}`)).length];
+    };
+    const seen = await lengths(right);
+    for (const guess of wrong) assertEquals(await lengths(guess), seen, guess);
+    // With a dictionary the lengths tell.
+    const leaking = (guess: string): number => {
+      const compressor = lz77Compressor();
+      compressor.compress(encoder.encode(secret));
+      return compressor.compress(encoder.encode(guess)).length;
+    };
+    assert(wrong.every((guess) => leaking(guess) > leaking(right) + 8));
+  });
+}
+
+Deno.test("compress() still makes text shorter, and forgets it at once", async () => {
+  const { compressor, decompressor } = await pair();
+  const text = new TextEncoder().encode(
+    "It was a bright cold day in April, and the clocks were striking thirteen. ".repeat(100),
+  );
+  const sizes = Array.from({ length: 5 }, () => {
+    const packed = compressor.compress(text);
+    assertEquals(decompressor.decompress(packed, LIMIT), text);
+    return packed.length;
+  });
+  assert(Math.max(...sizes) < 0.6 * text.length, `${sizes}`);
+  assert(Math.max(...sizes) - Math.min(...sizes) <= 4, `${sizes}`);
+});
+
 Deno.test("compress() grows by little where nothing can be saved", async () => {
   const { compressor } = await pair();
   for (const size of [1, 100, 32_768, LIMIT]) assert(compressor.compress(random(size)).length < size * 1.001 + 40);
@@ -67,14 +123,14 @@ Deno.test("compress() grows by little where nothing can be saved", async () => {
 
 Deno.test("decompress() takes expansion by a factor of 2 to 100 and refuses what passes the limit", async () => {
   for (const size of [LIMIT - 1, LIMIT]) {
-    const { compressor, decompressor } = await pair();
+    const { compressor, decompressor } = await peer();
     assertEquals(decompressor.decompress(compressor.compress(new Uint8Array(size)), LIMIT).length, size);
   }
   for (const size of [LIMIT + 1, 64 * LIMIT]) {
-    const { compressor, decompressor } = await pair();
+    const { compressor, decompressor } = await peer();
     assertRefused(decompressor, compressor.compress(new Uint8Array(size)));
   }
-  const { compressor, decompressor } = await pair();
+  const { compressor, decompressor } = await peer();
   for (const factor of [2, 10, 100]) {
     const payload = new Uint8Array(LIMIT / 2);
     payload.set(random(payload.length / factor));
@@ -83,7 +139,7 @@ Deno.test("decompress() takes expansion by a factor of 2 to 100 and refuses what
 });
 
 Deno.test("decompress() does not let a bomb of 64 MB allocate more than the limit", async () => {
-  const { compressor, decompressor } = await pair();
+  const { compressor, decompressor } = await peer();
   const bomb = compressor.compress(new Uint8Array(64_000_000));
   assert(bomb.length <= LIMIT);
   const before = Deno.memoryUsage();
