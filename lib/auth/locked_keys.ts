@@ -6,6 +6,7 @@
  */
 import { KeyFormatError, printable } from "../errors.ts";
 import { type KeyFile, LockedKey, openKeyFile } from "../keys/key_file.ts";
+import { withoutCertificate } from "../keys/with_certificate.ts";
 import type { Signer } from "../keys/types.ts";
 import type { MaybePromise } from "../wire/types.ts";
 
@@ -34,9 +35,10 @@ export async function* keyOfFile(
 
 /** Whether a key can sign now: false where its passphrase is wrong or nobody gave one. What the function that was asked throws is thrown. */
 export async function unlocked(signer: Signer, name: string, attempt: Attempt): Promise<boolean> {
-  if (!(signer instanceof LockedKey)) return true;
+  const key = withoutCertificate(signer) ?? signer;
+  if (!(key instanceof LockedKey)) return true;
   try {
-    await attempt.ask(() => signer.unlock(attempt.signal));
+    await attempt.ask(() => key.unlock(attempt.signal));
     return true;
   } catch (error) {
     passOver(error, name, attempt);

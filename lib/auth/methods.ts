@@ -423,7 +423,7 @@ async function offer(signer: Signer, exchange: AuthExchange): Promise<FinalReply
     }
     // One that is longer than any is told as what no packet holds, or refused by the server.
     const isShort = signature instanceof Uint8Array && signature.length <= MAX_SIGNATURE;
-    if (isShort && await exchange.wait(isWrongSignature(signer.publicKey, algorithm, data, signature.slice()))) {
+    if (isShort && await exchange.wait(isWrongSignature(signer, algorithm, data, signature.slice()))) {
       exchange.note(`${name} could not sign: what its signer gave is no ${algorithm} signature`);
       return { kind: "failure", partial: false, remaining: exchange.remaining };
     }

@@ -5,27 +5,32 @@
  * @module
  */
 import type { Bytes } from "../wire/types.ts";
-import { keyTypeOf, keyTypes } from "./key_types.ts";
+import { keyTypeOf, keyTypes, signatureLabelOf } from "./key_types.ts";
 import { publicKeyFromBlob, verifyAgreed } from "./public_key.ts";
 import { RSA_BITS } from "./rsa_public.ts";
-import type { PublicKey } from "./types.ts";
+import type { PublicKey, Signer } from "./types.ts";
+import { withoutCertificate } from "./with_certificate.ts";
 
 /**
  * Whether a signature is not the key's with this algorithm over the data. False where the key or the algorithm is of a kind that nothing
- * here can tell about, such as a certificate's or a hardware token's.
+ * here can tell about, such as a hardware token's, or a certificate of an agent's.
  */
 export async function isWrongSignature(
-  { blob }: PublicKey,
+  signer: Signer,
   algorithm: string,
   data: Uint8Array,
   signature: Bytes,
 ): Promise<boolean> {
+  // A certificate's key signs as it does without.
+  const label = signatureLabelOf(algorithm);
   let key: PublicKey;
   try {
-    key = publicKeyFromBlob(blob, { insecureMinRsaBits: RSA_BITS.insecureMin });
+    key = publicKeyFromBlob((withoutCertificate(signer) ?? signer).publicKey.blob, {
+      insecureMinRsaBits: RSA_BITS.insecureMin,
+    });
   } catch {
     return false;
   }
-  if (keyTypeOf(algorithm) === null || (keyTypes.get(key.type)?.private ?? null) === null) return false;
-  return !await verifyAgreed(key, algorithm, data, signature);
+  if (keyTypeOf(label) === null || (keyTypes.get(key.type)?.private ?? null) === null) return false;
+  return !await verifyAgreed(key, label, data, signature);
 }

@@ -44,7 +44,7 @@ export async function signAsHost(signer: Signer, data: Bytes, algorithm: string,
   if (signature.length > MAX_SIGNATURE) {
     return await fail(`its signer gave ${signature.length} bytes, and at most ${MAX_SIGNATURE} can be a signature`);
   }
-  if (await isWrongSignature(key, algorithm, data, signature)) {
+  if (await isWrongSignature(signer, algorithm, data, signature)) {
     return await fail(`what its signer gave is no ${algorithm} signature of it`);
   }
   return signature;

@@ -123,11 +123,11 @@ Deno.test("both sides of a connection take ECDSA signatures with zeros too many"
 Deno.test("neither side of a connection takes a signature that does not fit", async () => {
   const key = await generateKey("ecdsa");
   const negative = reshaped(key, numbers((bytes) => new Uint8Array([0xff, ...bytes])));
-  // The server looks at what its signer gives before it sends it.
+  // Both look at what their signer gives before they send it.
   await assertRejects(() => join({ hostKeys: [negative] }), SshError);
   await assertRejects(
     () => join({ auth: { publicKey: () => true } }, { auth: [publicKey(negative)] }),
     SshAuthError,
-    "was refused",
+    "could not sign: what its signer gave is no ecdsa-sha2-nistp256 signature",
   );
 });

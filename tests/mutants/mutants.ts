@@ -1827,7 +1827,7 @@ export const mutants: readonly Mutant[] = [
     id: "host-key-signature-own",
     removes: "a wrong signature of the host key does not leave",
     file: "lib/transport/host_key_signature.ts",
-    find: "if (await isWrongSignature(key, algorithm, data, signature)) {",
+    find: "if (await isWrongSignature(signer, algorithm, data, signature)) {",
     replace: "if (signature === null) {",
     test: "tests/api/host_key_signer_test.ts",
     killedBy:
