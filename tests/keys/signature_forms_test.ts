@@ -120,7 +120,7 @@ Deno.test("both sides of a connection take ECDSA signatures with zeros too many"
   }
 });
 
-Deno.test("neither side of a connection takes a signature that does not fit", async () => {
+Deno.test("neither side of a connection sends a signature that does not fit", async () => {
   const key = await generateKey("ecdsa");
   const negative = reshaped(key, numbers((bytes) => new Uint8Array([0xff, ...bytes])));
   // Both look at what their signer gives before they send it.
