@@ -4,6 +4,7 @@
  * @module
  */
 import { minRsaBits, type RsaKeyOptions } from "../keys/rsa_public.ts";
+import { withPlainKeys } from "../keys/with_certificate.ts";
 import type { Signer } from "../keys/types.ts";
 import { identLine } from "../transport/ident.ts";
 import type { AlgorithmOverrides, RekeyLimits } from "../transport/types.ts";
@@ -113,7 +114,10 @@ export function checkServerHostKeys(hostKeys: readonly Signer[], algorithms: Alg
       throw new TypeError("Cannot serve: a host key is none; make it with generateKey() or parsePrivateKey()");
     }
   }
-  const made = new Set(hostKeys.flatMap((key) => key.algorithms));
+  if (hostKeys.some(({ publicKey }) => publicKey.certificate?.kind === "user")) {
+    throw new TypeError("Cannot serve: the certificate of a host key is for users, and clients want one for hosts");
+  }
+  const made = new Set(withPlainKeys(hostKeys).flatMap((key) => key.algorithms));
   const wanted = algorithms?.hostKey;
   if (wanted === undefined || wanted.some((name) => made.has(name))) return;
   throw new TypeError(

@@ -12,7 +12,7 @@ import { withoutBrackets } from "../forward/addresses.ts";
 import { learnHostKeys } from "../host_keys/learn.ts";
 import { knownHosts, type KnownHostsVerifier } from "../keys/trust/known_hosts.ts";
 import { type KeyNotes, watchHostKey } from "../keys/trust/known_types.ts";
-import { signatureAlgorithmsOf } from "../keys/key_types.ts";
+import { signatureAlgorithmsOf, signatureLabelOf } from "../keys/key_types.ts";
 import { type PassedOver, withPassedOver } from "../keys/passed_over.ts";
 import type { HostKeyVerifier, Signer } from "../keys/types.ts";
 import type { ProxyTarget } from "../proxy/address.ts";
@@ -325,13 +325,22 @@ async function knownTypes(
   host: { hostname: string; port: number },
   algorithms: AlgorithmOverrides | undefined,
 ): Promise<readonly string[] | null> {
-  return algorithms?.hostKey === undefined && "keyTypes" in verify ? await verify.keyTypes(host) : null;
+  if (algorithms?.hostKey !== undefined) return null;
+  if ("wantedTypes" in verify) return await verify.wantedTypes(host);
+  return "keyTypes" in verify ? await (verify as Pick<KnownHostsVerifier, "keyTypes">).keyTypes(host) : null;
 }
 
-/** What `ssh` does: the key types known for the host come first, so that no other key of it looks like a changed one. */
+/** What `ssh` does: certificates where a CA is known for the host, and the key types known for it come first, so that no other key of it looks like a changed one. */
 function knownFirst(types: readonly string[], algorithms: AlgorithmOverrides | undefined): AlgorithmOverrides {
   const known = new Set(types.flatMap(signatureAlgorithmsOf));
   const names = defaultAlgorithms.hostKey;
-  const hostKey = [...names.filter((name) => known.has(name)), ...names.filter((name) => !known.has(name))];
+  const certified = [...known].filter((name) =>
+    signatureLabelOf(name) !== name && names.includes(signatureLabelOf(name))
+  );
+  const hostKey = [
+    ...certified,
+    ...names.filter((name) => known.has(name)),
+    ...names.filter((name) => !known.has(name)),
+  ];
   return { ...algorithms, hostKey };
 }

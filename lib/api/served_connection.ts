@@ -9,6 +9,7 @@ import type { AuthenticatedUser, AuthInfo } from "../auth/types.ts";
 import { Mux } from "../connection/mux.ts";
 import { DisconnectReason, SshAuthError, SshError, SshProtocolError } from "../errors.ts";
 import { ForwardedAgents } from "../agent/forwarded_agent.ts";
+import { withPlainKeys } from "../keys/with_certificate.ts";
 import { announceHostKeys } from "../host_keys/announce.ts";
 import { acceptForwards, type Forwards } from "../forward/accept_forwards.ts";
 import { systemSockets } from "../forward/sockets.ts";
@@ -145,7 +146,7 @@ export class ServedConnection {
       onError,
       onEnded,
     });
-    announceHostKeys(mux, { hostKeys: this.#options.hostKeys, info: this.#transport.info, onError });
+    announceHostKeys(mux, { hostKeys: withPlainKeys(this.#options.hostKeys), info: this.#transport.info, onError });
     const info = { username: user.name, remoteAddr: this.#remoteAddr, connection: this.#transport.info, passed };
     const displays = this.#displays = new ServedDisplays(mux, { sockets: systemSockets, maxForwarded, onError });
     const agents = this.#agents = new ForwardedAgents(mux, { sockets: systemSockets, onError });

@@ -5,15 +5,15 @@
  * @module
  */
 import type { Bytes } from "../wire/types.ts";
-import { keyTypeOf, keyTypes, signatureLabelOf } from "./key_types.ts";
-import { publicKeyFromBlob, verifyAgreed } from "./public_key.ts";
+import { anyKeyFromBlob } from "./certificate.ts";
+import { keyTypeOf, keyTypes } from "./key_types.ts";
+import { verifyAgreed } from "./public_key.ts";
 import { RSA_BITS } from "./rsa_public.ts";
 import type { PublicKey, Signer } from "./types.ts";
-import { withoutCertificate } from "./with_certificate.ts";
 
 /**
  * Whether a signature is not the key's with this algorithm over the data. False where the key or the algorithm is of a kind that nothing
- * here can tell about, such as a hardware token's, or a certificate of an agent's.
+ * here can tell about, such as a hardware token's.
  */
 export async function isWrongSignature(
   signer: Signer,
@@ -21,16 +21,14 @@ export async function isWrongSignature(
   data: Uint8Array,
   signature: Bytes,
 ): Promise<boolean> {
-  // A certificate's key signs as it does without.
-  const label = signatureLabelOf(algorithm);
   let key: PublicKey;
   try {
-    key = publicKeyFromBlob((withoutCertificate(signer) ?? signer).publicKey.blob, {
-      insecureMinRsaBits: RSA_BITS.insecureMin,
-    });
+    key = anyKeyFromBlob(signer.publicKey.blob, { insecureMinRsaBits: RSA_BITS.insecureMin });
   } catch {
     return false;
   }
-  if (keyTypeOf(label) === null || (keyTypes.get(key.type)?.private ?? null) === null) return false;
-  return !await verifyAgreed(key, label, data, signature);
+  if (
+    keyTypeOf(algorithm) === null || (keyTypes.get((key.certificate?.publicKey ?? key).type)?.private ?? null) === null
+  ) return false;
+  return !await verifyAgreed(key, algorithm, data, signature);
 }

@@ -16,9 +16,9 @@ import type { Signer } from "./types.ts";
 /** What signs, by the signer that presents a certificate with it. */
 const plainSigners = new WeakMap<Signer, Signer>();
 
-/** The signer without its certificate; null for one that has none, and for one whose certificate belongs to it, as an agent's does. */
-export function withoutCertificate(signer: Signer): Signer | null {
-  return plainSigners.get(signer) ?? null;
+/** Host keys as a server shows them: behind each certificate its key alone, for clients that ask for that. */
+export function withPlainKeys(signers: readonly Signer[]): readonly Signer[] {
+  return signers.flatMap((signer) => [signer, plainSigners.get(signer)].filter((one) => one !== undefined));
 }
 
 /**

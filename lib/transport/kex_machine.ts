@@ -17,7 +17,8 @@ import { randomBytes } from "../crypto/random.ts";
 import { kexMethods } from "../crypto/kex/methods.ts";
 import type { KexMethod, KeyAgreement } from "../crypto/types.ts";
 import { DisconnectReason, HostKeyError, SshError, SshProtocolError } from "../errors.ts";
-import { keyTypeOf, publicKeyFromBlob, verifyAgreed } from "../keys/public_key.ts";
+import { anyKeyFromBlob, checkCertificate } from "../keys/certificate.ts";
+import { keyTypeOf, verifyAgreed } from "../keys/public_key.ts";
 import type { RsaKeyOptions } from "../keys/rsa_public.ts";
 import type { PublicKey, Signer } from "../keys/types.ts";
 import { equals } from "@std/bytes";
@@ -250,7 +251,7 @@ export class KexMachine {
 
   async #finish(payload: Uint8Array, state: State & { at: "client-reply" }): Promise<KexStep> {
     const reply = state.gex === null ? KexExchangeReply.decode(payload) : GexReply.decode(payload);
-    const hostKey = this.#readHostKey(reply.hostKey);
+    const hostKey = await this.#readHostKey(reply.hostKey);
     const secret = await state.finish(reply.serverValue);
     const exchangeHash = await this.#exchangeHash(
       reply.hostKey,
@@ -277,16 +278,25 @@ export class KexMachine {
     return { send: [], outcome: this.#outcome(hostKey, secret, exchangeHash, reply.signature as Bytes) };
   }
 
-  #readHostKey(blob: Uint8Array): PublicKey {
+  /** The key, or a certificate that its CA has signed, where one was agreed on. */
+  async #readHostKey(blob: Uint8Array): Promise<PublicKey> {
     const algorithm = this.#negotiated!.hostKey;
     let key: PublicKey;
     try {
-      key = publicKeyFromBlob(blob, this.#context.rsaKeys);
+      key = anyKeyFromBlob(blob, this.#context.rsaKeys);
     } catch (cause) {
       throw failed(`Host key cannot be used: ${cause instanceof Error ? cause.message : "it is malformed"}`, cause);
     }
     if (keyTypeOf(algorithm) !== key.type) {
       throw failed(`Host key is of type ${key.type}, which makes no ${algorithm} signatures as agreed`);
+    }
+    try {
+      await checkCertificate(key);
+    } catch (cause) {
+      throw failed(
+        `Host certificate cannot be used: ${cause instanceof Error ? cause.message : "it is malformed"}`,
+        cause,
+      );
     }
     return key;
   }

@@ -7,6 +7,7 @@ import { defaultAlgorithms, serverDefaultAlgorithms } from "../crypto/algorithms
 import { available } from "../crypto/cipher/ciphers.ts";
 import { availableKex } from "../crypto/kex/methods.ts";
 import type { PublicKey, Signer } from "../keys/types.ts";
+import { withPlainKeys } from "../keys/with_certificate.ts";
 import type { MaybePromise } from "../wire/types.ts";
 import type { KeyExchangeOptions } from "./key_exchanges.ts";
 import type { AlgorithmOverrides, Algorithms, RekeyLimits } from "./types.ts";
@@ -68,7 +69,7 @@ export interface SecureTransportOptions {
 
 function hostKeyNames(options: SecureTransportOptions, preferred: readonly string[]): readonly string[] {
   if (options.role === "client") return preferred;
-  const signers = options.hostKeys ?? [];
+  const signers = withPlainKeys(options.hostKeys ?? []);
   if (signers.length === 0) throw new TypeError("Cannot serve without a host key: make one with generateKey()");
   const made = new Set(signers.flatMap((signer) => signer.algorithms));
   // A host key that the program gives is offered; the preference list says in what order.
@@ -100,7 +101,7 @@ export function exchangeOptions(
   return {
     role,
     algorithms: { ...merged, hostKey: hostKeyNames(options, merged.hostKey) },
-    hostKeys: options.hostKeys ?? [],
+    hostKeys: withPlainKeys(options.hostKeys ?? []),
     verifyHostKey: options.verifyHostKey ?? (() => false),
     signatureAlgorithms: options.signatureAlgorithms ?? defaultAlgorithms.hostKey,
     rekey: options.rekey ?? {},

@@ -131,7 +131,7 @@ async function knownFirst(
   const alias = found.get("hostkeyalias");
   const host = alias === undefined ? { hostname: found.host, port: found.port } : { hostname: alias, port: 22 };
   const verifier = policy ?? (await import("../../keys/trust/known_hosts.ts")).knownHosts();
-  const known = new Set((await verifier.keyTypes(host)).flatMap(signatureAlgorithmsOf));
+  const known = new Set((await verifier.wantedTypes(host)).flatMap(signatureAlgorithmsOf));
   return [...names.filter((name) => known.has(name)), ...names.filter((name) => !known.has(name))];
 }
 

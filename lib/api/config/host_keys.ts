@@ -7,6 +7,7 @@ import { equals } from "@std/bytes";
 import { HostKeyError, HostKeyRevokedError, printable } from "../../errors.ts";
 import type { Complete } from "../../config/complete.ts";
 import { knownHosts, type KnownHostsVerifier } from "../../keys/trust/known_hosts.ts";
+import { revocableBlobs } from "../../keys/trust/host_certificates.ts";
 import { parsePublicKey } from "../../keys/public_key.ts";
 import type { PublicKey } from "../../keys/types.ts";
 import { readIfThere } from "../../keys/user_files.ts";
@@ -41,7 +42,7 @@ export function hostKeyPolicy(found: Complete, notices: Notices): KnownHostsVeri
       await checkRevoked(key, revoked);
       return await known(key, host);
     },
-    { keyTypes: (host: { hostname: string; port: number }) => known.keyTypes(host) },
+    { keyTypes: known.keyTypes, wantedTypes: known.wantedTypes },
   );
 }
 
@@ -76,7 +77,7 @@ async function checkRevoked(key: PublicKey, path: string): Promise<void> {
     } catch (cause) {
       throw cannot(`has no public key in line ${i + 1}`, cause);
     }
-    if (!equals(listed.blob, key.blob)) continue;
+    if (!revocableBlobs(key).some((blob) => equals(listed.blob, blob))) continue;
     const where = `${printable(path, 256)}:${i + 1}`;
     throw new HostKeyRevokedError(
       `Cannot trust host key: ${printable(key.type, 64)} ${await key.fingerprint()} is revoked at ${where}`,

@@ -20,6 +20,7 @@ import { lookupName } from "./host_patterns.ts";
 import { appendTo } from "../shared_file.ts";
 import { knownHostsPaths, readIfThere } from "../user_files.ts";
 import { characters, type KeyText, looksLikePath, pathHint } from "../key_text.ts";
+import { certifiedTypes, judgeCertificate, revocableBlobs } from "./host_certificates.ts";
 import { type KnownHostsEntry, parseKnownHosts } from "./known_hosts_lines.ts";
 import { addition } from "./known_hosts_edit.ts";
 import { noteKnownTypes, noteTrust } from "./known_types.ts";
@@ -36,6 +37,8 @@ export interface KnownHostsVerifier {
   (key: PublicKey, host: { hostname: string; port: number }): Promise<boolean>;
   /** Types of the keys known for a host, in the order of the lines; empty for an unknown host. */
   keyTypes(host: { hostname: string; port: number }): Promise<readonly string[]>;
+  /** The same behind all types of certificates where a CA is trusted for the host: what a client asks for first. */
+  wantedTypes(host: { hostname: string; port: number }): Promise<readonly string[]>;
 }
 
 /** Options of {@linkcode knownHosts}. */
@@ -69,15 +72,32 @@ export async function knownHostKeyTypes(
   hostname: string,
   port = 22,
 ): Promise<readonly string[]> {
-  return await Promise.resolve(typesIn(sourcesOf(text), hostname, port));
+  return await Promise.resolve(typesIn(sourcesOf(text), { hostname, port }, false));
 }
 
 function entriesFor(sources: readonly Source[], name: string): KnownHostsEntry[] {
   return sources.flatMap(({ file, text }) => parseKnownHosts(text, file, name));
 }
 
-function typesIn(sources: readonly Source[], hostname: string, port: number): readonly string[] {
-  return usableTypes(entriesFor(sources, lookupName(hostname, port)));
+/** The name of a host without its port: what certificates are for, and by what CAs may stand there, too. */
+function bareName(name: string): string {
+  return /^\[(.*)\]:\d+$/.exec(name)?.[1] ?? name;
+}
+
+/** The entries that say which CAs certify a host, and what is revoked there. As for `ssh`, those without the port count, too. */
+function authoritiesFor(sources: readonly Source[], name: string): KnownHostsEntry[] {
+  const bare = bareName(name), without = bare === name ? [] : entriesFor(sources, bare);
+  return [...entriesFor(sources, name), ...without].filter(({ marker }) => marker !== "host");
+}
+
+/** Types of the keys of a host, behind those of certificates that it may show where these are wanted. */
+function typesIn(
+  sources: readonly Source[],
+  { hostname, port }: { hostname: string; port: number },
+  certificates: boolean,
+): readonly string[] {
+  const name = lookupName(hostname, port), types = usableTypes(entriesFor(sources, name));
+  return certificates ? [...certifiedTypes(authoritiesFor(sources, name)), ...types] : types;
 }
 
 /** Types of the keys among the entries of one host, without revoked ones. */
@@ -91,12 +111,15 @@ function usableTypes(entries: readonly KnownHostsEntry[]): readonly string[] {
 
 /**
  * Trusts what OpenSSH `known_hosts` text trusts: plain, hashed and wildcard names, `[host]:port`, `@revoked`.
- * `@cert-authority` lines are read, and trust no plain key. With no argument it reads `~/.ssh/known_hosts`,
+ * A line with `@cert-authority` trusts certificates by its key, which `connect()` asks for where such a line names the host: those for hosts that
+ * hold at this time, have the host's name among their principals, and no critical option. Where the CA of a certificate is not known, its key
+ * alone is looked up, as `ssh` does. With no argument it reads `~/.ssh/known_hosts`,
  * `~/.ssh/known_hosts2` and `/etc/ssh/ssh_known_hosts` at each connection; files that are missing count as empty.
  *
  * The verifier resolves to true, or throws: {@linkcode HostKeyRevokedError} for a key marked `@revoked`, which always wins,
  * {@linkcode HostKeyChangedError} for a host known with other keys, {@linkcode HostKeyUnknownError} for a host that no line
- * names. A host at another port than 22 is known only by a line that names that port, or by a wildcard.
+ * names. A host at another port than 22 is known only by a line that names that port, or by a wildcard; CAs
+ * also by one that names the host without it.
  *
  * A program may call it in a function of its own, with the key that it was given: `connect()` learns all the same of which types
  * the host's known keys are, and asks for those; {@linkcode verifierAround} saves it the second connection. Addresses are not looked up
@@ -120,33 +143,33 @@ export function knownHosts(from?: KeyText | readonly KeyText[] | KnownHostsOptio
     requireDeno("read known_hosts files", "hand over `verifyHostKey`: pinnedHostKey(fingerprint), or knownHosts(text)");
   }
   const places = (): Places => given === undefined ? placesOf(options) : { own: [], global: [] };
+  const typesOf = (certificates: boolean) => async (host: { hostname: string; port: number }) => {
+    const { own, global } = places();
+    return typesIn(given ?? await readSources([...own, ...global]), host, certificates);
+  };
   return Object.assign(
     async (key: PublicKey, host: { hostname: string; port: number }): Promise<boolean> => {
       const { own, global } = places(), name = lookupName(host.hostname, host.port);
       const looked = given?.map((source) => source.file) ?? [...own, ...global];
-      const look = async (held?: Source): Promise<KnownHostsPlace> =>
-        await verify(given ?? await readSources(looked, held), { looked, areFiles: given === undefined }, key, name);
-      let file: string;
+      const look = async (held?: Source): Promise<KnownHostsPlace | null> =>
+        await verifyAny(given ?? await readSources(looked, held), { looked, areFiles: given === undefined }, key, name);
+      const plain = key.certificate?.publicKey ?? key;
+      let file: string | undefined;
       try {
-        ({ file } = await look());
+        file = (await look())?.file;
       } catch (error) {
         const { acceptNew = false } = options;
         if (!(error instanceof HostKeyUnknownError) || acceptNew === false) throw error;
-        if (acceptNew !== true && (await acceptNew(`${name} ${publicKeyLine(key)}`)) !== true) throw error;
-        file = await addHost(own[0], name, key, options.hash, look);
+        if (acceptNew !== true && (await acceptNew(`${name} ${publicKeyLine(plain)}`)) !== true) throw error;
+        file = await addHost(own[0], name, plain, options.hash, look);
       }
-      if (own.includes(file) && !global.includes(file)) {
+      if (file !== undefined && own.includes(file) && !global.includes(file)) {
         const areUsersOwn = options.files === undefined;
         noteTrust(key, { name, files: own, globalFiles: global, areUsersOwn, hash: options.hash });
       }
       return true;
     },
-    {
-      keyTypes: async (host: { hostname: string; port: number }): Promise<readonly string[]> => {
-        const { own, global } = places();
-        return typesIn(given ?? await readSources([...own, ...global]), host.hostname, host.port);
-      },
-    },
+    { keyTypes: typesOf(false), wantedTypes: typesOf(true) },
   );
 }
 
@@ -206,7 +229,7 @@ async function addHost(
   name: string,
   key: PublicKey,
   hash: boolean | undefined,
-  look: (held: Source) => Promise<KnownHostsPlace>,
+  look: (held: Source) => Promise<KnownHostsPlace | null>,
 ): Promise<string> {
   if (file === undefined) {
     throw new HostKeyError(
@@ -218,7 +241,7 @@ async function addHost(
     await inTurn(() =>
       appendTo(file, async (before) => {
         try {
-          ({ file: place } = await look({ file, text: new TextDecoder().decode(before) }));
+          place = (await look({ file, text: new TextDecoder().decode(before) }))?.file ?? file;
           return null;
         } catch (error) {
           if (!(error instanceof HostKeyUnknownError)) throw error;
@@ -291,6 +314,57 @@ async function readSources(files: readonly string[], held?: Source): Promise<rea
   return sources;
 }
 
+/** Throws where a key, or what certifies it, is marked among the entries as one never to be trusted. */
+async function refuseRevoked(entries: readonly KnownHostsEntry[], key: PublicKey, name: string): Promise<void> {
+  const blobs = revocableBlobs(key);
+  const revoked = entries.filter((entry) =>
+    entry.marker === "revoked" && blobs.some((blob) => equals(entry.blob, blob))
+  );
+  if (revoked.length === 0) return;
+  const places = revoked.map((entry) => entry.place), what = key.certificate === undefined ? "is" : "or its CA is";
+  throw new HostKeyRevokedError(
+    `Cannot trust host key of "${name}": ${await offer(key)} ${what} marked @revoked at ${
+      places.map(showPlace).join(", ")
+    }`,
+    places,
+  );
+}
+
+/** What a host showed, in words. */
+async function offer(key: PublicKey): Promise<string> {
+  return `${printable(key.type, 64)} ${await key.fingerprint()}`;
+}
+
+/**
+ * Says where the line stands that trusts the key, and throws where none does; null where a CA does that has signed its certificate. A certificate
+ * that does not hold, by whichever CA, is as good as none.
+ */
+async function verifyAny(
+  sources: readonly Source[],
+  where: { looked: readonly string[]; areFiles: boolean },
+  key: PublicKey,
+  name: string,
+): Promise<KnownHostsPlace | null> {
+  const { certificate } = key;
+  if (certificate === undefined) return await verify(sources, where, key, name);
+  const entries = authoritiesFor(sources, name);
+  await refuseRevoked(entries, key, name);
+  const { authority, problem } = judgeCertificate(key, entries, bareName(name));
+  if (authority !== null && problem === null) return null;
+  try {
+    return await verify(sources, where, certificate.publicKey, name);
+  } catch (error) {
+    if (authority === null || !(error instanceof HostKeyUnknownError)) throw error;
+    // No new host, whose key a program may add by itself: somebody says who it is, and that does not hold.
+    throw new HostKeyError(
+      `Cannot trust host certificate of "${name}": ${await offer(key)} was shown, and ${problem}; its CA is known at ${
+        showPlace(authority.place)
+      }`,
+      { cause: error },
+    );
+  }
+}
+
 /** Says where the line stands that trusts the key, and throws where none does. */
 async function verify(
   sources: readonly Source[],
@@ -298,27 +372,25 @@ async function verify(
   key: PublicKey,
   name: string,
 ): Promise<KnownHostsPlace> {
-  const blob = key.blob;
-  const entries = entriesFor(sources, name);
-  const offered = `${printable(key.type, 64)} ${await key.fingerprint()}`;
-
-  const revoked = entries.filter((entry) => entry.marker === "revoked" && equals(entry.blob, blob));
-  if (revoked.length > 0) {
-    const places = revoked.map((entry) => entry.place);
-    throw new HostKeyRevokedError(
-      `Cannot trust host key of "${name}": ${offered} is marked @revoked at ${places.map(showPlace).join(", ")}`,
-      places,
-    );
-  }
+  const blob = key.blob, entries = entriesFor(sources, name);
+  const offered = await offer(key);
+  await refuseRevoked(entries, key, name);
   const known = entries.filter((entry) => entry.marker === "host");
   const trusting = known.find((entry) => equals(entry.blob, blob));
   if (trusting !== undefined) return trusting.place;
-  const types = usableTypes(entries);
-  if (known.length > 0 && !known.some((entry) => entry.type === key.type) && noteKnownTypes(key, types)) {
+  const marked = authoritiesFor(sources, name),
+    authorities = marked.filter(({ marker }) => marker === "cert-authority");
+  const certified = certifiedTypes(marked), types = [...certified, ...usableTypes(entries)];
+  const isOther = certified.length > 0 || known.length > 0 && !known.some((entry) => entry.type === key.type);
+  if (isOther && noteKnownTypes(key, types)) {
     // Not a new host, which a program may add by itself, and not a changed one yet: nobody has asked for the keys that are known.
     throw new HostKeyError(
-      `Cannot trust host key of "${name}": it showed ${offered}, and is known by its keys of other types (${
-        known.map((entry) => `${printable(entry.type, 64)} at ${showPlace(entry.place)}`).join(", ")
+      `Cannot trust host key of "${name}": it showed ${offered}, and is known by ${
+        authorities.length > 0 ? "a CA's certificates or " : ""
+      }its keys of other types (${
+        [...authorities, ...known].map((entry) => `${printable(entry.type, 64)} at ${showPlace(entry.place)}`).join(
+          ", ",
+        )
       }), which it was not asked for; hand knownHosts() itself over as \`verifyHostKey\`, or ask for them first with \`algorithms.hostKey\``,
     );
   }
@@ -362,8 +434,10 @@ export function pinnedHostKey(...keys: readonly KeyText[]): HostKeyVerifier {
     if (/^SHA256:[A-Za-z0-9+/]{43}=?$/.test(text)) fingerprints.add(text.slice(0, 50));
     else blobs.push(pinnedBlob(key, text));
   }
-  return async (key): Promise<boolean> =>
-    blobs.some((blob) => equals(blob, key.blob)) || fingerprints.has(await fingerprintOf(key.blob));
+  return async (key): Promise<boolean> => {
+    const shown = key.certificate?.publicKey.blob ?? key.blob;
+    return blobs.some((blob) => equals(blob, shown)) || fingerprints.has(await fingerprintOf(shown));
+  };
 }
 
 function pinnedBlob(key: KeyText, text: string): Bytes {
