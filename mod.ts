@@ -102,9 +102,11 @@ export {
   type ReplaceKnownHostOptions,
   type RsaKeyOptions,
   type ServeAgentOptions,
+  type SignatureProof,
   signCertificate,
   signerFromCryptoKey,
   verifierAround,
+  verifySignature,
   verifyWith,
 } from "./lib/keys/mod.ts";
 export * from "./lib/sftp/mod.ts";

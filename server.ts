@@ -37,6 +37,7 @@ export type { ForwardRequest } from "./lib/auth/forward_grants.ts";
 export type { Grant } from "./lib/auth/grants.ts";
 export type { AuthInfo, AuthResult, PasswordResult, Prompt, ServerAuth } from "./lib/auth/types.ts";
 export { trustedUserCAs, type TrustedUserCAsOptions } from "./lib/auth/user_certificates.ts";
+export type { AuthenticatorData } from "./lib/keys/key_type.ts";
 export { generateKey, parsePrivateKey } from "./lib/keys/private_key.ts";
 export { parsePublicKey } from "./lib/keys/public_key.ts";
 export {

@@ -21,7 +21,7 @@ import { answersOver } from "./serve_agent.ts";
 import { encodeBind } from "./session_bind.ts";
 import { commentText } from "../keys/key_text.ts";
 import { anyKeyFromBlob } from "../keys/certificate.ts";
-import { agentFlagsOf, signatureAlgorithmsOf, signatureLabelOf } from "../keys/key_types.ts";
+import { agentFlagsOf, fitsAlgorithm, signatureAlgorithmsOf } from "../keys/key_types.ts";
 import { minRsaBits, type RsaKeyOptions } from "../keys/rsa_public.ts";
 import { type AgentSession, bindsSessions } from "../keys/session_agents.ts";
 import { readSignature } from "../keys/signature_blob.ts";
@@ -160,7 +160,7 @@ export class AgentClient implements AgentConnection {
         throw new SshProtocolError("the signature is malformed", undefined, { cause });
       }
       // An agent that is too old for the flags answers with ssh-rsa, which no server takes for what was asked.
-      if (label !== signatureLabelOf(algorithm)) {
+      if (!fitsAlgorithm(label, algorithm)) {
         throw new SshProtocolError(`it signed with "${printable(label, 64)}" and not with "${algorithm}"`);
       }
       return signature;

@@ -6,6 +6,7 @@
  */
 import { equals } from "@std/bytes";
 import type { KeyText } from "../keys/key_text.ts";
+import { isAuthenticators } from "../keys/key_types.ts";
 import { RSA_BITS } from "../keys/rsa_public.ts";
 import { listsAddress } from "../keys/trust/address_patterns.ts";
 import {
@@ -89,9 +90,9 @@ export function forgetsOptions(key: PublicKey, result: unknown): boolean {
  * - `environment` sets what `options.environment` allows.
  * - A line with `cert-authority` has the key of a CA, and lets in whom that has certified: the certificate has to hold as it does for
  *   {@linkcode trustedUserCAs}, and the user name, or with `principals` one of those, has to be one of its principals. What the line and the
- *   certificate allow both is allowed. Such a line lets no plain key in, and no other a certificate. Neither does one with `verify-required`, as
- *   signatures of plain keys do not prove that somebody was there.
- * - `tunnel`, `user-rc` and `no-touch-required` speak of nothing that is done here.
+ *   certificate allow both is allowed. Such a line lets no plain key in, and no other a certificate.
+ * - `verify-required` lets in keys of FIDO authenticators alone: signatures of others do not prove that somebody was there.
+ * - `tunnel` and `user-rc` speak of nothing that is done here.
  *
  * An option that is not known, or has a value that makes no sense, rejects its line.
  *
@@ -115,10 +116,11 @@ export function matchAuthorizedKey(
       callBack(() => options.onRejected?.({ line: entry.line, reason }));
       continue;
     }
-    const { options: set } = entry as AuthorizedKey, grant = grantOf(set, options.environment ?? false);
+    const { options: set } = entry as AuthorizedKey, grant = grantOf(set, key, options.environment ?? false);
     const match = { ...entry as AuthorizedKey, grant };
     if (isNames(client)) return set.every(({ name }) => client.includes(name)) ? match : null;
-    if (Object.keys(grant).length > 0) restricted.add(key);
+    // That nobody needs to touch anything is no restriction.
+    if (Object.keys(grant).some((part) => part !== "touchRequired")) restricted.add(key);
     return match;
   }
   return null;
@@ -205,8 +207,9 @@ function rejects(
     if (!has("cert-authority")) return "it is for the key itself, and this is a certificate by it";
     if (isNames(client)) return "it is for certificates, and nobody says who comes with one";
   }
-  const verify = options.findLast(({ name }) => name.endsWith("verify-required"));
-  if (verify?.name === "verify-required") return "it wants the user verified, which such a key cannot prove";
+  if (lastOf(options, "verify-required") && !isAuthenticators(key.type)) {
+    return "it wants the user verified, which such a key cannot prove";
+  }
   for (const { name, value } of options) {
     if (name === "from" && !listsAddress(value!, addressOf(client))) {
       return "the client's address does not stand in its from=";
@@ -218,6 +221,12 @@ function rejects(
   return certificateProblem(key, addressOf(client), listed ?? [client.username].filter((name) => name !== undefined));
 }
 
+/** Whether the last of an option and its opposite is the option. */
+function lastOf(options: readonly AuthorizedKeyOption[], wanted: string): boolean {
+  const opposite = wanted.startsWith("no-") ? wanted.slice(3) : `no-${wanted}`;
+  return options.findLast(({ name }) => name === wanted || name === opposite)?.name === wanted;
+}
+
 /** What a flag of a line speaks of. */
 const flags = {
   "pty": "pty",
@@ -227,7 +236,11 @@ const flags = {
 } as const;
 
 /** What options let a login do. They stand in order: what `restrict` takes, a later option gives back, and the other way round. */
-function grantOf(options: readonly AuthorizedKeyOption[], variables: boolean | readonly string[]): Grant {
+function grantOf(
+  options: readonly AuthorizedKeyOption[],
+  key: PublicKey,
+  variables: boolean | readonly string[],
+): Grant {
   const off = new Set<keyof Grant>(), open: string[] = [], listen: string[] = [];
   const environment = new Map<string, string>();
   let command: string | undefined, expires: Date | undefined;
@@ -256,5 +269,12 @@ function grantOf(options: readonly AuthorizedKeyOption[], variables: boolean | r
     },
     ...environment.size === 0 ? {} : { environment: Object.fromEntries(environment) },
     ...expires === undefined ? {} : { expires },
+    ...isAuthenticators(key.type) ? touchOf(lastOf(options, "no-touch-required"), key.certificate !== undefined) : {},
+    ...lastOf(options, "verify-required") ? { verifyRequired: true } : {},
   };
+}
+
+/** With a certificate, the line and that have to leave the touch out, both: a line that does not says so. */
+function touchOf(leftOut: boolean, certified: boolean): Grant {
+  return leftOut ? { touchRequired: false } : certified ? { touchRequired: true } : {};
 }

@@ -41,6 +41,16 @@ export interface Grant {
   readonly environment?: Readonly<Record<string, string>> | undefined;
   /** The login ends then. */
   readonly expires?: Date | undefined;
+  /**
+   * Of a login by public key: whether somebody has to have touched the FIDO authenticator that signed (`no-touch-required`). Other keys have
+   * none that could be touched. @default {true}
+   */
+  readonly touchRequired?: boolean | undefined;
+  /**
+   * Of a login by public key: whether the FIDO authenticator that signed has to have verified who touched it, by a PIN or a fingerprint
+   * (`verify-required`). A key that is not in one cannot prove that, and is refused. @default {false}
+   */
+  readonly verifyRequired?: boolean | undefined;
 }
 
 /** The variable that tells a granted command what the client asked for; not set for a shell. */
@@ -74,6 +84,8 @@ const parts: Readonly<Record<keyof Grant, readonly [fits: (value: unknown) => bo
     "an object of texts, by names without `=`",
   ],
   expires: [(value) => value instanceof Date && !Number.isNaN(value.getTime()), "a valid Date"],
+  touchRequired: [isFlag, "true or false"],
+  verifyRequired: [isFlag, "true or false"],
 };
 
 /**

@@ -9,8 +9,9 @@ import { equals } from "@std/bytes";
 import { defaultAlgorithms } from "../crypto/algorithms.ts";
 import { printable, SshError } from "../errors.ts";
 import { anyKeyFromBlob, checkCertificate } from "../keys/certificate.ts";
-import { signatureLabelOf } from "../keys/key_types.ts";
-import { keyTypeOf, signatureAlgorithm, verifyAgreed } from "../keys/public_key.ts";
+import type { AuthenticatorData } from "../keys/key_type.ts";
+import { fidoAlgorithms, signatureLabelOf } from "../keys/key_types.ts";
+import { keyTypeOf, proveAgreed, type SignatureProof } from "../keys/public_key.ts";
 import type { RsaKeyOptions } from "../keys/rsa_public.ts";
 import type { PublicKey } from "../keys/types.ts";
 import { kindOf } from "../wire/check.ts";
@@ -23,7 +24,7 @@ import type { AuthInfo, Prompt, ServerAuth } from "./types.ts";
 import { certifiedGrant, isUnvouched } from "./user_certificates.ts";
 
 /** Public key signature algorithms taken from clients unless a program says otherwise: what `server-sig-algs` tells them. */
-export const defaultSignatureAlgorithms: readonly string[] = defaultAlgorithms.hostKey;
+export const defaultSignatureAlgorithms: readonly string[] = [...defaultAlgorithms.hostKey, ...fidoAlgorithms];
 
 /** Bytes of a password. */
 const MAX_PASSWORD_BYTES = 16_384;
@@ -144,9 +145,12 @@ async function publicKeyTurn(turn: Turn): Promise<Outcome> {
   if (key === null || !await isWhole(key)) return refused;
   // The handler hears of a key that signed only once that is proven, and last of all: nothing that it noted when keys were
   // merely offered can be taken for the key that logs in (CVE-2024-45337).
-  if (signature !== null && !await isProven(key, { algorithm, blob, hostKey }, signature, turn)) return refused;
+  const proof = signature === null ? null : await proofOf(key, { algorithm, blob, hostKey }, signature, turn);
+  if (signature !== null && proof === null) return refused;
+  const authenticator = proof?.authenticator ?? null;
+  const said = authenticator === null ? info : Object.freeze({ ...info, authenticator });
   const answer = async (): Promise<unknown> => {
-    const result = await auth.publicKey?.(info, key);
+    const result = await auth.publicKey?.(said, key);
     if (isUnvouched(key) && outcomeOf(result).kind !== "refused") {
       throw new TypeError(
         "Cannot grant login: the key comes with a certificate, and nothing says that its CA is trusted; return what trustedUserCAs() or " +
@@ -160,8 +164,18 @@ async function publicKeyTurn(turn: Turn): Promise<Outcome> {
     );
   };
   const outcome = certifiedOutcome(outcomeOf(await asked(call, answer), key), key);
-  if (signature !== null || outcome.kind === "refused") return outcome;
-  return { kind: "reply", payload: userauthPkOk.encode({ algorithm, blob }) };
+  if (outcome.kind === "refused") return outcome;
+  if (signature === null) return { kind: "reply", payload: userauthPkOk.encode({ algorithm, blob }) };
+  return "grant" in outcome && isAttended(outcome.grant, authenticator) ? outcome : refused;
+}
+
+/**
+ * Whether whoever signed was there as far as the grant wants it: with a key of a FIDO authenticator somebody has to have touched that, unless
+ * the grant says otherwise; with any other key nobody can tell.
+ */
+function isAttended(grant: Grant | null, authenticator: AuthenticatorData | null): boolean {
+  if (grant?.verifyRequired === true && authenticator?.userVerified !== true) return false;
+  return authenticator === null || authenticator.userPresent || grant?.touchRequired === false;
 }
 
 /** The key of a request, or null where its algorithm is not accepted, does not fit it, or the key is not sound. */
@@ -189,17 +203,16 @@ function certifiedOutcome(outcome: Outcome, key: PublicKey): Outcome {
   return both === null ? refused : { ...outcome, ...both };
 }
 
-/** Whether the signature is the key's, made with this algorithm over this very request in this session. */
-async function isProven(
+/** What the signature proves, or null: it has to be the key's, made with this algorithm over this very request in this session. */
+async function proofOf(
   key: PublicKey,
   { algorithm, blob, hostKey }: { algorithm: string; blob: Bytes; hostKey: Bytes | undefined },
   signature: Bytes,
   { info, user }: Turn,
-): Promise<boolean> {
-  if (orNull(() => signatureAlgorithm(signature)) !== signatureLabelOf(algorithm)) return false;
+): Promise<SignatureProof | null> {
   const sessionId = info.connection.sessionId;
   const data = publicKeySignedData({ sessionId, user, service: CONNECTION_SERVICE, algorithm, blob, hostKey });
-  return await verifyAgreed(key, algorithm, data, signature);
+  return await proveAgreed(key, algorithm, data, signature);
 }
 
 /** What `parse` returns, or null where the peer's bytes are not what they should be. */

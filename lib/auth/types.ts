@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { AuthenticatorData } from "../keys/key_type.ts";
 import type { PublicKey } from "../keys/types.ts";
 import type { ConnectionInfo } from "../transport/types.ts";
 import type { MaybePromise } from "../wire/types.ts";
@@ -41,6 +42,12 @@ export interface AuthInfo {
   readonly connection: ConnectionInfo;
   /** Methods already passed on this connection, in order. */
   readonly passed: readonly string[];
+  /**
+   * What the FIDO authenticator of the key said with its signature, in the call of {@linkcode ServerAuth.publicKey} in which the key has
+   * signed; not there while a key is merely offered, and for any other key. A signature without a touch is refused after the call, unless
+   * the grant has `touchRequired: false`.
+   */
+  readonly authenticator?: AuthenticatorData | undefined;
 }
 
 /** Authentication handlers. A missing handler means the method is not offered. */

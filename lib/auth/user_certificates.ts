@@ -9,7 +9,7 @@ import { SshError } from "../errors.ts";
 import { CertifiedKey } from "../keys/certificate.ts";
 import { isPublicKey } from "../keys/check_key.ts";
 import { characters, type KeyText } from "../keys/key_text.ts";
-import { certificateTypes } from "../keys/key_types.ts";
+import { certificateTypes, isAuthenticators } from "../keys/key_types.ts";
 import { parsePublicKey } from "../keys/public_key.ts";
 import type { RsaKeyOptions } from "../keys/rsa_public.ts";
 import { userProblem, userRules } from "../keys/trust/certificate_rules.ts";
@@ -47,9 +47,9 @@ export function certificateProblem(key: PublicKey, address: string, names: reado
   if (!key.fields.principals.some((principal) => principal !== "" && names.includes(principal))) {
     return "its certificate has none of the principals that are let in";
   }
-  // What such a key signs does not tell whether anybody was there.
+  // What a key that is in no authenticator signs does not tell whether anybody was there.
   const rules = userRules(key.fields);
-  if (typeof rules === "string" || rules.verifyRequired) {
+  if (typeof rules === "string" || rules.verifyRequired && !isAuthenticators(key.type)) {
     return "it wants the user verified, which such a key cannot prove";
   }
   vouched.add(key);
@@ -82,7 +82,15 @@ export function certifiedGrant(grant: Grant | null, key: PublicKey): { readonly 
   if (forceCommand !== null && command !== undefined && command !== forceCommand) return null;
   const off = Object.entries(permits).filter(([flag]) => !flags.has(flag)).map(([, part]) => [part, false]);
   return {
-    grant: { ...grant, ...Object.fromEntries(off), ...forceCommand === null ? {} : { command: forceCommand } },
+    grant: {
+      ...grant,
+      ...Object.fromEntries(off),
+      ...forceCommand === null ? {} : { command: forceCommand },
+      ...isAuthenticators(key.type)
+        ? { touchRequired: grant?.touchRequired === true || !flags.has("no-touch-required") }
+        : {},
+      ...rules.verifyRequired ? { verifyRequired: true } : {},
+    },
   };
 }
 

@@ -46,7 +46,8 @@ function valueOf(curve: Curve, raw: Uint8Array): Bytes {
     .bytes();
 }
 
-function publicPart(curve: Curve, point: Bytes, what = "key"): PublicPart {
+/** The public part of a key on `curve`; throws `KEY_FORMAT` for a point that is none of its. */
+export function publicPart(curve: Curve, point: Bytes, what = "key"): PublicPart {
   if (!isOnCurve(curve.webName, point)) {
     throw keyFormatError(`Cannot read ${curve.type} ${what}: it holds no uncompressed point of the curve`);
   }
@@ -183,11 +184,12 @@ function ecdsaType(curve: Curve): KeyType<EcdsaMaterial> {
         const { verify } = publicPart(curve, material.point, "private key");
         if (material.d < 1n || material.d >= curve.n) throw fail("its scalar is out of range");
         const probe = crypto.getRandomValues(new Uint8Array(32));
-        const fits = await signer(material)(probe, type).then((value) => verify(value, probe, type)).catch((error) => {
+        const none = new Uint8Array(0), sign = signer(material);
+        const fits = await sign(probe, type).then((value) => verify(value, probe, type, none)).catch((error) => {
           if (isDataError(error)) return false;
           throw runtimeError(`Cannot check ${type} private key`, error);
         });
-        if (!fits) throw notTogether();
+        if (fits !== true) throw notTogether();
       },
       signer,
     },

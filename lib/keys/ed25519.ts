@@ -9,7 +9,7 @@ import { keyFormatError, notTogether } from "./format/format_error.ts";
 import { base64url, fromLittleEndian } from "./integers.ts";
 import { octets, oid } from "./format/der_writer.ts";
 import { OID_ED25519 } from "./format/oids.ts";
-import type { ForeignForm, KeyType, WebCryptoForm } from "./key_type.ts";
+import type { ForeignForm, KeyType, PublicPart, WebCryptoForm } from "./key_type.ts";
 import { isDataError, runtimeError } from "./webcrypto_errors.ts";
 
 /** The seed of RFC 8032 section 5.1.5, and the public point it gives. */
@@ -31,6 +31,12 @@ const PKCS8 = "302e020100300506032b657004220420";
 function signatureOf(value: Uint8Array): Bytes | null {
   if (value.length !== 64 || fromLittleEndian(value.subarray(32)) >= ORDER) return null;
   return value.slice();
+}
+
+/** The public part of a key by its point; throws `KEY_FORMAT` for what has not its length. */
+export function ed25519Public(raw: Bytes, type = NAME): PublicPart {
+  if (raw.length !== 32) throw keyFormatError(`Cannot read ${type} key: ${raw.length} bytes where 32 are needed`);
+  return { bits: 256, verify: ed25519Verifier(raw) };
 }
 
 /** WebCrypto's private key for a seed; it computes the public point itself. */
@@ -100,11 +106,7 @@ const webCrypto: WebCryptoForm = {
 export const ed25519: KeyType<Ed25519Material> = {
   name: NAME,
   algorithms: [{ name: NAME }],
-  readPublic(reader) {
-    const raw = reader.string();
-    if (raw.length !== 32) throw keyFormatError(`Cannot read ${NAME} key: ${raw.length} bytes where 32 are needed`);
-    return { bits: 256, verify: ed25519Verifier(raw) };
-  },
+  readPublic: (reader) => ed25519Public(reader.string()),
   foreign,
   webCrypto,
   private: {

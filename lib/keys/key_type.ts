@@ -16,13 +16,37 @@ export interface SignatureAlgorithm {
   readonly insecure?: true;
   /** Flags that ask an agent for it (draft-ietf-sshm-ssh-agent section 6.3); none unless given. */
   readonly agentFlags?: number;
+  /** Whether it is made by a FIDO authenticator, and has what that says behind its value. */
+  readonly authenticator?: true;
+  /**
+   * Another algorithm of the type in the place of which it stands on signatures: nobody asks a signer for it, and the signer decides.
+   */
+  readonly inPlaceOf?: string;
+}
+
+/** What a FIDO authenticator said with a signature, which covers it (OpenSSH PROTOCOL.u2f). */
+export interface AuthenticatorData {
+  /** Whether somebody touched the authenticator, or showed in another way to be there (UP). */
+  readonly userPresent: boolean;
+  /** Whether the authenticator knew who that was, by a PIN or a fingerprint (UV). */
+  readonly userVerified: boolean;
+  /** All flags as they came, a byte. */
+  readonly flags: number;
+  /** How many signatures it has made, by its own account: some count for each key, some for all, and some always say 0. */
+  readonly counter: number;
 }
 
 /**
  * Checks a signature's value, which is what stands behind the algorithm's name. The algorithm is one of the key type's. A value that is
- * malformed does not fit: it may be told by an `SshError`, too.
+ * malformed does not fit: it may be told by an `SshError`, too. `more` is what stands behind the value, where the algorithm has that; a
+ * signature that fits is then answered with what the authenticator said.
  */
-export type Verify = (value: Uint8Array, data: Bytes, algorithm: string) => Promise<boolean>;
+export type Verify = (
+  value: Uint8Array,
+  data: Bytes,
+  algorithm: string,
+  more: Uint8Array,
+) => Promise<boolean | AuthenticatorData>;
 /** Makes a signature's value with one of the key type's algorithms. */
 export type Sign = (data: Bytes, algorithm: string) => Promise<Uint8Array>;
 
@@ -114,4 +138,6 @@ export interface KeyType<M> {
   readonly webCrypto?: WebCryptoForm;
   /** Its private keys; null where only signatures are verified. */
   readonly private: PrivateForm<M> | null;
+  /** Where its private keys are, if not in files: ends the error of whoever reads one. */
+  readonly elsewhere?: string;
 }

@@ -43,8 +43,11 @@ export {
   type PublicKeyFormat,
   publicKeyFromBlob,
   publicKeyLine,
+  type SignatureProof,
+  verifySignature,
   verifyWith,
 } from "./public_key.ts";
+export type { AuthenticatorData } from "./key_type.ts";
 export { parseCertificate } from "./certificate.ts";
 export { type CertificateOptions, signCertificate } from "./sign_certificate.ts";
 export { withCertificate } from "./with_certificate.ts";

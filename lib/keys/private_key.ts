@@ -12,7 +12,13 @@ import { generateEd25519 } from "./ed25519.ts";
 import { bytesOfString, byteString, type KeyText } from "./key_text.ts";
 import { checkMaterial, publicBlobOf } from "./key_material.ts";
 import type { Sign } from "./key_type.ts";
-import { insecureAlgorithmsOf, type KeyMaterial, signatureAlgorithmsOf, typeOfMaterial } from "./key_types.ts";
+import {
+  insecureAlgorithmsOf,
+  type KeyMaterial,
+  privateFormOf,
+  signatureAlgorithmsOf,
+  typeOfMaterial,
+} from "./key_types.ts";
 import {
   DEFAULT_ROUNDS,
   MAX_ROUNDS,
@@ -207,7 +213,10 @@ export async function parsePrivateKey(text: KeyText, options: PrivateKeyOptions 
   }
   const { label, headers, bytes: content } = privateDer(bytes) ?? readPem(bytes);
   if (label === "OPENSSH PRIVATE KEY") {
-    const { material, comment } = await readPrivatePart(readEnvelope(content, options), ask);
+    const envelope = readEnvelope(content, options);
+    // Nobody is asked for a passphrase of a key that cannot be used.
+    privateFormOf(envelope.publicKey.type);
+    const { material, comment } = await readPrivatePart(envelope, ask);
     return await privateKeyFromMaterial(material, comment, options);
   }
   const { readPemMaterial } = await import("./format/pem_format.ts");

@@ -16,15 +16,16 @@ import { armour } from "./format/pem.ts";
 import { beginsRfc4716, readRfc4716, writeRfc4716 } from "./format/rfc4716.ts";
 import { readPkcs1Public, readSpki, writeSpki } from "./format/spki.ts";
 import { byteString, keyCharacters, type KeyText, looksLikePath, pathHint } from "./key_text.ts";
-import type { PublicPart } from "./key_type.ts";
+import type { AuthenticatorData, PublicPart } from "./key_type.ts";
 import {
+  acceptedAlgorithmsOf,
   certificateTypes,
+  fitsAlgorithm,
   insecureAlgorithmsOf,
+  isAuthenticators,
   isInsecure,
   keyTypeOf,
   keyTypes,
-  signatureAlgorithmsOf,
-  signatureLabelOf,
 } from "./key_types.ts";
 import { minRsaBits, type RsaKeyOptions } from "./rsa_public.ts";
 import { readSignature } from "./signature_blob.ts";
@@ -39,6 +40,14 @@ export { signatureAlgorithm } from "./signature_blob.ts";
 const MAX_BLOB = 16_384;
 
 const fail = (what: string) => keyFormatError(`Cannot read public key: ${what}`);
+
+/** What a signature that fits proves. */
+export interface SignatureProof {
+  /** The algorithm that it was made with. */
+  readonly algorithm: string;
+  /** What the authenticator of a FIDO key said; null for any other key. */
+  readonly authenticator: AuthenticatorData | null;
+}
 
 /** The fingerprint of a key by its blob. */
 export async function fingerprintOf(blob: Bytes): Promise<string> {
@@ -72,23 +81,28 @@ class SshPublicKey implements PublicKey {
   }
 
   async verify(data: Uint8Array, signature: Uint8Array): Promise<boolean> {
-    return await this.verifyAny(signatureAlgorithmsOf(this.type), data, signature);
+    return isTouched(await this.prove(acceptedAlgorithmsOf(this.type), data, signature));
   }
 
-  async verifyAny(algorithms: readonly string[], data: Uint8Array, signature: Uint8Array): Promise<boolean> {
-    let algorithm: string, value: Uint8Array;
+  async prove(algorithms: readonly string[], data: Uint8Array, signature: Uint8Array): Promise<SignatureProof | null> {
+    let algorithm: string, value: Uint8Array, more: Uint8Array;
     try {
-      ({ algorithm, value } = readSignature(signature));
+      ({ algorithm, value, more } = readSignature(signature));
     } catch (error) {
-      if (error instanceof SshError) return false;
+      if (error instanceof SshError) return null;
       throw error;
     }
-    if (!algorithms.includes(algorithm)) return false;
+    if (!algorithms.includes(algorithm)) return null;
     try {
-      return (await this.part.verify(value, data.slice(), algorithm)) === true;
+      const fits = await this.part.verify(value, data.slice(), algorithm, more);
+      // A signature of a kind that says more proves nothing without that.
+      if (typeof fits !== "object") {
+        return fits === true && !isAuthenticators(algorithm) ? { algorithm, authenticator: null } : null;
+      }
+      return { algorithm, authenticator: fits };
     } catch (error) {
       // A key that is none verifies nothing, and no key a value that is no signature. Whatever else is thrown says nothing of the signature.
-      if (error instanceof SshError || isDataError(error)) return false;
+      if (error instanceof SshError || isDataError(error)) return null;
       throw runtimeError(`Cannot verify ${algorithm} signature`, error);
     }
   }
@@ -154,7 +168,7 @@ export async function verifyWith(
  */
 export async function insecureVerifySha1(key: PublicKey, data: Uint8Array, signature: Uint8Array): Promise<boolean> {
   const own = ours(key);
-  return own !== null && await own.verifyAny(insecureAlgorithmsOf(own.type), data, signature);
+  return own !== null && isTouched(await own.prove(insecureAlgorithmsOf(own.type), data, signature));
 }
 
 /**
@@ -167,9 +181,40 @@ export async function verifyAgreed(
   data: Uint8Array,
   signature: Uint8Array,
 ): Promise<boolean> {
+  return isTouched(await proveAgreed(key, algorithm, data, signature));
+}
+
+/** Whether a signature fits and, where it is an authenticator's, somebody was there to have it made. */
+function isTouched(proof: SignatureProof | null): boolean {
+  return proof !== null && (proof.authenticator?.userPresent ?? true);
+}
+
+/** As {@linkcode verifyAgreed}, with what the signature proves, and null where it does not fit: whoever asks looks at the flags. */
+export async function proveAgreed(
+  key: PublicKey,
+  algorithm: string,
+  data: Uint8Array,
+  signature: Uint8Array,
+): Promise<SignatureProof | null> {
   const own = ours(key);
-  return own !== null && keyTypeOf(algorithm) === key.type &&
-    await own.verifyAny([signatureLabelOf(algorithm)], data, signature);
+  if (own === null || keyTypeOf(algorithm) !== key.type) return null;
+  const labels = keyTypes.get(own.type)!.algorithms.map(({ name }) => name);
+  return await own.prove(labels.filter((label) => fitsAlgorithm(label, algorithm)), data, signature);
+}
+
+/**
+ * Checks a signature blob made with any algorithm that a key allows, as its `verify()` does, and tells what it proves; null for whatever
+ * does not fit. It is for keys of FIDO authenticators, whose signatures say whether somebody was there: `verify()` refuses those that were
+ * made with nobody there, and here the caller looks at {@linkcode SignatureProof.authenticator}. Rejects with `TypeError` where the runtime
+ * cannot tell.
+ */
+export async function verifySignature(
+  key: PublicKey,
+  data: Uint8Array,
+  signature: Uint8Array,
+): Promise<SignatureProof | null> {
+  const own = ours(key);
+  return own === null ? null : await own.prove(acceptedAlgorithmsOf(own.type), data, signature);
 }
 
 /** The size of a key in bits, as `ssh-keygen -l` counts it. */

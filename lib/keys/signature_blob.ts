@@ -1,5 +1,6 @@
 /**
- * Signature blobs: `string` algorithm, `string` signature. RFC 4253 section 6.6. No I/O, no crypto.
+ * Signature blobs: `string` algorithm, `string` signature, and what an authenticator says behind them. RFC 4253 section 6.6, OpenSSH
+ * PROTOCOL.u2f. No I/O, no crypto.
  *
  * @module
  */
@@ -7,15 +8,20 @@ import { Reader } from "../wire/reader.ts";
 import type { Bytes } from "../wire/types.ts";
 import { Writer } from "../wire/writer.ts";
 import { parsing } from "./format/format_error.ts";
+import { isAuthenticators } from "./key_types.ts";
 
-/** Takes a signature blob apart, into the algorithm that it claims and what that makes of it; anything behind the two is an error. */
-export function readSignature(signature: Uint8Array): { algorithm: string; value: Uint8Array } {
+/**
+ * Takes a signature blob apart, into the algorithm that it claims and what that makes of it. Anything behind the two is an error, but for
+ * algorithms that have more there.
+ */
+export function readSignature(signature: Uint8Array): { algorithm: string; value: Uint8Array; more: Uint8Array } {
   return parsing("Cannot read signature", () => {
     const reader = new Reader(signature);
     const algorithm = reader.ascii();
     const value = reader.view();
+    const more = isAuthenticators(algorithm) ? reader.rest() : new Uint8Array(0);
     reader.end();
-    return { algorithm, value };
+    return { algorithm, value, more };
   });
 }
 

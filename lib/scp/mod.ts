@@ -13,6 +13,7 @@
  * @module
  */
 export type { AuthInfo } from "../auth/types.ts";
+export type { AuthenticatorData } from "../keys/key_type.ts";
 export { SftpError, SshError, type SshErrorCode, type SshErrorOptions } from "../errors.ts";
 export type { SftpBackend, SftpBackendEntry, SftpBackendFile, SftpBackendInfo } from "../files/backend.ts";
 export type { TransferSummary } from "../files/copied.ts";

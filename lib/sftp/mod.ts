@@ -13,6 +13,7 @@
  * @module
  */
 export type { AuthInfo } from "../auth/types.ts";
+export type { AuthenticatorData } from "../keys/key_type.ts";
 export { SftpError, SshError, type SshErrorCode, type SshErrorOptions } from "../errors.ts";
 export type { PublicKey } from "../keys/types.ts";
 export type { ConnectionInfo, NegotiatedDirection } from "../transport/types.ts";
