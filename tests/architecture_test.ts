@@ -60,7 +60,7 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   "@std/bytes": ["lib/"],
   "@std/streams": ["lib/"],
   "@noble/curves": ["lib/crypto/", "lib/keys/"],
-  "@noble/hashes": ["lib/keys/format/"],
+  "@noble/hashes": ["lib/keys/format/", "lib/keys/sshsig/"],
   "@noble/post-quantum": ["lib/keys/mldsa44_ed25519.ts"],
   "pako": ["lib/transport/compression.ts"],
   // The server's file system: handles that must not follow links need more than Deno's own calls.

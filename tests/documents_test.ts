@@ -382,6 +382,7 @@ Deno.test("deno publish takes the library, its documents, and what links need of
     ".jsr/noble-curves/nist.ts",
     ".jsr/noble-hashes/argon2.ts",
     ".jsr/noble-hashes/scrypt.ts",
+    ".jsr/noble-hashes/sha2.ts",
     ".jsr/noble-post-quantum/ml-dsa.ts",
     ".jsr/streams/text_line_stream.d.ts",
     ".jsr/streams/text_line_stream.ts",

@@ -164,6 +164,17 @@ export function nodeHmac(hash: string, key: Bytes, ...parts: Uint8Array[]): Uint
   return plainArray(hmac.digest());
 }
 
+/** A hash that takes its data in parts, such as `sha256`; null where the runtime has none. */
+export function nodeHash(name: string): { update(data: Uint8Array): void; digest(): Bytes } | null {
+  const node = load();
+  if (node === null) return null;
+  const hash = node.createHash(name);
+  return {
+    update: (data) => void hash.update(data),
+    digest: () => plainArray(hash.digest()).slice() as Bytes,
+  };
+}
+
 /** MD5 of the parts, one after the other, for files of keys that nothing else opens; null where the runtime has none. */
 export function nodeMd5(...parts: Uint8Array[]): Uint8Array | null {
   const node = load();

@@ -51,6 +51,16 @@ export type { AuthenticatorData } from "./key_type.ts";
 export { parseCertificate } from "./certificate.ts";
 export { type CertificateOptions, signCertificate } from "./sign_certificate.ts";
 export { withCertificate } from "./with_certificate.ts";
+export { signMessage, type SignMessageOptions } from "./sshsig/sign_message.ts";
+export {
+  findPrincipals,
+  type FindPrincipalsOptions,
+  messageSigner,
+  type MessageSignerOptions,
+  verifyMessage,
+  type VerifyMessageOptions,
+} from "./sshsig/verify_message.ts";
+export type { MessageHash } from "./sshsig/message_hash.ts";
 export { generateKey, insecureSha1Signer, parsePrivateKey, type PrivateKeyOptions } from "./private_key.ts";
 export { type CryptoKeys, signerFromCryptoKey } from "./crypto_key.ts";
 export type { KeyFile } from "./key_file.ts";

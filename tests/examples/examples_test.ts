@@ -35,6 +35,7 @@ const tested = [
   "sftp.ts",
   "sftp_server.ts",
   "shell.ts",
+  "sign.ts",
   "sync.ts",
   "transport_client.ts",
   "transport_server.ts",

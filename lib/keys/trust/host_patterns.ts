@@ -50,6 +50,13 @@ export function wildcardMatch(text: string, pattern: string): boolean {
   return pt === pattern.length;
 }
 
+/** Whether one of a list of patterns fits, and none behind a `!` does (ssh_config(5), PATTERNS). Capitals count. */
+export function listMatch(text: string, list: string): boolean {
+  const patterns = list.split(",");
+  return patterns.some((one) => !one.startsWith("!") && wildcardMatch(text, one)) &&
+    !patterns.some((one) => one.startsWith("!") && wildcardMatch(text, one.slice(1)));
+}
+
 /**
  * A host name as `ssh-keygen -H` hashes it: `|1|salt|hash`. The salt is random unless 20 bytes are given.
  */

@@ -1,0 +1,1 @@
+export * from "npm:@noble/hashes@2/sha2.js";
