@@ -10,6 +10,8 @@ import { generateKey, parsePrivateKey } from "../../lib/keys/private_key.ts";
 import { signMessage } from "../../lib/keys/sshsig/sign_message.ts";
 import { findPrincipals, messageSigner, verifyMessage } from "../../lib/keys/sshsig/verify_message.ts";
 import type { Signer } from "../../lib/keys/types.ts";
+import { signCertificate } from "../../lib/keys/sign_certificate.ts";
+import { withCertificate } from "../../lib/keys/with_certificate.ts";
 import { softwareKey } from "../_support/authenticator.ts";
 import { run, runText } from "../_support/child.ts";
 import { scratchDir } from "../_support/keys.ts";
@@ -40,13 +42,21 @@ for (const [id, version, keygen] of versions) {
     `ssh-keygen ${version} verifies signMessage(), and verifyMessage() verifies ssh-keygen, for each type of key`,
     async () => {
       const dir = scratchDir(), vectors = opensshKeys().slice(0, 5);
+      const ca = await generateKey(), certified = await generateKey("ecdsa");
+      const certificate = await signCertificate(ca, certified.publicKey, {
+        kind: "user",
+        principals: ["user8@example.com"],
+      });
       const keys: Signer[] = [
         ...await Promise.all(vectors.map(({ private: text }) => parsePrivateKey(text))),
         await softwareKey("ed25519"),
         await softwareKey("ecdsa", { flags: 0 }),
         await softwareKey("ecdsa", { origin: "https://example.com" }),
+        withCertificate(certified, certificate),
       ];
-      const allowedSigners = keys.map(({ publicKey }, i) => `user${i}@example.com ${publicKey}`).join("\n");
+      const allowedSigners = keys.map(({ publicKey }, i) =>
+        `user${i}@example.com ${publicKey.certificate === undefined ? publicKey : `cert-authority ${ca.publicKey}`}`
+      ).join("\n");
       await Deno.writeTextFile(`${dir}/allowed`, allowedSigners);
       await Deno.writeFile(`${dir}/message`, data);
       const verify = async (i: number, name: string, stdin: Uint8Array) =>
@@ -95,6 +105,15 @@ for (const [id, version, keygen] of versions) {
         // What it writes is what we write.
         if (i === 0) assertEquals(await signMessage(keys[0]!, data, { namespace }), signature);
       }
+      await Deno.writeTextFile(`${dir}/certified`, await certified.export(), { mode: 0o600 });
+      await Deno.writeTextFile(`${dir}/certified-cert.pub`, certificate);
+      const signature = await runText([keygen, "-Y", "sign", "-f", `${dir}/certified-cert.pub`, "-n", namespace], {
+        stdin: data,
+      });
+      await verifyMessage(signature, data, { namespace, allowedSigners, principal: "user8@example.com" });
+      await Deno.writeTextFile(`${dir}/8.sig`, signature);
+      const find = [keygen, "-Y", "find-principals", "-f", `${dir}/allowed`, "-s", `${dir}/8.sig`];
+      assertEquals([(await runText(find)).trim()], await findPrincipals(signature, { allowedSigners }));
     },
   );
 

@@ -13,7 +13,9 @@ import {
   type VerifyMessageOptions,
 } from "../../lib/keys/sshsig/verify_message.ts";
 import type { Signer } from "../../lib/keys/types.ts";
+import { withCertificate } from "../../lib/keys/with_certificate.ts";
 import { softwareKey } from "../_support/authenticator.ts";
+import { type RawCertificate, rawCertificateLine } from "../_support/certificates.ts";
 import { fuzz, fuzzAsync, mutate } from "../_support/fuzz.ts";
 import { opensshKeys, strings, utf8 } from "../_support/key_vectors.ts";
 import { inTime, PROGRAM_HANGS } from "../_support/until.ts";
@@ -54,6 +56,7 @@ Deno.test("signMessage() and verifyMessage() fit, for each type of key, hash and
     await softwareKey("ed25519"),
     await softwareKey("ecdsa"),
     await softwareKey("ecdsa", { origin: "https://example.com" }),
+    await generateKey("mldsa44-ed25519"),
   ];
   for (const signer of keys) {
     const options = { namespace, principal: "alice", allowedSigners: `alice ${signer.publicKey}` };
@@ -173,6 +176,64 @@ Deno.test("verifyMessage() says why it refuses", async () => {
     else await refused(verifyMessage(signature, data, options), "valid");
     assertEquals(await findPrincipals(signature, options), lets ? ["alice"] : []);
   }
+});
+
+Deno.test("a certificate goes along with its key's signature, and lets whom it names sign under a line with its CA", async () => {
+  const ca = await generateKey("ecdsa"), user = await parsePrivateKey(opensshKeys()[4]!.private);
+  const line = `al* cert-authority,namespaces="file" ${ca.publicKey}`;
+  const signed = async (raw: RawCertificate = {}, signer: Signer = user) => {
+    const certificate = await rawCertificateLine(ca, signer.publicKey, raw);
+    return await signMessage(withCertificate(signer, certificate), data, { namespace });
+  };
+  const options = { namespace, principal: "alice", allowedSigners: line, at: new Date("2025-01-01T00:00:00Z") };
+  const signature = await signed(), now = BigInt(options.at.getTime() / 1000);
+  assertEquals((await verifyMessage(signature, data, options)).certificate!.publicKey.blob, user.publicKey.blob);
+  await refused(verifyMessage(signature, utf8("another"), options), "not one of this message");
+  const own = `alice ${await rawCertificateLine(ca, user.publicKey)}`;
+  await verifyMessage(signature, data, { ...options, allowedSigners: own });
+  for (
+    const [why, raw, other] of [
+      ["its certificate does not name this principal", {}, { principal: "alfred" }],
+      ['no line names "bob"', {}, { principal: "bob" }],
+      ["its certificate does not name this principal", { principals: [] }],
+      ["its certificate does not name this principal", { principals: ["al*"] }],
+      ["has another key", {}, { allowedSigners: `alice ${ca.publicKey}` }],
+      ["has another key", {}, { allowedSigners: `alice ${user.publicKey}` }],
+      ["has another key", {}, { allowedSigners: `alice cert-authority ${user.publicKey}` }],
+      ["its certificate is for hosts", { kind: 2 }],
+      ["its certificate is valid from 2025-01-01T00:00:01.000Z on", { validAfter: now + 1n }],
+      ["its certificate was valid until 2025-01-01T00:00:00.000Z", { validBefore: now }],
+      ["its namespaces do not have this one", {}, { allowedSigners: line.replace("file", "git") }],
+      ['the critical option "frobnicate"', { critical: [["frobnicate", ""]] }],
+      ["in no FIDO authenticator", { critical: [["verify-required", ""]] }],
+    ] as const
+  ) {
+    const signature = await signed(raw as RawCertificate);
+    await refused(verifyMessage(signature, data, { ...options, ...other }), why);
+    const found = await findPrincipals(signature, options);
+    if (["al*", "for hosts", "valid"].some((part) => why.includes(part))) assertEquals(found, [], why);
+  }
+  await verifyMessage(await signed({ validAfter: now, validBefore: now + 1n }), data, options);
+  await verifyMessage(await signed({ critical: [["force-command", "x"]] }), data, options);
+  assertEquals(await findPrincipals(await signed({ principals: ["bob", "alice", "albert"] }), options), [
+    "alice",
+    "albert",
+  ]);
+  const fido = await softwareKey("ed25519", { flags: 5 }), critical = [["verify-required", ""]] as const;
+  await verifyMessage(await signed({ critical }, fido), data, options);
+  fido.says = { flags: 1 };
+  await refused(verifyMessage(await signed({ critical }, fido), data, options), "did not verify who touched it");
+  // Its CA has to have signed it.
+  const forged = rawCertificateLine(ca, user.publicKey, { spoil: (bytes) => bytes.fill(1, bytes.length - 8) });
+  const { publicKey: certified } = withCertificate(user, await forged);
+  const bytes = await signMessage(
+    { ...user, publicKey: certified, algorithms: user.algorithms, sign: user.sign.bind(user) },
+    data,
+    {
+      namespace,
+    },
+  );
+  await refused(verifyMessage(bytes, data, options), "is not one of its CA's", "KEY_FORMAT");
 });
 
 Deno.test("verifyMessage() wants a FIDO key touched or verified where it is told to", async () => {

@@ -6,7 +6,7 @@
  * @module
  */
 import { equals } from "@std/bytes";
-import { SshError } from "../../errors.ts";
+import { printable, SshError } from "../../errors.ts";
 import type { Bytes } from "../../wire/types.ts";
 import { keyFormatError } from "../format/format_error.ts";
 import { characters, type KeyText } from "../key_text.ts";
@@ -14,7 +14,10 @@ import { decodeBase64 } from "../format/base64.ts";
 import { Reader } from "../../wire/reader.ts";
 import { listMatch } from "../trust/host_patterns.ts";
 import { expiryTime } from "../trust/key_options.ts";
-import type { PublicKey } from "../types.ts";
+import type { Certificate, PublicKey } from "../types.ts";
+
+/** Critical options of users' certificates; the first two are about logins alone. */
+const CRITICAL: readonly string[] = ["force-command", "source-address", "verify-required"];
 
 /** Longest line that is looked at; a longer one is rejected whole. */
 const MAX_SIGNER_LINE = 65_536;
@@ -156,7 +159,24 @@ export function* allowedSigners(text: KeyText): Generator<AllowedSigner | BadLin
 
 /** Whether a line is about this key: it is the line's own, or its certificate is by the line's. */
 export function speaksOf(entry: AllowedSigner, key: PublicKey): boolean {
-  return !entry.authority && equals(entry.blob, key.blob);
+  if (!entry.authority) return equals(entry.blob, key.blob);
+  return key.certificate !== undefined && equals(entry.blob, key.certificate.signedBy.blob);
+}
+
+/**
+ * Why a certificate does not let somebody sign at that time, or null. What its options say of logins is not asked, as in `ssh-keygen`; what
+ * nobody knows to mean nothing here is no option of one that holds.
+ */
+export function certificateRefusal(certificate: Certificate, principal: string, at: Date): string | null {
+  const { kind, principals, validAfter, validBefore, criticalOptions } = certificate;
+  if (kind !== "user") return `its certificate is for ${kind}s`;
+  if (at < validAfter) return `its certificate is valid from ${validAfter.toISOString()} on`;
+  if (validBefore !== null && at >= validBefore) return `its certificate was valid until ${validBefore.toISOString()}`;
+  const unknown = [...criticalOptions.keys()].find((name) => !CRITICAL.includes(name));
+  if (unknown !== undefined) {
+    return `its certificate has the critical option "${printable(unknown, 64)}", which is not known`;
+  }
+  return principals.includes(principal) ? null : "its certificate does not name this principal";
 }
 
 /** Whether a line is for somebody. */

@@ -8,9 +8,10 @@ import { printable } from "../../errors.ts";
 import { Reader } from "../../wire/reader.ts";
 import type { Bytes } from "../../wire/types.ts";
 import { Writer } from "../../wire/writer.ts";
+import { anyKeyFromBlob } from "../certificate.ts";
 import { keyFormatError, parsing } from "../format/format_error.ts";
 import { keyCharacters, type KeyText, pathHint } from "../key_text.ts";
-import { publicKeyFromBlob, signatureAlgorithm } from "../public_key.ts";
+import { signatureAlgorithm } from "../signature_blob.ts";
 import type { RsaKeyOptions } from "../rsa_public.ts";
 import type { PublicKey } from "../types.ts";
 import type { MessageHash } from "./message_hash.ts";
@@ -59,7 +60,7 @@ export function readSignatureFile(text: KeyText, rsa: RsaKeyOptions): SignatureF
     }
     const version = reader.u32();
     if (version !== VERSION) throw fail(`it is of version ${version}, and 1 is known`);
-    const publicKey = publicKeyFromBlob(reader.view(), rsa);
+    const publicKey = anyKeyFromBlob(reader.view(), rsa);
     const namespace = reader.text();
     // Reserved; nothing that is signed depends on it.
     reader.view();

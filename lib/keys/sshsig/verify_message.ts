@@ -6,11 +6,12 @@
  */
 import { printable, SshError } from "../../errors.ts";
 import { checkFlag, checkNames, checkObject, checkSignal, checkText, wrongKind } from "../../wire/check.ts";
+import { checkCertificate } from "../certificate.ts";
 import { type KeyText, pathHint } from "../key_text.ts";
 import { type SignatureProof, verifySignature } from "../public_key.ts";
 import { minRsaBits, type RsaKeyOptions } from "../rsa_public.ts";
 import type { PublicKey } from "../types.ts";
-import { type AllowedSigner, allowedSigners, isFor, refusal, speaksOf } from "./allowed_signers.ts";
+import { type AllowedSigner, allowedSigners, certificateRefusal, isFor, refusal, speaksOf } from "./allowed_signers.ts";
 import { checkMessage, dropMessage, hashMessage, type Message } from "./message_hash.ts";
 import { checkNamespace } from "./sign_message.ts";
 import { readSignatureFile, type SignatureFile, signedData } from "./signature_file.ts";
@@ -31,7 +32,7 @@ export interface MessageSignerOptions extends RsaKeyOptions {
 
 /** Who may have signed. */
 export interface VerifyMessageOptions extends MessageSignerOptions {
-  /** Text of an allowed_signers file: its lines are `principals [options] key` (ssh-keygen(1), ALLOWED SIGNERS). */
+  /** Text of an allowed_signers file; its lines are `principals [options] key` (ssh-keygen(1), ALLOWED SIGNERS). */
   allowedSigners: KeyText;
   /** Who is said to have signed, such as an address of mail. */
   principal: string;
@@ -102,7 +103,12 @@ export function findPrincipals(signature: KeyText, options: FindPrincipalsOption
     const at = checkedTime(options.at), { publicKey } = readSignatureFile(signature, options);
     for (const entry of allowedSigners(options.allowedSigners)) {
       if ("reason" in entry || !speaksOf(entry, publicKey) || refusal(entry, null, at) !== null) continue;
-      return entry.principals.split(",");
+      if (!entry.authority) return entry.principals.split(",");
+      const certificate = publicKey.certificate!;
+      const named = certificate.principals.filter((one) =>
+        isFor(entry, one) && certificateRefusal(certificate, one, at) === null
+      );
+      if (named.length > 0) return named;
     }
     return [];
   });
@@ -140,6 +146,7 @@ async function proven(
     if (file.namespace !== options.namespace) {
       throw fail(`the signature is for "${printable(file.namespace)}", and not for "${printable(options.namespace)}"`);
     }
+    await checkCertificate(file.publicKey);
     allow(file);
   } catch (error) {
     dropMessage(data, error);
@@ -148,15 +155,15 @@ async function proven(
   const { publicKey, namespace, hash } = file, digest = await hashMessage(hash, data, options.signal);
   const proof = await verifySignature(publicKey, signedData(namespace, hash, digest), file.signature);
   if (proof === null) throw fail("the signature is not one of this message by its key");
-  checkPresence(proof, options);
+  checkPresence(proof, options, publicKey.certificate?.criticalOptions.has("verify-required") ?? false);
   return publicKey;
 }
 
-function checkPresence({ authenticator }: SignatureProof, options: MessageSignerOptions): void {
+function checkPresence({ authenticator }: SignatureProof, options: MessageSignerOptions, always: boolean): void {
   if (options.touchRequired === true && authenticator?.userPresent === false) {
     throw fail("nobody touched the FIDO authenticator that signed it");
   }
-  if (options.verifyRequired === true && authenticator?.userVerified !== true) {
+  if ((always || options.verifyRequired === true) && authenticator?.userVerified !== true) {
     throw fail(
       authenticator === null
         ? "its key is in no FIDO authenticator, which could verify who signs"
@@ -172,9 +179,10 @@ function allow({ publicKey, namespace }: SignatureFile, signers: KeyText, princi
   const notes: string[] = [];
   for (const entry of named) {
     if (!speaksOf(entry, publicKey)) continue;
-    const why = refusal(entry, namespace, at);
+    const why = refusal(entry, namespace, at) ??
+      (entry.authority ? certificateRefusal(publicKey.certificate!, principal, at) : null);
     if (why === null) return;
-    notes.push(`line ${entry.line} has the key, and ${why}`);
+    notes.push(`line ${entry.line} has the ${entry.authority ? "certificate's CA" : "key"}, and ${why}`);
   }
   const who = `"${printable(principal)}"`;
   if (notes.length === 0) {
