@@ -16,6 +16,11 @@ import type { Signer } from "./types.ts";
 /** What signs, by the signer that presents a certificate with it. */
 const plainSigners = new WeakMap<Signer, Signer>();
 
+/** What a signer made by {@linkcode withCertificate} signs with, or null for any other signer. */
+export function withoutCertificate(signer: Signer): Signer | null {
+  return plainSigners.get(signer) ?? null;
+}
+
 /** Host keys as a server shows them: behind each certificate its key alone, for clients that ask for that. */
 export function withPlainKeys(signers: readonly Signer[]): readonly Signer[] {
   return signers.flatMap((signer) => [signer, plainSigners.get(signer)].filter((one) => one !== undefined));
