@@ -7,7 +7,7 @@ import { parsePrivateKey } from "../../lib/keys/private_key.ts";
 import type { ByteDuplex } from "../../lib/wire/types.ts";
 import { join } from "../_support/joined.ts";
 import { memoryPair } from "../_support/duplex.ts";
-import { questionOf } from "./_agents.ts";
+import { questionOf } from "../_support/agents.ts";
 import { blobOf, opensshKeys, strings, utf8 } from "../_support/key_vectors.ts";
 
 const u32 = (n: number) => Uint8Array.of(n >>> 24, n >>> 16, n >>> 8, n);

@@ -13,7 +13,7 @@ import type { PrivateKey } from "../../lib/keys/types.ts";
 import { memoryPair } from "../_support/duplex.ts";
 import { join } from "../_support/joined.ts";
 import { inTime } from "../_support/until.ts";
-import { clientOf, loginData, type TestHost, testHost } from "./_agents.ts";
+import { clientOf, loginData, type TestHost, testHost } from "../_support/agents.ts";
 
 const key = await generateKey("ed25519", { comment: "tied" }), free = await generateKey("ed25519", { comment: "free" });
 const a = await testHost(), b = await testHost(), c = await testHost();

@@ -10,7 +10,15 @@ import { FakeTime } from "../_support/fake_time.ts";
 import { opensshKeys, strings } from "../_support/key_vectors.ts";
 import { memoryPair } from "../_support/duplex.ts";
 import { inTime, until } from "../_support/until.ts";
-import { clientOf, knownBy, loginData, madeUpCertificate, questionOf, rawClientOf, testHost } from "./_agents.ts";
+import {
+  clientOf,
+  knownBy,
+  loginData,
+  madeUpCertificate,
+  questionOf,
+  rawClientOf,
+  testHost,
+} from "../_support/agents.ts";
 
 const data = new TextEncoder().encode("data");
 const one = await generateKey("ed25519", { comment: "one" }), two = await generateKey("ed25519", { comment: "two" });

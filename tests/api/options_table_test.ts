@@ -386,6 +386,7 @@ const elsewhere: Readonly<Record<string, string>> = {
   ExportOptions: "tests/keys/export_test.ts",
   KnownHostOptions: "tests/keys/",
   KnownHostsOptions: "tests/keys/accept_new_test.ts",
+  MessageSignerOptions: "tests/keys/sshsig_test.ts",
   PrivateKeyOptions: "tests/keys/private_key_test.ts",
   PtyOptions: "tests/session/exec_options_test.ts",
   ReplaceKnownHostOptions: "tests/keys/",
@@ -394,8 +395,10 @@ const elsewhere: Readonly<Record<string, string>> = {
   ServeAgentOptions: "tests/agent/",
   ServeScpOptions: "tests/sftp/",
   ServeSftpOptions: "tests/sftp/",
+  SignMessageOptions: "tests/keys/sshsig_test.ts",
   TransferOptions: "tests/sftp/",
   TrustedUserCAsOptions: "tests/auth/",
+  VerifyMessageOptions: "tests/keys/sshsig_test.ts",
   X11Options: "tests/session/exec_options_test.ts",
 };
 

@@ -6,7 +6,7 @@ import { SshError, SshProtocolError } from "../../lib/errors.ts";
 import { generateKey } from "../../lib/keys/private_key.ts";
 import type { Bytes } from "../../lib/wire/types.ts";
 import { Reader } from "../../lib/wire/reader.ts";
-import { loginData, questionOf, rawClientOf, testHost } from "../agent/_agents.ts";
+import { loginData, questionOf, rawClientOf, testHost } from "../_support/agents.ts";
 import { fuzzAsync, fuzzBytes, mutate, Prng } from "../_support/fuzz.ts";
 import { strings } from "../_support/key_vectors.ts";
 import { inTime } from "../_support/until.ts";

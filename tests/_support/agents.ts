@@ -8,9 +8,9 @@ import type { PrivateKey, PublicKey } from "../../lib/keys/types.ts";
 import type { Bytes } from "../../lib/wire/types.ts";
 import { Reader } from "../../lib/wire/reader.ts";
 import { Writer } from "../../lib/wire/writer.ts";
-import { memoryPair } from "../_support/duplex.ts";
-import { inTime } from "../_support/until.ts";
-import { strings } from "../_support/key_vectors.ts";
+import { memoryPair } from "./duplex.ts";
+import { inTime } from "./until.ts";
+import { strings } from "./key_vectors.ts";
 
 /** A client of an agent of this program, as any program has one: over streams. */
 export async function clientOf(
