@@ -24,6 +24,7 @@ import { run, serverWithHome } from "./_help.ts";
 
 const tested = [
   "agent.ts",
+  "ca.ts",
   "config.ts",
   "demo.ts",
   "echo_server.ts",
