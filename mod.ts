@@ -60,7 +60,6 @@ export {
   type TransportOptions,
 } from "./lib/api/transport/transport.ts";
 export {
-  type AddKeyOptions,
   type AgentConnection,
   type AgentHop,
   type AgentKeyOptions,
@@ -86,6 +85,8 @@ export {
   insecureVerifySha1,
   type KeyAgent,
   type KeyDestination,
+  keyDestinations,
+  type KeyDestinationsOptions,
   type KeyFile,
   knownHostKeyTypes,
   type KnownHostLine,

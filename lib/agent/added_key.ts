@@ -6,11 +6,11 @@
 import { equals } from "@std/bytes";
 import { printable, SshError } from "../errors.ts";
 import { commentText } from "../keys/key_text.ts";
-import { checkPublicKey } from "../keys/check_key.ts";
 import { privateFormOf, typeOfMaterial } from "../keys/key_types.ts";
 import { publicBlobOf } from "../keys/key_material.ts";
-import { materialOf, privateKeyFromMaterial } from "../keys/private_key.ts";
-import type { PrivateKey, PublicKey, Signer } from "../keys/types.ts";
+import { isOwnKey, materialOf, privateKeyFromMaterial } from "../keys/private_key.ts";
+import type { Signer } from "../keys/types.ts";
+import { withoutCertificate } from "../keys/with_certificate.ts";
 import { Reader } from "../wire/reader.ts";
 import type { Bytes } from "../wire/types.ts";
 import { Writer } from "../wire/writer.ts";
@@ -32,7 +32,7 @@ function isCertificate({ type }: { readonly type: string }): boolean {
   return type.endsWith(CERTIFICATE);
 }
 
-/** Whether a certificate is one of the key with this blob: behind its nonce stands what stands in the blob behind the type. */
+/** Whether a certificate, which has been told as one, is one of the key with this blob: behind its nonce stands what stands in the blob behind the type. */
 export function certifies(certificate: Uint8Array, blob: Uint8Array): boolean {
   try {
     const { plain, half } = readCertificate(certificate), key = new Reader(blob), type = key.ascii();
@@ -43,31 +43,20 @@ export function certifies(certificate: Uint8Array, blob: Uint8Array): boolean {
   }
 }
 
-/** Throws `TypeError` for what is no certificate of the key. */
-export function checkCertificate(certificate: PublicKey | undefined, key: PublicKey): void {
-  if (certificate === undefined) return;
-  checkPublicKey("certificate", certificate);
-  if (!isCertificate(certificate)) {
-    throw new TypeError("Cannot add key: what was given as `certificate` is no certificate");
-  }
-  if (!certifies(certificate.blob, key.blob)) throw new TypeError("Cannot add key: the certificate is for another key");
-}
-
-/** What a program gave, as it is handed over. Throws `TypeError` for a key that does not give itself away. */
-export function writeAddedKey(key: PrivateKey, comment: string, certificate: Uint8Array | null): Writer {
-  const material = materialOf(key);
-  if (material === null) {
+/** What a program gave, as it is handed over, with its certificate where it has one. Throws `TypeError` for a key that gives nothing away. */
+export function writeAddedKey(key: Signer, comment: string | undefined): Writer {
+  const plain = withoutCertificate(key) ?? key;
+  const material = isOwnKey(plain) ? materialOf(plain) : null;
+  if (!isOwnKey(plain) || material === null) {
     throw new TypeError(
       "Cannot add key: it keeps its private part to itself, or was not made by this module; an agent of this program takes it: createAgent()",
     );
   }
-  const { name, private: form } = typeOfMaterial(material), text = new TextEncoder().encode(comment);
-  const writer = new Writer(MAX_MATERIAL + text.length + (certificate?.length ?? 0));
-  if (certificate === null) form.write(writer.text(name), material);
-  else {
-    writer.text(readCertificate(certificate).type).string(certificate);
-    (form.behindCertificate ?? form).write(writer, material);
-  }
+  const { name, private: form } = typeOfMaterial(material), text = new TextEncoder().encode(comment ?? plain.comment);
+  const { type, blob } = key.publicKey;
+  const writer = new Writer(MAX_MATERIAL + text.length + blob.length);
+  if (plain === key) form.write(writer.text(name), material);
+  else (form.behindCertificate ?? form).write(writer.text(type).string(blob), material);
   return writer.string(text);
 }
 

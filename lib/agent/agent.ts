@@ -11,7 +11,7 @@ import { checkBytes, checkDuplex, checkObject, checkText, wrongKind } from "../w
 import { Reader } from "../wire/reader.ts";
 import type { ByteDuplex, Bytes } from "../wire/types.ts";
 import { Writer } from "../wire/writer.ts";
-import { checkCertificate, writeAddedKey } from "./added_key.ts";
+import { writeAddedKey } from "./added_key.ts";
 import { agentDialler } from "./agent_socket.ts";
 import { opensConnections } from "./connections.ts";
 import { type AgentKeyOptions, constraintsOf, writeConstraints } from "./constraints.ts";
@@ -25,7 +25,7 @@ import { agentFlagsOf, fitsAlgorithm, signatureAlgorithmsOf } from "../keys/key_
 import { minRsaBits, type RsaKeyOptions } from "../keys/rsa_public.ts";
 import { type AgentSession, bindsSessions } from "../keys/session_agents.ts";
 import { readSignature } from "../keys/signature_blob.ts";
-import type { Agent, PrivateKey, PublicKey, Signer } from "../keys/types.ts";
+import type { Agent, PublicKey, Signer } from "../keys/types.ts";
 
 /** How an agent refuses: FAILURE, its numbers in older agents (OpenSSH, ssh.com), and an extension's own. */
 const failures: readonly number[] = [AgentMsg.FAILURE, 30, 102, AgentMsg.EXTENSION_FAILURE];
@@ -49,10 +49,11 @@ export interface KeyAgent extends Agent {
    */
   signers(): Promise<readonly AgentSigner[]>;
   /**
-   * Adds a key, or ties one that is there to what is said now. With `certificate`, the certificate of that key: it is another identity,
-   * beside the key itself. Throws `TypeError` and `RangeError` for what makes no sense.
+   * Adds a key, or ties one that is there to what is said now. One with a certificate, as `withCertificate()` makes it, is another identity
+   * beside the key itself. Throws `TypeError` and `RangeError` for what makes no sense, and for a key that keeps its private part to itself,
+   * such as a token's: only an agent of this program takes that.
    */
-  add(key: PrivateKey, options?: AddKeyOptions): Promise<void>;
+  add(key: Signer, options?: AgentKeyOptions): Promise<void>;
   /** Removes an identity: a key, or a certificate. */
   remove(key: PublicKey): Promise<void>;
   /** Removes all of them. */
@@ -61,12 +62,6 @@ export interface KeyAgent extends Agent {
   lock(passphrase: string): Promise<void>;
   /** Unlocks it. Agents take their time to answer a wrong passphrase, and more of it each time. */
   unlock(passphrase: string): Promise<void>;
-}
-
-/** Options of {@linkcode KeyAgent.add}. */
-export interface AddKeyOptions extends AgentKeyOptions {
-  /** The key's certificate, which is added in its place. @default {the key itself is added} */
-  certificate?: PublicKey | undefined;
 }
 
 /** What an agent does without a word of its own. */
@@ -167,12 +162,9 @@ export class AgentClient implements AgentConnection {
     });
   }
 
-  async add(key: PrivateKey, options: AddKeyOptions = {}): Promise<void> {
-    const constraints = constraintsOf(options), { certificate } = options;
+  async add(key: Signer, options: AgentKeyOptions = {}): Promise<void> {
     checkSigner("key", key);
-    checkCertificate(certificate, key.publicKey);
-    const comment = options.comment ?? key.comment;
-    const body = writeAddedKey(key, comment, certificate?.blob ?? null);
+    const constraints = constraintsOf(options), body = writeAddedKey(key, options.comment);
     const isFree = constraints.lifetime === null && !constraints.confirm && constraints.steps === null;
     if (!isFree) writeConstraints(body, constraints);
     const type = isFree ? AgentMsg.ADD_IDENTITY : AgentMsg.ADD_ID_CONSTRAINED;

@@ -12,6 +12,7 @@ import { checkSigner } from "../keys/check_key.ts";
 import { minRsaBits, type RsaKeyOptions } from "../keys/rsa_public.ts";
 import { bindsSessions } from "../keys/session_agents.ts";
 import type { PrivateKey, PublicKey, Signer } from "../keys/types.ts";
+import { withoutCertificate } from "../keys/with_certificate.ts";
 import { callBack } from "../wire/callback.ts";
 import {
   checkDuplex,
@@ -25,13 +26,12 @@ import {
 } from "../wire/check.ts";
 import { requireDeno } from "../wire/system.ts";
 import type { ByteDuplex, Bytes, MaybePromise } from "../wire/types.ts";
-import { checkCertificate } from "./added_key.ts";
-import { type AddKeyOptions, AgentClient, type AgentSigner, type KeyAgent } from "./agent.ts";
+import { AgentClient, type AgentSigner, type KeyAgent } from "./agent.ts";
 import { AgentConnectionState, type AgentState, type AgentUse } from "./agent_connection.ts";
 import { type AgentListener, listenForAgent } from "./agent_listener.ts";
 import { AgentLock } from "./agent_lock.ts";
 import { opensConnections } from "./connections.ts";
-import { constraintsOf, secondsOf } from "./constraints.ts";
+import { type AgentKeyOptions, constraintsOf, secondsOf } from "./constraints.ts";
 import { Keyring } from "./keyring.ts";
 import type { AgentLine } from "./line.ts";
 import { type AgentAnswerer, answerAll } from "./serve_agent.ts";
@@ -64,7 +64,7 @@ export interface ServeAgentOptions {
 /** An agent of this program, as {@linkcode createAgent} makes it. */
 export interface LocalAgent extends KeyAgent {
   /** As `KeyAgent.add()`; a key that keeps its private part to itself, such as a token's, is taken as well. */
-  add(key: Signer, options?: AddKeyOptions): Promise<void>;
+  add(key: Signer, options?: AgentKeyOptions): Promise<void>;
   /**
    * Answers whoever is at the other end of streams until they end; such as `session.agent` of a server, or a connection that was accepted.
    * Rejects with `PROTOCOL_ERROR` for what is no message, with what the streams throw, with the signal's reason, and with `CLOSED` when the
@@ -168,19 +168,18 @@ class ProgramAgent implements LocalAgent {
   }
 
   /** Takes a key without messages: it may keep its private part to itself. */
-  hold(key: Signer, options: AddKeyOptions): void {
+  hold(key: Signer, options: AgentKeyOptions): void {
     const { keyring, onConfirm, lock, lifetime } = this.#state;
     this.#end.signal.throwIfAborted();
     checkSigner("key", key);
-    const constraints = constraintsOf(options), { certificate } = options;
-    checkCertificate(certificate, key.publicKey);
+    const constraints = constraintsOf(options);
     if (constraints.confirm && onConfirm === undefined) {
       throw new TypeError("Cannot add key that is asked about: the agent was made without `onConfirm`");
     }
     if (lock.isLocked) throw new SshError("Cannot add key: the agent is locked", { code: "REQUEST_DENIED" });
-    const { comment } = key as Partial<PrivateKey>;
+    const { comment } = (withoutCertificate(key) ?? key) as Partial<PrivateKey>;
     keyring.add({
-      blob: (certificate ?? key.publicKey).blob.slice() as Bytes,
+      blob: key.publicKey.blob.slice() as Bytes,
       comment: options.comment ?? (typeof comment === "string" ? comment : ""),
       key,
       constraints: { ...constraints, lifetime: constraints.lifetime ?? lifetime },
@@ -189,7 +188,7 @@ class ProgramAgent implements LocalAgent {
 
   // Async, so that what is wrong is a rejection.
   // deno-lint-ignore require-await
-  async add(key: Signer, options: AddKeyOptions = {}): Promise<void> {
+  async add(key: Signer, options: AgentKeyOptions = {}): Promise<void> {
     this.hold(key, options);
   }
 

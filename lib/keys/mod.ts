@@ -105,17 +105,12 @@ export { trustedUserCAs, type TrustedUserCAsOptions } from "../auth/user_certifi
 export type { Grant } from "../auth/grants.ts";
 export type { AuthInfo } from "../auth/types.ts";
 export type { ConnectionInfo, NegotiatedDirection } from "../transport/types.ts";
-export {
-  type AddKeyOptions,
-  type AgentConnection,
-  type AgentSigner,
-  connectAgent,
-  type KeyAgent,
-} from "../agent/agent.ts";
+export { type AgentConnection, type AgentSigner, connectAgent, type KeyAgent } from "../agent/agent.ts";
 export type { AgentUse } from "../agent/agent_connection.ts";
 export type { AgentListener } from "../agent/agent_listener.ts";
 export type { AgentKeyOptions } from "../agent/constraints.ts";
 export type { AgentHop, KeyDestination } from "../agent/destinations.ts";
+export { keyDestinations, type KeyDestinationsOptions } from "../agent/known_destinations.ts";
 export { createAgent, type CreateAgentOptions, type LocalAgent, type ServeAgentOptions } from "../agent/local_agent.ts";
 export type { AgentSession } from "./session_agents.ts";
 export { defaultIdentities, type DefaultIdentitiesOptions } from "../agent/default_identities.ts";

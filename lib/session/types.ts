@@ -125,7 +125,8 @@ export interface ExecOptions {
   /**
    * Lends an agent to the session, for logins from there (`ssh -A`): `true` is the one at SSH_AUTH_SOCK, a function connects to one.
    * Who controls the far end can have it sign for as long as the session runs; it can list keys and sign, and nothing else. Keys that
-   * `ssh-add -h` ties to hosts stay tied, but for those of an agent's object, which this program uses as well. Rejects with
+   * are tied to hosts (`ssh-add -h`) go as far as they may: each connection to the agent is told by itself which host it is lent to; over
+   * the streams of a `connectAgent(conn)`, which are one, they are not used. Rejects with
    * `REQUEST_DENIED` where the server does not take it. One connection lends one agent at a time. @default {none}
    */
   agent?: Agent | true | (() => MaybePromise<ByteDuplex>) | undefined;

@@ -7,7 +7,6 @@ import type { AgentSession } from "../../lib/keys/session_agents.ts";
 import type { PrivateKey, PublicKey } from "../../lib/keys/types.ts";
 import type { Bytes } from "../../lib/wire/types.ts";
 import { Reader } from "../../lib/wire/reader.ts";
-import { Writer } from "../../lib/wire/writer.ts";
 import { memoryPair } from "./duplex.ts";
 import { inTime } from "./until.ts";
 import { strings } from "./key_vectors.ts";
@@ -113,14 +112,4 @@ export function loginData(
     blob: key.publicKey.blob,
     hostKey: hostKey ?? undefined,
   });
-}
-
-/** A certificate of a key, as far as an agent looks at it: what a CA says, and its signature, are made up. */
-export function madeUpCertificate(key: PrivateKey): Bytes {
-  const { type, blob } = key.publicKey, half = new Reader(blob);
-  half.view();
-  const writer = new Writer().text(`${type}-cert-v01@openssh.com`).string(new Uint8Array(32)).raw(half.rest());
-  writer.u64(1n).u32(1).text("id").string(strings("alice")).u64(0n).u64(0xffff_ffff_ffff_ffffn);
-  return writer.string(new Uint8Array(0)).string(new Uint8Array(0)).string(new Uint8Array(0)).string(blob).text("x")
-    .bytes();
 }

@@ -6,10 +6,14 @@ import { createAgent, type LocalAgent } from "../../lib/agent/local_agent.ts";
 import { connect } from "../../lib/api/client.ts";
 import { serveConn } from "../../lib/api/server.ts";
 import { publicKey } from "../../lib/auth/methods.ts";
-import { SshAuthError, SshError } from "../../lib/errors.ts";
+import { keyDestinations } from "../../lib/agent/known_destinations.ts";
+import { HostKeyUnknownError, SshAuthError, SshError } from "../../lib/errors.ts";
 import { generateKey } from "../../lib/keys/private_key.ts";
 import type { AgentSession } from "../../lib/keys/session_agents.ts";
+import { signCertificate } from "../../lib/keys/sign_certificate.ts";
+import { hashHostname } from "../../lib/keys/trust/known_hosts.ts";
 import type { PrivateKey } from "../../lib/keys/types.ts";
+import { withCertificate } from "../../lib/keys/with_certificate.ts";
 import { memoryPair } from "../_support/duplex.ts";
 import { join } from "../_support/joined.ts";
 import { inTime } from "../_support/until.ts";
@@ -257,6 +261,7 @@ async function logIn(agent: AgentConnection | LocalAgent, hostKey: PrivateKey): 
       username: "alice",
       transport: pair.client,
       verifyHostKey: () => true,
+      algorithms: { kex: ["curve25519-sha256"] },
       auth: [publicKey(agent)],
     });
   } finally {
@@ -291,4 +296,77 @@ Deno.test("connect() logs in with keys that are tied to the host, by each kind o
     },
   });
   assertEquals((await joined.client.exec("x", { agent })).code, 7);
+});
+
+Deno.test("a host may prove itself by a certificate of one of its authorities, which names it and holds", async () => {
+  const ca = await generateKey(), host = await generateKey();
+  const steps: KeyDestination[] = [{ to: { hostname: "a.example", cas: [ca.publicKey] } }];
+  await using agent = await tied(...steps);
+  const certificates: [string, Parameters<typeof signCertificate>[2], PrivateKey, boolean][] = [
+    ["it names it", { kind: "host", principals: ["a.example"] }, ca, true],
+    ["a pattern", { kind: "host", principals: ["b", "*.example"] }, ca, true],
+    ["another host's", { kind: "host", principals: ["b.example"] }, ca, false],
+    ["nobody's", { kind: "host" }, ca, false],
+    ["a user's", { kind: "user", principals: ["a.example"] }, ca, false],
+    ["of another authority", { kind: "host", principals: ["a.example"] }, b.key, false],
+    ["one that has expired", { kind: "host", principals: ["a.example"], validBefore: new Date(1000) }, ca, false],
+  ];
+  for (const [what, options, by, proves] of certificates) {
+    const { publicKey } = withCertificate(host, await signCertificate(by, host.publicKey, options));
+    const sessionId = new Uint8Array(32).fill(1), signature = await host.sign(sessionId, "ssh-ed25519");
+    await on(agent, async (client) => {
+      const session = { hostKey: publicKey.blob, sessionId, signature };
+      assertEquals([await client.bind(session), await isListed(client)], [true, proves], what);
+      assertEquals(await signs(client, loginData(key, session, "alice")), proves, what);
+    });
+  }
+  // Without the certificate it is not one of the host's keys, and neither is the authority's own.
+  for (const plain of [host, ca]) {
+    const sessionId = new Uint8Array(32).fill(1), signature = await plain.sign(sessionId, "ssh-ed25519");
+    await on(agent, async (client) => {
+      await client.bind({ hostKey: plain.publicKey.blob, sessionId, signature });
+      assertEquals(await isListed(client), false);
+    });
+  }
+});
+
+Deno.test("keyDestinations() writes destinations as ssh-add does, with the keys that known_hosts has", async () => {
+  const dir = await Deno.makeTempDir(), files = [`${dir}/one`, `${dir}/missing`, `${dir}/two`];
+  const lines = [
+    `a,b ${a.key.publicKey}`,
+    `${await hashHostname("c", 2222)} ${c.key.publicKey}`,
+    `@revoked a ${c.key.publicKey}`,
+    `@cert-authority *.example ${b.key.publicKey}`,
+    `a ssh-unknown AAAA`,
+  ];
+  await Deno.writeTextFile(files[0]!, `${lines.join("\n")}\n`);
+  await Deno.writeTextFile(files[2]!, `a ${b.key.publicKey}\n`);
+  const seen = async (...destinations: string[]) =>
+    (await keyDestinations(destinations, { files })).map(({ from, to }) =>
+      [from, to].map((hop) =>
+        hop && [hop.hostname, ...hop.hostKeys!.map(String), ...hop.cas!.map((key) => `ca ${key}`)]
+      ).concat([[to.username ?? ""]])
+    );
+  const [hostA, hostC, hostX] = [
+    ["a", String(a.key.publicKey), String(b.key.publicKey)],
+    ["[c]:2222", String(c.key.publicKey)],
+    ["x.example", `ca ${b.key.publicKey}`],
+  ];
+  assertEquals(await seen("a", "al*@A", "a>[c]:2222", "x.example>bob@a"), [
+    [undefined, hostA, [""]],
+    [undefined, hostA, ["al*"]],
+    [hostA, hostC, [""]],
+    [hostX, hostA, ["bob"]],
+  ]);
+  await assertRejects(() => seen("nowhere"), HostKeyUnknownError, "known_hosts has no key of that host");
+  for (const bad of ["a>b>c", "u@a>b", "@a"]) await assertRejects(() => seen(bad), TypeError, "write host", bad);
+  for (const bad of ["", "a>", ">a", "a b"]) await assertRejects(() => seen(bad), SshError, undefined, bad);
+  await assertRejects(() => keyDestinations("a" as never), TypeError);
+  await assertRejects(() => keyDestinations(["a"], { files: "x" } as never), TypeError);
+  // A key that is tied to them goes there.
+  await using agent = createAgent({ keys: [free] });
+  await agent.add(key, { destinations: await keyDestinations(["a"], { files }) });
+  await logIn(agent, a.key);
+  await assertRejects(() => logIn(agent, c.key), SshAuthError);
+  await Deno.remove(dir, { recursive: true });
 });

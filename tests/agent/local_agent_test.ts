@@ -2,23 +2,20 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import type { AgentUse } from "../../lib/agent/agent_connection.ts";
 import { createAgent, type CreateAgentOptions, type LocalAgent } from "../../lib/agent/local_agent.ts";
+import { publicKey } from "../../lib/auth/methods.ts";
+import { trustedUserCAs } from "../../lib/auth/user_certificates.ts";
 import { SshError, SshProtocolError } from "../../lib/errors.ts";
 import { generateKey, parsePrivateKey } from "../../lib/keys/private_key.ts";
+import { signCertificate } from "../../lib/keys/sign_certificate.ts";
 import type { PrivateKey, PublicKey, Signer } from "../../lib/keys/types.ts";
+import { withCertificate } from "../../lib/keys/with_certificate.ts";
+import { join } from "../_support/joined.ts";
 import { Reader } from "../../lib/wire/reader.ts";
 import { FakeTime } from "../_support/fake_time.ts";
 import { opensshKeys, strings } from "../_support/key_vectors.ts";
 import { memoryPair } from "../_support/duplex.ts";
 import { inTime, until } from "../_support/until.ts";
-import {
-  clientOf,
-  knownBy,
-  loginData,
-  madeUpCertificate,
-  questionOf,
-  rawClientOf,
-  testHost,
-} from "../_support/agents.ts";
+import { clientOf, knownBy, loginData, questionOf, rawClientOf, testHost } from "../_support/agents.ts";
 
 const data = new TextEncoder().encode("data");
 const one = await generateKey("ed25519", { comment: "one" }), two = await generateKey("ed25519", { comment: "two" });
@@ -55,39 +52,42 @@ Deno.test("a client adds keys of each type to an agent, lists them, signs with t
   await inTime(client.served, "its end");
 });
 
-Deno.test("a certificate is added with its key and beside it, for each type of key", async () => {
+Deno.test("a certificate is added with its key and beside it, for each type of key, and logs in", async () => {
   await using agent = createAgent();
-  const client = await clientOf(agent), raw = rawClientOf(agent);
-  for (const key of keys) {
-    const blob = madeUpCertificate(key);
-    const certificate = knownBy(key.publicKey, blob);
-    await client.add(key, { certificate });
-    await client.add(key);
-    await isDenied(() => client.remove(knownBy(key.publicKey, strings("x"))));
-    const listed = new Reader(await raw.ask(11), 1);
-    assertEquals([listed.u32(), listed.string()], [2, blob]);
-    const answer = new Reader(
-      await raw.ask(13, ...strings(blob, data), 0, 0, 0, key.publicKey.type === "ssh-rsa" ? 4 : 0),
-      1,
+  const client = await clientOf(agent), raw = rawClientOf(agent), ca = one;
+  const certified = async (key: PrivateKey): Promise<Signer> =>
+    withCertificate(
+      key,
+      await signCertificate(ca, key.publicKey, { kind: "user", keyId: "id", principals: ["alice"] }),
     );
+  for (const key of [...keys, await generateKey("mldsa44-ed25519")]) {
+    const signer = await certified(key), { blob } = signer.publicKey;
+    await client.add(signer, { comment: "certified" });
+    await client.add(key);
+    assertEquals(await blobs(client), [blob.toHex(), hex(key)]);
+    const flags = key.publicKey.type === "ssh-rsa" ? 4 : 0;
+    const answer = new Reader(await raw.ask(13, ...strings(blob, data), 0, 0, 0, flags), 1);
     assert(await key.publicKey.verify(data, answer.string()));
-    await client.remove(certificate);
+    await client.remove(signer.publicKey);
     assertEquals(await blobs(agent), [hex(key)]);
-    const other = madeUpCertificate(keys.find(({ publicKey }) => publicKey.type !== key.publicKey.type)!);
-    const wrong = knownBy(key.publicKey, other);
-    await assertRejects(() => client.add(key, { certificate: wrong }), TypeError, "for another key");
-    await assertRejects(() => agent.add(key, { certificate: wrong }), TypeError, "for another key");
-    await assertRejects(() => client.add(key, { certificate: key.publicKey }), TypeError, "no certificate");
     await agent.removeAll();
   }
   // The certificate of one key with the private part of another: nobody else may say whose key it is.
-  const [ed] = keys,
-    stolen = madeUpCertificate(one),
-    part = strings(ed!.publicKey.blob.subarray(19), new Uint8Array(64));
-  assertEquals(
-    [...await raw.ask(17, ...strings("ssh-ed25519-cert-v01@openssh.com", stolen), ...part, ...strings(""))],
-    [5],
-  );
+  const [ed] = keys, stolen = (await certified(two)).publicKey;
+  const part = strings(ed!.publicKey.blob.subarray(19), new Uint8Array(64));
+  assertEquals([...await raw.ask(17, ...strings(stolen.type, stolen.blob), ...part, ...strings(""))], [5]);
+  const question = (await questionOf(async (client) => client.add(await certified(ed!)))).slice(1);
+  const length = 4 + stolen.type.length + 4 + stolen.blob.length, other = strings(stolen.type, stolen.blob);
+  assertEquals([...await raw.ask(17, ...other, ...question.slice(length))], [5]);
+  assertEquals([...await raw.ask(17, ...question)], [6]);
+  // Both an agent's object and a client of agents log in with it.
+  for (const held of [agent, client]) {
+    await using joined = await join({
+      auth: { publicKey: trustedUserCAs(`${ca.publicKey}`) },
+      handler: () => 7,
+    }, { auth: [publicKey(held)] });
+    assertEquals((await joined.client.exec("x")).code, 7);
+  }
   await client[Symbol.asyncDispose]();
   await raw.close();
 });
@@ -382,6 +382,28 @@ Deno.test("a connection that may only read lists and signs, and changes nothing"
   await client[Symbol.asyncDispose]();
 });
 
+Deno.test("SHA-1 is signed with for ssh-add -T, and for nothing that means something", async () => {
+  const rsa = keys[4]!,
+    token: Signer = { ...rsa, publicKey: rsa.publicKey, algorithms: rsa.algorithms, sign: rsa.sign };
+  await using agent = createAgent({ keys: [rsa] });
+  const raw = rawClientOf(agent), session = await (await testHost()).session();
+  const ask = async (data: Uint8Array, flags = 0): Promise<string | null> => {
+    const answer = new Reader(await raw.ask(13, ...strings(rsa.publicKey.blob, data), 0, 0, 0, flags));
+    return answer.u8() === 14 ? new Reader(answer.view()).ascii() : null;
+  };
+  const file = new Uint8Array([...new TextEncoder().encode("SSHSIG"), ...strings("git", "", "sha512", "x")]);
+  assertEquals([await ask(data), await ask(loginData(rsa, session, "alice")), await ask(file)], [
+    "ssh-rsa",
+    null,
+    null,
+  ]);
+  const named = ["rsa-sha2-256", "rsa-sha2-512", "rsa-sha2-256", null];
+  for (const [i, flags] of [2, 4, 6, 8].entries()) assertEquals(await ask(file, flags), named[i], String(flags));
+  await agent.add(token);
+  assertEquals([await ask(data)], [null]);
+  await raw.close();
+});
+
 Deno.test("an agent holds as many keys as it can list, and comments that are listed", async () => {
   await using agent = createAgent();
   const signer = (i: number): Signer => {
@@ -466,7 +488,6 @@ Deno.test("createAgent(), add() and serve() refuse what makes no sense, before a
     [{ lifetime: -1 }, RangeError],
     [{ lifetime: NaN }, RangeError],
     [{ confirm: "yes" }, TypeError],
-    [{ certificate: "x" }, TypeError],
     [{ destinations: [] }, RangeError],
     [{ destinations: host }, TypeError],
     [{ destinations: Array(1025).fill({ to: host }) }, RangeError],
