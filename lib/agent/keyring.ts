@@ -11,8 +11,10 @@ import { MAX_IDENTITIES } from "./agent.ts";
 import type { Constraints } from "./constraints.ts";
 import { MAX_FRAME } from "./frames.ts";
 
-/** Bytes of a comment. */
+/** Characters of a comment. */
 const MAX_COMMENT = 4096;
+/** Bytes of the host keys that all keys are tied to. */
+const MAX_RESTRICTIONS = 4_194_304;
 
 /** A key that is held. */
 export interface Identity {
@@ -32,6 +34,8 @@ export class Keyring {
   readonly #reaper = new Timer(() => this.#reap());
   /** Bytes of the answer that lists all. */
   #size = 5;
+  /** Bytes of what they are tied to. */
+  #weight = 0;
   /** How many of them die. */
   #mortal = 0;
 
@@ -58,18 +62,22 @@ export class Keyring {
     const death = lifetime === null ? Infinity : performance.now() + 1000 * lifetime;
     const identity: Identity = { blob, comment, key, constraints, death };
     const size = this.#size + sizeOf(identity) - (before === undefined ? 0 : sizeOf(before));
+    const weight = this.#weight + weightOf(identity) - (before === undefined ? 0 : weightOf(before));
     const count = this.#identities.size + (before === undefined ? 1 : 0);
-    if (count > MAX_IDENTITIES || size > MAX_FRAME || comment.length > MAX_COMMENT) {
+    if (
+      count > MAX_IDENTITIES || size > MAX_FRAME || comment.length > MAX_COMMENT || weight > MAX_RESTRICTIONS
+    ) {
       throw new SshError(
         `Cannot add key "${
           printable(comment, 64)
         }": an agent holds ${MAX_IDENTITIES} keys, with comments of ${MAX_COMMENT} characters, ` +
-          `which together are listed in ${MAX_FRAME} bytes`,
+          `which together are listed in ${MAX_FRAME} bytes, and tied to ${MAX_RESTRICTIONS} bytes of host keys`,
         { code: "REQUEST_DENIED" },
       );
     }
     if (before !== undefined) this.#drop(id, before);
     this.#size += sizeOf(identity);
+    this.#weight += weightOf(identity);
     this.#identities.set(id, identity);
     if (death !== Infinity) this.#mortal++;
     this.#wait();
@@ -87,6 +95,7 @@ export class Keyring {
   #drop(id: string, identity: Identity): void {
     this.#identities.delete(id);
     this.#size -= sizeOf(identity);
+    this.#weight -= weightOf(identity);
     if (identity.death !== Infinity) this.#mortal--;
   }
 
@@ -94,6 +103,7 @@ export class Keyring {
   clear(): void {
     this.#identities.clear();
     this.#size = 5;
+    this.#weight = 0;
     this.#mortal = 0;
     this.#reaper.stop();
   }
@@ -110,6 +120,15 @@ export class Keyring {
     for (const { death } of this.#identities.values()) first = Math.min(first, death);
     this.#reaper.start(Math.max(1, first - performance.now()));
   }
+}
+
+/** Bytes of what it is tied to. */
+function weightOf({ constraints: { steps } }: Identity): number {
+  let bytes = 0;
+  for (const { from, to } of steps ?? []) {
+    for (const { blob } of [...from.keys, ...to.keys]) bytes += blob.length;
+  }
+  return bytes;
 }
 
 /** Bytes that it takes in a list; a character is three at most. */

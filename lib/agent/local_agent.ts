@@ -87,6 +87,20 @@ const names = ["keys", "onConfirm", "confirm", "lifetime", "onError", "insecureM
  *
  * Over a connection that was forwarded to another host, keys are listed and signed with, and nothing is changed. Keys of tokens, which
  * `ssh-add -s` adds, are refused: that would load a library into this program. When it is disposed of, all keys are gone.
+ *
+ * @example An agent that asks, for programs that find its socket
+ * ```ts
+ * import { createAgent, parsePrivateKey } from "@amiko/ssh";
+ *
+ * async function serveKeys(file: string): Promise<void> {
+ *   await using agent = createAgent({
+ *     onConfirm: ({ comment, purpose, username }) => confirm(`Use ${comment} for ${purpose} as ${username}?`),
+ *   });
+ *   await agent.add(await parsePrivateKey(await Deno.readTextFile(file)), { confirm: true, lifetime: 3_600_000 });
+ *   await using listener = await agent.listen();
+ *   await new Deno.Command("git", { args: ["fetch"], env: { SSH_AUTH_SOCK: listener.path } }).spawn().status;
+ * }
+ * ```
  */
 export function createAgent(options: CreateAgentOptions = {}): LocalAgent {
   checkObject("options", options, "an object such as `{ keys }`");

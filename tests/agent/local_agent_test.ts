@@ -426,6 +426,16 @@ Deno.test("an agent holds as many keys as it can list, and comments that are lis
     for (; held < 100; held++) await agent.add(signer(held), { comment: "é".repeat(4096) });
   } catch { /* no room */ }
   assertEquals([held, (await agent.signers()).length], [21, 21]);
+  // Host keys are made up, and 1 MiB together.
+  const large = knownBy(two.publicKey, strings("ssh-ed25519", new Uint8Array(1_048_576 - 19)));
+  await agent.removeAll();
+  for (const i of [0, 1, 2, 3, 3]) {
+    await agent.add(signer(i), { destinations: [{ to: { hostname: "a", hostKeys: [large] } }] });
+  }
+  const more = { destinations: [{ to: { hostname: "a", hostKeys: [two.publicKey] } }] };
+  await isDenied(() => agent.add(signer(4), more));
+  await agent.remove(signer(0).publicKey);
+  await agent.add(signer(4), more);
 });
 
 Deno.test("an agent that is closed ends its connections and forgets its keys, and a signal ends a connection", async () => {
