@@ -253,7 +253,7 @@ export const rows: readonly Row[] = [
   row("loadSshConfig", "(options)", [{}], typeError("an object such as `{ files, exec }`", null, "x", [], 1)),
   row("loadSshConfig", "files", [[], ["/nowhere"]], typeError("a list of paths", "/nowhere", [""], [1], {}, null)),
   row("loadSshConfig", "exec", [true, false], typeError("true or false", "yes", 1, null)),
-  row("loadSshConfig", "passphrase", [() => null], typeError("a function", "secret", null)),
+  row("loadSshConfig", "passphrase", ["secret", () => null], typeError("not a string, nor a function", 1, null, {})),
   row("loadSshConfig", "answer", [() => ""], typeError("a function", "secret", null)),
   row("loadSshConfig", "onNotice", [() => {}], typeError("a function", "x", null)),
 

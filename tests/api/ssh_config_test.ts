@@ -7,6 +7,10 @@ import { denoSystem } from "../../lib/api/config/deno_system.ts";
 import { SshConfigError } from "../../lib/config/config_error.ts";
 import type { ConfigSystem } from "../../lib/config/system.ts";
 import { globPaths } from "../../lib/config/glob_paths.ts";
+import { serveConn } from "../../lib/api/server.ts";
+import { SshAuthError } from "../../lib/errors.ts";
+import { insecureAcceptAnyHostKey } from "../../lib/keys/trust/known_hosts.ts";
+import { serverOptions } from "../_support/joined.ts";
 import { memoryPair } from "../_support/duplex.ts";
 
 const HOME = "/home/alice";
@@ -206,6 +210,61 @@ Deno.test("what connect() does besides goes along with copies of the options, an
   // A master is not looked for where one is to be started.
   const master = await load("ControlPath /x\nControlMaster yes\n");
   assertEquals(extrasOf(await master.options()), null);
+});
+
+Deno.test("a function answers the server's prompts, in the order and as often as the configuration says", async () => {
+  const asked: string[] = [];
+  const login = async (lines: string): Promise<{ asked: string[]; methods: string[] }> => {
+    asked.length = 0;
+    const { options } = await load(`IdentityFile none\n${lines}`, {
+      answer: (prompt) => (asked.push(prompt), "wrong"),
+    });
+    const { client, server } = memoryPair(), methods: string[] = [];
+    const serving = serveConn(server, {
+      ...await serverOptions(),
+      maxAuthTries: 30,
+      auth: {
+        password: () => (methods.push("password"), false),
+        keyboardInteractive: async (_info, ask) => {
+          methods.push("keyboard-interactive");
+          await ask([{ text: "Code: ", echo: true }]);
+          return false;
+        },
+      },
+    });
+    const own = { transport: client, verifyHostKey: insecureAcceptAnyHostKey() };
+    await assertRejects(async () => await connect(await options(), own), SshAuthError);
+    await serving.catch(() => {});
+    return { asked: [...asked], methods };
+  };
+  const prompt = "alice@web's password: ";
+  assertEquals(await login("NumberOfPasswordPrompts 2\nKbdInteractiveAuthentication no\n"), {
+    asked: [prompt, prompt],
+    methods: ["password", "password"],
+  });
+  assertEquals(
+    (await login("PreferredAuthentications password,keyboard-interactive\nNumberOfPasswordPrompts 1\n")).asked,
+    [
+      prompt,
+      "Code: ",
+    ],
+  );
+  assertEquals((await login("BatchMode yes\n")).asked, []);
+  assertEquals((await login("PasswordAuthentication no\nKbdInteractiveAuthentication no\n")).asked, []);
+});
+
+Deno.test({
+  name: "a permission that is missing is told with its flag",
+  permissions: { env: ["HOME"], read: false },
+  fn: async () => {
+    const read = await assertRejects(() => connect("web", { files: ["/etc/hostname"] }), Deno.errors.NotCapable);
+    assertStringIncludes(read.message, "--allow-read");
+    const env = await assertRejects(
+      async () => await (await loadSshConfig({ files: [] })).values("web"),
+      Deno.errors.NotCapable,
+    );
+    assertStringIncludes(env.message, "--allow-env");
+  },
 });
 
 Deno.test("loadSshConfig() refuses what is no option, and what is no file of the user's", async () => {

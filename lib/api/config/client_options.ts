@@ -17,7 +17,7 @@ import type { ConnectOptions } from "../connect_options.ts";
 import { shellCommand } from "./deno_system.ts";
 import { type Extras, type SessionDefaults, withExtras } from "./extras.ts";
 import { hostKeyPolicy, updatePolicy } from "./host_keys.ts";
-import { agentDialler } from "./identities.ts";
+import { agentAt } from "./identities.ts";
 import { agentOf, type Asking, authOf } from "./login.ts";
 import { type Notices, tellUnheard } from "./notices.ts";
 
@@ -164,7 +164,7 @@ async function sessionsOf(found: Complete, system: ConfigSystem, notices: Notice
   // As `ssh`, which has IdentityAgent take the place of SSH_AUTH_SOCK.
   const path = lent === "no" ? null : agentOf(lent === "yes" ? found.get("identityagent") : lent, system);
   const isThere = path === true ? Boolean(system.env("SSH_AUTH_SOCK")) : path !== null;
-  const agent = !isThere ? null : path === true ? true : agentDialler(path!);
+  const agent = !isThere ? null : path === true ? true : agentAt(path!);
   return {
     ...Object.keys(env).length > 0 && { env },
     ...agent !== null && { agent },

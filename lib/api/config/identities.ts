@@ -5,19 +5,21 @@
  * @module
  */
 import { connectAgent } from "../../agent/agent.ts";
-import { agentSocketPath } from "../../agent/agent_socket.ts";
+import { agentDialler, agentSocketPath } from "../../agent/agent_socket.ts";
 import { type AuthMethod, publicKeyFrom } from "../../auth/methods.ts";
-import { printable, SshError } from "../../errors.ts";
+import { printable } from "../../errors.ts";
+import type { Passphrase } from "../../keys/passphrase.ts";
 import { type PassedOver, withPassedOver } from "../../keys/passed_over.ts";
 import { parseCertificate } from "../../keys/certificate.ts";
-import { signatureAlgorithmsOf } from "../../keys/key_types.ts";
+import { openKeyFile } from "../../keys/key_file.ts";
 import { inspectPrivateKey, parsePrivateKey } from "../../keys/private_key.ts";
 import { parsePublicKey } from "../../keys/public_key.ts";
+import { agentFor } from "../../keys/session_agents.ts";
 import type { PublicKey, Signer } from "../../keys/types.ts";
 import { readIfThere } from "../../keys/user_files.ts";
 import { withCertificate } from "../../keys/with_certificate.ts";
 import { abortable } from "../../wire/abortable.ts";
-import type { ByteDuplex, MaybePromise } from "../../wire/types.ts";
+import type { ByteDuplex } from "../../wire/types.ts";
 
 /** Which keys. */
 export interface Identities {
@@ -31,8 +33,8 @@ export interface Identities {
   readonly only: boolean;
   /** Algorithms that may be used; null for all. */
   readonly algorithms: readonly string[] | null;
-  /** The passphrase of a file, or null where it is not to be had. */
-  readonly passphrase: ((path: string) => MaybePromise<string | null>) | undefined;
+  /** The passphrase of files that are encrypted. */
+  readonly passphrase: Passphrase | undefined;
 }
 
 /** The method that tries them. Nothing is opened before the server wants keys. */
@@ -43,9 +45,14 @@ export function identityMethod(identities: Identities): AuthMethod {
   });
 }
 
-/** What connects to an agent. */
-export function agentDialler(path: string): () => Promise<ByteDuplex> {
-  return () => Deno.connect({ transport: "unix", path });
+/** What connects to an agent: at a Unix socket, or at a pipe of Windows. */
+export function agentAt(path: string): () => Promise<ByteDuplex> {
+  return agentDialler({
+    socket: () => path,
+    os: Deno.build.os,
+    connect: (path) => Deno.connect({ transport: "unix", path }),
+    open: (path) => Deno.open(path, { read: true, write: true }),
+  });
 }
 
 /** A key file that is there. */
@@ -106,13 +113,8 @@ async function* each(
       continue;
     }
     try {
-      const open = async (): Promise<Signer> => {
-        const secret = encrypted ? await passphrase!(path) : undefined;
-        if (secret === null) throw new SshError("the passphrase is not to be had", { code: "KEY_FORMAT" });
-        return await parsePrivateKey(text, secret === undefined ? {} : { passphrase: secret });
-      };
       // Nobody is asked before the server has said that it would take the key, where its file tells which one it is.
-      const key = encrypted && publicKey !== null ? opened(publicKey, open) : await open();
+      const key = await openKeyFile({ text, passphrase, name: path, publicKey: publicKey ?? undefined }, signal);
       if (!seen.has(idOf(key.publicKey))) yield* withIts(key);
       seen.add(idOf(key.publicKey));
     } catch (error) {
@@ -120,16 +122,6 @@ async function* each(
       skip(path, error);
     }
   }
-}
-
-/** A key whose private half is opened when it has to sign, once. */
-function opened(publicKey: PublicKey, open: () => Promise<Signer>): Signer {
-  let key: Promise<Signer> | null = null;
-  return {
-    publicKey,
-    algorithms: signatureAlgorithmsOf(publicKey.type),
-    sign: async (data, algorithm) => await (await (key ??= open())).sign(data, algorithm),
-  };
 }
 
 /** The keys of the agent; none where it cannot be had. */
@@ -146,14 +138,14 @@ async function agentKeys(
     return [];
   }
   try {
-    const conn = agent === true ? connectAgent() : agentDialler(agent)().then((conn) => connectAgent(conn));
+    const conn = agent === true ? connectAgent() : agentAt(agent)().then((conn) => connectAgent(conn));
     const client = stack.use(await abortable(conn, signal, (late) => late[Symbol.asyncDispose]()));
     // Whoever waits for a silent agent, here or for a signature, cannot be told to end otherwise.
     const close = (): void => void client[Symbol.asyncDispose]();
     signal.addEventListener("abort", close);
     stack.defer(() => signal.removeEventListener("abort", close));
     signal.throwIfAborted();
-    return await client.signers();
+    return await (await agentFor(client, passedOver.session ?? null)).signers();
   } catch (error) {
     signal.throwIfAborted();
     skip("agent", error);

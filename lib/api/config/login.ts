@@ -8,6 +8,7 @@ import { namesOf, opensshNames } from "../../config/algorithm_lists.ts";
 import type { Complete } from "../../config/complete.ts";
 import type { ConfigSystem } from "../../config/system.ts";
 import { clientTokens, expand, expandTilde } from "../../config/tokens.ts";
+import type { Passphrase } from "../../keys/passphrase.ts";
 import type { MaybePromise } from "../../wire/types.ts";
 import type { ConnectOptions } from "../connect_options.ts";
 import { identityMethod } from "./identities.ts";
@@ -25,7 +26,7 @@ export interface Asking {
   /** Where a program is told. */
   readonly notices: Notices;
   /** The passphrase of a key file. */
-  readonly passphrase: ((path: string) => MaybePromise<string | null>) | undefined;
+  readonly passphrase: Passphrase | undefined;
   /** Answers what the server asks. */
   readonly answer: ((prompt: string) => MaybePromise<string>) | undefined;
 }

@@ -18,6 +18,7 @@ import {
   checkText,
   wrongKind,
 } from "../../wire/check.ts";
+import { checkPassphrase, type Passphrase } from "../../keys/passphrase.ts";
 import { requireDeno } from "../../wire/system.ts";
 import type { MaybePromise } from "../../wire/types.ts";
 import type { ConnectOptions } from "../connect_options.ts";
@@ -40,8 +41,11 @@ export interface LoadSshConfigOptions {
    * where it is used, whatever this says. @default {false}
    */
   exec?: boolean | undefined;
-  /** Gives the passphrase of an encrypted key file, or null where it is not to be had. Asked when it is that key's turn. */
-  passphrase?: ((path: string) => MaybePromise<string | null>) | undefined;
+  /**
+   * What encrypted key files are encrypted with: a function is asked once for each, with the file's path as its name, and only when the
+   * server would take the key. Without it, they are passed over.
+   */
+  passphrase?: Passphrase | undefined;
   /**
    * Answers what the server asks for where keys do not do: a password, or the prompts of keyboard-interactive. Asked as often as
    * NumberOfPasswordPrompts says, in the order of PreferredAuthentications, and not with `BatchMode yes`. What it throws ends the login.
@@ -119,7 +123,7 @@ export function checkLoadOptions(options: LoadSshConfigOptions): void {
     throw wrongKind("files", files, "a list of paths");
   }
   checkFlag("exec", exec);
-  checkFunction("passphrase", passphrase);
+  checkPassphrase(passphrase);
   checkFunction("answer", answer);
   checkFunction("onNotice", onNotice);
 }
