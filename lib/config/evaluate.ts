@@ -52,8 +52,6 @@ export interface Asked {
 export interface Found extends Named {
   /** What the lines have set. */
   readonly settings: Settings;
-  /** Who runs this program. */
-  readonly localUser: string;
 }
 
 /** Files that were read already, by their paths. */
@@ -76,7 +74,9 @@ export async function evaluate(
   if (asked.hostname !== undefined) settings.set("hostname", asked.hostname.replaceAll("%", "%%"), null);
   if (asked.jump !== undefined) settings.jump = asked.jump;
 
-  const localUser = await system.localUser();
+  // Where a user is named, nobody needs to know who runs this program.
+  let known: Promise<string> | null = null;
+  const localUser = (): Promise<string> => known ??= (async () => await system.localUser())();
   const first = new Pass(settings, { alias, host: alias, final: false, localUser }, context, cache);
   for (const source of sources) await first.readSource(source);
   let host = await hostNameOf(settings, alias);
@@ -91,7 +91,7 @@ export async function evaluate(
 
   const port = Number(settings.get("port") ?? 22), jump = jumpText(settings.jump);
   const keyAlias = settings.get("hostkeyalias")?.toLowerCase() ?? alias;
-  let username = settings.get("user") ?? localUser;
+  let username = settings.get("user") ?? await localUser();
   const named = { alias, host, port, username, keyAlias, jump };
   if (asked.username === undefined && /[%$]/.test(username) && settings.values.has("user")) {
     const { r: _r, C: _c, ...tokens } = clientTokens(named, system);
@@ -101,7 +101,7 @@ export async function evaluate(
     if (expanded !== username) checkUser(expanded);
     username = expanded;
   }
-  return { ...named, username, settings, localUser };
+  return { ...named, username, settings };
 }
 
 /** The name that HostName gives, as it is before names are made canonical. */
@@ -121,7 +121,7 @@ interface About {
   readonly alias: string;
   readonly host: string;
   readonly final: boolean;
-  readonly localUser: string;
+  readonly localUser: () => Promise<string>;
 }
 
 /** Where a file stands in a pass. */
@@ -205,10 +205,11 @@ class Pass {
     if (level.depth >= MAX_DEPTH) throw line.error(`files include others more than ${MAX_DEPTH} deep`);
     for (const word of line.all()) {
       if (word.startsWith("~") && !level.isUser) throw line.bad(word, "path of the system's configuration");
-      const tokens = clientTokens(await this.#named(), system);
-      const pattern = /[%$]/.test(word)
-        ? await expand(word, { tokens, env: (name) => system.env(name), keyword: "include", place })
-        : word;
+      const expanded = async (): Promise<string> => {
+        const tokens = clientTokens(await this.#named(), system);
+        return await expand(word, { tokens, env: (name) => system.env(name), keyword: "include", place });
+      };
+      const pattern = /[%$]/.test(word) ? await expanded() : word;
       const folder = (): string => level.isUser ? `${system.home().replace(/\/+$/, "")}/.ssh` : "/etc/ssh";
       const path = pattern.startsWith("~")
         ? expandTilde(pattern, system, "include", place)
@@ -231,7 +232,7 @@ class Pass {
       alias,
       host: await this.#hostSoFar(),
       port: Number(settings.get("port") ?? 22),
-      username: settings.get("user") ?? localUser,
+      username: settings.get("user") ?? await localUser(),
       keyAlias: settings.get("hostkeyalias") ?? alias,
       jump: jumpText(settings.jump),
     };
@@ -249,8 +250,8 @@ class Pass {
       final,
       host: () => this.#hostSoFar(),
       alias,
-      username: () => settings.get("user") ?? localUser,
-      localUser: () => localUser,
+      username: () => settings.get("user") ?? localUser(),
+      localUser,
       tag: settings.get("tag") ?? "",
       addresses: () => system.addresses(),
       run: !exec ? null : async (command: string, place: ConfigPlace): Promise<boolean> => {

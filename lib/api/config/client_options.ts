@@ -14,7 +14,7 @@ import { signatureAlgorithmsOf } from "../../keys/key_types.ts";
 import type { KnownHostsVerifier } from "../../keys/trust/known_hosts.ts";
 import type { X11Options } from "../../session/types.ts";
 import type { ConnectOptions } from "../connect_options.ts";
-import { shellCommand } from "./deno_system.ts";
+import { mayRead, shellCommand } from "./deno_system.ts";
 import { type Extras, type SessionDefaults, withExtras } from "./extras.ts";
 import { hostKeyPolicy, updatePolicy } from "./host_keys.ts";
 import { agentAt } from "./identities.ts";
@@ -183,23 +183,22 @@ function environmentOf(found: Complete, sent: Record<string, string>): Record<st
   return { ...sent, ...Object.fromEntries(set) };
 }
 
+/** Variables of the environment that may be read: nobody is asked for permission for the sake of a locale. */
 async function sentVariables(
   patterns: readonly string[],
   system: ConfigSystem,
   notices: Notices,
 ): Promise<Record<string, string>> {
   const sent: Record<string, string> = {};
-  const wild = patterns.filter((pattern) => /[*?]/.test(pattern));
-  // Only the whole environment tells which names there are; nobody is asked for it for the sake of a locale.
-  const all = wild.length === 0 || (await Deno.permissions.query({ name: "env" })).state !== "granted"
-    ? {}
-    : Deno.env.toObject();
-  if (wild.length > 0 && Object.keys(all).length === 0) {
-    notices.tell("SendEnv", `${wild.join(" ")} is left out: it takes --allow-env to see which variables there are`);
-  }
-  for (const name of [...patterns.filter((pattern) => !wild.includes(pattern)), ...Object.keys(all)]) {
-    if (!patterns.some((pattern) => fitsPattern(name, pattern))) continue;
-    const value = all[name] ?? system.env(name);
+  if (patterns.length === 0) return sent;
+  // Only the whole environment tells which names there are.
+  const isOpen = (await Deno.permissions.query({ name: "env" })).state === "granted";
+  const isKnown = (pattern: string): boolean => isOpen || !/[*?]/.test(pattern) && mayRead(pattern);
+  const left = patterns.filter((pattern) => !isKnown(pattern));
+  if (left.length > 0) notices.tell("SendEnv", `${left.join(" ")} is left out: it takes --allow-env`);
+  const names = isOpen ? Object.keys(Deno.env.toObject()) : patterns.filter(isKnown);
+  for (const name of names) {
+    const value = patterns.some((pattern) => fitsPattern(name, pattern)) ? system.env(name) : undefined;
     if (value !== undefined) sent[name] = value;
   }
   return sent;

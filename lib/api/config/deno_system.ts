@@ -29,11 +29,19 @@ function home(): string {
   throw new SshConfigError("Cannot use ssh_config: neither HOME nor USERPROFILE says where the home folder is", null);
 }
 
+/** Whether a variable may be read without a question of the runtime. */
+export function mayRead(variable: string): boolean {
+  return Deno.permissions.querySync({ name: "env", variable }).state === "granted";
+}
+
 async function localUser(): Promise<string> {
-  for (const name of ["LOGNAME", "USER", "USERNAME"]) {
+  const names = ["LOGNAME", "USER", "USERNAME"], allowed = names.filter(mayRead);
+  for (const name of allowed) {
     const user = Deno.env.get(name);
     if (user) return user;
   }
+  // The error that names the flag.
+  if (allowed.length === 0) Deno.env.get("USER");
   const uid = Deno.uid();
   if (uid !== null) {
     const text = (await Deno.readTextFile("/etc/passwd")).slice(0, MAX_PASSWD);
@@ -80,7 +88,8 @@ async function read(path: string, checked: boolean): Promise<string | null> {
 
 /** The shell that `ssh` runs commands by, and its words. */
 export function shellCommand(command: string): [string, ...string[]] {
-  return isWindows() ? ["cmd.exe", "/d", "/c", command] : [Deno.env.get("SHELL") || "/bin/sh", "-c", command];
+  if (isWindows()) return ["cmd.exe", "/d", "/c", command];
+  return [mayRead("SHELL") && Deno.env.get("SHELL") || "/bin/sh", "-c", command];
 }
 
 async function run(command: string): Promise<boolean> {
