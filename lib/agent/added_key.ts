@@ -6,7 +6,7 @@
 import { equals } from "@std/bytes";
 import { printable, SshError } from "../errors.ts";
 import { commentText } from "../keys/key_text.ts";
-import { privateFormOf, typeOfMaterial } from "../keys/key_types.ts";
+import { certifiedTypeOf, privateFormOf, typeOfMaterial } from "../keys/key_types.ts";
 import { publicBlobOf } from "../keys/key_material.ts";
 import { isOwnKey, materialOf, privateKeyFromMaterial } from "../keys/private_key.ts";
 import type { Signer } from "../keys/types.ts";
@@ -18,18 +18,16 @@ import { Writer } from "../wire/writer.ts";
 /** Room for the components of any key, with their lengths: a buffer that grows would leave copies of the secret behind. */
 const MAX_MATERIAL = 12_288;
 
-const CERTIFICATE = "-cert-v01@openssh.com";
-
 /** What is in a certificate in front of what its CA says: its type, and from where on its public key stands. */
 function readCertificate(blob: Uint8Array): { type: string; plain: string; half: Reader } {
   const half = new Reader(blob), type = half.ascii();
   half.view();
-  return { type, plain: type.endsWith(CERTIFICATE) ? type.slice(0, -CERTIFICATE.length) : "", half };
+  return { type, plain: certifiedTypeOf(type) ?? "", half };
 }
 
 /** Whether a public key is a certificate. */
 function isCertificate({ type }: { readonly type: string }): boolean {
-  return type.endsWith(CERTIFICATE);
+  return certifiedTypeOf(type) !== null;
 }
 
 /** Whether a certificate, which has been told as one, is one of the key with this blob: behind its nonce stands what stands in the blob behind the type. */

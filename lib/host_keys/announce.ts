@@ -7,7 +7,7 @@
 import { equals } from "@std/bytes";
 import type { Mux } from "../connection/mux.ts";
 import { SshError } from "../errors.ts";
-import { isInsecure } from "../keys/key_types.ts";
+import { certifiedTypeOf, isInsecure } from "../keys/key_types.ts";
 import type { Signer } from "../keys/types.ts";
 import { signAsHost } from "../transport/host_key_signature.ts";
 import type { ConnectionInfo } from "../transport/types.ts";
@@ -33,7 +33,7 @@ export interface AnnounceOptions {
 /** Tells the client the host keys, and answers when it wants them proved. */
 export function announceHostKeys(mux: Mux, { hostKeys, info, onError }: AnnounceOptions): void {
   // A certificate is no key, but says something of one.
-  const keys = hostKeys.filter(({ publicKey }) => !publicKey.type.endsWith("-cert-v01@openssh.com")).slice(0, MAX_KEYS);
+  const keys = hostKeys.filter(({ publicKey }) => certifiedTypeOf(publicKey.type) === null).slice(0, MAX_KEYS);
   if (keys.length === 0 || deaf.test(info.remoteIdent)) return;
   let proofs = 0;
   mux.onRequest(PROVE, async (data, wantReply): Promise<Bytes | boolean> => {

@@ -10,7 +10,7 @@
 import { equals } from "@std/bytes";
 import type { Mux } from "../connection/mux.ts";
 import { printable, SshError } from "../errors.ts";
-import { signatureAlgorithmsOf } from "../keys/key_types.ts";
+import { certifiedTypeOf, signatureAlgorithmsOf } from "../keys/key_types.ts";
 import { publicKeyFromBlob, verifyAgreed } from "../keys/public_key.ts";
 import {
   changeHostKeys,
@@ -102,7 +102,7 @@ async function learn(
 function readKey(blob: Bytes, insecureMinRsaBits: number | undefined): PublicKey | null {
   try {
     const key = publicKeyFromBlob(blob, { insecureMinRsaBits });
-    return key.type.endsWith("-cert-v01@openssh.com") ? null : key;
+    return certifiedTypeOf(key.type) !== null ? null : key;
   } catch (error) {
     if (error instanceof SshError) return null;
     throw error;

@@ -128,6 +128,10 @@ export interface WebCryptoForm {
 export interface KeyType<M> {
   /** Name of the key format (RFC 4253 section 6.6). */
   readonly name: string;
+  /**
+   * Name of its certificates, where that is not its own with OpenSSH's suffix; a type that says so has one algorithm, of its own name.
+   */
+  readonly certificate?: string;
   /** Its signature algorithms, most wanted first. */
   readonly algorithms: readonly SignatureAlgorithm[];
   /** Reads what stands behind the name in the wire encoding of a public key, and refuses what is no sound key. */

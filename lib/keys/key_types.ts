@@ -37,13 +37,18 @@ const CERTIFICATE = "-cert-v01@openssh.com";
 
 /** What a type or an algorithm is called where a certificate goes with it: a suffix for the domain that a name of OpenSSH's own has. */
 function certified(name: string): string {
-  return name.replace(/@openssh\.com$/, "") + CERTIFICATE;
+  return keyTypes.get(name)?.certificate ?? name.replace(/@openssh\.com$/, "") + CERTIFICATE;
 }
 
 /** All types of certificates by name. */
 export const certificateTypes: ReadonlyMap<string, CertificateType> = new Map(
   rows.map((plain) => [certified(plain.name), { name: certified(plain.name), plain }]),
 );
+
+/** The type of the key that a type of certificate certifies, or null for what is none. */
+export function certifiedTypeOf(type: string): string | null {
+  return certificateTypes.get(type)?.plain.name ?? null;
+}
 
 /** Signature algorithms with a certificate, by name, and those without. An insecure one has none: no certificate makes SHA-1 better. */
 const certifiedAlgorithms: ReadonlyMap<string, string> = new Map(

@@ -54,6 +54,14 @@ async function publicKeyOf(mldsaSeed: Bytes, ed25519Seed: Bytes): Promise<Bytes>
   return concat([publicKey, await ed25519Point(ed25519Seed)]);
 }
 
+/** The components, of the lengths they have. */
+function materialOf(publicKey: Bytes, seeds: Bytes): Mldsa44Ed25519Material {
+  if (publicKey.length !== PUBLIC_LENGTH || seeds.length !== 64) {
+    throw keyFormatError(`Cannot read ${NAME} private key: ${PUBLIC_LENGTH} public and 64 private bytes are needed`);
+  }
+  return { kind: "mldsa44-ed25519", mldsaSeed: seeds.slice(0, 32), ed25519Seed: seeds.slice(32), publicKey };
+}
+
 /** Makes a key. */
 export async function generateMldsa44Ed25519(bits = 256): Promise<Mldsa44Ed25519Material> {
   if (bits !== 256) throw new RangeError(`Cannot make mldsa44-ed25519 key: ${bits} bits given, it counts as 256`);
@@ -65,6 +73,7 @@ export async function generateMldsa44Ed25519(bits = 256): Promise<Mldsa44Ed25519
 /** `ssh-mldsa44-ed25519`. */
 export const mldsa44Ed25519: KeyType<Mldsa44Ed25519Material> = {
   name: NAME,
+  certificate: `${NAME}-cert`,
   algorithms: [{ name: NAME }],
   readPublic(reader) {
     const raw = reader.string();
@@ -86,21 +95,18 @@ export const mldsa44Ed25519: KeyType<Mldsa44Ed25519Material> = {
   private: {
     holds: ({ kind }) => kind === "mldsa44-ed25519",
     read(reader) {
-      const publicKey = reader.string(), seeds = reader.string();
-      if (publicKey.length !== PUBLIC_LENGTH || seeds.length !== 64) {
-        throw keyFormatError(
-          `Cannot read ${NAME} private key: ${PUBLIC_LENGTH} public and 64 private bytes are needed`,
-        );
-      }
-      return {
-        kind: "mldsa44-ed25519",
-        mldsaSeed: seeds.slice(0, 32),
-        ed25519Seed: seeds.slice(32),
-        publicKey,
-      };
+      const publicKey = reader.string();
+      return materialOf(publicKey, reader.string());
     },
     write: (writer, { mldsaSeed, ed25519Seed, publicKey }) =>
       void writer.string(publicKey).u32(64).raw(mldsaSeed).raw(ed25519Seed),
+    behindCertificate: {
+      read(half, reader) {
+        const publicKey = half.string();
+        return materialOf(publicKey, reader.string());
+      },
+      write: (writer, { mldsaSeed, ed25519Seed }) => void writer.u32(64).raw(mldsaSeed).raw(ed25519Seed),
+    },
     readPutty() {
       throw keyFormatError(`Cannot read PuTTY private key: PuTTY has no keys of type ${NAME}`);
     },

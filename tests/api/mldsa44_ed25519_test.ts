@@ -4,11 +4,13 @@ import { connect } from "../../lib/api/client.ts";
 import { serveConn } from "../../lib/api/server.ts";
 import { authorizedKeys } from "../../lib/auth/authorized_keys.ts";
 import { publicKey } from "../../lib/auth/methods.ts";
+import { trustedUserCAs } from "../../lib/auth/user_certificates.ts";
 import { HostKeyUnknownError, SshAuthError } from "../../lib/errors.ts";
 import { generateKey, parsePrivateKey } from "../../lib/keys/private_key.ts";
 import { readSignature, writeSignature } from "../../lib/keys/signature_blob.ts";
 import { knownHosts } from "../../lib/keys/trust/known_hosts.ts";
 import type { Signer } from "../../lib/keys/types.ts";
+import { withCertificate } from "../../lib/keys/with_certificate.ts";
 import { memoryPair } from "../_support/duplex.ts";
 import { hostKey, join, login, serverOptions } from "../_support/joined.ts";
 import vectors from "../vectors/mldsa44_ed25519.json" with { type: "json" };
@@ -85,5 +87,25 @@ Deno.test("a user whose signature is wrong in either half is refused, and a host
     );
     await assertRejects(() => connect({ hostname: "test.invalid", ...login, transport: pair.client }));
     assert(`${(await serving as Error).message}`.includes(`is no ${NAME} signature of it`));
+  }
+});
+
+Deno.test("a certificate by OpenSSH 10.6 logs in: of such a key, by such a CA", async () => {
+  await using joined = await join({ auth: { publicKey: trustedUserCAs(vectors.ca) } }, {
+    auth: [publicKey(withCertificate(user, vectors.userCertificate))],
+  });
+  const { stdout } = await joined.client.exec("echo certified");
+  assertEquals(new TextDecoder().decode(stdout), "certified\n");
+});
+
+Deno.test("a certificate of another user, and of a key without its certificate's signature, logs nobody in", async () => {
+  const auth = { publicKey: trustedUserCAs(vectors.ca) };
+  const certified = withCertificate(user, vectors.userCertificate);
+  for (
+    const options of [{ username: "carol", auth: [publicKey(certified)] }, {
+      auth: [publicKey(broken(certified, 2450))],
+    }]
+  ) {
+    await assertRejects(() => join({ auth }, options), SshAuthError);
   }
 });

@@ -81,7 +81,11 @@ Deno.test("a key with its certificate verifies as the key does, by algorithms of
 Deno.test("each key type has a type of certificate and algorithms that go with it, SHA-1 none", () => {
   for (const [name, row] of keyTypes) {
     const type = [...certificateTypes.values()].find(({ plain }) => plain === row)!.name;
-    assertEquals(type, `${name.replace("@openssh.com", "")}-cert-v01@openssh.com`);
+    // OpenSSH's suffix is for the types that are older than the draft, which names those that come after it.
+    assertEquals(
+      type,
+      name.startsWith("ssh-mldsa") ? `${name}-cert` : `${name.replace("@openssh.com", "")}-cert-v01@openssh.com`,
+    );
     const algorithms = signatureAlgorithmsOf(type);
     assertEquals(algorithms.map(signatureLabelOf), [...signatureAlgorithmsOf(name)]);
     for (const algorithm of algorithms) {

@@ -2,6 +2,10 @@
 import { assert, assertEquals, assertFalse, assertNotEquals, assertRejects, assertThrows } from "@std/assert";
 import { concat } from "@std/bytes";
 import { connectAgent } from "../../lib/agent/agent.ts";
+import { readAddedKey, writeAddedKey } from "../../lib/agent/added_key.ts";
+import { parseCertificate } from "../../lib/keys/certificate.ts";
+import { certifiedTypeOf, keyTypeOf, signatureLabelOf } from "../../lib/keys/key_types.ts";
+import { signCertificate } from "../../lib/keys/sign_certificate.ts";
 import { digest } from "../../lib/crypto/hash.ts";
 import { generateKey, inspectPrivateKey, parsePrivateKey } from "../../lib/keys/private_key.ts";
 import {
@@ -284,4 +288,61 @@ Deno.test("connectAgent() gives such identities of an agent, and asks it for the
     assertEquals(requests[1], concat([Uint8Array.of(13), strings(blob, data), new Uint8Array(4)]));
   }
   await serving;
+});
+
+Deno.test("certificates by OpenSSH 10.6 are read and hold: of such a key, and by such a CA", async () => {
+  const user = await parseCertificate(vectors.userCertificate), host = await parseCertificate(vectors.hostCertificate);
+  for (const one of [user, host]) {
+    assertEquals(String(one.publicKey), String(publicKey()));
+    assertEquals(String(one.signedBy), vectors.ca.split(" ").slice(0, 2).join(" "));
+  }
+  assertEquals([user.kind, user.keyId, user.serial, user.principals], ["user", "cert-user", 7n, ["alice", "bob"]]);
+  assertEquals([host.kind, host.principals], ["host", ["host.example", "127.0.0.1"]]);
+  const other = await parseCertificate(vectors.ed25519CertificateBySameCa);
+  assertEquals([other.publicKey.type, other.signedBy.type], ["ssh-ed25519", NAME]);
+  assertEquals([keyTypeOf(`${NAME}-cert`), signatureLabelOf(`${NAME}-cert`)], [`${NAME}-cert`, NAME]);
+  assertEquals(certifiedTypeOf(`${NAME}-cert`), NAME);
+  // OpenSSH's suffix is for its older types; nobody writes it behind this one.
+  assertEquals([keyTypeOf(`${NAME}-cert-v01@openssh.com`), certifiedTypeOf(`${NAME}-cert-v01@openssh.com`)], [
+    null,
+    null,
+  ]);
+
+  const [type, base64] = vectors.userCertificate.split(" "), blob = Uint8Array.fromBase64(base64!);
+  for (const at of [blob.length - 1, blob.length - 64, blob.length - 65, blob.length - 2400, 100]) {
+    const changed = blob.slice();
+    changed[at]! ^= 1;
+    await assertRejects(() => parseCertificate(`${type} ${changed.toBase64()}`));
+  }
+});
+
+Deno.test("signCertificate() with such a CA makes what parseCertificate() takes, of any key", async () => {
+  const ca = await generateKey("mldsa44-ed25519"), ed25519 = await generateKey();
+  for (const { publicKey } of [ca, ed25519]) {
+    const line = await signCertificate(ca, publicKey, { kind: "user", principals: ["alice"] });
+    const read = await parseCertificate(line);
+    assertEquals([String(read.publicKey), String(read.signedBy)], [String(publicKey), String(ca.publicKey)]);
+  }
+  const [type] = (await signCertificate(ed25519, ca.publicKey, { kind: "host" })).split(" ");
+  assertEquals(type, `${NAME}-cert`);
+});
+
+Deno.test("an agent is handed such a key with its certificate, in front of which the public half does not stand again", async () => {
+  const key = await parsePrivateKey(vectors.privateKey), certificate = blobOf(vectors.userCertificate);
+  const written = writeAddedKey(key, "both", certificate).bytes();
+  assertEquals(written.length, 4 + `${NAME}-cert`.length + 4 + certificate.length + 4 + 64 + 4 + "both".length);
+  const added = await readAddedKey(new Reader(written), 2048);
+  assertEquals([added.blob, added.comment, String(added.key.publicKey)], [certificate, "both", String(key.publicKey)]);
+  const plain = await readAddedKey(new Reader(writeAddedKey(key, "", null).bytes()), 2048);
+  assertEquals(plain.blob, key.publicKey.blob);
+  // Of another key.
+  const other = await generateKey("mldsa44-ed25519");
+  await assertKeyFormat(() => readAddedKey(new Reader(writeAddedKey(other, "", certificate).bytes()), 2048));
+});
+
+Deno.test("formats that have no such keys say so", async () => {
+  const key = await parsePrivateKey(vectors.privateKey);
+  for (const format of ["pkcs8", "putty", "jwk"] as const) {
+    await assertRejects(() => key.export({ format }), Error, NAME, format);
+  }
 });
