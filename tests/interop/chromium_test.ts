@@ -134,7 +134,7 @@ async function slowAndGone(page: Page, [html, script]: string[]): Promise<void> 
   await page.open(`http://127.0.0.1:${web.addr.port}/`);
   await logIn(page, "alice", "wonderland");
   const hasMlKem = await page.value("typeof crypto.subtle.encapsulateBits") === "function";
-  assertStringIncludes(String(await page.value(status)), hasMlKem ? "mlkem768x25519-sha256" : "curve25519-sha256");
+  assertStringIncludes(String(await page.value(status)), hasMlKem ? "mlkem768x25519-sha256" : "sntrup761x25519-sha512");
   await until(() => flood.written > 0, "the flood", PROGRAM_HANGS);
   await page.pause();
   // What stands still takes no more than its window.
