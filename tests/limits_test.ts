@@ -136,6 +136,7 @@ const places: Readonly<Record<string, readonly Place[]>> = {
   "prompts in a round, rounds": [["lib/auth/", "MAX_PROMPTS ="], ["lib/auth/", "MAX_ROUNDS ="]],
   "partial successes of a login": [["lib/auth/", "maxRounds ??"]],
   "host keys told, requests to prove them": [["lib/host_keys/", "MAX_KEYS ="], ["lib/host_keys/", "MAX_PROOFS ="]],
+  "… a close waits for a proof": [["lib/host_keys/", "SETTLE_TIME ="]],
   "a lock on known_hosts that others hold": [["lib/keys/", "LOCK_TIME ="]],
   "message, identities of an agent": [
     ["lib/agent/", "MAX_FRAME ="],

@@ -9,7 +9,7 @@ import { Mux } from "../connection/mux.ts";
 import { defaultAlgorithms } from "../crypto/algorithms.ts";
 import { HostKeyError } from "../errors.ts";
 import { withoutBrackets } from "../forward/addresses.ts";
-import { learnHostKeys } from "../host_keys/learn.ts";
+import { learnHostKeys, type Learning } from "../host_keys/learn.ts";
 import { knownHosts, type KnownHostsVerifier } from "../keys/trust/known_hosts.ts";
 import { type KeyNotes, watchHostKey } from "../keys/trust/known_types.ts";
 import { signatureAlgorithmsOf, signatureLabelOf } from "../keys/key_types.ts";
@@ -222,7 +222,7 @@ async function logInOnce(
 ): Promise<SshClient> {
   const target = targetOf(options), { signal } = clock;
   let way: Way | null = null, secure: SecureTransport | null = null, mux: Mux | null = null;
-  let notes: KeyNotes | null = null, learnt: (() => Promise<void>) | null = null;
+  let notes: KeyNotes | null = null, learnt: Learning | null = null;
   try {
     const verifyHostKey = options.verifyHostKey ?? knownHosts();
     // As `ssh` does it: an alias stands for the host and its port.
@@ -288,7 +288,7 @@ function learning(
   { info }: SecureTransport,
   options: ConnectOptions,
   notes: KeyNotes | null,
-): (() => Promise<void>) | null {
+): Learning | null {
   const trustedBy = notes?.trustedBy ?? null, { updateHostKeys = trustedBy?.areUsersOwn, onNotice } = options;
   if (trustedBy === null || !updateHostKeys) return null;
   return learnHostKeys(mux, {
@@ -302,9 +302,10 @@ function learning(
   });
 }
 
-/** The way as a client has it that may be writing down what it has learnt: its end waits for that. */
-function withLearnt(way: Way, learnt: (() => Promise<void>) | null): Way {
-  return learnt === null ? way : { ...way, close: () => learnt().then(() => way.close?.()) };
+/** The way as a client has it that is learning: a close gives that a moment, and its end waits for what is being written. */
+function withLearnt(way: Way, learnt: Learning | null): Way {
+  if (learnt === null) return way;
+  return { ...way, settle: learnt.settle, close: () => learnt.written().then(() => way.close?.()) };
 }
 
 /** The default keys are looked for only when the server allows them. */

@@ -403,6 +403,7 @@ export class SshClient implements AsyncDisposable {
    * all in 30, the rest is lost, and `closed` rejects and says how much. What still runs rejects with `SshError` `CLOSED`. Never rejects.
    */
   async close(): Promise<void> {
+    await this.#way.settle?.();
     // A connection that is lost is closed; `closed` says why.
     await this.#transport.close().catch(() => {});
     await this.closed.catch(() => {});

@@ -7,6 +7,8 @@ import type { ByteDuplex, MaybePromise } from "../wire/types.ts";
 
 /** What holds streams. */
 export interface Held {
+  /** What a close waits for before it ends the streams: a moment at most. Never rejects. */
+  readonly settle?: () => Promise<void>;
   /** Lets go of it, once the streams have ended. Never rejects. */
   readonly close?: () => Promise<void>;
   /** Whether it keeps the program alive. */

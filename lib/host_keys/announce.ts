@@ -15,7 +15,7 @@ import type { Bytes } from "../wire/types.ts";
 import { ANNOUNCE, MAX_KEYS, proofAlgorithm, proofOf, PROVE, readStrings, writeStrings } from "./messages.ts";
 
 /** Proofs that a client may ask for: one is what it needs, and each costs a signature by each key. */
-const MAX_PROOFS = 4;
+const MAX_PROOFS = 32;
 
 /** Clients that end the connection when they are told of host keys. */
 const deaf = /^SSH-2\.0-(TeraTerm SSH|TTSSH\/(1\.5\.|2\.([1-6]|7[0-2])))/;

@@ -21,6 +21,7 @@ import {
 } from "../keys/trust/host_key_update.ts";
 import type { TrustingFiles } from "../keys/trust/known_types.ts";
 import type { PublicKey } from "../keys/types.ts";
+import { within } from "../transport/closing.ts";
 import type { ConnectionInfo } from "../transport/types.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
 import { ANNOUNCE, proofOf, PROVE, readStrings, writeStrings } from "./messages.ts";
@@ -56,9 +57,20 @@ export interface LearnOptions {
   readonly notice: (text: string) => void;
 }
 
-/** Learns from now on. What comes back resolves when nothing is being written, and never rejects. */
-export function learnHostKeys(mux: Mux, options: LearnOptions): () => Promise<void> {
-  let announced = false, written: Promise<void> = Promise.resolve();
+/** What a client waits for that is learning. Neither rejects. */
+export interface Learning {
+  /** Until all is learnt that the server has told by now, or the server takes too long. */
+  readonly settle: () => Promise<void>;
+  /** Until nothing is being written. */
+  readonly written: () => Promise<void>;
+}
+
+/** Milliseconds that a close waits for a server to prove what it has told. */
+const SETTLE_TIME = 500;
+
+/** Learns from now on. */
+export function learnHostKeys(mux: Mux, options: LearnOptions): Learning {
+  let announced = false, learnt: Promise<void> | null = null, written: Promise<void> = Promise.resolve();
   const write = async (change: HostKeyChange): Promise<void> => {
     const writing = changeHostKeys(options.trustedBy, change);
     written = writing.catch(() => {});
@@ -68,14 +80,19 @@ export function learnHostKeys(mux: Mux, options: LearnOptions): () => Promise<vo
     // Another time would be for nobody's good.
     if (announced) return false;
     announced = true;
-    learn(mux, data, options, write).catch((error) => {
+    learnt = learn(mux, data, options, write).catch((error) => {
       if (mux.hasEnded) return;
       const why = error instanceof Error ? error.message : String(error);
       options.notice(`Host keys of "${options.trustedBy.name}" are not updated: ${printable(why, 512)}`);
     });
     return true;
   });
-  return () => written;
+  return {
+    settle: async () => {
+      if (learnt !== null && !mux.hasEnded) await within(SETTLE_TIME, learnt);
+    },
+    written: () => written,
+  };
 }
 
 async function learn(

@@ -14,6 +14,7 @@ import { knownHosts } from "../../lib/keys/trust/known_hosts.ts";
 import type { HostKeyVerifier, PrivateKey, Signer } from "../../lib/keys/types.ts";
 import type { ConnectionInfo } from "../../lib/transport/types.ts";
 import type { Bytes } from "../../lib/wire/types.ts";
+import { FakeTime } from "../_support/fake_time.ts";
 import { join } from "../_support/joined.ts";
 import { joinedMuxes } from "../_support/joined_muxes.ts";
 import { opensshKeys } from "../_support/key_vectors.ts";
@@ -169,6 +170,19 @@ Deno.test("a key that is marked @revoked is not learnt, wherever the mark stands
   });
 });
 
+Deno.test("a client that is closed as soon as its session is over has learnt what its server told", async () => {
+  await withFile(line(first), async (file) => {
+    const options = { verifyHostKey: knownHosts({ files: [file] }), updateHostKeys: true };
+    // However long it takes here, no time passes.
+    using _time = new FakeTime();
+    {
+      await using joined = await join({ hostKeys: [first, second, rsa] }, options);
+      await joined.client.exec("echo x");
+    }
+    assertEquals(await read(file), line(first) + line(second) + line(rsa));
+  });
+});
+
 Deno.test("what a client writes names the host by its alias and port, and as the file's other lines do", async () => {
   await withFile("", async (file) => {
     const accept = { verifyHostKey: knownHosts({ files: [file], acceptNew: true, hash: true }), updateHostKeys: true };
@@ -234,7 +248,7 @@ async function believe(
     return answer(data, server);
   });
   server.onRequest("ping", () => true);
-  const written = learnHostKeys(client, {
+  const { written } = learnHostKeys(client, {
     info,
     algorithms: ["ssh-ed25519", "ecdsa-sha2-nistp256", "rsa-sha2-512"],
     insecureMinRsaBits: undefined,
@@ -358,9 +372,16 @@ Deno.test("a server that never proves its keys keeps nobody, and what comes afte
         asked.resolve();
         return await never.promise;
       });
-      const written = learnHostKeys(client, options(() => (asked.resolve(), never.promise)));
+      const { settle, written } = learnHostKeys(client, options(() => (asked.resolve(), never.promise)));
       server.notify("hostkeys-00@openssh.com", told(first, second));
       await inTime(asked.promise, "nobody was asked");
+      // A close gives the server a moment, and no more.
+      {
+        using time = new FakeTime();
+        const settled = settle();
+        time.tick(500);
+        await inTime(settled, "the close waits");
+      }
       transports.client.finish(null);
       await inTime(written(), "the end waits");
       never.resolve(true);
@@ -397,7 +418,8 @@ Deno.test("a server proves its own keys, each once in a request and a few times 
   assertEquals(await ask(told(third)), null);
   assertEquals(await ask(told(first, first)), null);
   assertEquals(await ask(told(first).slice(1)), null);
-  // Four is what a client may ask.
+  // That were four.
+  for (let i = 4; i < 32; i++) assertEquals(await ask(told(third, second)), null);
   assertEquals(await ask(told(first)), null);
   assertEquals(errors, []);
   transports.client.finish(null);

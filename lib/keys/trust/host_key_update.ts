@@ -58,7 +58,9 @@ async function entriesOf(files: readonly string[], name?: string): Promise<Known
 
 /** What is to be changed, or null for nothing. Throws `HostKeyError` where one of the keys is marked `@revoked`, and what reading throws. */
 export async function planHostKeys(by: TrustingFiles, announced: AnnouncedKeys): Promise<HostKeyChange | null> {
-  const { keys, blobs, current } = announced, { name } = by;
+  const { keys, blobs } = announced,
+    { name } = by,
+    current = announced.current.certificate?.publicKey ?? announced.current;
   if (keys.length === 0) return null;
   const isAnnounced = (blob: Bytes): boolean => blobs.some(same(blob));
   const own = await entriesOf(by.files), known: Bytes[] = [], retired: RetiredKey[] = [], elsewhere: Bytes[] = [];

@@ -6,7 +6,6 @@
 import { checkFunction } from "../../wire/check.ts";
 import type { MaybePromise } from "../../wire/types.ts";
 import type { HostKeyVerifier, PublicKey } from "../types.ts";
-import type { KnownHostsVerifier } from "./known_hosts.ts";
 
 /** A program's own part of a policy: it says whether a key is trusted, and may ask `inner`, the policy that it is around. */
 export type AroundVerifier = (
@@ -33,13 +32,11 @@ export type AroundVerifier = (
  * const dial = (hostname: string) => connect({ hostname, username: "alice", verifyHostKey });
  * ```
  */
-export function verifierAround(inner: HostKeyVerifier | KnownHostsVerifier, verify: AroundVerifier): HostKeyVerifier {
+export function verifierAround(inner: HostKeyVerifier, verify: AroundVerifier): HostKeyVerifier {
   for (const [name, value] of Object.entries({ inner, verify })) {
     if (value === undefined) throw new TypeError(`Cannot make a policy without \`${name}\``);
     checkFunction(name, value, name === "inner" ? "a host key policy, as knownHosts() makes it" : "a function");
   }
-  const around: HostKeyVerifier = (key, host) => verify(key, host, inner);
-  return "keyTypes" in inner
-    ? Object.assign(around, { keyTypes: (host: { hostname: string; port: number }) => inner.keyTypes(host) })
-    : around;
+  // What a policy tells beforehand stands on its function.
+  return Object.assign<HostKeyVerifier, object>((key, host) => verify(key, host, inner), inner);
 }
