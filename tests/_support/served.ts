@@ -53,6 +53,8 @@ export class Served {
     const served = await Served.accepted(options, pair);
     await served.peer.send(passwordRequest("wonderland"));
     await served.peer.receiveType(Msg.USERAUTH_SUCCESS);
+    // Its host keys, which every client is told of.
+    await served.peer.receiveType(Msg.GLOBAL_REQUEST);
     return served;
   }
 
