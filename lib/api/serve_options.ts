@@ -23,7 +23,10 @@ export interface ServeOptions {
   hostname?: string | undefined;
   /** TCP port; 0 takes a free one. @default {22} */
   port?: number | undefined;
-  /** At least one; no key is ever made up. */
+  /**
+   * At least one; no key is ever made up. Of keys of one type the first is shown. Clients are told of all of them once they have logged in, and have
+   * them proved (`hostkeys-00@openssh.com`): a key that is to be replaced is followed by the new one for some time, and then left out.
+   */
   hostKeys: readonly Signer[];
   /** Who may log in; required, so that an open server is a written decision. Without a handler in it nobody gets in. */
   auth: ServerAuth;

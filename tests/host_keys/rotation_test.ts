@@ -6,6 +6,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { ConnectOptions } from "../../lib/api/client.ts";
 import type { Mux } from "../../lib/connection/mux.ts";
+import { SshError } from "../../lib/errors.ts";
 import { announceHostKeys } from "../../lib/host_keys/announce.ts";
 import { type HostKeyUpdate, learnHostKeys, type LearnOptions } from "../../lib/host_keys/learn.ts";
 import { MAX_KEYS, proofOf, readStrings, writeStrings } from "../../lib/host_keys/messages.ts";
@@ -14,6 +15,7 @@ import { knownHosts } from "../../lib/keys/trust/known_hosts.ts";
 import type { HostKeyVerifier, PrivateKey, Signer } from "../../lib/keys/types.ts";
 import type { ConnectionInfo } from "../../lib/transport/types.ts";
 import type { Bytes } from "../../lib/wire/types.ts";
+import { fuzzBytes, mutate } from "../_support/fuzz.ts";
 import { FakeTime } from "../_support/fake_time.ts";
 import { join } from "../_support/joined.ts";
 import { joinedMuxes } from "../_support/joined_muxes.ts";
@@ -389,6 +391,20 @@ Deno.test("a server that never proves its keys keeps nobody, and what comes afte
     }
     assertEquals([await read(file), notices], [line(first), []]);
   });
+});
+
+Deno.test("readStrings() gives the strings of any bytes, or refuses them", () => {
+  let read = 0;
+  for (let seed = 0; seed < 2000; seed++) {
+    const bytes = seed % 2 === 0 ? fuzzBytes(seed) : mutate(told(first, ecdsa), seed);
+    try {
+      assertEquals(writeStrings(readStrings(bytes)), bytes);
+      read++;
+    } catch (error) {
+      assert(error instanceof SshError && error.code === "KEY_FORMAT", String(error));
+    }
+  }
+  assert(read > 20 && read < 1900, `${read}`);
 });
 
 // ------------------------------------------------------------------------------------------- clients that lie

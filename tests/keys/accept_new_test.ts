@@ -86,6 +86,23 @@ Deno.test("knownHosts({ acceptNew }) with a function adds what it says yes to, a
     assertEquals(await Deno.readTextFile(files[0]!), `host ${line(0)}\n`);
   }));
 
+Deno.test("a changed key of a host in files is refused with what is known, where, and the command for each file", () =>
+  inFolder(async (folder) => {
+    const files = [`${folder}/first`, `${folder}/second`];
+    await Deno.writeTextFile(files[0]!, `# one\n[host]:2222 ${line(0)}\n`);
+    await Deno.writeTextFile(files[1]!, `[host]:2222 ${line(1)}\n`);
+    const verify = knownHosts({ files, acceptNew: true });
+    const error = await assertRejects(() => verify(otherEd, { hostname: "HOST", port: 2222 }), HostKeyChangedError);
+    assertEquals(error.places, [{ file: files[0]!, line: 2 }, { file: files[1]!, line: 1 }]);
+    const wanted = [
+      `expected ssh-ed25519 ${await ed.fingerprint()} (${files[0]}:2)`,
+      `${await ecdsa.fingerprint()} (${files[1]}:1)`,
+      `offered ssh-ed25519 ${await otherEd.fingerprint()}`,
+      ...files.map((file) => `'ssh-keygen -f "${file}" -R "[host]:2222"'`),
+    ];
+    assertEquals(wanted.filter((text) => !error.message.includes(text)), [], error.message);
+  }));
+
 Deno.test("knownHosts({ acceptNew: true }) trusts no host that it cannot add", () =>
   inFolder(async (folder) => {
     await Deno.writeTextFile(`${folder}/file`, "");

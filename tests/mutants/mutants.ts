@@ -846,7 +846,7 @@ export const mutants: readonly Mutant[] = [
     id: "rotation-elsewhere",
     removes: "a key that is known by another name as well is neither spread nor taken away",
     file: "lib/keys/trust/host_key_update.ts",
-    find: "if (!hosts.matches(name)) elsewhere.push(blob);",
+    find: "if (!hosts.matches(name)) elsewhere.add(member(blob));",
     replace: "if (!hosts.matches(name)) continue;",
     test: "tests/host_keys/rotation_test.ts",
     killedBy: "known_hosts follows a server only where a line of its own trusts it, and the program has not said no",

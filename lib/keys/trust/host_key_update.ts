@@ -44,7 +44,8 @@ export interface AnnouncedKeys {
   readonly current: PublicKey;
 }
 
-const same = (blob: Bytes) => (other: Bytes): boolean => equals(blob, other);
+/** Keys as members of a set: there may be many lines to compare them with. */
+const member = (blob: Bytes): string => blob.toBase64();
 
 /** Whether a line names more than `ssh` itself would write into it. */
 function isComplex(names: string): boolean {
@@ -62,23 +63,24 @@ export async function planHostKeys(by: TrustingFiles, announced: AnnouncedKeys):
     { name } = by,
     current = announced.current.certificate?.publicKey ?? announced.current;
   if (keys.length === 0) return null;
-  const isAnnounced = (blob: Bytes): boolean => blobs.some(same(blob));
-  const own = await entriesOf(by.files), known: Bytes[] = [], retired: RetiredKey[] = [], elsewhere: Bytes[] = [];
+  const told = new Set(blobs.map(member)), isAnnounced = (blob: Bytes): boolean => told.has(member(blob));
+  const own = await entriesOf(by.files), known = new Set<string>(), elsewhere = new Set<string>();
+  const retired: RetiredKey[] = [];
   for (const entry of [...own, ...await entriesOf(by.globalFiles, name)]) {
     if (entry.marker === "revoked" && isAnnounced(entry.blob) && entry.hosts.matches(name)) {
       throw new HostKeyError(`it has a key that is marked @revoked at ${entry.place.file}:${entry.place.line}`);
     }
   }
   for (const { hosts, marker, names, type, blob } of own) {
-    if (!hosts.matches(name)) elsewhere.push(blob);
+    if (!hosts.matches(name)) elsewhere.add(member(blob));
     else if (marker !== "host" || isComplex(names)) return null;
-    else if (isAnnounced(blob)) known.push(blob);
+    else if (isAnnounced(blob)) known.add(member(blob));
     // A type that nothing here can read is nothing that could have been told.
     else if (!equals(blob, current.blob) && keyTypes.has(type)) retired.push({ type, blob });
   }
-  const added = keys.filter(({ blob }) => !known.some(same(blob)));
+  const added = keys.filter(({ blob }) => !known.has(member(blob)));
   if (added.length === 0 && retired.length === 0) return null;
-  if (elsewhere.some((blob) => isAnnounced(blob) || retired.some((key) => equals(key.blob, blob)))) return null;
+  if ([...told, ...retired.map(({ blob }) => member(blob))].some((one) => elsewhere.has(one))) return null;
   return { added, retired };
 }
 
@@ -99,7 +101,7 @@ export async function changeHostKeys(by: TrustingFiles, { added, retired }: Host
     });
   }
   if (retired.length === 0) return;
-  const gone = new Set(retired.map(({ blob }) => blob.toBase64()));
+  const gone = new Set(retired.map(({ blob }) => member(blob)));
   for (const file of files) {
     await rewrite(
       file,
