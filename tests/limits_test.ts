@@ -26,6 +26,7 @@ const places: Readonly<Record<string, readonly Place[]>> = {
   "… headers of an HTTP proxy": [["lib/proxy/", "MAX_HEAD ="]],
   "… a proxy command that ends, and what it says": [["lib/api/", "terminated:"], ["lib/api/", "MAX_SAID ="]],
   "failed logins of a connection": [["lib/auth/", "maxAuthTries ??"]],
+  "… questions for keys that are no failures": [["lib/auth/", "FREE_QUERIES ="]],
   "login requests of a connection": [["lib/auth/", "MAX_REQUESTS ="]],
   "login requests that wait": [["lib/auth/", "MAX_QUEUE ="], ["lib/auth/", "MAX_QUEUE_BYTES ="]],
   "user name, password": [

@@ -48,7 +48,7 @@ export interface ServeOptions {
   window?: number | undefined;
   /** Milliseconds allowed until login; `Infinity` waits without end. @default {120000} */
   loginTimeout?: number | undefined;
-  /** Failed attempts allowed. @default {6} */
+  /** Failed attempts allowed; the first six questions whether a key would do are none. @default {6} */
   maxAuthTries?: number | undefined;
   /** Connections without a login from which some, and at `full` all, are turned away. @default {{ begin: 60, rate: 30, full: 100 }} */
   maxStartups?: MaxStartups | undefined;

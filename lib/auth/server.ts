@@ -42,6 +42,8 @@ export { defaultSignatureAlgorithms } from "./server_methods.ts";
 
 /** Requests of one connection, whatever their outcome. */
 const MAX_REQUESTS = 128;
+/** Questions whether a key would do that count as no failed attempt where it would not, as for OpenSSH 10.6: a user may have many keys. */
+const FREE_QUERIES = 6;
 /** Requests that wait for the one before. */
 const MAX_QUEUE = 64;
 /** Bytes of requests that wait. */
@@ -55,7 +57,10 @@ export interface ServeAuthOptions {
   auth: ServerAuth;
   /** Peer address that handlers see. */
   remoteAddr?: Deno.Addr | undefined;
-  /** Failed attempts allowed; the last one is answered with DISCONNECT 14. A first `none` is free. @default {6} */
+  /**
+   * Failed attempts allowed; the last one is answered with DISCONNECT 14. A first `none` is free, and so are the first six questions whether
+   * a key would do. @default {6}
+   */
   maxAuthTries?: number | undefined;
   /** Text sent before the first answer (RFC 4252 section 5.4); no more than a packet holds. */
   banner?: string | undefined;
@@ -118,6 +123,7 @@ class ServerAuthSession implements MessageHandler {
   #services = 0;
   #requests = 0;
   #failures = 0;
+  #queries = 0;
   #firstNone = true;
   /** User of this connection: the first that can be one. */
   #user: Uint8Array | null = null;
@@ -264,11 +270,12 @@ class ServerAuthSession implements MessageHandler {
       this.#transport.send(encodeBanner(this.#options.banner));
     }
     this.#bannerSent = true;
-    const free = request.method === "none" && this.#firstNone;
-    if (request.method === "none") this.#firstNone = false;
+    const { method } = request, isAllowed = this.#allows(request);
+    const isQuery = method === "publickey" && isAllowed && request.fields[0] === 0;
+    const free = method === "none" && this.#firstNone || isQuery && ++this.#queries <= FREE_QUERIES;
+    if (method === "none") this.#firstNone = false;
 
-    const { method } = request;
-    const outcome = method !== null && this.#allows(request) ? await methodTurns[method](this.#turn(request)) : refused;
+    const outcome = method !== null && isAllowed ? await methodTurns[method](this.#turn(request)) : refused;
     if (this.#over) return;
     if (outcome.kind === "reply" && this.#fits(outcome.payload)) return this.#transport.send(outcome.payload);
     if (

@@ -244,13 +244,45 @@ Deno.test("serveAuth() disconnects at the sixth failure; the first none is free"
   assertEquals(await other.peer.disconnect(), NO_MORE);
 });
 
-Deno.test("serveAuth() counts refused keys and unknown methods as failures", async () => {
-  const { peer } = await serve({ publicKey: () => false }, { maxAuthTries: 3 });
-  peer.send(publicKeyPayload("alice", "ssh-ed25519", keyA.publicKey.blob), requestPayload("alice", "gssapi-with-mic"));
+Deno.test("serveAuth() counts refused keys behind the sixth, and unknown methods, as failures", async () => {
+  let refused = 0;
+  const { peer } = await serve({ publicKey: () => false }, { maxAuthTries: 3, onRefused: () => refused++ });
+  const query = publicKeyPayload("alice", "ssh-ed25519", keyA.publicKey.blob);
+  for (let i = 0; i < 6; i++) {
+    peer.send(query);
+    await peer.expect(Msg.USERAUTH_FAILURE);
+  }
+  assertEquals(refused, 0);
+  peer.send(query, requestPayload("alice", "gssapi-with-mic"));
   peer.send(passwordPayload("alice", "x"));
   await peer.expect(Msg.USERAUTH_FAILURE);
   await peer.expect(Msg.USERAUTH_FAILURE);
   assertEquals(await peer.disconnect(), NO_MORE);
+  assertEquals(refused, 3);
+});
+
+Deno.test("serveAuth() lets in a user whose right key comes behind eleven others, and no signature is free", async () => {
+  const right = keyA.publicKey.blob.toBase64();
+  const auth: ServerAuth = { publicKey: (_, key) => key.blob.toBase64() === right };
+  for (const [wrong, lives] of [[11, true], [12, false]] as const) {
+    const { peer } = await serve(auth);
+    for (let i = 0; i < wrong; i++) peer.send(publicKeyPayload("alice", "ssh-ed25519", keyB.publicKey.blob));
+    for (let i = 0; i < 11; i++) await peer.expect(Msg.USERAUTH_FAILURE);
+    if (!lives) {
+      assertEquals(await peer.disconnect(), NO_MORE);
+      continue;
+    }
+    peer.send(publicKeyPayload("alice", "ssh-ed25519", keyA.publicKey.blob));
+    await peer.expect(Msg.USERAUTH_PK_OK);
+  }
+  // Nor is a question for a method that is not offered.
+  const other = await serve({ password: () => true }, { maxAuthTries: 2 });
+  for (let i = 0; i < 2; i++) other.peer.send(publicKeyPayload("alice", "ssh-ed25519", keyB.publicKey.blob));
+  assertEquals(await other.peer.disconnect(), NO_MORE);
+  const signed = await serve({ publicKey: () => false }, { maxAuthTries: 2 });
+  const payload = publicKeyPayload("alice", "ssh-ed25519", keyB.publicKey.blob, new Uint8Array(64));
+  for (let i = 0; i < 2; i++) signed.peer.send(payload);
+  assertEquals(await signed.peer.disconnect(), NO_MORE);
 });
 
 // Row 70.

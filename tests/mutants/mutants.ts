@@ -1933,6 +1933,15 @@ export const mutants: readonly Mutant[] = [
     killedBy: "no error about a JSON Web Key, nor its cause, shows any of the key",
   },
   {
+    id: "free-queries",
+    removes: "questions for keys that would not do count as failures, behind the sixth",
+    file: "lib/auth/server.ts",
+    find: "isQuery && ++this.#queries <= FREE_QUERIES",
+    replace: "isQuery",
+    test: "tests/auth/server_test.ts",
+    killedBy: "serveAuth() counts refused keys behind the sixth, and unknown methods, as failures",
+  },
+  {
     id: "passphrase-late",
     removes: "a passphrase is asked for only once the server would take the key",
     file: "lib/keys/key_file.ts",

@@ -26,7 +26,7 @@ export interface TransportOptions {
   insecureMinRsaBits?: number | undefined;
   /** Server: milliseconds allowed until login; `Infinity` waits without end. @default {120000} */
   loginTimeout?: number | undefined;
-  /** Server: failed attempts allowed. @default {6} */
+  /** Server: failed attempts allowed; the first six questions whether a key would do are none. @default {6} */
   maxAuthTries?: number | undefined;
   /** Server: text sent before the login. */
   banner?: string | undefined;
