@@ -58,6 +58,7 @@ export {
   type PasswordOptions,
   publicKey,
 } from "./lib/auth/methods.ts";
+export { hostBased, type HostBasedOptions } from "./lib/auth/host_based.ts";
 export type { Prompt } from "./lib/auth/types.ts";
 export {
   insecureAcceptAnyHostKey,

@@ -29,6 +29,10 @@ const places: Readonly<Record<string, readonly Place[]>> = {
   "… questions for keys that are no failures": [["lib/auth/", "FREE_QUERIES ="]],
   "login requests of a connection": [["lib/auth/", "MAX_REQUESTS ="]],
   "login requests that wait": [["lib/auth/", "MAX_QUEUE ="], ["lib/auth/", "MAX_QUEUE_BYTES ="]],
+  "host that vouches for its user, that user": [
+    ["lib/auth/", "MAX_HOST_BYTES ="],
+    ["lib/auth/", "MAX_CLIENT_USER_BYTES ="],
+  ],
   "user name, password": [
     ["lib/auth/", "MAX_USER_BYTES ="],
     ["lib/auth/", "MAX_PASSWORD_BYTES ="],

@@ -114,6 +114,7 @@ const authNames: Readonly<Record<keyof ServerAuth, true>> = {
   passwordChange: true,
   publicKey: true,
   keyboardInteractive: true,
+  hostBased: true,
 };
 
 /** Throws `TypeError` for handlers that are none, and for names that nothing calls: nobody would ever get in by them. */

@@ -6,7 +6,7 @@
  */
 import { KeyFormatError, printable } from "../errors.ts";
 import { type KeyFile, LockedKey, openKeyFile } from "../keys/key_file.ts";
-import { withoutCertificate } from "../keys/with_certificate.ts";
+import { withPlainKeys } from "../keys/with_certificate.ts";
 import type { Signer } from "../keys/types.ts";
 import type { MaybePromise } from "../wire/types.ts";
 
@@ -35,7 +35,8 @@ export async function* keyOfFile(
 
 /** Whether a key can sign now: false where its passphrase is wrong or nobody gave one. What the function that was asked throws is thrown. */
 export async function unlocked(signer: Signer, name: string, attempt: Attempt): Promise<boolean> {
-  const key = withoutCertificate(signer) ?? signer;
+  // Where it presents a certificate, what signs is the key behind it.
+  const key = withPlainKeys([signer]).at(-1);
   if (!(key instanceof LockedKey)) return true;
   try {
     await attempt.ask(() => key.unlock(attempt.signal));

@@ -1,5 +1,5 @@
 /**
- * Authentication messages. RFC 4252 sections 5, 7 and 8, RFC 4256 section 3, RFC 4253 section 10, OpenSSH PROTOCOL section 3.1. No I/O.
+ * Authentication messages. RFC 4252 sections 5, 7, 8 and 9, RFC 4256 section 3, RFC 4253 section 10, OpenSSH PROTOCOL section 3.1. No I/O.
  *
  * @module
  */
@@ -70,6 +70,28 @@ export function publicKeySignedData(parts: {
     .text(parts.algorithm)
     .string(parts.blob);
   return (parts.hostKey === undefined ? writer : writer.string(parts.hostKey)).bytes();
+}
+
+/** What stands before the signature of a `hostbased` request, behind the method's name (RFC 4252 section 9). */
+export function hostBasedFields(parts: {
+  algorithm: string;
+  blob: Uint8Array;
+  hostname: Uint8Array;
+  username: Uint8Array;
+}): Bytes {
+  return new Writer(512).text(parts.algorithm).string(parts.blob).string(parts.hostname).string(parts.username).bytes();
+}
+
+/** What a signature for `hostbased` covers (RFC 4252 section 9). */
+export function hostBasedSignedData(sessionId: Uint8Array, user: Uint8Array, fields: Uint8Array): Bytes {
+  return new Writer(512)
+    .string(sessionId)
+    .u8(Msg.USERAUTH_REQUEST)
+    .string(user)
+    .text(CONNECTION_SERVICE)
+    .text("hostbased")
+    .raw(fields)
+    .bytes();
 }
 
 /** Most questions in one INFO_REQUEST. */

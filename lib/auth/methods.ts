@@ -96,7 +96,8 @@ export type MethodRun = (exchange: AuthExchange) => Promise<FinalReply>;
 /** Keeps what a method does, and its secrets, out of what a program sees of it. */
 const runs = new WeakMap<AuthMethod, MethodRun>();
 
-function method(name: string, run: MethodRun): AuthMethod {
+/** A method by its name on the wire and what it does. */
+export function makeMethod(name: string, run: MethodRun): AuthMethod {
   const made: AuthMethod = Object.freeze({ name });
   runs.set(made, run);
   return made;
@@ -132,7 +133,8 @@ export function allows(remaining: readonly string[], name: string): boolean {
   return remaining.length === 0 || remaining.includes(name);
 }
 
-function final(reply: AuthReply, name: string): FinalReply {
+/** An answer that ends the method; message 60 is a mistake of the server's. */
+export function final(reply: AuthReply, name: string): FinalReply {
   if (reply.kind === "message") {
     throw new SshProtocolError(`Cannot use answer to ${name}: message 60 has no place there`);
   }
@@ -141,7 +143,7 @@ function final(reply: AuthReply, name: string): FinalReply {
 
 /** `none`: succeeds only where the server asks for nothing (RFC 4252 section 5.2). */
 export function none(): AuthMethod {
-  return method("none", async (exchange) => final(await exchange.request("none", new Uint8Array(0)), "none"));
+  return makeMethod("none", async (exchange) => final(await exchange.request("none", new Uint8Array(0)), "none"));
 }
 
 /** Options of {@linkcode password}. */
@@ -163,7 +165,7 @@ export function password(value: string | (() => MaybePromise<string>), options: 
   }
   checkObject("options", options, "an object such as `{ change }`");
   checkFunction("change", options.change);
-  return method("password", async (exchange) => {
+  return makeMethod("password", async (exchange) => {
     const secret = typeof value === "string" ? value : await exchange.ask(value);
     if (typeof secret !== "string") {
       throw new TypeError(`Cannot log in: the password is not a string, password()'s function gave ${kindOf(secret)}`);
@@ -210,7 +212,7 @@ export function keyboardInteractive(
   if (typeof answer !== "function") {
     throw wrongKind("answer", answer, "a function that gives a list of answers: `({ prompts }) => prompts.map(…)`");
   }
-  return method("keyboard-interactive", async (exchange) => {
+  return makeMethod("keyboard-interactive", async (exchange) => {
     let reply = await exchange.request("keyboard-interactive", new Writer().text("").text("").bytes());
     for (let round = 0; reply.kind === "message"; round++) {
       if (round === MAX_ROUNDS) {
@@ -291,7 +293,7 @@ function checkSource(key: unknown): void {
 export function publicKeyFrom(...keys: readonly SignerSource[]): AuthMethod {
   for (const key of keys) checkSource(key);
   const opened = new Map<KeyFile, Signer>();
-  return method("publickey", async (exchange) => {
+  return makeMethod("publickey", async (exchange) => {
     const seen = new Set<string>(), passedOver: PassedOver[] = [];
     let last: FinalReply = { kind: "failure", partial: false, remaining: exchange.remaining };
     for await (const signer of signersOf(keys, opened, exchange, passedOver)) {
@@ -442,7 +444,7 @@ async function offer(signer: Signer, exchange: AuthExchange): Promise<FinalReply
 }
 
 /** The algorithms of a key that are worth offering, most wanted first. */
-function usableAlgorithms(signer: Signer, serverSigAlgs: readonly string[] | null): readonly string[] {
+export function usableAlgorithms(signer: Signer, serverSigAlgs: readonly string[] | null): readonly string[] {
   // RFC 8308 has the list for what a key type alone does not tell, and some servers leave other types out of it that they take.
   const plain = (name: string) => name.replace(/-cert-v01@openssh\.com$/, "");
   if (serverSigAlgs === null || signatureAlgorithmsOf(plain(signer.publicKey.type)).length < 2) {

@@ -1,6 +1,6 @@
 /**
  * The server's side of the authentication methods: what a request says, whether it is proven, and what the program's handler
- * makes of it. RFC 4252 sections 5.2, 7 and 8, RFC 4256 section 3.1, RFC 8332 section 3, OpenSSH PROTOCOL section 3.1.
+ * makes of it. RFC 4252 sections 5.2, 7, 8 and 9, RFC 4256 section 3.1, RFC 8332 section 3, OpenSSH PROTOCOL section 3.1.
  * No transport, no limits, no timers.
  *
  * @module
@@ -11,7 +11,14 @@ import { printable, SshError } from "../errors.ts";
 import { anyKeyFromBlob, checkCertificate } from "../keys/certificate.ts";
 import type { AuthenticatorData } from "../keys/key_type.ts";
 import { fidoAlgorithms, signatureLabelOf } from "../keys/key_types.ts";
-import { keyTypeOf, proveAgreed, type SignatureProof } from "../keys/public_key.ts";
+import {
+  keyTypeOf,
+  proveAgreed,
+  publicKeyFromBlob,
+  signatureAlgorithm,
+  type SignatureProof,
+  verifyAgreed,
+} from "../keys/public_key.ts";
 import type { RsaKeyOptions } from "../keys/rsa_public.ts";
 import type { PublicKey } from "../keys/types.ts";
 import { kindOf } from "../wire/check.ts";
@@ -19,7 +26,14 @@ import { Reader } from "../wire/reader.ts";
 import type { Bytes } from "../wire/types.ts";
 import { forgetsOptions } from "./authorized_keys.ts";
 import { checkGrant, type Grant } from "./grants.ts";
-import { CONNECTION_SERVICE, passwdChangereq, publicKeySignedData, strictText, userauthPkOk } from "./messages.ts";
+import {
+  CONNECTION_SERVICE,
+  hostBasedSignedData,
+  passwdChangereq,
+  publicKeySignedData,
+  strictText,
+  userauthPkOk,
+} from "./messages.ts";
 import type { AuthInfo, Prompt, ServerAuth } from "./types.ts";
 import { certifiedGrant, isUnvouched } from "./user_certificates.ts";
 
@@ -28,6 +42,9 @@ export const defaultSignatureAlgorithms: readonly string[] = [...defaultAlgorith
 
 /** Bytes of a password. */
 const MAX_PASSWORD_BYTES = 16_384;
+
+/** Bytes of the name of a host that vouches for its user, and of that user's name there. */
+const MAX_HOST_BYTES = 256, MAX_CLIENT_USER_BYTES = 1_024;
 
 /** What came of a request. */
 export type Outcome =
@@ -234,16 +251,48 @@ async function interactiveTurn({ auth, info, fields, call, ask }: Turn): Promise
   return outcomeOf(await asked(call, () => auth.keyboardInteractive?.(info, ask)));
 }
 
+async function hostBasedTurn(turn: Turn): Promise<Outcome> {
+  const { auth, info, fields, user, call } = turn;
+  const reader = new Reader(fields);
+  const algorithm = new TextDecoder().decode(reader.view());
+  const blob = reader.string(), hostname = hostOf(reader.view()), username = userOf(reader.view());
+  const covered = fields.subarray(0, fields.length - reader.remaining);
+  const signature = reader.string();
+  reader.end();
+  const key = turn.algorithms.includes(algorithm) && keyTypeOf(algorithm) !== null
+    ? orNull(() => publicKeyFromBlob(blob, turn.rsaKeys))
+    : null;
+  if (key === null || keyTypeOf(algorithm) !== key.type || hostname === null || username === null) return refused;
+  const data = hostBasedSignedData(info.connection.sessionId, user, covered);
+  if (orNull(() => signatureAlgorithm(signature)) !== algorithm) return refused;
+  if (!await verifyAgreed(key, algorithm, data, signature)) return refused;
+  const client = Object.freeze({ hostname, username });
+  // The key is the machine's, and says nothing of the user: nobody is to take it for the user's own.
+  return outcomeOf(await asked(call, () => auth.hostBased?.(info, key, client)));
+}
+
+/** A host's name without the dot that ends it, or null for what can be none. */
+function hostOf(bytes: Uint8Array): string | null {
+  const name = bytes.length > MAX_HOST_BYTES ? null : strictText(bytes)?.replace(/\.$/, "") ?? null;
+  return name !== null && /^[!-~]+$/.test(name) ? name : null;
+}
+
+/** A user's name there, or null for what can be none. */
+function userOf(bytes: Uint8Array): string | null {
+  return bytes.length === 0 || bytes.length > MAX_CLIENT_USER_BYTES || bytes.includes(0) ? null : strictText(bytes);
+}
+
 /** What the methods do, by their names; in the order in which a refusal names them. */
 export const methodTurns: Readonly<Record<"none" | NamedMethod, (turn: Turn) => Promise<Outcome>>> = {
   "none": noneTurn,
   "publickey": publicKeyTurn,
   "password": passwordTurn,
   "keyboard-interactive": interactiveTurn,
+  "hostbased": hostBasedTurn,
 };
 
 /** Methods that a refusal names. */
-export type NamedMethod = "publickey" | "password" | "keyboard-interactive";
+export type NamedMethod = "publickey" | "password" | "keyboard-interactive" | "hostbased";
 
 /** The methods that have a handler. */
 export function handledMethods(auth: ServerAuth): NamedMethod[] {
@@ -251,6 +300,7 @@ export function handledMethods(auth: ServerAuth): NamedMethod[] {
   if (auth.publicKey !== undefined) methods.push("publickey");
   if (auth.password !== undefined) methods.push("password");
   if (auth.keyboardInteractive !== undefined) methods.push("keyboard-interactive");
+  if (auth.hostBased !== undefined) methods.push("hostbased");
   return methods;
 }
 
@@ -259,6 +309,6 @@ export function deadEnd(following: readonly string[], method: string): TypeError
   const named = following.length === 0 ? "it names none" : `it names ${printable(following.join(", "))}`;
   return new TypeError(
     `Cannot go on behind the partial success of ${method}: ${named}, and none that has a handler and has not passed; the names are ` +
-      "publickey, password and keyboard-interactive",
+      "publickey, password and keyboard-interactive, and hostbased",
   );
 }

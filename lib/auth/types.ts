@@ -62,6 +62,18 @@ export interface ServerAuth {
     | undefined;
   /** Is this key acceptable? Possession is proven afterwards by the library. `null`, as `matchAuthorizedKey()` has it, is no. */
   publicKey?: ((info: AuthInfo, key: PublicKey) => MaybePromise<AuthResult | null>) | undefined;
+  /**
+   * Another machine vouches for its user (RFC 4252 section 9): is `key` that machine's, and may that user of it be this one? The library has
+   * proven that whoever asks holds the key, and nothing else: `hostname` and `username` are the client's word, so the handler has to look for
+   * the key among those of the host that is named, as `knownHosts()` does, and may compare `info.remoteAddr`.
+   */
+  hostBased?:
+    | ((
+      info: AuthInfo,
+      key: PublicKey,
+      client: { readonly hostname: string; readonly username: string },
+    ) => MaybePromise<AuthResult>)
+    | undefined;
   /** Asks the user questions. */
   keyboardInteractive?:
     | ((

@@ -440,7 +440,8 @@ function closedFolder(): string {
   return found;
 }
 
-function nssWrapper(): string {
+/** The library that shows a started program accounts of its own. */
+export function nssWrapper(): string {
   return `/usr/lib/${Deno.build.arch}-linux-gnu/libnss_wrapper.so`;
 }
 

@@ -657,6 +657,7 @@ export const rows: readonly Row[] = [
     }),
     typeError("`keyboardInteractive` is meant", { "keyboard-interactive": () => true }, { keyboard_interactive: [] }),
     typeError("`passwordChange` is meant", { passwordchange: () => true }, { password_change: 1 }),
+    typeError("`hostBased` is meant", { hostbased: () => true }),
     typeError("no method of login has this name", { users: [] }, { gssapi: () => true, password: () => true }),
   ),
   row(servers, "handler", [() => 0], typeError("`handler`: it must be a function", ...NO_FUNCTION)),

@@ -384,6 +384,7 @@ const elsewhere: Readonly<Record<string, string>> = {
   DefaultIdentitiesOptions: "tests/keys/",
   ExecOptions: "tests/session/exec_options_test.ts",
   ExportOptions: "tests/keys/export_test.ts",
+  HostBasedOptions: "tests/auth/host_based_test.ts",
   KnownHostOptions: "tests/keys/",
   KnownHostsOptions: "tests/keys/accept_new_test.ts",
   MessageSignerOptions: "tests/keys/sshsig_test.ts",

@@ -101,6 +101,7 @@ function counting(): { auth: Required<ServerAuth>; calls: string[] } {
       password: () => (calls.push("password"), false),
       passwordChange: () => (calls.push("passwordChange"), false),
       publicKey: () => (calls.push("publicKey"), true),
+      hostBased: () => (calls.push("hostBased"), false),
       keyboardInteractive: async (_, ask) => (calls.push("keyboardInteractive"), await ask([]), false),
     },
   };

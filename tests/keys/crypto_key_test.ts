@@ -14,7 +14,7 @@ import { parsePrivateKey } from "../../lib/keys/private_key.ts";
 import { memoryPair } from "../_support/duplex.ts";
 import { join, login, serverOptions } from "../_support/joined.ts";
 import { vectors } from "../_support/key_vectors.ts";
-import { oneOfEach, secretsOf } from "./_made.ts";
+import { oneOfEach, secretsOf } from "../_support/one_of_each.ts";
 
 const keys = await oneOfEach();
 

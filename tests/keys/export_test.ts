@@ -3,7 +3,7 @@ import { assert, assertEquals, assertMatch, assertNotEquals, assertRejects, asse
 import { exportPublicKey, KeyFormatError, parsePublicKey, type PrivateKeyFormat, publicKeyLine } from "../../mod.ts";
 import { inspectPrivateKey, parsePrivateKey } from "../../lib/keys/private_key.ts";
 import { assertKeyFormat, utf8, vectors } from "../_support/key_vectors.ts";
-import { oneOfEach, secretsOf } from "./_made.ts";
+import { oneOfEach, secretsOf } from "../_support/one_of_each.ts";
 
 const keys = await oneOfEach();
 const encrypted: readonly [PrivateKeyFormat, RegExp][] = [

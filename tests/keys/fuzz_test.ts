@@ -14,7 +14,7 @@ import { fastest } from "../_support/until.ts";
 import { blobOf, opensshKeys, strings, utf8, vectors } from "../_support/key_vectors.ts";
 import { mutator } from "./_mutator.ts";
 import { certificates } from "../_support/certificates.ts";
-import { oneOfEach } from "./_made.ts";
+import { oneOfEach } from "../_support/one_of_each.ts";
 
 /** Milliseconds for each parser; `AMIKO_FUZZ_SECONDS` makes it longer. */
 const BUDGET = 1000 * Number(Deno.env.get("AMIKO_FUZZ_SECONDS") ?? 0) || 250;

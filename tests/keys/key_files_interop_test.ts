@@ -4,7 +4,7 @@ import { exportPublicKey, parsePublicKey, type PrivateKey, publicKeyLine } from 
 import { parsePrivateKey } from "../../lib/keys/private_key.ts";
 import { runText } from "../_support/child.ts";
 import { newerPython, openSsh10, peerTest, scripts } from "../_support/peers.ts";
-import { oneOfEach, secretsOf } from "./_made.ts";
+import { oneOfEach, secretsOf } from "../_support/one_of_each.ts";
 
 const keys = await oneOfEach();
 const passphrase = "correct horse";

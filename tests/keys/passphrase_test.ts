@@ -15,7 +15,7 @@ import { type KeyFile, LockedKey, openKeyFile } from "../../lib/keys/key_file.ts
 import { join } from "../_support/joined.ts";
 import { until } from "../_support/until.ts";
 import { vectors } from "../_support/key_vectors.ts";
-import { oneOfEach } from "./_made.ts";
+import { oneOfEach } from "../_support/one_of_each.ts";
 
 const keys = await oneOfEach();
 const [alice, other] = keys as [PrivateKey, PrivateKey];

@@ -1933,6 +1933,16 @@ export const mutants: readonly Mutant[] = [
     killedBy: "no error about a JSON Web Key, nor its cause, shows any of the key",
   },
   {
+    id: "hostbased-proof",
+    removes: "a machine's key is proven before a handler hears of it",
+    file: "lib/auth/server_methods.ts",
+    find: "if (!await verifyAgreed(key, algorithm, data, signature)) return refused;",
+    replace: "void data;",
+    test: "tests/auth/host_based_test.ts",
+    killedBy:
+      "a server lets nobody in by hostbased whose request is not signed as it stands, in this session, by that key",
+  },
+  {
     id: "free-queries",
     removes: "questions for keys that would not do count as failures, behind the sixth",
     file: "lib/auth/server.ts",

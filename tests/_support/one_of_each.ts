@@ -1,11 +1,11 @@
 /**
- * A key of each type, in clear: those of the vectors, because making RSA keys takes seconds.
+ * Test support. A key of each type, in clear: those of the vectors, because making RSA keys takes seconds.
  *
  * @module
  */
 import { parsePrivateKey } from "../../lib/keys/private_key.ts";
 import type { PrivateKey } from "../../lib/keys/types.ts";
-import { opensshKeys } from "../_support/key_vectors.ts";
+import { opensshKeys } from "./key_vectors.ts";
 
 /** ed25519, ecdsa 256, 384 and 521, rsa 2048. */
 export function oneOfEach(): Promise<PrivateKey[]> {
