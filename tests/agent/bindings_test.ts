@@ -5,7 +5,8 @@ import type { AgentHop, KeyDestination } from "../../lib/agent/destinations.ts";
 import { createAgent, type LocalAgent } from "../../lib/agent/local_agent.ts";
 import { connect } from "../../lib/api/client.ts";
 import { serveConn } from "../../lib/api/server.ts";
-import { publicKey } from "../../lib/auth/methods.ts";
+import { defaultIdentities } from "../../lib/agent/default_identities.ts";
+import { type AuthMethod, publicKey } from "../../lib/auth/methods.ts";
 import { keyDestinations } from "../../lib/agent/known_destinations.ts";
 import { HostKeyUnknownError, SshAuthError, SshError } from "../../lib/errors.ts";
 import { generateKey } from "../../lib/keys/private_key.ts";
@@ -251,7 +252,7 @@ Deno.test("a connection that was forwarded to another host lists and signs, and 
 });
 
 /** A login over memory at a server with that host key, by an agent. */
-async function logIn(agent: AgentConnection | LocalAgent, hostKey: PrivateKey): Promise<void> {
+async function logIn(agent: AgentConnection | LocalAgent | AuthMethod, hostKey: PrivateKey): Promise<void> {
   const pair = memoryPair();
   const served = serveConn(pair.server, { hostKeys: [hostKey], auth: { publicKey: (_, { blob }) => isKey(blob) } });
   served.catch(() => {});
@@ -262,7 +263,7 @@ async function logIn(agent: AgentConnection | LocalAgent, hostKey: PrivateKey): 
       transport: pair.client,
       verifyHostKey: () => true,
       algorithms: { kex: ["curve25519-sha256"] },
-      auth: [publicKey(agent)],
+      auth: ["name" in agent ? agent : publicKey(agent)],
     });
   } finally {
     await inTime(served.catch(() => {}), "the server's end");
@@ -281,6 +282,23 @@ Deno.test("connect() logs in with keys that are tied to the host, by each kind o
     await logIn(client, a.key);
     await assertRejects(() => logIn(client, a.key), SshAuthError);
   });
+  // The agent of SSH_AUTH_SOCK: each login has a connection for itself, and the program's own goes on listing all.
+  await using listener = await agent.listen();
+  const before = Deno.env.get("SSH_AUTH_SOCK");
+  Deno.env.set("SSH_AUTH_SOCK", listener.path);
+  try {
+    await using dialled = await connectAgent();
+    await logIn(dialled, a.key);
+    assertEquals((await dialled.signers()).length, 2);
+    await Promise.all([logIn(dialled, a.key), logIn(dialled, a.key)]);
+    await assertRejects(() => logIn(dialled, b.key), SshAuthError);
+    await logIn(publicKey(defaultIdentities()), a.key);
+    await assertRejects(() => logIn(publicKey(defaultIdentities()), c.key), SshAuthError);
+    await dialled.remove(key.publicKey);
+    await dialled.add(key, { destinations: [to(a), through(a, b)] });
+  } finally {
+    before === undefined ? Deno.env.delete("SSH_AUTH_SOCK") : Deno.env.set("SSH_AUTH_SOCK", before);
+  }
   // Lent to a session there, from which the next login goes.
   await using joined = await join({
     hostKeys: [a.key],

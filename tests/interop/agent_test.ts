@@ -12,7 +12,7 @@ import { createAgent } from "../../lib/agent/local_agent.ts";
 import { connect } from "../../lib/api/client.ts";
 import { serve } from "../../lib/api/server.ts";
 import { publicKey } from "../../lib/auth/methods.ts";
-import { SshError } from "../../lib/errors.ts";
+import { SshAuthError, SshError } from "../../lib/errors.ts";
 import { parsePrivateKey } from "../../lib/keys/private_key.ts";
 import { parsePublicKey } from "../../lib/keys/public_key.ts";
 import { pinnedHostKey } from "../../lib/keys/trust/known_hosts.ts";
@@ -174,6 +174,12 @@ for (const [id, version] of versions) {
         `${at.username}@127.0.0.1`,
       ];
       const ours = { port: server.addr.port, username: sshd.username };
+      const target = {
+        hostname: "127.0.0.1",
+        port: sshd.port,
+        username: sshd.username,
+        verifyHostKey: pinnedHostKey(host.ed25519.fingerprint, host.ecdsa384.fingerprint),
+      };
       const onward = (at: { port: number; username: string }): string =>
         `${ssh("/usr/bin/ssh", "b", at).join(" ")} echo there; ${
           ssh("/usr/bin/ssh", "c", at).join(" ")
@@ -199,6 +205,13 @@ for (const [id, version] of versions) {
         await using socket = await startAgent(version);
         await add(socket.path);
         check(await through(socket.path, ours, sshd), "ssh-agent, through ours to sshd");
+        // And our client, which tells it where it logs in.
+        for (const [algorithm, goes] of [["ssh-ed25519", true], ["ecdsa-sha2-nistp384", false]] as const) {
+          await using held = await agentAt(socket.path);
+          const logIn = connect({ ...target, auth: [publicKey(held)], algorithms: { hostKey: [algorithm] } });
+          if (goes) await (await logIn).close();
+          else await assertRejects(() => logIn, SshAuthError);
+        }
       }
       await using agent = createAgent();
       await using listener = await agent.listen();
@@ -210,12 +223,9 @@ for (const [id, version] of versions) {
       const destinations = [{ to: hop("a") }, { from: hop("a"), to: { ...hop("b"), username: sshd.username } }];
       await agent.add(await keyOf(tied), { destinations });
       await using client = await connect({
-        hostname: "127.0.0.1",
-        port: sshd.port,
-        username: sshd.username,
+        ...target,
         auth: [publicKey(agent)],
         algorithms: { hostKey: ["ssh-ed25519"] },
-        verifyHostKey: pinnedHostKey(host.ed25519.fingerprint),
       });
       const output = await client.exec(onward(ours), { agent });
       check(decoder.decode(output.stdout) + decoder.decode(output.stderr), "our client");
