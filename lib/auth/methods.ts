@@ -10,7 +10,7 @@ import { printable, SshProtocolError } from "../errors.ts";
 import { type PassedOver, passedOverBy } from "../keys/passed_over.ts";
 import { type KeyText, looksLikePath, pathHint } from "../keys/key_text.ts";
 import { checkKeyFile, isKeyFile, type KeyFile } from "../keys/key_file.ts";
-import { signatureAlgorithmsOf } from "../keys/key_types.ts";
+import { signatureAlgorithmsOf, signatureLabelOf } from "../keys/key_types.ts";
 import { parsePrivateKey } from "../keys/private_key.ts";
 import { isWrongSignature } from "../keys/check_signature.ts";
 import { isPublicKey, isSigner } from "../keys/check_key.ts";
@@ -446,12 +446,9 @@ async function offer(signer: Signer, exchange: AuthExchange): Promise<FinalReply
 /** The algorithms of a key that are worth offering, most wanted first. */
 export function usableAlgorithms(signer: Signer, serverSigAlgs: readonly string[] | null): readonly string[] {
   // RFC 8308 has the list for what a key type alone does not tell, and some servers leave other types out of it that they take.
-  const plain = (name: string) => name.replace(/-cert-v01@openssh\.com$/, "");
-  if (serverSigAlgs === null || signatureAlgorithmsOf(plain(signer.publicKey.type)).length < 2) {
-    return signer.algorithms;
-  }
+  if (serverSigAlgs === null || signatureAlgorithmsOf(signer.publicKey.type).length < 2) return signer.algorithms;
   const usable = signer.algorithms.filter((name) =>
-    serverSigAlgs.includes(name) || serverSigAlgs.includes(plain(name))
+    serverSigAlgs.includes(name) || serverSigAlgs.includes(signatureLabelOf(name))
   );
   return usable.slice(0, 1);
 }

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { certified } from "../keys/key_types.ts";
 import { fitsList, fitsPattern } from "./patterns.ts";
 
 /** The lists of one kind of algorithm. */
@@ -27,8 +28,6 @@ const plainKeys = [
   "rsa-sha2-512",
   "rsa-sha2-256",
 ];
-const certified = (name: string): string =>
-  name === "ssh-mldsa44-ed25519" ? `${name}-cert` : `${name.replace("@openssh.com", "")}-cert-v01@openssh.com`;
 
 const aead = ["chacha20-poly1305@openssh.com", "aes128-gcm@openssh.com", "aes256-gcm@openssh.com"];
 const ctr = ["aes128-ctr", "aes192-ctr", "aes256-ctr"];

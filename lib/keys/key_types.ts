@@ -36,7 +36,7 @@ export interface CertificateType {
 const CERTIFICATE = "-cert-v01@openssh.com";
 
 /** What a type or an algorithm is called where a certificate goes with it: a suffix for the domain that a name of OpenSSH's own has. */
-function certified(name: string): string {
+export function certified(name: string): string {
   return keyTypes.get(name)?.certificate ?? name.replace(/@openssh\.com$/, "") + CERTIFICATE;
 }
 

@@ -13,8 +13,18 @@ import { generateKey, insecureSha1Signer, parsePrivateKey } from "../../lib/keys
 import { parsePublicKey, publicKeyFromBlob, verifyWith } from "../../lib/keys/public_key.ts";
 import { type CertificateOptions, signCertificate } from "../../lib/keys/sign_certificate.ts";
 import type { Certificate, Signer } from "../../lib/keys/types.ts";
+import { withCertificate } from "../../lib/keys/with_certificate.ts";
 import { assertKeyFormat, blobOf, opensshKeys, utf8 } from "../_support/key_vectors.ts";
 import { certificates, type RawCertificate, rawCertificate, rawCertificateLine } from "../_support/certificates.ts";
+
+const mldsa44: Readonly<
+  Record<
+    "ca" | "publicKey" | "privateKey" | "userCertificate" | "hostCertificate" | "ed25519CertificateBySameCa",
+    string
+  >
+> = JSON.parse(
+  Deno.readTextFileSync(new URL("../vectors/mldsa44_ed25519.json", import.meta.url)),
+);
 
 const keys = async (...which: number[]) =>
   await Promise.all(which.map((i) => parsePrivateKey(opensshKeys()[i]!.private)));
@@ -48,11 +58,6 @@ function listing(
 
 Deno.test("parseCertificate() reads what ssh-keygen signed, as ssh-keygen -L shows it", async () => {
   for (const { command, key, ca, certificate, fingerprint, listing: shown } of certificates()) {
-    const type = key.split(" ")[0]!;
-    if (!keyTypes.has(type)) {
-      await assertKeyFormat(() => parseCertificate(certificate), "", command);
-      continue;
-    }
     const read = await parseCertificate(certificate);
     const [head, , , ...rest] = shown;
     assertEquals(listing(read), [head!.replace(/^Type: \S+ /, ""), ...rest], command);
@@ -64,6 +69,32 @@ Deno.test("parseCertificate() reads what ssh-keygen signed, as ssh-keygen -L sho
       read.serial,
     ]);
   }
+});
+
+Deno.test("parseCertificate() reads those of post-quantum keys and by post-quantum CAs, as OpenSSH 10.6 made them", async () => {
+  const names = ["userCertificate", "hostCertificate", "ed25519CertificateBySameCa"] as const;
+  for (const name of names) {
+    const read = await parseCertificate(mldsa44[name]), words = (line: string) => line.split(" ").slice(0, 2).join(" ");
+    assertEquals(String(read.signedBy), words(mldsa44.ca), name);
+    if (name !== "ed25519CertificateBySameCa") assertEquals(String(read.publicKey), words(mldsa44.publicKey));
+    assertEquals(read.kind, name === "hostCertificate" ? "host" : "user");
+    const blob = blobOf(mldsa44[name]);
+    const spoilt = `${mldsa44[name].split(" ")[0]} ${blob.with(-70, blob.at(-70)! ^ 1).toBase64()}`;
+    await assertKeyFormat(() => parseCertificate(spoilt), "not one of its CA's");
+  }
+  const ca = await parsePrivateKey(mldsa44.privateKey);
+  const line = await signCertificate(ca, ca.publicKey, { kind: "user", principals: ["alice"] });
+  assertEquals(line.split(" ")[0], mldsa44.userCertificate.split(" ")[0]);
+  const data = utf8("x"), signer = withCertificate(ca, line);
+  assertEquals(signer.algorithms, ["ssh-mldsa44-ed25519-cert"]);
+  assert(
+    await verifyWith(
+      signer.publicKey,
+      "ssh-mldsa44-ed25519-cert",
+      data,
+      await signer.sign(data, signer.algorithms[0]!),
+    ),
+  );
 });
 
 Deno.test("a key with its certificate verifies as the key does, by algorithms of its own", async () => {

@@ -99,7 +99,7 @@ Deno.test("known_hosts knows certificates of a host by a CA that is not revoked,
   const types = (text: string, port?: number) => knownHosts(text).wantedTypes(at("h.example", port));
   const all = await types(trusting);
   assertEquals(all[0], "ssh-ed25519-cert-v01@openssh.com");
-  assert(all.every((type) => type.endsWith("-cert-v01@openssh.com") && signatureAlgorithmsOf(type).length > 0));
+  assert(all.every((type) => /-cert(-v01@openssh\.com)?$/.test(type) && signatureAlgorithmsOf(type).length > 0));
   assertEquals(await types(`h.example ${host.publicKey}\n${trusting}`), [...all, "ssh-ed25519"]);
   assertEquals(await types(trusting, 2222), all);
   assertEquals(await types(`${trusting}\n@revoked * ${ca.publicKey}`), []);

@@ -39,7 +39,7 @@ const kinds: readonly (readonly [pattern: RegExp, found: Found])[] = [
   [/^AGE-(?:SECRET-KEY|PLUGIN)-/, { what: "an age key" }],
   [/^age1[a-z0-9]{20,}$/, { what: "an age recipient" }],
   [/^\xfe\xed\xfe\xed/, { what: "a Java key store" }],
-  [/^\S+-cert-v0\d@openssh\.com AAAA/, { what: "an OpenSSH certificate" }],
+  [/^\S+-cert(-v0\d@openssh\.com)? AAAA/, { what: "an OpenSSH certificate" }],
   [/^(?:ssh|ecdsa|sk|webauthn)-\S+ AAAA/, { what: "a public key" }],
   [/(?:^|\s)(?:ssh|ecdsa|sk)-\S+ AAAA/, { what: "a line of authorized keys or known hosts" }],
 ];
