@@ -375,7 +375,6 @@ const interfaces: readonly { name: string; file: string; entries: readonly Entry
 
 /** Interfaces whose options have no rows here: what they are checked by is told beside them. */
 const elsewhere: Readonly<Record<string, string>> = {
-  AddKeyOptions: "tests/agent/",
   AgentKeyOptions: "tests/agent/",
   AliasOptions: "tests/api/ssh_config_test.ts",
   AuthorizedKeysOptions: "tests/auth/authorized_keys_test.ts",
@@ -385,6 +384,7 @@ const elsewhere: Readonly<Record<string, string>> = {
   ExecOptions: "tests/session/exec_options_test.ts",
   ExportOptions: "tests/keys/export_test.ts",
   HostBasedOptions: "tests/auth/host_based_test.ts",
+  KeyDestinationsOptions: "tests/agent/",
   KnownHostOptions: "tests/keys/",
   KnownHostsOptions: "tests/keys/accept_new_test.ts",
   MessageSignerOptions: "tests/keys/sshsig_test.ts",
