@@ -69,7 +69,7 @@ async function compare(ssh: string, version: 9 | 10): Promise<void> {
       }
     });
     assert(compared > 60 * 80, String(compared));
-    await each(refused, async (text, i) => {
+    await each(version === 10 ? refused : [], async (text, i) => {
       const path = await write(`refused${i}`, `${text}\n`);
       assertEquals(await theirs(ssh, path, "web"), null, `ssh takes ${text}`);
       await assertRejects(() => ours(path, "web"), SshConfigError, "Cannot", `we take ${text}`);

@@ -103,8 +103,9 @@ async function lookUp(name: string): Promise<string | null> {
     try {
       return await ask();
     } catch (error) {
-      if (error instanceof Deno.errors.NotFound) return [];
-      throw error;
+      // A server of DNS that does not answer knows the name as little as one that says so.
+      if (error instanceof Deno.errors.NotCapable) throw error;
+      return [];
     }
   };
   const [v4, v6] = await Promise.all([
