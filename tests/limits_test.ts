@@ -136,6 +136,7 @@ const places: Readonly<Record<string, readonly Place[]>> = {
   "line, file of authorized_keys": [["lib/keys/", "MAX_LINE ="], ["lib/keys/", "MAX_TRUSTED ="]],
   "file of ssh_config, and lines of all": [["lib/api/config/", "MAX_FILE ="], ["lib/config/", "MAX_LINES ="]],
   "… files that others include, and how deep": [["lib/config/", "MAX_INCLUDES ="], ["lib/config/", "MAX_DEPTH ="]],
+  "key revocation list, a bitmap in it": [["lib/keys/", "MAX_KRL ="], ["lib/keys/", "MAX_BITMAP ="]],
   "line of allowed signers": [["lib/keys/", "MAX_SIGNER_LINE ="]],
   "banners of a login": [["lib/auth/", "MAX_BANNER_BYTES ="]],
   "prompts in a round, rounds": [["lib/auth/", "MAX_PROMPTS ="], ["lib/auth/", "MAX_ROUNDS ="]],

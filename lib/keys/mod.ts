@@ -61,6 +61,9 @@ export {
   type VerifyMessageOptions,
 } from "./sshsig/verify_message.ts";
 export type { MessageHash } from "./sshsig/message_hash.ts";
+export { type RevokedKeys, revokedKeys, type RevokedKeysSource } from "./trust/revoked_keys.ts";
+export { type Krl, type KrlContent, parseKrl, type RevokedCertificates, type SerialRange } from "./trust/krl.ts";
+export { writeKrl } from "./trust/krl_writer.ts";
 export { generateKey, insecureSha1Signer, parsePrivateKey, type PrivateKeyOptions } from "./private_key.ts";
 export { type CryptoKeys, signerFromCryptoKey } from "./crypto_key.ts";
 export type { KeyFile } from "./key_file.ts";

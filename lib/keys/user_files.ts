@@ -36,6 +36,36 @@ const MAX_TRUSTED = 1_048_576;
 export async function readTrusted(path: string | URL, othersMayWrite: boolean): Promise<string | null> {
   const refuse = (why: string): SshError =>
     new SshError(`Cannot read authorized keys: ${printable(String(path))} ${why}`, { code: "KEY_FORMAT" });
+  const bytes = await readBounded(path, MAX_TRUSTED, refuse, othersMayWrite);
+  return bytes === null ? null : new TextDecoder().decode(bytes);
+}
+
+/**
+ * The bytes of a file that says which keys are revoked; `~/` is the user's home folder. Throws where it is not there or cannot be read: a list
+ * that nobody can look at may hold any key.
+ */
+export async function readRevocations(path: string | URL, maxBytes: number): Promise<Uint8Array> {
+  const refuse = (why: string): SshError =>
+    new SshError(`Cannot read revoked keys: ${printable(String(path))} ${why}`, { code: "KEY_FORMAT" });
+  try {
+    const bytes = await readBounded(path, maxBytes, refuse, true);
+    if (bytes !== null) return bytes;
+  } catch (cause) {
+    if (cause instanceof SshError) throw cause;
+    throw new SshError(`Cannot read revoked keys: ${printable(String(path))} cannot be opened`, {
+      code: "KEY_FORMAT",
+      cause,
+    });
+  }
+  throw refuse("is not there");
+}
+
+async function readBounded(
+  path: string | URL,
+  maxBytes: number,
+  refuse: (why: string) => SshError,
+  othersMayWrite: boolean,
+): Promise<Uint8Array | null> {
   const home = typeof path === "string" && /^~[\/\\]/.test(path) ? homeFolder() : null;
   const where = typeof path !== "string" || home === null ? asUrl(path) : home + path.slice(1);
   // Whatever is no file may be one that never ends, or that never opens.
@@ -44,7 +74,7 @@ export async function readTrusted(path: string | URL, othersMayWrite: boolean): 
   if (!found.isFile) throw refuse("is no file");
   using file = await Deno.open(where);
   const { size, mode } = await file.stat();
-  if (size > MAX_TRUSTED) throw refuse(`has ${size} bytes; at most ${MAX_TRUSTED} are read`);
+  if (size > maxBytes) throw refuse(`has ${size} bytes; at most ${maxBytes} are read`);
   if (!othersMayWrite && mode !== null && (mode & 0o022) !== 0) {
     throw refuse("can be written by its group or by everybody; `chmod go-w` takes that away");
   }
@@ -53,7 +83,7 @@ export async function readTrusted(path: string | URL, othersMayWrite: boolean): 
   for (let n: number | null; length < bytes.length && (n = await file.read(bytes.subarray(length))) !== null;) {
     length += n;
   }
-  return new TextDecoder().decode(bytes.subarray(0, length));
+  return bytes.subarray(0, length);
 }
 
 function asUrl(path: string | URL): string | URL {

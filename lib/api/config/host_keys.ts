@@ -3,14 +3,9 @@
  *
  * @module
  */
-import { equals } from "@std/bytes";
-import { HostKeyError, HostKeyRevokedError, printable } from "../../errors.ts";
 import type { Complete } from "../../config/complete.ts";
 import { knownHosts, type KnownHostsVerifier } from "../../keys/trust/known_hosts.ts";
-import { revocableBlobs } from "../../keys/trust/host_certificates.ts";
-import { parsePublicKey } from "../../keys/public_key.ts";
-import type { PublicKey } from "../../keys/types.ts";
-import { readIfThere } from "../../keys/user_files.ts";
+import { revokedKeys } from "../../keys/trust/revoked_keys.ts";
 import type { Notices } from "./notices.ts";
 
 /** The policy, or null where the default one is meant. */
@@ -37,13 +32,7 @@ export function hostKeyPolicy(found: Complete, notices: Notices): KnownHostsVeri
   });
   const revoked = found.get("revokedhostkeys");
   if (revoked === undefined) return known;
-  return Object.assign(
-    async (key: PublicKey, host: { hostname: string; port: number }): Promise<boolean> => {
-      await checkRevoked(key, revoked);
-      return await known(key, host);
-    },
-    { keyTypes: known.keyTypes, wantedTypes: known.wantedTypes },
-  );
+  return revokedKeys(revoked).hosts(known);
 }
 
 /** UpdateHostKeys, where a line has set it. */
@@ -56,32 +45,4 @@ export function updatePolicy(found: Complete, notices: Notices): boolean | null 
     );
   }
   return found.get("updatehostkeys") === "true";
-}
-
-/** Throws `HostKeyError` for a key that the file lists, and where it cannot be read: nobody could tell then. */
-async function checkRevoked(key: PublicKey, path: string): Promise<void> {
-  const cannot = (why: string, cause?: unknown): HostKeyError =>
-    new HostKeyError(`Cannot verify host key: RevokedHostKeys "${printable(path, 256)}" ${why}`, { cause });
-  let text: string | null;
-  try {
-    text = await readIfThere(path);
-  } catch (cause) {
-    throw cannot("cannot be read", cause);
-  }
-  if (text === null) throw cannot("is not there");
-  for (const [i, line] of text.split("\n").entries()) {
-    if (/^\s*(#|$)/.test(line)) continue;
-    let listed: PublicKey;
-    try {
-      listed = parsePublicKey(line.trim(), { insecureMinRsaBits: 1024 });
-    } catch (cause) {
-      throw cannot(`has no public key in line ${i + 1}`, cause);
-    }
-    if (!revocableBlobs(key).some((blob) => equals(listed.blob, blob))) continue;
-    const where = `${printable(path, 256)}:${i + 1}`;
-    throw new HostKeyRevokedError(
-      `Cannot trust host key: ${printable(key.type, 64)} ${await key.fingerprint()} is revoked at ${where}`,
-      [{ file: path, line: i + 1 }],
-    );
-  }
 }

@@ -10,6 +10,7 @@ import { checkCertificate } from "../certificate.ts";
 import { type KeyText, pathHint } from "../key_text.ts";
 import { type SignatureProof, verifySignature } from "../public_key.ts";
 import { minRsaBits, type RsaKeyOptions } from "../rsa_public.ts";
+import type { RevokedKeys } from "../trust/revoked_keys.ts";
 import type { PublicKey } from "../types.ts";
 import { type AllowedSigner, allowedSigners, certificateRefusal, isFor, refusal, speaksOf } from "./allowed_signers.ts";
 import { checkMessage, dropMessage, hashMessage, type Message } from "./message_hash.ts";
@@ -38,6 +39,8 @@ export interface VerifyMessageOptions extends MessageSignerOptions {
   principal: string;
   /** When it was signed, or is to be valid. @default {now} */
   at?: Date | undefined;
+  /** Keys that may not sign, whoever allows it, as {@linkcode revokedKeys} reads them; a list that cannot be read refuses each. @default {none} */
+  revoked?: RevokedKeys | undefined;
 }
 
 /** Which allowed signers may be looked for. */
@@ -69,12 +72,19 @@ export async function verifyMessage(
   data: Uint8Array | ReadableStream<Uint8Array>,
   options: VerifyMessageOptions,
 ): Promise<PublicKey> {
-  checkOptions("verifyMessage()", options, ["allowedSigners", "principal", "at"]);
-  const { principal } = options, at = checkedTime(options.at);
+  checkOptions("verifyMessage()", options, ["allowedSigners", "principal", "at", "revoked"]);
+  const { principal, revoked } = options, at = checkedTime(options.at);
+  if (revoked !== undefined && typeof revoked?.revocation !== "function") {
+    throw wrongKind("revoked", revoked, "what revokedKeys() gives");
+  }
   checkText("principal", principal, "a text, who is said to have signed");
   if (principal === "") throw wrongKind("principal", principal, "a text, who is said to have signed");
   checkMessage(data);
-  return await proven(signature, data, options, (file) => allow(file, options.allowedSigners, principal, at));
+  return await proven(signature, data, options, async (file) => {
+    allow(file, options.allowedSigners, principal, at);
+    const why = await revoked?.revocation(file.publicKey) ?? null;
+    if (why !== null) throw fail(why);
+  });
 }
 
 /**
@@ -138,7 +148,7 @@ async function proven(
   signature: KeyText,
   data: Message,
   options: MessageSignerOptions,
-  allow: (file: SignatureFile) => void,
+  allow: (file: SignatureFile) => void | Promise<void>,
 ): Promise<PublicKey> {
   let file: SignatureFile;
   try {
@@ -147,7 +157,7 @@ async function proven(
       throw fail(`the signature is for "${printable(file.namespace)}", and not for "${printable(options.namespace)}"`);
     }
     await checkCertificate(file.publicKey);
-    allow(file);
+    await allow(file);
   } catch (error) {
     dropMessage(data, error);
     throw error;
