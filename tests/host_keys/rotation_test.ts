@@ -48,7 +48,7 @@ const read = (file: string) => Deno.readTextFile(file);
 async function learnFrom(
   hostKeys: readonly PrivateKey[],
   options: Partial<ConnectOptions>,
-  wanted?: () => Promise<boolean>,
+  wanted?: () => boolean | Promise<boolean>,
 ): Promise<string[]> {
   const notices: string[] = [];
   await using joined = await join({ hostKeys }, { onNotice: (notice) => notices.push(notice), ...options });
@@ -154,6 +154,32 @@ Deno.test("the user's own known_hosts follows a server unless the program says n
       assertEquals(await read(file), "");
     });
   } finally {
+    if (home === undefined) Deno.env.delete("HOME");
+    else Deno.env.set("HOME", home);
+  }
+});
+
+Deno.test("the user's own known_hosts stays as it is, without a word, where the runtime would have to ask for leave to write it", async () => {
+  const home = Deno.env.get("HOME"), { query } = Deno.permissions;
+  try {
+    await withFile("", async (_, folder) => {
+      Deno.env.set("HOME", folder);
+      await Deno.mkdir(`${folder}/.ssh`);
+      const file = `${folder}/.ssh/known_hosts`;
+      await Deno.writeTextFile(file, line(first));
+      const asked: Deno.PermissionDescriptor[] = [];
+      Deno.permissions.query = (descriptor) => {
+        asked.push(descriptor);
+        return Promise.resolve({ state: "prompt" } as Deno.PermissionStatus);
+      };
+      assertEquals(await learnFrom([first, second], { verifyHostKey: knownHosts() }, () => asked.length > 0), []);
+      assertEquals(await read(file), line(first));
+      // Who says so in so many words is asked.
+      const isLearnt = async () => await read(file) === line(first) + line(second);
+      await learnFrom([first, second], { verifyHostKey: knownHosts(), updateHostKeys: true }, isLearnt);
+    });
+  } finally {
+    Deno.permissions.query = query;
     if (home === undefined) Deno.env.delete("HOME");
     else Deno.env.set("HOME", home);
   }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { assertEquals, assertFalse, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertFalse, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
 import { HostKeyChangedError, HostKeyError, HostKeyRevokedError, HostKeyUnknownError } from "../../lib/errors.ts";
 import { knownHosts, type KnownHostsOptions } from "../../lib/keys/trust/known_hosts.ts";
 import { parsePublicKey } from "../../lib/keys/public_key.ts";
@@ -162,6 +162,34 @@ Deno.test("a byte order mark hides no line of a known_hosts file, a revocation l
     await Deno.writeTextFile(file, `\ufeffhost ${line(0)}\n`);
     assertEquals(await verify(ed, host), true);
     await assertRejects(() => verify(otherEd, host), HostKeyChangedError);
+  }));
+
+Deno.test("a program that may not write known_hosts is told so, with the file and the line", () =>
+  inFolder(async (folder) => {
+    const file = `${folder}/known_hosts`;
+    await Deno.writeTextFile(file, `other ${line(0)}\n`);
+    const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: [
+        ...["run", "--no-check", "--no-lock", "--allow-read", "--allow-env"],
+        new URL("_add_hosts.ts", import.meta.url).pathname,
+        ...["0", file, "1", line(0)],
+      ],
+      stdin: "null",
+      stdout: "null",
+      env: { NO_COLOR: "1" },
+    }).output();
+    const said = new TextDecoder().decode(stderr);
+    assertEquals(code, 1);
+    for (
+      const part of [
+        `HostKeyError: Cannot add host key to "${file}":`,
+        "--allow-write",
+        `the line is: own0.of0 ${line(0)}`,
+      ]
+    ) {
+      assert(said.includes(part), said);
+    }
+    assertEquals(await Deno.readTextFile(file), `other ${line(0)}\n`);
   }));
 
 Deno.test("processes that add and remove hosts of one file at once lose none of them, and agree on who has which key", () =>

@@ -871,6 +871,16 @@ export const mutants: readonly Mutant[] = [
     killedBy: "a server proves its own keys, each once in a request and a few times in all, and nothing else",
   },
   {
+    id: "rotation-unasked",
+    removes: "no question of the runtime comes up for what nobody has asked for",
+    file: "lib/host_keys/learn.ts",
+    find: "unasked && !await mayChange(trustedBy)",
+    replace: "unasked && !await mayChange(trustedBy) && ask !== null",
+    test: "tests/host_keys/rotation_test.ts",
+    killedBy:
+      "the user's own known_hosts stays as it is, without a word, where the runtime would have to ask for leave to write it",
+  },
+  {
     id: "rotation-proofs",
     removes: "a server proves its keys a few times at most",
     file: "lib/host_keys/announce.ts",
