@@ -28,6 +28,8 @@ export interface Mldsa44Ed25519Material {
 const NAME = "ssh-mldsa44-ed25519";
 /** Bytes of ML-DSA-44: its public key, and its signature. */
 const MLDSA_PUBLIC = 1312, MLDSA_SIGNATURE = 2420;
+/** What OpenSSH 10.6 says of its size. */
+const BITS = 512;
 /** Bytes of both halves together. */
 const PUBLIC_LENGTH = MLDSA_PUBLIC + 32, SIGNATURE_LENGTH = MLDSA_SIGNATURE + 64;
 
@@ -63,8 +65,8 @@ function materialOf(publicKey: Bytes, seeds: Bytes): Mldsa44Ed25519Material {
 }
 
 /** Makes a key. */
-export async function generateMldsa44Ed25519(bits = 256): Promise<Mldsa44Ed25519Material> {
-  if (bits !== 256) throw new RangeError(`Cannot make mldsa44-ed25519 key: ${bits} bits given, it counts as 256`);
+export async function generateMldsa44Ed25519(bits = BITS): Promise<Mldsa44Ed25519Material> {
+  if (bits !== BITS) throw new RangeError(`Cannot make mldsa44-ed25519 key: ${bits} bits given, it counts as ${BITS}`);
   const mldsaSeed = crypto.getRandomValues(new Uint8Array(32));
   const ed25519Seed = crypto.getRandomValues(new Uint8Array(32));
   return { kind: "mldsa44-ed25519", mldsaSeed, ed25519Seed, publicKey: await publicKeyOf(mldsaSeed, ed25519Seed) };
@@ -82,7 +84,7 @@ export const mldsa44Ed25519: KeyType<Mldsa44Ed25519Material> = {
     }
     const mldsaKey = raw.subarray(0, MLDSA_PUBLIC), verifyEd25519 = ed25519Verifier(raw.slice(MLDSA_PUBLIC));
     return {
-      bits: 256,
+      bits: BITS,
       async verify(value, data): Promise<boolean> {
         if (value.length !== SIGNATURE_LENGTH) return false;
         // What is checked late must be what came: the value is the caller's.

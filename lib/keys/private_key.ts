@@ -257,8 +257,8 @@ const makers = {
  * Makes a key pair from the runtime's random numbers: Ed25519 unless another type is asked for. `mldsa44-ed25519` is OpenSSH's
  * post-quantum type, which its versions from 10.6 on know: a signature holds as long as either ML-DSA-44 or Ed25519 does.
  *
- * `bits` is 256 (the default), 384 or 521 for `ecdsa`, 2,048 to 16,384 for `rsa` (3,072 unless given), and nothing but 256 for
- * `ed25519` and `mldsa44-ed25519`. Throws `RangeError` for other sizes.
+ * `bits` is 256 (the default), 384 or 521 for `ecdsa`, 2,048 to 16,384 for `rsa` (3,072 unless given), and nothing but 256
+ * for `ed25519` and 512 for `mldsa44-ed25519`. Throws `RangeError` for other sizes.
  */
 export async function generateKey(
   type: "ed25519" | "ecdsa" | "rsa" | "mldsa44-ed25519" = "ed25519",

@@ -90,10 +90,16 @@ Deno.test("a user whose signature is wrong in either half is refused, and a host
   }
 });
 
-Deno.test("a certificate by OpenSSH 10.6 logs in: of such a key, by such a CA", async () => {
-  await using joined = await join({ auth: { publicKey: trustedUserCAs(vectors.ca) } }, {
+Deno.test("certificates by OpenSSH 10.6 log in and are shown by the host: of such keys, by such a CA", async () => {
+  await using joined = await join({
+    hostKeys: [withCertificate(user, vectors.hostCertificate)],
+    auth: { publicKey: trustedUserCAs(vectors.ca) },
+  }, {
+    hostname: "host.example",
+    verifyHostKey: knownHosts(`@cert-authority host.example ${vectors.ca}`),
     auth: [publicKey(withCertificate(user, vectors.userCertificate))],
   });
+  assertEquals(joined.client.info.hostKey.type, `${NAME}-cert`);
   const { stdout } = await joined.client.exec("echo certified");
   assertEquals(new TextDecoder().decode(stdout), "certified\n");
 });
