@@ -6,6 +6,7 @@ import { readAddedKey, writeAddedKey } from "../../lib/agent/added_key.ts";
 import { parseCertificate } from "../../lib/keys/certificate.ts";
 import { certifiedTypeOf, keyTypeOf, signatureLabelOf } from "../../lib/keys/key_types.ts";
 import { signCertificate } from "../../lib/keys/sign_certificate.ts";
+import { verifyMessage } from "../../lib/keys/sshsig/verify_message.ts";
 import { digest } from "../../lib/crypto/hash.ts";
 import { generateKey, inspectPrivateKey, parsePrivateKey } from "../../lib/keys/private_key.ts";
 import {
@@ -56,6 +57,9 @@ Deno.test("a public key and a signature by OpenSSH 10.6 are read, and the signat
   assertFalse(await verifyWith(key, "ssh-ed25519", data, signature));
   assertFalse(await key.verify(utf8("another message"), signature));
   assertFalse(await parsePublicKey(vectors.lockedPublicKey).verify(data, signature));
+  const signers = { principal: "me", namespace: vectors.namespace, allowedSigners: `me ${vectors.publicKey}` };
+  const signedBy = await verifyMessage(vectors.signature, utf8(vectors.message), signers);
+  assertEquals(String(signedBy), String(key));
 });
 
 Deno.test("a private key by OpenSSH 10.6 is read, in clear and locked, signs, and is written as it was", async () => {
