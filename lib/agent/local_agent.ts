@@ -143,14 +143,8 @@ class ProgramAgent implements LocalAgent {
       await client.bind(session);
       return client;
     });
-    opensConnections(this, () => {
-      const gone = new AbortController();
-      const answer = this.#answerer(false);
-      return Promise.resolve({
-        answer: (message, signal) => answer(message, AbortSignal.any([signal, gone.signal])),
-        end: (reason) => gone.abort(reason),
-      });
-    });
+    // Who asks there tells by the signal when nobody waits any more.
+    opensConnections(this, () => Promise.resolve({ answer: this.#answerer(false), end: () => {} }));
   }
 
   /** Answers on a connection of its own. */
@@ -164,14 +158,11 @@ class ProgramAgent implements LocalAgent {
 
   /** The same, for those who ask from here. */
   #line(): AgentLine {
-    const answer = this.#answerer(true), gone = new AbortController(), { signal } = this.#end;
+    const answer = this.#answerer(true), gone = eitherOf([this.#end.signal]);
     return {
-      ask: async (question) => {
-        signal.throwIfAborted();
-        return await answer(question.slice(), AbortSignal.any([signal, gone.signal])) as Bytes;
-      },
+      ask: async (question) => await answer(question.slice(), gone.signal) as Bytes,
       end: () => {
-        gone.abort(new SshError("Cannot use agent: its connection was closed", { code: "CLOSED" }));
+        gone.end(new SshError("Cannot use agent: its connection was closed", { code: "CLOSED" }));
         return Promise.resolve();
       },
     };
@@ -225,9 +216,12 @@ class ProgramAgent implements LocalAgent {
   async serve(conn: ByteDuplex, options: ServeAgentOptions = {}): Promise<void> {
     checkServe(options);
     checkDuplex("conn", conn);
-    const { signal } = options, { signal: ended } = this.#end;
-    const both = signal === undefined ? ended : AbortSignal.any([signal, ended]);
-    await answerAll(conn, this.#answerer(!(options.readOnly ?? false)), both);
+    const { signal, readOnly = false } = options, gone = eitherOf([this.#end.signal, signal]);
+    try {
+      await answerAll(conn, this.#answerer(!readOnly), gone.signal);
+    } finally {
+      gone.end(null);
+    }
   }
 
   async listen(options: ServeAgentOptions & { path?: string | undefined } = {}): Promise<AgentListener> {
@@ -257,6 +251,23 @@ class ProgramAgent implements LocalAgent {
     await this.#own[Symbol.asyncDispose]();
     await Promise.all([...this.#listeners].map((listener) => listener.close()));
   }
+}
+
+/** Aborts with the first of the signals, or when it is ended; then it listens to none of them, which may live long. */
+function eitherOf(signals: readonly (AbortSignal | undefined)[]): { signal: AbortSignal; end(reason: unknown): void } {
+  const either = new AbortController(), listening: [AbortSignal, () => void][] = [];
+  const end = (reason: unknown): void => {
+    for (const [signal, abort] of listening) signal.removeEventListener("abort", abort);
+    either.abort(reason);
+  };
+  for (const signal of signals) {
+    if (signal === undefined) continue;
+    const abort = (): void => end(signal.reason);
+    if (signal.aborted) abort();
+    signal.addEventListener("abort", abort, { once: true });
+    listening.push([signal, abort]);
+  }
+  return { signal: either.signal, end };
 }
 
 function checkServe(options: ServeAgentOptions): void {
