@@ -203,16 +203,17 @@ export class ClientAuth implements MessageHandler {
   }
 
   #exchange(attempt: Attempt, username: string, notes: string[]): AuthExchange {
-    const names = this.#transport.extensions.get("server-sig-algs");
     const encoder = new TextEncoder(), user = encodeText(username);
     // deno-lint-ignore no-this-alias
     const auth = this;
     return {
       username,
       sessionId: this.#transport.info.sessionId,
-      serverSigAlgs: names === undefined
-        ? null
-        : new TextDecoder().decode(names).split(",").filter((name) => name !== ""),
+      get serverSigAlgs() {
+        // The server may tell another list once it knows the user.
+        const names = auth.#transport.extensions.get("server-sig-algs");
+        return names === undefined ? null : new TextDecoder().decode(names).split(",").filter((name) => name !== "");
+      },
       session: sessionOf(this.#transport),
       boundHostKey: takesHostbound(this.#transport.extensions) ? this.#transport.info.hostKey.blob : undefined,
       get remaining() {

@@ -7,6 +7,7 @@
 import { equals } from "@std/bytes";
 import { DisconnectReason, SshError, SshProtocolError } from "../errors.ts";
 import type { PublicKey } from "../keys/types.ts";
+import { extInfoInAuth, takesExtInfoInAuth } from "../transport/ext_info.ts";
 import { checkSize } from "../transport/message_size.ts";
 import type { MessageHandler, PacketTransport } from "../transport/types.ts";
 import { callBack } from "../wire/callback.ts";
@@ -225,6 +226,9 @@ class ServerAuthSession implements MessageHandler {
       throw new SshProtocolError("This service is not available here", DisconnectReason.SERVICE_NOT_AVAILABLE);
     }
     if (name !== null) this.#user = user;
+    if (this.#requests === 1 && takesExtInfoInAuth(this.#transport.extensions)) {
+      this.#transport.send(extInfoInAuth(this.#options.algorithms ?? defaultSignatureAlgorithms));
+    }
     if (this.#queue.length === MAX_QUEUE || this.#queueBytes + payload.length > MAX_QUEUE_BYTES) {
       throw new SshProtocolError("Too many authentication requests at once");
     }

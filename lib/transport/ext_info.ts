@@ -1,5 +1,5 @@
 /**
- * Extension negotiation. RFC 8308, OpenSSH PROTOCOL sections 1.8 and 3.1. Pure.
+ * Extension negotiation. RFC 8308, OpenSSH PROTOCOL sections 1.8, 1.10 and 3.1. Pure.
  *
  * @module
  */
@@ -11,6 +11,8 @@ import { Writer } from "../wire/writer.ts";
 
 const MAX_EXTENSIONS = 64;
 
+/** Told by a client that takes EXT_INFO behind its first request for a login, too. */
+const IN_AUTH = "ext-info-in-auth@openssh.com";
 /** Told by a server that takes `publickey-hostbound-v00@openssh.com`. */
 const HOSTBOUND = "publickey-hostbound@openssh.com";
 
@@ -45,6 +47,17 @@ export function takesHostbound(extensions: ReadonlyMap<string, Uint8Array>): boo
   return version !== undefined && new TextDecoder().decode(version) === "0";
 }
 
+/** Whether a client has told that it takes EXT_INFO once more, when it has named its user. */
+export function takesExtInfoInAuth(extensions: ReadonlyMap<string, Uint8Array>): boolean {
+  const version = extensions.get(IN_AUTH);
+  return version !== undefined && new TextDecoder().decode(version) === "0";
+}
+
+/** The signature algorithms that a server takes from the user who has been named. */
+export function extInfoInAuth(signatureAlgorithms: readonly string[]): Bytes {
+  return encodeExtInfo(new Map([["server-sig-algs", new TextEncoder().encode(signatureAlgorithms.join(","))]]));
+}
+
 /** What this side tells its peer. */
 export function ownExtensions(
   role: "client" | "server",
@@ -57,5 +70,6 @@ export function ownExtensions(
     extensions.set(HOSTBOUND, utf8.encode("0"));
   }
   extensions.set("ping@openssh.com", utf8.encode("0"));
+  if (role === "client") extensions.set(IN_AUTH, utf8.encode("0"));
   return extensions;
 }

@@ -137,6 +137,29 @@ Deno.test("publicKey() chooses an RSA algorithm by server-sig-algs (RFC 8332)", 
   assertEquals(signed, ["rsa-sha2-256"]);
 });
 
+// OpenSSH PROTOCOL section 1.10.
+Deno.test("publicKey() goes by the server-sig-algs that a server tells once it knows the user", async () => {
+  const rsa = await generateKey("rsa", { bits: 2048 }), signed: string[] = [];
+  const key: Signer = {
+    publicKey: rsa.publicKey,
+    algorithms: rsa.algorithms,
+    sign: (data, algorithm) => (signed.push(algorithm), rsa.sign(data, algorithm)),
+  };
+  const made = start(
+    {
+      none: () => {
+        made.client.extensions.set("server-sig-algs", new TextEncoder().encode("rsa-sha2-256"));
+        return false;
+      },
+      publicKey: () => true,
+    },
+    {},
+    "rsa-sha2-512,rsa-sha2-256",
+  );
+  await authenticate(made.auth, "alice", [publicKey(key)]);
+  assertEquals([signed, (await made.user).method], [["rsa-sha2-256"], "publickey"]);
+});
+
 Deno.test("publicKey() passes over an RSA key that server-sig-algs rules out, and says so", async () => {
   const made = start({ publicKey: () => true }, {}, "ssh-ed25519,ssh-rsa");
   const rsa = await generateKey("rsa", { bits: 2048 });

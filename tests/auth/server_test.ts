@@ -11,6 +11,7 @@ import {
 import { DisconnectReason, SshError, SshProtocolError } from "../../lib/errors.ts";
 import { generateKey, insecureSha1Signer } from "../../lib/keys/private_key.ts";
 import type { Signer } from "../../lib/keys/types.ts";
+import { decodeExtInfo } from "../../lib/transport/ext_info.ts";
 import { Msg } from "../../lib/wire/numbers.ts";
 import { Writer } from "../../lib/wire/writer.ts";
 import { countedSignal } from "../_support/counted_signal.ts";
@@ -284,6 +285,24 @@ Deno.test("serveAuth() lets in a user whose right key comes behind eleven others
   const payload = publicKeyPayload("alice", "ssh-ed25519", keyB.publicKey.blob, new Uint8Array(64));
   for (let i = 0; i < 2; i++) signed.peer.send(payload);
   assertEquals(await signed.peer.disconnect(), NO_MORE);
+});
+
+// OpenSSH PROTOCOL section 1.10.
+Deno.test("serveAuth() tells its signature algorithms again behind the first request, where the client takes that", async () => {
+  for (const [told, takes] of [["0", true], ["1", false], [null, false]] as const) {
+    const served = serveRaw({ password: () => false }, { algorithms: ["ssh-ed25519"] }), { server } = served;
+    const peer = await scriptedClient(served.client);
+    if (told !== null) server.extensions.set("ext-info-in-auth@openssh.com", new TextEncoder().encode(told));
+    peer.send(requestPayload("alice", "none"), requestPayload("alice", "none"));
+    if (takes) {
+      const extensions = decodeExtInfo(await peer.expect(Msg.EXT_INFO));
+      assertEquals([...extensions.keys()], ["server-sig-algs"]);
+      assertEquals(new TextDecoder().decode(extensions.get("server-sig-algs")), "ssh-ed25519");
+    }
+    // Once, and before the first answer.
+    await peer.expect(Msg.USERAUTH_FAILURE);
+    await peer.expect(Msg.USERAUTH_FAILURE);
+  }
 });
 
 // Row 70.

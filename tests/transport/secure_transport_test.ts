@@ -88,7 +88,7 @@ Deno.test("SecureTransport connects with the defaults of both sides, and tells w
   assertEquals([...near.extensions.keys()].sort(), [
     ...["ping@openssh.com", "publickey-hostbound@openssh.com", "server-sig-algs"],
   ]);
-  assertEquals([...far.extensions.keys()], ["ping@openssh.com"]);
+  assertEquals([...far.extensions.keys()], ["ping@openssh.com", "ext-info-in-auth@openssh.com"]);
   await near.close();
   await far.closed;
   assertEquals(nearHandler.endings, [null]);
