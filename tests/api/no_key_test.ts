@@ -56,7 +56,8 @@ Deno.test("connect() without a key says that there is no agent, and which files 
     message,
     "publickey (refused: there was no key to offer, agent: SSH_AUTH_SOCK is not set, ",
     `${where.path}/.ssh/id_ed25519: it is not there, `,
-    `${where.path}/.ssh/id_rsa: it is not there)`,
+    `${where.path}/.ssh/id_rsa: it is not there, `,
+    `${where.path}/.ssh/id_mldsa44_ed25519: it is not there)`,
   );
 });
 
