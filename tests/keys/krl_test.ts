@@ -66,8 +66,8 @@ Deno.test("writeKrl() and parseKrl() revoke keys and fingerprints, and no others
 
 Deno.test("writeKrl() and parseKrl() revoke certificates by number and by key ID, of one CA or of any", async () => {
   const serials: SerialRange[] = [7n, [100n, 199n], 0xffff_ffff_ffff_ffffn], keyIds = ["bob", "c d"];
-  for (const  of of[ca.publicKey, null]) {
-    const krl = await parseKrl(writeKrl({ certificates: [{ ca: of, serials, keyIds }] }));
+  for (const issuer of [ca.publicKey, null]) {
+    const krl = await parseKrl(writeKrl({ certificates: [{ ca: issuer, serials, keyIds }] }));
     for (
       const [raw, reason] of [
         [{ serial: 6n }, null],
@@ -84,7 +84,7 @@ Deno.test("writeKrl() and parseKrl() revoke certificates by number and by key ID
       ] as const
     ) {
       assertEquals(await krl.revocation(await certified(raw)), reason, JSON.stringify(reason));
-      assertEquals(await krl.revocation(await certified(raw, otherCa)), of === null ? reason : null);
+      assertEquals(await krl.revocation(await certified(raw, otherCa)), issuer === null ? reason : null);
     }
     assertEquals(await krl.revocation(b), null);
   }
