@@ -15,12 +15,13 @@ import { agentFor } from "../keys/session_agents.ts";
 import { openKeyFile } from "../keys/key_file.ts";
 import { checkPassphrase, type Passphrase } from "../keys/passphrase.ts";
 import { inspectPrivateKey } from "../keys/private_key.ts";
+import { isAuthenticators, privateFormOf } from "../keys/key_types.ts";
 import type { Signer } from "../keys/types.ts";
 import { withCertificate } from "../keys/with_certificate.ts";
 import { hasDeno } from "../wire/system.ts";
 
 /** Key files in the order in which they are tried. */
-const FILES = ["id_ed25519", "id_ecdsa", "id_rsa", "id_mldsa44_ed25519"] as const;
+const FILES = ["id_ed25519", "id_ecdsa", "id_rsa", "id_mldsa44_ed25519", "id_ed25519_sk", "id_ecdsa_sk"] as const;
 
 /** Options of {@linkcode defaultIdentities}. */
 export interface DefaultIdentitiesOptions {
@@ -114,10 +115,15 @@ export async function* findIdentities(
       }
       const text = await abortable(readIfThere(path), signal);
       if (text === null) {
-        absent(`${printable(path)}: it is not there`);
+        // Few have a FIDO authenticator, and its key would not be used from a file.
+        if (!name.endsWith("_sk")) absent(`${printable(path)}: it is not there`);
         continue;
       }
       const { encrypted, publicKey } = inspectPrivateKey(text);
+      if (publicKey !== null && isAuthenticators(publicKey.type)) {
+        if (signers.some((one) => String(one.publicKey) === String(publicKey))) continue;
+        privateFormOf(publicKey.type);
+      }
       if (encrypted && passphrase === undefined) {
         skip(path, "it is encrypted; add it to an agent, or hand it over with its passphrase");
         withIt = await certified(path, signers.find((one) => String(one.publicKey) === String(publicKey)));

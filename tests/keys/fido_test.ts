@@ -1,5 +1,6 @@
 /** Keys of FIDO authenticators: public keys, signatures and what they say. */
 import { assert, assertEquals, assertFalse } from "@std/assert";
+import { defaultIdentities } from "../../lib/agent/default_identities.ts";
 import { inspectPrivateKey, parsePrivateKey } from "../../lib/keys/private_key.ts";
 import {
   keyBits,
@@ -10,8 +11,10 @@ import {
   verifyWith,
 } from "../../lib/keys/public_key.ts";
 import { fidoAlgorithms, signatureAlgorithmsOf } from "../../lib/keys/key_types.ts";
+import type { Signer } from "../../lib/keys/types.ts";
 import { type Saying, softwareKey } from "../_support/authenticator.ts";
 import { mutate } from "../_support/fuzz.ts";
+import { agentAt } from "../_support/served_agent.ts";
 import { assertKeyFormat, strings, utf8, vectors } from "../_support/key_vectors.ts";
 
 const ED25519 = "sk-ssh-ed25519@openssh.com", ECDSA = "sk-ecdsa-sha2-nistp256@openssh.com";
@@ -147,6 +150,33 @@ Deno.test("parsePrivateKey() says of the file of an authenticator's key that it 
     );
     const found = inspectPrivateKey(text);
     assertEquals([found.encrypted, found.publicKey!.toString()], [encrypted, line]);
+  }
+});
+
+Deno.test("defaultIdentities() tells of the file of an authenticator's key, unless the agent has the key", async () => {
+  const home = await Deno.makeTempDir({ prefix: "amiko_keys_" }), notes: string[] = [];
+  const before = ["HOME", "SSH_AUTH_SOCK"].map((name) => [name, Deno.env.get(name)] as const);
+  const file = vectors<SkFile>("sk_files", 4)[1]!;
+  const holds: Signer = { ...await softwareKey("ed25519"), publicKey: parsePublicKey(file.public) };
+  const agent = agentAt(`${home}/agent`, [holds]);
+  try {
+    await Deno.mkdir(`${home}/.ssh`);
+    await Deno.writeTextFile(`${home}/.ssh/id_ed25519_sk`, file.private);
+    Deno.env.set("HOME", home);
+    for (const socket of ["", `${home}/agent`]) {
+      Deno.env.set("SSH_AUTH_SOCK", socket);
+      const found: string[] = [];
+      for await (const { publicKey } of defaultIdentities({ onSkip: (note) => notes.push(note) })) {
+        found.push(String(publicKey));
+      }
+      assertEquals(found, socket === "" ? [] : [file.public]);
+    }
+    assertEquals(notes.length, 1);
+    assert(notes[0]!.includes("id_ed25519_sk: ") && notes[0]!.includes("use the agent"), notes[0]);
+  } finally {
+    for (const [name, value] of before) value === undefined ? Deno.env.delete(name) : Deno.env.set(name, value);
+    await agent[Symbol.asyncDispose]();
+    await Deno.remove(home, { recursive: true });
   }
 });
 
