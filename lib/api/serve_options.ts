@@ -24,7 +24,8 @@ export interface ServeOptions {
   /** TCP port; 0 takes a free one. @default {22} */
   port?: number | undefined;
   /**
-   * At least one; no key is ever made up. Of keys of one type the first is shown. Clients are told of all of them once they have logged in, and have
+   * At least one; no key is ever made up. Of keys of one type the first is shown; one with a certificate, as `withCertificate()` makes it, shows
+   * that to clients that ask for certificates, and its key alone to all others. Clients are told of all of them once they have logged in, and have
    * them proved (`hostkeys-00@openssh.com`): a key that is to be replaced is followed by the new one for some time, and then left out.
    */
   hostKeys: readonly Signer[];

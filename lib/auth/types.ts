@@ -60,7 +60,11 @@ export interface ServerAuth {
   passwordChange?:
     | ((info: AuthInfo, oldPassword: string, newPassword: string) => MaybePromise<PasswordResult>)
     | undefined;
-  /** Is this key acceptable? Possession is proven afterwards by the library. `null`, as `matchAuthorizedKey()` has it, is no. */
+  /**
+   * Is this key acceptable? Possession is proven afterwards by the library. `null`, as `matchAuthorizedKey()` has it, is no. A key may come with a
+   * certificate, `key.certificate`, which its CA has signed: that lets somebody in only where `trustedUserCAs()`, or `matchAuthorizedKey()` by a line
+   * with `cert-authority`, has let it in, and what it does not permit the login may not do, whatever else the handler grants.
+   */
   publicKey?: ((info: AuthInfo, key: PublicKey) => MaybePromise<AuthResult | null>) | undefined;
   /**
    * Another machine vouches for its user (RFC 4252 section 9): is `key` that machine's, and may that user of it be this one? The library has

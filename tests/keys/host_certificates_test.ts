@@ -15,6 +15,7 @@ import { memoryPair } from "../_support/duplex.ts";
 import { join, serverOptions } from "../_support/joined.ts";
 import { opensshKeys } from "../_support/key_vectors.ts";
 import { scratchDir } from "../_support/keys.ts";
+import { until } from "../_support/until.ts";
 
 const ca = await generateKey(), other = await generateKey(), host = await generateKey();
 const at = (hostname: string, port = 22) => ({ hostname, port });
@@ -202,4 +203,20 @@ Deno.test("serve() refuses a user's certificate as a host key", async () => {
   const options = await serverOptions({ hostKeys: [withCertificate(host, line)] });
   await assertRejects(() => serveConn(memoryPair().server, options), TypeError, "is for users");
   assertThrows(() => withCertificate(other, line), TypeError, "another key");
+});
+
+Deno.test("a client learns the key of a certificate that its server has besides, and none by a CA's word", async () => {
+  const file = `${scratchDir()}/known_hosts`, hostKeys = [other, await presented()];
+  const learn = async (text: string, isThere: () => boolean): Promise<string> => {
+    Deno.writeTextFileSync(file, text);
+    const options = { verifyHostKey: knownHosts({ files: [file] }), updateHostKeys: true };
+    await using joined = await join({ hostKeys }, options);
+    await until(isThere, "the key is not learnt");
+    await joined.client.exec("echo x");
+    return Deno.readTextFileSync(file);
+  };
+  const known = `test.invalid ${other.publicKey}\n`, both = `${known}test.invalid ${host.publicKey}\n`;
+  assertEquals(await learn(known, () => Deno.readTextFileSync(file) === both), both);
+  const byCa = `@cert-authority test.invalid ${ca.publicKey}\n`;
+  assertEquals(await learn(byCa, () => true), byCa);
 });
