@@ -166,6 +166,7 @@ Deno.test("JSON Web Keys are read as others write them, and refused for what the
   await assertKeyFormat(() => parsePrivateKey(JSON.stringify({ ...rsa, d: rsa.p })), "do not belong together");
   await assertKeyFormat(() => parsePrivateKey(JSON.stringify({ ...rsa, p: rsa.q })), "do not belong together");
   assertEquals(await parsePrivateKey(JSON.stringify({ ...rsa, qi: "AQ", dp: "AQ" })).then(secretsOf), rsa);
+  assertEquals(await parsePrivateKey(JSON.stringify({ ...rsa, e: "AAABAAE" })).then(secretsOf), rsa);
   const noPrimes = { ...rsa, p: undefined, q: undefined };
   await assertKeyFormat(() => parsePrivateKey(JSON.stringify(noPrimes)), "without its primes");
   await assertKeyFormat(() => parsePrivateKey(JSON.stringify({ ...rsa, oth: [] })), "two primes");
