@@ -215,7 +215,8 @@ Deno.test("Transport holds its channels to the grant, too", async () => {
   await assertRejects(() => channel.getPty(), SshError);
   await channel.execCommand("anything");
   assertEquals(seen, [["A", "1"], ["SSH_ORIGINAL_COMMAND", "anything"], ["exec", "only this"]]);
-  time.tick(60_000);
+  // The date is the real one: less than a minute is left, and what is set when it is over has its own time.
+  time.next();
   await assertRejects(() => client.closed, SshDisconnectError, "The login has expired");
   await assertRejects(() => server.closed, SshError);
 });
