@@ -66,8 +66,8 @@ const names: readonly Row[] = [
   {
     option: "algorithms.hostKey",
     facades: ["connect"],
-    right: [["ssh-ed25519"], ["ssh-rsa", "rsa-sha2-512"]],
-    wrong: [...wrongNames(), ["ssh-ed25519-cert-v01@openssh.com"]],
+    right: [["ssh-ed25519"], ["ssh-rsa", "rsa-sha2-512"], ["ssh-ed25519-cert-v01@openssh.com"]],
+    wrong: [...wrongNames(), ["ssh-ed25519-cert-v00@openssh.com"]],
   },
   {
     option: "algorithms.hostKey",
