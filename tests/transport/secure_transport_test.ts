@@ -425,7 +425,8 @@ Deno.test("SecureTransport compresses from the login on where both sides ask for
     await until(() => farHandler.messages.length === 2 + i && nearHandler.messages.length === 3 + i, "It did not come");
     await Promise.all([near.rekey(), far.rekey()]);
   }
-  assert(pair.toServer.written - up < 20_000 && pair.toClient.written - down < 20_000);
+  // Without a dictionary a byte that is repeated takes a bit.
+  assert(pair.toServer.written - up < 60_000 && pair.toClient.written - down < 60_000);
   assertEquals(farHandler.messages.at(-1), new Uint8Array(50_000).fill(82));
   await near.close();
   await far.closed;
