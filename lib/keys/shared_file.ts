@@ -10,6 +10,7 @@
  */
 import { equals } from "@std/bytes";
 import { printable } from "../errors.ts";
+import { ifThere } from "./user_files.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
 
 /** Milliseconds that others may hold the lock, and between two tries to get it. */
@@ -155,13 +156,4 @@ async function readAll(path: string, file: Deno.FsFile): Promise<Bytes> {
   let length = 0;
   for (let n: number | null; length < size && (n = await file.read(bytes.subarray(length))) !== null;) length += n;
   return bytes.subarray(0, length);
-}
-
-async function ifThere<T>(action: () => Promise<T>): Promise<T | null> {
-  try {
-    return await action();
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return null;
-    throw error;
-  }
 }

@@ -98,9 +98,10 @@ export async function readIfThere(path: string): Promise<string | null> {
   return (await ifThere(() => Deno.readTextFile(path)))?.replace(/^\ufeff/, "") ?? null;
 }
 
-async function ifThere<T>(read: () => Promise<T>): Promise<T | null> {
+/** What an action on files gives, or null where there is no such file. */
+export async function ifThere<T>(action: () => Promise<T>): Promise<T | null> {
   try {
-    return await read();
+    return await action();
   } catch (error) {
     if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return null;
     throw error;
