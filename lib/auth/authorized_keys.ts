@@ -119,8 +119,9 @@ export function matchAuthorizedKey(
     const { options: set } = entry as AuthorizedKey, grant = grantOf(set, key, options.environment ?? false);
     const match = { ...entry as AuthorizedKey, grant };
     if (isNames(client)) return set.every(({ name }) => client.includes(name)) ? match : null;
-    // That nobody needs to touch anything is no restriction.
-    if (Object.keys(grant).some((part) => part !== "touchRequired")) restricted.add(key);
+    // That nobody needs to touch anything is no restriction; that somebody has to is one where the certificate says otherwise.
+    const touch = grant.touchRequired === true && key.certificate?.extensions.has("no-touch-required");
+    if (touch || Object.keys(grant).some((part) => part !== "touchRequired")) restricted.add(key);
     return match;
   }
   return null;

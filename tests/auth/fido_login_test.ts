@@ -141,6 +141,15 @@ Deno.test("a FIDO key's certificate says whether it has to be touched and its us
       assertEquals(await logsIn(auth, withCertificate(key, certificate)), wanted(flags), `${i} ${flags}`);
     }
   }
+  // A handler that forgets the line's grant cannot let the certificate alone leave the touch out.
+  const forgets: ServerAuth = {
+    publicKey: (info, offered) => matchAuthorizedKey(`cert-authority ${ca.publicKey}`, offered, info) !== null,
+  };
+  for (const [raw, flags, wanted] of [[noTouch, 0, false], [{}, 0, false], [{}, touched, true]] as const) {
+    key.says = { flags };
+    const certificate = await rawCertificateLine(ca, key.publicKey, raw);
+    assertEquals(await logsIn(forgets, withCertificate(key, certificate)), wanted);
+  }
   const plain = await generateKey(), certificate = await rawCertificateLine(ca, plain.publicKey, verify);
   assertEquals(await logsIn(cas, withCertificate(plain, certificate)), false);
 });
