@@ -12,7 +12,7 @@ import { equals } from "@std/bytes";
 import { SshError } from "../errors.ts";
 import { anyKeyFromBlob, CertifiedKey, checkCertificate } from "../keys/certificate.ts";
 import type { AgentSession } from "../keys/session_agents.ts";
-import { kindOrTimeProblem } from "../keys/trust/certificate_rules.ts";
+import { hostProblem } from "../keys/trust/host_certificates.ts";
 import { wildcardMatch } from "../keys/trust/host_patterns.ts";
 import type { PublicKey } from "../keys/types.ts";
 import type { Hop, Step } from "./destinations.ts";
@@ -130,7 +130,5 @@ function isHost({ hostname, keys }: Hop, key: PublicKey): boolean {
   const isOne = (known: Uint8Array, wantsCa: boolean): boolean =>
     keys.some(({ blob, isCa }) => isCa === wantsCa && equals(blob, known));
   if (!(key instanceof CertifiedKey)) return isOne(key.blob, false);
-  const { signedBy, principals } = key.fields;
-  return isOne(signedBy.blob, true) && kindOrTimeProblem(key.fields, "host") === null &&
-    principals.some((pattern) => wildcardMatch(hostname, pattern));
+  return isOne(key.fields.signedBy.blob, true) && hostProblem(key.fields, hostname) === null;
 }

@@ -326,6 +326,16 @@ Deno.test("a host may prove itself by a certificate of one of its authorities, w
     ["another host's", { kind: "host", principals: ["b.example"] }, ca, false],
     ["nobody's", { kind: "host" }, ca, false],
     ["a user's", { kind: "user", principals: ["a.example"] }, ca, false],
+    [
+      "one with a critical option",
+      {
+        kind: "host",
+        principals: ["a.example"],
+        criticalOptions: new Map([["force-command", "x"]]),
+      },
+      ca,
+      false,
+    ],
     ["of another authority", { kind: "host", principals: ["a.example"] }, b.key, false],
     ["one that has expired", { kind: "host", principals: ["a.example"], validBefore: new Date(1000) }, ca, false],
   ];

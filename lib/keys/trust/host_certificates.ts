@@ -30,7 +30,7 @@ export function revocableBlobs(key: PublicKey): readonly Bytes[] {
 }
 
 /** Why a certificate does not hold for a host, by the name that was asked for, without a port; or null. */
-function hostProblem(fields: CertificateFields, hostname: string): string | null {
+export function hostProblem(fields: CertificateFields, hostname: string): string | null {
   const problem = kindOrTimeProblem(fields, "host");
   if (problem !== null) return problem;
   if (!fields.principals.some((principal) => wildcardMatch(hostname, principal))) {
