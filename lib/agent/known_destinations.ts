@@ -24,7 +24,7 @@ export interface KeyDestinationsOptions {
  * Destinations for {@linkcode AgentKeyOptions.destinations}, written as `ssh-add -h` takes them: `host` and `user@host` for logins from the
  * agent's machine, `first>host` and `first>user@host` for logins from a host that the agent is forwarded to. The user is a pattern with `*`
  * and `?`; another port than 22 is written as `[host]:2222`. Each host's keys, and its certificate authorities, are those that known_hosts
- * has.
+ * has and does not mark `@revoked`.
  *
  * Throws `TypeError` for what is not of this form, and `HostKeyUnknownError` for a host that known_hosts has no key of.
  */
@@ -59,14 +59,18 @@ export async function keyDestinations(
 async function hopOf(name: string, files: readonly string[]): Promise<AgentHop> {
   const [, bracketed, digits] = /^\[(.+)\]:(\d{1,5})$/.exec(name) ?? [];
   const hostname = bracketed ?? name, port = digits === undefined ? 22 : Number(digits);
-  const hostKeys: PublicKey[] = [], cas: PublicKey[] = [];
+  const hostKeys: PublicKey[] = [], cas: PublicKey[] = [], revoked = new Set<string>();
   for (const file of files) {
     for (const { marker, text } of await findKnownHost(hostname, { port, file })) {
-      const key = marker === "revoked" ? null : keyOf(text);
-      if (key !== null) (marker === "cert-authority" ? cas : hostKeys).push(key);
+      const key = keyOf(text);
+      if (key === null) continue;
+      if (marker === "revoked") revoked.add(String(key));
+      else (marker === "cert-authority" ? cas : hostKeys).push(key);
     }
   }
-  if (hostKeys.length + cas.length > 0) return { hostname: lookupName(hostname, port), hostKeys, cas };
+  const trusted = (keys: readonly PublicKey[]): PublicKey[] => keys.filter((key) => !revoked.has(String(key)));
+  const hop = { hostname: lookupName(hostname, port), hostKeys: trusted(hostKeys), cas: trusted(cas) };
+  if (hop.hostKeys.length + hop.cas.length > 0) return hop;
   throw new HostKeyUnknownError(
     `Cannot restrict key to "${
       printable(name, 64)

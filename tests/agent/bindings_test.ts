@@ -363,12 +363,12 @@ Deno.test("keyDestinations() writes destinations as ssh-add does, with the keys 
   const lines = [
     `a,b ${a.key.publicKey}`,
     `${await hashHostname("c", 2222)} ${c.key.publicKey}`,
-    `@revoked a ${c.key.publicKey}`,
+    `@revoked a,gone ${c.key.publicKey}`,
     `@cert-authority *.example ${b.key.publicKey}`,
     `a ssh-unknown AAAA`,
   ];
   await Deno.writeTextFile(files[0]!, `${lines.join("\n")}\n`);
-  await Deno.writeTextFile(files[2]!, `a ${b.key.publicKey}\n`);
+  await Deno.writeTextFile(files[2]!, `a ${b.key.publicKey}\na,gone ${c.key.publicKey}\n`);
   const seen = async (...destinations: string[]) =>
     (await keyDestinations(destinations, { files })).map(({ from, to }) =>
       [from, to].map((hop) =>
@@ -387,6 +387,7 @@ Deno.test("keyDestinations() writes destinations as ssh-add does, with the keys 
     [hostX, hostA, ["bob"]],
   ]);
   await assertRejects(() => seen("nowhere"), HostKeyUnknownError, "known_hosts has no key of that host");
+  await assertRejects(() => seen("gone"), HostKeyUnknownError, "no key of that host");
   for (const bad of ["a>b>c", "u@a>b", "@a"]) await assertRejects(() => seen(bad), TypeError, "write host", bad);
   for (const bad of ["", "a>", ">a", "a b"]) await assertRejects(() => seen(bad), SshError, undefined, bad);
   await assertRejects(() => keyDestinations("a" as never), TypeError);
