@@ -32,8 +32,11 @@ export interface AnnounceOptions {
 
 /** Tells the client the host keys, and answers when it wants them proved. */
 export function announceHostKeys(mux: Mux, { hostKeys, info, onError }: AnnounceOptions): void {
-  // A certificate is no key, but says something of one.
-  const keys = hostKeys.filter(({ publicKey }) => certifiedTypeOf(publicKey.type) === null).slice(0, MAX_KEYS);
+  // A certificate is no key, but says something of one, which the server may have besides: told twice, it would be believed not once.
+  const plain = hostKeys.filter(({ publicKey }) => certifiedTypeOf(publicKey.type) === null);
+  const keys = plain.filter(({ publicKey: { blob } }, i) =>
+    plain.findIndex(({ publicKey }) => equals(publicKey.blob, blob)) === i
+  ).slice(0, MAX_KEYS);
   if (keys.length === 0 || deaf.test(info.remoteIdent)) return;
   let proofs = 0;
   mux.onRequest(PROVE, async (data, wantReply): Promise<Bytes | boolean> => {
