@@ -4,6 +4,7 @@
  * @module
  */
 import { SshProtocolError } from "../errors.ts";
+import { signatureLabelOf } from "../keys/key_types.ts";
 import { keyTypeOf } from "../keys/public_key.ts";
 import { parsing } from "../keys/format/format_error.ts";
 import { Reader } from "../wire/reader.ts";
@@ -44,8 +45,9 @@ export function proofOf(sessionId: Uint8Array, blob: Uint8Array): Bytes {
 
 /**
  * The algorithm of a proof, among those that the key makes: that of the exchange, where it is of the key's type, as an RSA key has several
- * and the peer is known to take that one; else the first.
+ * and the peer is known to take that one, with a certificate or without; else the first.
  */
 export function proofAlgorithm(type: string, algorithms: readonly string[], agreed: string): string | undefined {
-  return keyTypeOf(agreed) === type && algorithms.includes(agreed) ? agreed : algorithms[0];
+  const label = signatureLabelOf(agreed);
+  return keyTypeOf(label) === type && algorithms.includes(label) ? label : algorithms[0];
 }

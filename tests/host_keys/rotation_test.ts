@@ -9,7 +9,7 @@ import type { Mux } from "../../lib/connection/mux.ts";
 import { SshError } from "../../lib/errors.ts";
 import { announceHostKeys } from "../../lib/host_keys/announce.ts";
 import { type HostKeyUpdate, learnHostKeys, type LearnOptions } from "../../lib/host_keys/learn.ts";
-import { MAX_KEYS, proofOf, readStrings, writeStrings } from "../../lib/host_keys/messages.ts";
+import { MAX_KEYS, proofAlgorithm, proofOf, readStrings, writeStrings } from "../../lib/host_keys/messages.ts";
 import { generateKey, parsePrivateKey } from "../../lib/keys/private_key.ts";
 import { knownHosts } from "../../lib/keys/trust/known_hosts.ts";
 import type { HostKeyVerifier, PrivateKey, Signer } from "../../lib/keys/types.ts";
@@ -455,6 +455,7 @@ Deno.test("a server proves its own keys, each once in a request and a few times 
   const [byRsa, byFirst] = readStrings(answer!);
   // An RSA key signs with what the two have agreed on.
   assertEquals(readStrings(byRsa!)[0], new TextEncoder().encode("rsa-sha2-256"));
+  assertEquals(proofAlgorithm("ssh-rsa", rsa.algorithms, "rsa-sha2-256-cert-v01@openssh.com"), "rsa-sha2-256");
   assert(await rsa.publicKey.verify(proofOf(info.sessionId, rsa.publicKey.blob), byRsa!));
   assert(await first.publicKey.verify(proofOf(info.sessionId, first.publicKey.blob), byFirst!));
   assertEquals(await ask(told(third)), null);
