@@ -123,6 +123,15 @@ Deno.test("hops that lead in a circle are refused", async () => {
   await assertRejects(() => options("web"), SshConfigError, "through the host itself");
 });
 
+Deno.test("a host that RefuseConnection names is not connected to, nor through", async () => {
+  const config = await load('Host old\nRefuseConnection "moved to new"\nHost web\nProxyJump old\n');
+  const why = "config:2: RefuseConnection lets nobody connect to this host: moved to new";
+  await assertRejects(() => config.options("old"), SshConfigError, why);
+  await assertRejects(() => config.options("web"), SshConfigError, why);
+  assertEquals((await config.options("new")).hostname, "new");
+  assertEquals((await config.values("old")).get("refuseconnection"), ["moved to new"]);
+});
+
 Deno.test("ProxyCommand goes to the user's shell with its tokens replaced, and gets no name that would be more", async () => {
   const text = 'Host *.example\nProxyCommand nc -x "100%%" %h %p %r %n # %h\n';
   const { options } = await load(text);

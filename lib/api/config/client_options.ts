@@ -10,6 +10,7 @@ import { fitsPattern } from "../../config/patterns.ts";
 import type { ConfigSystem } from "../../config/system.ts";
 import { opensshNames } from "../../config/algorithm_lists.ts";
 import { type Algorithms, defaultAlgorithms, insecureAlgorithms } from "../../crypto/algorithms.ts";
+import { printable } from "../../errors.ts";
 import { signatureAlgorithmsOf } from "../../keys/key_types.ts";
 import type { KnownHostsVerifier } from "../../keys/trust/known_hosts.ts";
 import type { X11Options } from "../../session/types.ts";
@@ -32,6 +33,13 @@ export interface Making extends Asking {
 /** The options. Throws `SshConfigError` for what cannot be followed and must not be passed over. */
 export async function clientOptions(found: Complete, making: Making): Promise<ConnectOptions> {
   const { notices, onNotice, hops } = making;
+  const refusal = found.get("refuseconnection");
+  if (refusal !== undefined) {
+    throw lineError(
+      found.settings.places.get("refuseconnection")!,
+      `RefuseConnection lets nobody connect to this host: ${printable(refusal, 1024)}`,
+    );
+  }
   tellUnheard(found, notices);
   const command = await proxyCommandOf(found);
   const policy = hostKeyPolicy(found, notices), updating = updatePolicy(found, notices);
