@@ -13,7 +13,7 @@ import { signatureAlgorithmsOf, signatureLabelOf } from "./key_types.ts";
 import type { RsaKeyOptions } from "./rsa_public.ts";
 import type { Signer } from "./types.ts";
 
-/** What signs, by the signer that presents a certificate with it. */
+/** What signs, by the signer that presents a certificate with it, or that has fewer algorithms. */
 const plainSigners = new WeakMap<Signer, Signer>();
 
 /** What a signer made by {@linkcode withCertificate} signs with, or null for any other signer. */
@@ -24,6 +24,17 @@ export function withoutCertificate(signer: Signer): Signer | null {
 /** Host keys as a server shows them: behind each certificate its key alone, for clients that ask for that. */
 export function withPlainKeys(signers: readonly Signer[]): readonly Signer[] {
   return signers.flatMap((signer) => [signer, plainSigners.get(signer)].filter((one) => one !== undefined));
+}
+
+/** A signer that has no algorithms but these of its own. What it signs with is known as before: it may be a key that has to be unlocked. */
+export function withAlgorithms(signer: Signer, algorithms: readonly string[]): Signer {
+  const fewer: Signer = {
+    publicKey: signer.publicKey,
+    algorithms,
+    sign: (data, algorithm) => signer.sign(data, algorithm),
+  };
+  plainSigners.set(fewer, plainSigners.get(signer) ?? signer);
+  return fewer;
 }
 
 /**

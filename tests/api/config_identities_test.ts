@@ -11,6 +11,7 @@ import { insecureAcceptAnyHostKey } from "../../lib/keys/trust/known_hosts.ts";
 import type { PassphraseQuestion } from "../../lib/keys/passphrase.ts";
 import type { PrivateKey } from "../../lib/keys/types.ts";
 import { memoryPair } from "../_support/duplex.ts";
+import { oneOfEach } from "../_support/one_of_each.ts";
 import { serverOptions } from "../_support/joined.ts";
 
 const [named, other, file, encrypted, ca] = await Promise.all(Array.from({ length: 5 }, () => generateKey()));
@@ -121,5 +122,19 @@ Deno.test("a passphrase is asked for once, and only where the server would take 
     assertStringIncludes(String(none.error), "was passed over");
     const without = await offered({ files }, encrypted!);
     await assertRejects(() => Promise.reject(without.error), SshAuthError, "give the option `passphrase`");
+  });
+});
+
+Deno.test("a key that is left with fewer of its algorithms is unlocked as any other", async () => {
+  const rsa = (await oneOfEach()).at(-1)!;
+  await withFolder(async (dir) => {
+    const files = [`${dir}/rsa`], algorithms = ["rsa-sha2-256"];
+    await Deno.writeTextFile(`${dir}/rsa`, await rsa.export({ passphrase: "open", rounds: 1 }));
+    const fail = (): string => {
+      throw new Error("nobody is there");
+    };
+    // What the function throws ends the login: only whoever knows that something has to be unlocked asks so.
+    assertEquals(String((await offered({ files, algorithms, passphrase: fail }, rsa)).error), "Error: nobody is there");
+    assertEquals((await offered({ files, algorithms, passphrase: () => "open" }, rsa)).error, null);
   });
 });

@@ -17,7 +17,7 @@ import { parsePublicKey } from "../../keys/public_key.ts";
 import { agentFor } from "../../keys/session_agents.ts";
 import type { PublicKey, Signer } from "../../keys/types.ts";
 import { readIfThere } from "../../keys/user_files.ts";
-import { withCertificate } from "../../keys/with_certificate.ts";
+import { withAlgorithms, withCertificate } from "../../keys/with_certificate.ts";
 import { abortable } from "../../wire/abortable.ts";
 import type { ByteDuplex } from "../../wire/types.ts";
 
@@ -213,12 +213,6 @@ async function* allowed(
       ? signer.algorithms
       : signer.algorithms.filter((name) => algorithms.includes(name));
     if (usable.length === signer.algorithms.length) yield signer;
-    else if (usable.length > 0) {
-      yield {
-        publicKey: signer.publicKey,
-        algorithms: usable,
-        sign: (data, algorithm) => signer.sign(data, algorithm),
-      };
-    }
+    else if (usable.length > 0) yield withAlgorithms(signer, usable);
   }
 }
