@@ -90,6 +90,15 @@ export const opensshNames: Readonly<Record<ListKind, KnownNames>> = {
   caKey: { defaults: plainKeys, all: allKeys },
 };
 
+/**
+ * The keys that PubkeyAcceptedAlgorithms adds to or takes from: those of OpenSSH 10.6, whose post-quantum one logs in unless a list says
+ * otherwise.
+ */
+export const acceptedKeys: KnownNames = {
+  defaults: [...opensshNames.key.defaults, certified("ssh-mldsa44-ed25519"), "ssh-mldsa44-ed25519"],
+  all: opensshNames.key.all,
+};
+
 /** The names that a list stands for, in its order; null where nothing is left, or where a pattern has a `!`. */
 export function namesOf(list: string, { defaults, all }: KnownNames): readonly string[] | null {
   const rest = list.replace(/^[-+^]/, ""), names = rest.split(",").filter((name) => name !== "");

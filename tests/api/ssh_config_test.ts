@@ -10,8 +10,10 @@ import { globPaths } from "../../lib/config/glob_paths.ts";
 import { serveConn } from "../../lib/api/server.ts";
 import { SshAuthError } from "../../lib/errors.ts";
 import { insecureAcceptAnyHostKey } from "../../lib/keys/trust/known_hosts.ts";
+import type { PublicKey } from "../../lib/keys/types.ts";
 import { serverOptions } from "../_support/joined.ts";
 import { memoryPair } from "../_support/duplex.ts";
+import vectors from "../vectors/mldsa44_ed25519.json" with { type: "json" };
 
 const HOME = "/home/alice";
 
@@ -219,6 +221,32 @@ Deno.test("what connect() does besides goes along with copies of the options, an
   // A master is not looked for where one is to be started.
   const master = await load("ControlPath /x\nControlMaster yes\n");
   assertEquals(extrasOf(await master.options()), null);
+});
+
+Deno.test("the post-quantum key at its default place logs in, unless a list takes it away", async () => {
+  const dir = await Deno.makeTempDir(), path = `${dir}/.ssh/config`;
+  const offered = async (lines: string): Promise<string[]> => {
+    const others = { [path]: `IdentityAgent none\n${lines}` }, keys: string[] = [];
+    const { options } = await load("", { system: { home: () => dir }, others });
+    const { client, server } = memoryPair(),
+      auth = { publicKey: (_: unknown, { type }: PublicKey) => keys.push(type) < 0 };
+    const serving = serveConn(server, { ...await serverOptions(), auth });
+    const own = { transport: client, verifyHostKey: insecureAcceptAnyHostKey() };
+    await assertRejects(async () => await connect(await options(), own), SshAuthError);
+    await serving.catch(() => {});
+    return keys;
+  };
+  try {
+    await Deno.mkdir(`${dir}/.ssh`);
+    await Deno.writeTextFile(`${dir}/.ssh/id_mldsa44_ed25519`, vectors.privateKey);
+    for (const list of ["", "PubkeyAcceptedAlgorithms -ssh-dss\n", "PubkeyAcceptedAlgorithms +ssh-dss\n"]) {
+      assertEquals(await offered(list), ["ssh-mldsa44-ed25519"]);
+    }
+    assertEquals(await offered("PubkeyAcceptedAlgorithms -*mldsa*\n"), []);
+    assertEquals(await offered("IdentityFile none\n"), []);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
 });
 
 Deno.test("a function answers the server's prompts, in the order and as often as the configuration says", async () => {

@@ -4,7 +4,7 @@
  * @module
  */
 import { type AuthMethod, keyboardInteractive, password } from "../../auth/methods.ts";
-import { namesOf, opensshNames } from "../../config/algorithm_lists.ts";
+import { acceptedKeys, namesOf } from "../../config/algorithm_lists.ts";
 import type { Complete } from "../../config/complete.ts";
 import type { ConfigSystem } from "../../config/system.ts";
 import { clientTokens, expand, expandTilde } from "../../config/tokens.ts";
@@ -18,6 +18,9 @@ import type { Notices } from "./notices.ts";
 const ORDER = ["publickey", "keyboard-interactive", "password"];
 /** Times that somebody is asked, at most, whatever the configuration says: a server hears no more tries anyhow. */
 const MAX_PROMPTS = 16;
+
+/** The default file that OpenSSH 10.6 has besides those that `ssh -G` of its version 10.0 shows. */
+const LATER_FILE = "~/.ssh/id_mldsa44_ed25519";
 
 /** Who is asked, and told. */
 export interface Asking {
@@ -78,7 +81,8 @@ function asksAll(answer: NonNullable<Asking["answer"]>): AuthMethod {
 async function keysOf(found: Complete, { system, passphrase }: Asking): Promise<AuthMethod> {
   const paths = async (name: string): Promise<string[]> => {
     const place = found.settings.places.get(name) ?? null, paths: string[] = [];
-    for (const path of found.all(name)) {
+    const later = name === "identityfile" && !found.isSet(name) ? [LATER_FILE] : [];
+    for (const path of [...found.all(name), ...later]) {
       if (path.toLowerCase() === "none") continue;
       const tokens = clientTokens(found, system), env = (name: string): string | undefined => system.env(name);
       paths.push(await expand(expandTilde(path, system, name, place), { tokens, env, keyword: name, place }));
@@ -91,7 +95,7 @@ async function keysOf(found: Complete, { system, passphrase }: Asking): Promise<
     certificates: await paths("certificatefile"),
     agent: agentOf(found.get("identityagent"), system),
     only: found.get("identitiesonly") === "yes",
-    algorithms: list === null ? null : namesOf(list, opensshNames.key),
+    algorithms: list === null ? null : namesOf(list, acceptedKeys),
     passphrase,
   });
 }
