@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { SshError } from "../errors.ts";
+import { printable, SshError } from "../errors.ts";
 import { agentFlagsOf, insecureAlgorithmsOf } from "../keys/key_types.ts";
 import { insecureSha1Signer, isOwnKey } from "../keys/private_key.ts";
 import type { PublicKey, Signer } from "../keys/types.ts";
@@ -22,7 +22,10 @@ import { FAILURE } from "./serve_agent.ts";
 import { decodeBind } from "./session_bind.ts";
 import { type ToSign, whatToSign } from "./signed_data.ts";
 
-/** A use of a key that a person is asked about. */
+/**
+ * A use of a key that a person is asked about. Texts come from whoever asks, which may be a host that the agent has been forwarded to: control
+ * characters in them are replaced, and long ones are cut.
+ */
 export interface AgentUse {
   /** The key. */
   readonly key: PublicKey;
@@ -188,11 +191,11 @@ export class AgentConnectionState {
     const isLogin = purpose.kind === "login";
     const use: AgentUse = Object.freeze({
       key: key.publicKey,
-      comment,
+      comment: printable(comment),
       purpose: purpose.kind,
-      username: isLogin ? purpose.username : null,
+      username: isLogin ? printable(purpose.username) : null,
       hostKey: isLogin ? this.#bindings.hostOf(purpose.sessionId) : null,
-      namespace: purpose.kind === "file" ? purpose.namespace : null,
+      namespace: purpose.kind === "file" ? printable(purpose.namespace) : null,
       forwarded: this.#bindings.areRemote,
       signal,
     });

@@ -133,6 +133,10 @@ Deno.test("onConfirm() is asked before each use of a key that wants it, and noth
   );
   await client.bind(session);
   await asked!.sign(loginData(two, session, "bob"), "ssh-ed25519");
+  // Whoever asks writes nothing of its own on the terminal where the question stands.
+  const trick = "x\r\n\x1b[2K\x9b1A", texts = strings(trick, "", "sha512", "x");
+  await asked!.sign(loginData(two, session, trick), "ssh-ed25519");
+  await asked!.sign(new Uint8Array([...new TextEncoder().encode("SSHSIG"), ...texts]), "ssh-ed25519");
   assertEquals(
     uses.map(({ comment, purpose, username, hostKey, namespace, forwarded }) => [
       ...[comment, purpose, username, hostKey?.blob, namespace, forwarded],
@@ -142,6 +146,8 @@ Deno.test("onConfirm() is asked before each use of a key that wants it, and noth
       ["two", "login", "alice", undefined, null, false],
       ["two", "file", null, undefined, "git", false],
       ["two", "login", "bob", host.key.publicKey.blob, null, false],
+      ["two", "login", "x\ufffd\ufffd\ufffd[2K\ufffd1A", host.key.publicKey.blob, null, false],
+      ["two", "file", null, undefined, "x\ufffd\ufffd\ufffd[2K\ufffd1A", false],
     ],
   );
   for (const no of [false, undefined, 1, "yes", Promise.resolve(false), new Error("a secret")]) {
@@ -150,7 +156,7 @@ Deno.test("onConfirm() is asked before each use of a key that wants it, and noth
     assert(!error.message.includes("secret"));
   }
   assertEquals(errors.map(String), ["Error: a secret"]);
-  assertEquals(uses.length, 10);
+  assertEquals(uses.length, 12);
   await client[Symbol.asyncDispose]();
 });
 
