@@ -142,6 +142,18 @@ Deno.test("what parseKrl() read can be written again, and gives the same list", 
   assertEquals(contentOf(again), contentOf(krl));
 });
 
+Deno.test("writeKrl() revokes by key IDs that are no UTF-8, and keys by the bytes of their certificates", async () => {
+  const key = await certified({ keyId: Uint8Array.of(0x66, 0xfc, 0x72) }), { keyId } = key.certificate!;
+  const content: KrlContent = { comment: keyId, certificates: [{ ca: ca.publicKey, keyIds: [keyId] }] };
+  assertEquals(await why(content, key), "the key ID of its certificate is revoked");
+  assertEquals((await parseKrl(writeKrl(content))).comment, keyId);
+  for (const revoked of [key, key.blob]) {
+    for (const shown of [key, b]) assertEquals(await why({ keys: [revoked] }, shown), "the key is revoked");
+  }
+  // Nobody could read such a list.
+  assertThrows(() => writeKrl({ certificates: [{ ca: key, keyIds: ["x"] }] }), TypeError, "itself a certificate");
+});
+
 Deno.test("writeKrl() refuses what makes no sense", () => {
   // deno-lint-ignore no-explicit-any
   const anything = (value: unknown) => value as any;
@@ -165,6 +177,8 @@ Deno.test("writeKrl() refuses what makes no sense", () => {
       { certificates: [{ ca: null, serials: [[2n, 1n]] }] },
       { certificates: [{ ca: null, keyIds: [""] }] },
       { certificates: [{ ca: null, keyIds: ["a\0"] }] },
+      { certificates: [{ ca: null, keyIds: ["\ud800"] }] },
+      { comment: "\udfff" },
     ]
   ) {
     const error = assertThrows(() => writeKrl(anything(content)));

@@ -3,10 +3,15 @@
  *
  * @module
  */
+import { decodeText, encodeText, isEncodable } from "../../wire/byte_text.ts";
 import { checkNames, checkObject, wrongKind } from "../../wire/check.ts";
+import { Reader } from "../../wire/reader.ts";
 import type { Bytes } from "../../wire/types.ts";
 import { mpintBytes, Writer } from "../../wire/writer.ts";
+import { anyKeyFromBlob } from "../certificate.ts";
 import { isPublicKey } from "../check_key.ts";
+import { certificateTypes } from "../key_types.ts";
+import { RSA_BITS } from "../rsa_public.ts";
 import type { PublicKey } from "../types.ts";
 import { CertSection, KRL_FORMAT, KRL_MAGIC, type KrlContent, MAX_BITMAP, Section, type SerialRange } from "./krl.ts";
 
@@ -70,10 +75,17 @@ function writeSerials(out: Writer, ranges: readonly Range[]): void {
   if (list.length > 0) section(CertSection.SERIAL_LIST, list);
 }
 
+/** The blob of the key itself: with a certificate it comes in more than one, and each of them is the key's. */
 function keyBlob(key: PublicKey | Uint8Array): Uint8Array {
-  if (key instanceof Uint8Array) return key;
-  if (!isPublicKey(key)) throw wrongKind("keys", key, "public keys, or their bytes");
-  return (key.certificate?.publicKey ?? key).blob;
+  if (!(key instanceof Uint8Array) && !isPublicKey(key)) throw wrongKind("keys", key, "public keys, or their bytes");
+  const blob = key instanceof Uint8Array ? key : key.blob, reader = new Reader(blob);
+  if (!reader.hasString || !certificateTypes.has(decodeText(reader.view()))) return blob;
+  const { certificate } = anyKeyFromBlob(blob, { insecureMinRsaBits: RSA_BITS.insecureMin });
+  return certificate!.publicKey.blob;
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === "string" && !value.includes("\0") && isEncodable(value);
 }
 
 /** The bytes of a fingerprint, by its kind. */
@@ -115,7 +127,8 @@ function writeBlobs(out: Writer, type: number, blobs: readonly Uint8Array[]): vo
  * ```
  *
  * What {@linkcode parseKrl} gave is content, too: `{ ...krl }` does not copy it, but `{ keys: [...krl.keys, key], … }` adds to it.
- * Throws `TypeError` and `RangeError` for what makes no sense.
+ * Throws `TypeError` and `RangeError` for what makes no sense, and `SshError` with code `KEY_FORMAT` for the bytes of a certificate, among
+ * the keys, that cannot be read.
  */
 export function writeKrl(content: KrlContent): Bytes {
   checkObject("content", content, "an object such as `{ keys }`");
@@ -128,16 +141,19 @@ export function writeKrl(content: KrlContent): Bytes {
   if (!(generated instanceof Date) || !(generated.getTime() >= 0)) {
     throw wrongKind("generated", generated, "a Date from 1970 on");
   }
-  if (typeof comment !== "string" || comment.includes("\0")) throw wrongKind("comment", comment, "a text without NUL");
+  if (!isText(comment)) throw wrongKind("comment", comment, "a text without NUL");
   const out = new Writer(1024).raw(KRL_MAGIC).u32(KRL_FORMAT).u64(version);
-  out.u64(BigInt(Math.floor(generated.getTime() / 1000))).u64(0n).text("").text(comment);
+  out.u64(BigInt(Math.floor(generated.getTime() / 1000))).u64(0n).text("").string(encodeText(comment));
   for (const { ca, serials = [], keyIds = [] } of certificates) {
     if (ca !== null && !isPublicKey(ca)) throw wrongKind("ca", ca, "a public key, or null for whoever signed");
+    if (ca !== null && certificateTypes.has(ca.type)) {
+      throw new TypeError("Cannot write key revocation list: `ca` is itself a certificate, which signs no others");
+    }
     const body = new Writer().string(ca?.blob ?? new Uint8Array(0)).text("");
     writeSerials(body, joined(serials));
     const ids = [...keyIds].map((id) => {
-      if (typeof id !== "string" || id === "" || id.includes("\0")) throw wrongKind("keyIds", id, "texts without NUL");
-      return new TextEncoder().encode(id);
+      if (!isText(id) || id === "") throw wrongKind("keyIds", id, "texts without NUL");
+      return encodeText(id);
     });
     writeBlobs(body, CertSection.KEY_ID, sorted(ids));
     out.u8(Section.CERTIFICATES).string(body.bytes());
