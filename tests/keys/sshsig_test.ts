@@ -234,6 +234,7 @@ Deno.test("a certificate goes along with its key's signature, and lets whom it n
     },
   );
   await refused(verifyMessage(bytes, data, options), "is not one of its CA's", "KEY_FORMAT");
+  await refused(findPrincipals(bytes, options), "is not one of its CA's", "KEY_FORMAT");
 });
 
 Deno.test("verifyMessage() wants a FIDO key touched or verified where it is told to", async () => {

@@ -103,14 +103,16 @@ export async function messageSigner(
 
 /**
  * Those for whom the allowed signers have the key of a signature at that time, as `ssh-keygen -Y find-principals` tells them: the patterns of
- * the first line that has it; none where no line has. The signature is not checked: {@linkcode verifyMessage} does that, with one of them.
+ * the first line that has it; none where no line has. The signature is not checked: {@linkcode verifyMessage} does that, with one of them. A
+ * certificate that its CA has not signed names nobody: it makes the file one that cannot be read.
  */
 export function findPrincipals(signature: KeyText, options: FindPrincipalsOptions): Promise<readonly string[]> {
-  return Promise.try(() => {
+  return Promise.try(async () => {
     checkObject("options", options, "an object such as `{ allowedSigners }`");
     checkNames("findPrincipals()", options, ["allowedSigners", "at", "insecureMinRsaBits"]);
     minRsaBits(options);
     const at = checkedTime(options.at), { publicKey } = readSignatureFile(signature, options);
+    await checkCertificate(publicKey);
     for (const entry of allowedSigners(options.allowedSigners)) {
       if ("reason" in entry || !speaksOf(entry, publicKey) || refusal(entry, null, at) !== null) continue;
       if (!entry.authority) return entry.principals.split(",");
