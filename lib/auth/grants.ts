@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { AuthenticatorData } from "../keys/key_type.ts";
 
 /** What a login may do; what is left out is as the server's options say. Enforced by the library. */
 export interface Grant {
@@ -177,6 +178,17 @@ export class Grants {
   /** When the login ends, in milliseconds since 1970; `Infinity` is never. */
   get expires(): number {
     return Math.min(...this.#all.map(({ expires }) => expires?.getTime() ?? Infinity));
+  }
+
+  /**
+   * Whether whoever signed was there as far as any of the steps wants that; `null` is a key that is in no FIDO authenticator. Whether a touch
+   * may be left out, the key's own step says.
+   */
+  areAttended(authenticator: AuthenticatorData | null): boolean {
+    const wants = (part: "touchRequired" | "verifyRequired"): boolean =>
+      this.#all.some((grant) => grant[part] === true);
+    if (wants("verifyRequired") && authenticator?.userVerified !== true) return false;
+    return authenticator === null || authenticator.userPresent || !wants("touchRequired");
   }
 
   #commands(): string[] {

@@ -6,6 +6,7 @@
  */
 import { equals } from "@std/bytes";
 import { DisconnectReason, SshError, SshProtocolError } from "../errors.ts";
+import type { AuthenticatorData } from "../keys/key_type.ts";
 import type { PublicKey } from "../keys/types.ts";
 import { extInfoInAuth, takesExtInfoInAuth } from "../transport/ext_info.ts";
 import { checkSize } from "../transport/message_size.ts";
@@ -134,6 +135,8 @@ class ServerAuthSession implements MessageHandler {
   #grants = new Grants([]);
   /** The key that passed. */
   #key: PublicKey | null = null;
+  /** What the FIDO authenticator of the key that passed said, or null for any other key; undefined where none has passed. */
+  #authenticator: AuthenticatorData | null | undefined;
   readonly #questions: ServerQuestions;
   /** Ends the wait before a refusal. */
   #wake: (() => void) | null = null;
@@ -288,9 +291,13 @@ class ServerAuthSession implements MessageHandler {
       return await this.#refuse(request, free);
     }
     const grants = this.#grants.and(outcome.grant);
+    // Another step than the key's may want whoever signed to have been there, before it or behind it.
+    const { authenticator = this.#authenticator } = outcome;
+    const isUnattended = authenticator !== undefined && !grants.areAttended(authenticator);
     // A grant may expire while a later step is under way.
-    if (grants.contradict || grants.expires <= Date.now()) return await this.#refuse(request, free);
+    if (grants.contradict || grants.expires <= Date.now() || isUnattended) return await this.#refuse(request, free);
     this.#grants = grants;
+    this.#authenticator = authenticator;
     // A name that is none has no turn.
     if (outcome.kind === "accepted") return this.#succeed(request.name!, method, outcome.key);
     this.#partial(method, outcome);

@@ -46,16 +46,19 @@ const MAX_PASSWORD_BYTES = 16_384;
 /** Bytes of the name of a host that vouches for its user, and of that user's name there. */
 const MAX_HOST_BYTES = 256, MAX_CLIENT_USER_BYTES = 1_024;
 
+/** What a request that a handler has let in comes to. */
+interface Passed {
+  readonly key: PublicKey | null;
+  readonly grant: Grant | null;
+  /** What the FIDO authenticator of the user's key said, or null for any other key; not there where no such key has signed. */
+  readonly authenticator?: AuthenticatorData | null;
+}
+
 /** What came of a request. */
 export type Outcome =
   | { readonly kind: "refused" }
-  | { readonly kind: "accepted"; readonly key: PublicKey | null; readonly grant: Grant | null }
-  | {
-    readonly kind: "partial";
-    readonly following: readonly string[];
-    readonly key: PublicKey | null;
-    readonly grant: Grant | null;
-  }
+  | Passed & { readonly kind: "accepted" }
+  | Passed & { readonly kind: "partial"; readonly following: readonly string[] }
   | { readonly kind: "reply"; readonly payload: Bytes };
 
 /** The outcome of a request that proves nothing. */
@@ -183,15 +186,14 @@ async function publicKeyTurn(turn: Turn): Promise<Outcome> {
   const outcome = certifiedOutcome(outcomeOf(await asked(call, answer), key), key);
   if (outcome.kind === "refused") return outcome;
   if (signature === null) return { kind: "reply", payload: userauthPkOk.encode({ algorithm, blob }) };
-  return "grant" in outcome && isAttended(outcome.grant, authenticator) ? outcome : refused;
+  return "grant" in outcome && isAttended(outcome.grant, authenticator) ? { ...outcome, authenticator } : refused;
 }
 
 /**
- * Whether whoever signed was there as far as the grant wants it: with a key of a FIDO authenticator somebody has to have touched that, unless
- * the grant says otherwise; with any other key nobody can tell.
+ * Whether whoever signed was there, where the grant says nothing of it: with a key of a FIDO authenticator somebody has to have touched that,
+ * unless the grant says otherwise; with any other key nobody can tell. What the grants of a login want besides, they look at themselves.
  */
 function isAttended(grant: Grant | null, authenticator: AuthenticatorData | null): boolean {
-  if (grant?.verifyRequired === true && authenticator?.userVerified !== true) return false;
   return authenticator === null || authenticator.userPresent || grant?.touchRequired === false;
 }
 

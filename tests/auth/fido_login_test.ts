@@ -3,7 +3,8 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { connectAgent } from "../../lib/agent/agent.ts";
 import { authenticate, ClientAuth } from "../../lib/auth/client.ts";
 import { matchAuthorizedKey } from "../../lib/auth/authorized_keys.ts";
-import { publicKey } from "../../lib/auth/methods.ts";
+import type { Grant } from "../../lib/auth/grants.ts";
+import { type AuthMethod, password, publicKey } from "../../lib/auth/methods.ts";
 import { serveAuth } from "../../lib/auth/server.ts";
 import type { AuthResult, ServerAuth } from "../../lib/auth/types.ts";
 import { trustedUserCAs } from "../../lib/auth/user_certificates.ts";
@@ -17,15 +18,15 @@ import { type RawCertificate, rawCertificateLine } from "../_support/certificate
 import { fakePair } from "../_support/fake_pair.ts";
 import { agentStreams } from "../_support/served_agent.ts";
 
-/** Whether a key of an agent logs in. */
-async function logsIn(auth: ServerAuth, key: Signer): Promise<boolean> {
+/** Whether a key of an agent logs in, with other methods where the server wants more. */
+async function logsIn(auth: ServerAuth, key: Signer, ...others: readonly AuthMethod[]): Promise<boolean> {
   const { client, server } = fakePair();
   const user = serveAuth(server, { auth, failureDelay: 0, onSuccess: () => {} });
   user.catch(() => {});
   await using agent = await connectAgent(agentStreams([key]));
   const clientAuth = new ClientAuth(client, { onBanner: () => {}, onSuccess: () => {} });
   try {
-    await authenticate(clientAuth, "alice", [publicKey(agent)]);
+    await authenticate(clientAuth, "alice", [publicKey(agent), ...others]);
     assertEquals((await user).publicKey!.blob, key.publicKey.blob);
     return true;
   } catch (error) {
@@ -71,6 +72,37 @@ Deno.test("a partial success by a FIDO key wants it touched, too", async () => {
   };
   assertEquals(await logsIn(auth, key), false);
   assertEquals(passed, 0);
+});
+
+Deno.test("what any step of a login grants may want the key touched or verified, whether it comes before the key or behind it", async () => {
+  const key = await softwareKey("ed25519"), plain = await generateKey();
+  const steps = (own: Grant, other: Grant): ServerAuth[] => [
+    {
+      password: (info) => info.passed.length === 0 ? { partial: ["publickey"], grant: other } : false,
+      publicKey: (info) => info.passed.length > 0 && { grant: own },
+    },
+    {
+      publicKey: () => ({ partial: ["password"], grant: own }),
+      password: (info) => info.passed.length > 0 && { grant: other },
+    },
+  ];
+  for (
+    const [own, other, signer, flags, wanted] of [
+      [{}, { verifyRequired: true }, key, touched, false],
+      [{}, { verifyRequired: true }, key, touched | verified, true],
+      [{}, { verifyRequired: true }, plain, 0, false],
+      [{ touchRequired: false }, {}, key, 0, true],
+      [{ touchRequired: false }, { touchRequired: true }, key, 0, false],
+      [{ touchRequired: false }, { touchRequired: true }, key, touched, true],
+      [{}, { touchRequired: false }, key, 0, false],
+      [{}, { touchRequired: true }, plain, 0, true],
+    ] as const
+  ) {
+    key.says = { flags };
+    for (const auth of steps(own, other)) {
+      assertEquals(await logsIn(auth, signer, password("x")), wanted, JSON.stringify({ own, other, flags }));
+    }
+  }
 });
 
 Deno.test("a plain key cannot be verified, and needs no touch", async () => {

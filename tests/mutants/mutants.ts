@@ -1439,8 +1439,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: "fido-verified",
     removes: "a FIDO key whose line says verify-required knew who touched it",
-    file: "lib/auth/server_methods.ts",
-    find: "if (grant?.verifyRequired === true && authenticator?.userVerified !== true) return false;",
+    file: "lib/auth/grants.ts",
+    find: 'if (wants("verifyRequired") && authenticator?.userVerified !== true) return false;',
     replace: "",
     test: "tests/auth/fido_login_test.ts",
     killedBy: "a login with a FIDO key wants it touched, and verified where the grant says so",

@@ -72,7 +72,10 @@ export interface KrlContent {
   readonly generated?: Date | undefined;
   /** What it is. @default {""} */
   readonly comment?: string | undefined;
-  /** Keys, or their wire encodings, those of certificates for the keys in them; a key that has signed certificates revokes those, too. @default {none} */
+  /**
+   * Keys, or their wire encodings, those of certificates for the keys in them; a key that has signed certificates revokes those, too.
+   * @default {none}
+   */
   readonly keys?: Iterable<PublicKey | Uint8Array> | undefined;
   /** Keys by their fingerprints, `SHA256:…` or `SHA1:…`. @default {none} */
   readonly fingerprints?: Iterable<string> | undefined;
