@@ -344,6 +344,7 @@ const hints: Readonly<Record<string, string>> = {
   "password": "password()",
   "publickey": "publicKey()",
   "keyboard-interactive": "keyboardInteractive()",
+  "hostbased": "hostBased()",
 };
 
 /**
@@ -411,7 +412,9 @@ export function allowedBy(remaining: readonly string[]): string {
 /** Why no method is left, and what to try. */
 function whyNot(methods: readonly AuthMethod[], left: readonly AuthMethod[], remaining: readonly string[]): string {
   const given = new Set(methods.map(({ name }) => name)), known = Object.keys(hints);
-  const missing = known.filter((name) => allows(remaining, name) && !given.has(name)).map((name) => hints[name]!);
+  // Few servers take hostbased: one that does not say what it takes is no reason to try it.
+  const advised = remaining.length > 0 ? known : known.filter((name) => name !== "hostbased");
+  const missing = advised.filter((name) => allows(remaining, name) && !given.has(name)).map((name) => hints[name]!);
   const check = "check the user name and the credentials", add = `add ${missing.join(" or ")}`;
   const advice = missing.length > 0
     ? remaining.length > 0 || given.size === 0 ? add : `${check}, or ${add}`

@@ -115,7 +115,7 @@ export function runOf(method: AuthMethod): MethodRun {
     ? "write publicKey(…) around it"
     : Array.isArray(given)
     ? "write one list, not a list of lists"
-    : "make it with none(), password(), publicKey() or keyboardInteractive()";
+    : "make it with none(), password(), publicKey(), keyboardInteractive() or hostBased()";
   throw new TypeError(`Cannot use ${kindOf(given)} as an auth method: ${advice}`);
 }
 

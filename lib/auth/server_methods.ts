@@ -311,6 +311,6 @@ export function deadEnd(following: readonly string[], method: string): TypeError
   const named = following.length === 0 ? "it names none" : `it names ${printable(following.join(", "))}`;
   return new TypeError(
     `Cannot go on behind the partial success of ${method}: ${named}, and none that has a handler and has not passed; the names are ` +
-      "publickey, password and keyboard-interactive, and hostbased",
+      "publickey, password, keyboard-interactive and hostbased",
   );
 }

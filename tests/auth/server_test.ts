@@ -333,7 +333,10 @@ Deno.test("serveAuth() takes 128 requests on a connection, whatever comes of the
   const misnamed = await serve({ password: () => ({ partial: ["publicKey"] }), publicKey: () => true });
   misnamed.peer.send(passwordPayload("alice", "x"));
   assertEquals(await failure(misnamed.peer), { methods: [], partial: true });
-  assertStringIncludes(String(misnamed.errors[0]), "the names are publickey, password and keyboard-interactive");
+  assertStringIncludes(
+    String(misnamed.errors[0]),
+    "the names are publickey, password, keyboard-interactive and hostbased",
+  );
 
   const many = await serve({ none: () => false }, { maxAuthTries: 1000 });
   for (let i = 0; i < 128; i++) {
