@@ -6,6 +6,7 @@ import {
   knownHosts,
   password,
   publicKeyLine,
+  revokedKeys,
   type ServerAuth,
   type Signer,
   SshAuthError,
@@ -38,6 +39,17 @@ Deno.test("hostBased() logs in with each type of key, and the handler hears of t
     assertEquals((await joined.client.exec("")).code, 7);
     assertEquals(heard, [["alice", "desk.example", "al"]]);
   }
+});
+
+Deno.test("a machine whose key is revoked vouches for nobody", async () => {
+  const revoked = revokedKeys(`${publicKeyLine(other.publicKey)}\n`);
+  const heard: unknown[] = [];
+  const auth: ServerAuth = { hostBased: revoked.logins((_, __, client) => heard.push(client.hostname) > 0) };
+  const login = (key: Signer) =>
+    join({ auth }, { auth: [hostBased({ key, hostname: "desk.example", username: "al" })] });
+  await assertRejects(() => login(other), SshAuthError, "hostbased (refused)");
+  await using _ = await login(key);
+  assertEquals(heard, ["desk.example"]);
 });
 
 Deno.test("hostBased() names the user whom the login is for, is one step of several, and says why it failed", async () => {

@@ -33,10 +33,12 @@ export interface RevokedKeys {
    */
   revocation(key: PublicKey): Promise<string | null>;
   /**
-   * A handler for `auth.publicKey` that refuses revoked keys, and asks `handler` about all others. Where the list cannot be read, the server's
-   * `onError` is told, and nobody is let in.
+   * A handler for `auth.publicKey`, or for `auth.hostBased`, that refuses revoked keys, and asks `handler` about all others. Where the list
+   * cannot be read, the server's `onError` is told, and nobody is let in.
    */
-  logins<I, R>(handler: (info: I, key: PublicKey) => MaybePromise<R>): (info: I, key: PublicKey) => Promise<R | false>;
+  logins<I, R, M extends readonly unknown[] = []>(
+    handler: (info: I, key: PublicKey, ...more: M) => MaybePromise<R>,
+  ): (info: I, key: PublicKey, ...more: M) => Promise<R | false>;
   /**
    * A verifier for `verifyHostKey` that refuses revoked keys with {@linkcode HostKeyRevokedError}, and asks `verifier` about all others. Where
    * the list cannot be read, each host is refused.
@@ -125,7 +127,7 @@ export function revokedKeys(source: RevokedKeysSource): RevokedKeys {
       if (typeof handler !== "function") {
         throw wrongKind("handler", handler, "what decides about a key that is not revoked");
       }
-      return async (info, key) => await revocation(key) === null ? await handler(info, key) : false;
+      return async (info, key, ...more) => await revocation(key) === null ? await handler(info, key, ...more) : false;
     },
     hosts<V extends HostKeyVerifier>(verifier: V): V {
       if (typeof verifier !== "function") throw wrongKind("verifier", verifier, "a verifier, such as knownHosts()");
