@@ -22,12 +22,15 @@ const again = Symbol("again");
 
 /**
  * Adds to the end of a file, which is made where it is missing, with its folder: for the user alone. `make` gets what stands in the file, and while it
- * thinks nobody who uses this changes it; it gives null where nothing is to be added. Nothing is added where not all can be.
+ * thinks nobody who uses this changes it; it gives null where nothing is to be added. Nothing is added where not all can be. Where others put a new
+ * file in the place of this one meanwhile, it is asked anew: what was added to the old one is gone with that.
  */
 export async function appendTo(path: string, make: (before: Bytes) => MaybePromise<Uint8Array | null>): Promise<void> {
   await locked(path, { read: true, append: true, create: true, mode: 0o600 }, async (file, before) => {
     const added = await make(before);
-    if (added !== null) await writeWhole(file, added);
+    if (added === null) return null;
+    await writeWhole(file, added);
+    return Deno.build.os === "windows" || await isAt(path, file) ? null : again;
   });
 }
 
@@ -113,6 +116,7 @@ async function locked<T>(
     }
     const done = await action(file, await readAll(path, file));
     if (done !== again) return done;
+    if (performance.now() > until) throw new Error(`others have kept changing it for ${LOCK_TIME} ms`);
   }
 }
 

@@ -6,7 +6,7 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { HostKeyError } from "../../lib/errors.ts";
 import { parsePublicKey } from "../../lib/keys/public_key.ts";
-import { rewrite, writeWhole } from "../../lib/keys/shared_file.ts";
+import { appendTo, rewrite, writeWhole } from "../../lib/keys/shared_file.ts";
 import { knownHosts } from "../../lib/keys/trust/known_hosts.ts";
 import { addition, linesFor, withHashedNames, withoutHost } from "../../lib/keys/trust/known_hosts_edit.ts";
 import {
@@ -169,6 +169,22 @@ Deno.test("rewrite() begins anew where somebody who knows no locks changes the f
     assertEquals(seen, ["first\n", "first\nsecond\n", "first\nsecond\nthird\n"]);
     assertEquals(await Deno.readTextFile(file), "FIRST\nSECOND\nTHIRD\n");
     assertEquals(names(folder), ["known_hosts"]);
+  }));
+
+Deno.test("appendTo() begins anew where somebody puts another file in the place of the one that it adds to", () =>
+  inFolder(async (folder, file) => {
+    await Deno.writeTextFile(file, "first\n");
+    const seen: string[] = [];
+    await appendTo(file, (before) => {
+      // As `ssh-keygen -R` does at that moment, and as somebody does who takes the file away.
+      if (seen.push(new TextDecoder().decode(before)) === 1) {
+        Deno.writeTextFileSync(`${folder}/new`, "other\n");
+        Deno.renameSync(`${folder}/new`, file);
+      } else if (seen.length === 2) Deno.removeSync(file);
+      return utf8("added\n");
+    });
+    assertEquals(seen, ["first\n", "other\n", ""]);
+    assertEquals(await Deno.readTextFile(file), "added\n");
   }));
 
 Deno.test("what cannot be written leaves the file as it was", () =>
