@@ -156,7 +156,7 @@ const places: Readonly<Record<string, readonly Place[]>> = {
     ["lib/agent/", "MAX_BINDINGS ="],
     ["lib/agent/", "MAX_DESTINATIONS ="],
   ],
-  "… host keys that all its keys are tied to": [["lib/agent/", "MAX_RESTRICTIONS ="]],
+  "… hosts that all its keys are tied to": [["lib/agent/", "MAX_RESTRICTIONS ="]],
   "SFTP: packet": [["lib/sftp/", "MAX_PACKET ="]],
   "SFTP: bytes of a read or write": [["lib/sftp/", "MAX_TRANSFER ="]],
   "SFTP: names in a reply": [["lib/sftp/", "MAX_NAMES ="]],

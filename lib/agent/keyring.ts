@@ -13,8 +13,10 @@ import { MAX_FRAME } from "./frames.ts";
 
 /** Characters of a comment. */
 const MAX_COMMENT = 4096;
-/** Bytes of the host keys that all keys are tied to. */
+/** Bytes of the hosts that all keys are tied to: of their names and keys, and of what it costs to keep them. */
 const MAX_RESTRICTIONS = 4_194_304;
+/** Bytes that each step and each host key of one costs beside what is in it. */
+const OVERHEAD = 128;
 
 /** A key that is held. */
 export interface Identity {
@@ -71,7 +73,7 @@ export class Keyring {
         `Cannot add key "${
           printable(comment, 64)
         }": an agent holds ${MAX_IDENTITIES} keys, with comments of ${MAX_COMMENT} characters, ` +
-          `which together are listed in ${MAX_FRAME} bytes, and tied to ${MAX_RESTRICTIONS} bytes of host keys`,
+          `which together are listed in ${MAX_FRAME} bytes, and tied to ${MAX_RESTRICTIONS} bytes of hosts`,
         { code: "REQUEST_DENIED" },
       );
     }
@@ -126,7 +128,8 @@ export class Keyring {
 function weightOf({ constraints: { steps } }: Identity): number {
   let bytes = 0;
   for (const { from, to } of steps ?? []) {
-    for (const { blob } of [...from.keys, ...to.keys]) bytes += blob.length;
+    bytes += OVERHEAD + 2 * (from.hostname.length + to.hostname.length + to.username.length);
+    for (const { blob } of [...from.keys, ...to.keys]) bytes += OVERHEAD + blob.length;
   }
   return bytes;
 }

@@ -432,8 +432,8 @@ Deno.test("an agent holds as many keys as it can list, and comments that are lis
     for (; held < 100; held++) await agent.add(signer(held), { comment: "é".repeat(4096) });
   } catch { /* no room */ }
   assertEquals([held, (await agent.signers()).length], [21, 21]);
-  // Host keys are made up, and 1 MiB together.
-  const large = knownBy(two.publicKey, strings("ssh-ed25519", new Uint8Array(1_048_576 - 19)));
+  // Host keys are made up, and 1 MiB with the host's name and what keeping them costs.
+  const large = knownBy(two.publicKey, strings("ssh-ed25519", new Uint8Array(1_048_576 - 2 * 128 - 2 - 19)));
   await agent.removeAll();
   for (const i of [0, 1, 2, 3, 3]) {
     await agent.add(signer(i), { destinations: [{ to: { hostname: "a", hostKeys: [large] } }] });
@@ -442,6 +442,14 @@ Deno.test("an agent holds as many keys as it can list, and comments that are lis
   await isDenied(() => agent.add(signer(4), more));
   await agent.remove(signer(0).publicKey);
   await agent.add(signer(4), more);
+  // Names count as keys do, and so does their number.
+  await agent.removeAll();
+  const small = knownBy(two.publicKey, strings("x"));
+  const named = { destinations: Array(1000).fill({ to: { hostname: "a".repeat(900), hostKeys: [small] } }) };
+  const crowded = { destinations: [{ to: { hostname: "a", hostKeys: Array(30_000).fill(small) } }] };
+  for (const i of [0, 1]) await agent.add(signer(i), named);
+  await isDenied(() => agent.add(signer(2), named));
+  await isDenied(() => agent.add(signer(2), crowded));
 });
 
 Deno.test("an agent that is closed ends its connections and forgets its keys, and a signal ends a connection", async () => {
