@@ -85,7 +85,7 @@ export class AgentConnectionState {
     try {
       return await this.#answer(message, signal);
     } catch (error) {
-      // Of the program's own making is what its signers and functions throw.
+      // A message that is none, or a key that cannot be taken; anything else is a fault of this program's.
       if (!(error instanceof SshError)) this.#state.onError(error);
       return FAILURE;
     }
@@ -180,7 +180,8 @@ export class AgentConnectionState {
       // A person takes time, in which much may have changed.
       if (signal.aborted || lock.isLocked || keyring.get(blob) !== identity) return FAILURE;
     }
-    const signature = await abortable(chosen.key.sign(data, chosen.algorithm), signal);
+    const signature = await this.#said(() => chosen.key.sign(data, chosen.algorithm), signal);
+    if (signature === null) return FAILURE;
     const answer = new Writer(5 + signature.length).u8(AgentMsg.SIGN_RESPONSE).string(signature).bytes();
     return answer.length <= MAX_FRAME ? answer : FAILURE;
   }
@@ -199,7 +200,17 @@ export class AgentConnectionState {
       forwarded: this.#bindings.areRemote,
       signal,
     });
-    return await abortable((async () => await onConfirm(use))(), signal) === true;
+    return await this.#said(() => onConfirm(use), signal) === true;
+  }
+
+  /** What a function of the program gives; null where it throws, which the program is told, and where nobody waits any more. */
+  async #said<T>(act: () => MaybePromise<T>, signal: AbortSignal): Promise<T | null> {
+    try {
+      return await abortable((async () => await act())(), signal);
+    } catch (error) {
+      if (!signal.aborted) this.#state.onError(error);
+      return null;
+    }
   }
 }
 

@@ -160,6 +160,32 @@ Deno.test("onConfirm() is asked before each use of a key that wants it, and noth
   await client[Symbol.asyncDispose]();
 });
 
+Deno.test("onError() is told of all that onConfirm() and signers throw, and not of clients that go", async () => {
+  const errors: unknown[] = [], refused = new SshError("no token", { code: "REQUEST_DENIED" });
+  let asked = 0;
+  const token: Signer = {
+    ...two,
+    algorithms: two.algorithms,
+    publicKey: two.publicKey,
+    sign: () => Promise.reject(refused),
+  };
+  await using agent = createAgent({
+    keys: [token],
+    onConfirm: () => ++asked === 1 ? Promise.reject(refused) : new Promise<boolean>(() => {}),
+    onError: (error) => void errors.push(error),
+  });
+  await agent.add(one, { confirm: true });
+  const [signer, confirmed] = await agent.signers(), end = new AbortController();
+  for (const key of [signer!, confirmed!]) await isDenied(() => key.sign(data, "ssh-ed25519"));
+  assertEquals(errors, [refused, refused]);
+  const raw = rawClientOf(agent, { signal: end.signal });
+  await raw.writer.write(strings(new Uint8Array([13, ...strings(one.publicKey.blob, data), 0, 0, 0, 0])));
+  await until(() => asked === 2, "it is asked");
+  end.abort(new Error("enough"));
+  assertEquals(String(await inTime(raw.served, "its end")), "Error: enough");
+  assertEquals(errors, [refused, refused]);
+});
+
 Deno.test("an agent that asks for every key does so, and one that cannot ask holds no key that wants it", async () => {
   let asked = 0;
   await using all = createAgent({ keys: [one], confirm: true, onConfirm: () => ++asked > 1 });
