@@ -130,6 +130,11 @@ Deno.test("knownHosts() lets @revoked win, wherever it stands", async () => {
   }
   assertEquals(await ask(`@revoked * ${line(b)}\nhost ${line(a)}`, key(a), "host"), "known");
   assertEquals(await ask(`@revoked host ${line(a)}`, key(b), "host"), "unknown");
+  // At whichever port, where none is named.
+  assertEquals(await ask(`@revoked host ${line(a)}\n[host]:2222 ${line(a)}`, key(a), "host", 2222), "revoked");
+  const both = `@revoked host ${line(a)}\n[host]:2222 ${line(a)}\n[host]:2222 ${line(other)}`;
+  assertEquals(await knownHostKeyTypes(both, "host", 2222), [key(other).type]);
+  assertEquals(await ask(`@revoked [host]:2222 ${line(a)}\nhost ${line(a)}`, key(a), "host"), "known");
 });
 
 Deno.test("knownHosts() trusts no plain key by a @cert-authority line", async () => {

@@ -85,9 +85,13 @@ function bareName(name: string): string {
 }
 
 /** The entries that say which CAs certify a host, and what is revoked there. As for `ssh`, those without the port count, too. */
-function authoritiesFor(sources: readonly Source[], name: string): KnownHostsEntry[] {
+function authoritiesFor(
+  sources: readonly Source[],
+  name: string,
+  entries: readonly KnownHostsEntry[] = entriesFor(sources, name),
+): KnownHostsEntry[] {
   const bare = bareName(name), without = bare === name ? [] : entriesFor(sources, bare);
-  return [...entriesFor(sources, name), ...without].filter(({ marker }) => marker !== "host");
+  return [...entries, ...without].filter(({ marker }) => marker !== "host");
 }
 
 /** Types of the keys of a host, behind those of certificates that it may show where these are wanted. */
@@ -96,13 +100,14 @@ function typesIn(
   { hostname, port }: { hostname: string; port: number },
   certificates: boolean,
 ): readonly string[] {
-  const name = lookupName(hostname, port), types = usableTypes(entriesFor(sources, name));
-  return certificates ? [...certifiedTypes(authoritiesFor(sources, name)), ...types] : types;
+  const name = lookupName(hostname, port), entries = entriesFor(sources, name);
+  const marked = authoritiesFor(sources, name, entries), types = usableTypes(entries, marked);
+  return certificates ? [...certifiedTypes(marked), ...types] : types;
 }
 
-/** Types of the keys among the entries of one host, without revoked ones. */
-function usableTypes(entries: readonly KnownHostsEntry[]): readonly string[] {
-  const revoked = entries.filter((entry) => entry.marker === "revoked");
+/** Types of the keys among the entries of one host, without those that others say are revoked. */
+function usableTypes(entries: readonly KnownHostsEntry[], marked: readonly KnownHostsEntry[]): readonly string[] {
+  const revoked = marked.filter((entry) => entry.marker === "revoked");
   const usable = entries.filter((entry) =>
     entry.marker === "host" && !revoked.some((other) => equals(other.blob, entry.blob))
   );
@@ -118,8 +123,8 @@ function usableTypes(entries: readonly KnownHostsEntry[]): readonly string[] {
  *
  * The verifier resolves to true, or throws: {@linkcode HostKeyRevokedError} for a key marked `@revoked`, which always wins,
  * {@linkcode HostKeyChangedError} for a host known with other keys, {@linkcode HostKeyUnknownError} for a host that no line
- * names. A host at another port than 22 is known only by a line that names that port, or by a wildcard; CAs
- * also by one that names the host without it.
+ * names. A host at another port than 22 is known only by a line that names that port, or by a wildcard; CAs and
+ * what is revoked also by one that names the host without it.
  *
  * A program may call it in a function of its own, with the key that it was given: `connect()` learns all the same of which types
  * the host's known keys are, and asks for those; {@linkcode verifierAround} saves it the second connection. Addresses are not looked up
@@ -373,14 +378,14 @@ async function verify(
   name: string,
 ): Promise<KnownHostsPlace> {
   const blob = key.blob, entries = entriesFor(sources, name);
+  const marked = authoritiesFor(sources, name, entries);
   const offered = await offer(key);
-  await refuseRevoked(entries, key, name);
+  await refuseRevoked(marked, key, name);
   const known = entries.filter((entry) => entry.marker === "host");
   const trusting = known.find((entry) => equals(entry.blob, blob));
   if (trusting !== undefined) return trusting.place;
-  const marked = authoritiesFor(sources, name),
-    authorities = marked.filter(({ marker }) => marker === "cert-authority");
-  const certified = certifiedTypes(marked), types = [...certified, ...usableTypes(entries)];
+  const authorities = marked.filter(({ marker }) => marker === "cert-authority");
+  const certified = certifiedTypes(marked), types = [...certified, ...usableTypes(entries, marked)];
   const isOther = certified.length > 0 || known.length > 0 && !known.some((entry) => entry.type === key.type);
   if (isOther && noteKnownTypes(key, types)) {
     // Not a new host, which a program may add by itself, and not a changed one yet: nobody has asked for the keys that are known.
