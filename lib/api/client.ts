@@ -296,6 +296,7 @@ function learning(
     algorithms: options.algorithms?.hostKey ?? defaultAlgorithms.hostKey,
     insecureMinRsaBits: options.insecureMinRsaBits,
     trustedBy,
+    revocations: notes?.revocations ?? [],
     ask: typeof updateHostKeys === "function" ? updateHostKeys : null,
     unasked: options.updateHostKeys === undefined,
     notice: (text) => callBack(() => onNotice?.(text)),

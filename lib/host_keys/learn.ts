@@ -19,7 +19,7 @@ import {
   planHostKeys,
   type RetiredKey,
 } from "../keys/trust/host_key_update.ts";
-import type { TrustingFiles } from "../keys/trust/known_types.ts";
+import type { Revocation, TrustingFiles } from "../keys/trust/known_types.ts";
 import type { PublicKey } from "../keys/types.ts";
 import { within } from "../transport/closing.ts";
 import type { ConnectionInfo } from "../transport/types.ts";
@@ -49,6 +49,8 @@ export interface LearnOptions {
   readonly insecureMinRsaBits: number | undefined;
   /** The files that trust the key of the connection. */
   readonly trustedBy: TrustingFiles;
+  /** Lists of revoked keys that the program goes by. */
+  readonly revocations: readonly Revocation[];
   /** Asked before anything is written; null where nobody wants to be. */
   readonly ask: Exclude<UpdateHostKeys, boolean> | null;
   /** Whether files are only changed that may be changed without a question of the runtime. */
@@ -98,7 +100,7 @@ export function learnHostKeys(mux: Mux, options: LearnOptions): Learning {
 async function learn(
   mux: Mux,
   data: Uint8Array,
-  { info, algorithms, insecureMinRsaBits, trustedBy, ask, unasked }: LearnOptions,
+  { info, algorithms, insecureMinRsaBits, trustedBy, revocations, ask, unasked }: LearnOptions,
   write: (change: HostKeyChange) => Promise<void>,
 ): Promise<void> {
   const blobs = readStrings(data), keys: PublicKey[] = [];
@@ -109,10 +111,18 @@ async function learn(
   }
   const change = await planHostKeys(trustedBy, { keys, blobs, current: info.hostKey });
   if (change === null || unasked && !await mayChange(trustedBy)) return;
+  for (const key of keys) await refuseRevoked(key, revocations);
   if (change.added.length > 0) await checkProofs(mux, change.added, info);
   if (ask !== null && (await ask({ name: trustedBy.name, ...change })) !== true) return;
   // Whoever was asked may have taken longer than the connection has.
   if (!mux.hasEnded) await write(change);
+}
+
+async function refuseRevoked(key: PublicKey, revocations: readonly Revocation[]): Promise<void> {
+  for (const revocation of revocations) {
+    const why = await revocation(key);
+    if (why !== null) throw new Error(`it has a key that is revoked, ${key.type} ${await key.fingerprint()}: ${why}`);
+  }
 }
 
 /** A key of a type that is known, and no certificate; else null. */

@@ -12,6 +12,8 @@ import { type HostKeyUpdate, learnHostKeys, type LearnOptions } from "../../lib/
 import { MAX_KEYS, proofAlgorithm, proofOf, readStrings, writeStrings } from "../../lib/host_keys/messages.ts";
 import { generateKey, parsePrivateKey } from "../../lib/keys/private_key.ts";
 import { knownHosts } from "../../lib/keys/trust/known_hosts.ts";
+import { revokedKeys } from "../../lib/keys/trust/revoked_keys.ts";
+import { verifierAround } from "../../lib/keys/trust/verifier_around.ts";
 import type { HostKeyVerifier, PrivateKey, Signer } from "../../lib/keys/types.ts";
 import type { ConnectionInfo } from "../../lib/transport/types.ts";
 import type { Bytes } from "../../lib/wire/types.ts";
@@ -198,6 +200,27 @@ Deno.test("a key that is marked @revoked is not learnt, wherever the mark stands
   });
 });
 
+Deno.test("a key that is on a list of revoked keys is not learnt, whichever functions are around the list", async () => {
+  await withFile(line(first), async (file) => {
+    const known = knownHosts({ files: [file] }), listed = revokedKeys(`${second.publicKey}\n`);
+    for (
+      const verifyHostKey of [
+        listed.hosts(known),
+        verifierAround(listed.hosts(known), (key, host, inner) => inner(key, host)),
+      ]
+    ) {
+      const notices = await learnFrom([first, second, third], { verifyHostKey, updateHostKeys: true });
+      assertEquals(notices, [
+        `Host keys of "${NAME}" are not updated: it has a key that is revoked, ssh-ed25519 ${await second.publicKey
+          .fingerprint()}: the key is revoked`,
+      ]);
+      assertEquals(await read(file), line(first));
+    }
+    const both = `${line(first)}${line(third)}`, options = { verifyHostKey: listed.hosts(known), updateHostKeys: true };
+    assertEquals(await learnFrom([first, third], options, async () => await read(file) === both), []);
+  });
+});
+
 Deno.test("a client that is closed as soon as its session is over has learnt what its server told", async () => {
   await withFile(line(first), async (file) => {
     const options = { verifyHostKey: knownHosts({ files: [file] }), updateHostKeys: true };
@@ -281,6 +304,7 @@ async function believe(
     algorithms: ["ssh-ed25519", "ecdsa-sha2-nistp256", "rsa-sha2-512"],
     insecureMinRsaBits: undefined,
     trustedBy: { name: NAME, files: [file], globalFiles: [], areUsersOwn: false, hash: undefined },
+    revocations: [],
     ask: () => (ended.resolve(), true),
     unasked: false,
     notice: (text) => {
@@ -375,6 +399,7 @@ Deno.test("an announcement that is none, is too long, or comes twice changes not
     learnHostKeys(client, {
       ...{ info, algorithms: ["ssh-ed25519"], insecureMinRsaBits: undefined, ask: () => false, unasked: false },
       trustedBy: { name: NAME, files: [file], globalFiles: [], areUsersOwn: false, hash: undefined },
+      revocations: [],
       notice: (text) => asked.push(text),
     });
     assertEquals(await server.globalRequest("hostkeys-00@openssh.com", told(first)), new Uint8Array(0));
@@ -389,6 +414,7 @@ Deno.test("a server that never proves its keys keeps nobody, and what comes afte
     const options = (ask: () => Promise<boolean> | boolean): LearnOptions => ({
       ...{ info, algorithms: ["ssh-ed25519"], insecureMinRsaBits: undefined, ask, unasked: false },
       trustedBy: { name: NAME, files: [file], globalFiles: [], areUsersOwn: false, hash: undefined },
+      revocations: [],
       notice: (text) => notices.push(text),
     });
     const notices: string[] = [];

@@ -31,16 +31,28 @@ export interface KeyNotes {
   readonly types: ReadonlySet<string>;
   /** Who trusts the key, by a line of its own that is the user's to change; null for nobody. */
   readonly trustedBy: TrustingFiles | null;
+  /** Lists of revoked keys that were asked about the key, each of which says why one is revoked. */
+  readonly revocations: readonly Revocation[];
 }
 
-const watched = new WeakMap<PublicKey, { types: Set<string>; trustedBy: TrustingFiles | null; asked: boolean }>();
+/** Why a key is revoked, or null. */
+export type Revocation = (key: PublicKey) => Promise<string | null>;
+
+interface Watched {
+  readonly types: Set<string>;
+  trustedBy: TrustingFiles | null;
+  readonly revocations: Revocation[];
+  readonly asked: boolean;
+}
+
+const watched = new WeakMap<PublicKey, Watched>();
 
 /**
  * Watches a key that a server has shown, `asked` for the types that known_hosts has for it or not. What comes back is filled in by
  * `knownHosts()`, once that has been asked about the key.
  */
 export function watchHostKey(key: PublicKey, asked: boolean): KeyNotes {
-  const notes = { types: new Set<string>(), trustedBy: null, asked };
+  const notes: Watched = { types: new Set<string>(), trustedBy: null, revocations: [], asked };
   watched.set(key, notes);
   return notes;
 }
@@ -57,4 +69,9 @@ export function noteKnownTypes(key: PublicKey, types: Iterable<string>): boolean
 export function noteTrust(key: PublicKey, trustedBy: TrustingFiles): void {
   const notes = watched.get(key);
   if (notes !== undefined) notes.trustedBy = trustedBy;
+}
+
+/** Notes a list of revoked keys that does not have the key: none of the host's other keys is to be on it, either. */
+export function noteRevocations(key: PublicKey, revocation: Revocation): void {
+  watched.get(key)?.revocations.push(revocation);
 }

@@ -19,6 +19,7 @@ import { publicKeyFromBlob } from "../public_key.ts";
 import { RSA_BITS } from "../rsa_public.ts";
 import type { HostKeyVerifier, PublicKey } from "../types.ts";
 import { readRevocations } from "../user_files.ts";
+import { noteRevocations } from "./known_types.ts";
 import { verifierAround } from "./verifier_around.ts";
 import { isKrl, type Krl, MAX_KRL, parseKrl } from "./krl.ts";
 
@@ -41,7 +42,7 @@ export interface RevokedKeys {
   ): (info: I, key: PublicKey, ...more: M) => Promise<R | false>;
   /**
    * A verifier for `verifyHostKey` that refuses revoked keys with {@linkcode HostKeyRevokedError}, and asks `verifier` about all others. Where
-   * the list cannot be read, each host is refused.
+   * the list cannot be read, each host is refused. From a host that tells of a revoked key nothing is learnt for known_hosts.
    */
   hosts<V extends HostKeyVerifier>(verifier: V): V;
 }
@@ -133,6 +134,7 @@ export function revokedKeys(source: RevokedKeysSource): RevokedKeys {
       if (typeof verifier !== "function") throw wrongKind("verifier", verifier, "a verifier, such as knownHosts()");
       return verifierAround(verifier, async (key, host, inner) => {
         await refuseHost(revocation, key, host, by);
+        noteRevocations(key, revocation);
         return await inner(key, host);
       }) as V;
     },
