@@ -94,7 +94,9 @@ export class AgentConnectionState {
   async #answer(message: Bytes, signal: AbortSignal): Promise<Bytes> {
     const { lock, keyring } = this.#state, reader = new Reader(message), type = reader.u8();
     if (lock.isLocked && type !== AgentMsg.UNLOCK) {
-      if (type === AgentMsg.EXTENSION && reader.ascii() === AgentExtension.SESSION_BIND) this.#bindings.missed();
+      if (type === AgentMsg.EXTENSION && reader.ascii() === AgentExtension.SESSION_BIND) {
+        this.#bindings.missed(decodeBind(reader).forwarding);
+      }
       return type === AgentMsg.REQUEST_IDENTITIES ? listed([]) : FAILURE;
     }
     switch (type) {

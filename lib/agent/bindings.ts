@@ -33,6 +33,8 @@ export class Bindings {
   readonly #all: Binding[] = [];
   /** A host that could not prove itself is somewhere out there, too. */
   #failed = false;
+  /** What follows comes from a host that nobody knows, whatever that says of those behind it. */
+  #strayed = false;
 
   /** Whether another host asks here, as far as anybody told. */
   get areRemote(): boolean {
@@ -46,8 +48,9 @@ export class Bindings {
   }
 
   /** What is told cannot be looked at, because the agent is locked. */
-  missed(): void {
+  missed(forwarding: boolean): void {
     this.#failed = true;
+    this.#strayed ||= forwarding;
   }
 
   /** Whether what is told of a connection is true, and may follow what was told before. */
@@ -56,7 +59,8 @@ export class Bindings {
   ): Promise<boolean> {
     const added = await this.#check(blob, sessionId, signature);
     const known = this.#all.find((one) => equals(one.sessionId, sessionId));
-    if (added !== null && this.#all.every((one) => one.forwarding)) {
+    const isOpen = this.#all.every((one) => one.forwarding);
+    if (added !== null && isOpen) {
       if (known !== undefined && equals(known.hostKey.blob, blob)) return true;
       if (known === undefined && this.#all.length < MAX_BINDINGS) {
         this.#all.push({ hostKey: added, sessionId, forwarding });
@@ -64,6 +68,8 @@ export class Bindings {
       }
     }
     this.#failed ||= this.#all.length === 0;
+    // Behind a login, nobody is believed any more.
+    this.#strayed ||= isOpen && forwarding;
     return false;
   }
 
@@ -102,6 +108,7 @@ export class Bindings {
   }
 
   #permits(steps: readonly Step[], username: string | null): boolean {
+    if (this.#strayed) return false;
     if (this.#all.length === 0) return !this.#failed;
     let from: PublicKey | null = null;
     for (const [i, { hostKey, forwarding }] of this.#all.entries()) {

@@ -220,6 +220,35 @@ Deno.test("an agent believes what a host has signed, once, and as long as nobody
   });
 });
 
+Deno.test("a host that could not be told of, or that came while the agent was locked, takes nobody's place", async () => {
+  await using agent = await tied(to(a), through(a, b));
+  const hops: [string, (client: AgentConnection) => Promise<unknown>][] = [
+    ["the first hop", async (client) => {
+      const lie = { ...await a.session(), sessionId: new Uint8Array(32) };
+      assertEquals(await client.bind(lie, { forwarding: true }), false);
+    }],
+    ["a hop behind another", async (client) => {
+      assertEquals(await client.bind(await a.session(), { forwarding: true }), true);
+      const lie = { ...await c.session(), sessionId: new Uint8Array(32) };
+      assertEquals(await client.bind(lie, { forwarding: true }), false);
+    }],
+    ["a locked agent", async (client) => {
+      await agent.lock("x");
+      assertEquals(await client.bind(await c.session(), { forwarding: true }), false);
+      await agent.unlock("x");
+    }],
+  ];
+  for (const [i, [what, come]] of hops.entries()) {
+    await on(agent, async (client) => {
+      await come(client);
+      // Whoever is there asks as if from the host before.
+      const session = await (i === 1 ? b : a).session();
+      assertEquals([await client.bind(session), await isListed(client)], [true, false], what);
+      assertEquals(await signs(client, loginData(key, session, "alice")), false, what);
+    });
+  }
+});
+
 async function longSession(length: number): Promise<AgentSession> {
   const sessionId = new Uint8Array(length).fill(7);
   return { hostKey: a.key.publicKey.blob, sessionId, signature: await a.key.sign(sessionId, "ssh-ed25519") };
