@@ -197,6 +197,13 @@ Deno.test("a key that is marked @revoked is not learnt, wherever the mark stands
       `Host keys of "${NAME}" are not updated: it has a key that is marked @revoked at ${global}:1`,
     ]);
     assertEquals(await read(file), line(first));
+    // A mark without a port is for each of them.
+    const name = `[${NAME}]:2222`, text = `@revoked ${NAME} ${second.publicKey}\n${line(first, name)}`;
+    await Deno.writeTextFile(file, text);
+    assertEquals(await learnFrom([first, second], { ...options, port: 2222 }), [
+      `Host keys of "${name}" are not updated: it has a key that is marked @revoked at ${file}:1`,
+    ]);
+    assertEquals(await read(file), text);
   });
 });
 

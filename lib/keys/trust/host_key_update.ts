@@ -14,6 +14,7 @@ import type { Bytes } from "../../wire/types.ts";
 import { keyTypes } from "../key_types.ts";
 import { appendTo, mayRewrite, readShared, rewrite } from "../shared_file.ts";
 import type { PublicKey } from "../types.ts";
+import { bareName } from "./host_patterns.ts";
 import { addition, withoutHost } from "./known_hosts_edit.ts";
 import { type KnownHostsEntry, parseKnownHosts } from "./known_hosts_lines.ts";
 import type { TrustingFiles } from "./known_types.ts";
@@ -52,9 +53,9 @@ function isComplex(names: string): boolean {
   return /[*?!]|,.*,/s.test(names);
 }
 
-async function entriesOf(files: readonly string[], name?: string): Promise<KnownHostsEntry[]> {
+async function entriesOf(files: readonly string[]): Promise<KnownHostsEntry[]> {
   const texts = await Promise.all(files.map(async (file) => new TextDecoder().decode(await readShared(file))));
-  return texts.flatMap((text, i) => parseKnownHosts(text, files[i], name));
+  return texts.flatMap((text, i) => parseKnownHosts(text, files[i]));
 }
 
 /** What is to be changed, or null for nothing. Throws `HostKeyError` where one of the keys is marked `@revoked`, and what reading throws. */
@@ -66,8 +67,9 @@ export async function planHostKeys(by: TrustingFiles, announced: AnnouncedKeys):
   const told = new Set(blobs.map(member)), isAnnounced = (blob: Bytes): boolean => told.has(member(blob));
   const own = await entriesOf(by.files), known = new Set<string>(), elsewhere = new Set<string>();
   const retired: RetiredKey[] = [];
-  for (const entry of [...own, ...await entriesOf(by.globalFiles, name)]) {
-    if (entry.marker === "revoked" && isAnnounced(entry.blob) && entry.hosts.matches(name)) {
+  const isHere = ({ hosts }: KnownHostsEntry): boolean => hosts.matches(name) || hosts.matches(bareName(name));
+  for (const entry of [...own, ...await entriesOf(by.globalFiles)]) {
+    if (entry.marker === "revoked" && isAnnounced(entry.blob) && isHere(entry)) {
       throw new HostKeyError(`it has a key that is marked @revoked at ${entry.place.file}:${entry.place.line}`);
     }
   }

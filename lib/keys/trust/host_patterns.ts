@@ -31,6 +31,11 @@ export function lookupName(hostname: string, port: number): string {
   return port === DEFAULT_PORT ? bare : `[${bare}]:${port}`;
 }
 
+/** The name of a host without its port: what certificates are for, and by what CAs and revoked keys may stand there, too. */
+export function bareName(name: string): string {
+  return /^\[(.*)\]:\d+$/.exec(name)?.[1] ?? name;
+}
+
 /** Whether `text` fits a pattern of `*` (any characters) and `?` (one). Linear but for the text's length times the pattern's. */
 export function wildcardMatch(text: string, pattern: string): boolean {
   let at = 0, pt = 0, star = -1, resume = 0;

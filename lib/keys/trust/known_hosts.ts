@@ -16,7 +16,7 @@ import {
 } from "../../errors.ts";
 import { requireDeno } from "../../wire/system.ts";
 import type { Bytes, MaybePromise } from "../../wire/types.ts";
-import { lookupName } from "./host_patterns.ts";
+import { bareName, lookupName } from "./host_patterns.ts";
 import { appendTo } from "../shared_file.ts";
 import { knownHostsPaths, readIfThere } from "../user_files.ts";
 import { characters, type KeyText, looksLikePath, pathHint } from "../key_text.ts";
@@ -77,11 +77,6 @@ export async function knownHostKeyTypes(
 
 function entriesFor(sources: readonly Source[], name: string): KnownHostsEntry[] {
   return sources.flatMap(({ file, text }) => parseKnownHosts(text, file, name));
-}
-
-/** The name of a host without its port: what certificates are for, and by what CAs may stand there, too. */
-function bareName(name: string): string {
-  return /^\[(.*)\]:\d+$/.exec(name)?.[1] ?? name;
 }
 
 /** The entries that say which CAs certify a host, and what is revoked there. As for `ssh`, those without the port count, too. */
