@@ -10,7 +10,7 @@ import { concat, equals } from "@std/bytes";
 import { digest } from "../crypto/hash.ts";
 import type { Bytes } from "../wire/types.ts";
 import { ed25519Point, ed25519Signer, ed25519Verifier } from "./ed25519.ts";
-import { keyFormatError, notTogether } from "./format/format_error.ts";
+import { keyFormatError, notTogether, unsupported } from "./format/format_error.ts";
 import type { KeyType } from "./key_type.ts";
 
 /** Two seeds that have nothing to do with each other, and the public keys they give. */
@@ -110,7 +110,7 @@ export const mldsa44Ed25519: KeyType<Mldsa44Ed25519Material> = {
       write: (writer, { mldsaSeed, ed25519Seed }) => void writer.u32(64).raw(mldsaSeed).raw(ed25519Seed),
     },
     readPutty() {
-      throw keyFormatError(`Cannot read PuTTY private key: PuTTY has no keys of type ${NAME}`);
+      throw unsupported(`Cannot read PuTTY private key: PuTTY has no keys of type ${NAME}`);
     },
     writePublic: (writer, { publicKey }) => void writer.string(publicKey),
     async check({ mldsaSeed, ed25519Seed, publicKey }) {

@@ -3,8 +3,9 @@ import { assert, assertEquals, assertFalse, assertNotEquals, assertRejects, asse
 import { concat } from "@std/bytes";
 import { connectAgent } from "../../lib/agent/agent.ts";
 import { readAddedKey, writeAddedKey } from "../../lib/agent/added_key.ts";
+import { KeyFormatError } from "../../lib/errors.ts";
 import { parseCertificate } from "../../lib/keys/certificate.ts";
-import { certifiedTypeOf, keyTypeOf, signatureLabelOf } from "../../lib/keys/key_types.ts";
+import { certifiedTypeOf, keyTypeOf, privateFormOf, signatureLabelOf } from "../../lib/keys/key_types.ts";
 import { signCertificate } from "../../lib/keys/sign_certificate.ts";
 import { verifyMessage } from "../../lib/keys/sshsig/verify_message.ts";
 import { digest } from "../../lib/crypto/hash.ts";
@@ -241,6 +242,8 @@ Deno.test("public and private keys of wrong lengths, with bytes left over or hal
       `Private-MAC: ${"00".repeat(20)}`,
     ].join("\n"))
   );
+  const putty = () => privateFormOf(NAME).readPutty(new Reader(blob), new Reader(blob));
+  assertEquals(assertThrows(putty, KeyFormatError).reason, "UNSUPPORTED");
 });
 
 Deno.test("parsePrivateKey() and publicKeyFromBlob() take any bytes of such keys", async () => {
