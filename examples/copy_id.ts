@@ -32,7 +32,8 @@ const [, user, hostname, port] = match;
 try {
   // A private key is refused here, before anything is sent.
   const line = await Deno.readTextFile(file), key = parsePublicKey(line);
-  const comment = line.trim().split(/[ \t]+/).slice(2).join(" ");
+  // Other formats than OpenSSH's have more lines than one.
+  const comment = /^.*$/.test(line.trim()) ? line.trim().split(/[ \t]+/).slice(2).join(" ") : "";
   await using client = await connect({
     hostname: hostname!.replace(/^\[|\]$/g, ""),
     port: Number(port ?? 22),

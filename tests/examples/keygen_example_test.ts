@@ -4,7 +4,7 @@
  * @module
  */
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { generateKey, parsePrivateKey, publicKeyLine, sftpSubsystem } from "../../mod.ts";
+import { exportPublicKey, generateKey, parsePrivateKey, publicKeyLine, sftpSubsystem } from "../../mod.ts";
 import { commandOf } from "../_support/examples.ts";
 import { text } from "../_support/joined.ts";
 import { run, serverWithHome } from "./_help.ts";
@@ -57,8 +57,12 @@ Deno.test("examples/copy_id.ts adds a key to the far end's authorized_keys once,
     assertEquals(await Deno.readTextFile(there), line);
     const modes = await Promise.all([`${far}/.ssh`, there].map(async (path) => (await Deno.stat(path)).mode! & 0o777));
     assertEquals(modes, [0o700, 0o600]);
-    assertMatch((await copy()).stdout, /is there already\n$/);
+    // A format of more lines than one.
+    await Deno.writeTextFile(file, exportPublicKey(publicKey, { format: "rfc4716", comment: "me" }));
+    const again = await copy();
+    assertMatch(again.stdout, /is there already\n$/, again.stderr);
     assertEquals(await Deno.readTextFile(there), line);
+    await Deno.writeTextFile(file, line);
     // Bytes that are no UTF-8, and no line break at the end.
     const odd = new Uint8Array([35, 0xff, 10, ...new TextEncoder().encode(`no-pty ${publicKeyLine(other.publicKey)}`)]);
     await Deno.writeFile(there, odd);
