@@ -3,7 +3,7 @@ import { assert, assertEquals, assertInstanceOf, assertRejects, assertStringIncl
 import { connect, type ConnectOptions } from "../../lib/api/client.ts";
 import { extrasOf } from "../../lib/api/config/extras.ts";
 import { loadOn, loadSshConfig, type LoadSshConfigOptions } from "../../lib/api/config/ssh_config.ts";
-import { denoSystem } from "../../lib/api/config/deno_system.ts";
+import { denoSystem, shellCommand } from "../../lib/api/config/deno_system.ts";
 import { SshConfigError } from "../../lib/config/config_error.ts";
 import type { ConfigSystem } from "../../lib/config/system.ts";
 import { globPaths } from "../../lib/config/glob_paths.ts";
@@ -146,6 +146,8 @@ Deno.test("ProxyCommand goes to the user's shell with its tokens replaced, and g
   ) {
     await assertRejects(() => options(alias), SshConfigError, "a shell could take it");
   }
+  // The shell of Windows has no `exec`.
+  assertEquals(shellCommand("nc a 1", { instead: true, onWindows: true }), ["cmd.exe", "/d", "/c", "nc a 1"]);
   // Names of the configuration may be any, but not there.
   const own = await load("User $(id)\nProxyCommand nc %h %p %r\n");
   await assertRejects(() => own.options(), SshConfigError, "a shell could take it");

@@ -66,7 +66,9 @@ export async function clientOptions(found: Complete, making: Making): Promise<Co
     ...connectTime > 0 && { handshakeTimeout: connectTime * 1000 },
     ...identOf(found),
     // Nothing of it is a token any more.
-    ...command !== null && { proxyCommand: shellCommand(`exec ${command}`).map((word) => word.replaceAll("%", "%%")) },
+    ...command !== null && {
+      proxyCommand: shellCommand(command, { instead: true }).map((word) => word.replaceAll("%", "%%")),
+    },
     ...hops.length > 0 && { jump: hops },
   };
   return withExtras(options, await extrasFor(found, making));

@@ -86,10 +86,13 @@ async function read(path: string, checked: boolean): Promise<string | null> {
   }
 }
 
-/** The shell that `ssh` runs commands by, and its words. */
-export function shellCommand(command: string): [string, ...string[]] {
-  if (isWindows()) return ["cmd.exe", "/d", "/c", command];
-  return [mayRead("SHELL") && Deno.env.get("SHELL") || "/bin/sh", "-c", command];
+/** The shell that `ssh` runs commands by, and its words. `instead` has the command take the shell's place, where shells can do that. */
+export function shellCommand(
+  command: string,
+  { instead = false, onWindows = isWindows() } = {},
+): [string, ...string[]] {
+  if (onWindows) return ["cmd.exe", "/d", "/c", command];
+  return [mayRead("SHELL") && Deno.env.get("SHELL") || "/bin/sh", "-c", instead ? `exec ${command}` : command];
 }
 
 async function run(command: string): Promise<boolean> {
