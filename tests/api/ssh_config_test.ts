@@ -1,6 +1,7 @@
 /** What ssh_config comes to as options of `connect()`, on systems that exist only here, and from files. */
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertStringIncludes } from "@std/assert";
 import { connect, type ConnectOptions } from "../../lib/api/client.ts";
+import { connectWithExtras } from "../../lib/api/config/connect_alias.ts";
 import { extrasOf } from "../../lib/api/config/extras.ts";
 import { loadOn, loadSshConfig, type LoadSshConfigOptions } from "../../lib/api/config/ssh_config.ts";
 import { denoSystem, shellCommand } from "../../lib/api/config/deno_system.ts";
@@ -223,6 +224,40 @@ Deno.test("what connect() does besides goes along with copies of the options, an
   // A master is not looked for where one is to be started.
   const master = await load("ControlPath /x\nControlMaster yes\n");
   assertEquals(extrasOf(await master.options()), null);
+});
+
+Deno.test("a master is for whom the configuration means, and not for another user, host or trust that a program names", async () => {
+  const dir = await Deno.makeTempDir(), path = `${dir}/master`, listener = Deno.listen({ transport: "unix", path });
+  let dialled = 0;
+  const accepting = (async () => {
+    for await (const conn of listener) {
+      dialled++;
+      conn.close();
+    }
+  })();
+  try {
+    const config = await load(`ControlPath ${path}\nUser alice\nServerAliveInterval 9\n`);
+    const options = await config.options(), verifyHostKey = insecureAcceptAnyHostKey();
+    const connected = async (own: Partial<ConnectOptions>): Promise<void> => {
+      const merged = { ...options, ...own }, login = () => Promise.reject(new Error("logged in by itself"));
+      await assertRejects(() => connectWithExtras(merged, extrasOf(merged)!, login), Error, "logged in by itself");
+    };
+    for (
+      const own of [{ username: "bob" }, { hostname: "b" }, { port: 7 }, { verifyHostKey }, { proxy: "http://p:1" }]
+    ) {
+      await connected(own);
+    }
+    assertEquals(dialled, 0);
+    assertEquals(config.notices, [
+      "ssh_config: ControlPath: no master is looked for, because the program itself says `username`",
+    ]);
+    await connected({ window: 65_536 });
+    assertEquals(dialled, 1);
+  } finally {
+    listener.close();
+    await accepting;
+    await Deno.remove(dir, { recursive: true });
+  }
 });
 
 Deno.test("the post-quantum key at its default place logs in, unless a list takes it away", async () => {

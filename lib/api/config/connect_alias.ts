@@ -12,7 +12,7 @@ import type { RemoteTarget } from "../../forward/standing.ts";
 import type { ConnectOptions } from "../connect_options.ts";
 import { given } from "../options.ts";
 import { giveSessions, type SshClient } from "../ssh_client.ts";
-import type { Extras } from "./extras.ts";
+import type { Extras, Kept } from "./extras.ts";
 import { checkLoadOptions, loadSshConfig, type LoadSshConfigOptions } from "./ssh_config.ts";
 
 /** Options of `connect()` for a host of ssh_config: those that are given come before the configuration's, and how that is read. */
@@ -23,6 +23,9 @@ export interface AliasOptions extends Partial<ConnectOptions>, LoadSshConfigOpti
 
 /** Options of which one takes the place of all others: ways to the host. */
 const ways = ["transport", "jump", "proxyCommand", "proxy"] as const;
+
+/** Options that say where a connection leads, as whom, and who is trusted there: a master's has been made with those of the configuration. */
+const places = ["hostname", "port", "username", "verifyHostKey", "hostKeyAlias", ...ways] as const;
 
 /** Options with others on top; those that are undefined change nothing. */
 export function mergeOptions(options: ConnectOptions, overrides: Partial<ConnectOptions>): ConnectOptions {
@@ -50,13 +53,14 @@ export async function aliasOptions(alias: string, overrides: AliasOptions): Prom
 /** Connects, and does what the configuration wants besides. `login` makes a connection by the options alone. */
 export async function connectWithExtras(
   options: ConnectOptions,
-  extras: Extras,
+  extras: Kept,
   login: (options: ConnectOptions) => Promise<SshClient>,
 ): Promise<SshClient> {
-  const isOwnWay = options.transport !== undefined;
-  const master = extras.controlPath === null || isOwnWay
-    ? null
-    : await throughMaster(extras.controlPath, options, extras);
+  const { controlPath, made, notices } = extras, changed = places.filter((name) => options[name] !== made[name]);
+  if (controlPath !== null && changed.length > 0) {
+    notices.tell("ControlPath", `no master is looked for, because the program itself says \`${changed.join("`, `")}\``);
+  }
+  const master = controlPath === null || changed.length > 0 ? null : await throughMaster(controlPath, options, extras);
   const client = master ?? await login(options);
   try {
     const { env } = extras.sessions;

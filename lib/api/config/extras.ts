@@ -30,16 +30,21 @@ export interface Extras {
   readonly notices: Notices;
 }
 
+/** What goes along, and the options that the configuration came to: whoever has a copy of them may have changed it. */
+export interface Kept extends Extras {
+  readonly made: ConnectOptions;
+}
+
 const key = Symbol("what ssh_config wants besides");
 
 /** The options with what goes along, where that is anything. */
 export function withExtras(options: ConnectOptions, extras: Extras): ConnectOptions {
   const { controlPath, local, remote, sessions } = extras;
   const isEmpty = controlPath === null && local.length + remote.length + Object.keys(sessions).length === 0;
-  return isEmpty ? options : { ...options, [key]: extras } as ConnectOptions;
+  return isEmpty ? options : { ...options, [key]: { ...extras, made: options } } as ConnectOptions;
 }
 
 /** What goes along with options, or null. */
-export function extrasOf(options: object): Extras | null {
-  return (options as { readonly [key]?: Extras })[key] ?? null;
+export function extrasOf(options: object): Kept | null {
+  return (options as { readonly [key]?: Kept })[key] ?? null;
 }

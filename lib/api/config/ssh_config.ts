@@ -74,8 +74,8 @@ export interface SshConfig {
    * What `ssh alias` would use; `alias` may be `user@host:port` and `ssh://` as well. Host keys are checked by the files and the strictness
    * that it names, keys are those of its agent and its files, hops of ProxyJump have options of their own.
    *
-   * `connect()` does more with these options, and with copies of them, than they show: it uses a master that answers at ControlPath, opens
-   * the forwards, and gives sessions SendEnv, SetEnv, ForwardAgent and ForwardX11.
+   * `connect()` does more with these options, and with copies of them, than they show: it uses a master that answers at ControlPath
+   * (unless a copy names another host, user, way or `verifyHostKey`), opens the forwards, and gives sessions SendEnv, SetEnv, ForwardAgent and ForwardX11.
    *
    * Rejects with {@linkcode SshConfigError} for a configuration that `ssh` would refuse, and for names with characters that a shell could
    * take for more than a name.
