@@ -1,6 +1,6 @@
 /**
  * The identities that `ssh` tries when it is told of none: the agent's, then the user's default key files. ssh(1), -i.
- * Reads files and dials only through known_hosts_files.ts and agent_socket.ts.
+ * Reads files and dials only through user_files.ts and agent_socket.ts.
  *
  * @module
  */

@@ -14,6 +14,7 @@ import { insecureAcceptAnyHostKey } from "../../lib/keys/trust/known_hosts.ts";
 import type { PublicKey } from "../../lib/keys/types.ts";
 import { serverOptions } from "../_support/joined.ts";
 import { memoryPair } from "../_support/duplex.ts";
+import { inTime, until } from "../_support/until.ts";
 import vectors from "../vectors/mldsa44_ed25519.json" with { type: "json" };
 
 const HOME = "/home/alice";
@@ -44,6 +45,10 @@ async function load(
     notices,
     options: (alias = "web") => config.connectOptions(alias),
   });
+}
+
+async function exists(path: string): Promise<boolean> {
+  return await Deno.lstat(path).then(() => true, () => false);
 }
 
 /** The words of a command for a shell. */
@@ -365,6 +370,24 @@ Deno.test("loadSshConfig() refuses what is no option, and what is no file of the
     }
     // A folder is no configuration, and neither is what never ends.
     assertEquals((await (await loadSshConfig({ files: [dir, "/dev/zero"] })).connectOptions("web")).port, 22);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
+Deno.test("connect() with a host of ssh_config that is aborted waits for no command of Match exec, and ends it", async () => {
+  const dir = await Deno.makeTempDir(), path = `${dir}/config`, over = new AbortController();
+  try {
+    await Deno.writeTextFile(path, `Match exec "echo $$ > ${dir}/new; mv ${dir}/new ${dir}/pid; exec sleep 600"\n`, {
+      mode: 0o600,
+    });
+    const connecting = connect("web", { files: [path], exec: true, signal: over.signal });
+    const refused = assertRejects(() => connecting, Error, "over");
+    await until(() => exists(`${dir}/pid`), "the command does not run");
+    over.abort(new Error("over"));
+    await inTime(refused, "the command is waited for");
+    const pid = (await Deno.readTextFile(`${dir}/pid`)).trim();
+    await until(async () => !await exists(`/proc/${pid}`), "the command still runs");
   } finally {
     await Deno.remove(dir, { recursive: true });
   }

@@ -9,11 +9,14 @@ import { printable, SshError } from "../../errors.ts";
 import type { RemoteAddress } from "../../forward/client.ts";
 import type { TcpAddress, UnixAddress } from "../../forward/local_sockets.ts";
 import type { RemoteTarget } from "../../forward/standing.ts";
+import { abortable } from "../../wire/abortable.ts";
+import { requireDeno } from "../../wire/system.ts";
 import type { ConnectOptions } from "../connect_options.ts";
 import { given } from "../options.ts";
 import { giveSessions, type SshClient } from "../ssh_client.ts";
 import type { Extras, Kept } from "./extras.ts";
-import { checkLoadOptions, loadSshConfig, type LoadSshConfigOptions } from "./ssh_config.ts";
+import { denoSystemUntil } from "./deno_system.ts";
+import { checkLoadOptions, loadOn, type LoadSshConfigOptions } from "./ssh_config.ts";
 
 /** Options of `connect()` for a host of ssh_config: those that are given come before the configuration's, and how that is read. */
 export interface AliasOptions extends Partial<ConnectOptions>, LoadSshConfigOptions {
@@ -42,11 +45,13 @@ export async function aliasOptions(alias: string, overrides: AliasOptions): Prom
   const { files, exec, passphrase, answer, onNotice, ...own } = overrides;
   const load = { files, exec, passphrase, answer, onNotice };
   checkLoadOptions(load);
-  own.signal?.throwIfAborted();
-  const config = await loadSshConfig(load);
-  const { username, port, hostname } = own;
-  const options = await config.connectOptions(alias, { username, port, hostname });
-  own.signal?.throwIfAborted();
+  const { username, port, hostname, signal } = own;
+  signal?.throwIfAborted();
+  requireDeno("read ssh_config", "hand options over to `connect()`");
+  const find = async (): Promise<ConnectOptions> =>
+    await (await loadOn(denoSystemUntil(signal), load)).connectOptions(alias, { username, port, hostname });
+  const options = await abortable(find(), signal);
+  signal?.throwIfAborted();
   return mergeOptions(options, own);
 }
 

@@ -95,13 +95,14 @@ export function shellCommand(
   return [mayRead("SHELL") && Deno.env.get("SHELL") || "/bin/sh", "-c", instead ? `exec ${command}` : command];
 }
 
-async function run(command: string): Promise<boolean> {
+async function run(command: string, signal?: AbortSignal): Promise<boolean> {
   const [program, ...args] = shellCommand(command);
-  const options = { args, stdin: "null", stdout: "null", stderr: "null" } as const;
+  const options = { args, stdin: "null", stdout: "null", stderr: "null", ...signal && { signal } } as const;
   return (await new Deno.Command(program, options).output()).success;
 }
 
-async function lookUp(name: string): Promise<string | null> {
+async function lookUp(name: string, signal?: AbortSignal): Promise<string | null> {
+  const options = signal && { signal };
   const records = async <T>(ask: () => Promise<T[]>): Promise<T[]> => {
     try {
       return await ask();
@@ -112,13 +113,13 @@ async function lookUp(name: string): Promise<string | null> {
     }
   };
   const [v4, v6] = await Promise.all([
-    records(() => Deno.resolveDns(name, "A")),
-    records(() => Deno.resolveDns(name, "AAAA")),
+    records(() => Deno.resolveDns(name, "A", options)),
+    records(() => Deno.resolveDns(name, "AAAA", options)),
   ]);
   if (v4.length + v6.length === 0) return null;
   let real = name;
   for (let i = 0; i < MAX_ALIASES; i++) {
-    const [next] = await records(() => Deno.resolveDns(real, "CNAME"));
+    const [next] = await records(() => Deno.resolveDns(real, "CNAME", options));
     if (next === undefined) break;
     real = next;
   }
@@ -155,6 +156,12 @@ export const denoSystem: ConfigSystem = {
       },
     }),
   addresses: () => Deno.networkInterfaces().map(({ address }) => address),
-  run,
-  lookUp,
+  run: (command) => run(command),
+  lookUp: (name) => lookUp(name),
 };
+
+/** Deno's, until `signal` aborts: then commands are killed, and DNS is not waited for. */
+export function denoSystemUntil(signal: AbortSignal | undefined): ConfigSystem {
+  if (signal === undefined) return denoSystem;
+  return { ...denoSystem, run: (command) => run(command, signal), lookUp: (name) => lookUp(name, signal) };
+}
