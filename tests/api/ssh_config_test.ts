@@ -10,6 +10,7 @@ import type { ConfigSystem } from "../../lib/config/system.ts";
 import { globPaths } from "../../lib/config/glob_paths.ts";
 import { serveConn } from "../../lib/api/server.ts";
 import { SshAuthError } from "../../lib/errors.ts";
+import { generateKey } from "../../lib/keys/private_key.ts";
 import { insecureAcceptAnyHostKey } from "../../lib/keys/trust/known_hosts.ts";
 import type { PublicKey } from "../../lib/keys/types.ts";
 import { serverOptions } from "../_support/joined.ts";
@@ -101,6 +102,33 @@ Deno.test("algorithms that are not there are left out and told, and a list of no
   assertEquals(notices, ["ssh_config: macs: umac-64@openssh.com are not there, and left out"]);
   const none = await load("MACs umac-64@openssh.com\n");
   await assertRejects(() => none.options(), SshConfigError, "none of its algorithms is known here");
+});
+
+Deno.test("certificates of hosts are asked for where a list names them, or a CA is known for the host", async () => {
+  const dir = await Deno.makeTempDir(), key = (await generateKey("ecdsa")).publicKey;
+  const listed = async (list: string, host: string): Promise<readonly string[]> => {
+    const { options } = await load(
+      `UserKnownHostsFile ${dir}/known\nGlobalKnownHostsFile none\nHostKeyAlgorithms ${list}\n`,
+    );
+    return (await options(host)).algorithms!.hostKey!;
+  };
+  try {
+    await Deno.writeTextFile(`${dir}/known`, `@cert-authority *.certified ${key}\nplain ${key}\n`);
+    const cert = "ssh-ed25519-cert-v01@openssh.com", isCert = (name: string): boolean => name.includes("-cert");
+    assertEquals(await listed(`${cert},ssh-ed25519`, "plain"), [cert, "ssh-ed25519"]);
+    assertEquals((await listed("+ssh-rsa", "a.certified")).slice(0, 2).map(isCert), [true, true]);
+    for (const list of ["+ssh-rsa", "-ssh-dss"]) {
+      const names = await listed(list, "plain");
+      assertEquals([names[0], names.some(isCert)], ["ecdsa-sha2-nistp256", false]);
+    }
+    assertEquals((await listed(`+${cert}`, "plain")).filter(isCert), [cert]);
+    const first = await listed("^ssh-ed25519", "a.certified");
+    assertEquals([first[0], first.some(isCert)], ["ssh-ed25519", true]);
+    assertEquals((await listed("^ssh-ed25519", "plain")).some(isCert), false);
+    assertEquals((await listed("-*-cert*", "a.certified")).some(isCert), false);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
 });
 
 Deno.test("hops have options of their own, and the first of them its own way", async () => {

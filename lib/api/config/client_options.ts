@@ -3,15 +3,14 @@
  *
  * @module
  */
-import { namesOf } from "../../config/algorithm_lists.ts";
+import { namesOf, opensshNames } from "../../config/algorithm_lists.ts";
 import { type Complete, proxyCommandOf } from "../../config/complete.ts";
 import { lineError, SshConfigError } from "../../config/config_error.ts";
 import { fitsPattern } from "../../config/patterns.ts";
 import type { ConfigSystem } from "../../config/system.ts";
-import { opensshNames } from "../../config/algorithm_lists.ts";
 import { type Algorithms, defaultAlgorithms, insecureAlgorithms } from "../../crypto/algorithms.ts";
 import { printable } from "../../errors.ts";
-import { signatureAlgorithmsOf } from "../../keys/key_types.ts";
+import { certified, signatureAlgorithmsOf, signatureLabelOf } from "../../keys/key_types.ts";
 import type { KnownHostsVerifier } from "../../keys/trust/known_hosts.ts";
 import type { X11Options } from "../../session/types.ts";
 import type { ConnectOptions } from "../connect_options.ts";
@@ -101,11 +100,15 @@ async function algorithmsOf(
   const made: { -readonly [K in keyof Algorithms]?: Algorithms[K] } = {};
   for (const [name, list] of Object.entries(lists) as [keyof typeof lists, (typeof lists)[keyof typeof lists]][]) {
     if (!found.isSet(name)) continue;
-    const defaults = defaultAlgorithms[list], all = [...defaults, ...insecureAlgorithms[list]];
-    const written = found.get(name)!;
+    const plain = defaultAlgorithms[list], written = found.get(name)!;
+    // As with `ssh`, whose defaults have certificates before keys.
+    const defaults = list === "hostKey" ? [...plain.map(certified), ...plain] : plain;
+    const all = [...defaults, ...insecureAlgorithms[list]];
     made[list] = usable(name, written, namesOf(written, { defaults, all }), all, found, notices);
-    // Only a list of its own says which of a host's keys comes first.
-    if (list === "hostKey" && /^[-+]/.test(written)) made[list] = await knownFirst(made[list]!, found, policy);
+    if (list === "hostKey" && /^[-+^]/.test(written)) {
+      const named = namesOf(written.replace(/^[+^]/, ""), { defaults: [], all }) ?? [];
+      made[list] = await forHost(made[list]!, { named, own: written.startsWith("^") }, found, policy);
+    }
   }
   if (found.get("compression") === "yes") made.compression = ["zlib@openssh.com", "zlib", "none"];
   return made;
@@ -132,9 +135,13 @@ function usable(
   return names;
 }
 
-/** As `ssh` does it: keys that are known for the host come first. */
-async function knownFirst(
+/**
+ * As `ssh` does it: keys that are known for the host come first, unless the list has an order of its own. Certificates that it does not name
+ * are asked for where a CA is known for the host.
+ */
+async function forHost(
   names: readonly string[],
+  { named, own }: { named: readonly string[]; own: boolean },
   found: Complete,
   policy: KnownHostsVerifier | null,
 ): Promise<readonly string[]> {
@@ -142,7 +149,8 @@ async function knownFirst(
   const host = alias === undefined ? { hostname: found.host, port: found.port } : { hostname: alias, port: 22 };
   const verifier = policy ?? (await import("../../keys/trust/known_hosts.ts")).knownHosts();
   const known = new Set((await verifier.wantedTypes(host)).flatMap(signatureAlgorithmsOf));
-  return [...names.filter((name) => known.has(name)), ...names.filter((name) => !known.has(name))];
+  const wanted = names.filter((name) => signatureLabelOf(name) === name || named.includes(name) || known.has(name));
+  return own ? wanted : [...wanted.filter((name) => known.has(name)), ...wanted.filter((name) => !known.has(name))];
 }
 
 async function extrasFor(found: Complete, { system, notices }: Making): Promise<Extras> {
