@@ -223,6 +223,13 @@ Deno.test("what has no meaning here is told once, and what changes nothing is no
   assertEquals(notices.length, 7);
 });
 
+Deno.test("no keyword is dropped without a word that says more than the default does", async () => {
+  const lines = ["KbdInteractiveDevices pam", "PubkeyAuthentication unbound", "WarnWeakCrypto yes", "XAuthLocation /x"];
+  const { options, notices } = await load(lines.join("\n"));
+  await options();
+  assertEquals(notices.map((notice) => notice.split(": ")[1]), lines.map((line) => line.split(" ")[0]!));
+});
+
 Deno.test("an error of onNotice is nobody's", async () => {
   const { options } = await load("Tunnel yes\n", {
     onNotice: () => {

@@ -49,6 +49,7 @@ const unheard: Readonly<Record<string, readonly [harmless: readonly string[], te
   GSSAPIKeyExchange: [["no"], "is not there: keys are not exchanged by Kerberos"],
   HostbasedAuthentication: [["no"], "is not tried"],
   IPQoS: [[], "has no meaning here: sockets have no such setting"],
+  KbdInteractiveDevices: [[], "is not followed: the server chooses what it asks for"],
   KnownHostsCommand: [[], "is not run: hosts that only it knows are refused"],
   LogLevel: [["INFO"], LOGS],
   LogVerbose: [["none"], LOGS],
@@ -56,6 +57,7 @@ const unheard: Readonly<Record<string, readonly [harmless: readonly string[], te
   ObscureKeystrokeTiming: [["no"], "has no meaning here: keys are not typed"],
   PermitRemoteOpen: [["any"], "has no meaning here: the server is not lent SOCKS"],
   PKCS11Provider: [[], "is not there: an agent can hold such keys"],
+  PubkeyAuthentication: [["true", "false"], "is as `yes` here: logins name the host key where the server takes that"],
   ProxyUseFdpass: [["no"], "is not followed: the standard streams of ProxyCommand are the connection"],
   RemoteCommand: [[], "has no meaning here: a program says itself what runs"],
   RequestTTY: [["auto", "false"], TERMINAL],
@@ -73,6 +75,8 @@ const unheard: Readonly<Record<string, readonly [harmless: readonly string[], te
   Tunnel: [["false"], "is not there: packets are not tunnelled"],
   VerifyHostKeyDNS: [["false"], "is not followed: DNS is not asked for host keys"],
   VisualHostKey: [["no"], "has no meaning here"],
+  WarnWeakCrypto: [["no"], "has no meaning here: `info` of the connection tells what was agreed on"],
+  XAuthLocation: [["/usr/bin/xauth"], "is not followed: `xauth` is found by PATH"],
 };
 
 /** Tells of everything that is not followed. */
