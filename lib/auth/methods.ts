@@ -445,10 +445,11 @@ async function offer(signer: Signer, exchange: AuthExchange): Promise<FinalReply
 
 /** The algorithms of a key that are worth offering, most wanted first. */
 export function usableAlgorithms(signer: Signer, serverSigAlgs: readonly string[] | null): readonly string[] {
-  // RFC 8308 has the list for what a key type alone does not tell, and some servers leave other types out of it that they take.
-  if (serverSigAlgs === null || signatureAlgorithmsOf(signer.publicKey.type).length < 2) return signer.algorithms;
+  if (serverSigAlgs === null) return signer.algorithms;
   const usable = signer.algorithms.filter((name) =>
     serverSigAlgs.includes(name) || serverSigAlgs.includes(signatureLabelOf(name))
   );
-  return usable.slice(0, 1);
+  // RFC 8308 has the list for what a key type alone does not tell, and some servers leave other types out of it that they take.
+  if (signatureAlgorithmsOf(signer.publicKey.type).length > 1) return usable.slice(0, 1);
+  return usable.length > 0 ? usable : signer.algorithms;
 }

@@ -66,6 +66,7 @@ export { type Krl, type KrlContent, parseKrl, type RevokedCertificates, type Ser
 export { writeKrl } from "./trust/krl_writer.ts";
 export { generateKey, insecureSha1Signer, parsePrivateKey, type PrivateKeyOptions } from "./private_key.ts";
 export { type CryptoKeys, signerFromCryptoKey } from "./crypto_key.ts";
+export { createPasskey, type CreatePasskeyOptions, type Passkey, passkey, type PasskeyOptions } from "./passkey.ts";
 export type { KeyFile } from "./key_file.ts";
 export type { Passphrase, PassphraseQuestion } from "./passphrase.ts";
 export type { KeyText } from "./key_text.ts";
