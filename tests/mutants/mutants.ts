@@ -1034,6 +1034,15 @@ export const mutants: readonly Mutant[] = [
     killedBy: "a browser's signature is about its data, of its origin, and says no more than its flags tell",
   },
   {
+    id: "passkey-unchecked",
+    removes: "what a browser gives as a signature is one by the passkey's key over the data",
+    file: "lib/keys/passkey.ts",
+    find: "if (signature !== null && await verifySignature(key, own, signature) !== null) return signature;",
+    replace: "if (signature !== null) return signature;",
+    test: "tests/keys/passkey_test.ts",
+    killedBy: "what a browser gives for a signature is checked before a server gets it",
+  },
+  {
     id: "krl-unreadable",
     removes: "where the revoked keys cannot be read, nobody is let in",
     file: "lib/keys/trust/revoked_keys.ts",
