@@ -250,7 +250,7 @@ function credentialIdOf(text: unknown): Bytes {
 /** A method of the browser's WebAuthn; throws `TypeError` where there is none. */
 function webAuthn(what: string, method: "create" | "get"): Ask {
   requireWebCrypto(what);
-  const { navigator } = globalThis as { navigator?: { credentials?: Record<string, Ask> } };
+  const { navigator } = globalThis as unknown as { navigator?: { credentials?: Record<string, Ask> } };
   const credentials = navigator?.credentials;
   if (typeof credentials?.[method] === "function") return (options) => credentials[method]!(options);
   throw new TypeError(
