@@ -77,7 +77,7 @@ export interface ServeAuthOptions {
    * handler. `passed` are all methods that the user passed, in order, and `grants` what they allow. What it throws ends the connection.
    */
   onSuccess: (user: AuthenticatedUser, passed: readonly string[], grants: Grants) => void;
-  /** Called for each failed attempt, but not for a first `none`. */
+  /** Called for each request that was refused, but not for a first `none`. */
   onRefused?: (() => void) | undefined;
   /** Told what a handler threw; the client sees a refusal. What it throws itself is ignored. */
   onError?: ((error: unknown) => void) | undefined;
@@ -305,7 +305,8 @@ class ServerAuthSession implements MessageHandler {
 
   async #refuse(request: Request, free: boolean): Promise<void> {
     const last = !free && ++this.#failures >= this.#maxFailures;
-    if (!free) this.#options.onRefused?.();
+    // Whoever asks for keys alone, and goes away, has tried to log in all the same.
+    if (!free || request.method !== "none") this.#options.onRefused?.();
     if (request.abandoned && !last) return;
     // A `none` that nobody looked at tells nothing by its time.
     if (request.method !== "none" || this.#options.auth.none !== undefined) await this.#floor(request);

@@ -1,7 +1,9 @@
 import { assert, assertEquals, assertInstanceOf, assertMatch, assertRejects } from "@std/assert";
 import {
   connect,
+  generateKey,
   password,
+  publicKey,
   serve,
   type ServeOptions,
   SshDisconnectError,
@@ -171,6 +173,15 @@ Deno.test("serve() punishes connections without a try, and those that are too sl
     await until(() => dial(server).then((client) => client.close().then(() => false), () => true), "It is let in");
     await assertRejects(() => dial(server), SshDisconnectError, "Not allowed at this time");
   }
+});
+
+Deno.test("serve() punishes who has asked whether a key would do, and goes away", async () => {
+  const { auth } = await serverOptions(), key = publicKey(await generateKey());
+  await using server = await listen({ auth: { ...auth, publicKey: () => false }, penalties: { authFail: 60_000 } });
+  const error = await assertRejects(() => dial(server, [key]), SshError);
+  assertEquals(error.code, "AUTH_FAILED");
+  await until(() => dial(server).then((client) => client.close().then(() => false), () => true), "It is let in");
+  await assertRejects(() => dial(server), SshDisconnectError, "Not allowed at this time");
 });
 
 Deno.test("serve() punishes who was sent away to make room for what it tried, and for nothing else", async () => {
