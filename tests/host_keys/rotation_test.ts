@@ -228,6 +228,27 @@ Deno.test("a key that is on a list of revoked keys is not learnt, whichever func
   });
 });
 
+Deno.test("a key that is on a list of revoked keys is not learnt, whichever functions are around the list", async () => {
+  await withFile(line(first), async (file) => {
+    const known = knownHosts({ files: [file] }), listed = revokedKeys(`${second.publicKey}\n`);
+    for (
+      const verifyHostKey of [
+        listed.hosts(known),
+        verifierAround(listed.hosts(known), (key, host, inner) => inner(key, host)),
+      ]
+    ) {
+      const notices = await learnFrom([first, second, third], { verifyHostKey, updateHostKeys: true });
+      assertEquals(notices, [
+        `Host keys of "${NAME}" are not updated: it has a key that is revoked, ssh-ed25519 ${await second.publicKey
+          .fingerprint()}: the key is revoked`,
+      ]);
+      assertEquals(await read(file), line(first));
+    }
+    const both = `${line(first)}${line(third)}`, options = { verifyHostKey: listed.hosts(known), updateHostKeys: true };
+    assertEquals(await learnFrom([first, third], options, async () => await read(file) === both), []);
+  });
+});
+
 Deno.test("a client that is closed as soon as its session is over has learnt what its server told", async () => {
   await withFile(line(first), async (file) => {
     const options = { verifyHostKey: knownHosts({ files: [file] }), updateHostKeys: true };
