@@ -35,9 +35,6 @@ export interface Constraints {
   readonly steps: readonly Step[] | null;
 }
 
-/** Nothing. */
-export const FREE: Constraints = { lifetime: null, confirm: false, steps: null };
-
 /** Whole seconds of a lifetime; throws `RangeError` for what is none. */
 export function secondsOf(name: string, milliseconds: number | undefined): number | null {
   if (milliseconds === undefined || milliseconds === Infinity) return null;

@@ -40,6 +40,7 @@ export class Keyring {
   #weight = 0;
   /** How many of them die. */
   #mortal = 0;
+  #ended = false;
 
   constructor() {
     this.#reaper.unref();
@@ -57,8 +58,9 @@ export class Keyring {
     return this.#identities.get(blob.toBase64()) ?? null;
   }
 
-  /** Adds one, or takes it in the place of the one with the same blob. Throws `REQUEST_DENIED` where there is no room. */
+  /** Adds one, or takes it in the place of the one with the same blob. Throws `REQUEST_DENIED` where there is no room, and `CLOSED` behind the end. */
   add({ blob, comment, key, constraints }: Omit<Identity, "death">): void {
+    if (this.#ended) throw new SshError("Cannot add key: the agent was closed", { code: "CLOSED" });
     this.#reap();
     const { lifetime } = constraints, id = blob.toBase64(), before = this.#identities.get(id);
     const death = lifetime === null ? Infinity : performance.now() + 1000 * lifetime;
@@ -101,8 +103,9 @@ export class Keyring {
     if (identity.death !== Infinity) this.#mortal--;
   }
 
-  /** Forgets all of them. */
-  clear(): void {
+  /** Forgets all of them, and takes no more: one may be on its way. */
+  end(): void {
+    this.#ended = true;
     this.#identities.clear();
     this.#size = 5;
     this.#weight = 0;

@@ -246,7 +246,7 @@ class ProgramAgent implements LocalAgent {
   /** Ends whatever uses it, and forgets all keys. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#end.abort(new SshError("Cannot use agent: it was closed", { code: "CLOSED" }));
-    this.#state.keyring.clear();
+    this.#state.keyring.end();
     this.#state.lock.end();
     await this.#own[Symbol.asyncDispose]();
     await Promise.all([...this.#listeners].map((listener) => listener.close()));

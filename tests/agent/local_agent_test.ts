@@ -1,6 +1,7 @@
 /** An agent of this program, and what clients of agents do to it. */
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import type { AgentUse } from "../../lib/agent/agent_connection.ts";
+import { Keyring } from "../../lib/agent/keyring.ts";
 import { createAgent, type CreateAgentOptions, type LocalAgent } from "../../lib/agent/local_agent.ts";
 import { publicKey } from "../../lib/auth/methods.ts";
 import { trustedUserCAs } from "../../lib/auth/user_certificates.ts";
@@ -494,6 +495,16 @@ Deno.test("an agent that is closed ends its connections and forgets its keys, an
   const { server } = memoryPair();
   assertEquals((await assertRejects(() => agent.serve(server), SshError)).code, "CLOSED");
   await client[Symbol.asyncDispose]();
+});
+
+Deno.test("the keys of an agent that is closed are gone, those that are on their way as well", () => {
+  const keyring = new Keyring(), constraints = { lifetime: null, confirm: false, steps: null };
+  const identity = { blob: one.publicKey.blob, comment: "", key: one, constraints };
+  keyring.add(identity);
+  assertEquals(keyring.all().length, 1);
+  keyring.end();
+  assertEquals(assertThrows(() => keyring.add(identity), SshError).code, "CLOSED");
+  assertEquals(keyring.all(), []);
 });
 
 Deno.test("messages that are empty, too long or cut end a connection to an agent, and that one alone", async () => {
