@@ -5,6 +5,7 @@
  */
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { HostKeyError } from "../../lib/errors.ts";
+import { certifiedKeyFromText } from "../../lib/keys/certificate.ts";
 import { parsePublicKey } from "../../lib/keys/public_key.ts";
 import { appendTo, rewrite, writeWhole } from "../../lib/keys/shared_file.ts";
 import { knownHosts } from "../../lib/keys/trust/known_hosts.ts";
@@ -15,6 +16,7 @@ import {
   removeKnownHost,
   replaceKnownHost,
 } from "../../lib/keys/trust/known_hosts_files.ts";
+import { certificates } from "../_support/certificates.ts";
 import { opensshKeys, utf8 } from "../_support/key_vectors.ts";
 import { Prng } from "../_support/fuzz.ts";
 
@@ -149,6 +151,10 @@ Deno.test("removeKnownHost() and replaceKnownHost() tell what is gone, and keep 
     assertMatch(await Deno.readTextFile(missing), /^\|1\|\S+\|\S+ ssh-ed25519 \S+\n$/);
     assertEquals((await removeKnownHost("host", { file: missing })).map(({ line }) => line), [1]);
     assertEquals(await Deno.readTextFile(missing), "");
+    // A host that shows a certificate is known by its key.
+    const shown = certificates()[0]!;
+    await replaceKnownHost("host", certifiedKeyFromText(shown.certificate), { file: missing, hash: false });
+    assertEquals(await Deno.readTextFile(missing), `host ${key(shown.key)}\n`);
   }));
 
 Deno.test("rewrite() begins anew where somebody who knows no locks changes the file, or puts another in its place", () =>

@@ -97,7 +97,8 @@ export async function removeKnownHost(
 
 /**
  * Takes a host's keys out of the file, as {@linkcode removeKnownHost} does, and adds others in the same step: for a host that is known to have been set
- * up anew. The file is made where it is missing, with its folder, for the user alone. Gives the lines that are gone.
+ * up anew. Of a key with a certificate, the key alone is added. The file is made where it is missing, with its folder, for the user alone. Gives the
+ * lines that are gone.
  *
  * Throws as {@linkcode findKnownHost}, and `TypeError` for keys that are none.
  */
@@ -106,13 +107,13 @@ export async function replaceKnownHost(
   keys: PublicKey | readonly PublicKey[],
   options: ReplaceKnownHostOptions = {},
 ): Promise<readonly KnownHostLine[]> {
-  const { name, file } = checked("replaceKnownHost", hostname, options), added = [keys].flat() as PublicKey[];
-  if (added.length === 0 || !added.every(isPublicKey)) {
+  const { name, file } = checked("replaceKnownHost", hostname, options), given = [keys].flat() as PublicKey[];
+  if (given.length === 0 || !given.every(isPublicKey)) {
     throw new TypeError(
       "Cannot replace known host: `keys` is a public key or a list of them, as parsePublicKey() makes it",
     );
   }
-  const { hash } = options;
+  const { hash } = options, added = given.map((key) => key.certificate?.publicKey ?? key);
   checkFlag("hash", hash);
   let removed: readonly KnownHostLine[] = [];
   const isThere = await rewrite(file, (before) => {
