@@ -91,6 +91,10 @@ Deno.test("keys that are named come first where the agent has them, then its oth
     const { keys, error } = await offered({ files: [...files, `${dir}/none`], agent: null });
     assertEquals(keys, ["file"]);
     assertStringIncludes(String(error), "it holds a public key, and no agent has the private one");
+    for (const format of ["putty", "pkcs8", "jwk"] as const) {
+      await Deno.writeTextFile(`${dir}/other-format`, await file!.export({ format }));
+      assertEquals((await offered({ files: [`${dir}/other-format`] })).keys, ["file"]);
+    }
     const gone = await offered({ files, agent: `${dir}/gone` });
     assertEquals(gone.keys, ["file"]);
     assertStringIncludes(String(gone.error), "agent: ");

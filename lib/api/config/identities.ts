@@ -182,11 +182,17 @@ async function readKeyFile(path: string): Promise<KeyFile | null> {
   const text = await readIfThere(path), beside = await readPublic(`${path}.pub`);
   if (text === null) return beside === null ? null : { path, text: null, publicKey: beside, encrypted: false };
   // The private half may be an agent's alone.
-  const own = text.includes("PRIVATE KEY") || text.startsWith("PuTTY-User-Key-File-") ? null : parsePublicKey(text);
+  const own = isPrivate(text) ? null : parsePublicKey(text);
   if (own !== null) return { path, text: null, publicKey: own, encrypted: false };
   const { encrypted, publicKey } = inspectPrivateKey(text);
   const known = publicKey ?? beside ?? (encrypted ? null : (await parsePrivateKey(text)).publicKey);
   return { path, text, publicKey: known, encrypted };
+}
+
+/** Whether a text is a private key in one of the formats that are read, by its looks. */
+function isPrivate(text: string): boolean {
+  return text.includes("PRIVATE KEY") || text.startsWith("PuTTY-User-Key-File-") ||
+    /^\s*\{/.test(text) && /"d"\s*:/.test(text);
 }
 
 async function readPublic(path: string): Promise<PublicKey | null> {
