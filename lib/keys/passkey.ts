@@ -107,7 +107,7 @@ export async function createPasskey(options: CreatePasskeyOptions): Promise<Pass
   const publicKey = {
     rp: { id: rpId, name: rpId },
     user: { id: crypto.getRandomValues(new Uint8Array(32)), name: username, displayName: username },
-    // Nothing signs it that would be looked at.
+    // With it an authenticator would prove its make, which nobody asks for.
     challenge: crypto.getRandomValues(new Uint8Array(32)),
     attestation: "none",
     pubKeyCredParams: [{ type: "public-key", alg: ES256 }],
@@ -250,8 +250,8 @@ function credentialIdOf(text: unknown): Bytes {
 /** A method of the browser's WebAuthn; throws `TypeError` where there is none. */
 function webAuthn(what: string, method: "create" | "get"): Ask {
   requireWebCrypto(what);
-  const { navigator } = globalThis as unknown as { navigator?: { credentials?: Record<string, Ask> } };
-  const credentials = navigator?.credentials;
+  const { navigator } = globalThis as { navigator?: { credentials?: unknown } };
+  const credentials = navigator?.credentials as Record<string, Ask> | undefined;
   if (typeof credentials?.[method] === "function") return (options) => credentials[method]!(options);
   throw new TypeError(
     `Cannot ${what}: there is no WebAuthn here; browsers have it in pages, not in workers of them, that were loaded by https:, or by ` +
