@@ -41,8 +41,10 @@ export async function readShared(path: string): Promise<Bytes> {
 
 /** Whether a file may be changed, and another put in its place, without the runtime asking anybody. */
 export async function mayRewrite(path: string): Promise<boolean> {
+  // Where a link leads to the file, the new one is put where that is.
+  const real = await ifThere(() => Deno.realPath(path)) ?? path;
   const answers = await Promise.all(
-    [path, `${path}.00000000`].map((path) => Deno.permissions.query({ name: "write", path })),
+    [path, real, `${real}.00000000`].map((path) => Deno.permissions.query({ name: "write", path })),
   );
   return answers.every(({ state }) => state === "granted");
 }

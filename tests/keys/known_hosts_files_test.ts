@@ -7,7 +7,7 @@ import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { HostKeyError } from "../../lib/errors.ts";
 import { certifiedKeyFromText } from "../../lib/keys/certificate.ts";
 import { parsePublicKey } from "../../lib/keys/public_key.ts";
-import { appendTo, rewrite, writeWhole } from "../../lib/keys/shared_file.ts";
+import { appendTo, mayRewrite, rewrite, writeWhole } from "../../lib/keys/shared_file.ts";
 import { knownHosts } from "../../lib/keys/trust/known_hosts.ts";
 import { addition, linesFor, withHashedNames, withoutHost } from "../../lib/keys/trust/known_hosts_edit.ts";
 import {
@@ -110,6 +110,26 @@ Deno.test("a link to a known_hosts file stays, and so do the file's mode and own
     await Deno.symlink("dotfiles/more", `${folder}/dangling`);
     await knownHosts({ files: [`${folder}/dangling`], acceptNew: true })(key(a), host);
     assertEquals(await Deno.readTextFile(`${folder}/dotfiles/more`), `host ${a}\n`);
+  }));
+
+Deno.test("a file may be changed unasked where a link to it leads to, and not where the link is alone", () =>
+  inFolder(async (folder, file) => {
+    const { query } = Deno.permissions, real = await Deno.realPath(folder), link = `${real}/links/known_hosts`;
+    await Deno.writeTextFile(file, "");
+    await Deno.mkdir(`${real}/links`);
+    await Deno.symlink("../known_hosts", link);
+    let granted = `${real}/links/`;
+    try {
+      Deno.permissions.query = (descriptor) => {
+        const path = String((descriptor as Deno.WritePermissionDescriptor).path);
+        return Promise.resolve({ state: path.startsWith(granted) ? "granted" : "prompt" } as Deno.PermissionStatus);
+      };
+      assertEquals([await mayRewrite(link), await mayRewrite(`${granted}missing`)], [false, true]);
+      granted = real;
+      assertEquals(await mayRewrite(link), true);
+    } finally {
+      Deno.permissions.query = query;
+    }
   }));
 
 Deno.test("removeKnownHost() and replaceKnownHost() tell what is gone, and keep markers, other hosts and what they cannot read", () =>
