@@ -131,6 +131,20 @@ Deno.test("certificates of hosts are asked for where a list names them, or a CA 
   }
 });
 
+Deno.test("UpdateHostKeys is off where a line says so, and where VerifyHostKeyDNS is on and no line does", async () => {
+  const cases: [string, boolean | undefined][] = [
+    ["Port 22", undefined],
+    ["UpdateHostKeys yes", true],
+    ["UpdateHostKeys no", false],
+    ["VerifyHostKeyDNS no", undefined],
+    ["VerifyHostKeyDNS ask", false],
+    ["VerifyHostKeyDNS yes\nUpdateHostKeys yes", true],
+  ];
+  for (const [text, wanted] of cases) {
+    assertEquals((await (await load(`${text}\n`)).options()).updateHostKeys, wanted, text);
+  }
+});
+
 Deno.test("hops have options of their own, and the first of them its own way", async () => {
   const { options } = await load([
     ...["Host web", "ProxyJump gate,bob@[::1]:2201,inner", "Host gate", "ProxyJump outer", "Port 2200"],

@@ -35,9 +35,11 @@ export function hostKeyPolicy(found: Complete, notices: Notices): KnownHostsVeri
   return revokedKeys(revoked).hosts(known);
 }
 
-/** UpdateHostKeys, where a line has set it. */
+/** UpdateHostKeys, where a line has set it; with VerifyHostKeyDNS, `ssh` leaves known_hosts as it is unless it is told otherwise. */
 export function updatePolicy(found: Complete, notices: Notices): boolean | null {
-  if (!found.isSet("updatehostkeys")) return null;
+  if (!found.isSet("updatehostkeys")) {
+    return found.isSet("verifyhostkeydns") && found.get("verifyhostkeydns") !== "false" ? false : null;
+  }
   if (found.get("updatehostkeys") === "ask") {
     notices.tell(
       "UpdateHostKeys",
