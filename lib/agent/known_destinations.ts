@@ -61,7 +61,11 @@ async function hopOf(name: string, files: readonly string[]): Promise<AgentHop> 
   const hostname = bracketed ?? name, port = digits === undefined ? 22 : Number(digits);
   const hostKeys: PublicKey[] = [], cas: PublicKey[] = [], revoked = new Set<string>();
   for (const file of files) {
-    for (const { marker, text } of await findKnownHost(hostname, { port, file })) {
+    // A key that is revoked without a port is so at each.
+    const bare = port === 22
+      ? []
+      : (await findKnownHost(hostname, { file })).filter(({ marker }) => marker === "revoked");
+    for (const { marker, text } of [...await findKnownHost(hostname, { port, file }), ...bare]) {
       const key = keyOf(text);
       if (key === null) continue;
       if (marker === "revoked") revoked.add(String(key));

@@ -393,11 +393,12 @@ Deno.test("keyDestinations() writes destinations as ssh-add does, with the keys 
     `a,b ${a.key.publicKey}`,
     `${await hashHostname("c", 2222)} ${c.key.publicKey}`,
     `@revoked a,gone ${c.key.publicKey}`,
+    `@revoked c ${b.key.publicKey}`,
     `@cert-authority *.example ${b.key.publicKey}`,
     `a ssh-unknown AAAA`,
   ];
   await Deno.writeTextFile(files[0]!, `${lines.join("\n")}\n`);
-  await Deno.writeTextFile(files[2]!, `a ${b.key.publicKey}\na,gone ${c.key.publicKey}\n`);
+  await Deno.writeTextFile(files[2]!, `a ${b.key.publicKey}\na,gone ${c.key.publicKey}\n[c]:2222 ${b.key.publicKey}\n`);
   const seen = async (...destinations: string[]) =>
     (await keyDestinations(destinations, { files })).map(({ from, to }) =>
       [from, to].map((hop) =>
