@@ -18,7 +18,7 @@ import {
 import { wildcardMatch } from "../keys/trust/host_patterns.ts";
 import { expiryTime, listenPattern, variable } from "../keys/trust/key_options.ts";
 import type { PublicKey } from "../keys/types.ts";
-import { readTrusted } from "../keys/user_files.ts";
+import { isListPath, readTrusted } from "../keys/user_files.ts";
 import { callBack } from "../wire/callback.ts";
 import { checkFlag, checkFunction, checkNames, checkObject, wrongKind } from "../wire/check.ts";
 import type { MaybePromise } from "../wire/types.ts";
@@ -158,13 +158,9 @@ export function authorizedKeys(
     const given = typeof source === "function" ? await source(info) : source;
     if (given === null) return false;
     checkSource(given);
-    const text = isPath(given) ? await readTrusted(given, options.insecureWritable ?? false) : given;
+    const text = isListPath(given) ? await readTrusted(given, options.insecureWritable ?? false) : given;
     return text === null ? false : matchAuthorizedKey(text, key, info, options) ?? false;
   };
-}
-
-function isPath(source: AuthorizedKeysSource): source is string | URL {
-  return source instanceof URL || typeof source === "string" && !/^\s*($|#)|[\r\n]|\sAAAA/.test(source);
 }
 
 function checkSource(source: unknown): void {

@@ -60,6 +60,11 @@ export async function readRevocations(path: string | URL, maxBytes: number): Pro
   throw refuse("is not there");
 }
 
+/** Whether what stands for a list of keys is where its file is: a string is, unless it is empty, a comment, of several lines, or holds a key. */
+export function isListPath(source: string | URL | Uint8Array): source is string | URL {
+  return source instanceof URL || typeof source === "string" && !/^\s*($|#)|[\r\n]|\sAAAA/.test(source);
+}
+
 async function readBounded(
   path: string | URL,
   maxBytes: number,

@@ -18,7 +18,7 @@ import { certificateTypes } from "../key_types.ts";
 import { publicKeyFromBlob } from "../public_key.ts";
 import { RSA_BITS } from "../rsa_public.ts";
 import type { HostKeyVerifier, PublicKey } from "../types.ts";
-import { readRevocations } from "../user_files.ts";
+import { isListPath, readRevocations } from "../user_files.ts";
 import { noteRevocations } from "./known_types.ts";
 import { verifierAround } from "./verifier_around.ts";
 import { isKrl, type Krl, MAX_KRL, parseKrl } from "./krl.ts";
@@ -85,10 +85,6 @@ function lineKey(line: string): Uint8Array {
   return (key.certificate?.publicKey ?? key).blob;
 }
 
-function isPath(source: RevokedKeysSource): source is string | URL {
-  return source instanceof URL || typeof source === "string" && !/^\s*($|#)|[\r\n]|\sAAAA/.test(source);
-}
-
 /**
  * Keys that are revoked, as `RevokedKeys` of `sshd` and `RevokedHostKeys` of `ssh` have them: a key revocation list by `ssh-keygen -k` or
  * {@linkcode writeKrl}, or a text with a public key on each line. A key that has signed certificates revokes those, too.
@@ -116,8 +112,8 @@ export function revokedKeys(source: RevokedKeysSource): RevokedKeys {
   if (source instanceof URL && source.protocol !== "file:") {
     throw new TypeError(`Cannot read revoked keys from a ${source.protocol} URL: only files are read`);
   }
-  const read = isPath(source) ? fileReader(source) : given(source);
-  const by = isPath(source) ? ` by "${printable(String(source), 256)}"` : "";
+  const read = isListPath(source) ? fileReader(source) : given(source);
+  const by = isListPath(source) ? ` by "${printable(String(source), 256)}"` : "";
   const revocation = async (key: PublicKey): Promise<string | null> => {
     checkPublicKey("key", key);
     return await (await read()).revocation(key);
