@@ -98,6 +98,12 @@ Deno.test("signMessage() signs with RSA by SHA-512, and never by SHA-1", async (
     'signed with "ssh-rsa"',
     "PROTOCOL_ERROR",
   );
+  // A wrong one could tell whoever gets the file the key itself.
+  await refused(
+    signMessage(of(["rsa-sha2-512"], "rsa-sha2-512"), data, { namespace }),
+    "no signature of it by its key",
+    "PROTOCOL_ERROR",
+  );
   // Nor does one by SHA-1 verify, whoever made it.
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-512", data));
   const tbs = new Uint8Array([...utf8("SSHSIG"), ...strings(namespace, "", "sha512", digest)]);

@@ -7,7 +7,8 @@ import { printable, SshError } from "../../errors.ts";
 import { checkNames, checkObject, checkSignal, wrongKind } from "../../wire/check.ts";
 import type { Bytes } from "../../wire/types.ts";
 import { checkSigner } from "../check_key.ts";
-import { fitsAlgorithm, isInsecure, signatureAlgorithmsOf } from "../key_types.ts";
+import { isWrongSignature } from "../check_signature.ts";
+import { fitsAlgorithm, isInsecure, signatureAlgorithmsOf, signatureLabelOf } from "../key_types.ts";
 import { signatureAlgorithm } from "../signature_blob.ts";
 import type { Signer } from "../types.ts";
 import { checkMessage, dropMessage, hashMessage, type MessageHash } from "./message_hash.ts";
@@ -53,7 +54,7 @@ export function checkHash(hash: unknown): asserts hash is MessageHash | undefine
  * ```
  *
  * RSA keys sign with SHA-512, never with SHA-1. A signer with a certificate has it go along. Throws `TypeError` for a signer, data or options
- * that are none, and what the signer and the stream throw.
+ * that are none, `SshError` where the signer gives something else than its key's signature, and what the signer and the stream throw.
  */
 export async function signMessage(
   signer: Signer,
@@ -76,8 +77,14 @@ export async function signMessage(
     throw error;
   }
   const digest = await hashMessage(hash, data, signal);
-  const signature = await signer.sign(signedData(namespace, hash, digest), algorithm);
+  const signed = signedData(namespace, hash, digest), signature = await signer.sign(signed.slice(), algorithm);
   checkSignature(signature, algorithm);
+  const publicKey = signer.publicKey.certificate?.publicKey ?? signer.publicKey;
+  if (await isWrongSignature({ ...signer, publicKey }, signatureLabelOf(algorithm), signed, signature)) {
+    throw new SshError("Cannot sign message: what the signer gave is no signature of it by its key", {
+      code: "PROTOCOL_ERROR",
+    });
+  }
   return writeSignatureFile({ publicKey: signer.publicKey, namespace, hash, signature });
 }
 
