@@ -154,7 +154,7 @@ async function publicKeyTurn(turn: Turn): Promise<Outcome> {
   const { auth, info, fields, call } = turn;
   const reader = new Reader(fields);
   const signed = reader.bool();
-  const algorithm = new TextDecoder().decode(reader.view());
+  const algorithm = strictText(reader.view()) ?? "";
   const blob = reader.string(), hostKey = turn.hostbound ? reader.string() : undefined;
   const signature = signed ? reader.string() : null;
   reader.end();
@@ -256,7 +256,7 @@ async function interactiveTurn({ auth, info, fields, call, ask }: Turn): Promise
 async function hostBasedTurn(turn: Turn): Promise<Outcome> {
   const { auth, info, fields, user, call } = turn;
   const reader = new Reader(fields);
-  const algorithm = new TextDecoder().decode(reader.view());
+  const algorithm = strictText(reader.view()) ?? "";
   const blob = reader.string(), hostname = hostOf(reader.view()), username = userOf(reader.view());
   const covered = fields.subarray(0, fields.length - reader.remaining);
   const signature = reader.string();

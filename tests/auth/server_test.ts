@@ -288,6 +288,16 @@ Deno.test("serveAuth() lets in a user whose right key comes behind eleven others
   assertEquals(await signed.peer.disconnect(), NO_MORE);
 });
 
+Deno.test("serveAuth() takes no algorithm whose name has a byte order mark before it, or is no UTF-8", async () => {
+  const { peer } = await serve({ publicKey: () => true });
+  const { blob } = keyA.publicKey, name = new TextEncoder().encode("ssh-ed25519");
+  for (const before of [[0xef, 0xbb, 0xbf], [0xff], [0]]) {
+    const fields = new Writer().bool(false).string(Uint8Array.of(...before, ...name)).string(blob).bytes();
+    peer.send(requestPayload("alice", "publickey", fields));
+    await peer.expect(Msg.USERAUTH_FAILURE);
+  }
+});
+
 // OpenSSH PROTOCOL section 1.10.
 Deno.test("serveAuth() tells its signature algorithms again behind the first request, where the client takes that", async () => {
   for (const [told, takes] of [["0", true], ["1", false], [null, false]] as const) {
