@@ -78,7 +78,7 @@ const denoUsers: readonly string[] = [
   "lib/x11/local_display.ts",
   "lib/http/",
   "lib/keys/user_files.ts",
-  "lib/keys/shared_file.ts",
+  "lib/keys/changed_file.ts",
   "lib/files/local_files.ts",
   "lib/files/rooted/",
 ];

@@ -17,7 +17,7 @@ const LEAST_PART = 262_144;
 /** Bytes over which the channels are counted that bring many. */
 const PERIOD = 2_097_152;
 /** Bytes of a period from which on a channel counts: the echo of a key needs no part. */
-const MANY = 32_768;
+const MANY = 8_192;
 
 /** One connection's; its windows tell it what comes. */
 export class WindowShare {

@@ -1,5 +1,5 @@
 /**
- * The user's own SSH files: where they are, and reading them. With shared_file.ts, which changes them, the only file of this folder that touches
+ * The user's own SSH files: where they are, and reading them. With changed_file.ts, which changes them, the only file of this folder that touches
  * files or the environment's HOME; everything else takes text.
  *
  * @module

@@ -53,6 +53,12 @@ Deno.test("WindowShare leaves no channel less than 256 KiB, however many there a
   assertEquals(new Set(sizes()), new Set([262_144]));
 });
 
+Deno.test("WindowShare counts channels whose packets are small, and as many as a connection may have", () => {
+  const { receive, sizes } = connection(256);
+  receive(4 * MIB, { roundTrip: 0.2, packet: 8_192 });
+  assertEquals(new Set(sizes()), new Set([262_144]));
+});
+
 Deno.test("WindowShare gives back what the others need no more", () => {
   const { receive, sizes } = connection(8);
   receive(10 * MIB, { roundTrip: 0.2 });

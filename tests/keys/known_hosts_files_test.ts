@@ -7,7 +7,7 @@ import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { HostKeyError } from "../../lib/errors.ts";
 import { certifiedKeyFromText } from "../../lib/keys/certificate.ts";
 import { parsePublicKey } from "../../lib/keys/public_key.ts";
-import { appendTo, mayRewrite, rewrite, writeWhole } from "../../lib/keys/shared_file.ts";
+import { appendTo, mayRewrite, rewrite, writeWhole } from "../../lib/keys/changed_file.ts";
 import { knownHosts } from "../../lib/keys/trust/known_hosts.ts";
 import { addition, linesFor, withHashedNames, withoutHost } from "../../lib/keys/trust/known_hosts_edit.ts";
 import {

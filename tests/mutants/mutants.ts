@@ -751,7 +751,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "shared-lock",
     removes: "programs that change a file take turns",
-    file: "lib/keys/shared_file.ts",
+    file: "lib/keys/changed_file.ts",
     find: "      await lock(file, until);\n",
     replace: "",
     test: "tests/keys/accept_new_test.ts",
@@ -791,7 +791,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "shared-unlocked",
     removes: "a file that somebody without a lock has changed meanwhile is not written over",
-    file: "lib/keys/shared_file.ts",
+    file: "lib/keys/changed_file.ts",
     find: "if (!equals(await Deno.readFile(real), before)) return again;",
     replace: "",
     test: "tests/keys/known_hosts_files_test.ts",
@@ -800,7 +800,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "shared-owner",
     removes: "a file that is replaced keeps its mode",
-    file: "lib/keys/shared_file.ts",
+    file: "lib/keys/changed_file.ts",
     find: "await Deno.chmod(path, mode & 0o7777);",
     replace: "await Deno.chmod(path, 0o600);",
     test: "tests/keys/known_hosts_files_test.ts",

@@ -43,9 +43,12 @@ export const kexMethods: ReadonlyMap<string, KexMethod> = new Map(
   table.map(([name, hash, agreement]) => [name, { name, hash, agreement }]),
 );
 
+/** Whether modules may be compiled, once that was asked: trying costs each connection one. */
+let compiles: boolean | null = null;
+
 /** Those of the names that this runtime can do: sntrup761 needs WebAssembly, which a page may not have. */
 export function availableKex(names: readonly string[]): readonly string[] {
-  return names.some(isSntrup) && !hasWebAssembly() ? names.filter((name) => !isSntrup(name)) : names;
+  return names.some(isSntrup) && !(compiles ??= hasWebAssembly()) ? names.filter((name) => !isSntrup(name)) : names;
 }
 
 function isSntrup(name: string): boolean {

@@ -1,6 +1,6 @@
 /**
  * What a server's word on its host keys changes in known_hosts, by the rules of `ssh` for `UpdateHostKeys`. ssh_config(5); OpenSSH PROTOCOL
- * section 2.5. Touches files by shared_file.ts alone.
+ * section 2.5. Touches files by changed_file.ts alone.
  *
  * A server that has proved one key may tell its others; it is believed about lines that are its own and nobody else's. Where a line that names it has
  * a pattern, a marker or more than two names, where a key of it stands with another name, nothing changes: these lines are somebody's own work, or
@@ -12,7 +12,7 @@ import { equals } from "@std/bytes";
 import { HostKeyError } from "../../errors.ts";
 import type { Bytes } from "../../wire/types.ts";
 import { keyTypes } from "../key_types.ts";
-import { appendTo, mayRewrite, readShared, rewrite } from "../shared_file.ts";
+import { appendTo, mayRewrite, readShared, rewrite } from "../changed_file.ts";
 import type { PublicKey } from "../types.ts";
 import { bareName } from "./host_patterns.ts";
 import { addition, withoutHost } from "./known_hosts_edit.ts";

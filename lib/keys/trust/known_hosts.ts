@@ -17,7 +17,7 @@ import {
 import { requireDeno } from "../../wire/system.ts";
 import type { Bytes, MaybePromise } from "../../wire/types.ts";
 import { bareName, lookupName } from "./host_patterns.ts";
-import { appendTo } from "../shared_file.ts";
+import { appendTo } from "../changed_file.ts";
 import { knownHostsPaths, readIfThere } from "../user_files.ts";
 import { characters, type KeyText, looksLikePath, pathHint } from "../key_text.ts";
 import { certifiedTypes, judgeCertificate, revocableBlobs } from "./host_certificates.ts";

@@ -1,6 +1,6 @@
 /**
  * Known hosts in the user's file: found, taken out, given other keys, hashed. What `ssh-keygen` does with `-F`, `-R` and `-H`. Touches files by
- * shared_file.ts alone.
+ * changed_file.ts alone.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { HostKeyError } from "../../errors.ts";
 import { checkFlag, checkNames, checkPort, checkText } from "../../wire/check.ts";
 import { requireDeno } from "../../wire/system.ts";
 import { isPublicKey } from "../check_key.ts";
-import { appendTo, readShared, rewrite } from "../shared_file.ts";
+import { appendTo, readShared, rewrite } from "../changed_file.ts";
 import type { PublicKey } from "../types.ts";
 import { knownHostsPaths } from "../user_files.ts";
 import { lookupName } from "./host_patterns.ts";
