@@ -14,7 +14,6 @@
  */
 export {
   type AliasOptions,
-  type ChannelOptions,
   connect,
   type ConnectOptions,
   type ControlPathOptions,
@@ -37,7 +36,7 @@ export { webSocketTransport } from "./lib/api/web_socket.ts";
 export type { ScpClient } from "./lib/api/scp.ts";
 export { Channel } from "./lib/api/transport/channel.ts";
 export type { BaseChannel } from "./lib/connection/channel.ts";
-export type { KeepaliveOptions } from "./lib/api/options.ts";
+export type { ChannelOptions, KeepaliveOptions, ProtocolOptions } from "./lib/api/options.ts";
 export type { RemoteAddress } from "./lib/forward/client.ts";
 export type { SshConn } from "./lib/forward/conn.ts";
 export type { Forward, ForwardedConnection, ForwardOptions } from "./lib/forward/forward.ts";

@@ -20,7 +20,7 @@
  *
  * @module
  */
-export { serve, serveConn, type ServeConnOptions, type ServeOptions, type SshServer } from "./lib/api/server.ts";
+export { serve, serveConn } from "./lib/api/server.ts";
 export { webSocketTransport } from "./lib/api/web_socket.ts";
 export { scpHandler } from "./lib/api/scp_handler.ts";
 export { sftpSubsystem } from "./lib/api/sftp_subsystem.ts";
@@ -28,8 +28,19 @@ export type { MaxStartups } from "./lib/api/admission/admission.ts";
 export type { SourcePenalties } from "./lib/api/admission/penalties.ts";
 export type { AllowForward, DirectForward, OnForward } from "./lib/forward/accept_forwards.ts";
 export type { SshConn } from "./lib/forward/conn.ts";
-export type { KeepaliveOptions } from "./lib/api/options.ts";
-export type { AllowLent } from "./lib/api/serve_options.ts";
+export type { ChannelOptions, KeepaliveOptions, ProtocolOptions } from "./lib/api/options.ts";
+export type { RsaKeyOptions } from "./lib/keys/rsa_public.ts";
+export type {
+  AdmissionOptions,
+  AllowLent,
+  ListenOptions,
+  ServeConnOptions,
+  ServeOptions,
+  ServerHandshakeOptions,
+  ServerLoginOptions,
+  ServiceOptions,
+  SshServer,
+} from "./lib/api/serve_options.ts";
 export type { ServerSession, SessionHandler } from "./lib/session/server_session.ts";
 export type { ForwardedAgent, ForwardedX11, PtyOptions, Terminal, WindowSize } from "./lib/session/types.ts";
 

@@ -13,8 +13,8 @@ import { checkCommand, expandCommand } from "../proxy/command.ts";
 import { checkTarget, parseProxy } from "../proxy/proxy_url.ts";
 import { checkDuplex, checkNames, checkPort, checkText, type Habit, kindOf, wrongKind } from "../wire/check.ts";
 import { checkClientHostKeys } from "./check_algorithms.ts";
-import { checkAll, checkKeepalive, type Checks, connectionChecks, optionIs } from "./check_options.ts";
-import type { ChannelOptions, ConnectOptions, DialOptions, HandshakeOptions, LoginOptions } from "./connect_options.ts";
+import { channelChecks, checkAll, type Checks, optionIs, protocolChecks } from "./check_options.ts";
+import type { ConnectOptions, DialOptions, HandshakeOptions, LoginOptions } from "./connect_options.ts";
 import { proxyOf } from "./dial.ts";
 import { hopsOf } from "./jump.ts";
 import { SshClient } from "./ssh_client.ts";
@@ -181,10 +181,8 @@ const dialChecks: Checks<DialOptions> = {
   handshakeTimeout: optionIs.time,
 };
 
-const { window, ...transportChecks } = connectionChecks;
-
 const handshakeChecks: Checks<HandshakeOptions> = {
-  ...transportChecks,
+  ...protocolChecks,
   verifyHostKey: checkVerifier,
   hostKeyAlias: checkAlias,
   updateHostKeys: (value, name) => {
@@ -206,8 +204,6 @@ const loginChecks: Checks<LoginOptions> = {
   requireAuth: optionIs.flag,
   loginTimeout: optionIs.time,
 };
-
-const channelChecks: Checks<ChannelOptions> = { window, keepalive: checkKeepalive };
 
 const checks: Checks<ConnectOptions> = {
   ...dialChecks,

@@ -6,7 +6,7 @@
 import { printable } from "../errors.ts";
 import { checkText } from "../wire/check.ts";
 import { hasDeno } from "../wire/system.ts";
-import { checkAll, type Checks, connectionChecks, optionIs } from "./check_options.ts";
+import { channelChecks, checkAll, type Checks, optionIs } from "./check_options.ts";
 import type { ControlPathOptions } from "./control_options.ts";
 
 /** Bytes of a Unix socket's path, beside the NUL at its end. */
@@ -35,7 +35,7 @@ function checkPath(value: unknown, name: string): void {
 
 const checks: Checks<ControlPathOptions> = {
   controlPath: checkPath,
-  window: connectionChecks.window,
+  window: channelChecks.window,
   signal: optionIs.signal,
   handshakeTimeout: optionIs.time,
   trace: optionIs.function,

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { minRsaBits, type RsaKeyOptions } from "../keys/rsa_public.ts";
+import { checkBanner } from "../auth/server.ts";
+import { minRsaBits } from "../keys/rsa_public.ts";
 import { withPlainKeys } from "../keys/with_certificate.ts";
 import type { Signer } from "../keys/types.ts";
 import { identLine } from "../transport/ident.ts";
@@ -20,7 +21,8 @@ import {
   checkTime,
 } from "../wire/check.ts";
 import { checkAlgorithms, checkClientHostKeys } from "./check_algorithms.ts";
-import type { KeepaliveOptions } from "./options.ts";
+import type { ChannelOptions, KeepaliveOptions, ProtocolOptions } from "./options.ts";
+import type { ServerLoginOptions } from "./serve_options.ts";
 
 export { checkClientHostKeys };
 
@@ -43,33 +45,20 @@ export function checkAll(
   }
 }
 
-/** Options that both roles have. */
-export interface ConnectionOptions extends RsaKeyOptions {
-  /** Overrides of the preference lists. */
-  algorithms?: AlgorithmOverrides | undefined;
-  /** When to rekey. */
-  rekey?: RekeyLimits | undefined;
-  /** Receive window of each channel in bytes. */
-  window?: number | undefined;
-  /** Identification, without `SSH-2.0-`. */
-  ident?: string | undefined;
-}
-
 const rekeyChecks: Checks<RekeyLimits> = {
   bytes: (value, name) => checkInteger(`rekey.${name}`, value, COUNT),
   packets: (value, name) => checkInteger(`rekey.${name}`, value, COUNT),
   interval: (value, name) => checkTime(`rekey.${name}`, value),
 };
 
-/** The checks of {@linkcode ConnectionOptions}. */
-export const connectionChecks: Checks<ConnectionOptions> = {
+/** The checks of {@linkcode ProtocolOptions}. */
+export const protocolChecks: Checks<ProtocolOptions> = {
   algorithms: checkAlgorithms,
   rekey: (value, name) => {
     checkObject(name, value, "limits such as `{ bytes: 1_000_000_000 }`");
     checkNames("`rekey`", value as object, Object.keys(rekeyChecks));
     checkAll(rekeyChecks, value as object);
   },
-  window: (value, name) => checkInteger(name, value, WINDOW),
   ident: (value, name) => {
     checkText(name, value);
     // It says what it takes.
@@ -79,7 +68,7 @@ export const connectionChecks: Checks<ConnectionOptions> = {
 };
 
 /** Throws `TypeError` for what is no keepalive, and `RangeError` for numbers in it that make no sense. */
-export function checkKeepalive(value: unknown, name: string): void {
+function checkKeepalive(value: unknown, name: string): void {
   const write = "`{ interval: 15_000 }`";
   checkObject(name, value, typeof value === "number" ? `written as \`{ interval: ${value} }\`` : `such as ${write}`);
   const { interval, maxMissed } = value as Partial<KeepaliveOptions>;
@@ -92,14 +81,31 @@ export function checkKeepalive(value: unknown, name: string): void {
   checkInteger(`${name}.maxMissed`, maxMissed, COUNT);
 }
 
+/** The checks of {@linkcode ChannelOptions}. */
+export const channelChecks: Checks<ChannelOptions> = {
+  window: (value, name) => checkInteger(name, value, WINDOW),
+  keepalive: checkKeepalive,
+};
+
 /** The checks of options of one kind. */
 export const optionIs = {
+  count: (value: unknown, name: string): void => checkInteger(name, value, COUNT),
   flag: (value: unknown, name: string): void => checkFlag(name, value),
   function: (value: unknown, name: string): void => checkFunction(name, value),
   signal: (value: unknown, name: string): void => checkSignal(value, name),
   text: (value: unknown, name: string): void => checkText(name, value),
   time: (value: unknown, name: string): void => checkTime(name, value),
 } as const;
+
+/** The checks of a server's login, but for who may. */
+export const serverLoginChecks: Checks<Omit<ServerLoginOptions, "auth">> = {
+  loginTimeout: optionIs.time,
+  maxAuthTries: optionIs.count,
+  banner: (value, name) => {
+    checkText(name, value);
+    checkBanner(value as string);
+  },
+};
 
 /** Throws `TypeError` without host keys, for what is no key, and where `algorithms.hostKey` fits none of them. */
 export function checkServerHostKeys(hostKeys: readonly Signer[], algorithms: AlgorithmOverrides | undefined): void {

@@ -4,7 +4,6 @@
  *
  * @module
  */
-import { checkBanner } from "../auth/server.ts";
 import type { ServerAuth } from "../auth/types.ts";
 import { isPublicKey, isSigner } from "../keys/check_key.ts";
 import {
@@ -23,16 +22,24 @@ import { isThenable } from "../wire/callback.ts";
 import { meantBy } from "../wire/near.ts";
 import type { MaxStartups } from "./admission/admission.ts";
 import {
+  channelChecks,
   checkAll,
-  checkKeepalive,
   type Checks,
   checkServerHostKeys,
-  connectionChecks,
   COUNT,
   optionIs,
+  protocolChecks,
+  serverLoginChecks,
 } from "./check_options.ts";
 import type { SourcePenalties } from "./admission/penalties.ts";
-import type { ServeOptions } from "./serve_options.ts";
+import type {
+  AdmissionOptions,
+  ListenOptions,
+  ServeOptions,
+  ServerHandshakeOptions,
+  ServerLoginOptions,
+  ServiceOptions,
+} from "./serve_options.ts";
 
 const EXAMPLE = "`serve({ hostKeys: [key], auth: { password: (info, text) => … } })`";
 
@@ -195,45 +202,55 @@ function checkPenalties(value: unknown, name: string): void {
   checkAll(penaltyChecks, value as object);
 }
 
-const count = (value: unknown, name: string): void => checkInteger(name, value, COUNT);
-
 function checkAllowLent(value: unknown, name: string): void {
   if (typeof value !== "boolean") checkFunction(name, value, "true, false or a function that says who may");
 }
 
-const checks: Checks<ServeOptions> = {
-  ...connectionChecks,
-  hostKeys: checkHostKeys,
-  auth: checkAuth,
+const listenChecks: Checks<ListenOptions> = {
   hostname: (value, name) => {
     checkText(name, value, "a text such as `127.0.0.1`");
     if (value === "") throw new TypeError("Cannot serve: `hostname` is empty; leave it out to listen on all addresses");
   },
   port: (value) => checkPort(value, 0),
+  onListen: optionIs.function,
+};
+
+const admissionChecks: Checks<AdmissionOptions> = {
+  maxStartups: checkMaxStartups,
+  maxStartupsPerSource: optionIs.count,
+  penalties: checkPenalties,
+};
+
+const handshakeChecks: Checks<ServerHandshakeOptions> = {
+  ...protocolChecks,
+  hostKeys: checkHostKeys,
+  trace: optionIs.function,
+};
+
+const loginChecks: Checks<ServerLoginOptions> = { ...serverLoginChecks, auth: checkAuth };
+
+const serviceChecks: Checks<ServiceOptions> = {
+  ...channelChecks,
   handler: (value, name) => checkFunction(name, value, "a function that serves a session"),
   subsystems: checkSubsystems,
-  loginTimeout: optionIs.time,
-  maxAuthTries: count,
-  maxStartups: checkMaxStartups,
-  maxStartupsPerSource: count,
-  penalties: checkPenalties,
-  maxSessions: count,
-  maxChannels: count,
+  maxSessions: optionIs.count,
+  maxChannels: optionIs.count,
   allowForward: (value, name) => checkFunction(name, value, "a function that says who may forward"),
   onForward: (value, name) => checkFunction(name, value, "a function that answers forwards"),
   allowX11: checkAllowLent,
   allowAgent: checkAllowLent,
-  maxListeners: count,
+  maxListeners: optionIs.count,
   forwardTimeout: optionIs.time,
-  banner: (value, name) => {
-    checkText(name, value);
-    checkBanner(value as string);
-  },
-  keepalive: checkKeepalive,
+};
+
+const checks: Checks<ServeOptions> = {
+  ...listenChecks,
+  ...admissionChecks,
+  ...handshakeChecks,
+  ...loginChecks,
+  ...serviceChecks,
   signal: optionIs.signal,
-  onListen: optionIs.function,
   onError: optionIs.function,
-  trace: optionIs.function,
 };
 
 /** Throws `TypeError` or `RangeError` for options that make no sense, the first one that it meets. */

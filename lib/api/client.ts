@@ -34,7 +34,7 @@ import { given, MAX_CHANNELS } from "./options.ts";
 import { clientOver, SshClient, whereabouts } from "./ssh_client.ts";
 import type { Way } from "./way.ts";
 
-export type { ChannelOptions, ConnectOptions, DialOptions, HandshakeOptions, LoginOptions } from "./connect_options.ts";
+export type { ConnectOptions, DialOptions, HandshakeOptions, LoginOptions } from "./connect_options.ts";
 export type { AliasOptions } from "./config/connect_alias.ts";
 export type { ControlPathOptions } from "./control_options.ts";
 export type { HostKeyUpdate, UpdateHostKeys } from "../host_keys/learn.ts";

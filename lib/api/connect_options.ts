@@ -7,9 +7,8 @@ import type { AuthMethod } from "../auth/methods.ts";
 import type { UpdateHostKeys } from "../host_keys/learn.ts";
 import type { HostKeyVerifier } from "../keys/types.ts";
 import type { TraceEvent } from "../transport/transport_options.ts";
-import type { AlgorithmOverrides, RekeyLimits } from "../transport/types.ts";
 import type { ByteDuplex } from "../wire/types.ts";
-import type { KeepaliveOptions } from "./options.ts";
+import type { ChannelOptions, ProtocolOptions } from "./options.ts";
 import type { SshClient } from "./ssh_client.ts";
 
 /** How a client gets to its server. */
@@ -46,7 +45,7 @@ export interface DialOptions {
 }
 
 /** How a client makes sure of its server, and what the two encrypt with. */
-export interface HandshakeOptions {
+export interface HandshakeOptions extends ProtocolOptions {
   /** Host key policy. @default {knownHosts()} */
   verifyHostKey?: HostKeyVerifier | undefined;
   /**
@@ -67,17 +66,6 @@ export interface HandshakeOptions {
    * @default {nobody is told}
    */
   onNotice?: ((notice: string) => void) | undefined;
-  /** Lists to use in the place of those of `defaultAlgorithms`, the most wanted first. @default {defaultAlgorithms} */
-  algorithms?: AlgorithmOverrides | undefined;
-  /** When to rekey. */
-  rekey?: RekeyLimits | undefined;
-  /** Identification, without `SSH-2.0-`: 1 to 245 characters of printable US-ASCII. @default {"amiko"} */
-  ident?: string | undefined;
-  /**
-   * Takes RSA host keys from so many bits on, 1,024 at least: for devices that have nothing better. Keys of 1,024 bits can be
-   * broken by those who spend enough. @default {2048}
-   */
-  insecureMinRsaBits?: number | undefined;
   /** Refuse a server without strict key exchange (CVE-2023-48795). @default {false} */
   requireStrictKex?: boolean | undefined;
   /** Told of what happens, for whoever debugs a connection: never a payload, never a secret. */
@@ -100,20 +88,6 @@ export interface LoginOptions {
    * @default {120000}
    */
   loginTimeout?: number | undefined;
-}
-
-/** What holds for all that runs over a connection. */
-export interface ChannelOptions {
-  /**
-   * Receive window that each channel starts with, in bytes. On a path that is fast and long it grows up to eightfold, and
-   * to 16 MiB at most; on a short path, channels that receive at once share 4 MiB. @default {2097152}
-   */
-  window?: number | undefined;
-  /**
-   * Asks the server for a sign of life after so many milliseconds of silence, and ends the connection when `maxMissed` (3) of them
-   * stay without an answer. @default {off}
-   */
-  keepalive?: KeepaliveOptions | undefined;
 }
 
 /** Options of `connect()`. */

@@ -3,6 +3,32 @@
  *
  * @module
  */
+import type { RsaKeyOptions } from "../keys/rsa_public.ts";
+import type { AlgorithmOverrides, RekeyLimits } from "../transport/types.ts";
+
+/** What the two sides encrypt with, and how this one names itself. */
+export interface ProtocolOptions extends RsaKeyOptions {
+  /**
+   * Lists to use in the place of the default ones, the most wanted first.
+   * @default {defaultAlgorithms; for a server without diffie-hellman-group-exchange-sha256 and diffie-hellman-group18-sha512}
+   */
+  algorithms?: AlgorithmOverrides | undefined;
+  /** When to rekey. */
+  rekey?: RekeyLimits | undefined;
+  /** Identification, without `SSH-2.0-`: 1 to 245 characters of printable US-ASCII. @default {"amiko"} */
+  ident?: string | undefined;
+}
+
+/** What holds for all that runs over a connection. */
+export interface ChannelOptions {
+  /**
+   * Receive window that each channel starts with, in bytes. On a path that is fast and long it grows up to eightfold, and
+   * to 16 MiB at most; on a short path, channels that receive at once share 4 MiB. @default {2097152}
+   */
+  window?: number | undefined;
+  /** Asks a silent peer for a sign of life, and ends the connection when it stays silent. @default {off} */
+  keepalive?: KeepaliveOptions | undefined;
+}
 
 /** When a silent peer is asked for a sign of life, and when it is given up (OpenSSH's ServerAliveInterval and its kin). */
 export interface KeepaliveOptions {

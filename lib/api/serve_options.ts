@@ -9,48 +9,25 @@ import type { Signer } from "../keys/types.ts";
 import type { MaybePromise } from "../wire/types.ts";
 import type { SessionHandler } from "../session/server_session.ts";
 import type { TraceEvent } from "../transport/transport_options.ts";
-import type { Algorithms, RekeyLimits } from "../transport/types.ts";
 import type { MaxStartups } from "./admission/admission.ts";
-import type { KeepaliveOptions } from "./options.ts";
+import type { ChannelOptions, ProtocolOptions } from "./options.ts";
 import type { SourcePenalties } from "./admission/penalties.ts";
 
 /** Whether a user may have something: the same for all, or asked for each session; anything but true is no. */
 export type AllowLent = boolean | ((info: AuthInfo) => MaybePromise<boolean>);
 
-/** Options of {@linkcode serve}; names follow `Deno.serve`. */
-export interface ServeOptions {
+/** Where a server listens. */
+export interface ListenOptions {
   /** Address to bind. @default {"0.0.0.0"} */
   hostname?: string | undefined;
   /** TCP port; 0 takes a free one. @default {22} */
   port?: number | undefined;
-  /**
-   * At least one; no key is ever made up. Of keys of one type the first is shown; one with a certificate, as `withCertificate()` makes it, shows
-   * that to clients that ask for certificates, and its key alone to all others. Clients are told of all of them once they have logged in, and have
-   * them proved (`hostkeys-00@openssh.com`): a key that is to be replaced is followed by the new one for some time, and then left out.
-   */
-  hostKeys: readonly Signer[];
-  /** Who may log in; required, so that an open server is a written decision. Without a handler in it nobody gets in. */
-  auth: ServerAuth;
-  /** Shell and exec sessions; both are refused without it. */
-  handler?: SessionHandler | undefined;
-  /** Subsystems by name. */
-  subsystems?: Readonly<Record<string, SessionHandler>> | undefined;
-  /**
-   * Lists to use in the place of the default ones, the most wanted first.
-   * @default {defaultAlgorithms without diffie-hellman-group-exchange-sha256 and diffie-hellman-group18-sha512}
-   */
-  algorithms?: Partial<Algorithms> | undefined;
-  /** When to rekey. */
-  rekey?: RekeyLimits | undefined;
-  /**
-   * Receive window that each channel starts with, in bytes. On a path that is fast and long it grows up to eightfold, and
-   * to 16 MiB at most; on a short path, channels that receive at once share 4 MiB. @default {2097152}
-   */
-  window?: number | undefined;
-  /** Milliseconds allowed until login; `Infinity` waits without end. @default {120000} */
-  loginTimeout?: number | undefined;
-  /** Failed attempts allowed; the first six questions whether a key would do are none. @default {6} */
-  maxAuthTries?: number | undefined;
+  /** Called when the server listens. What it throws goes to `onError`. */
+  onListen?: ((addr: Deno.NetAddr) => void) | undefined;
+}
+
+/** Whom a server talks to at all, before their logins. */
+export interface AdmissionOptions {
   /** Connections without a login from which some, and at `full` all, are turned away. @default {{ begin: 60, rate: 30, full: 100 }} */
   maxStartups?: MaxStartups | undefined;
   /**
@@ -67,6 +44,38 @@ export interface ServeOptions {
    * @default {{ authFail: 5000, noAuth: 0, graceExceeded: 0, min: 60000, max: 600000, maxSources: 65536 }}
    */
   penalties?: SourcePenalties | false | undefined;
+}
+
+/** How a server shows who it is, and what the two encrypt with. */
+export interface ServerHandshakeOptions extends ProtocolOptions {
+  /**
+   * At least one; no key is ever made up. Of keys of one type the first is shown; one with a certificate, as `withCertificate()` makes it, shows
+   * that to clients that ask for certificates, and its key alone to all others. Clients are told of all of them once they have logged in, and have
+   * them proved (`hostkeys-00@openssh.com`): a key that is to be replaced is followed by the new one for some time, and then left out.
+   */
+  hostKeys: readonly Signer[];
+  /** Told of what happens on connections, for whoever debugs: never a payload, never a secret. */
+  trace?: ((event: TraceEvent) => void) | undefined;
+}
+
+/** How a server has clients log in. */
+export interface ServerLoginOptions {
+  /** Who may log in; required, so that an open server is a written decision. Without a handler in it nobody gets in. */
+  auth: ServerAuth;
+  /** Milliseconds allowed until login; `Infinity` waits without end. @default {120000} */
+  loginTimeout?: number | undefined;
+  /** Failed attempts allowed; the first six questions whether a key would do are none. @default {6} */
+  maxAuthTries?: number | undefined;
+  /** Text sent before the login. */
+  banner?: string | undefined;
+}
+
+/** What a server does for those who have logged in. */
+export interface ServiceOptions extends ChannelOptions {
+  /** Shell and exec sessions; both are refused without it. */
+  handler?: SessionHandler | undefined;
+  /** Subsystems by name. */
+  subsystems?: Readonly<Record<string, SessionHandler>> | undefined;
   /** Sessions at a time on one connection. @default {10} */
   maxSessions?: number | undefined;
   /** Channels at a time on one connection. @default {256} */
@@ -102,33 +111,22 @@ export interface ServeOptions {
   maxListeners?: number | undefined;
   /** Milliseconds that connecting to where a client wants to go may take; `Infinity` leaves that to the system. @default {30000} */
   forwardTimeout?: number | undefined;
-  /** Text sent before the login. */
-  banner?: string | undefined;
-  /** Identification, without `SSH-2.0-`: 1 to 245 characters of printable US-ASCII. @default {"amiko"} */
-  ident?: string | undefined;
-  /**
-   * Takes RSA user keys from so many bits on, 1,024 at least: for devices that have nothing better. Keys of 1,024 bits can be
-   * broken by those who spend enough. @default {2048}
-   */
-  insecureMinRsaBits?: number | undefined;
-  /** Asks a silent client for a sign of life, and ends the connection when it stays silent. @default {off} */
-  keepalive?: KeepaliveOptions | undefined;
+}
+
+/** Options of {@linkcode serveConn}. */
+export interface ServeConnOptions extends AdmissionOptions, ServerHandshakeOptions, ServerLoginOptions, ServiceOptions {
   /** Stops listening and ends every connection at once; the server's own dispose lets what was written leave first. */
   signal?: AbortSignal | undefined;
-  /** Called when the server listens. What it throws goes to `onError`. */
-  onListen?: ((addr: Deno.NetAddr) => void) | undefined;
   /**
    * Called for connection and handler errors. What it throws is ignored, at once or by a promise. Without it what handlers throw goes to
    * `console.error`, as with `Deno.serve`, and with it errors of accepting connections and of host keys; not what clients do wrong, nor
    * connections that are lost. @default {prints}
    */
   onError?: ((error: unknown) => void) | undefined;
-  /** Told of what happens on connections, for whoever debugs: never a payload, never a secret. */
-  trace?: ((event: TraceEvent) => void) | undefined;
 }
 
-/** Options of {@linkcode serveConn}. */
-export type ServeConnOptions = Omit<ServeOptions, "hostname" | "port" | "onListen">;
+/** Options of {@linkcode serve}; names follow `Deno.serve`. */
+export interface ServeOptions extends ListenOptions, ServeConnOptions {}
 
 /** A running server: the shape of `Deno.HttpServer`. */
 export interface SshServer extends AsyncDisposable {

@@ -346,11 +346,16 @@ const root = new URL("../../", import.meta.url);
 
 /** Interfaces of options, where they stand, and who takes them; `within` is the option that holds them. */
 const interfaces: readonly { name: string; file: string; entries: readonly Entry[]; within?: string }[] = [
-  ...["ConnectOptions", "DialOptions", "HandshakeOptions", "LoginOptions", "ChannelOptions"].map((name) => (
+  ...["ConnectOptions", "DialOptions", "HandshakeOptions", "LoginOptions"].map((name) => (
     { name, file: "lib/api/connect_options.ts", entries: ["connect"] as const }
   )),
+  { name: "ProtocolOptions", file: "lib/api/options.ts", entries: ["connect", "serve", "serveConn", "Transport"] },
+  { name: "ChannelOptions", file: "lib/api/options.ts", entries: ["connect", "serve", "serveConn"] },
+  ...["AdmissionOptions", "ServerHandshakeOptions", "ServerLoginOptions", "ServiceOptions", "ServeConnOptions"].map(
+    (name) => ({ name, file: "lib/api/serve_options.ts", entries: ["serve", "serveConn"] as const }),
+  ),
   { name: "ControlPathOptions", file: "lib/api/control_options.ts", entries: ["controlPath"] },
-  { name: "ServeOptions", file: "lib/api/serve_options.ts", entries: ["serve"] },
+  { name: "ListenOptions", file: "lib/api/serve_options.ts", entries: ["serve"] },
   { name: "TransportOptions", file: "lib/api/transport/options.ts", entries: ["Transport"] },
   { name: "RsaKeyOptions", file: "lib/keys/rsa_public.ts", entries: ["connect", "serve", "Transport", "connectAgent"] },
   { name: "PasswordOptions", file: "lib/auth/methods.ts", entries: ["password"] },
@@ -361,7 +366,12 @@ const interfaces: readonly { name: string; file: string; entries: readonly Entry
     entries: ["connect", "serve", "Transport"],
     within: "algorithms",
   },
-  { name: "KeepaliveOptions", file: "lib/api/options.ts", entries: ["connect", "serve"], within: "keepalive" },
+  {
+    name: "KeepaliveOptions",
+    file: "lib/api/options.ts",
+    entries: ["connect", "serve"],
+    within: "keepalive",
+  },
   {
     name: "ForwardOptions",
     file: "lib/forward/forward.ts",
@@ -396,6 +406,7 @@ const elsewhere: Readonly<Record<string, string>> = {
   RootedOptions: "tests/sftp/",
   ScpOptions: "tests/sftp/",
   ServeAgentOptions: "tests/agent/",
+  ServeOptions: "here, by its parts",
   ServeScpOptions: "tests/sftp/",
   ServeSftpOptions: "tests/sftp/",
   SignMessageOptions: "tests/keys/sshsig_test.ts",
@@ -412,7 +423,6 @@ const internal = [
   "AttemptOptions",
   "AuthenticateOptions",
   "ClientAuthOptions",
-  "ConnectionOptions",
   "ExpandOptions",
   "KeepaliveLimits",
   "KeyExchangeOptions",
@@ -430,7 +440,7 @@ const internal = [
 /** Names of the members of an interface, as its source has them. */
 function membersOf(file: string, name: string): string[] {
   const text = Deno.readTextFileSync(new URL(file, root));
-  const body = new RegExp(`^export interface ${name} [^{]*\\{\\n([\\s\\S]*?)^\\}`, "m").exec(text)?.[1];
+  const body = new RegExp(`^export interface ${name}\\b[^{]*\\{\\n([\\s\\S]*?)^\\}`, "m").exec(text)?.[1];
   assert(body !== undefined, `${file} has no interface ${name}`);
   return [...body.matchAll(/^ {2}(?:readonly )?(\w+)\??[:(]/gm)].map((match) => match[1]!);
 }

@@ -3,12 +3,10 @@
  *
  * @module
  */
-import { checkBanner } from "../../auth/server.ts";
 import { checkPublicKey, checkSigner } from "../../keys/check_key.ts";
 import {
   checkBytes,
   checkDuplex,
-  checkInteger,
   checkNames,
   checkObject,
   checkPort,
@@ -19,18 +17,14 @@ import {
 } from "../../wire/check.ts";
 import { meantBy } from "../../wire/near.ts";
 import { Channel } from "./channel.ts";
-import { checkAll, type Checks, connectionChecks, COUNT, optionIs } from "../check_options.ts";
+import { channelChecks, checkAll, type Checks, optionIs, protocolChecks, serverLoginChecks } from "../check_options.ts";
 import type { ServerInterface } from "./server_interface.ts";
 import type { TransportLogin, TransportOptions } from "./options.ts";
 
 const checks: Checks<TransportOptions> = {
-  ...connectionChecks,
-  loginTimeout: optionIs.time,
-  maxAuthTries: (value, name) => checkInteger(name, value, COUNT),
-  banner: (value, name) => {
-    checkText(name, value);
-    checkBanner(value as string);
-  },
+  ...protocolChecks,
+  window: channelChecks.window,
+  ...serverLoginChecks,
   onBanner: optionIs.function,
   onError: optionIs.function,
 };
