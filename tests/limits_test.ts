@@ -20,7 +20,7 @@ const places: Readonly<Record<string, readonly Place[]>> = {
   "entries of EXT_INFO": [["lib/transport/", "MAX_EXTENSIONS ="]],
   "first key exchange, client": [["lib/transport/", "client:"]],
   "each later key exchange": [["lib/transport/", "REKEY_TIMEOUT ="]],
-  "login with its key exchange, server": [["lib/api/served_connection.ts", "DEFAULT_LOGIN_TIMEOUT ="]],
+  "login with its key exchange, server": [["lib/api/connection.ts", "DEFAULT_LOGIN_TIMEOUT ="]],
   "login, client": [["lib/api/login_clock.ts", "DEFAULT_LOGIN_TIMEOUT ="]],
   "… servers on the way to it": [["lib/api/", "MAX_HOPS ="]],
   "… headers of an HTTP proxy": [["lib/proxy/", "MAX_HEAD ="]],

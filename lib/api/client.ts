@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { authenticate, ClientAuth } from "../auth/client.ts";
+import { authenticate } from "../auth/client.ts";
 import { type AuthMethod, publicKeyFrom } from "../auth/methods.ts";
-import { Mux } from "../connection/mux.ts";
+import type { Mux } from "../connection/mux.ts";
 import { defaultAlgorithms } from "../crypto/algorithms.ts";
 import { HostKeyError } from "../errors.ts";
 import { withoutBrackets } from "../forward/addresses.ts";
@@ -16,13 +16,13 @@ import { signatureAlgorithmsOf, signatureLabelOf } from "../keys/key_types.ts";
 import { type PassedOver, withPassedOver } from "../keys/passed_over.ts";
 import type { HostKeyVerifier, Signer } from "../keys/types.ts";
 import type { ProxyTarget } from "../proxy/address.ts";
-import { SecureTransport } from "../transport/secure_transport.ts";
-import type { AlgorithmOverrides } from "../transport/types.ts";
+import type { AlgorithmOverrides, ConnectionInfo } from "../transport/types.ts";
 import { abortable } from "../wire/abortable.ts";
 import { callBack } from "../wire/callback.ts";
 import { checkObject } from "../wire/check.ts";
 import { checkConnect, snapshot } from "./check_connect.ts";
 import type { ConnectOptions } from "./connect_options.ts";
+import { Connection } from "./connection.ts";
 import { dial, placeOf } from "./dial.ts";
 import { closeHop, dialThrough, type Hop, hopPlace, hopsOf, silenceOf, throughHop } from "./jump.ts";
 import { letGo } from "./let_go.ts";
@@ -30,7 +30,7 @@ import type { AliasOptions } from "./config/connect_alias.ts";
 import { extrasOf } from "./config/extras.ts";
 import { type ControlPathOptions, isControlPath } from "./control_options.ts";
 import { LoginClock } from "./login_clock.ts";
-import { given, MAX_CHANNELS } from "./options.ts";
+import { MAX_CHANNELS } from "./options.ts";
 import { clientOver, SshClient, whereabouts } from "./ssh_client.ts";
 import type { Way } from "./way.ts";
 
@@ -221,7 +221,7 @@ async function logInOnce(
   onKnown: (types: ReadonlySet<string>) => void,
 ): Promise<SshClient> {
   const target = targetOf(options), { signal } = clock;
-  let way: Way | null = null, secure: SecureTransport | null = null, mux: Mux | null = null;
+  let way: Way | null = null, connection: Connection | null = null;
   let notes: KeyNotes | null = null, learnt: Learning | null = null;
   try {
     const verifyHostKey = options.verifyHostKey ?? knownHosts();
@@ -231,32 +231,27 @@ async function logInOnce(
     clock.waitsFor = "the connection";
     way = hop === null ? await dial(options, target, signal) : await dialThrough(hop, options, target, signal);
     clock.waitsFor = "the key exchange";
-    const transport = secure = new SecureTransport(way.conn, {
-      role: "client",
-      copyingWritable: way.copies,
-      verifyHostKey: (key) => {
-        notes = watchHostKey(key, types !== null);
-        onKnown(notes.types);
-        return clock.ask(() => verifyHostKey(key, { ...host }));
+    connection = new Connection(
+      way.conn,
+      {
+        role: "client",
+        copyingWritable: way.copies,
+        verifyHostKey: (key) => {
+          notes = watchHostKey(key, types !== null);
+          onKnown(notes.types);
+          return clock.ask(() => verifyHostKey(key, { ...host }));
+        },
+        lost: way.lost,
+        algorithms: types === null ? options.algorithms : knownFirst(types, options.algorithms),
       },
-      ...types === null ? given(options, "algorithms") : { algorithms: knownFirst(types, options.algorithms) },
-      ...given(options, "rekey", "ident", "handshakeTimeout", "requireStrictKex", "insecureMinRsaBits", "trace"),
-      ...given(way, "lost"),
-    });
-    await transport.start({ signal });
+      options,
+      { maxChannels: MAX_CHANNELS, onSilence: hop === null ? undefined : silenceOf(hop) },
+    );
+    const { transport } = connection;
+    await connection.start({ signal });
     clock.waitsFor = "the server's answer to who wants to log in";
-    const auth = new ClientAuth(transport, {
-      onBanner: options.onBanner,
-      onAsking: clock.asking,
-      onSuccess: () => {
-        mux = new Mux(transport, {
-          ...given(options, "window", "keepalive"),
-          maxChannels: MAX_CHANNELS,
-          onSilence: hop === null ? undefined : silenceOf(hop),
-        });
-        learnt = learning(mux, transport, options, notes);
-        transport.setHandler(mux);
-      },
+    const auth = connection.login({ onBanner: options.onBanner, onAsking: clock.asking }, (mux) => {
+      learnt = learning(mux, transport.info, options, notes);
     });
     await authenticate(auth, options.username, options.auth ?? [defaultAuth()], {
       signal,
@@ -264,13 +259,13 @@ async function logInOnce(
     });
     return clientOver({
       transport,
-      mux: mux!,
+      mux: connection.mux!,
       signal: options.signal,
       way: withLearnt(withHop(way, hop), learnt),
       place: placeOf(target),
     });
   } catch (error) {
-    if (secure !== null) await secure.close();
+    if (connection !== null) await connection.transport.close();
     else await letGo(way?.conn ?? options.transport, error);
     await way?.close?.();
     throw error;
@@ -285,7 +280,7 @@ function withHop(way: Way, hop: Hop | null): Way {
 /** Has known_hosts follow the server, where it may; null where it does not. */
 function learning(
   mux: Mux,
-  { info }: SecureTransport,
+  info: ConnectionInfo,
   options: ConnectOptions,
   notes: KeyNotes | null,
 ): Learning | null {

@@ -21,11 +21,11 @@ import { type RemoteCommand, remoteCommand } from "../session/remote_command.ts"
 import type { ExecOptions, ExecOutput } from "../session/types.ts";
 import type { SftpClient } from "../sftp/client.ts";
 import type { SftpChannel } from "../sftp/wire/channel.ts";
-import { abortedError } from "../transport/closing.ts";
 import type { ConnectionInfo } from "../transport/types.ts";
 import { checkSignalOption } from "../wire/check.ts";
 import type { Bytes } from "../wire/types.ts";
 import type { ClientTransport } from "./client_transport.ts";
+import { endOnAbort } from "./connection.ts";
 import type { Lending } from "./lending.ts";
 import { openData } from "./open_data.ts";
 import { ownStream } from "./own_streams.ts";
@@ -102,15 +102,7 @@ export class SshClient implements AsyncDisposable {
     this.#place = place;
     this.closed = way.close === undefined ? transport.closed : transport.closed.finally(way.close);
     this.closed.catch(() => {});
-    if (signal === undefined) return;
-    const onAbort = (): void => {
-      terminateAll(mux);
-      void transport.end(abortedError(signal));
-    };
-    const leave = (): void => signal.removeEventListener("abort", onAbort);
-    signal.addEventListener("abort", onAbort);
-    this.closed.then(leave, leave);
-    if (signal.aborted) onAbort();
+    endOnAbort(transport, signal, () => terminateAll(mux));
   }
 
   /** What the handshake agreed on. Throws `SshError` through a control socket: it was the master's, who does not tell. */

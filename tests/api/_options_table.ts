@@ -222,7 +222,7 @@ export const rows: readonly Row[] = [
     typeError("no host key fits `algorithms.hostKey`", [], ["rsa-sha2-512"], ["none"]),
   ),
   row(
-    ["connect", "serve", "serveConn"],
+    connection,
     "keepalive",
     [{ interval: 1 }, { interval: 60_000, maxMissed: undefined }],
     typeError("written as `{ interval: 5000 }`", 5000),
@@ -230,13 +230,13 @@ export const rows: readonly Row[] = [
     typeError("without `interval`", {}, { maxMissed: 3 }),
   ),
   row(
-    ["connect", "serve", "serveConn"],
+    connection,
     "keepalive.interval",
     [1, Infinity],
     rangeError("`keepalive.interval`", ...NO_TIME),
   ),
   row(
-    ["connect", "serve", "serveConn"],
+    connection,
     "keepalive.maxMissed",
     [1, 3, Infinity],
     rangeError("`keepalive.maxMissed`", ...NO_COUNT),

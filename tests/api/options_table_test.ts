@@ -349,8 +349,9 @@ const interfaces: readonly { name: string; file: string; entries: readonly Entry
   ...["ConnectOptions", "DialOptions", "HandshakeOptions", "LoginOptions"].map((name) => (
     { name, file: "lib/api/connect_options.ts", entries: ["connect"] as const }
   )),
-  { name: "ProtocolOptions", file: "lib/api/options.ts", entries: ["connect", "serve", "serveConn", "Transport"] },
-  { name: "ChannelOptions", file: "lib/api/options.ts", entries: ["connect", "serve", "serveConn"] },
+  ...["ProtocolOptions", "ChannelOptions"].map((name) => (
+    { name, file: "lib/api/options.ts", entries: ["connect", "serve", "serveConn", "Transport"] as const }
+  )),
   ...["AdmissionOptions", "ServerHandshakeOptions", "ServerLoginOptions", "ServiceOptions", "ServeConnOptions"].map(
     (name) => ({ name, file: "lib/api/serve_options.ts", entries: ["serve", "serveConn"] as const }),
   ),
@@ -369,7 +370,7 @@ const interfaces: readonly { name: string; file: string; entries: readonly Entry
   {
     name: "KeepaliveOptions",
     file: "lib/api/options.ts",
-    entries: ["connect", "serve"],
+    entries: ["connect", "serve", "Transport"],
     within: "keepalive",
   },
   {

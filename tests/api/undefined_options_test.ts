@@ -137,6 +137,7 @@ Deno.test("Transport takes undefined for an option that is not given", async () 
     algorithms: lists,
     rekey: undefined,
     window: undefined,
+    keepalive: undefined,
     ident: undefined,
     loginTimeout: undefined,
     maxAuthTries: undefined,

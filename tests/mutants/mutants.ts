@@ -1630,8 +1630,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: "api-listener",
     removes: "a client leaves no abort listener behind its end",
-    file: "lib/api/ssh_client.ts",
-    find: "this.closed.then(leave, leave);",
+    file: "lib/api/connection.ts",
+    find: "transport.closed.then(leave, leave);",
     replace: "void leave;",
     test: "tests/api/listeners_test.ts",
     killedBy: "connect(), serveConn() and serve() listen while the connection lasts, and no longer",
@@ -2179,7 +2179,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "grant-expires",
     removes: "a grant that expires ends the login",
-    file: "lib/api/served_connection.ts",
+    file: "lib/api/connection.ts",
     find: "this.#expiry.start(grants.expires - Date.now());",
     replace: "",
     test: "tests/api/grants_test.ts",
@@ -2253,8 +2253,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: "grant-transport-expires",
     removes: "a login of Transport ends with its grant",
-    file: "lib/api/transport/transport.ts",
-    find: "expiry.start(grants.expires - Date.now());",
+    file: "lib/api/connection.ts",
+    find: "this.#expiry.start(grants.expires - Date.now());",
     replace: "",
     test: "tests/api/grants_test.ts",
     killedBy: "Transport holds its channels to the grant, too",

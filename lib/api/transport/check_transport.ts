@@ -23,7 +23,7 @@ import type { TransportLogin, TransportOptions } from "./options.ts";
 
 const checks: Checks<TransportOptions> = {
   ...protocolChecks,
-  window: channelChecks.window,
+  ...channelChecks,
   ...serverLoginChecks,
   onBanner: optionIs.function,
   onError: optionIs.function,

@@ -8,8 +8,7 @@ import type { ChannelOptions, ProtocolOptions } from "../options.ts";
 import type { ServerLoginOptions } from "../serve_options.ts";
 
 /** Options of `Transport`. Those of the login are a server's. */
-export interface TransportOptions
-  extends ProtocolOptions, Pick<ChannelOptions, "window">, Omit<ServerLoginOptions, "auth"> {
+export interface TransportOptions extends ProtocolOptions, ChannelOptions, Omit<ServerLoginOptions, "auth"> {
   /** Client: receives the server's banner. What it throws goes to `onError`. */
   onBanner?: ((text: string) => void) | undefined;
   /**

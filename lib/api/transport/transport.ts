@@ -5,21 +5,19 @@
  * @module
  */
 import { equals } from "@std/bytes";
-import { allowedBy, ClientAuth } from "../../auth/client.ts";
+import { allowedBy, type ClientAuth } from "../../auth/client.ts";
 import { Grants } from "../../auth/grants.ts";
 import { type AuthMethod, keyboardInteractive, methodNames, none, password, publicKey } from "../../auth/methods.ts";
-import { defaultSignatureAlgorithms, serveAuth } from "../../auth/server.ts";
 import type { AuthResult, Prompt } from "../../auth/types.ts";
-import { type ChannelOpenRequest, Mux } from "../../connection/mux.ts";
-import { DisconnectReason, HostKeyError, printable, SshAuthError, SshError, SshProtocolError } from "../../errors.ts";
+import type { ChannelOpenRequest, Mux } from "../../connection/mux.ts";
+import { HostKeyError, printable, SshAuthError, SshError } from "../../errors.ts";
 import { checkSigner } from "../../keys/check_key.ts";
 import type { PublicKey, Signer } from "../../keys/types.ts";
-import { SecureTransport } from "../../transport/secure_transport.ts";
+import type { SecureTransport } from "../../transport/secure_transport.ts";
 import type { ConnectionInfo } from "../../transport/types.ts";
 import { callBack } from "../../wire/callback.ts";
 import { checkDuplex, checkFunction, checkSignalOption, checkText } from "../../wire/check.ts";
 import { crossing } from "../../wire/crossing.ts";
-import { Timer } from "../../wire/timer.ts";
 import type { ByteDuplex, Bytes, MaybePromise } from "../../wire/types.ts";
 import { AcceptQueue } from "./accept_queue.ts";
 import { Channel } from "./channel.ts";
@@ -33,9 +31,9 @@ import {
   checkUsername,
 } from "./check_transport.ts";
 import type { ForwardedAddresses } from "./forwarded_addresses.ts";
+import { Connection } from "../connection.ts";
 import { letGo } from "../let_go.ts";
 import { openData } from "../open_data.ts";
-import { given } from "../options.ts";
 import type { TransportLogin, TransportOptions } from "./options.ts";
 import { answerPeer, lendingChannels, openByPeer } from "./peer_requests.ts";
 import { authOf, type InteractiveQuery, type ServerInterface, withDefaults } from "./server_interface.ts";
@@ -61,7 +59,6 @@ export type { ForwardedAddresses } from "./forwarded_addresses.ts";
 export type { InteractiveQuery, ServerInterface } from "./server_interface.ts";
 export type { TransportLogin, TransportOptions } from "./options.ts";
 
-const DEFAULT_LOGIN_TIMEOUT = 120_000;
 /** Channels that wait for `accept()`. */
 const MAX_UNACCEPTED = 64;
 
@@ -103,12 +100,10 @@ export class Transport implements ServerInterface, AsyncDisposable {
   readonly #accepted = new AcceptQueue<Channel>(MAX_UNACCEPTED);
   #started = false;
   #negotiated = false;
-  #secure: SecureTransport | null = null;
-  #mux: Mux | null = null;
+  #connection: Connection | null = null;
   #auth: ClientAuth | null = null;
   #server: ServerInterface = this;
   #makeChannel = (id: number): Channel => new Channel(id);
-  #authenticated = false;
   #grants = new Grants([]);
   /** Listening forwards that the peer was granted. */
   readonly #forwards = new Set<string>();
@@ -162,32 +157,13 @@ export class Transport implements ServerInterface, AsyncDisposable {
     if (this.#hostKeys.length === 0) throw new TypeError("Cannot start server without a host key: call addServerKey()");
     checkServerHostKeys(this.#hostKeys, this.#options.algorithms);
     this.#server = withDefaults(server, this);
-    const secure = this.#begin({ role: "server", hostKeys: this.#hostKeys });
-    const { loginTimeout = DEFAULT_LOGIN_TIMEOUT } = this.#options;
-    const timer = new Timer(() => {
-      secure.fail(new SshAuthError(`Client did not log in within ${loginTimeout} ms`, []));
-    });
-    timer.start(loginTimeout);
-    const settled = (): void => timer.stop();
-    secure.closed.then(settled, settled);
-    await secure.start(options);
+    const connection = this.#begin({ role: "server", hostKeys: this.#hostKeys });
+    await connection.start(options);
     this.#negotiated = true;
-    serveAuth(secure, {
+    connection.serveLogin({
       auth: authOf(this.#server),
       onError: (error) => this.#report(error),
-      ...given(this.#options, "maxAuthTries", "banner", "insecureMinRsaBits"),
-      onSuccess: (_user, _passed, grants) => {
-        settled();
-        this.#grants = grants;
-        const expiry = new Timer(() => {
-          secure.fail(new SshProtocolError("The login has expired", DisconnectReason.NO_MORE_AUTH_METHODS_AVAILABLE));
-        });
-        expiry.start(grants.expires - Date.now());
-        const stop = (): void => expiry.stop();
-        secure.closed.then(stop, stop);
-        this.#loggedIn(secure);
-      },
-    }).catch(() => {
+    }, (_mux, _user, _passed, grants) => this.#grants = grants).catch(() => {
       // `closed` tells why.
     });
   }
@@ -220,7 +196,7 @@ export class Transport implements ServerInterface, AsyncDisposable {
           if (last || !(error instanceof SshAuthError) || !this.isActive()) throw error;
           return error.remaining;
         });
-        if (this.#authenticated) return;
+        if (this.#mux !== null) return;
         if (last) {
           throw new SshAuthError(
             `Cannot log in as "${printable(username, 64)}": the server wants ${
@@ -332,12 +308,12 @@ export class Transport implements ServerInterface, AsyncDisposable {
 
   /** Whether the connection is up: negotiated, and not ended. */
   isActive(): boolean {
-    return this.#negotiated && this.#secure!.isActive;
+    return this.#negotiated && this.#connection!.transport.isActive;
   }
 
   /** Whether login is done and the connection is up. */
   isAuthenticated(): boolean {
-    return this.#authenticated && this.isActive();
+    return this.#mux !== null && this.isActive();
   }
 
   /** Opens a session channel. Rejects with {@linkcode ChannelOpenError}. */
@@ -386,7 +362,7 @@ export class Transport implements ServerInterface, AsyncDisposable {
    * 3 seconds, or not all in 30, the rest is lost, and `closed` rejects and says how much. Never rejects.
    */
   async close(): Promise<void> {
-    if (this.#secure !== null) await this.#secure.close().catch(() => {});
+    if (this.#connection !== null) await this.#connection.transport.close().catch(() => {});
     else if (!this.#started) {
       this.#started = true;
       await letGo(this.#conn);
@@ -407,14 +383,13 @@ export class Transport implements ServerInterface, AsyncDisposable {
     signal: AbortSignal | undefined,
   ): Promise<void> {
     checkClientHostKeys(this.#options.algorithms);
-    const secure = this.#begin({ role: "client", verifyHostKey });
-    await secure.start({ signal });
+    const connection = this.#begin({ role: "client", verifyHostKey });
+    await connection.start({ signal });
     this.#negotiated = true;
-    this.#auth = new ClientAuth(secure, {
+    this.#auth = connection.login({
       onBanner: this.#options.onBanner,
       onError: (error) => this.#report(error),
-      onSuccess: () => this.#loggedIn(secure),
-    });
+    }, (mux) => this.#makeChannel = lendingChannels(mux, (error) => this.#report(error)));
   }
 
   #begin(
@@ -422,18 +397,10 @@ export class Transport implements ServerInterface, AsyncDisposable {
       role: "client";
       verifyHostKey: (key: PublicKey) => MaybePromise<boolean>;
     },
-  ): SecureTransport {
+  ): Connection {
     if (this.#started) throw new TypeError("Cannot start transport: it has been started or closed already");
     checkDuplex("conn", this.#conn);
-    const secure = new SecureTransport(this.#conn, {
-      ...side,
-      signatureAlgorithms: defaultSignatureAlgorithms,
-      ...given(this.#options, "algorithms", "rekey", "ident", "insecureMinRsaBits"),
-    });
-    this.#started = true;
-    this.#secure = secure;
-    this.#mux = new Mux(secure, {
-      window: this.#options.window,
+    const connection = new Connection(this.#conn, side, this.#options, {
       onError: (error) => this.#report(error),
       ...side.role === "server" && {
         onOpen: (request: ChannelOpenRequest) => openByPeer(this.#server, request, this.#accepted, () => this.#grants),
@@ -441,16 +408,12 @@ export class Transport implements ServerInterface, AsyncDisposable {
           answerPeer(this.#server, name, data, this.#grants, this.#forwards),
       },
     });
-    if (side.role === "client") this.#makeChannel = lendingChannels(this.#mux, (error) => this.#report(error));
-    const ended = (): void => this.#accepted.end();
-    secure.closed.then(ended, ended);
-    this.#closed.resolve(secure.closed);
-    return secure;
-  }
-
-  #loggedIn(secure: SecureTransport): void {
-    this.#authenticated = true;
-    secure.setHandler(this.#mux!);
+    this.#started = true;
+    this.#connection = connection;
+    const { closed } = connection.transport, ended = (): void => this.#accepted.end();
+    closed.then(ended, ended);
+    this.#closed.resolve(closed);
+    return connection;
   }
 
   async #attempt(username: string, method: AuthMethod, signal?: AbortSignal): Promise<readonly string[]> {
@@ -474,14 +437,18 @@ export class Transport implements ServerInterface, AsyncDisposable {
     callBack(() => this.#options.onError?.(error));
   }
 
+  get #mux(): Mux | null {
+    return this.#connection?.mux ?? null;
+  }
+
   #live(): SecureTransport {
-    if (this.#secure === null) throw new SshError("Transport has not negotiated yet", { code: "CLOSED" });
-    return this.#secure;
+    if (this.#connection === null) throw new SshError("Transport has not negotiated yet", { code: "CLOSED" });
+    return this.#connection.transport;
   }
 
   #loggedInMux(): Mux {
-    if (!this.#authenticated) throw new SshError("Cannot use connection: nobody is logged in yet", { code: "CLOSED" });
-    return this.#mux!;
+    if (this.#mux !== null) return this.#mux;
+    throw new SshError("Cannot use connection: nobody is logged in yet", { code: "CLOSED" });
   }
 }
 
