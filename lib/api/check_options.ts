@@ -81,12 +81,6 @@ function checkKeepalive(value: unknown, name: string): void {
   checkInteger(`${name}.maxMissed`, maxMissed, COUNT);
 }
 
-/** The checks of {@linkcode ChannelOptions}. */
-export const channelChecks: Checks<ChannelOptions> = {
-  window: (value, name) => checkInteger(name, value, WINDOW),
-  keepalive: checkKeepalive,
-};
-
 /** The checks of options of one kind. */
 export const optionIs = {
   count: (value: unknown, name: string): void => checkInteger(name, value, COUNT),
@@ -96,6 +90,13 @@ export const optionIs = {
   text: (value: unknown, name: string): void => checkText(name, value),
   time: (value: unknown, name: string): void => checkTime(name, value),
 } as const;
+
+/** The checks of {@linkcode ChannelOptions}. */
+export const channelChecks: Checks<ChannelOptions> = {
+  window: (value, name) => checkInteger(name, value, WINDOW),
+  keepalive: checkKeepalive,
+  idleTimeout: optionIs.time,
+};
 
 /** The checks of a server's login, but for who may. */
 export const serverLoginChecks: Checks<Omit<ServerLoginOptions, "auth">> = {

@@ -10,7 +10,7 @@ import type { Grants } from "../auth/grants.ts";
 import { defaultSignatureAlgorithms, serveAuth, type ServeAuthOptions } from "../auth/server.ts";
 import type { AuthenticatedUser } from "../auth/types.ts";
 import { Mux, type MuxOptions } from "../connection/mux.ts";
-import { DisconnectReason, SshAuthError, SshProtocolError } from "../errors.ts";
+import { DisconnectReason, SshAuthError, SshError, SshProtocolError } from "../errors.ts";
 import { abortedError } from "../transport/closing.ts";
 import { SecureTransport } from "../transport/secure_transport.ts";
 import type { SecureTransportOptions } from "../transport/transport_options.ts";
@@ -113,8 +113,11 @@ export class Connection {
   }
 
   #loggedIn(onLogin: (mux: Mux) => void): void {
+    const { idleTimeout } = this.#options;
     const mux = this.#mux = new Mux(this.transport, {
       ...given(this.#options, "window", "keepalive"),
+      idleTimeout,
+      onIdle: () => void this.transport.end(idleError(idleTimeout!), `Idle for ${idleTimeout} ms`),
       ...this.#channels,
     });
     this.hold(mux);
@@ -145,6 +148,11 @@ export function endOnAbort(
   signal.addEventListener("abort", onAbort);
   transport.closed.then(leave, leave);
   if (signal.aborted) onAbort();
+}
+
+function idleError(time: number): SshError {
+  const message = `Connection was closed: nobody used it for ${time} ms, which is its \`idleTimeout\``;
+  return new SshError(message, { code: "CLOSED", cause: new DOMException(message, "TimeoutError") });
 }
 
 function expired(): SshProtocolError {

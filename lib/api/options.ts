@@ -28,6 +28,13 @@ export interface ChannelOptions {
   window?: number | undefined;
   /** Asks a silent peer for a sign of life, and ends the connection when it stays silent. @default {off} */
   keepalive?: KeepaliveOptions | undefined;
+  /**
+   * Milliseconds after which a connection is closed that nobody uses: no data went either way, no channel was opened or closed and
+   * nothing was asked for so long. What is open counts as little as a keepalive does: a command that runs without a word is idle. What
+   * waits then rejects with `SshError` `CLOSED`, whose `cause` is a `TimeoutError`, `closed` resolves, and the peer reads why. The time
+   * begins with the login. @default {Infinity}
+   */
+  idleTimeout?: number | undefined;
 }
 
 /** When a silent peer is asked for a sign of life, and when it is given up (OpenSSH's ServerAliveInterval and its kin). */

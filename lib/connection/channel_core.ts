@@ -211,6 +211,7 @@ export class ChannelCore implements OutboundSource {
     if (stderr) writeU32(out, at + 5, EXTENDED_DATA_STDERR);
     writeU32(out, at + header - 4, length);
     this.#sendWindow -= length;
+    this.#link!.idle.passed();
     this.#patience.progress();
     this.#sendAfterData();
     return header + length;

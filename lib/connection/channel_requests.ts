@@ -8,6 +8,7 @@ import { printable } from "../errors.ts";
 import { checkSize } from "../transport/message_size.ts";
 import type { DataTransport, Question } from "../transport/types.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
+import type { Idle } from "./idle.ts";
 import { ChannelFailure, ChannelRequest, ChannelSuccess } from "./messages.ts";
 import { type Budget, decide, RequestQueue } from "./request_queue.ts";
 import { Waiters } from "./waiters.ts";
@@ -19,6 +20,8 @@ const MAX_REQUESTS = 256;
 export interface RequestLink {
   /** Packets go here. */
   readonly transport: DataTransport;
+  /** Hears of them. */
+  readonly idle: Idle;
   /** What requests of the peer hold that wait on any channel. */
   readonly budget: Budget;
   /** Tells of what the application's functions throw. */
@@ -83,7 +86,9 @@ export class ChannelRequests {
   }
 
   #send(payload: Uint8Array, question?: Question): void {
-    this.#channel.link()!.transport.send(payload, false, question);
+    const { transport, idle } = this.#channel.link()!;
+    idle.passed(payload);
+    transport.send(payload, false, question);
   }
 
   #encode(name: string, data: Uint8Array, wantReply: boolean): Bytes {

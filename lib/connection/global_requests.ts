@@ -9,6 +9,7 @@ import { MAX_PAYLOAD } from "../transport/outbox.ts";
 import type { DataTransport } from "../transport/types.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
 import { Doors } from "./doors.ts";
+import type { Idle } from "./idle.ts";
 import { GlobalRequest, RequestFailure, RequestSuccess } from "./messages.ts";
 import { decide, RequestQueue } from "./request_queue.ts";
 import { Waiters } from "./waiters.ts";
@@ -27,6 +28,8 @@ const NOTHING = new Uint8Array(0);
 export interface GlobalRequestHost {
   /** Where requests and answers go. */
   readonly transport: DataTransport;
+  /** Hears of the requests. */
+  readonly idle: Idle;
   /** Answers what nobody has registered; without it, that is refused. */
   readonly onGlobalRequest: AnyRequestAnswerer | undefined;
   /** Whether the connection has ended: then nothing is answered. */
@@ -57,13 +60,16 @@ export class GlobalRequests {
       return Promise.reject(error);
     }
     const request = this.#waiting.add(signal);
+    this.#host.idle.passed(payload);
     this.#host.transport.send(payload, false, request);
     return request.answer;
   }
 
   /** Sends a request that wants no answer. */
   notify(name: string, data: Uint8Array): void {
-    this.#host.transport.send(encodeRequest(name, data, false));
+    const payload = encodeRequest(name, data, false);
+    this.#host.idle.passed(payload);
+    this.#host.transport.send(payload);
   }
 
   /** Answers requests of a name. Throws `TypeError` where somebody does already. */

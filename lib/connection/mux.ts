@@ -12,13 +12,14 @@ import type { DataTransport, MessageHandler } from "../transport/types.ts";
 import { callBack } from "../wire/callback.ts";
 import { Msg } from "../wire/numbers.ts";
 import { Reader } from "../wire/reader.ts";
-import type { Bytes, MaybePromise } from "../wire/types.ts";
+import type { Bytes } from "../wire/types.ts";
 import { type BaseChannel, channelCore } from "./channel.ts";
 import { type ChannelCore, type ChannelLink, DEFAULT_WINDOW, MAX_PACKET } from "./channel_core.ts";
 import { ChannelTable, type Opening, openRefused } from "./channel_table.ts";
 import { channelTypes, Doors } from "./doors.ts";
-import { type AnyRequestAnswerer, GlobalRequests, type RequestAnswerer } from "./global_requests.ts";
-import { Keepalive, type KeepaliveLimits } from "./keepalive.ts";
+import { GlobalRequests, type RequestAnswerer } from "./global_requests.ts";
+import { Idle } from "./idle.ts";
+import { Keepalive } from "./keepalive.ts";
 import {
   ChannelClose,
   ChannelEof,
@@ -31,59 +32,12 @@ import {
   ChannelWindowAdjust,
   OpenFailureReason,
 } from "./messages.ts";
+import type { ChannelAcceptor, MuxOptions } from "./mux_options.ts";
 import { Budget, decide } from "./request_queue.ts";
 import { WindowShare } from "./window_share.ts";
 
 export type { RequestAnswerer } from "./global_requests.ts";
-
-/** What a peer asks for with CHANNEL_OPEN (RFC 4254 section 5.1). */
-export interface ChannelOpenRequest {
-  /** Channel type. */
-  readonly type: string;
-  /** What follows the fixed fields. */
-  readonly data: Bytes;
-  /** Local number that the channel will have. */
-  readonly id: number;
-}
-
-/**
- * Returns a channel made with `request.id` to accept, or null to refuse (administratively prohibited); throw a `ChannelOpenError`
- * for another reason. `opened` runs right after the confirmation is queued.
- */
-export type ChannelAcceptor = (
-  request: ChannelOpenRequest,
-) => MaybePromise<{ channel: BaseChannel; opened?: () => void } | null>;
-
-/** How a {@linkcode Mux} answers its peer. Everything is refused unless a function allows it. */
-export interface MuxOptions {
-  /** Receive window a channel starts with, in bytes. @default {2097152} */
-  window?: number | undefined;
-  /** Channels open at once, whoever opened them. @default {256} */
-  maxChannels?: number | undefined;
-  /** Ask the peer after `interval` milliseconds of silence, and end after `maxMissed` without an answer. @default {off; 3} */
-  keepalive?: KeepaliveLimits | undefined;
-  /**
-   * Told when `keepalive` asks the peer, for the first time in a silence or again, and gives the error of a peer that stays silent: for
-   * connections that run through others, which may be silent themselves.
-   */
-  onSilence?: { asked(first: boolean): void; gone(error: SshError): SshError } | undefined;
-  /** The peer opens a channel of a type that nobody has registered with `onChannel()`. */
-  onOpen?: ChannelAcceptor | undefined;
-  /** The peer sends a global request of a name that nobody has registered with `onRequest()`: as there, behind the name. */
-  onGlobalRequest?: AnyRequestAnswerer | undefined;
-  /**
-   * Told of what the functions here and the methods of channels throw, but for the `ChannelOpenError` and `SshProtocolError` that they
-   * mean for the peer. Without it, what a channel's `onEof()` or `onEnded()` throws ends the connection: it must not go unseen.
-   */
-  onError?: ((error: unknown) => void) | undefined;
-  /**
-   * Why this side cannot do what others can, as the connection is lent to it: make global requests, take channels of the peer. It gets
-   * the end of "Cannot …".
-   */
-  cannot?: ((what: string) => Error) | undefined;
-  /** The connection has ended; called once, after every channel and waiter has been told. */
-  onEnded?: ((error: Error | null) => void) | undefined;
-}
+export type { ChannelAcceptor, ChannelOpenRequest, MuxOptions } from "./mux_options.ts";
 
 /** Bytes of channel requests, and of channels that the application is deciding on; more is abuse. */
 const MAX_WAITING_BYTES = 4_194_304;
@@ -101,6 +55,7 @@ export class Mux implements MessageHandler {
   #dirty = new Set<ChannelCore>();
   #ended: { readonly error: Error | null } | null = null;
   readonly #keepalive: Keepalive;
+  readonly #idle: Idle;
   /** This side closes the connection: nothing new begins. */
   #closing = false;
 
@@ -109,14 +64,17 @@ export class Mux implements MessageHandler {
     this.#transport = transport;
     this.#options = options;
     this.#channels = new ChannelTable(options.maxChannels ?? 256);
+    const idle = this.#idle = new Idle(options.idleTimeout, () => options.onIdle?.());
     this.#requests = new GlobalRequests({
       transport,
+      idle,
       onGlobalRequest: options.onGlobalRequest,
       hasEnded: () => this.hasEnded,
       report: (error) => this.#report(error),
     });
     this.#link = {
       transport,
+      idle,
       dirty: (core) => void this.#dirty.add(core),
       gone: (core) => {
         this.#channels.remove(core);
@@ -209,6 +167,7 @@ export class Mux implements MessageHandler {
       },
     };
     this.#channels.openings.set(id, opening);
+    this.#idle.passed(payload);
     const unknown = () => this.#refuseOpening(opening, OpenFailureReason.UNKNOWN_CHANNEL_TYPE, "it opens no channels");
     this.#transport.send(payload, false, questionOf(() => this.#channels.openings.get(id) === opening, unknown));
     return opened.promise;
@@ -272,6 +231,7 @@ export class Mux implements MessageHandler {
 
   /** See {@linkcode MessageHandler}. */
   message(payload: Uint8Array, owned = false): boolean {
+    this.#idle.passed(payload);
     switch (payload[0]) {
       case Msg.CHANNEL_DATA:
         this.#data(payload, owned);
@@ -443,9 +403,10 @@ export class Mux implements MessageHandler {
     return this.#transport.lastReceived;
   }
 
-  /** Whether the keepalive's timer keeps the program alive. */
+  /** Whether its timers keep the program alive. */
   setRef(refed: boolean): void {
     this.#keepalive.setRef(refed);
+    this.#idle.setRef(refed);
   }
 
   /** See {@linkcode MessageHandler}. */
@@ -477,6 +438,7 @@ export class Mux implements MessageHandler {
     if (this.#ended !== null) return;
     this.#ended = { error };
     this.#keepalive.stop();
+    this.#idle.stop();
     this.#requests.clear();
     const failure = closedError(error);
     for (const { core, done } of this.#channels.openings.values()) {

@@ -25,6 +25,8 @@ export interface End {
   readonly clean: boolean;
   /** What whoever waits sees where that is not `error`: the wish that this side closed for. */
   readonly wish?: Error;
+  /** What the peer is told of it, where it is not what the error says. */
+  readonly says?: string;
 }
 
 /** What whoever waits for something is told of an end; null stands for a plain one. */

@@ -286,10 +286,10 @@ export class SecureTransport implements DataTransport {
 
   /**
    * Sends DISCONNECT (11, by application) at once, behind messages that wait; data that was accepted and has not left is lost, and
-   * `closed` says so. Whoever waits for something sees `wish`, where that is given.
+   * `closed` says so. Whoever waits for something sees `wish`, where that is given, and the peer reads what it `says`.
    */
-  async end(wish?: Error): Promise<void> {
-    this.#finish(wish === undefined ? { error: null, clean: true } : { error: null, clean: true, wish });
+  async end(wish?: Error, says?: string): Promise<void> {
+    this.#finish({ error: null, clean: true, ...wish !== undefined && { wish }, ...says !== undefined && { says } });
     await this.closed.catch(() => {});
   }
 
@@ -418,7 +418,7 @@ export class SecureTransport implements DataTransport {
     const dropped = wanted.error !== null || this.#outbox.held;
     if (dropped) this.#outbox.drop();
     if (told !== null && this.#started) {
-      const description = printable(withoutQuote(told.description), 1024);
+      const description = printable(wanted.says ?? withoutQuote(told.description), 1024);
       const payload = Disconnect.encode({ ...told, description, language: "" });
       if (dropped) this.#outbox.sendKex(payload);
       else this.#outbox.send(payload);
@@ -437,8 +437,8 @@ export class SecureTransport implements DataTransport {
   #withLoss(end: End): End {
     const unsent = this.#unsent;
     if (!end.clean || unsent === 0 || end.error !== null && this.#draining === null) return end;
-    const { error, wish } = end;
-    const why = error?.message ?? (wish === undefined ? "the peer did not take them in time" : "it was aborted");
+    const { error, wish, says } = end, aborted = says === undefined ? "it was aborted" : `it was closed: ${says}`;
+    const why = error?.message ?? (wish === undefined ? "the peer did not take them in time" : aborted);
     return { ...end, error: lossOf("Connection", `${unsent} bytes are`, why, error ?? wish?.cause), clean: false };
   }
 

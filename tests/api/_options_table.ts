@@ -82,6 +82,7 @@ const BESIDE = [
   "auth",
   "transport",
   "keepalive",
+  "idleTimeout",
   "rekey",
   "algorithms",
   "verifyHostKey",
@@ -228,6 +229,12 @@ export const rows: readonly Row[] = [
     typeError("written as `{ interval: 5000 }`", 5000),
     typeError("such as `{ interval: 15_000 }`", true, "15s", null, []),
     typeError("without `interval`", {}, { maxMissed: 3 }),
+  ),
+  row(
+    connection,
+    "idleTimeout",
+    [1, 0.5, 600_000, 2 ** 40, Infinity],
+    rangeError("milliseconds above 0", ...NO_TIME),
   ),
   row(
     connection,
