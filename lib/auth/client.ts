@@ -37,6 +37,7 @@ import {
   type AuthExchange,
   type AuthMethod,
   type AuthReply,
+  needsNobody,
   none,
   runOf,
   type SendOptions,
@@ -88,7 +89,6 @@ export interface AttemptResult {
 
 /** What the next message answers. */
 interface Waiter {
-  readonly want: "accept" | "reply";
   readonly query: boolean;
   readonly resolve: (reply: AuthReply) => void;
 }
@@ -107,7 +107,10 @@ export class ClientAuth implements MessageHandler {
   readonly #transport: PacketTransport;
   readonly #options: ClientAuthOptions;
   readonly #passedKeys = new Set<string>();
-  #accepted = false;
+  /** Nobody waits for the answer to it: the first request follows at once. */
+  #service: "unasked" | "asked" | "accepted" = "unasked";
+  /** Whether a request has been sent. */
+  #asked = false;
   #loggedIn = false;
   #proved = false;
   #bannerBytes = 0;
@@ -148,7 +151,8 @@ export class ClientAuth implements MessageHandler {
     signal?.addEventListener("abort", onAbort);
     const notes: string[] = [];
     try {
-      const work = this.#service(attempt).then(() => run(this.#exchange(attempt, username, notes)));
+      this.#askForService();
+      const work = run(this.#exchange(attempt, username, notes));
       const reply = await Promise.race([work, attempt.stop.promise]);
       if (reply.kind === "success") return { success: true, partial: false, remaining: [], notes };
       return { success: false, partial: reply.partial, remaining: reply.remaining, notes };
@@ -172,34 +176,37 @@ export class ClientAuth implements MessageHandler {
   }
 
   /** Asks for the service, once on a connection. */
-  async #service(attempt: Attempt): Promise<void> {
-    if (this.#accepted) return;
-    await this.#send(attempt, "accept", serviceRequest.encode({ service: USERAUTH_SERVICE }), {});
+  #askForService(): void {
+    if (this.#service !== "unasked") return;
+    this.#service = "asked";
+    const question = questionOf(() => this.#service === "asked", () => {
+      throw new SshProtocolError(
+        `Cannot log in: the server does not know SERVICE_REQUEST, so it has no service "${USERAUTH_SERVICE}"`,
+        DisconnectReason.SERVICE_NOT_AVAILABLE,
+      );
+    });
+    this.#transport.send(serviceRequest.encode({ service: USERAUTH_SERVICE }), false, question);
   }
 
-  #send(attempt: Attempt, want: Waiter["want"], payload: Bytes, options: SendOptions): Promise<AuthReply> {
+  #send(attempt: Attempt, payload: Bytes, options: SendOptions): Promise<AuthReply> {
     if (attempt.stopped) return attempt.stop.promise;
     try {
-      checkSize(payload, want === "accept" ? "SERVICE_REQUEST" : "the authentication request");
+      checkSize(payload, "the authentication request");
     } catch (error) {
       return Promise.reject(error);
     }
+    this.#asked = true;
     if (options.proof) this.#proved = true;
     const { promise, resolve } = Promise.withResolvers<AuthReply>();
-    const waiter = this.#waiter = { want, query: options.query ?? false, resolve };
-    this.#transport.send(payload, false, questionOf(() => this.#waiter === waiter, () => this.#unknown(want, resolve)));
+    const waiter = this.#waiter = { query: options.query ?? false, resolve };
+    // A server that does not know the message (RFC 4253 section 11.4) has refused it, whatever was asked.
+    const question = questionOf(() => this.#waiter === waiter, () => {
+      this.#waiter = null;
+      resolve({ kind: "failure", partial: false, remaining: this.#remaining });
+    });
+    this.#transport.send(payload, false, question);
     // A method that is left waiting could never let go of what it holds, such as an agent's socket.
     return Promise.race([promise, attempt.stop.promise]);
-  }
-
-  /** The server does not know the message (RFC 4253 section 11.4): no more than a refusal, whatever was asked. */
-  #unknown(want: Waiter["want"], resolve: (reply: AuthReply) => void): void {
-    this.#waiter = null;
-    if (want === "reply") return resolve({ kind: "failure", partial: false, remaining: this.#remaining });
-    throw new SshProtocolError(
-      `Cannot log in: the server does not know SERVICE_REQUEST, so it has no service "${USERAUTH_SERVICE}"`,
-      DisconnectReason.SERVICE_NOT_AVAILABLE,
-    );
   }
 
   #exchange(attempt: Attempt, username: string, notes: string[]): AuthExchange {
@@ -208,6 +215,9 @@ export class ClientAuth implements MessageHandler {
     const auth = this;
     return {
       username,
+      get isFirst() {
+        return !auth.#asked;
+      },
       sessionId: this.#transport.info.sessionId,
       get serverSigAlgs() {
         // The server may tell another list once it knows the user.
@@ -223,9 +233,9 @@ export class ClientAuth implements MessageHandler {
       request: (method, fields, sendOptions = {}) => {
         const service = encoder.encode(CONNECTION_SERVICE);
         const payload = userauthRequest.encode({ user, service, method: encoder.encode(method), fields });
-        return this.#send(attempt, "reply", payload, sendOptions);
+        return this.#send(attempt, payload, sendOptions);
       },
-      answer: (payload, sendOptions = {}) => this.#send(attempt, "reply", payload.slice(), sendOptions),
+      answer: (payload, sendOptions = {}) => this.#send(attempt, payload.slice(), sendOptions),
       ask: (act) => this.#ask(attempt, act),
       wait: (value) => this.#ask(attempt, () => value),
       signal: attempt.over.signal,
@@ -247,20 +257,19 @@ export class ClientAuth implements MessageHandler {
   message(payload: Uint8Array): boolean {
     switch (payload[0]) {
       case Msg.SERVICE_ACCEPT: {
-        const waiter = this.#answered("SERVICE_ACCEPT", "accept");
+        if (this.#service !== "asked") throw unasked("SERVICE_ACCEPT");
         // Old servers leave the name out.
         if (payload.length > 1 && serviceAccept.decode(payload).service !== USERAUTH_SERVICE) {
           throw new SshProtocolError("Cannot log in: the server accepts a service that was not asked for");
         }
-        this.#accepted = true;
-        waiter.resolve({ kind: "success" });
+        this.#service = "accepted";
         return true;
       }
       case Msg.USERAUTH_BANNER:
         this.#banner(payload);
         return true;
       case Msg.USERAUTH_FAILURE: {
-        const waiter = this.#answered("USERAUTH_FAILURE", "reply");
+        const waiter = this.#answered("USERAUTH_FAILURE");
         const { methods, partial } = userauthFailure.decode(payload);
         this.#remaining = methods;
         waiter.resolve({ kind: "failure", partial, remaining: methods });
@@ -271,7 +280,7 @@ export class ClientAuth implements MessageHandler {
         return true;
       // PK_OK, PASSWD_CHANGEREQ and INFO_REQUEST share the number: the method knows which it is.
       case Msg.USERAUTH_INFO_REQUEST:
-        this.#answered("message 60", "reply").resolve({ kind: "message", payload: payload.slice() as Bytes });
+        this.#answered("message 60").resolve({ kind: "message", payload: payload.slice() as Bytes });
         return true;
       case Msg.SERVICE_REQUEST:
       case Msg.USERAUTH_REQUEST:
@@ -286,11 +295,9 @@ export class ClientAuth implements MessageHandler {
   }
 
   /** The question that a message answers: exactly one answer to each question, and none without. */
-  #answered(name: string, want: Waiter["want"]): Waiter {
+  #answered(name: string): Waiter {
     const waiter = this.#waiter;
-    if (waiter === null || waiter.want !== want) {
-      throw new SshProtocolError(`Cannot log in: ${name} came where nothing asked for it`);
-    }
+    if (waiter === null || this.#service !== "accepted") throw unasked(name);
     this.#waiter = null;
     return waiter;
   }
@@ -306,7 +313,7 @@ export class ClientAuth implements MessageHandler {
   }
 
   #success(payload: Uint8Array): void {
-    const waiter = this.#answered("USERAUTH_SUCCESS", "reply");
+    const waiter = this.#answered("USERAUTH_SUCCESS");
     userauthSuccess.decode(payload);
     if (waiter.query) {
       throw new SshProtocolError("Cannot log in: USERAUTH_SUCCESS answers a question whether a key would do");
@@ -325,6 +332,10 @@ export class ClientAuth implements MessageHandler {
     this.#end ??= error ?? new SshError("Connection closed before the login", { code: "CLOSED" });
     if (this.#attempt !== null) this.#stop(this.#attempt, this.#end);
   }
+}
+
+function unasked(name: string): SshProtocolError {
+  return new SshProtocolError(`Cannot log in: ${name} came where nothing asked for it`);
 }
 
 /** The connection as agents may have it proven, where it can be. */
@@ -348,8 +359,9 @@ const hints: Readonly<Record<string, string>> = {
 };
 
 /**
- * Logs in: asks with `none` which methods the server allows, then tries `methods` in order as far as they are allowed, and again
- * after each partial success. A server that answers with an empty list does not say what it allows: everything is tried once, as `ssh`
+ * Logs in: tries `methods` in order as far as they are allowed, and again after each partial success. Which are allowed is asked first, with
+ * `none`, so that no password goes to a server that takes none and nobody is asked in vain. A key that is there is tried at once, which saves
+ * a round trip, and `none` comes last then, where nothing else has helped. A server that answers with an empty list does not say what it allows: everything is tried once, as `ssh`
  * does. Rejects with {@linkcode SshAuthError}, which says what was tried with what result and what the server still allows, and else
  * as {@linkcode ClientAuth.attempt} does.
  */
@@ -386,16 +398,21 @@ export async function authenticate(
     }
   };
 
-  if ((await attempt(none())).success) return;
   const given = methods.filter((method) => method.name !== "none"), passed = new Set<AuthMethod>();
-  let left = given;
+  let left = given, asked = !needsNobody(given[0]);
+  if (asked && (await attempt(none())).success) return;
   for (let rounds = 0;;) {
     const method = left.find(({ name }) => allows(remaining, name));
-    if (method === undefined) throw failure(whyNot(methods, left, remaining), remaining);
+    if (method === undefined) {
+      const allowed = remaining;
+      if (!asked && (await attempt(none())).success) return;
+      throw failure(whyNot(methods, left, allowed), allowed);
+    }
     left = left.filter((other) => other !== method);
     const { success, partial } = await attempt(method);
     if (success) return;
     if (!partial) continue;
+    asked = true;
     if (++rounds === maxRounds) throw failure(`no end after ${rounds} partial successes`, remaining);
     passed.add(method);
     // Where the server does not say what must follow, it is hardly what has passed.

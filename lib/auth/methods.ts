@@ -11,7 +11,8 @@ import { type PassedOver, passedOverBy } from "../keys/passed_over.ts";
 import { type KeyText, looksLikePath, pathHint } from "../keys/key_text.ts";
 import { checkKeyFile, isKeyFile, type KeyFile } from "../keys/key_file.ts";
 import { signatureAlgorithmsOf, signatureLabelOf } from "../keys/key_types.ts";
-import { parsePrivateKey } from "../keys/private_key.ts";
+import { isOwnKey, parsePrivateKey } from "../keys/private_key.ts";
+import { withPlainKeys } from "../keys/with_certificate.ts";
 import { isWrongSignature } from "../keys/check_signature.ts";
 import { isPublicKey, isSigner } from "../keys/check_key.ts";
 import { agentFor, type AgentSession } from "../keys/session_agents.ts";
@@ -64,6 +65,8 @@ export interface SendOptions {
 export interface AuthExchange {
   /** Who wants to log in. */
   readonly username: string;
+  /** Whether nothing has been asked on this connection yet. */
+  readonly isFirst: boolean;
   /** Hash of the first key exchange. */
   readonly sessionId: Bytes;
   /** `server-sig-algs` (RFC 8308 section 3.1), or null where the server did not say. */
@@ -96,11 +99,20 @@ export type MethodRun = (exchange: AuthExchange) => Promise<FinalReply>;
 /** Keeps what a method does, and its secrets, out of what a program sees of it. */
 const runs = new WeakMap<AuthMethod, MethodRun>();
 
-/** A method by its name on the wire and what it does. */
-export function makeMethod(name: string, run: MethodRun): AuthMethod {
+/** Methods that nobody has to be asked for, and nothing looked for. */
+const ready = new WeakSet<AuthMethod>();
+
+/** A method by its name on the wire and what it does; `isReady` says that it can begin with what it has. */
+export function makeMethod(name: string, run: MethodRun, isReady = false): AuthMethod {
   const made: AuthMethod = Object.freeze({ name });
   runs.set(made, run);
+  if (isReady) ready.add(made);
   return made;
+}
+
+/** Whether a method begins with what the program gave, asks nobody, and tells no secret to a server that does not take it. */
+export function needsNobody(method: AuthMethod | undefined): boolean {
+  return method !== undefined && ready.has(method);
 }
 
 /** What `method` does; throws `TypeError` for an object that no function of this module made. */
@@ -245,8 +257,8 @@ export function keyboardInteractive(
 
 /**
  * `publickey` (RFC 4252 section 7) with keys held here, in files' text, by an agent, or found one after the other by an iteration
- * that starts when it is needed; each is offered in turn. A key is offered without a signature first, and signs only once the
- * server has said that it would do. RSA keys sign with SHA-2, as `server-sig-algs` says (RFC 8332), and a key that the server's
+ * that starts when it is needed; each is offered in turn. A key signs once the server has said that it would do; one in memory
+ * that a login begins with signs at once, which saves a round trip. RSA keys sign with SHA-2, as `server-sig-algs` says (RFC 8332), and a key that the server's
  * list rules out is passed over. Throws `TypeError` for a path. Text is parsed when its turn comes; an error in it ends the login, and so does one of an iteration.
  * A {@linkcode KeyFile}, `{ text, passphrase }`, may be encrypted: a function is asked for its passphrase once, when the server would take the key.
  * An agent stays open: whoever connected to it closes it. Keys, agents and iterations that do not answer are left behind when the
@@ -312,7 +324,13 @@ export function publicKeyFrom(...keys: readonly SignerSource[]): AuthMethod {
       for (const note of seen.size === 0 ? [...notes, ...absent] : notes) exchange.note(note);
     }
     return last;
-  });
+  }, isAtHand(keys[0]));
+}
+
+/** Whether a key can be offered without looking for it, and without asking anybody. */
+function isAtHand(source: SignerSource | undefined): boolean {
+  if (typeof source === "string" || source instanceof Uint8Array) return true;
+  return typeof source === "object" && !isKeyFile(source) && !(Symbol.asyncIterator in source);
 }
 
 /** The keys of all sources in turn. What is put into `passedOver` is told of what the sources could not give. */
@@ -384,24 +402,31 @@ const MAX_SIGNATURE = 16_384;
 async function offer(signer: Signer, exchange: AuthExchange): Promise<FinalReply | null> {
   const { type, blob } = signer.publicKey;
   const name = `${printable(type, 64)} ${await exchange.wait(signer.publicKey.fingerprint())}`;
-  const algorithms = usableAlgorithms(signer, exchange.serverSigAlgs);
+  const tried = new Set<string>();
+  // A server may tell which it takes once it knows the user.
+  const usable = (): readonly string[] => usableAlgorithms(signer, exchange.serverSigAlgs);
   let last: FinalReply | null = null;
-  if (algorithms.length === 0) {
+  if (usable().length === 0) {
     exchange.note(`${name} was not offered: the server's server-sig-algs has none of ${signer.algorithms.join(", ")}`);
   }
-  for (const algorithm of algorithms) {
+  for (let algorithm; (algorithm = usable().find((name) => !tried.has(name))) !== undefined;) {
+    tried.add(algorithm);
     const fields = (signed: boolean): Writer => new Writer(512).bool(signed).text(algorithm).string(blob);
-    const reply = await exchange.request("publickey", fields(false).bytes(), { query: true });
-    if (reply.kind !== "message") {
-      last = reply.kind === "failure" ? { ...reply, partial: false } : reply;
-      if (allows(exchange.remaining, "publickey")) continue;
-      break;
-    }
-    const accepted = userauthPkOk.decode(reply.payload);
-    // Servers from before RFC 8332 name the key's type where the algorithm belongs.
-    const sameAlgorithm = accepted.algorithm === algorithm || accepted.algorithm === type;
-    if (!sameAlgorithm || !equals(accepted.blob, blob)) {
-      throw new SshProtocolError("Cannot log in: USERAUTH_PK_OK names a key or an algorithm that was not offered");
+    // The first key of a login signs at once where it is here: that saves a round trip. A server may count questions about more of them as no tries.
+    const asks = !exchange.isFirst || !isOwnKey(withPlainKeys([signer]).at(-1)!);
+    if (asks) {
+      const reply = await exchange.request("publickey", fields(false).bytes(), { query: true });
+      if (reply.kind !== "message") {
+        last = reply.kind === "failure" ? { ...reply, partial: false } : reply;
+        if (allows(exchange.remaining, "publickey")) continue;
+        break;
+      }
+      const accepted = userauthPkOk.decode(reply.payload);
+      // Servers from before RFC 8332 name the key's type where the algorithm belongs.
+      const sameAlgorithm = accepted.algorithm === algorithm || accepted.algorithm === type;
+      if (!sameAlgorithm || !equals(accepted.blob, blob)) {
+        throw new SshProtocolError("Cannot log in: USERAUTH_PK_OK names a key or an algorithm that was not offered");
+      }
     }
     const user = encodeText(exchange.username), hostKey = exchange.boundHostKey;
     const data = publicKeySignedData({
@@ -436,8 +461,13 @@ async function offer(signer: Signer, exchange: AuthExchange): Promise<FinalReply
       await exchange.request(method, signed.string(signature).bytes(), { proof: true }),
       "publickey",
     );
-    if (outcome.kind === "failure" && !outcome.partial) exchange.note(`the signature by ${name} was refused`);
-    return outcome;
+    if (outcome.kind === "success" || outcome.partial) return outcome;
+    if (asks) {
+      exchange.note(`the signature by ${name} was refused`);
+      return outcome;
+    }
+    last = outcome;
+    if (!allows(exchange.remaining, "publickey")) break;
   }
   if (last !== null) exchange.note(`${name} was refused`);
   return last;

@@ -72,6 +72,8 @@ export class SecureTransport implements DataTransport {
   readonly #writeEnded = Promise.withResolvers<void>();
   #handler: MessageHandler | null = null;
   #handlerSet: (() => void) | null = null;
+  /** What came with the peer's first NEWKEYS, such as its EXT_INFO, has been looked at. */
+  readonly #settled = Promise.withResolvers<void>();
   #started = false;
   #traced = 0;
   /** A close that waits until what was accepted has left, as long as it has patience. */
@@ -210,6 +212,7 @@ export class SecureTransport implements DataTransport {
     if (signal?.aborted) abort();
     try {
       await this.#exchanges.first;
+      await this.#settled.promise;
       // It may have been aborted since the exchange ended.
       signal?.throwIfAborted();
     } catch (error) {
@@ -346,6 +349,7 @@ export class SecureTransport implements DataTransport {
   /** Nothing more is there right now, or others run before it is looked at. */
   #delivered(): void {
     this.#handler?.batchEnd?.();
+    if (this.#exchanges.firstDone) this.#settled.resolve();
     this.#exchanges.renewIfDue();
     const { messages, bytes } = this.#outbox.provoked;
     if (this.#exchanges.firstDone && (messages > MAX_PROVOKED.messages || bytes > MAX_PROVOKED.bytes)) {
@@ -390,6 +394,7 @@ export class SecureTransport implements DataTransport {
   }
 
   async #waitForHandler(payload: Bytes, sequence: number): Promise<void> {
+    this.#settled.resolve();
     await new Promise<void>((resolve) => this.#handlerSet = resolve);
     this.#handlerSet = null;
     if (!this.#ending.hasCome && !this.#handler!.message(payload)) this.#generic.unknown(sequence);
@@ -410,6 +415,7 @@ export class SecureTransport implements DataTransport {
     this.#ending.take(end);
     this.#patience.stop();
     this.#draining?.resolve();
+    this.#settled.resolve();
     this.#trace("ended", { error: error === null ? "" : error.name });
     this.#exchanges.end(closedError(reasonOf(end)));
     const handler = this.#handler;

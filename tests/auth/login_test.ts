@@ -7,7 +7,17 @@ import type { AuthenticatedUser, ServerAuth } from "../../lib/auth/types.ts";
 import { SshAuthError, SshError } from "../../lib/errors.ts";
 import { generateKey } from "../../lib/keys/private_key.ts";
 import type { Agent, Signer } from "../../lib/keys/types.ts";
-import { fakePair, type FakeTransport } from "../_support/fake_pair.ts";
+import { userauthRequest } from "../../lib/auth/messages.ts";
+import { Msg } from "../../lib/wire/numbers.ts";
+import { Writer } from "../../lib/wire/writer.ts";
+import {
+  acceptPayload,
+  failurePayload,
+  fakePair,
+  type FakeTransport,
+  ScriptedPeer,
+  successPayload,
+} from "../_support/fake_pair.ts";
 
 const alice = await generateKey("ed25519");
 const mallory = await generateKey("ed25519");
@@ -81,8 +91,8 @@ for (const type of ["ed25519", "ecdsa", "rsa"] as const) {
     }, [publicKey(key)]);
     assertEquals(user.method, "publickey");
     assertEquals(user.publicKey?.blob, key.publicKey.blob);
-    // Once when it is offered, once when it has signed.
-    assertEquals(asked, [key.publicKey.type, key.publicKey.type]);
+    // It signs at once: nothing was asked before.
+    assertEquals(asked, [key.publicKey.type]);
   });
 }
 
@@ -151,13 +161,35 @@ Deno.test("publicKey() goes by the server-sig-algs that a server tells once it k
         made.client.extensions.set("server-sig-algs", new TextEncoder().encode("rsa-sha2-256"));
         return false;
       },
+      password: () => false,
       publicKey: () => true,
     },
     {},
     "rsa-sha2-512,rsa-sha2-256",
   );
-  await authenticate(made.auth, "alice", [publicKey(key)]);
+  await authenticate(made.auth, "alice", [password("wrong"), publicKey(key)]);
   assertEquals([signed, (await made.user).method], [["rsa-sha2-256"], "publickey"]);
+});
+
+Deno.test("publicKey() goes on with what server-sig-algs says after a first key was refused for its algorithm", async () => {
+  const rsa = await generateKey("rsa", { bits: 2048 }),
+    { client, server } = fakePair(),
+    peer = new ScriptedPeer(server);
+  client.extensions.set("server-sig-algs", new TextEncoder().encode("rsa-sha2-512,rsa-sha2-256"));
+  const login = authenticate(new ClientAuth(client, { onSuccess: () => {} }), "alice", [publicKey(rsa)]);
+  await peer.expect(Msg.SERVICE_REQUEST);
+  peer.send(acceptPayload());
+  const asked: string[] = [];
+  for (const answer of [failurePayload(["publickey"]), null, successPayload()]) {
+    const { fields } = userauthRequest.decode(await peer.expect(Msg.USERAUTH_REQUEST));
+    const text = new TextDecoder("latin1").decode(fields), algorithm = /rsa-sha2-\d+/.exec(text)![0];
+    asked.push(`${algorithm}${fields[0] === 1 ? " signed" : ""}`);
+    client.extensions.set("server-sig-algs", new TextEncoder().encode("rsa-sha2-256"));
+    peer.send(answer ?? new Writer().u8(Msg.USERAUTH_PK_OK).text(algorithm).string(rsa.publicKey.blob).bytes());
+  }
+  await login;
+  assertEquals(asked, ["rsa-sha2-512 signed", "rsa-sha2-256", "rsa-sha2-256 signed"]);
+  client.close();
 });
 
 Deno.test("publicKey() passes over an RSA key that server-sig-algs rules out, and says so", async () => {
@@ -266,9 +298,10 @@ Deno.test("authenticate() says what was tried, what is left and what to try", as
   assertEquals(error.remaining, ["publickey", "password", "keyboard-interactive"]);
   assertEquals(
     error.message,
-    'Cannot log in as "alice": no method is left; add keyboardInteractive(); tried none (refused); ' +
-      `publickey (refused: ssh-ed25519 ${await alice.publicKey.fingerprint()} was refused); password (refused); ` +
-      "the server allows publickey, password, keyboard-interactive",
+    'Cannot log in as "alice": no method is left; add keyboardInteractive(); ' +
+      `tried publickey (refused: ssh-ed25519 ${await alice.publicKey
+        .fingerprint()} was refused); password (refused); ` +
+      "none (refused); the server allows publickey, password, keyboard-interactive",
   );
   made.client.close();
   const keysOnly = start({ publicKey: () => false });

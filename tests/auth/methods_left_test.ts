@@ -53,7 +53,7 @@ function pkOk(key: typeof alice): Uint8Array {
 
 const question = encodeInfoRequest({ name: "", instruction: "", prompts: [{ text: "?", echo: false }] });
 
-Deno.test("authenticate() tries what it has where the server answers `none` with an empty list", async () => {
+Deno.test("authenticate() tries what it has where the server answers with an empty list, and `none` where that was not asked", async () => {
   const answers = keyboardInteractive(() => ["yes"]);
   for (
     const [methods, good, asked] of [
@@ -62,14 +62,15 @@ Deno.test("authenticate() tries what it has where the server answers `none` with
       [
         [publicKey(alice, other), password("secret")],
         "publickey the other signed",
-        ["none", "publickey alice's", "publickey the other", "publickey the other signed"],
+        ["publickey alice's signed", "publickey the other", "publickey the other signed"],
       ],
-      [[publicKey(alice), answers], "answers", ["none", "publickey alice's", "keyboard-interactive"]],
+      [[publicKey(alice), answers], "answers", ["publickey alice's signed", "keyboard-interactive"]],
       [
         [publicKey(alice), password("secret")],
         "password secret",
-        ["none", "publickey alice's", "password secret"],
+        ["publickey alice's signed", "password secret"],
       ],
+      [[publicKey(alice)], "none", ["publickey alice's signed", "none"]],
     ] as const
   ) {
     const { requests, error } = await login(methods, (method, what) => {
@@ -87,20 +88,22 @@ Deno.test("authenticate() uses each method once where the server never says what
     (method) => method === "keyboard-interactive" ? question : failurePayload([]),
   );
   assertEquals(requests, [
-    "none",
-    "publickey alice's",
+    "publickey alice's signed",
     "publickey the other",
     "password first",
     "password second",
     "keyboard-interactive",
+    "none",
   ]);
   assertEquals(error!.remaining, []);
   const fingerprints = [await alice.publicKey.fingerprint(), await other.publicKey.fingerprint()];
   assertEquals(
     error!.message,
-    'Cannot log in as "alice": no method is left; check the user name and the credentials; tried none (refused); ' +
-      `publickey (refused: ssh-ed25519 ${fingerprints[0]} was refused, ssh-ed25519 ${fingerprints[1]} was refused); ` +
-      "password (refused); password (refused); keyboard-interactive (refused); the server does not say what it allows",
+    'Cannot log in as "alice": no method is left; check the user name and the credentials; ' +
+      `tried publickey (refused: ssh-ed25519 ${fingerprints[0]} was refused, ssh-ed25519 ${
+        fingerprints[1]
+      } was refused); ` +
+      "password (refused); password (refused); keyboard-interactive (refused); none (refused); the server does not say what it allows",
   );
 });
 
@@ -143,7 +146,7 @@ Deno.test("authenticate() leaves a method whose name is not in the list of its r
         method === "none" ? ["publickey", "password"] : method === "publickey" ? ["password"] : ["publickey"],
       ),
   );
-  assertEquals(requests, ["none", "publickey alice's", "password x"]);
+  assertEquals(requests, ["publickey alice's signed", "password x", "none"]);
   assert(error!.message.includes("the server does not allow password; check the user name"), error!.message);
   assertEquals(error!.remaining, ["publickey"]);
 });
@@ -174,8 +177,12 @@ Deno.test("authenticate() goes on after a partial success with an empty list, fi
       return passed.size === 2 ? successPayload() : failurePayload([], true);
     });
     assertEquals(error, null);
-    // Each was used once: nothing that had passed was sent again.
-    assertEquals(requests.toSorted(), ["none", "password secret", "publickey alice's", "publickey alice's signed"]);
+    // Each was used once: nothing that had passed was sent again. A key that comes first signs at once.
+    const first = methods[0]!.name === "password" ? ["none", "password secret", "publickey alice's"] : [];
+    assertEquals(
+      requests,
+      first.length > 0 ? [...first, "publickey alice's signed"] : ["publickey alice's signed", "password secret"],
+    );
   }
 });
 
@@ -196,11 +203,24 @@ function failureWith(list: string): Uint8Array {
 
 Deno.test("authenticate() reads a list with stray commas, and takes one of nothing else for an empty one", async () => {
   for (const list of ["publickey,,password,", ",password", "password,", ",", ",,", ""]) {
+    const agents = { signers: () => Promise.resolve([alice]), [Symbol.asyncDispose]: () => Promise.resolve() };
     const { requests, error } = await login(
-      [publicKey(alice), password("secret")],
+      [keyboardInteractive(() => []), publicKey(agents), password("secret")],
       (method) => method === "password" ? successPayload() : failureWith(list),
     );
     const tried = list.includes("publickey") || /^,*$/.test(list) ? ["publickey alice's"] : [];
-    assertEquals([requests, error], [["none", ...tried, "password secret"], null], list);
+    const kind = /^,*$/.test(list) ? ["keyboard-interactive"] : [];
+    assertEquals([requests, error], [["none", ...kind, ...tried, "password secret"], null], list);
+    // And from the refusal of a key that signed at once.
+    const again = await login(
+      [publicKey(alice), keyboardInteractive(() => []), password("secret")],
+      (method) => method === "password" ? successPayload() : failureWith(list),
+    );
+    const asked = /^,*$/.test(list) ? ["keyboard-interactive"] : [];
+    assertEquals(
+      [again.requests, again.error],
+      [["publickey alice's signed", ...asked, "password secret"], null],
+      list,
+    );
   }
 });
