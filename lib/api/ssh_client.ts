@@ -179,13 +179,21 @@ export class SshClient implements AsyncDisposable {
     try {
       const { openSftp } = await import("../sftp/client.ts");
       const { serverTakesLinkFirst } = await import("../sftp/wire/symlink_order.ts");
-      const start = { kind: "subsystem", name: "sftp" } as const;
-      const process = await startProcess(this.#mux, start, { stderr: "null", signal });
-      const { readable, writable } = process, close = (): Promise<void> => process[Symbol.asyncDispose]();
-      const channel: SftpChannel = { readable, writable, close, releasesChunks: true };
+      const { hasLimits } = await import("../sftp/wire/servers_with_limits.ts");
       const info = this.#transport.lender === undefined ? this.info : null;
       const idents = { peer: info?.remoteIdent, own: info?.localIdent };
-      return await openSftp(channel, { signal, linkFirst: serverTakesLinkFirst(idents) });
+      const known = { linkFirst: serverTakesLinkFirst(idents), hasLimits: hasLimits(idents.peer) };
+      // Its first packet does not wait until the server has started it.
+      const { promise: client, resolve } = Promise.withResolvers<SftpClient>();
+      client.catch(() => {});
+      await startProcess(this.#mux, { kind: "subsystem", name: "sftp" }, { stderr: "null", signal }, {
+        asked: (opened) => {
+          const { readable, writable } = opened;
+          const channel: SftpChannel = { readable, writable, close: () => opened.close(), releasesChunks: true };
+          resolve(openSftp(channel, { signal, ...known }));
+        },
+      });
+      return await client;
     } finally {
       outer?.removeEventListener("abort", onAbort);
     }

@@ -50,6 +50,8 @@ export interface ProcessServices {
   readonly lend?: (options: ExecOptions) => Promise<Lent>;
   /** This program's own output, for `"inherit"`. */
   readonly own?: (name: "stdout" | "stderr") => WritableStream<Uint8Array>;
+  /** The channel is open and has been asked to start: what is written from here on leaves with that. */
+  readonly asked?: (streams: BaseChannel) => void;
 }
 
 const nothingLent: Lent = { requests: [], release: () => {}, revoke: () => {} };
@@ -330,6 +332,7 @@ export async function startProcess(
       lent,
       onEnd: () => deadline?.stop(),
       own: outputs,
+      asked: services.asked,
     });
   } catch (error) {
     deadline?.stop();
@@ -355,12 +358,13 @@ async function startUnder(
   mux: Mux,
   start: ProcessStart,
   options: ExecOptions,
-  { encoded: { env, pty, name, data }, signal, lent, onEnd, own }: {
+  { encoded: { env, pty, name, data }, signal, lent, onEnd, own, asked }: {
     encoded: { env: readonly Bytes[]; pty: Bytes | null; name: string; data: Bytes };
     signal: AbortSignal | undefined;
     lent: Lent;
     onEnd: () => void;
     own: OwnOutputs;
+    asked: ProcessServices["asked"];
   },
 ): Promise<RemoteProcess> {
   let channel: ClientSession;
@@ -394,6 +398,7 @@ async function startUnder(
     if (options.stdout === "null") channel.discard("readable");
     if (options.stderr === "null") channel.discard("stderr");
     if (options.stderr === "stdout") channel.mergeStderr();
+    asked?.(channel);
     await started;
     const { stdin } = options;
     if (isInput(stdin)) void feed(channel, stdin, (reason) => channel.abort(reason));

@@ -36,16 +36,20 @@ let construct: (session: SftpSession, linkFirst: boolean) => SftpClient;
 /**
  * Starts an SFTP session on the streams of a channel, which it owns from here on. With `linkFirst` the fields of SYMLINK are in
  * the draft's order and not in that of OpenSSH and most others, unless the server says which it wants
- * (symlink-order@rjk.greenend.org.uk).
+ * (symlink-order@rjk.greenend.org.uk). With `hasLimits` the server is asked for its limits before it has said that it tells them.
  */
 export async function openSftp(
   channel: SftpChannel,
-  options: { signal?: AbortSignal | undefined; linkFirst?: boolean | undefined } = {},
+  options: {
+    signal?: AbortSignal | undefined;
+    linkFirst?: boolean | undefined;
+    hasLimits?: boolean | undefined;
+  } = {},
 ): Promise<SftpClient> {
   checkChannel(channel);
   checkCall("session", options);
   const session = new SftpSession(channel);
-  await session.start(options.signal);
+  await session.start(options.signal, options.hasLimits);
   return construct(session, saidLinkFirst(session.extensions) ?? options.linkFirst ?? false);
 }
 

@@ -457,7 +457,9 @@ export class SecureTransport implements DataTransport {
     } else {
       const flushed = await within(FLUSH_TIME, this.#writeEnded.promise);
       const justNow = error === null && performance.now() - this.#lastData < JUST_NOW;
-      if (linger && flushed) await within(justNow ? LINGER_TIME_FOR_DATA : LINGER_TIME, this.#reader.ended);
+      // A client that closes in order and has sent nothing of late has nothing to lose: it goes at once.
+      const patience = justNow ? LINGER_TIME_FOR_DATA : error === null && this.role === "client" ? 0 : LINGER_TIME;
+      if (linger && flushed && patience > 0) await within(patience, this.#reader.ended);
       if (!flushed && clean && error === null && this.#dataSent > 0) {
         error = lossOf("Connection", "the latest bytes are", "the peer stopped reading");
       }

@@ -117,21 +117,25 @@ export class SftpSession {
     return this.#ended;
   }
 
-  /** Exchanges versions (section 4) and asks for the server's limits. */
-  async start(signal?: AbortSignal): Promise<void> {
+  /** Exchanges versions (section 4) and asks for the server's limits; with `hasLimits` in one go. */
+  async start(signal?: AbortSignal, hasLimits = false): Promise<void> {
     const abort = (): void => this.#end(signal!.reason);
     signal?.addEventListener("abort", abort, { once: true });
     try {
       const started = this.#version!.promise;
+      let limits: Promise<void> | null = null;
       if (signal?.aborted) {
         abort();
       } else {
         this.#out.packet(encodeVersion(Fxp.INIT, SFTP_VERSION));
+        if (hasLimits) limits = this.#askLimits();
+        limits?.catch(() => {});
         this.#flush();
         this.#receiving = this.#receive();
       }
       await started;
-      if (this.extensions.has(Limits.name)) await this.#askLimits();
+      if (this.extensions.has(Limits.name)) limits ??= this.#askLimits();
+      await limits;
     } catch (error) {
       await this.close();
       throw signal?.aborted ? signal.reason : error;
