@@ -406,7 +406,9 @@ export async function authenticate(
     if (method === undefined) {
       const allowed = remaining;
       if (!asked && (await attempt(none())).success) return;
-      throw failure(whyNot(methods, left, allowed), allowed);
+      // A key that was tried at once may be of a method that the server does not take.
+      const isBarred = passed.size === 0 && given.every(({ name }) => !allows(allowed, name));
+      throw failure(whyNot(methods, isBarred ? given : left, allowed), allowed);
     }
     left = left.filter((other) => other !== method);
     const { success, partial } = await attempt(method);

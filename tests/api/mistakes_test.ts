@@ -154,7 +154,8 @@ mistake(
   "The server takes another way than those that were given",
   (there) => connect({ ...there, auth: [publicKey(key)] }),
   'SshAuthError AUTH_FAILED: Cannot log in as "alice": the server does not allow publickey; add password() or ' +
-    "keyboardInteractive(); tried none (refused); the server allows password, keyboard-interactive",
+    "keyboardInteractive(); tried publickey (refused: ssh-ed25519 SHA256:… was refused); none (refused); the server allows " +
+    "password, keyboard-interactive",
 );
 
 mistake(
