@@ -107,8 +107,8 @@ export class ClientAuth implements MessageHandler {
   readonly #transport: PacketTransport;
   readonly #options: ClientAuthOptions;
   readonly #passedKeys = new Set<string>();
-  /** Nobody waits for the answer to it: the first request follows at once. */
   #service: "unasked" | "asked" | "accepted" = "unasked";
+  readonly #serviceAccepted = Promise.withResolvers<void>();
   /** Whether a request has been sent. */
   #asked = false;
   #loggedIn = false;
@@ -151,8 +151,7 @@ export class ClientAuth implements MessageHandler {
     signal?.addEventListener("abort", onAbort);
     const notes: string[] = [];
     try {
-      this.#askForService();
-      const work = run(this.#exchange(attempt, username, notes));
+      const work = this.#begin().then(() => run(this.#exchange(attempt, username, notes)));
       const reply = await Promise.race([work, attempt.stop.promise]);
       if (reply.kind === "success") return { success: true, partial: false, remaining: [], notes };
       return { success: false, partial: reply.partial, remaining: reply.remaining, notes };
@@ -175,9 +174,16 @@ export class ClientAuth implements MessageHandler {
     attempt.over.abort(reason);
   }
 
-  /** Asks for the service, once on a connection. */
+  /**
+   * Asks for the service, once on a connection. What follows need not wait for the answer, only for the extensions, which leave the server
+   * before: they say which signatures it takes. A server without any answers first.
+   */
+  async #begin(): Promise<void> {
+    if (this.#service === "unasked") this.#askForService();
+    await Promise.race([this.#serviceAccepted.promise, this.#transport.told].filter((one) => one !== undefined));
+  }
+
   #askForService(): void {
-    if (this.#service !== "unasked") return;
     this.#service = "asked";
     const question = questionOf(() => this.#service === "asked", () => {
       throw new SshProtocolError(
@@ -263,6 +269,7 @@ export class ClientAuth implements MessageHandler {
           throw new SshProtocolError("Cannot log in: the server accepts a service that was not asked for");
         }
         this.#service = "accepted";
+        this.#serviceAccepted.resolve();
         return true;
       }
       case Msg.USERAUTH_BANNER:

@@ -39,11 +39,17 @@ export class GenericMessages {
   /** Whether login is done: nothing is echoed or queued for a peer before. */
   authenticated = false;
   readonly #host: GenericHost;
+  readonly #told = Promise.withResolvers<void>();
   #extInfoCount = 0;
 
   /** For one connection. */
   constructor(host: GenericHost) {
     this.#host = host;
+  }
+
+  /** Resolves when the peer has told its extensions; never where it has none. */
+  get told(): Promise<void> {
+    return this.#told.promise;
   }
 
   /** A message that nobody else takes, but DISCONNECT. */
@@ -86,6 +92,7 @@ export class GenericMessages {
     const most = this.#host.role === "server" ? 1 : 2;
     if (++this.#extInfoCount > most) return this.unknown(sequence);
     for (const [name, value] of decodeExtInfo(payload)) this.extensions.set(name, value);
+    this.#told.resolve();
   }
 
   /** The PING to send now; null where none is due, or the peer did not announce that it takes one. */

@@ -72,8 +72,6 @@ export class SecureTransport implements DataTransport {
   readonly #writeEnded = Promise.withResolvers<void>();
   #handler: MessageHandler | null = null;
   #handlerSet: (() => void) | null = null;
-  /** What came with the peer's first NEWKEYS, such as its EXT_INFO, has been looked at. */
-  readonly #settled = Promise.withResolvers<void>();
   #started = false;
   #traced = 0;
   /** A close that waits until what was accepted has left, as long as it has patience. */
@@ -144,6 +142,11 @@ export class SecureTransport implements DataTransport {
     return this.#generic.extensions;
   }
 
+  /** Resolves when the peer has told its extensions; never where it has none. */
+  get told(): Promise<void> {
+    return this.#generic.told;
+  }
+
   /** Whether the transport is up: started, and not ended. */
   get isActive(): boolean {
     return this.#started && !this.#ending.hasCome;
@@ -212,7 +215,6 @@ export class SecureTransport implements DataTransport {
     if (signal?.aborted) abort();
     try {
       await this.#exchanges.first;
-      await this.#settled.promise;
       // It may have been aborted since the exchange ended.
       signal?.throwIfAborted();
     } catch (error) {
@@ -349,7 +351,6 @@ export class SecureTransport implements DataTransport {
   /** Nothing more is there right now, or others run before it is looked at. */
   #delivered(): void {
     this.#handler?.batchEnd?.();
-    if (this.#exchanges.firstDone) this.#settled.resolve();
     this.#exchanges.renewIfDue();
     const { messages, bytes } = this.#outbox.provoked;
     if (this.#exchanges.firstDone && (messages > MAX_PROVOKED.messages || bytes > MAX_PROVOKED.bytes)) {
@@ -394,7 +395,6 @@ export class SecureTransport implements DataTransport {
   }
 
   async #waitForHandler(payload: Bytes, sequence: number): Promise<void> {
-    this.#settled.resolve();
     await new Promise<void>((resolve) => this.#handlerSet = resolve);
     this.#handlerSet = null;
     if (!this.#ending.hasCome && !this.#handler!.message(payload)) this.#generic.unknown(sequence);
@@ -415,7 +415,6 @@ export class SecureTransport implements DataTransport {
     this.#ending.take(end);
     this.#patience.stop();
     this.#draining?.resolve();
-    this.#settled.resolve();
     this.#trace("ended", { error: error === null ? "" : error.name });
     this.#exchanges.end(closedError(reasonOf(end)));
     const handler = this.#handler;

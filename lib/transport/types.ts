@@ -87,6 +87,8 @@ export interface PacketTransport {
   readonly hostKeySignature?: Bytes;
   /** Extensions of the peer's EXT_INFO so far (RFC 8308), by name. */
   readonly extensions: ReadonlyMap<string, Bytes>;
+  /** Resolves when the peer has told its extensions; never where it has none. */
+  readonly told?: Promise<void>;
   /** Takes the place of the handler before. */
   setHandler(handler: MessageHandler): void;
   /**

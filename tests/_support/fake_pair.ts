@@ -32,6 +32,7 @@ export const fakeInfo: ConnectionInfo = {
 export class FakeTransport implements PacketTransport {
   readonly info = fakeInfo;
   readonly extensions: Map<string, Bytes> = new Map();
+  told?: Promise<void>;
   /** Payloads that this side sent. */
   readonly sent: Bytes[] = [];
   /** Numbers of messages that this side's handler did not know. */

@@ -81,9 +81,10 @@ Deno.test("ClientAuth asks for the service once, before the first attempt", asyn
   assertEquals(client.sent.length, 0);
   const first = auth.attempt("alice", none());
   assertEquals(await peer.next(), serviceRequestPayload());
-  // The request does not wait for the answer.
-  assertEquals(await peer.next(), requestPayload("alice", "none"));
+  await pause();
+  assertEquals(peer.received.length, 1);
   peer.send(acceptPayload());
+  assertEquals(await peer.next(), requestPayload("alice", "none"));
   peer.send(failurePayload(["password", "publickey"]));
   assertEquals(await first, { success: false, partial: false, remaining: ["password", "publickey"], notes: [] });
   const second = auth.attempt("alice", password("x"));
@@ -93,6 +94,31 @@ Deno.test("ClientAuth asks for the service once, before the first attempt", asyn
   assertEquals(successes, [true]);
   await assertRejects(() => auth.attempt("alice", none()), TypeError, "logged in");
   client.close();
+});
+
+Deno.test("ClientAuth lets its first request follow at once where the server has told its extensions", async () => {
+  const { client, peer, auth } = start();
+  client.told = Promise.resolve();
+  const first = auth.attempt("alice", publicKey(alice));
+  assertEquals(await peer.next(), serviceRequestPayload());
+  const { method, fields } = userauthRequest.decode((await peer.next())!);
+  assertEquals([new TextDecoder().decode(method), fields[0]], ["publickey", 1]);
+  peer.send(acceptPayload(), failurePayload(["password"]));
+  assertEquals((await first).remaining, ["password"]);
+  client.close();
+  // An answer that comes before SERVICE_ACCEPT is none.
+  for (const answer of [successPayload(), failurePayload(["password"])]) {
+    const early = start();
+    early.client.told = Promise.resolve();
+    const result = early.auth.attempt("alice", none());
+    result.catch(() => {});
+    await early.peer.expect(Msg.SERVICE_REQUEST);
+    await early.peer.expect(Msg.USERAUTH_REQUEST);
+    early.peer.send(answer);
+    assertEquals(await early.peer.disconnect(), PROTOCOL_ERROR);
+    await assertRejects(() => result, SshProtocolError, "nothing asked for it");
+    assertEquals(early.successes, []);
+  }
 });
 
 Deno.test("ClientAuth takes a SERVICE_ACCEPT without a name, as old servers send it, and none for another service", async () => {
