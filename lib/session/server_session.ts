@@ -51,6 +51,11 @@ export interface ServerSession {
   /** Terminal, or null. */
   readonly pty: Terminal | null;
   /**
+   * The terminal's size as it is now, or null without a terminal: a new object after each change, whether or not somebody reads `resizes`.
+   * It is what the client says, 0 and 4,294,967,295 included; 0 cells mean that the client does not know.
+   */
+  readonly window: Readonly<WindowSize> | null;
+  /**
    * The client's display, or null where it has lent none or may not. `env` has DISPLAY then. It listens on 127.0.0.1 for as long as the
    * session runs, and whoever connects there has to know the cookie.
    */
@@ -310,6 +315,7 @@ class Session implements ServerSession {
   readonly breaks: Mailbox<number> = new Mailbox(1);
   readonly onError: (error: unknown) => void;
   readonly #channel: ServerSessionChannel;
+  #window: Readonly<WindowSize> | null = null;
   #stdout: SessionOutput | null = null;
   #stderr: SessionOutput | null = null;
   #abort: AbortController | null = null;
@@ -324,9 +330,17 @@ class Session implements ServerSession {
     this.info = start.info;
     this.env = start.env;
     this.pty = start.pty;
+    if (start.pty !== null) {
+      const { columns, rows, width, height } = start.pty;
+      this.#window = Object.freeze({ columns, rows, width, height });
+    }
     this.x11 = start.x11;
     this.agent = start.agent;
     this.onError = start.onError;
+  }
+
+  get window(): Readonly<WindowSize> | null {
+    return this.#window;
   }
 
   get stdin(): ReadableStream<Bytes> {
@@ -390,6 +404,7 @@ class Session implements ServerSession {
   }
 
   onResize(size: WindowSize): void {
+    this.#window = Object.freeze({ ...size });
     this.resizes.push(size);
   }
 
