@@ -9,6 +9,7 @@ const all: Record<string, unknown> = { ...main };
 const rare: Readonly<Record<string, readonly string[]>> = {
   "./keys": ["hashHostname", "publicKeyFromBlob"],
   "./scp": ["scpCommand"],
+  "./pty": ["runInSession", "shellHandler", "spawnPty"],
 };
 
 Deno.test("each entry point can be imported, and gives what mod.ts gives, but for what stands in it alone", async () => {
@@ -52,6 +53,7 @@ Deno.test("each entry point has what it is there for", async () => {
     ],
     "./sftp": ["openSftp", "SftpClient", "serveSftp"],
     "./scp": ["scpUpload", "scpDownload", "serveScp", "scpCommand"],
+    "./pty": ["spawnPty", "runInSession", "shellHandler"],
     "./websocket": ["webSocketTransport"],
   };
   assertEquals(Object.keys(wanted), Object.keys(config.exports));

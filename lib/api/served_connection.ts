@@ -33,6 +33,7 @@ export class ServedConnection {
   readonly #reports: ErrorReports;
   readonly #connection: Connection;
   readonly #remoteAddr: Deno.Addr | undefined;
+  readonly #localAddr: Deno.Addr | undefined;
   #forwards: Forwards | null = null;
   #displays: ServedDisplays | null = null;
   #offence: Offence | null = "noAuth";
@@ -41,6 +42,7 @@ export class ServedConnection {
     this.#options = options;
     this.#reports = reports;
     this.#remoteAddr = "remoteAddr" in conn ? conn.remoteAddr as Deno.Addr : undefined;
+    this.#localAddr = "localAddr" in conn ? conn.localAddr as Deno.Addr : undefined;
     const { hostKeys, maxChannels = DEFAULT_MAX_CHANNELS } = options, onError = reports.program;
     this.#connection = new Connection(conn, { role: "server", copyingWritable: isSocket, hostKeys }, options, {
       ...{ maxChannels, onError },
@@ -73,6 +75,7 @@ export class ServedConnection {
       await this.#connection.serveLogin({
         auth,
         remoteAddr: this.#remoteAddr,
+        localAddr: this.#localAddr,
         onError: this.#reports.program,
         onRefused: () => this.#offence = "authFail",
       }, (mux, user, passed, grants) => {
@@ -108,7 +111,8 @@ export class ServedConnection {
     // Strangers who connect to a listener leave room for the sessions of its user.
     const maxForwarded = maxChannels === Infinity ? Infinity : Math.max(1, maxChannels - maxSessions);
     announceHostKeys(mux, { hostKeys: withPlainKeys(this.#options.hostKeys), info: connection, onError });
-    const info = { username: user.name, remoteAddr: this.#remoteAddr, connection, passed };
+    const addrs = { remoteAddr: this.#remoteAddr, localAddr: this.#localAddr };
+    const info = { username: user.name, ...addrs, connection, passed };
     const displays = this.#displays = new ServedDisplays(mux, { sockets: systemSockets, maxForwarded, onError });
     const agents = new ForwardedAgents(mux, { sockets: systemSockets, onError });
     const { allowX11, allowAgent } = this.#options;

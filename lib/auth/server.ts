@@ -59,6 +59,8 @@ export interface ServeAuthOptions {
   auth: ServerAuth;
   /** Peer address that handlers see. */
   remoteAddr?: Deno.Addr | undefined;
+  /** Address here that handlers see. */
+  localAddr?: Deno.Addr | undefined;
   /**
    * Failed attempts allowed; the last one is answered with DISCONNECT 14. A first `none` is free, and so are the first six questions whether
    * a key would do. @default {6}
@@ -374,6 +376,7 @@ class ServerAuthSession implements MessageHandler {
       info: Object.freeze({
         username: request.name!,
         remoteAddr: this.#options.remoteAddr,
+        localAddr: this.#options.localAddr,
         connection: this.#transport.info,
         passed: Object.freeze([...this.#passed]),
       }),

@@ -38,6 +38,8 @@ export interface AuthInfo {
   readonly username: string;
   /** Peer address, where the streams came with one. */
   readonly remoteAddr: Deno.Addr | undefined;
+  /** Address here that the peer has connected to, where the streams came with one. */
+  readonly localAddr?: Deno.Addr | undefined;
   /** What the handshake agreed on. */
   readonly connection: ConnectionInfo;
   /** Methods already passed on this connection, in order. */

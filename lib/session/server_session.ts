@@ -240,13 +240,15 @@ export class ServerSessionChannel extends BaseChannel {
       ? subsystems[subsystem]
       : undefined;
     if (this.#session !== null || handler === undefined) return false;
+    // What the client says of its own display means nothing here.
+    const ownEnv = { ...env, ...this.#x11 !== null && { DISPLAY: this.#x11.display } };
     const session = new Session(this, {
       command,
       subsystem,
       user: this.#services.user,
       info: this.#services.info,
-      // What the client says of its own display means nothing here.
-      env: Object.freeze(Object.assign(this.#env, env, this.#x11 === null ? {} : { DISPLAY: this.#x11.display })),
+      env: Object.freeze(Object.assign(this.#env, ownEnv)),
+      ownEnv: Object.freeze(ownEnv),
       x11: this.#x11,
       agent: this.#agent,
       pty: this.#pty === null ? null : Object.freeze(this.#pty),
@@ -286,6 +288,7 @@ interface SessionStart {
   readonly user: AuthenticatedUser;
   readonly info: AuthInfo;
   readonly env: Readonly<Record<string, string>>;
+  readonly ownEnv: Readonly<Record<string, string>>;
   readonly pty: Terminal | null;
   readonly x11: ForwardedX11 | null;
   readonly agent: ForwardedAgent | null;
@@ -300,6 +303,11 @@ export function errorReporter(session: ServerSession): (error: unknown) => void 
   return session instanceof Session ? session.onError : () => {};
 }
 
+/** Those of `session.env` that the login's grants and this server have set, and no client. None for a session that somebody else made. */
+export function ownEnvironment(session: ServerSession): Readonly<Record<string, string>> {
+  return session instanceof Session ? session.ownEnv : {};
+}
+
 /** What a handler sees of the channel. */
 class Session implements ServerSession {
   readonly command: string | null;
@@ -307,6 +315,7 @@ class Session implements ServerSession {
   readonly user: AuthenticatedUser;
   readonly info: AuthInfo;
   readonly env: Readonly<Record<string, string>>;
+  readonly ownEnv: Readonly<Record<string, string>>;
   readonly pty: Terminal | null;
   readonly x11: ForwardedX11 | null;
   readonly agent: ForwardedAgent | null;
@@ -329,6 +338,7 @@ class Session implements ServerSession {
     this.user = start.user;
     this.info = start.info;
     this.env = start.env;
+    this.ownEnv = start.ownEnv;
     this.pty = start.pty;
     if (start.pty !== null) {
       const { columns, rows, width, height } = start.pty;
