@@ -27,20 +27,14 @@ const symbols = {
   waitForAny: { name: "poll", parameters: ["buffer", "usize", "i32"], result: "i32", nonblocking: true },
 } as const satisfies Deno.ForeignLibraryInterface;
 
-/** What {@linkcode libc} gives. */
+/** Its functions. */
 export type Libc = Deno.DynamicLibrary<typeof symbols>["symbols"];
 
-let loaded: Libc | undefined;
-
 /**
- * The C library, loaded once. Throws `Error` where terminals cannot be made, and `Deno.errors.NotCapable` without
+ * The C library; whoever loads it closes it. Throws `Error` where terminals cannot be made, and `Deno.errors.NotCapable` without
  * `--allow-ffi`.
  */
-export function libc(): Libc {
-  return loaded ??= load();
-}
-
-function load(): Libc {
+export function loadLibc(): Deno.DynamicLibrary<typeof symbols> {
   const { os, arch } = (globalThis as { Deno?: typeof Deno }).Deno?.build ?? {};
   if (os !== "linux") {
     throw new Error(`Cannot make terminals: that takes Deno on Linux, and this is ${os ?? "neither"}`);
@@ -50,7 +44,7 @@ function load(): Libc {
   let failure: unknown, isForbidden = false;
   for (const place of places) {
     try {
-      return Deno.dlopen(place, symbols).symbols;
+      return Deno.dlopen(place, symbols);
     } catch (error) {
       isForbidden ||= error instanceof Deno.errors.NotCapable;
       failure ??= error;

@@ -69,6 +69,11 @@ export class Poller {
     await this.#round;
   }
 
+  /** Nobody waits, and nobody will. */
+  close(): void {
+    this.#libc.close(this.#bell);
+  }
+
   #end(wait: Wait): void {
     this.#waits.delete(wait);
     wait.resolve();

@@ -10,8 +10,10 @@
  */
 import type { WindowSize } from "../session/types.ts";
 import type { Bytes } from "../wire/types.ts";
-import { type Libc, libc } from "./libc.ts";
-import { Poller, READABLE, WRITABLE } from "./poller.ts";
+import { heedingSignals } from "./ignored_signals.ts";
+import type { Libc } from "./libc.ts";
+import { type Poller, READABLE, WRITABLE } from "./poller.ts";
+import { acquireTerminals, releaseTerminals } from "./terminals.ts";
 import { applyModes, endOfInput, TERMIOS_BYTES } from "./termios.ts";
 
 /** Open for reading and writing, never this program's own terminal, never blocking, and not for other programs that start meanwhile. */
@@ -25,8 +27,6 @@ const CHUNK = 32 * 1024;
 /** The kernel's numbers are of 16 bits. */
 const MAX_SIZE = 0xffff;
 
-let shared: Poller | undefined;
-
 /** Options of {@linkcode openPty}. */
 export interface OpenPtyOptions {
   /** The size; 0 where nobody knows. Numbers above 65535 become that. */
@@ -37,17 +37,16 @@ export interface OpenPtyOptions {
   readonly uid?: number | undefined;
 }
 
-/** Makes a terminal. Throws `Error` where the system has none left, and as `libc()` does. */
+/** Makes a terminal. Throws `Error` where the system has none left, and as `loadLibc()` does. */
 export function openPty({ window, modes = {}, uid }: OpenPtyOptions): Pty {
-  const lib = libc(), poller = shared ??= new Poller(lib);
-  const master = lib.posix_openpt(OPEN_FLAGS);
-  if (master < 0) throw new Error("Cannot make a terminal: this system or this program has none left");
-  const path = new Uint8Array(MAX_PATH);
+  const { lib, poller } = acquireTerminals(), master = lib.posix_openpt(OPEN_FLAGS), path = new Uint8Array(MAX_PATH);
   if (
-    lib.unlockpt(master) !== 0 || lib.ptsname_r(master, path, BigInt(MAX_PATH)) !== 0 ||
+    master < 0 || lib.unlockpt(master) !== 0 || lib.ptsname_r(master, path, BigInt(MAX_PATH)) !== 0 ||
     uid !== undefined && lib.chown(path, uid, SAME_GROUP) !== 0
   ) {
-    lib.close(master);
+    if (master >= 0) lib.close(master);
+    releaseTerminals();
+    if (master < 0) throw new Error("Cannot make a terminal: this system or this program has none left");
     throw new Error(`Cannot make a terminal${uid === undefined ? "" : ` for uid ${uid}`}: the system refuses it`);
   }
   const pty = new Pty(lib, poller, master, new TextDecoder().decode(path.subarray(0, path.indexOf(0))));
@@ -151,6 +150,12 @@ export class Pty {
     this.#isOpen = false;
     await this.#poller.leave(this.#master);
     this.#libc.close(this.#master);
+    releaseTerminals();
+  }
+
+  /** Calls `start`, which starts a program for this terminal, with the signals heeded that a terminal sends. */
+  starting<T>(start: () => T): T {
+    return heedingSignals(this.#libc, start);
   }
 
   /** Reads what is there; 0 where that is nothing. */

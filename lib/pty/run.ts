@@ -13,9 +13,9 @@ import { errorReporter, type ServerSession, type SessionHandler } from "../sessi
 import { checkFlag, checkNames, checkObject, checkText, wrongKind } from "../wire/check.ts";
 import { environmentOf } from "./environment.ts";
 import { isSignal } from "./signals.ts";
-import { libc } from "./libc.ts";
+import { checkTerminals } from "./terminals.ts";
 import { commandWords } from "./command_words.ts";
-import { checkProgram, type PtyProcess, startOnPty } from "./spawn.ts";
+import { checkIds, checkProgram, type PtyProcess, startOnPty } from "./spawn.ts";
 
 /** Options of {@linkcode runInSession}. */
 export interface RunOptions {
@@ -52,6 +52,8 @@ export interface ShellOptions extends RunOptions {
 
 const runNames: readonly (keyof RunOptions)[] = ["env", "acceptEnv", "cwd", "uid", "gid"];
 const shellNames: readonly (keyof ShellOptions)[] = [...runNames, "shell", "terminals"];
+/** Milliseconds that a program has for its end when its client has gone, before nobody waits for it any more. */
+const GRACE = 5000;
 const DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin";
 const INHERITED = ["HOME", "USER", "LOGNAME", "SHELL", "PATH"];
 
@@ -66,16 +68,7 @@ function checkRun(where: string, options: RunOptions, names: readonly string[]):
   }
   for (const name of acceptEnv ?? []) checkText("acceptEnv", name, "an array of names");
   if (cwd !== undefined) checkText("cwd", cwd, "the path of a directory");
-  for (const name of ["uid", "gid"] as const) checkId(name, options[name]);
-}
-
-function checkId(name: string, value: unknown): void {
-  if (
-    value === undefined || typeof value === "number" && Number.isInteger(value) && value >= 0 && value < 0xffff_ffff
-  ) {
-    return;
-  }
-  throw new RangeError(`Cannot use this \`${name}\`: it must be an integer, 0 to 4294967294`);
+  checkIds(options);
 }
 
 /**
@@ -107,7 +100,7 @@ export function shellHandler(options: ShellOptions = {}): SessionHandler {
   const { shell = "/bin/sh", terminals = true, ...rest } = options;
   checkProgram(shell);
   checkFlag("terminals", terminals);
-  if (terminals) libc();
+  if (terminals) checkTerminals();
   return async (session) => {
     if (!terminals && session.pty !== null) return await refuse(session, "This server gives no terminals\n");
     return await run(session, commandWords(shell, session.command), { SHELL: shell }, rest);
@@ -164,6 +157,7 @@ async function run(
     throw error;
   }
   const status = await attend(session, running);
+  if (status === null) return 1;
   const name = status.signal?.replace(/^SIG/, "") ?? null;
   if (name !== null && !session.signal.aborted) await session.exit({ signal: name });
   return status.code;
@@ -182,6 +176,8 @@ interface Start {
 interface Running extends Pick<PtyProcess, "stdin" | "stdout" | "status" | "kill" | "hangUp"> {
   readonly stderr: ReadableStream<Uint8Array> | null;
   readonly resize: PtyProcess["resize"] | null;
+  /** The program of this server does not wait for its end. */
+  readonly unref: () => void;
 }
 
 function onTerminal(session: ServerSession, { cwd, ...start }: Start): Running {
@@ -196,6 +192,7 @@ function onTerminal(session: ServerSession, { cwd, ...start }: Start): Running {
     resize: (size) => process.resize(size),
     kill: (signal) => process.kill(signal),
     hangUp: () => process.hangUp(),
+    unref: () => process.unref(),
   };
 }
 
@@ -213,7 +210,7 @@ function onPipes({ program, args, env, cwd, uid, gid }: Start): Running {
     stdout: "piped",
     stderr: "piped",
   }).spawn();
-  let hasEnded = false;
+  let hasEnded = false, hungUp: Promise<void> | null = null;
   const status = child.status.then((status) => {
     hasEnded = true;
     return status;
@@ -224,10 +221,8 @@ function onPipes({ program, args, env, cwd, uid, gid }: Start): Running {
   const { stdin, stdout, stderr } = child;
   return {
     ...{ stdin, stdout, stderr, status, kill, resize: null },
-    hangUp: async () => {
-      await kill("HUP");
-      if (!hasEnded) child.unref();
-    },
+    hangUp: () => hungUp ??= kill("HUP"),
+    unref: () => child.unref(),
   };
 }
 
@@ -238,7 +233,7 @@ async function killGroup(group: number, signal: string): Promise<void> {
 }
 
 /** Moves everything until the program has ended and its output has been taken. */
-async function attend(session: ServerSession, running: Running): Promise<Deno.CommandStatus> {
+async function attend(session: ServerSession, running: Running): Promise<Deno.CommandStatus | null> {
   const over = new AbortController(), { signal } = over, onError = errorReporter(session);
   const hangUp = (): void => void running.hangUp().catch(onError);
   session.signal.addEventListener("abort", hangUp, { once: true });
@@ -260,9 +255,31 @@ async function attend(session: ServerSession, running: Running): Promise<Deno.Co
   } finally {
     over.abort();
   }
-  const status = await running.status;
+  const status = await endOf(session, running);
   session.signal.removeEventListener("abort", hangUp);
+  // The terminal is given back by the time that the session is over.
+  await running.hangUp();
   return status;
+}
+
+/** How it ended; null where the client has gone and it goes on, as what was started by `nohup` does: nobody waits for that. */
+async function endOf(session: ServerSession, running: Running): Promise<Deno.CommandStatus | null> {
+  const tired = Promise.withResolvers<null>();
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const onAbort = (): void => {
+    timer = setTimeout(() => {
+      running.unref();
+      tired.resolve(null);
+    }, GRACE);
+  };
+  if (session.signal.aborted) onAbort();
+  else session.signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await Promise.race([running.status, tired.promise]);
+  } finally {
+    clearTimeout(timer);
+    session.signal.removeEventListener("abort", onAbort);
+  }
 }
 
 /** Acts on each event until there are no more, or the program has ended. */

@@ -9,8 +9,6 @@
 import type { PtyOptions, WindowSize } from "../session/types.ts";
 import { checkInteger, checkNames, checkObject, checkSignal, checkText, wrongKind } from "../wire/check.ts";
 import type { Bytes } from "../wire/types.ts";
-import { heedingSignals } from "./ignored_signals.ts";
-import { libc } from "./libc.ts";
 import { openPty, type Pty } from "./pty.ts";
 import { signalNumber } from "./signals.ts";
 
@@ -104,6 +102,16 @@ export function checkProgram(command: unknown): asserts command is string {
   }
 }
 
+/** Throws `RangeError` for what is no number of a user or a group; 4294967295 means "nobody" to the system, and would change nothing. */
+export function checkIds({ uid, gid }: { readonly uid?: number | undefined; readonly gid?: number | undefined }): void {
+  for (const [name, value] of Object.entries({ uid, gid })) {
+    if (value === Infinity) {
+      throw new RangeError(`Cannot use Infinity as \`${name}\`: it must be the number of a ${name}`);
+    }
+    checkInteger(name, value, { min: 0, max: 0xffff_fffe });
+  }
+}
+
 function check(command: unknown, options: SpawnPtyOptions): void {
   checkProgram(command);
   checkObject("options", options, "an object such as `{ args }`");
@@ -113,6 +121,7 @@ function check(command: unknown, options: SpawnPtyOptions): void {
   for (const arg of args ?? []) checkText("args", arg, "an array of texts");
   if (term !== undefined) checkText("term", term);
   if (window !== undefined) checkWindow(window);
+  checkIds(options);
   checkSignal(signal);
 }
 
@@ -149,13 +158,13 @@ export function spawnPty(command: string, options: SpawnPtyOptions = {}): PtyPro
 }
 
 /** The same, unchecked; `variable` of the environment is the terminal's file. */
-export function startOnPty(command: string, options: SpawnPtyOptions, variable: string | null): PtyProcess {
+export function startOnPty(command: string, options: SpawnPtyOptions, variable: string | null): Started {
   const { args = [], env = {}, clearEnv = false, cwd, uid, gid, window, modes, signal } = options;
   signal?.throwIfAborted();
   const pty = openPty({ window: window ?? { columns: 80, rows: 24 }, modes, uid });
   let child: Deno.ChildProcess;
   try {
-    child = heedingSignals(libc(), () =>
+    child = pty.starting(() =>
       new Deno.Command("/bin/sh", {
         args: ["-c", ON_TERMINAL, pty.path, command, ...args],
         env: {
@@ -172,7 +181,8 @@ export function startOnPty(command: string, options: SpawnPtyOptions, variable: 
         stdin: "null",
         stdout: "null",
         stderr: "null",
-      }).spawn());
+      }).spawn()
+    );
   } catch (error) {
     void pty.close();
     throw error;
@@ -180,7 +190,13 @@ export function startOnPty(command: string, options: SpawnPtyOptions, variable: 
   return new Running(pty, child, signal);
 }
 
-class Running implements PtyProcess {
+/** What runs, as it is known here. */
+export interface Started extends PtyProcess {
+  /** This program does not wait for its end any more. */
+  unref(): void;
+}
+
+class Running implements Started {
   readonly pid: number;
   readonly path: string;
   readonly stdin: WritableStream<Uint8Array>;
@@ -225,13 +241,16 @@ class Running implements PtyProcess {
     return this.#hungUp ??= this.#hangUp();
   }
 
+  unref(): void {
+    this.#child.unref();
+  }
+
   async #hangUp(): Promise<void> {
     // The terminal's name may be somebody else's terminal once this one is closed: who has not opened it by now must not.
     if (!this.#hasEnded && !this.#pty.isLedBy(this.pid)) {
       this.#child.kill("SIGKILL");
       await this.status;
     }
-    this.#child.unref();
     await this.#pty.close();
   }
 
