@@ -134,4 +134,5 @@ export {
   writeKrl,
 } from "./lib/keys/mod.ts";
 export * from "./lib/sftp/mod.ts";
+export { type TestClientOptions, type TestPair, testPair, type TestPairOptions } from "./lib/testing/mod.ts";
 export { scpDownload, type ScpOptions, scpUpload, serveScp, type ServeScpOptions } from "./lib/scp/mod.ts";

@@ -36,6 +36,7 @@ const layers: Readonly<Record<string, number>> = {
   "config": 6,
   "http": 6,
   "api": 10,
+  "testing": 11,
 };
 
 /** The row of {@linkcode layers} that a file of lib/ belongs to. */

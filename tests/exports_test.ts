@@ -54,6 +54,7 @@ Deno.test("each entry point has what it is there for", async () => {
     "./sftp": ["openSftp", "SftpClient", "serveSftp"],
     "./scp": ["scpUpload", "scpDownload", "serveScp", "scpCommand"],
     "./pty": ["spawnPty", "runInSession", "shellHandler"],
+    "./testing": ["testPair", "memoryFiles"],
     "./websocket": ["webSocketTransport"],
   };
   assertEquals(Object.keys(wanted), Object.keys(config.exports));

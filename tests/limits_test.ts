@@ -172,6 +172,8 @@ const places: Readonly<Record<string, readonly Place[]>> = {
   "SFTP: depth of a tree that is copied or removed": [["lib/files/", "MAX_DEPTH ="]],
   "SFTP: entries of a directory, client": [["lib/sftp/", "MAX_ENTRIES ="]],
   "SFTP: file of unknown size in memory, client": [["lib/sftp/", "UNKNOWN_LIMIT ="]],
+  "files in memory: bytes of all": [["lib/files/memory/", "DEFAULT_MAX_BYTES ="]],
+  "files in memory: files, directories and links": [["lib/files/memory/", "DEFAULT_MAX_FILES ="]],
   "SCP: line": [["lib/scp/", "MAX_LINE ="]],
 };
 
@@ -236,6 +238,7 @@ Deno.test("the options that SECURITY.md names are documented, with the same defa
     "lib/forward/forward.ts",
     "lib/transport/types.ts",
     "lib/keys/private_key.ts",
+    "lib/files/memory/files.ts",
   ].map(read).join("\n");
   const wrong: string[] = [];
   for (const [name, cell, option] of rows) {

@@ -258,12 +258,17 @@ export function checkConnect(options: unknown): asserts options is ConnectOption
   }
 }
 
+/** Throws `TypeError` for names that are near misses of ours, in options that need not be whole. */
+export function checkConnectNames(where: string, options: object): void {
+  checkNames(where, options, Object.keys(checks), habits);
+}
+
 function checkHost(options: unknown): asserts options is ConnectOptions {
   if (typeof options !== "object" || options === null || Array.isArray(options)) {
     const got = options === undefined ? "no options were given" : `${kindOf(options)} is no object of options`;
     throw new TypeError(`Cannot connect: ${got}; write ${EXAMPLE}`);
   }
-  checkNames("connect()", options, Object.keys(checks), habits);
+  checkConnectNames("connect()", options);
   for (const name of ["hostname", "username"] as const) {
     if ((options as Partial<ConnectOptions>)[name] !== undefined) continue;
     throw new TypeError(`Cannot connect: \`${name}\` is missing; write ${EXAMPLE}`);

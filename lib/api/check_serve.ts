@@ -254,7 +254,10 @@ const checks: Checks<ServeOptions> = {
 };
 
 /** Throws `TypeError` or `RangeError` for options that make no sense, the first one that it meets. */
-export function checkServe(options: unknown, where: "serve()" | "serveConn()"): asserts options is ServeOptions {
+export function checkServe(
+  options: unknown,
+  where: "serve()" | "serveConn()" | "testPair()",
+): asserts options is ServeOptions {
   if (typeof options !== "object" || options === null || Array.isArray(options)) {
     const got = options === undefined ? "no options were given" : `${kindOf(options)} is no object of options`;
     throw new TypeError(`Cannot serve: ${got}; write ${EXAMPLE}`);

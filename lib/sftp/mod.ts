@@ -25,6 +25,7 @@ export { openSftp, type RemoteFiles, SftpClient, type SftpServerInfo } from "./c
 export type { SftpDirEntry } from "../files/file_info.ts";
 export { SftpFile } from "./remote/file.ts";
 export type { SftpChannel } from "./wire/channel.ts";
+export { type MemoryContent, type MemoryFiles, memoryFiles, type MemoryFilesOptions } from "../files/memory/files.ts";
 export type { RootedOptions } from "../files/rooted/backend.ts";
 export { serveSftp, type ServeSftpOptions } from "./server/server.ts";
 export type { SftpFileSystemInfo } from "./remote/space.ts";

@@ -6,9 +6,22 @@ import type { SftpBackend } from "../../lib/files/backend.ts";
 import { Extension, Fxp, OpenFlag } from "../../lib/sftp/wire/constants.ts";
 import { Status } from "../../lib/files/limits.ts";
 import * as m from "../../lib/sftp/wire/messages.ts";
+import { type MemoryFiles, memoryFiles } from "../../lib/files/memory/files.ts";
 import { openRootedBackend } from "../../lib/files/rooted/backend.ts";
 import { serveSftp } from "../../lib/sftp/server/server.ts";
-import { isMissing, OPENSSH_SERVER, ours, pipes, RawPeer, someone, statusIn, tempDir } from "../_support/sftp_peers.ts";
+import {
+  begin,
+  dice,
+  isMissing,
+  OPENSSH_SERVER,
+  ours,
+  pipes,
+  RawPeer,
+  sha256,
+  someone,
+  statusIn,
+  tempDir,
+} from "../_support/sftp_peers.ts";
 
 const { READ, WRITE, APPEND, CREAT, TRUNC, EXCL } = OpenFlag;
 const text = new TextEncoder();
@@ -59,6 +72,13 @@ async function openssh(root: string): Promise<World> {
   };
 }
 
+/** Does what may fail. */
+async function quietly(act: () => unknown): Promise<void> {
+  try {
+    await act();
+  } catch { /* it may */ }
+}
+
 /** What a reply says, in a word: a status, or the type of the packet. */
 function word(reply: Uint8Array | null): string {
   if (reply === null) return "the end";
@@ -74,17 +94,49 @@ function word(reply: Uint8Array | null): string {
   return Object.entries(Status).find(([, value]) => value === status)?.[0] ?? String(status);
 }
 
+/** Files in memory, beside a server of which a test says what it had to answer. */
+async function inMemory(files: MemoryFiles): Promise<World> {
+  const { peer, [Symbol.asyncDispose]: end } = await begin(files);
+  return { peer, path: (path) => path, [Symbol.asyncDispose]: end };
+}
+
+/** What is there before the questions are asked. */
+interface Disk {
+  mkdir(path: string): unknown;
+  write(path: string): unknown;
+  symlink(target: string, path: string): unknown;
+  /** A file or an empty directory. */
+  remove(path: string): unknown;
+}
+
+function diskAt(root: string): Disk {
+  return {
+    mkdir: (path) => Deno.mkdir(root + path),
+    write: (path) => Deno.writeTextFile(root + path, "hello"),
+    symlink: (target, path) => Deno.symlink(target, root + path),
+    remove: (path) => Deno.remove(root + path),
+  };
+}
+
+function diskOf(files: MemoryFiles): Disk {
+  return {
+    mkdir: (path) => files.mkdir(path),
+    write: (path) => files.write(path, "hello"),
+    symlink: (target, path) => files.symlink(target, path),
+    remove: (path) => files.stat(path).isDirectory ? files.rmdir(path) : files.remove(path),
+  };
+}
+
 /** Every request that changes or tells names, with its answer. */
-async function answers({ peer, path }: World, root: string): Promise<string[]> {
+async function answers({ peer, path }: World, disk: Disk): Promise<string[]> {
   const list: string[] = [], id = 1, long = `/${"n".repeat(300)}`;
   const ask = async (what: string, payload: Uint8Array): Promise<void> => {
     list.push(`${what.replace(long, "/nnn…")}: ${word(await peer.ask(payload))}`);
   };
-  await Deno.mkdir(`${root}/d/sub`, { recursive: true });
-  await Deno.mkdir(`${root}/empty`);
-  for (const name of ["f", "g", "d/x"]) await Deno.writeTextFile(`${root}/${name}`, "hello");
+  for (const name of ["/d", "/d/sub", "/empty"]) await disk.mkdir(name);
+  for (const name of ["/f", "/g", "/d/x"]) await disk.write(name);
   for (const [target, name] of [["f", "l"], ["d", "ld"], ["missing", "dangling"], ["loop", "loop"]] as const) {
-    await Deno.symlink(target, `${root}/${name}`);
+    await disk.symlink(target, `/${name}`);
   }
   for (
     const name of ["/f", "/none", "/none/x", "/f/x", "/l", "/l/x", "/ld/x", "/dangling", "/loop", "/loop/x", "/", long]
@@ -101,7 +153,7 @@ async function answers({ peer, path }: World, root: string): Promise<string[]> {
       await ask(`OPEN ${flags} ${name}`, m.Open.encode({ id, path: here, flags, attrs: {} }));
     }
     await ask(`MKDIR ${name}`, m.Mkdir.encode({ id, path: here, attrs: {} }));
-    await Deno.remove(`${root}/none`).catch(() => {});
+    await quietly(() => disk.remove("/none"));
   }
   for (const name of ["/d", "/f", "/none", "/none/x", "/ld", "/l/x", "/dangling", long]) {
     await ask(`RMDIR ${name}`, m.Rmdir.encode({ id, path: path(name) }));
@@ -138,7 +190,7 @@ async function answers({ peer, path }: World, root: string): Promise<string[]> {
       `posix-rename ${from} ${to}`,
       m.PosixRename.encode({ id, extension: Extension.posixRename, oldPath, newPath }),
     );
-    await Deno.writeTextFile(`${root}/f`, "hello").catch(() => {});
+    await quietly(() => disk.write("/f"));
   }
   for (const [target, name] of [["f", "/s"], ["f", "/s"], ["f", "/none/s"], ["f", "/f/s"]] as const) {
     await ask(`SYMLINK ${target} ${name}`, m.Symlink.encode({ id, target, path: path(name) }));
@@ -181,7 +233,7 @@ for (const strategy of [undefined, "named"] as const) {
       await using theirs = await tempDir();
       await using own = await rooted(mine.path, options);
       await using other = await openssh(theirs.path);
-      const got = await answers(own, mine.path), wanted = await answers(other, theirs.path);
+      const got = await answers(own, diskAt(mine.path)), wanted = await answers(other, diskAt(theirs.path));
       assertEquals(got.length, wanted.length);
       const differ = got.filter((line, i) => line !== wanted[i]);
       // What may differ: the root is no link and never one to be made, a directory is not linked wherever to, and where
@@ -320,6 +372,109 @@ for (const strategy of [undefined, "named"] as const) {
     assertEquals(await state(), before);
   });
 }
+
+Deno.test({
+  name: "memoryFiles() gives the statuses that OpenSSH's server gives on a disk",
+  ignore: isMissing(OPENSSH_SERVER),
+  async fn() {
+    // There are files with holes among them.
+    const files = memoryFiles({}, { maxBytes: 2 ** 40 });
+    await using theirs = await tempDir();
+    await using own = await inMemory(files);
+    await using other = await openssh(theirs.path);
+    const got = await answers(own, diskOf(files)), wanted = await answers(other, diskAt(theirs.path));
+    assertEquals(got.length, wanted.length);
+    assertEquals(got.filter((line, i) => line !== wanted[i]), []);
+    assert(got.length > 200);
+  },
+});
+
+/** Requests drawn at random over few names, and what comes of each; `root` is left out of paths. */
+async function wander({ peer, path }: World, seed: number, count: number): Promise<string[]> {
+  const roll = dice(seed * 7919), list: string[] = [], id = 1;
+  const pick = <T>(choices: readonly T[]): T => choices[roll(choices.length)]!;
+  const name = (): string =>
+    `/${Array.from({ length: pick([1, 1, 1, 2, 2, 3]) }, () => pick(["a", "b", "c"])).join("/")}`;
+  const handles: Uint8Array[] = [];
+  const root = path("");
+  for (let i = 0; i < count; i++) {
+    const [one, two] = [name(), name()], [oldPath, newPath] = [path(one), path(two)];
+    // What a handle is open for, the session sees to, and tells more of it than OpenSSH's.
+    const flags = READ | WRITE | pick([0, CREAT, CREAT, CREAT | TRUNC, CREAT | EXCL]);
+    const data = text.encode("x".repeat(roll(9))), size = roll(100_000);
+    const isDangling = word(await peer.ask(m.Lstat.encode({ id, path: newPath }))) === "ATTRS" &&
+      word(await peer.ask(m.Stat.encode({ id, path: newPath }))) !== "ATTRS";
+    const handle = handles.length === 0 ? null : pick(handles);
+    const open = (make: (handle: Uint8Array) => [string, Uint8Array]) => (): [string, Uint8Array] =>
+      handle === null ? makeDirectory() : make(handle);
+    const makeDirectory = (): [
+      string,
+      Uint8Array,
+    ] => [`MKDIR ${one}`, m.Mkdir.encode({ id, path: oldPath, attrs: {} })];
+    const create = (): [string, Uint8Array] => [
+      `OPEN ${flags} ${one}`,
+      m.Open.encode({ id, path: oldPath, flags, attrs: {} }),
+    ];
+    const [what, payload] = pick<() => [string, Uint8Array]>([
+      create,
+      open((handle) => ["CLOSE", m.Close.encode({ id, handle })]),
+      open((handle) => [`WRITE ${size}`, m.Write.encode({ id, handle, offset: BigInt(size), data })]),
+      open((handle) => [`READ ${size}`, m.Read.encode({ id, handle, offset: BigInt(size), length: 70_000 })]),
+      open((handle) => ["FSTAT", m.Fstat.encode({ id, handle })]),
+      open((handle) => [`FSETSTAT ${size}`, m.Fsetstat.encode({ id, handle, attrs: { size } })]),
+      () => [`SETSTAT ${one} ${size}`, m.Setstat.encode({ id, path: oldPath, attrs: { size } })],
+      () => [`STAT ${one}`, m.Stat.encode({ id, path: oldPath })],
+      () => [`LSTAT ${one}`, m.Lstat.encode({ id, path: oldPath })],
+      () => [`REALPATH ${one}`, m.Realpath.encode({ id, path: oldPath })],
+      () => [`READLINK ${one}`, m.Readlink.encode({ id, path: oldPath })],
+      makeDirectory,
+      makeDirectory,
+      create,
+      create,
+      () => [`RMDIR ${one}`, m.Rmdir.encode({ id, path: oldPath })],
+      () => [`REMOVE ${one}`, m.Remove.encode({ id, path: oldPath })],
+      () => {
+        // No `..`, which would lead to the disk's own files there.
+        const target = pick(["a", "b", "b/c", "c/b", ".", "missing"]);
+        return [`SYMLINK ${target} ${one}`, m.Symlink.encode({ id, target, path: oldPath })];
+      },
+      () => [`link ${one} ${two}`, m.Hardlink.encode({ id, extension: Extension.hardlink, oldPath, newPath })],
+      // Over a link that leads nowhere OpenSSH's goes, which takes the name for free.
+      () => isDangling ? makeDirectory() : [`RENAME ${one} ${two}`, m.Rename.encode({ id, oldPath, newPath })],
+      () => [`move ${one} ${two}`, m.PosixRename.encode({ id, extension: Extension.posixRename, oldPath, newPath })],
+    ])();
+    const reply = (await peer.ask(payload))!;
+    let said = word(reply);
+    if (said === "HANDLE") handles.push(m.Handle.decode(reply).handle);
+    if (what === "CLOSE" && said === "OK") handles.splice(handles.indexOf(handle!), 1);
+    if (said === "DATA") said += ` ${await sha256(m.Data.decode(reply).data)}`;
+    if (said === "NAME") said += ` ${m.Name.decode(reply).entries[0]!.name.replace(root, "")}`;
+    if (said === "ATTRS") {
+      const { size, mode } = m.Attrs.decode(reply).attrs;
+      // How many bytes a directory takes is the disk's own matter.
+      said += ` ${mode!.toString(8)} ${(mode! & 0o170000) === 0o040000 ? "" : size}`;
+    }
+    list.push(`${i} ${what}: ${said}`);
+  }
+  return list;
+}
+
+Deno.test({
+  name: "memoryFiles() does what OpenSSH's server does on a disk, for requests drawn at random",
+  ignore: isMissing(OPENSSH_SERVER),
+  async fn() {
+    for (const seed of [1, 2, 3]) {
+      await using theirs = await tempDir();
+      await using own = await inMemory(memoryFiles());
+      await using other = await openssh(theirs.path);
+      const got = await wander(own, seed, 400), wanted = await wander(other, seed, 400);
+      const first = got.findIndex((line, i) => line !== wanted[i]);
+      assertEquals(got[first], wanted[first], got.slice(Math.max(0, first - 60), first).join("\n"));
+      const done = got.filter((line) => !/NO_SUCH|FAILURE|BAD_/.test(line)).length;
+      assert(done > 100, `only ${done} requests succeeded`);
+    }
+  },
+});
 
 Deno.test("serveSftp() knows that WinSCP puts the link first", async () => {
   await using dir = await tempDir();
