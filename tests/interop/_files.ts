@@ -103,10 +103,10 @@ export interface OurServer extends AsyncDisposable, Target {
   readonly errors: unknown[];
 }
 
-/** `serve()` with SFTP and SCP over a root; `sftp` is served in the place of the root. */
+/** `serve()` with SFTP and SCP over a root; `sftp` and `scp` are served in the place of the root. */
 export async function startOurs(
   root: string,
-  options: { sftp?: SftpBackend } = {},
+  options: { sftp?: SftpBackend; scp?: SftpBackend } = {},
 ): Promise<OurServer> {
   const { host, user } = await testKeys();
   const keys = [host.ed25519, host.ecdsa256, host.rsa];
@@ -118,7 +118,7 @@ export async function startOurs(
     auth: {
       publicKey: (info, key) => info.username === username && user.ed25519.line.endsWith(` ${key.blob.toBase64()}`),
     },
-    handler: scpHandler({ root }),
+    handler: scpHandler(options.scp ?? { root }),
     subsystems: { sftp: sftpSubsystem(options.sftp ?? { root }) },
     onError: (error) => errors.push(error),
   });
@@ -174,4 +174,14 @@ export function cuttingRelay(port: number, after: number): AsyncDisposable & { r
       await Promise.all(running);
     },
   };
+}
+
+/** Whether this process may mount file systems, as SSHFS does. */
+export async function canMount(): Promise<boolean> {
+  try {
+    (await Deno.open("/dev/fuse", { read: true, write: true })).close();
+    return true;
+  } catch {
+    return false;
+  }
 }

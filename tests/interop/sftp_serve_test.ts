@@ -7,7 +7,7 @@ import { assert, assertEquals } from "@std/assert";
 import { SshError } from "../../mod.ts";
 import { type FileClient, fileClients, sshfs } from "../_support/file_clients.ts";
 import { peers, peerTest } from "../_support/peers.ts";
-import { assertSameTree, folders, startOurs, writeNames, writeSizes } from "./_files.ts";
+import { assertSameTree, canMount, folders, startOurs, writeNames, writeSizes } from "./_files.ts";
 
 async function check(client: FileClient): Promise<void> {
   const { tree, root, back } = folders("tree", "root", "back");
@@ -56,13 +56,4 @@ if (mounts) {
     ignore: true,
     fn: () => {},
   });
-}
-
-async function canMount(): Promise<boolean> {
-  try {
-    (await Deno.open("/dev/fuse", { read: true, write: true })).close();
-    return true;
-  } catch {
-    return false;
-  }
 }
