@@ -19,6 +19,8 @@ import type { SftpAttributes, SftpFileInfo } from "./file_info.ts";
  * changes something is called when all calls before it have ended. However long a call takes, answers leave in the order of
  * the requests, so one that takes long holds up its session: up to 64 requests and 4 MiB of data go on behind it. Files are
  * closed when the calls to them have ended, at the end of a session too: a call that may wait for ever has to end by itself.
+ *
+ * `memoryFiles()` is one that does all of this, for tests and as an example.
  */
 export interface SftpBackend {
   /**

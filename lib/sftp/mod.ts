@@ -1,5 +1,6 @@
 /**
- * SFTP over any pair of byte streams: the client, the server, and a server's rooted file system.
+ * SFTP over any pair of byte streams: the client, the server, and what it serves: a part of the real file system, files in memory,
+ * or a backend of your own.
  *
  * @example A client of a program that serves SFTP on its standard input and output
  * ```ts ignore

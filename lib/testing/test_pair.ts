@@ -60,8 +60,9 @@ export interface TestPair extends AsyncDisposable {
    */
   options(options?: TestClientOptions): ConnectOptions;
   /**
-   * Breaks all connections, or that of one client, as a network does: without a word, and what was on its way is lost. Clients
-   * see `CONNECTION_LOST`, and may connect again. Resolves when both ends have noticed, never rejects.
+   * Breaks all connections, or that of one client that the pair has connected, as a network does: without a word, and what was on
+   * its way is lost. Clients see `CONNECTION_LOST`, and may connect again. Resolves when both ends have noticed; rejects with
+   * `TypeError` for a client that is not the pair's, and with nothing else.
    */
   cut(client?: SshClient): Promise<void>;
   /**

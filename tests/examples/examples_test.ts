@@ -43,6 +43,7 @@ const tested = [
   "transport_client.ts",
   "transport_server.ts",
   "tunnel_server.ts",
+  "unit_test.ts",
 ];
 
 Deno.test("examples/ holds what is tested here, and no more", () => {
