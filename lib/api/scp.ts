@@ -86,7 +86,10 @@ export function scpClient(mux: Mux): ScpClient {
     direction: "to" | "from",
     { remote, local }: { readonly remote: string; readonly local: string },
     options: ScpOptions,
-    run: (scp: typeof import("../scp/scp.ts"), channel: ByteDuplex) => Promise<TransferSummary>,
+    run: (
+      scp: typeof import("../scp/scp.ts"),
+      channel: ByteDuplex,
+    ) => Promise<{ readonly summary: TransferSummary; readonly isPartial: boolean }>,
   ): Promise<TransferSummary> => {
     // Only those who copy pay for it.
     const [scp, { scpCommand }] = await Promise.all([import("../scp/scp.ts"), import("../scp/command.ts")]);
@@ -101,16 +104,17 @@ export function scpClient(mux: Mux): ScpClient {
       signal === undefined ? {} : { signal },
     );
     const stderr = startOf(process.stderr);
-    let summary: TransferSummary;
+    let summary: TransferSummary, isPartial: boolean;
     try {
-      summary = await run(scp, process);
+      ({ summary, isPartial } = await run(scp, process));
     } catch (error) {
       if (signal?.aborted) throw error;
       const status = await ended(process);
       throw explained(error, stderr(), status);
     }
-    const failure = failureOf(await ended(process));
-    if (failure === null) return summary;
+    const status = await ended(process), failure = failureOf(status);
+    // With 1 it says that not everything was taken, which was wanted.
+    if (failure === null || isPartial && status?.code === 1) return summary;
     // It said of each file that it has it: some devices end like this all the same.
     const warning = `The server's scp took everything, and ended with ${failure}` +
       (stderr() === "" ? "" : `: "${printable(stderr(), MAX_STDERR)}"`);
@@ -118,8 +122,11 @@ export function scpClient(mux: Mux): ScpClient {
   };
   return {
     upload: (local, remote, options = {}) =>
-      copy("to", { remote, local }, options, (scp, channel) => scp.scpUpload(channel, local, options)),
+      copy("to", { remote, local }, options, async (scp, channel) => ({
+        summary: await scp.scpUpload(channel, local, options),
+        isPartial: false,
+      })),
     download: (remote, local, options = {}) =>
-      copy("from", { remote, local }, options, (scp, channel) => scp.scpDownload(channel, remote, local, options)),
+      copy("from", { remote, local }, options, (scp, channel) => scp.takeScp(channel, remote, local, options)),
   };
 }

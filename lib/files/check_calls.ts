@@ -17,6 +17,7 @@ import {
   type Habit,
   wrongKind,
 } from "../wire/check.ts";
+import { exclusionOf } from "./exclude.ts";
 import type { SftpAttributes } from "./file_info.ts";
 
 /** A whole number of bytes that a file system may have. */
@@ -31,6 +32,7 @@ type Check = (value: unknown, name: string) => void;
 const flag: Check = (value, name) => checkFlag(name, value);
 const signal: Check = (value, name) => checkSignal(value, name);
 const callback: Check = (value, name) => checkFunction(name, value);
+const patterns: Check = (value) => void exclusionOf(value);
 const mode: Check = (value, name) => checkNumber(name, value, MODE);
 
 function checkNumber(name: string, value: unknown, bounds: Bounds): void {
@@ -69,9 +71,18 @@ const kinds = {
       throw wrongKind(name, value, '"copy", "follow" or "skip"');
     },
     onProgress: callback,
+    onTreeProgress: callback,
+    exclude: patterns,
     signal,
   },
-  scp: { recursive: flag, preserve: flag, onProgress: callback, signal },
+  scp: {
+    recursive: flag,
+    preserve: flag,
+    onProgress: callback,
+    onTreeProgress: callback,
+    exclude: patterns,
+    signal,
+  },
   scpCommand: { recursive: flag, preserve: flag, directory: flag },
   serve: { signal, onError: callback },
 } satisfies Record<string, Record<string, Check>>;
@@ -81,6 +92,8 @@ const habits: Readonly<Record<string, Habit>> = {
   overwrite: { ours: ["truncate", "createNew"], write: "`createNew: true`, or nothing, as files are replaced," },
   parents: { ours: ["recursive"], write: "`recursive`" },
   progress: { ours: ["onProgress"], write: "`onProgress`" },
+  ignore: { ours: ["exclude"], write: "`exclude`, an array of patterns," },
+  filter: { ours: ["exclude"], write: "`exclude`, an array of patterns," },
   step: { ours: ["onProgress"], write: "`onProgress`" },
   followSymlinks: { ours: ["links", "followLinks"], write: "`links` of a copy, or `followLinks` of `setStat()`," },
   permissions: { ours: ["mode"], write: "`mode`" },
@@ -104,7 +117,12 @@ export function checkCall(kind: keyof typeof kinds, options: unknown): void {
 /** Throws `TypeError` for what is no path, here or there. What a path holds, the file system decides. */
 export function checkPaths(paths: Readonly<Record<string, unknown>>): void {
   for (const [name, path] of Object.entries(paths)) {
-    checkText(name, path, `a path, which is a text${path instanceof URL ? ": `.pathname` is that of a URL" : ""}`);
+    const advice = path instanceof URL
+      ? ": `.pathname` is that of a URL"
+      : path instanceof ReadableStream
+      ? ": `writeFile()` takes a stream"
+      : "";
+    checkText(name, path, `a path, which is a text${advice}`);
   }
 }
 

@@ -173,9 +173,9 @@ function parseComponent(pattern: string): Token[] {
 
 const DOT = 0x2e;
 
-function matcher(tokens: readonly Token[]): (name: string) => boolean {
+function matcher(tokens: readonly Token[], dots = false): (name: string) => boolean {
   return (name) => {
-    if (name.startsWith(".") && tokens[0] !== DOT) return false;
+    if (!dots && name.startsWith(".") && tokens[0] !== DOT) return false;
     // Only the last star can ever have to take more: what an earlier one takes, that one could take as well.
     let at = 0, token = 0, star = -1, taken = 0;
     while (at < name.length) {
@@ -196,9 +196,9 @@ function matcher(tokens: readonly Token[]): (name: string) => boolean {
   };
 }
 
-/** One component as a matcher. As in a shell, a leading dot is matched by a dot only. */
-export function componentMatcher(pattern: string): (name: string) => boolean {
-  return matcher(parseComponent(pattern));
+/** One component as a matcher. As in a shell, a leading dot is matched by a dot only; with `dots`, by whatever matches one elsewhere. */
+export function componentMatcher(pattern: string, dots = false): (name: string) => boolean {
+  return matcher(parseComponent(pattern), dots);
 }
 
 /** A component of a pattern, and what comes behind it. */

@@ -17,6 +17,7 @@ export type { AuthenticatorData } from "../keys/key_type.ts";
 export { SftpError, SshError, type SshErrorCode, type SshErrorOptions } from "../errors.ts";
 export type { SftpBackend, SftpBackendEntry, SftpBackendFile, SftpBackendInfo } from "../files/backend.ts";
 export type { TransferSummary } from "../files/copied.ts";
+export type { TreeProgress } from "../files/tree_progress.ts";
 export type { SftpAttributes, SftpDirEntry, SftpFileInfo } from "../files/file_info.ts";
 export type { RootedOptions } from "../files/rooted/backend.ts";
 export type { PublicKey } from "../keys/types.ts";

@@ -7,7 +7,11 @@ import { SftpError } from "../errors.ts";
 import { requireDeno } from "../wire/system.ts";
 import type { ByteDuplex } from "../wire/types.ts";
 import { checkCall, checkChannel, checkPaths } from "../files/check_calls.ts";
+import { exclusionOf } from "../files/exclude.ts";
 import { Status } from "../files/limits.ts";
+import { localTally } from "../files/local_tally.ts";
+import { tally, type TallyTree } from "../files/tally.ts";
+import { TreeMeter, type TreeProgress } from "../files/tree_progress.ts";
 import { localStat } from "../files/local_files.ts";
 import { baseName, joinPath } from "../files/names.ts";
 import { localScpFiles } from "./files.ts";
@@ -26,13 +30,65 @@ export interface ScpOptions {
   readonly preserve?: boolean | undefined;
   /** Told of bytes done, per file, by its local path. */
   readonly onProgress?: ((progress: { path: string; bytes: number; total: number | null }) => void) | undefined;
+  /**
+   * Told how far the whole copy is: when it begins, ten times a second at most while it goes on, and with the last figures when it
+   * ends, unless it was aborted or the connection is lost. How much there is to do is counted beside the copying; what comes from the
+   * server tells it of single files only. What it throws ends the copy, as with `onProgress`.
+   */
+  readonly onTreeProgress?: ((progress: TreeProgress) => void) | undefined;
+  /**
+   * What of a tree is left out: patterns of `*`, `?`, `[…]` and `{…}`, for which a leading dot is nothing special. One without a slash,
+   * or with one at its end only, matches a name in any directory; any other matches the path from the top of the tree, with `**` for
+   * any number of directories. With a slash at its end it matches directories only. Directories that are left out are not entered;
+   * what the call itself names is copied in any case. Up to 1,024 patterns of 4,096 characters. @default {[]}
+   */
+  readonly exclude?: readonly string[] | undefined;
   /** Aborts the copy. */
   readonly signal?: AbortSignal | undefined;
 }
 
-function planOf(options: ScpOptions): ScpPlan {
-  const { recursive = false, preserve = false, onProgress } = options;
-  return { recursive, preserve, ...(onProgress === undefined ? {} : { onProgress }) };
+function planOf(options: ScpOptions, path: string): ScpPlan {
+  const { recursive = false, preserve = false, onProgress, onTreeProgress } = options;
+  return {
+    recursive,
+    preserve,
+    ...(onProgress === undefined ? {} : { onProgress }),
+    meter: onTreeProgress === undefined ? undefined : new TreeMeter(path, onTreeProgress),
+    exclude: exclusionOf(options.exclude),
+  };
+}
+
+/** What SCP sends of local files: links are followed, but none to directories. */
+const sentTree: TallyTree = {
+  ...localTally,
+  async look(path, followLinks) {
+    const there = await localStat(path, followLinks);
+    return followLinks && there?.kind === "directory" ? null : there;
+  },
+};
+
+/** Counts what there is to send while `work` sends it. */
+async function counting<T>(local: string, plan: ScpPlan, work: () => Promise<T>): Promise<T> {
+  const { meter, recursive, exclude: within } = plan;
+  if (meter === undefined) return await work();
+  let isOver = false;
+  const counted = (async () => {
+    const info = await localStat(local, true);
+    if (info === null) return;
+    const isAll = await tally(sentTree, [{ path: local, info, within: within!, name: null }], {
+      recursive,
+      links: "follow",
+      found: (files, bytes) => meter.found(files, bytes),
+      over: () => isOver,
+    });
+    if (isAll) meter.allFound();
+  })().catch(() => {});
+  try {
+    return await work();
+  } finally {
+    isOver = true;
+    await counted;
+  }
 }
 
 /** Throws `TypeError` in a page: SCP copies to and from local files. */
@@ -62,7 +118,8 @@ export async function exchange<T>(
   }
 }
 
-function summary({ files, bytes, failed, errors }: ScpResult): TransferSummary {
+function summary({ files, bytes, failed, errors }: ScpResult, plan: ScpPlan): TransferSummary {
+  plan.meter?.end(failed);
   const [first] = errors;
   if (first === undefined) return { files, bytes, warnings: [] };
   if (failed === 1 && files === 0) throw first;
@@ -84,10 +141,13 @@ export async function scpUpload(
   checkPaths({ local });
   checkCall("scp", options);
   requireLocalFiles();
-  const plan = planOf(options);
-  return summary(
-    await exchange(channel, options.signal, (stream) => sendScp(stream, localScpFiles, [local], plan)),
-  );
+  const plan = planOf(options, local);
+  const result = await counting(local, plan, () =>
+    exchange(channel, options.signal, (stream) => {
+      plan.meter?.begin();
+      return sendScp(stream, localScpFiles, [local], plan);
+    }));
+  return summary(result, plan);
 }
 
 /**
@@ -101,11 +161,21 @@ export async function scpDownload(
   local: string,
   options: ScpOptions = {},
 ): Promise<TransferSummary> {
+  return (await takeScp(channel, remote, local, options)).summary;
+}
+
+/** The same, and whether the sender was told that something is not wanted, which it may take for an error. */
+export async function takeScp(
+  channel: ByteDuplex,
+  remote: string,
+  local: string,
+  options: ScpOptions,
+): Promise<{ readonly summary: TransferSummary; readonly isPartial: boolean }> {
   checkChannel(channel);
   checkPaths({ remote, local });
   checkCall("scp", options);
   requireLocalFiles();
-  const plan = planOf(options);
+  const plan = planOf(options, remote);
   const destination: ScpDestination = { path: local, place: "as", asked: remote };
   const base = baseName(remote),
     there = await localStat(local, true).catch((error) => {
@@ -114,7 +184,9 @@ export async function scpDownload(
   const own = there?.kind === "directory" ? localScpFiles.spell(base) : null;
   const inside = own === null ? {} : { file: joinPath(local, own) };
   const run = (stream: ScpStream): Promise<ScpResult> => {
+    plan.meter?.begin();
     return receiveScp(stream, localScpFiles, { ...destination, ...inside }, plan);
   };
-  return summary(await exchange(channel, options.signal, run));
+  const result = await exchange(channel, options.signal, run);
+  return { summary: summary(result, plan), isPartial: result.excluded > 0 };
 }

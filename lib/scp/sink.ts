@@ -7,6 +7,7 @@
  * @module
  */
 import { printable, SftpError, SshError, SshProtocolError } from "../errors.ts";
+import { type Exclusion, exclusionOf } from "../files/exclude.ts";
 import { MAX_DEPTH, Status } from "../files/limits.ts";
 import { isEntryName, joinPath, quoted } from "../files/names.ts";
 import type { ScpFiles, ScpTimes } from "./files.ts";
@@ -33,6 +34,8 @@ interface OpenDirectory {
   readonly path: string;
   readonly mode: number;
   readonly times: ScpTimes | null;
+  /** What is left out in it. */
+  readonly exclusion: Exclusion;
 }
 
 /** Takes what the other side sends. An error of one file is told to it and counted; the rest goes on. */
@@ -50,7 +53,7 @@ export async function receiveScp(
     }
     sink.end();
   } catch (error) {
-    await sink.sayLast(error).catch(() => {});
+    await stream.briefly(sink.sayLast(error));
     throw error;
   }
   return sink.result;
@@ -70,6 +73,7 @@ class Sink {
   #times: ScpTimes | null = null;
   #tops = 0;
   #last: { path: string | null; said: string } | null = null;
+  readonly #top: Exclusion;
   readonly result = new ScpResult();
 
   constructor(stream: ScpStream, files: ScpFiles, destination: ScpDestination, plan: ScpPlan) {
@@ -77,6 +81,7 @@ class Sink {
     this.#files = files;
     this.#destination = destination;
     this.#plan = plan;
+    this.#top = plan.exclude ?? exclusionOf(undefined);
   }
 
   async take(control: ScpControl): Promise<void> {
@@ -154,8 +159,19 @@ class Sink {
     return kind === "file" ? file ?? path : path;
   }
 
+  /**
+   * Whether an entry is left out. The sender is told so, and sends nothing of it; it takes that for an error, and its exit code may say
+   * so.
+   */
+  async #isLeftOut(name: string, isDirectory: boolean): Promise<boolean> {
+    if (!this.#open.at(-1)?.exclusion.excludes(name, isDirectory)) return false;
+    this.result.excluded++;
+    await this.#stream.refuse(null, "not wanted", false);
+    return true;
+  }
+
   async #enter(name: string, mode: number, times: ScpTimes | null): Promise<void> {
-    const isTop = this.#open.length === 0, path = this.#path(name, "directory");
+    const top = this.#open.at(-1), path = this.#path(name, "directory");
     if (!this.#plan.recursive) {
       throw this.#violation("sends a directory nobody asked for", "received directory without -r");
     }
@@ -163,15 +179,16 @@ class Sink {
       const deep = `more than ${MAX_DEPTH} directories deep`;
       throw this.#violation(`sends ${deep}`, deep);
     }
+    if (await this.#isLeftOut(name, true)) return;
     try {
       if (path === null) throw noName();
-      await this.#files.makeDirectory(path, mode, isTop);
+      await this.#files.makeDirectory(path, mode, top === undefined);
     } catch (error) {
       // Refused for good: the sender would go on with what lies in it.
       this.#last = { path: path === null ? name : this.#files.shown(path), said: reasonOf(error) };
       throw copyError("copy to", path ?? name, error);
     }
-    this.#open.push({ path, mode, times });
+    this.#open.push({ path, mode, times, exclusion: top?.exclusion.enter(name) ?? this.#top });
     await this.#stream.acknowledge();
   }
 
@@ -196,6 +213,7 @@ class Sink {
 
   async #file(name: string, mode: number, size: number, times: ScpTimes | null): Promise<void> {
     const path = this.#path(name, "file");
+    if (await this.#isLeftOut(name, false)) return;
     if (path === null) return await this.#failed(name, noName(), name);
     let target;
     try {
@@ -208,11 +226,13 @@ class Sink {
     try {
       await this.#stream.acknowledge();
       this.#plan.onProgress?.({ path, bytes: 0, total: size });
+      if (this.#open.length === 0) this.#plan.meter?.allFound(1, size);
       for (let left = size; left > 0;) {
         const part = await this.#stream.contents(left);
         left -= part.length;
         // The size was promised: what cannot be written any more is still taken.
         if (failure === null) await target.write(part).catch(failed);
+        this.#plan.meter?.sent(path, part.length);
         this.#plan.onProgress?.({ path, bytes: size - left, total: size });
       }
       answer = await this.#stream.acknowledged();
@@ -232,5 +252,6 @@ class Sink {
     }
     this.result.files++;
     this.result.bytes += size;
+    this.#plan.meter?.finished();
   }
 }

@@ -5,6 +5,7 @@
  */
 import { concat } from "@std/bytes";
 import { SftpError } from "../errors.ts";
+import { type Exclusion, exclusionOf } from "../files/exclude.ts";
 import { MAX_DEPTH, Status } from "../files/limits.ts";
 import type { LocalInfo } from "../files/local_files.ts";
 import { joinPath, quoted } from "../files/names.ts";
@@ -60,12 +61,14 @@ class Source {
   readonly #stream: ScpStream;
   readonly #files: ScpFiles;
   readonly #plan: ScpPlan;
+  readonly #top: Exclusion;
   readonly result = new ScpResult();
 
   constructor(stream: ScpStream, files: ScpFiles, plan: ScpPlan) {
     this.#stream = stream;
     this.#files = files;
     this.#plan = plan;
+    this.#top = plan.exclude ?? exclusionOf(undefined);
   }
 
   /** Counts an error and tells the other side, which counts it too; `said` is what it hears. */
@@ -74,8 +77,8 @@ class Source {
     await this.#stream.refuse(this.#files.shown(path), said, false);
   }
 
-  /** Sends what is there; below the top its name is that in the listing. */
-  async send(path: string, depth: number, entry?: string): Promise<void> {
+  /** Sends what is there; below the top its name is that in the listing. `inside` is what is left out in it. */
+  async send(path: string, depth: number, entry?: string, inside = this.#top): Promise<void> {
     let info: LocalInfo | null, name: string, isLink = false;
     try {
       name = entry ?? (this.#files.base(path) || ".");
@@ -95,7 +98,7 @@ class Source {
     if (depth >= MAX_DEPTH) return await this.#failed(path, failure(`more than ${MAX_DEPTH} directories deep`));
     // SCP has no links. One to a directory may lead anywhere, to where it lies as well.
     if (isLink) return await this.#failed(path, failure("a link to a directory is not copied"));
-    await this.#directory(path, name, info, depth);
+    await this.#directory(path, name, info, depth, inside);
   }
 
   /** Sends a line and takes its answer; false where the other side refuses what the line announces. */
@@ -116,7 +119,13 @@ class Source {
     return !this.#plan.preserve || await this.#announce(`T${scpTime(info.mtime)} 0 ${scpTime(info.atime)} 0`, path);
   }
 
-  async #directory(path: string, name: string, info: LocalInfo, depth: number): Promise<void> {
+  async #directory(
+    path: string,
+    name: string,
+    info: LocalInfo,
+    depth: number,
+    exclusion: Exclusion,
+  ): Promise<void> {
     const mode = (info.mode ?? 0o755).toString(8).padStart(4, "0");
     if (!await this.#times(info, path) || !await this.#announce(`D${mode} 0 ${name}`, path)) return;
     const entries = this.#files.list(path)[Symbol.asyncIterator]();
@@ -126,8 +135,9 @@ class Source {
         const next = await entries.next().catch((error) => ({ error }));
         if ("error" in next) await this.#failed(path, next.error);
         else if (!next.done) {
-          const { name } = next.value;
-          await this.send(joinPath(path, name), depth + 1, name);
+          const { name, isDirectory } = next.value;
+          if (exclusion.excludes(name, isDirectory)) continue;
+          await this.send(joinPath(path, name), depth + 1, name, exclusion.enter(name));
           continue;
         }
         break;
@@ -177,6 +187,7 @@ class Source {
         }
         await this.#stream.write(block.subarray(0, count));
         left -= count;
+        this.#plan.meter?.sent(path, count, info.size === 0 ? count : 0);
         this.#plan.onProgress?.({ path, bytes: total - left, total });
       }
       if (trouble === null) await this.#stream.acknowledge();
@@ -184,6 +195,7 @@ class Source {
       if (!this.#accepted(await this.#stream.acknowledged(), path) || trouble !== null) return;
       this.result.files++;
       this.result.bytes += total;
+      this.#plan.meter?.finished();
     } finally {
       await source.close();
     }

@@ -22,7 +22,10 @@ export type ScpControl =
 
 /** Most bytes of text that are kept of an other side that speaks no SCP. */
 const MAX_TEXT = 1024;
-/** How long more of such a text is waited for, in milliseconds: what prints it may keep the channel open. */
+/**
+ * How long more of such a text is waited for, in milliseconds: what prints it may keep the channel open. So long the last word to the
+ * other side may take, too.
+ */
 const TEXT_PATIENCE = 1000;
 
 /** The last second that a `Date` can tell. */
@@ -221,6 +224,16 @@ export class ScpStream {
   async refuse(path: string | null, why: string, fatal: boolean): Promise<void> {
     const message = path === null ? printable(why) : `${printable(path, 512)}: ${printable(why)}`;
     await this.write(encodeName(`${fatal ? "\x02" : "\x01"}scp: ${message.toWellFormed()}\n`));
+  }
+
+  /** Waits for last words, but no longer than a while: who sends and reads nothing does not take them. */
+  async briefly(words: Promise<void>): Promise<void> {
+    const timer = setTimeout(() => this.#giveUp?.(ended()), TEXT_PATIENCE);
+    try {
+      await words.catch(() => {});
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   /** Nothing more is sent; what still comes is thrown away. */

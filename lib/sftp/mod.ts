@@ -32,3 +32,4 @@ export { serveSftp, type ServeSftpOptions } from "./server/server.ts";
 export type { SftpFileSystemInfo } from "./remote/space.ts";
 export type { TransferOptions } from "./transfer/run.ts";
 export type { TransferSummary } from "../files/copied.ts";
+export type { TreeProgress } from "../files/tree_progress.ts";

@@ -3,6 +3,8 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { SftpError, SshProtocolError } from "../../lib/errors.ts";
 import { scpDownload, scpUpload } from "../../lib/scp/scp.ts";
 import { scpCommand } from "../../lib/scp/command.ts";
+import { FakeTime } from "../_support/fake_time.ts";
+import { until } from "../_support/until.ts";
 import { isMissing, pattern, pipes, tempDir } from "../_support/sftp_peers.ts";
 
 const text = new TextEncoder();
@@ -104,6 +106,31 @@ Deno.test({
     assert(error.message.includes("shorter"), error.message);
     assertEquals(await Deno.readTextFile(`${dir.path}/dst/b`), "x");
   },
+});
+
+Deno.test("scpDownload() that fails here does not wait for a sender that takes nothing", async () => {
+  await using dir = await tempDir();
+  using time = new FakeTime();
+  const { near, far } = pipes(), writer = far.writable.getWriter(), reader = far.readable.getReader();
+  const failing = assertRejects(
+    () =>
+      scpDownload(near, "f", `${dir.path}/f`, {
+        onProgress: () => {
+          throw new RangeError("in the listener");
+        },
+      }),
+    RangeError,
+    "in the listener",
+  );
+  await reader.read();
+  const sending = writer.write(text.encode("C0644 5 f\nhello\0"));
+  // The answer to the line is taken, and nothing behind it.
+  await reader.read();
+  await sending;
+  await until(() => time.pending > 0, "the last word is not said");
+  time.next();
+  await failing;
+  assertEquals(entries(dir.path), []);
 });
 
 Deno.test({

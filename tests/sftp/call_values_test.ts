@@ -40,6 +40,7 @@ const noFlags: readonly Loose[] = ["yes", 1, 0, null, {}];
 const noModes: readonly Loose[] = [-1, 0.5, NaN, Infinity, 0x10000, "0644", null];
 const noSignals: readonly Loose[] = [5, "abort", {}, new AbortController()];
 const noFunctions: readonly Loose[] = [5, "log", {}, null];
+const noPatterns: readonly Loose[] = ["*.log", 5, null, [""], [5], ["a", null], ["/"], ["../a"], ["!a"], ["a\0"]];
 
 /** A call with one value that makes no sense in it, for each of them. */
 type Call = (sftp: SftpClient, value: Loose, file: SftpFile) => Promise<unknown>;
@@ -116,6 +117,9 @@ const values: readonly [Call, readonly Loose[]][] = [
   ...[upload, download].flatMap((call): [Call, readonly Loose[]][] => [
     [(sftp, concurrency) => call(sftp, { concurrency }), [0, -1, 0.5, NaN, -Infinity, "8", null, 8n]],
     [(sftp, onProgress) => call(sftp, { onProgress }), noFunctions],
+    [(sftp, onTreeProgress) => call(sftp, { onTreeProgress }), noFunctions],
+    [(sftp, exclude) => call(sftp, { exclude }), noPatterns],
+    [(sftp, filter) => call(sftp, { filter }), [() => true, ["*"]]],
     [(sftp, links) => call(sftp, { links }), ["Copy", "keep", true, null, 1]],
     [call, [5, "recursive", null, [], true]],
     [(sftp, [name, value]) => call(sftp, { [name]: value }), [
@@ -237,7 +241,8 @@ Deno.test("SCP and both servers refuse values that make no sense, before a strea
     ...[5, "r", null, []],
     ...noFlags.flatMap((flag) => [{ recursive: flag }, { preserve: flag }]),
     ...noSignals.map((signal) => ({ signal })),
-    ...noFunctions.map((onProgress) => ({ onProgress })),
+    ...noFunctions.flatMap((one) => [{ onProgress: one }, { onTreeProgress: one }]),
+    ...noPatterns.map((exclude) => ({ exclude })),
     { Recursive: true },
     { preserv: true },
   ];

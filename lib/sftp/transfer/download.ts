@@ -33,12 +33,14 @@ import {
 } from "../../files/local_files.ts";
 import { localNameOf } from "../../files/local_names.ts";
 import { Open } from "../wire/messages.ts";
-import { baseName, isContainedTarget, joinPath, quoted } from "../../files/names.ts";
+import { baseName, isContainedTarget, isEntryName, joinPath, quoted } from "../../files/names.ts";
 import { ReadPipeline } from "../remote/read_pipeline.ts";
 import { isMissing } from "../../files/refusals.ts";
 import type { SftpSession } from "../remote/session.ts";
 import { localFailure, type TransferOptions, TransferRun, withGrace } from "./run.ts";
 import { partName, type TransferSummary } from "../../files/copied.ts";
+import type { TreePlace } from "../../files/exclude.ts";
+import { remoteRoots, remoteTally, tallyInfo } from "./remote_tally.ts";
 
 /** Most bytes beyond the size that the server gives, which is 0 for files of /proc. */
 const UNKNOWN_LIMIT = 1_073_741_824;
@@ -47,7 +49,7 @@ const UNKNOWN_LIMIT = 1_073_741_824;
 const ASKED_AT_ONCE = 64;
 
 /** One thing to copy. */
-interface Item {
+interface Item extends TreePlace {
   /** Where it is. */
   readonly remote: string;
   /** Where it goes. */
@@ -86,7 +88,7 @@ async function copy(
   local: string,
   options: TransferOptions,
 ): Promise<TransferSummary> {
-  const run = new TransferRun(session, options);
+  const run = new TransferRun(session, options, remote);
   run.check();
   const downloader = new Downloader(client, session, run);
   try {
@@ -95,14 +97,19 @@ async function copy(
       if (isGlob(remote) && error instanceof SftpError && session.ended === null) return error;
       throw error;
     });
-    if (found instanceof SftpError) await downloader.glob(remote, local, found);
-    else {
+    const tree = remoteTally(client, session);
+    if (found instanceof SftpError) {
+      run.measure(tree, remoteRoots(client, remote, run.exclusion));
+      await downloader.glob(remote, local, found);
+    } else {
       const into = !found.isDirectory &&
         (local.endsWith("/") || (await localStat(local, true))?.kind === "directory");
       const to = into ? joinPath(local, localName(baseName(remote), remote)) : local;
       // Some servers resolve directories only.
       const identity = await session.realPath(remote).catch(() => remote);
-      await downloader.entry({ remote, local: to, identity, isNamed: !into, isNew: false }, found, []);
+      const place = { within: run.exclusion, name: null };
+      run.measure(tree, [{ path: remote, info: tallyInfo(found), ...place }]);
+      await downloader.entry({ remote, local: to, identity, isNamed: !into, isNew: false, ...place }, found, []);
     }
   } catch (error) {
     run.failed(failure(remote, local, error));
@@ -136,9 +143,11 @@ class Downloader {
 
   /** Copies what a glob finds into a directory, which is made when there is something to put there; `error` says what is no name. */
   async glob(pattern: string, directory: string, error: SftpError): Promise<void> {
-    const taken = new Map<string, string>();
-    let isNew: boolean | null = null;
+    const taken = new Map<string, string>(), within = this.#run.exclusion;
+    let isNew: boolean | null = null, isAny = false;
     for await (const remote of this.#client.glob(pattern)) {
+      isAny = true;
+      if (within.excludes(baseName(remote), false)) continue;
       isNew ??= await makeDirectory(pattern, directory, true);
       let local = directory;
       try {
@@ -147,13 +156,14 @@ class Downloader {
         taken.set(name, remote);
         local = joinPath(directory, name);
         const info = await this.#client.stat(remote);
-        await this.entry({ remote, local, identity: remote, isNamed: false, isNew }, info, []);
+        const place = { within, name: baseName(remote) };
+        await this.entry({ remote, local, identity: remote, isNamed: false, isNew, ...place }, info, []);
       } catch (error) {
         this.#run.check();
         this.#run.failed(failure(remote, local, error));
       }
     }
-    if (isNew === null) {
+    if (!isAny) {
       if (!isMissing(error)) throw error;
       throw refused(pattern, "no such file there, and nothing that matches it as a glob", Status.NO_SUCH_FILE);
     }
@@ -170,6 +180,7 @@ class Downloader {
       return links === "follow" ? this.#follow(item, above) : undefined;
     }
     if (info.isDirectory) {
+      if (item.within.excludes(item.name, true)) return undefined;
       if (!recursive) throw refused(remote, "it is a directory; use `recursive: true`");
       if (above.includes(item.identity)) throw refused(remote, "a link leads back to a directory it lies in");
       if (above.length >= MAX_DEPTH) throw refused(remote, `more than ${MAX_DEPTH} directories deep`);
@@ -194,9 +205,11 @@ class Downloader {
   async #directory(item: Item, info: SftpFileInfo, above: readonly string[]): Promise<void> {
     const isNew = await makeDirectory(item.remote, item.local, item.isNamed);
     if (this.#run.options.preserve) this.#directories.push({ item, info });
-    const seen = new Set<string>();
+    const seen = new Set<string>(), within = item.within.enter(item.name);
     for await (const entries of listDirectory(this.#session, item.remote)) {
-      for (const { name, info } of await this.#complete(item.remote, entries)) {
+      // What is no name of an entry is refused, and never just left out.
+      const wanted = entries.filter(({ name }) => !isEntryName(name) || !within.excludes(name, false));
+      for (const { name, info } of await this.#complete(item.remote, wanted)) {
         this.#run.check();
         const remote = joinPath(item.remote, name);
         let local = item.local;
@@ -205,7 +218,8 @@ class Downloader {
           if (seen.has(own)) throw refused(remote, "the server names it twice", Status.BAD_MESSAGE);
           seen.add(own);
           local = joinPath(item.local, own);
-          const inner = { remote, local, identity: joinPath(item.identity, name), isNamed: false, isNew };
+          const identity = joinPath(item.identity, name);
+          const inner = { remote, local, identity, isNamed: false, isNew, within, name };
           const waiting = this.entry(inner, info, above);
           if (waiting !== undefined) await waiting;
         } catch (error) {
@@ -283,7 +297,7 @@ class Downloader {
     // Looked at while the server is asked for the contents.
     const replaced = isNew || inPlace || preserve && !resume ? null : regularFile(local);
     if (resume && isWhole(await replaced, info)) {
-      this.#run.report(remote, info.size, info.size);
+      this.#run.wasWhole(remote, info.size);
       return;
     }
     const { directory, base } = splitLocal(local);
@@ -355,7 +369,7 @@ class Downloader {
     if (more !== null || got !== null && got.length > size) return false;
     if (got === null || got.length < size) throw shorter(remote, got?.length ?? 0, size);
     await writeLocal(path, got, await kept ?? own);
-    this.#run.copied(size);
+    this.#run.copied(remote, size);
     this.#run.report(remote, size, size);
     return true;
   }
@@ -367,6 +381,7 @@ class Downloader {
     // The end is where the server says EOF: it may give less than a file has that it unpacks as it is read.
     if (offset > 0) await target.seek(offset);
     this.#run.report(remote, offset, total);
+    this.#run.passed(remote, offset);
     const requests = this.#run.requests;
     const pipeline = new ReadPipeline(this.#session, handle, remote, {
       offset,
@@ -381,7 +396,7 @@ class Downloader {
       for (let part = await pipeline.next(); part !== null; part = await pipeline.next()) {
         await target.write(part);
         done += part.length;
-        this.#run.copied(part.length);
+        this.#run.copied(remote, part.length, Math.max(0, Math.min(part.length, done - size)));
         pipeline.recycle(part);
         if (done > size + UNKNOWN_LIMIT) {
           throw refused(remote, `the server gives its size as ${size} and sends over 1 GiB more`);

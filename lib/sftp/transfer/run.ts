@@ -9,6 +9,9 @@ import { Status } from "../../files/limits.ts";
 import type { SftpSession } from "../remote/session.ts";
 import { lostError } from "../remote/errors.ts";
 import { isFileSystemError, statusOf } from "../../files/errors.ts";
+import { type Exclusion, exclusionOf } from "../../files/exclude.ts";
+import { tally, type TallyPlan, type TallyRoot, type TallyTree } from "../../files/tally.ts";
+import { TreeMeter, type TreeProgress } from "../../files/tree_progress.ts";
 
 /** How a file or a tree is copied. */
 export interface TransferOptions {
@@ -29,6 +32,19 @@ export interface TransferOptions {
   concurrency?: number | undefined;
   /** Told of bytes done, per file, by the path it is copied from. */
   onProgress?: ((progress: { path: string; bytes: number; total: number | null }) => void) | undefined;
+  /**
+   * Told how far the whole copy is: when it begins, ten times a second at most while it goes on, and with the last figures when it
+   * ends, unless it was aborted or the connection is lost. What there is to do is
+   * counted beside the copying, for which directories are listed once more. What it throws ends the copy, as with `onProgress`.
+   */
+  onTreeProgress?: ((progress: TreeProgress) => void) | undefined;
+  /**
+   * What of a tree is left out: patterns of `*`, `?`, `[…]` and `{…}`, for which a leading dot is nothing special. One without a slash,
+   * or with one at its end only, matches a name in any directory; any other matches the path from the top of the tree, with `**` for
+   * any number of directories. With a slash at its end it matches directories only. Directories that are left out are not entered;
+   * what the call itself names is copied in any case, and what a glob stands for lies at the top. Up to 1,024 patterns of 4,096 characters. @default {[]}
+   */
+  exclude?: readonly string[] | undefined;
   /**
    * Aborts the copy. What was copied of a file stays beside it, for `resume`; where an abort comes while it takes the place of
    * another, so may that one, with a name that ends in `.old`.
@@ -70,11 +86,19 @@ export class TransferRun {
   #bytes = 0;
   /** The options. */
   readonly options: TransferOptions;
+  /** What is left out at the top of the tree. */
+  readonly exclusion: Exclusion;
+  readonly #meter: TreeMeter | null;
+  #tally: Promise<void> | null = null;
+  #isOver = false;
 
-  /** A run without tasks yet. */
-  constructor(session: SftpSession, options: TransferOptions) {
+  /** A run without tasks yet; `path` is what is copied. */
+  constructor(session: SftpSession, options: TransferOptions, path: string) {
     this.#session = session;
     this.options = options;
+    this.exclusion = exclusionOf(options.exclude);
+    const { onTreeProgress } = options;
+    this.#meter = onTreeProgress === undefined ? null : new TreeMeter(path, onTreeProgress);
     const { concurrency } = options;
     if (options.inPlace && options.resume) {
       throw new TypeError(
@@ -158,9 +182,45 @@ export class TransferRun {
     }
   }
 
+  #measure(count: (meter: TreeMeter) => void): void {
+    if (this.#meter === null || this.#broken !== null) return;
+    try {
+      count(this.#meter);
+    } catch (error) {
+      this.#broken = { error };
+    }
+  }
+
+  /** Begins to tell how far the whole is, and counts what there is to do, where somebody wants to know. */
+  measure(tree: TallyTree, roots: Iterable<TallyRoot> | AsyncIterable<TallyRoot>): void {
+    const meter = this.#meter;
+    if (meter === null) return;
+    this.#measure(() => meter.begin());
+    const { recursive = false, links = "copy" } = this.options;
+    const plan: TallyPlan = {
+      recursive,
+      links,
+      found: (files, bytes) => meter.found(files, bytes),
+      over: () => this.#isOver || this.#broken !== null || this.#session.ended !== null,
+    };
+    this.#tally = tally(tree, roots, plan).then((isAll) => {
+      if (isAll) meter.allFound();
+    }, () => {});
+  }
+
+  /** The same for a single file. */
+  measureFile(size: number): void {
+    this.#measure((meter) => {
+      meter.allFound(1, size);
+      meter.begin();
+    });
+  }
+
   /** Waits for all tasks. */
   async settle(): Promise<void> {
     while (this.#tasks.size > 0) await Promise.all(this.#tasks);
+    this.#isOver = true;
+    await this.#tally;
   }
 
   /** Keeps an error and lets the rest go on. */
@@ -175,19 +235,39 @@ export class TransferRun {
     this.#warnings.push(error instanceof Error ? error.message : String(error));
   }
 
-  /** Counts bytes that arrived. */
-  copied(bytes: number): void {
+  /** Counts bytes of a file that arrived, and how many of them lie behind the size that it was said to have. */
+  copied(path: string, bytes: number, beyond = 0): void {
     this.#bytes += bytes;
+    this.#measure((meter) => meter.sent(path, bytes, beyond));
+  }
+
+  /** Tells of bytes of a file that an earlier copy left. */
+  passed(path: string, bytes: number): void {
+    if (bytes > 0) this.#measure((meter) => meter.passed(path, bytes));
+  }
+
+  /** Tells of a file that is there whole. */
+  wasWhole(path: string, size: number): void {
+    this.report(path, size, size);
+    this.passed(path, size);
+    this.wasThere();
+  }
+
+  /** Tells of a file or link of which nothing was to be done. */
+  wasThere(): void {
+    this.#measure((meter) => meter.finished());
   }
 
   /** Counts a file that is whole. */
   finished(): void {
     this.#files++;
+    this.#measure((meter) => meter.finished());
   }
 
   /** What was done; throws where anything failed: the error itself, or one that tells how many there are. */
   summary(): TransferSummary {
     this.options.signal?.throwIfAborted();
+    if (this.#session.ended === null) this.#measure((meter) => meter.end(this.#failed));
     if (this.#broken !== null) throw this.#broken.error;
     if (this.#failed === 1 && this.#files === 0) throw this.#errors[0];
     if (this.#failed > 0) {

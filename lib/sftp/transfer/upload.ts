@@ -19,6 +19,7 @@ import {
 } from "../../files/local_files.ts";
 import { whatIsAt } from "../remote/look.ts";
 import { joinPath, quoted } from "../../files/names.ts";
+import { localRoots, localTally, localTree } from "../../files/local_tally.ts";
 import { moveIntoPlace } from "../remote/replace.ts";
 import { isMissing, refusalOf } from "../../files/refusals.ts";
 import type { SftpSession } from "../remote/session.ts";
@@ -44,13 +45,14 @@ async function copy(
   remote: string,
   options: TransferOptions,
 ): Promise<TransferSummary> {
-  const run = new TransferRun(session, options);
+  const run = new TransferRun(session, options, local);
   run.check();
   const uploader = new Uploader(client, session, run);
   try {
     const found = await localStat(local, true);
     if (found === null) {
       if (!isGlob(local)) throw refused(local, "no such file here", Status.NO_SUCH_FILE);
+      run.measure(localTally, localRoots(local, run.exclusion));
       await uploader.glob(local, remote);
     } else {
       const isTree = found.kind === "directory", named = remote.endsWith("/");
@@ -58,7 +60,9 @@ async function copy(
       const into = !isTree && (named || there?.isDirectory);
       const to = into ? joinPath(remote, splitLocal(local).base) : remote;
       const identity = await localRealPath(local);
-      await uploader.entry({ local, remote: to, identity, isNew: there === null }, found, []);
+      const place = { within: run.exclusion, name: null };
+      run.measure(localTally, [{ path: local, info: found, ...place }]);
+      await uploader.entry({ local, remote: to, identity, isNew: there === null, ...place }, found, []);
     }
   } catch (error) {
     run.failed(failure(local, error));
@@ -80,14 +84,6 @@ async function lookUp(
   });
 }
 
-const localTree = {
-  list: async (path: string) => {
-    if ((await localStat(path, true))?.kind !== "directory") return [];
-    return await Array.fromAsync(listLocal(path), ({ name, kind }) => ({ name, isDirectory: kind === "directory" }));
-  },
-  exists: async (path: string) => await localStat(path, false) !== null,
-};
-
 class Uploader {
   readonly #client: RemoteFiles;
   readonly #session: SftpSession;
@@ -103,24 +99,27 @@ class Uploader {
 
   /** Copies what a glob finds into a directory, which is made when there is something to put there. */
   async glob(pattern: string, remote: string): Promise<void> {
-    const taken = new Map<string, string>();
-    let isNew: boolean | null = null;
+    const taken = new Map<string, string>(), within = this.#run.exclusion;
+    let isNew: boolean | null = null, isAny = false;
     for await (const local of expandGlob(localTree, pattern)) {
+      isAny = true;
+      const name = splitLocal(local).base;
+      if (within.excludes(name, false)) continue;
       isNew ??= await this.#makeDirectory(remote);
       try {
-        const name = splitLocal(local).base, other = taken.get(name);
+        const other = taken.get(name);
         if (other !== undefined) throw refused(local, `${quoted(other)} goes to the same place`);
         taken.set(name, local);
         const info = await localStat(local, true);
         if (info === null) throw refused(local, "its target is missing", Status.NO_SUCH_FILE);
         const identity = await localRealPath(local);
-        await this.entry({ local, remote: joinPath(remote, name), identity, isNew }, info, []);
+        await this.entry({ local, remote: joinPath(remote, name), identity, isNew, within, name }, info, []);
       } catch (error) {
         this.#run.check();
         this.#run.failed(failure(local, error));
       }
     }
-    if (isNew === null) {
+    if (!isAny) {
       throw refused(pattern, "no such file here, and nothing that matches it as a glob", Status.NO_SUCH_FILE);
     }
   }
@@ -137,6 +136,7 @@ class Uploader {
         return await this.entry({ ...item, identity: await localRealPath(local) }, target, above);
       }
       case "directory":
+        if (item.within.excludes(item.name, true)) return;
         if (!recursive) throw refused(local, "it is a directory; use `recursive: true`");
         if (above.includes(item.identity)) throw refused(local, "a link leads back to a directory it lies in");
         if (above.length >= MAX_DEPTH) throw refused(local, `more than ${MAX_DEPTH} directories deep`);
@@ -152,13 +152,17 @@ class Uploader {
     // While it is being filled, the directory is the user's own to write to.
     const isNew = await this.#makeDirectory(item.remote, (info.mode ?? 0o755) | 0o700);
     if (this.#run.options.preserve) this.#directories.push({ path: item.remote, info });
+    const within = item.within.enter(item.name);
     for await (const { name, kind } of listLocal(item.local)) {
       this.#run.check();
+      if (within.excludes(name, false)) continue;
       const inner: Item = {
         local: joinPath(item.local, name),
         remote: joinPath(item.remote, name),
         identity: joinPath(item.identity, name),
         isNew,
+        within,
+        name,
       };
       try {
         // A file is looked at when it is open.
@@ -207,7 +211,7 @@ class Uploader {
       } catch (error) {
         const there = await this.#client.readLink(remote).catch(() => null);
         if (there === null) throw error;
-        if (there === target) return;
+        if (there === target) return this.#run.wasThere();
         await this.#replaceLink(target, remote, identity, error);
       }
       this.#run.finished();

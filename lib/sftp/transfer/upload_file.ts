@@ -17,6 +17,7 @@ import { refusalOf } from "../../files/refusals.ts";
 import type { SftpSession } from "../remote/session.ts";
 import { localFailure, type TransferRun } from "./run.ts";
 import { partName } from "../../files/copied.ts";
+import type { TreePlace } from "../../files/exclude.ts";
 import { WritePipeline } from "../remote/write_pipeline.ts";
 
 /** Read from a local file at once. */
@@ -27,7 +28,7 @@ const UNKNOWN_BLOCK = 65_536;
 const FRESH = OpenFlag.CREAT | OpenFlag.EXCL | OpenFlag.TRUNC;
 
 /** One thing to copy. */
-export interface Item {
+export interface Item extends TreePlace {
   /** Where it is. */
   readonly local: string;
   /** Where it goes. */
@@ -93,7 +94,7 @@ export class FileUpload {
   async run(): Promise<void> {
     const { local, remote, identity } = this.#item, { inPlace, resume } = this.#run.options, info = this.#info;
     if (resume && isWhole(await this.#fileAt(remote), info)) {
-      this.#run.report(local, info.size, info.size);
+      this.#run.wasWhole(local, info.size);
       return;
     }
     if (inPlace) await this.#writeInPlace(await this.#open(remote, OpenFlag.CREAT | OpenFlag.TRUNC), true);
@@ -170,7 +171,7 @@ export class FileUpload {
       ...(!isCounted ? {} : {
         onWritten: (bytes) => {
           done += bytes;
-          run.copied(bytes);
+          run.copied(local, bytes, total === null ? bytes : 0);
           run.report(local, done, total);
         },
       }),
@@ -194,7 +195,10 @@ export class FileUpload {
       const bits = await mode;
       run.check(local);
       let changed = bits === null ? undefined : change({ mode: bits & 0o777 });
-      if (isCounted) run.report(local, offset, total);
+      if (isCounted) {
+        run.report(local, offset, total);
+        run.passed(local, offset);
+      }
       if (offset > 0) await source.seek(offset);
       const buffer = new Uint8Array(total === null ? UNKNOWN_BLOCK : Math.min(BLOCK, total - offset));
       for (let left = total === null ? Infinity : total - offset; left > 0;) {
