@@ -21,6 +21,7 @@ import { abortable, SftpSession } from "./remote/session.ts";
 import type { SftpChannel } from "./wire/channel.ts";
 import { saidLinkFirst } from "./wire/symlink_order.ts";
 import { download } from "./transfer/download.ts";
+import { checkStream, downloadStream } from "./transfer/download_stream.ts";
 import type { TransferOptions } from "./transfer/run.ts";
 import type { TransferSummary } from "../files/copied.ts";
 import { upload } from "./transfer/upload.ts";
@@ -161,7 +162,7 @@ export class SftpClient extends RemoteFiles implements AsyncDisposable {
    * file is written beside its name and renamed when it is whole; where the server renames nothing it is then written in place,
    * and the one beside it is removed when that is done. Whatever the server refuses, the old file or the new one is left whole:
    * under its name, or under one that the error says. What fails does not keep the rest from being copied, and is thrown at the
-   * end.
+   * end. `writeFile()` takes a stream.
    */
   async upload(local: string, remote: string, options: TransferOptions = {}): Promise<TransferSummary> {
     checkPaths({ local, remote });
@@ -176,11 +177,42 @@ export class SftpClient extends RemoteFiles implements AsyncDisposable {
    * file is written beside its name and renamed when it is whole. What fails does not keep the rest from being copied, and is
    * thrown at the end. A file ends where the server says so, though it gave a smaller size before; one that ends before the size
    * that it gave fails. Bytes of names that are not UTF-8, which Deno cannot spell, become `%XX` here.
+   *
+   * A `WritableStream` as `local` takes the contents of one file, at its own pace, and is closed behind the last byte; where not all
+   * comes it is aborted with the error that this rejects with. Nothing of the name is a glob then, and `recursive`, `preserve`, `resume`,
+   * `inPlace` and `exclude` are a `TypeError`.
+   *
+   * @example A tree with a line that tells how far it is, and a file into a stream
+   * ```ts
+   * import type { SftpClient } from "@amiko/ssh";
+   *
+   * async function backup(sftp: SftpClient): Promise<Response> {
+   *   await sftp.download("project", "backup", {
+   *     recursive: true,
+   *     exclude: ["node_modules/", "*.log", "/dist"],
+   *     onTreeProgress: ({ files, totalFiles, bytes, totalBytes, rate, secondsLeft }) =>
+   *       console.log(`${files}/${totalFiles ?? "?"} files, ${bytes}/${totalBytes ?? "?"} bytes, ${rate} B/s, ${secondsLeft ?? "?"} s`),
+   *   });
+   *   const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
+   *   sftp.download("project.tar", writable).catch(console.error);
+   *   return new Response(readable);
+   * }
+   * ```
    */
-  async download(remote: string, local: string, options: TransferOptions = {}): Promise<TransferSummary> {
+  async download(
+    remote: string,
+    local: string | WritableStream<Uint8Array>,
+    options: TransferOptions = {},
+  ): Promise<TransferSummary> {
+    if (local instanceof WritableStream) {
+      checkPaths({ remote });
+      checkCall("copy", options);
+      checkStream(local, options);
+      return await downloadStream(this.#session, remote, local, options);
+    }
     checkPaths({ remote, local });
     checkCall("copy", options);
-    requireDeno("download to local files", "`readFile()` gives bytes, and `open()` a stream");
+    requireDeno("download to local files", "a `WritableStream` can take the contents, and `readFile()` gives them");
     return await download(this, this.#session, remote, local, options);
   }
 
