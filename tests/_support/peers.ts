@@ -220,7 +220,7 @@ export async function startOpenSshd(
     "LogLevel=VERBOSE",
     "MaxStartups=100:30:200",
     "UseDNS=no",
-    "Subsystem=sftp internal-sftp",
+    ...options.config?.some((line) => line.startsWith("Subsystem=sftp ")) ? [] : ["Subsystem=sftp internal-sftp"],
     `AuthorizedKeysFile=${home}/.ssh/authorized_keys`,
     `PasswordAuthentication=${named ? "yes" : "no"}`,
     "KbdInteractiveAuthentication=no",

@@ -390,6 +390,7 @@ const elsewhere: Readonly<Record<string, string>> = {
   AliasOptions: "tests/api/ssh_config_test.ts",
   AuthorizedKeysOptions: "tests/auth/authorized_keys_test.ts",
   CertificateOptions: "tests/keys/",
+  CopyIdOptions: "tests/api/copy_id_test.ts",
   CreateAgentOptions: "tests/agent/",
   CreatePasskeyOptions: "tests/keys/passkey_test.ts",
   DefaultIdentitiesOptions: "tests/keys/",
