@@ -34,6 +34,7 @@ export {
 export { type ConfigPlace, SshConfigError } from "./lib/config/config_error.ts";
 export { webSocketTransport } from "./lib/api/web_socket.ts";
 export { copyId, type CopyIdOptions } from "./lib/api/copy_id.ts";
+export type { WaitOptions } from "./lib/wire/deadline.ts";
 export type { ScpClient } from "./lib/api/scp.ts";
 export { Channel } from "./lib/api/transport/channel.ts";
 export type { BaseChannel } from "./lib/connection/channel.ts";

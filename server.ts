@@ -75,6 +75,7 @@ export type {
   RekeyLimits,
 } from "./lib/transport/types.ts";
 export { decodeText, encodeText } from "./lib/wire/byte_text.ts";
+export type { WaitOptions } from "./lib/wire/deadline.ts";
 export type { ByteDuplex, Bytes, MaybePromise } from "./lib/wire/types.ts";
 
 export {

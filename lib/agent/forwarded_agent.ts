@@ -9,7 +9,8 @@ import { openConn, type SshConn } from "../forward/conn.ts";
 import { Relay } from "../forward/relay.ts";
 import { isNotCapable, type Sockets } from "../forward/sockets.ts";
 import type { ForwardedAgent } from "../session/types.ts";
-import { checkSignalOption } from "../wire/check.ts";
+import { checkWait } from "../wire/check.ts";
+import { type WaitOptions, withDeadline } from "../wire/deadline.ts";
 import type { ByteDuplex } from "../wire/types.ts";
 import { socketFolder } from "./agent_socket.ts";
 import { AGENT_CHANNEL } from "./lent_agent.ts";
@@ -55,9 +56,9 @@ export class ForwardedAgents {
     };
     let listening: Promise<string> | null = null;
     return {
-      open: async (options: { signal?: AbortSignal | undefined } = {}): Promise<ByteDuplex> => {
-        checkSignalOption(options);
-        return await connect(options.signal);
+      open: async (options: WaitOptions = {}): Promise<ByteDuplex> => {
+        checkWait(options);
+        return await withDeadline(options, () => "the client to open a channel to its agent", connect);
       },
       listen: () => listening ??= this.#listen(connect, end.signal),
       [Symbol.dispose]: () => {

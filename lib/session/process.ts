@@ -10,7 +10,7 @@ import { printable, SshError, SshProtocolError } from "../errors.ts";
 import type { Bytes } from "../wire/types.ts";
 import { checkText } from "../wire/check.ts";
 import { abortable } from "../wire/abortable.ts";
-import { Timer } from "../wire/timer.ts";
+import { startDeadline } from "../wire/deadline.ts";
 import { checkCommand, checkExec, checkU32 } from "./check_options.ts";
 import { feed, isInput } from "./input.ts";
 import { Break, Env, Exec, PtyReq, Shell, Signal, Subsystem, WindowChange } from "./messages.ts";
@@ -317,9 +317,8 @@ export async function startProcess(
   const { lend, own } = services;
   const inheriting = (["stdout", "stderr"] as const).filter((name) => options[name] === "inherit");
   const outputs: OwnOutputs = own === undefined ? [] : inheriting.map((name) => [name, own(name)]);
-  const deadline = deadlineOf(start, options.timeout), signals = [options.signal, deadline?.signal];
-  const [first, second] = signals.filter((one) => one !== undefined);
-  const signal = first === undefined || second === undefined ? first : AbortSignal.any([first, second]);
+  const what = start.kind === "exec" ? "the command" : "the session";
+  const { signal, stop } = startDeadline(options, () => `${what} to end`);
   try {
     signal?.throwIfAborted();
     const wanted = options.agent !== undefined || (options.x11 ?? false) !== false;
@@ -330,25 +329,14 @@ export async function startProcess(
       encoded: { env, pty, name, data },
       signal,
       lent,
-      onEnd: () => deadline?.stop(),
+      onEnd: stop,
       own: outputs,
       asked: services.asked,
     });
   } catch (error) {
-    deadline?.stop();
+    stop();
     throw error;
   }
-}
-
-/** A signal that aborts when the time of a process is over. */
-function deadlineOf(start: ProcessStart, timeout = Infinity): { signal: AbortSignal; stop: () => void } | undefined {
-  if (timeout === Infinity) return undefined;
-  const controller = new AbortController(), what = start.kind === "exec" ? "Command" : "Session";
-  const timer = new Timer(() =>
-    controller.abort(new DOMException(`${what} did not end within ${timeout} milliseconds`, "TimeoutError"))
-  );
-  timer.start(timeout);
-  return { signal: controller.signal, stop: () => timer.stop() };
 }
 
 /** Where outputs go to. */

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Agent } from "../keys/types.ts";
+import type { WaitOptions } from "../wire/deadline.ts";
 import type { ByteDuplex, Bytes, MaybePromise } from "../wire/types.ts";
 import type { Input } from "./input.ts";
 
@@ -100,10 +101,10 @@ export interface ForwardedX11 {
 /** The agent that the client has lent to a session (OpenSSH PROTOCOL.agent). */
 export interface ForwardedAgent {
   /**
-   * Opens a connection to it: `connectAgent(await agent.open())`. Rejects with `ChannelOpenError` where the client refuses, and with
+   * Opens a connection to it: `connectAgent(await agent.open())`; the signal and the time end the opening, and not what was opened. Rejects with `ChannelOpenError` where the client refuses, and with
    * `SshError` `CLOSED` once the session has ended, which ends the connections as well.
    */
-  open(options?: { signal?: AbortSignal | undefined }): Promise<ByteDuplex>;
+  open(options?: WaitOptions): Promise<ByteDuplex>;
   /**
    * Listens on a Unix socket in a new folder that only this program's user can enter, and resolves to its path, for SSH_AUTH_SOCK of
    * other programs. Both are gone when the session ends. A second call gives the same path.
@@ -157,7 +158,10 @@ export interface ExecOptions {
    * `CLOSED`. @default {Infinity}
    */
   maxOutput?: number | undefined;
-  /** Milliseconds until the process is ended as by `signal`, with a `TimeoutError`. @default {Infinity} */
+  /**
+   * Milliseconds until the process must have ended. After that it ends as by `signal`, with a `TimeoutError` that says what was waited for.
+   * @default {Infinity}
+   */
   timeout?: number | undefined;
   /** Aborting sends TERM and closes the channel at once; streams, `status` and `output()` reject with the signal's reason. */
   signal?: AbortSignal | undefined;

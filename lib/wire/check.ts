@@ -136,6 +136,12 @@ export function checkSignalOption(options: unknown): void {
   checkSignal((options as { signal?: unknown }).signal);
 }
 
+/** Throws as {@linkcode checkSignalOption} for the options of a call that waits, and `RangeError` where its time is none. */
+export function checkWait(options: unknown): void {
+  checkSignalOption(options);
+  checkTime("timeout", (options as { timeout?: unknown } | undefined)?.timeout);
+}
+
 /** A property that is not read: a socket makes its streams only when it is asked for them. */
 const unasked = Symbol();
 

@@ -185,7 +185,7 @@ Deno.test("a deadline ends a command with TERM, and is a TimeoutError that says 
     error = await inTime(running, "the deadline");
   }
   assertInstanceOf(error, DOMException);
-  assertEquals([error.name, error.message], ["TimeoutError", "Command did not end within 50 milliseconds"]);
+  assertEquals([error.name, error.message], ["TimeoutError", "Timed out after 50 ms waiting for the command to end"]);
   await until(() => signals.length === 1, "TERM did not come");
   assertEquals(signals, ["TERM"]);
   // The signal comes first, and a deadline that is far away keeps nothing.
