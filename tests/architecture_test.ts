@@ -209,6 +209,14 @@ Deno.test("lib/ loads node:crypto without naming it in an import", () => {
   );
 });
 
+Deno.test("lib/ turns bytes into hexadecimal and base64 by base_text.ts alone, as Node 24 has nothing of its own", () => {
+  const own = /\.to(?:Hex|Base64)\(|\bUint8Array\.from(?:Hex|Base64)\b|\.setFrom(?:Hex|Base64)\b/;
+  assertEquals(
+    problems(({ path, code }) => path !== "lib/wire/base_text.ts" && own.test(code) ? ["uses the runtime's own"] : []),
+    [],
+  );
+});
+
 Deno.test("lib/ does not write to the console, but for errors of a server that has no onError", () => {
   const named = "lib/api/error_reports.ts";
   assertEquals(

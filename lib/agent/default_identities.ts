@@ -6,6 +6,7 @@
  */
 import { printable } from "../errors.ts";
 import { abortable } from "../wire/abortable.ts";
+import { toBase64 } from "../wire/base_text.ts";
 import { callBack } from "../wire/callback.ts";
 import { connectAgent } from "./agent.ts";
 import { agentSocketPath } from "./agent_socket.ts";
@@ -62,7 +63,7 @@ export async function* findIdentities(
   const absent = (note: string): void => void passedOver.absent.push(note);
   const reason = (error: unknown) => printable(error instanceof Error ? error.message : String(error));
   const seen = new Set<string>();
-  const isNew = (signer: Signer) => seen.size < seen.add(signer.publicKey.blob.toBase64()).size;
+  const isNew = (signer: Signer) => seen.size < seen.add(toBase64(signer.publicKey.blob)).size;
 
   signal?.throwIfAborted();
   if (!hasDeno()) {

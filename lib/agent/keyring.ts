@@ -5,6 +5,7 @@
  */
 import { printable, SshError } from "../errors.ts";
 import type { Signer } from "../keys/types.ts";
+import { toBase64 } from "../wire/base_text.ts";
 import type { Bytes } from "../wire/types.ts";
 import { Timer } from "../wire/timer.ts";
 import { MAX_IDENTITIES } from "./agent.ts";
@@ -55,14 +56,14 @@ export class Keyring {
   /** The one with this blob. */
   get(blob: Uint8Array): Identity | null {
     this.#reap();
-    return this.#identities.get(blob.toBase64()) ?? null;
+    return this.#identities.get(toBase64(blob)) ?? null;
   }
 
   /** Adds one, or takes it in the place of the one with the same blob. Throws `REQUEST_DENIED` where there is no room, and `CLOSED` behind the end. */
   add({ blob, comment, key, constraints }: Omit<Identity, "death">): void {
     if (this.#ended) throw new SshError("Cannot add key: the agent was closed", { code: "CLOSED" });
     this.#reap();
-    const { lifetime } = constraints, id = blob.toBase64(), before = this.#identities.get(id);
+    const { lifetime } = constraints, id = toBase64(blob), before = this.#identities.get(id);
     const death = lifetime === null ? Infinity : performance.now() + 1000 * lifetime;
     const identity: Identity = { blob, comment, key, constraints, death };
     const size = this.#size + sizeOf(identity) - (before === undefined ? 0 : sizeOf(before));
@@ -89,7 +90,7 @@ export class Keyring {
 
   /** Forgets one; false where it was not there. */
   remove(blob: Uint8Array): boolean {
-    const id = blob.toBase64(), identity = this.#identities.get(id);
+    const id = toBase64(blob), identity = this.#identities.get(id);
     if (identity === undefined) return false;
     this.#drop(id, identity);
     this.#wait();

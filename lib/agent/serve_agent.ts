@@ -11,6 +11,7 @@ import { SshError, SshProtocolError } from "../errors.ts";
 import { agentFlagsOf } from "../keys/key_types.ts";
 import type { AgentSession } from "../keys/session_agents.ts";
 import type { Agent } from "../keys/types.ts";
+import { toBase64 } from "../wire/base_text.ts";
 import { Reader } from "../wire/reader.ts";
 import type { ByteDuplex, Bytes } from "../wire/types.ts";
 import { Writer } from "../wire/writer.ts";
@@ -115,8 +116,8 @@ async function signature(agent: Agent, message: Bytes): Promise<Uint8Array> {
   const reader = new Reader(message, 1), blob = reader.string(), data = reader.string(), flags = reader.u32();
   reader.end();
   if ((flags & ~ALGORITHM_FLAGS) !== 0) return FAILURE;
-  const wanted = blob.toBase64();
-  const signer = (await agent.signers()).find(({ publicKey }) => publicKey.blob.toBase64() === wanted);
+  const wanted = toBase64(blob);
+  const signer = (await agent.signers()).find(({ publicKey }) => toBase64(publicKey.blob) === wanted);
   const algorithm = signer?.algorithms.find((one) => agentFlagsOf(one) === flags);
   if (signer === undefined || algorithm === undefined) return FAILURE;
   return new Writer().u8(AgentMsg.SIGN_RESPONSE).string(await signer.sign(data, algorithm)).bytes();

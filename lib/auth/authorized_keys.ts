@@ -19,6 +19,7 @@ import { wildcardMatch } from "../keys/trust/host_patterns.ts";
 import { expiryTime, listenPattern, variable } from "../keys/trust/key_options.ts";
 import type { PublicKey } from "../keys/types.ts";
 import { isListPath, readTrusted } from "../keys/user_files.ts";
+import { toBase64 } from "../wire/base_text.ts";
 import { callBack } from "../wire/callback.ts";
 import { checkFlag, checkFunction, checkNames, checkObject, wrongKind } from "../wire/check.ts";
 import type { MaybePromise } from "../wire/types.ts";
@@ -109,7 +110,7 @@ export function matchAuthorizedKey(
   if (typeof client !== "object" || client === null) throw wrongKind("client", client, "who comes with the key");
   const blob = authorityOf(key) ?? key.blob;
   // A key that is this short got here because the program let it in.
-  for (const entry of authorizedLines(text, { insecureMinRsaBits: RSA_BITS.insecureMin }, blob.toBase64())) {
+  for (const entry of authorizedLines(text, { insecureMinRsaBits: RSA_BITS.insecureMin }, toBase64(blob))) {
     if ("key" in entry && !equals(entry.key.blob, blob)) continue;
     const reason = "reason" in entry ? entry.reason : rejects(entry.options, key, client);
     if (reason !== null) {

@@ -17,6 +17,7 @@ import { isWrongSignature } from "../keys/check_signature.ts";
 import { isPublicKey, isSigner } from "../keys/check_key.ts";
 import { agentFor, type AgentSession } from "../keys/session_agents.ts";
 import type { Agent, Signer } from "../keys/types.ts";
+import { toBase64 } from "../wire/base_text.ts";
 import { isThenable } from "../wire/callback.ts";
 import { checkFunction, checkObject, kindOf, wrongKind } from "../wire/check.ts";
 import { encodeText } from "../wire/byte_text.ts";
@@ -309,7 +310,7 @@ export function publicKeyFrom(...keys: readonly SignerSource[]): AuthMethod {
     const seen = new Set<string>(), passedOver: PassedOver[] = [];
     let last: FinalReply = { kind: "failure", partial: false, remaining: exchange.remaining };
     for await (const signer of signersOf(keys, opened, exchange, passedOver)) {
-      const id = signer.publicKey.blob.toBase64();
+      const id = toBase64(signer.publicKey.blob);
       if (seen.has(id) || exchange.passedKeys.has(id)) continue;
       seen.add(id);
       const reply = await offer(signer, exchange);

@@ -4,6 +4,7 @@
  * @module
  */
 import { printable } from "../errors.ts";
+import { toHex } from "../wire/base_text.ts";
 import type { MaybePromise } from "../wire/types.ts";
 import { type ConfigPlace, lineError, SshConfigError } from "./config_error.ts";
 import { checkHost, checkUser } from "./names.ts";
@@ -58,7 +59,7 @@ export function proxyTokens({ host, alias, port, username }: Named): Tokens {
 /** `%C`: names a connection in the few characters that a socket's path has room for. */
 async function connectionHash(localHost: string, { host, port, username, jump }: Named): Promise<string> {
   const text = new TextEncoder().encode(`${localHost}${host}${port}${username}${jump}`);
-  return new Uint8Array(await crypto.subtle.digest("SHA-1", text)).toHex();
+  return toHex(new Uint8Array(await crypto.subtle.digest("SHA-1", text)));
 }
 
 /** How text is expanded. */

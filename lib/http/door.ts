@@ -11,6 +11,7 @@ import { equalBytes } from "../crypto/constant_time.ts";
 import { randomBytes } from "../crypto/random.ts";
 import { forwardDynamic, type ForwardHost, type RemoteTarget } from "../forward/standing.ts";
 import { closedError } from "../transport/closing.ts";
+import { toHex } from "../wire/base_text.ts";
 
 const ANY_HOST = "tcp", ONE_PATH = "unix:";
 /** Bytes of the path of a Unix socket that can be asked for: what a login's user name has room for. Systems take 107. */
@@ -41,7 +42,7 @@ export class Door {
     const { mux, ending } = host, end = (error: unknown): void => this.#lost.abort(error);
     // Ahead of the forward, which cuts the connections: who sees that is to know why.
     ending.watch((lost) => end(lost?.error ?? closedError(null)));
-    this.#password = randomBytes(16).toHex();
+    this.#password = toHex(randomBytes(16));
     const secret = utf8.encode(this.#password);
     const forward = forwardDynamic(host, { hostname: "127.0.0.1", port: 0 }, {}, {
       login: (username, password) => equalBytes(password, secret) && isRoute(username),

@@ -4,6 +4,7 @@
  * @module
  */
 import { equals } from "@std/bytes";
+import { fromBase64, fromHex, toHex } from "../wire/base_text.ts";
 import type { Bytes } from "../wire/types.ts";
 import { keyFormatError, notTogether } from "./format/format_error.ts";
 import { base64url, fromLittleEndian } from "./integers.ts";
@@ -41,7 +42,7 @@ export function ed25519Public(raw: Bytes, type = NAME): PublicPart {
 
 /** WebCrypto's private key for a seed; it computes the public point itself. */
 function importSeed(seed: Bytes, extractable: boolean): Promise<CryptoKey> {
-  const der = Uint8Array.fromHex(PKCS8 + seed.toHex());
+  const der = fromHex(PKCS8 + toHex(seed));
   return crypto.subtle.importKey("pkcs8", der, "Ed25519", extractable, ["sign"]).catch((error) => {
     throw isDataError(error) ? error : runtimeError(`Cannot use ${NAME} private key`, error);
   });
@@ -50,7 +51,7 @@ function importSeed(seed: Bytes, extractable: boolean): Promise<CryptoKey> {
 /** The public point of a seed. */
 export async function ed25519Point(seed: Bytes): Promise<Bytes> {
   const { x } = await crypto.subtle.exportKey("jwk", await importSeed(seed, true));
-  return Uint8Array.fromBase64(x!, { alphabet: "base64url" });
+  return fromBase64(x!, { alphabet: "base64url" });
 }
 
 /** Checks signatures of 64 bytes with a public point of 32; the runtime's key is imported on first use. */

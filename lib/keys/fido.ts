@@ -9,6 +9,7 @@
 import { concat } from "@std/bytes";
 import { digest } from "../crypto/hash.ts";
 import { printable } from "../errors.ts";
+import { toBase64 } from "../wire/base_text.ts";
 import { Reader } from "../wire/reader.ts";
 import type { Bytes } from "../wire/types.ts";
 import { Writer } from "../wire/writer.ts";
@@ -71,7 +72,7 @@ function isWebAuthn(
   // A quote in the origin would end its text, and have it say what it likes.
   if (origin.includes(0x22) || origin.includes(0)) return false;
   if ((flags & Flag.ATTESTED) !== 0 || (flags & Flag.EXTENSIONS) !== 0 !== extensions.length > 0) return false;
-  const challenge = data.toBase64({ alphabet: "base64url", omitPadding: true });
+  const challenge = toBase64(data, { alphabet: "base64url", omitPadding: true });
   const begin = new TextEncoder().encode(`{"type":"webauthn.get","challenge":"${challenge}","origin":"`);
   const wanted = concat([begin, origin, Uint8Array.of(0x22)]);
   return client.length >= wanted.length && wanted.every((byte, i) => client[i] === byte);

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { fromBase64, toBase64 } from "../wire/base_text.ts";
 import type { Reader } from "../wire/reader.ts";
 import { bitLength, fromBigEndian, toBigEndian } from "../wire/integers.ts";
 import { keyFormatError } from "./format/format_error.ts";
@@ -55,7 +56,7 @@ export function base64url(value: bigint | Uint8Array, length?: number): string {
   const bytes = typeof value === "bigint"
     ? toBigEndian(value, length ?? Math.max(1, (bitLength(value) + 7) >> 3))
     : new Uint8Array(value);
-  return bytes.toBase64({ alphabet: "base64url", omitPadding: true });
+  return toBase64(bytes, { alphabet: "base64url", omitPadding: true });
 }
 
 /** The integers of a private key as JSON Web Key, by name. */
@@ -63,7 +64,7 @@ export function jwkIntegers(jwk: JsonWebKey): Partial<Record<"n" | "e" | "d" | "
   const integers: ReturnType<typeof jwkIntegers> = {};
   for (const name of ["n", "e", "d", "qi", "p", "q"] as const) {
     const value = jwk[name];
-    if (value !== undefined) integers[name] = fromBigEndian(Uint8Array.fromBase64(value, { alphabet: "base64url" }));
+    if (value !== undefined) integers[name] = fromBigEndian(fromBase64(value, { alphabet: "base64url" }));
   }
   return integers;
 }

@@ -6,6 +6,7 @@
  * @module
  */
 import { printable } from "../errors.ts";
+import { fromBase64 } from "../wire/base_text.ts";
 import type { Bytes } from "../wire/types.ts";
 import { keyFormatError } from "./format/format_error.ts";
 import { fromBigEndian } from "./integers.ts";
@@ -45,7 +46,7 @@ export class JwkMembers {
     const text = this.text(name);
     if (text === null) throw this.#fail(`its member "${name}" is missing or no text`);
     try {
-      return Uint8Array.fromBase64(text, { alphabet: "base64url" });
+      return fromBase64(text, { alphabet: "base64url" });
     } catch {
       // What the exception says is not passed on.
       throw this.#fail(`its member "${name}" is not base64url`);

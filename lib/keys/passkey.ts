@@ -7,6 +7,7 @@
 import { equals } from "@std/bytes";
 import { digest } from "../crypto/hash.ts";
 import { printable, SshError } from "../errors.ts";
+import { fromBase64, toBase64 } from "../wire/base_text.ts";
 import { checkNames, checkObject, checkSignal, checkText, checkWord, wrongKind } from "../wire/check.ts";
 import { Reader } from "../wire/reader.ts";
 import { requireWebCrypto } from "../wire/system.ts";
@@ -121,7 +122,7 @@ export async function createPasskey(options: CreatePasskeyOptions): Promise<Pass
   }
   const key = publicKeyFromBlob(authenticatorKey(readSpki(new Uint8Array(spki)), rpId!));
   return {
-    credentialId: new Uint8Array(rawId).toBase64({ alphabet: "base64url", omitPadding: true }),
+    credentialId: toBase64(new Uint8Array(rawId), { alphabet: "base64url", omitPadding: true }),
     publicKey: publicKeyLine(key, username),
   };
 }
@@ -241,7 +242,7 @@ function credentialIdOf(text: unknown): Bytes {
   const wanted = "the text in base64url that createPasskey() gave";
   checkText("credentialId", text, wanted);
   try {
-    const id = Uint8Array.fromBase64(text as string, { alphabet: "base64url" });
+    const id = fromBase64(text as string, { alphabet: "base64url" });
     if (id.length > 0 && id.length <= MAX_CREDENTIAL_ID) return id;
   } catch { /* told below */ }
   throw wrongKind("credentialId", text, wanted);

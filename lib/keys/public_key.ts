@@ -4,6 +4,7 @@
  * @module
  */
 import { printable, SshError } from "../errors.ts";
+import { toBase64 } from "../wire/base_text.ts";
 import { Reader } from "../wire/reader.ts";
 import type { Bytes } from "../wire/types.ts";
 import { checkObject, checkText, checkWord } from "../wire/check.ts";
@@ -51,7 +52,7 @@ export interface SignatureProof {
 
 /** The fingerprint of a key by its blob. */
 export async function fingerprintOf(blob: Bytes): Promise<string> {
-  return "SHA256:" + new Uint8Array(await crypto.subtle.digest("SHA-256", blob)).toBase64({ omitPadding: true });
+  return "SHA256:" + toBase64(new Uint8Array(await crypto.subtle.digest("SHA-256", blob)), { omitPadding: true });
 }
 
 class SshPublicKey implements PublicKey {
@@ -235,7 +236,7 @@ export function publicKeyFromWords(type: string, base64: string, options: RsaKey
 /** The key as OpenSSH writes it on a line: `type base64`, and the comment when there is one. */
 export function publicKeyLine(key: PublicKey, comment = ""): string {
   if (/[\r\n\0]/.test(comment)) throw new TypeError("Cannot write public key: the comment holds a line break or a NUL");
-  return `${key.type} ${key.blob.toBase64()}${comment === "" ? "" : " " + comment}`;
+  return `${key.type} ${toBase64(key.blob)}${comment === "" ? "" : " " + comment}`;
 }
 
 /** The formats that {@linkcode exportPublicKey} writes. */

@@ -5,6 +5,7 @@
  * @module
  */
 import { equals } from "@std/bytes";
+import { fromHex, toHex } from "../wire/base_text.ts";
 import type { Bytes } from "../wire/types.ts";
 import { base64url, bitLength, fromBigEndian, publicPower, toBigEndian } from "./integers.ts";
 
@@ -78,7 +79,7 @@ export function rsaVerifier(n: bigint, e: bigint): (hash: RsaHash, signature: By
     if (key !== null) return await crypto.subtle.verify("RSASSA-PKCS1-v1_5", key, signature, data);
     const s = fromBigEndian(signature);
     if (s >= n) return false;
-    const info = Uint8Array.fromHex(digestInfo[hash] + new Uint8Array(await crypto.subtle.digest(hash, data)).toHex());
+    const info = fromHex(digestInfo[hash] + toHex(new Uint8Array(await crypto.subtle.digest(hash, data))));
     const expected = new Uint8Array(signature.length).fill(0xff);
     expected[0] = 0;
     expected[1] = 1;

@@ -5,6 +5,7 @@
  */
 import { printable, SshError } from "../errors.ts";
 import { randomBytes } from "../crypto/random.ts";
+import { toHex } from "../wire/base_text.ts";
 import { encodeText, isEncodable } from "../wire/byte_text.ts";
 import { checkNames, checkObject, checkText, kindOf, wrongKind } from "../wire/check.ts";
 import { Reader } from "../wire/reader.ts";
@@ -121,7 +122,7 @@ function checkOptions(options: CertificateOptions): void {
 function writeOptions(options: ReadonlyMap<string, string>): Bytes {
   const writer = new Writer();
   const sorted = [...options].map(([name, text]) => ({ name: encodeText(name), text, bare: !valued.includes(name) }));
-  sorted.sort((a, b) => a.name.toHex() < b.name.toHex() ? -1 : 1);
+  sorted.sort((a, b) => toHex(a.name) < toHex(b.name) ? -1 : 1);
   for (const { name, text, bare } of sorted) {
     writer.string(name);
     writer.string(bare && text === "" ? new Uint8Array(0) : new Writer().string(encodeText(text)).bytes());

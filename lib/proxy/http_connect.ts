@@ -7,6 +7,7 @@ import { printable } from "../errors.ts";
 import type { ProxyTarget } from "./address.ts";
 import { proxyError, type ProxyStreams } from "./proxy_streams.ts";
 import type { Proxy } from "./proxy_url.ts";
+import { toBase64 } from "../wire/base_text.ts";
 
 /** Bytes of status lines and headers that a proxy may send before it has connected. */
 export const MAX_HEAD = 16_384;
@@ -17,7 +18,7 @@ const LF = 10, CR = 13;
 export async function askHttp(streams: ProxyStreams, proxy: Proxy, target: ProxyTarget): Promise<void> {
   const { username, password } = proxy;
   const authority = `${target.hostname.includes(":") ? `[${target.hostname}]` : target.hostname}:${target.port}`;
-  const login = username === null ? null : new TextEncoder().encode(`${username}:${password}`).toBase64();
+  const login = username === null ? null : toBase64(new TextEncoder().encode(`${username}:${password}`));
   const lines = [
     `CONNECT ${authority} HTTP/1.1`,
     `Host: ${authority}`,

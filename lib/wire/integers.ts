@@ -4,10 +4,11 @@
  * @module
  */
 import type { Bytes } from "./types.ts";
+import { fromHex, toHex } from "./base_text.ts";
 
 /** The integer that big-endian `bytes` spell. */
 export function fromBigEndian(bytes: Uint8Array): bigint {
-  return bytes.length === 0 ? 0n : BigInt("0x" + new Uint8Array(bytes).toHex());
+  return bytes.length === 0 ? 0n : BigInt("0x" + toHex(new Uint8Array(bytes)));
 }
 
 /** `value` as exactly `length` big-endian bytes; a larger value is an error. */
@@ -16,7 +17,7 @@ export function toBigEndian(value: bigint, length: number): Bytes {
   if (value < 0n || hex.length > 2 * length) {
     throw new RangeError(`Cannot write integer: it needs more than ${length} bytes`);
   }
-  return Uint8Array.fromHex(hex.padStart(2 * length, "0"));
+  return fromHex(hex.padStart(2 * length, "0"));
 }
 
 /** Number of bits of a positive integer. */

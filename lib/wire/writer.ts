@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { fromHex } from "./base_text.ts";
 
 const utf8 = new TextEncoder();
 /** UTF-16 units of a text for which room is made without counting its bytes first. */
@@ -15,7 +16,7 @@ export function mpintBytes(value: bigint): Uint8Array<ArrayBuffer> {
   let hex = value.toString(16);
   if (hex.length % 2 === 1) hex = "0" + hex;
   if (parseInt(hex.slice(0, 2), 16) >= 0x80) hex = "00" + hex;
-  return Uint8Array.fromHex(hex);
+  return fromHex(hex);
 }
 
 /** A growing buffer; methods can be chained. */

@@ -18,6 +18,7 @@ import { writeAll } from "../forward/socks.ts";
 import { X11Req } from "../session/messages.ts";
 import type { Lent } from "../session/process.ts";
 import type { X11Options } from "../session/types.ts";
+import { toHex } from "../wire/base_text.ts";
 import { callBack } from "../wire/callback.ts";
 import { Timer } from "../wire/timer.ts";
 import type { ByteDuplex, Bytes } from "../wire/types.ts";
@@ -75,7 +76,7 @@ export class LentDisplays {
     const data = X11Req.encode({
       single,
       protocol: MAGIC_COOKIE,
-      cookie: lent.cookie.toHex(),
+      cookie: toHex(lent.cookie),
       screen: display.screen,
     });
     return {

@@ -9,6 +9,7 @@ import { connectLocal } from "../forward/local_sockets.ts";
 import type { PumpSide } from "../forward/pump.ts";
 import type { X11Options } from "../session/types.ts";
 import { abortable } from "../wire/abortable.ts";
+import { fromHex } from "../wire/base_text.ts";
 import { checkDuplex } from "../wire/check.ts";
 import { requireDeno } from "../wire/system.ts";
 import { Timer } from "../wire/timer.ts";
@@ -45,7 +46,7 @@ function reasonOf(error: unknown): string {
 export async function localDisplay(options: X11Options, signal: AbortSignal | undefined): Promise<LocalDisplay> {
   const { cookie: given, trusted = false, connect } = options;
   if (connect === undefined) requireDeno("lend a display", "`connect` of `x11` connects to one");
-  const fixed = given === undefined ? null : Uint8Array.fromHex(given);
+  const fixed = given === undefined ? null : fromHex(given);
   const name = options.display ?? (connect === undefined ? Deno.env.get("DISPLAY") ?? "" : ":0");
   if (name === "") throw failed("DISPLAY is not set, and no `display` is given");
   const display = parseDisplay(name);

@@ -17,6 +17,7 @@ import { closedError } from "../transport/closing.ts";
 import { authorityFor } from "./authority.ts";
 import { X11_PORT } from "./display.ts";
 import { X11Open } from "./messages.ts";
+import { fromHex } from "../wire/base_text.ts";
 
 /** The only address: by its name, programs could be led to another one, and give the cookie away there. */
 const ADDRESS = "127.0.0.1";
@@ -76,7 +77,7 @@ export class ServedDisplays {
       display: `${ADDRESS}:${number}.${screen}`,
       protocol,
       cookie,
-      authority: authorityFor(String(number), protocol, Uint8Array.fromHex(cookie)),
+      authority: authorityFor(String(number), protocol, fromHex(cookie)),
       [Symbol.dispose]: () => relay.stop(),
     };
   }

@@ -19,6 +19,7 @@ import type { PublicKey, Signer } from "../../keys/types.ts";
 import { readIfThere } from "../../keys/user_files.ts";
 import { withAlgorithms, withCertificate } from "../../keys/with_certificate.ts";
 import { abortable } from "../../wire/abortable.ts";
+import { toBase64 } from "../../wire/base_text.ts";
 import type { ByteDuplex } from "../../wire/types.ts";
 
 /** Which keys. */
@@ -206,7 +207,7 @@ async function readPublic(path: string): Promise<PublicKey | null> {
 }
 
 function idOf({ blob }: PublicKey): string {
-  return blob.toBase64();
+  return toBase64(blob);
 }
 
 /** The signers, each with the algorithms that may be used; those that have none left are left out. */

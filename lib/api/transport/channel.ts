@@ -26,6 +26,7 @@ import { decodeTerminalModes } from "../../session/terminal_modes.ts";
 import type { ExitStatus, PtyOptions, WindowSize } from "../../session/types.ts";
 import { readX11Request, type X11Request } from "../../session/x11_request.ts";
 import { randomBytes } from "../../crypto/random.ts";
+import { toHex } from "../../wire/base_text.ts";
 import { isThenable } from "../../wire/callback.ts";
 import { checkFunction, checkText } from "../../wire/check.ts";
 import type { Bytes, MaybePromise } from "../../wire/types.ts";
@@ -228,7 +229,7 @@ export class Channel extends BaseChannel {
     checkFunction("onChannel", onChannel ?? null);
     checkX11Request(options);
     const { screen = 0, protocol = "MIT-MAGIC-COOKIE-1", single = false } = options;
-    const cookie = options.cookie ?? randomBytes(16).toHex();
+    const cookie = options.cookie ?? toHex(randomBytes(16));
     const data = X11Req.encode({ single, protocol, cookie, screen });
     await this.#lend(X11Req.name, data, x11Channels, (channel, origin) => onChannel(channel, origin));
     return cookie;

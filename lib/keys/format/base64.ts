@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { fromBase64 } from "../../wire/base_text.ts";
 import type { Bytes } from "../../wire/types.ts";
 import { keyFormatError } from "./format_error.ts";
 
@@ -10,7 +11,7 @@ import { keyFormatError } from "./format_error.ts";
 export function decodeBase64(text: string, what: string): Bytes {
   try {
     if (/[\t\n\f\r ]/.test(text)) throw new SyntaxError("White space in base64");
-    return Uint8Array.fromBase64(text, { lastChunkHandling: "strict" });
+    return fromBase64(text, { lastChunkHandling: "strict" });
   } catch (cause) {
     if (!(cause instanceof SyntaxError)) throw cause;
     throw keyFormatError(`${what}: it is not base64`, cause);

@@ -5,6 +5,7 @@
  * @module
  */
 import { tables } from "./blowfish_tables.ts";
+import { fromBase64 } from "../../wire/base_text.ts";
 
 /** Words of the P array. */
 const P_WORDS = 18;
@@ -12,7 +13,7 @@ const P_WORDS = 18;
 const S_WORDS = 1024;
 
 function initialTables(): Int32Array<ArrayBuffer> {
-  const bytes = Uint8Array.fromBase64(tables), view = new DataView(bytes.buffer);
+  const bytes = fromBase64(tables), view = new DataView(bytes.buffer);
   return Int32Array.from({ length: P_WORDS + S_WORDS }, (_, i) => view.getInt32(4 * i));
 }
 

@@ -5,6 +5,7 @@
  */
 import { keyFormatError } from "./format_error.ts";
 import { fromBigEndian } from "../integers.ts";
+import { toHex } from "../../wire/base_text.ts";
 
 /** Tags that key formats use. */
 export const Tag = {
@@ -80,7 +81,7 @@ export class DerReader {
 
   /** OBJECT IDENTIFIER as the hex of its content. */
   oid(): string {
-    return this.element(Tag.OBJECT_IDENTIFIER).slice().toHex();
+    return toHex(this.element(Tag.OBJECT_IDENTIFIER).slice());
   }
 
   /** Checks that nothing is left. */

@@ -4,6 +4,7 @@
  * @module
  */
 import { concat } from "@std/bytes";
+import { fromHex } from "../../wire/base_text.ts";
 import { mpintBytes } from "../../wire/writer.ts";
 import type { Bytes } from "../../wire/types.ts";
 import { Tag } from "./der.ts";
@@ -38,7 +39,7 @@ export function bits(bytes: Uint8Array): Bytes {
 
 /** OBJECT IDENTIFIER, given as the hex of its content. */
 export function oid(hex: string): Bytes {
-  return element(Tag.OBJECT_IDENTIFIER, Uint8Array.fromHex(hex));
+  return element(Tag.OBJECT_IDENTIFIER, fromHex(hex));
 }
 
 /** NULL. */

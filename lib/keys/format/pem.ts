@@ -4,6 +4,7 @@
  * @module
  */
 import { printable } from "../../errors.ts";
+import { toBase64 } from "../../wire/base_text.ts";
 import type { Bytes } from "../../wire/types.ts";
 import { keyFormatError } from "./format_error.ts";
 import { pathHint } from "../key_text.ts";
@@ -50,7 +51,7 @@ export function isEncryptedPem(headers: ReadonlyMap<string, string>): boolean {
 
 /** Bytes as lines of base64. */
 export function base64Lines(bytes: Uint8Array<ArrayBuffer>, width: number): string[] {
-  return bytes.toBase64().match(new RegExp(`.{1,${width}}`, "g")) ?? [];
+  return toBase64(bytes).match(new RegExp(`.{1,${width}}`, "g")) ?? [];
 }
 
 /** Writes a block without headers. */

@@ -6,6 +6,7 @@
  */
 import { printable } from "../../errors.ts";
 import { nodeMd5 } from "../../crypto/node_crypto.ts";
+import { fromHex } from "../../wire/base_text.ts";
 import type { Bytes } from "../../wire/types.ts";
 import { keyFormatError, noPassphrase, unsupported, wrongPassphrase } from "./format_error.ts";
 import type { AskPassphrase } from "../passphrase.ts";
@@ -43,7 +44,7 @@ export async function decryptPem(
   }
   const passphrase = await ask?.(null);
   if (passphrase === undefined || passphrase === "") throw noPassphrase(`${FAILED}: no passphrase was given`);
-  const iv = Uint8Array.fromHex(hex);
+  const iv = fromHex(hex);
   const key = keyFrom(new TextEncoder().encode(passphrase), iv.subarray(0, 8), keyLength);
   try {
     const plain = await cipher.decrypt(key, iv, body.slice());

@@ -5,6 +5,7 @@
  */
 import { concat } from "@std/bytes";
 import { printable } from "../../errors.ts";
+import { fromHex } from "../../wire/base_text.ts";
 import { Reader } from "../../wire/reader.ts";
 import type { Bytes } from "../../wire/types.ts";
 import { Writer } from "../../wire/writer.ts";
@@ -105,7 +106,7 @@ export function readPpk(text: string, options: RsaKeyOptions): Ppk {
   if (encryption !== "none" && (body.length === 0 || body.length % 16 !== 0)) {
     throw fail(`${body.length} bytes are no whole number of blocks`);
   }
-  return { version, type, encryption, comment, publicKey, body, mac: Uint8Array.fromHex(mac), kdf };
+  return { version, type, encryption, comment, publicKey, body, mac: fromHex(mac), kdf };
 }
 
 /** Decrypts and reads the private part. The material is not checked yet. */
@@ -213,7 +214,7 @@ function argon2Of({ version, encryption, kdf }: Ppk): Argon2Parameters | null {
   }
   const name = kdf.get("Key-Derivation") ?? "";
   if (!argon2Names.includes(name)) throw unsupported(`${FAILED}: the KDF "${printable(name, 40)}" is not supported`);
-  return { kdf: name, memory, passes, parallelism, salt: Uint8Array.fromHex(hex) };
+  return { kdf: name, memory, passes, parallelism, salt: fromHex(hex) };
 }
 
 function readMaterial(publicKey: PublicKey, body: Uint8Array): KeyMaterial {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { toHex } from "../../wire/base_text.ts";
 import type { Bytes } from "../../wire/types.ts";
 import { Writer } from "../../wire/writer.ts";
 import { type KeyMaterial, typeOfMaterial } from "../key_types.ts";
@@ -60,10 +61,10 @@ export async function writePpk(
         `Argon2-Memory: ${parameters.memory}`,
         `Argon2-Passes: ${parameters.passes}`,
         `Argon2-Parallelism: ${parameters.parallelism}`,
-        `Argon2-Salt: ${parameters.salt.toHex()}`,
+        `Argon2-Salt: ${toHex(parameters.salt)}`,
       ],
       ...block("Private-Lines", body),
-      `Private-MAC: ${mac.toHex()}`,
+      `Private-MAC: ${toHex(mac)}`,
       "",
     ].join("\n");
   } finally {

@@ -5,6 +5,7 @@
  */
 import { equals } from "@std/bytes";
 import { printable } from "../../errors.ts";
+import { fromBase64, toBase64 } from "../../wire/base_text.ts";
 import { Reader } from "../../wire/reader.ts";
 import type { Bytes } from "../../wire/types.ts";
 import { Writer } from "../../wire/writer.ts";
@@ -44,7 +45,7 @@ export function signedData(namespace: string, hash: MessageHash, digest: Uint8Ar
 export function writeSignatureFile({ publicKey, namespace, hash, signature }: SignatureFile): string {
   const bytes = new Writer(512).raw(MAGIC).u32(VERSION).string(publicKey.blob).text(namespace).text("").text(hash)
     .string(signature).bytes();
-  return `${BEGIN}\n${bytes.toBase64().match(/.{1,70}/g)!.join("\n")}\n${END}\n`;
+  return `${BEGIN}\n${toBase64(bytes).match(/.{1,70}/g)!.join("\n")}\n${END}\n`;
 }
 
 /**
@@ -82,7 +83,7 @@ function decode(text: string): Bytes {
   if (end < 0) throw fail(`the line "${END}" is missing`);
   try {
     const base64 = text.slice(begin[0].length, end).replace(/[\t\n\v\f\r ]+/g, "");
-    return Uint8Array.fromBase64(base64, { lastChunkHandling: "strict" });
+    return fromBase64(base64, { lastChunkHandling: "strict" });
   } catch (cause) {
     if (!(cause instanceof SyntaxError)) throw cause;
     throw keyFormatError(`${WHAT}: it is not base64`, cause);

@@ -10,6 +10,7 @@
  */
 import { equals } from "@std/bytes";
 import { HostKeyError } from "../../errors.ts";
+import { toBase64 } from "../../wire/base_text.ts";
 import type { Bytes } from "../../wire/types.ts";
 import { keyTypes } from "../key_types.ts";
 import { appendTo, mayRewrite, readShared, rewrite } from "../changed_file.ts";
@@ -46,7 +47,7 @@ export interface AnnouncedKeys {
 }
 
 /** Keys as members of a set: there may be many lines to compare them with. */
-const member = (blob: Bytes): string => blob.toBase64();
+const member = (blob: Bytes): string => toBase64(blob);
 
 /** Whether a line names more than `ssh` itself would write into it. */
 function isComplex(names: string): boolean {

@@ -6,6 +6,7 @@
  */
 import { equals } from "@std/bytes";
 import { HostKeyError, printable } from "../../errors.ts";
+import { fromBase64, toBase64 } from "../../wire/base_text.ts";
 import type { Bytes } from "../../wire/types.ts";
 import { HASH_BYTES, hostHash } from "./host_hash.ts";
 
@@ -77,7 +78,7 @@ export function hashedName(
   if (salt.length !== HASH_BYTES) {
     throw new RangeError(`Cannot hash host name: a salt of ${salt.length} bytes, ${HASH_BYTES} are needed`);
   }
-  return `|1|${salt.toBase64()}|${hostHash(salt, name).toBase64()}`;
+  return `|1|${toBase64(salt)}|${toBase64(hostHash(salt, name))}`;
 }
 
 /** Whether the first field of a line is a hash. */
@@ -90,8 +91,8 @@ function hashedMatcher(field: string): HostMatcher | null {
   if (parts.length !== 4 || parts[1] !== "1") return null;
   let salt: Bytes, hash: Bytes;
   try {
-    salt = Uint8Array.fromBase64(parts[2]!, { lastChunkHandling: "strict" });
-    hash = Uint8Array.fromBase64(parts[3]!, { lastChunkHandling: "strict" });
+    salt = fromBase64(parts[2]!, { lastChunkHandling: "strict" });
+    hash = fromBase64(parts[3]!, { lastChunkHandling: "strict" });
   } catch (error) {
     if (error instanceof SyntaxError) return null;
     throw error;

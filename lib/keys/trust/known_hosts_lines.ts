@@ -7,6 +7,7 @@
  * @module
  */
 import { type KnownHostsPlace, SshError } from "../../errors.ts";
+import { fromBase64 } from "../../wire/base_text.ts";
 import { Reader } from "../../wire/reader.ts";
 import type { Bytes } from "../../wire/types.ts";
 import { type HostMatcher, parseHosts } from "./host_patterns.ts";
@@ -69,7 +70,7 @@ export function lineFields(line: string): LineFields | null {
 /** The blob, when its own type is the one on the line. Types that this module cannot verify count too: they name the host. */
 function decodeBlob(type: string, base64: string): Bytes | null {
   try {
-    const blob = Uint8Array.fromBase64(base64, { lastChunkHandling: "strict" });
+    const blob = fromBase64(base64, { lastChunkHandling: "strict" });
     return new Reader(blob).ascii() === type ? blob : null;
   } catch (error) {
     if (error instanceof SyntaxError || error instanceof SshError) return null;

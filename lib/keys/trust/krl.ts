@@ -8,6 +8,7 @@
 import { equals } from "@std/bytes";
 import { digest } from "../../crypto/hash.ts";
 import type { SshError } from "../../errors.ts";
+import { fromBase64, toBase64 } from "../../wire/base_text.ts";
 import { decodeText } from "../../wire/byte_text.ts";
 import { Reader } from "../../wire/reader.ts";
 import type { Bytes } from "../../wire/types.ts";
@@ -257,7 +258,7 @@ class ReadKrl implements Krl {
   }
 
   get keys(): Iterable<Uint8Array> {
-    return { [Symbol.iterator]: () => this.#all(this.#keys, (text) => Uint8Array.fromBase64(text)) };
+    return { [Symbol.iterator]: () => this.#all(this.#keys, (text) => fromBase64(text)) };
   }
 
   get fingerprints(): Iterable<string> {
@@ -297,8 +298,8 @@ class ReadKrl implements Krl {
 
   async #revokes(blob: Bytes): Promise<boolean> {
     const hashed = async (set: Set<string>, hash: "SHA-1" | "SHA-256"): Promise<boolean> =>
-      set.size > 0 && set.has((await digest(hash, blob)).toBase64());
-    return this.#keys.has(blob.toBase64()) || await hashed(this.#sha256, "SHA-256") ||
+      set.size > 0 && set.has(toBase64(await digest(hash, blob)));
+    return this.#keys.has(toBase64(blob)) || await hashed(this.#sha256, "SHA-256") ||
       await hashed(this.#sha1, "SHA-1");
   }
 }
@@ -310,7 +311,7 @@ function readBlobs(reader: Reader, into: Set<string>, length?: number): void {
     if (length !== undefined && bytes.length !== length) {
       throw fail(`a fingerprint has ${bytes.length} bytes, not ${length}`);
     }
-    into.add(bytes.toBase64());
+    into.add(toBase64(bytes));
   }
 }
 

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { fromBase64, toHex } from "../../wire/base_text.ts";
 import { decodeText, encodeText, isEncodable } from "../../wire/byte_text.ts";
 import { checkNames, checkObject, wrongKind } from "../../wire/check.ts";
 import { Reader } from "../../wire/reader.ts";
@@ -95,12 +96,12 @@ function fingerprintBytes(text: unknown): readonly [kind: "SHA1" | "SHA256", byt
     throw wrongKind("fingerprints", text, "texts such as `SHA256:` and 43 characters, or `SHA1:` and 27");
   }
   const [kind, base64] = match[1]!.split(":") as ["SHA1" | "SHA256", string];
-  return [kind, Uint8Array.fromBase64(base64)];
+  return [kind, fromBase64(base64)];
 }
 
 /** Strings in the order of their bytes, each once: as OpenSSH has them, and the same for the same content. */
 function sorted(blobs: Iterable<Uint8Array>): Uint8Array[] {
-  const byHex = new Map([...blobs].map((blob) => [blob.toHex(), blob]));
+  const byHex = new Map([...blobs].map((blob) => [toHex(blob), blob]));
   return [...byHex.keys()].sort().map((hex) => byHex.get(hex)!);
 }
 

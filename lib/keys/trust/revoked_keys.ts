@@ -8,6 +8,7 @@
  */
 import { equals } from "@std/bytes";
 import { HostKeyError, HostKeyRevokedError, printable, SshError } from "../../errors.ts";
+import { toBase64 } from "../../wire/base_text.ts";
 import { wrongKind } from "../../wire/check.ts";
 import type { MaybePromise } from "../../wire/types.ts";
 import { anyKeyFromBlob } from "../certificate.ts";
@@ -56,7 +57,7 @@ function parseList(text: string): Revocation {
     const line = raw.replace(/\r$/, "").replace(/^[ \t]+/, "");
     if (line === "" || line.startsWith("#")) continue;
     try {
-      keys.add(lineKey(line).toBase64());
+      keys.add(toBase64(lineKey(line)));
     } catch (cause) {
       if (!(cause instanceof SshError)) throw cause;
       throw keyFormatError(
@@ -65,7 +66,7 @@ function parseList(text: string): Revocation {
       );
     }
   }
-  const has = (key: PublicKey): boolean => keys.has(key.blob.toBase64());
+  const has = (key: PublicKey): boolean => keys.has(toBase64(key.blob));
   return {
     revocation(key): Promise<string | null> {
       const { certificate } = key;
