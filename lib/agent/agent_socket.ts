@@ -4,7 +4,8 @@
  * @module
  */
 import { printable, SshError } from "../errors.ts";
-import { requireDeno } from "../wire/system.ts";
+import { system } from "../system/system.ts";
+import { requireSystem } from "../wire/system.ts";
 import type { ByteDuplex } from "../wire/types.ts";
 
 /** Where the agent of Windows' OpenSSH is, as `ssh` there looks for it. */
@@ -22,25 +23,25 @@ export interface AgentSystem {
   open(path: string): Promise<ByteDuplex>;
 }
 
-const deno: AgentSystem = {
-  socket: () => Deno.env.get("SSH_AUTH_SOCK"),
+const own: AgentSystem = {
+  socket: () => system.env.get("SSH_AUTH_SOCK"),
   get os(): string {
-    return Deno.build.os;
+    return system.build.os;
   },
-  connect: (path) => Deno.connect({ transport: "unix", path }),
-  open: (path) => Deno.open(path, { read: true, write: true }),
+  connect: (path) => system.connect({ transport: "unix", path }),
+  open: (path) => system.open(path, { read: true, write: true }),
 };
 
 /** The path in the environment's SSH_AUTH_SOCK, and on Windows else the pipe of its OpenSSH; null where there is none. */
-export function agentSocketPath(system: AgentSystem = deno): string | null {
+export function agentSocketPath(system: AgentSystem = own): string | null {
   const path = system.socket();
   return path !== undefined && path !== "" ? path : system.os === "windows" ? WINDOWS_PIPE : null;
 }
 
 /** What connects to the agent of the user, as it is now, again and again. Throws `SshError` with code `CONNECTION_LOST` where there is none. */
-export function agentDialler(system: AgentSystem = deno): () => Promise<ByteDuplex> {
-  if (system === deno) {
-    requireDeno("connect to agent", "hand streams to one to connectAgent(), or keys over themselves");
+export function agentDialler(system: AgentSystem = own): () => Promise<ByteDuplex> {
+  if (system === own) {
+    requireSystem("connect to agent", "hand streams to one to connectAgent(), or keys over themselves");
   }
   const path = agentSocketPath(system);
   if (path === null) {

@@ -19,7 +19,7 @@ import { inspectPrivateKey } from "../keys/private_key.ts";
 import { isAuthenticators, privateFormOf } from "../keys/key_types.ts";
 import type { Signer } from "../keys/types.ts";
 import { withCertificate } from "../keys/with_certificate.ts";
-import { hasDeno } from "../wire/system.ts";
+import { hasSystem } from "../wire/system.ts";
 
 /** Key files in the order in which they are tried. */
 const FILES = ["id_ed25519", "id_ecdsa", "id_rsa", "id_mldsa44_ed25519", "id_ed25519_sk", "id_ecdsa_sk"] as const;
@@ -66,7 +66,7 @@ export async function* findIdentities(
   const isNew = (signer: Signer) => seen.size < seen.add(toBase64(signer.publicKey.blob)).size;
 
   signal?.throwIfAborted();
-  if (!hasDeno()) {
+  if (!hasSystem()) {
     return absent(
       "this runtime, such as a page, has neither agent nor key files; hand keys or a password over as `auth`",
     );

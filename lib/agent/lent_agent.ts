@@ -14,7 +14,7 @@ import { AuthAgentReq } from "../session/messages.ts";
 import type { Lent } from "../session/process.ts";
 import { abortable } from "../wire/abortable.ts";
 import { checkDuplex } from "../wire/check.ts";
-import { requireDeno } from "../wire/system.ts";
+import { requireSystem } from "../wire/system.ts";
 import type { ByteDuplex, MaybePromise } from "../wire/types.ts";
 import { agentSocketPath, openAgentSocket } from "./agent_socket.ts";
 import { type AgentAnswers, openerOf } from "./connections.ts";
@@ -47,7 +47,7 @@ export class LentAgent {
 
   /** Lends an agent to a session that is about to begin. */
   lend(agent: LendableAgent): Lent {
-    if (agent === true) requireDeno("lend the agent of SSH_AUTH_SOCK", "hand an agent over, or what connects to one");
+    if (agent === true) requireSystem("lend the agent of SSH_AUTH_SOCK", "hand an agent over, or what connects to one");
     if (agent === true && agentSocketPath() === null) {
       throw new SshError("Cannot lend agent: SSH_AUTH_SOCK is not set; start one with 'eval $(ssh-agent)'", {
         code: "CONNECTION_LOST",

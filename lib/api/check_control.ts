@@ -4,13 +4,14 @@
  * @module
  */
 import { printable } from "../errors.ts";
+import { system } from "../system/system.ts";
 import { checkText } from "../wire/check.ts";
-import { hasDeno } from "../wire/system.ts";
+import { hasSystem } from "../wire/system.ts";
 import { channelChecks, checkAll, type Checks, optionIs } from "./check_options.ts";
 import type { ControlPathOptions } from "./control_options.ts";
 
 /** Bytes of a Unix socket's path, beside the NUL at its end. */
-const MAX_PATH = hasDeno() && Deno.build.os === "linux" ? 107 : 103;
+const MAX_PATH = hasSystem() && system.build.os === "linux" ? 107 : 103;
 
 function checkPath(value: unknown, name: string): void {
   checkText(name, value);

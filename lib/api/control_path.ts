@@ -4,9 +4,10 @@
  * @module
  */
 import { Mux } from "../connection/mux.ts";
+import type { UnixSocket } from "../system/types.ts";
 import { cannot, ProxiedTransport } from "../transport/proxied_transport.ts";
 import type { ClientTransport } from "./client_transport.ts";
-import { requireDeno } from "../wire/system.ts";
+import { requireSystem } from "../wire/system.ts";
 import { checkControl } from "./check_control.ts";
 import { ControlLender } from "./control_lender.ts";
 import type { ControlPathOptions } from "./control_options.ts";
@@ -29,7 +30,7 @@ export async function letGoOfHeld(): Promise<void> {
 /** See `connect()`. */
 export async function connectControl(options: ControlPathOptions): Promise<SshClient> {
   checkControl(options);
-  requireDeno("use `controlPath`", "hand over `transport`, such as `await webSocketTransport(url)` gives");
+  requireSystem("use `controlPath`", "hand over `transport`, such as `await webSocketTransport(url)` gives");
   const { controlPath, signal, handshakeTimeout } = options;
   const failure = `Cannot use ${named(controlPath)}`;
   return await askMaster({ controlPath, signal, handshakeTimeout, failure }, async (control, socket) => {
@@ -39,7 +40,7 @@ export async function connectControl(options: ControlPathOptions): Promise<SshCl
   });
 }
 
-function clientOf(socket: Deno.UnixConn, rest: Uint8Array, options: ControlPathOptions): SshClient {
+function clientOf(socket: UnixSocket, rest: Uint8Array, options: ControlPathOptions): SshClient {
   let mux!: Mux;
   const hold = (close: () => Promise<void>, ended: Promise<void>): void => {
     socket.unref();

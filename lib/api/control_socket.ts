@@ -4,6 +4,8 @@
  * @module
  */
 import { printable, SshError, type SshErrorCode } from "../errors.ts";
+import { system } from "../system/system.ts";
+import type { UnixSocket } from "../system/types.ts";
 import { ControlConn } from "../transport/control_conn.ts";
 import { Timer } from "../wire/timer.ts";
 
@@ -28,10 +30,10 @@ export interface Asking {
  */
 export async function askMaster<T>(
   { controlPath: path, handshakeTimeout = TIMEOUT, signal, failure }: Asking,
-  ask: (control: ControlConn, socket: Deno.UnixConn) => Promise<T>,
+  ask: (control: ControlConn, socket: UnixSocket) => Promise<T>,
 ): Promise<T> {
   signal?.throwIfAborted();
-  let socket: Deno.UnixConn | null = null, late = false;
+  let socket: UnixSocket | null = null, late = false;
   const giveUp = (): void => hangUp(socket);
   const timer = new Timer(() => {
     late = true;
@@ -41,7 +43,7 @@ export async function askMaster<T>(
   signal?.addEventListener("abort", giveUp);
   try {
     await mustBeOwn(path);
-    socket = await Deno.connect({ transport: "unix", path });
+    socket = await system.connect({ transport: "unix", path });
     // Who gave up had no socket to close before this one was there.
     signal?.throwIfAborted();
     if (late) throw new SshError("too late", { code: "CONNECTION_LOST" });
@@ -51,7 +53,7 @@ export async function askMaster<T>(
   } catch (cause) {
     giveUp();
     signal?.throwIfAborted();
-    if (cause instanceof TypeError || cause instanceof Deno.errors.NotCapable) throw cause;
+    if (cause instanceof TypeError || cause instanceof system.errors.NotCapable) throw cause;
     const why = late ? `nothing answers there within ${handshakeTimeout} ms` : whyOf(cause);
     const code: SshErrorCode = cause instanceof SshError ? cause.code : "CONNECTION_LOST";
     throw new SshError(`${failure}: ${why}`, { code, cause });
@@ -62,7 +64,7 @@ export async function askMaster<T>(
 }
 
 /** Closes a socket that may be closed. */
-export function hangUp(socket: Deno.UnixConn | null): void {
+export function hangUp(socket: UnixSocket | null): void {
   try {
     socket?.close();
   } catch {
@@ -77,7 +79,7 @@ export function named(path: string): string {
 
 /** Whoever makes a socket hears all that is said there. `ssh` makes it the user's own. */
 async function mustBeOwn(path: string): Promise<void> {
-  const { isSocket, uid } = await Deno.stat(path), own = Deno.uid();
+  const { isSocket, uid } = await system.stat(path), own = system.uid();
   if (isSocket !== true) throw new SshError("it is no socket", { code: "CONNECTION_LOST" });
   if (own !== null && uid === own) return;
   throw new SshError(`it belongs to another user (${uid}), who would hear all that is said there`, {
@@ -86,9 +88,9 @@ async function mustBeOwn(path: string): Promise<void> {
 }
 
 function whyOf(cause: unknown): string {
-  if (cause instanceof Deno.errors.NotFound) {
+  if (cause instanceof system.errors.NotFound) {
     return "nothing is there; `ssh -M -S path host` starts a master, and `ssh -G host` tells which path it uses";
   }
-  if (cause instanceof Deno.errors.ConnectionRefused) return "its master is gone";
+  if (cause instanceof system.errors.ConnectionRefused) return "its master is gone";
   return cause instanceof Error ? cause.message : String(cause);
 }

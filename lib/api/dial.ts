@@ -9,7 +9,9 @@ import type { ProxyTarget } from "../proxy/address.ts";
 import { proxyOfEnvironment } from "../proxy/environment.ts";
 import { parseProxy, type Proxy } from "../proxy/proxy_url.ts";
 import { throughProxy } from "../proxy/through_proxy.ts";
-import { requireDeno } from "../wire/system.ts";
+import { isNotCapable, system } from "../system/system.ts";
+import type { TcpSocket } from "../system/types.ts";
+import { requireSystem } from "../wire/system.ts";
 import { Timer } from "../wire/timer.ts";
 import type { DialOptions } from "./connect_options.ts";
 import { startProxyCommand } from "./proxy_command.ts";
@@ -26,8 +28,8 @@ export function placeOf({ hostname, port }: ProxyTarget): string {
 /** The proxy that the options name, or the environment where they say so. Throws `TypeError` or `RangeError` for what is none. */
 export function proxyOf({ proxy }: Pick<DialOptions, "proxy">, hostname: string): Proxy | null {
   if (proxy === undefined) return null;
-  if (proxy === "environment") requireDeno('use "environment" as `proxy`', "name the proxy itself");
-  return proxy === "environment" ? proxyOfEnvironment((name) => Deno.env.get(name), hostname) : parseProxy(proxy);
+  if (proxy === "environment") requireSystem('use "environment" as `proxy`', "name the proxy itself");
+  return proxy === "environment" ? proxyOfEnvironment((name) => system.env.get(name), hostname) : parseProxy(proxy);
 }
 
 /** Dials, or takes what the application has brought. Rejects with `SshError` `CONNECTION_LOST`, or the signal's reason. */
@@ -39,10 +41,13 @@ export async function dial(
   const { transport, proxyCommand, username } = options;
   if (transport !== undefined) return { conn: transport, copies: false };
   if (proxyCommand !== undefined) {
-    requireDeno("run `proxyCommand`", "hand over `transport`, such as `await webSocketTransport(url)` gives");
+    requireSystem("run `proxyCommand`", "hand over `transport`, such as `await webSocketTransport(url)` gives");
     return startProxyCommand(proxyCommand as readonly [string, ...string[]], { ...target, username });
   }
-  requireDeno(`connect to ${placeOf(target)}`, "hand over `transport`, such as `await webSocketTransport(url)` gives");
+  requireSystem(
+    `connect to ${placeOf(target)}`,
+    "hand over `transport`, such as `await webSocketTransport(url)` gives",
+  );
   const proxy = proxyOf(options, target.hostname);
   return await whileDialling(options.handshakeTimeout, signal, async (dialling) => {
     const socket = await dialTcp(proxy ?? target, dialling).catch((cause) => {
@@ -83,8 +88,8 @@ export async function whileDialling<T>(
   }
 }
 
-async function dialTcp({ hostname, port }: ProxyTarget, signal: AbortSignal): Promise<Deno.TcpConn> {
-  const conn = await Deno.connect({ hostname, port, signal });
+async function dialTcp({ hostname, port }: ProxyTarget, signal: AbortSignal): Promise<TcpSocket> {
+  const conn = await system.connect({ hostname, port, signal });
   try {
     // A request and its answer are small packets: Nagle's algorithm would make each wait for the one before.
     conn.setNoDelay(true);
@@ -97,7 +102,7 @@ async function dialTcp({ hostname, port }: ProxyTarget, signal: AbortSignal): Pr
   return conn;
 }
 
-function closeSocket(socket: Deno.TcpConn): void {
+function closeSocket(socket: TcpSocket): void {
   try {
     socket.close();
   } catch {
@@ -108,7 +113,7 @@ function closeSocket(socket: Deno.TcpConn): void {
 /** What dialling rejects with; `signal` is the one of the whole login. */
 export function cannotConnect(where: string, cause: unknown, signal: AbortSignal): unknown {
   if (signal.aborted) return signal.reason;
-  if (cause instanceof TypeError || cause instanceof Deno.errors.NotCapable) return cause;
+  if (cause instanceof TypeError || isNotCapable(cause)) return cause;
   const why = cause instanceof Error ? cause.message : String(cause);
   return new SshError(`Cannot connect to ${where}: ${why}`, { code: "CONNECTION_LOST", cause });
 }

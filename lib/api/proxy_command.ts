@@ -5,6 +5,8 @@
  */
 import { printable, SshError } from "../errors.ts";
 import { type CommandTokens, expandCommand } from "../proxy/command.ts";
+import { system } from "../system/system.ts";
+import type { CommandEnd, SystemChild } from "../system/types.ts";
 import { within } from "../transport/closing.ts";
 import type { Way } from "./way.ts";
 
@@ -20,18 +22,18 @@ export function startProxyCommand(command: readonly [string, ...string[]], token
   const [program, ...args] = expandCommand(command, tokens);
   // The other words may hold secrets.
   const name = `proxy command "${printable(program, 256)}"`;
-  let child: Deno.ChildProcess;
+  let child: SystemChild;
   try {
-    child = new Deno.Command(program, { args, stdin: "piped", stdout: "piped", stderr: "piped" }).spawn();
+    child = new system.Command(program, { args, stdin: "piped", stdout: "piped", stderr: "piped" }).spawn();
   } catch (cause) {
-    if (cause instanceof TypeError || cause instanceof Deno.errors.NotCapable) throw cause;
+    if (cause instanceof TypeError || cause instanceof system.errors.NotCapable) throw cause;
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new SshError(`Cannot start ${name}: ${why}`, { code: "CONNECTION_LOST", cause });
   }
-  let status: Deno.CommandStatus | null = null;
+  let status: CommandEnd | null = null;
   const ended = child.status.then((known) => status = known);
   const said = new Tail(child.stderr);
-  const kill = (signal: Deno.Signal): void => {
+  const kill = (signal: "SIGTERM" | "SIGKILL"): void => {
     try {
       child.kill(signal);
     } catch {

@@ -11,6 +11,8 @@
 import { equals } from "@std/bytes";
 import { printable } from "../errors.ts";
 import { ifThere } from "./user_files.ts";
+import { system } from "../system/system.ts";
+import type { FileFacts, OpenFile } from "../system/types.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
 
 /** Milliseconds that others may hold the lock, and between two tries to get it. */
@@ -30,27 +32,27 @@ export async function appendTo(path: string, make: (before: Bytes) => MaybePromi
     const added = await make(before);
     if (added === null) return null;
     await writeWhole(file, added);
-    return Deno.build.os === "windows" || await isAt(path, file) ? null : again;
+    return system.build.os === "windows" || await isAt(path, file) ? null : again;
   });
 }
 
 /** What stands in a file; nothing where it is missing. */
 export async function readShared(path: string): Promise<Bytes> {
-  return await ifThere(() => Deno.readFile(path)) ?? new Uint8Array(0);
+  return await ifThere(() => system.readFile(path)) ?? new Uint8Array(0);
 }
 
 /** Whether a file may be changed, and another put in its place, without the runtime asking anybody. */
 export async function mayRewrite(path: string): Promise<boolean> {
   // Where a link leads to the file, the new one is put where that is.
-  const real = await ifThere(() => Deno.realPath(path)) ?? path;
+  const real = await ifThere(() => system.realPath(path)) ?? path;
   const answers = await Promise.all(
-    [path, real, `${real}.00000000`].map((path) => Deno.permissions.query({ name: "write", path })),
+    [path, real, `${real}.00000000`].map((path) => system.permissions.query({ name: "write", path })),
   );
   return answers.every(({ state }) => state === "granted");
 }
 
 /** What adding needs of a file. */
-type Appended = Pick<Deno.FsFile, "write" | "stat" | "truncate">;
+type Appended = Pick<OpenFile, "write" | "stat" | "truncate">;
 
 /** Adds bytes at the end, and takes back what it has added where the disk is full before the last one. */
 export async function writeWhole(file: Appended, bytes: Uint8Array): Promise<void> {
@@ -69,7 +71,7 @@ export async function writeWhole(file: Appended, bytes: Uint8Array): Promise<voi
  * stays. False where `edit` gives null, or where no file is there.
  */
 export async function rewrite(path: string, edit: (before: Bytes) => Uint8Array | null): Promise<boolean> {
-  const real = await ifThere(() => Deno.realPath(path));
+  const real = await ifThere(() => system.realPath(path));
   if (real === null) return false;
   const done = await ifThere(() =>
     locked(real, { read: true }, async (file, before) => {
@@ -81,22 +83,22 @@ export async function rewrite(path: string, edit: (before: Bytes) => Uint8Array 
       const beside = `${real}.${crypto.randomUUID().slice(0, 8)}`;
       try {
         await writeBeside(beside, after, info);
-        if (!equals(await Deno.readFile(real), before)) return again;
-        await Deno.rename(beside, real);
+        if (!equals(await system.readFile(real), before)) return again;
+        await system.rename(beside, real);
         return true;
       } finally {
-        await ifThere(() => Deno.remove(beside));
+        await ifThere(() => system.remove(beside));
       }
     })
   );
   return done ?? false;
 }
 
-async function writeBeside(path: string, bytes: Uint8Array, { mode, uid, gid }: Deno.FileInfo): Promise<void> {
-  using file = await Deno.open(path, { write: true, createNew: true, mode: 0o600 });
+async function writeBeside(path: string, bytes: Uint8Array, { mode, uid, gid }: FileFacts): Promise<void> {
+  using file = await system.open(path, { write: true, createNew: true, mode: 0o600 });
   const own = await file.stat();
-  if (uid !== null && gid !== null && (own.uid !== uid || own.gid !== gid)) await Deno.chown(path, uid, gid);
-  if (mode !== null && Deno.build.os !== "windows") await Deno.chmod(path, mode & 0o7777);
+  if (uid !== null && gid !== null && (own.uid !== uid || own.gid !== gid)) await system.chown(path, uid, gid);
+  if (mode !== null && system.build.os !== "windows") await system.chmod(path, mode & 0o7777);
   for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at));
   await file.sync();
 }
@@ -105,13 +107,13 @@ async function writeBeside(path: string, bytes: Uint8Array, { mode, uid, gid }: 
 async function locked<T>(
   path: string,
   options: Deno.OpenOptions,
-  action: (file: Deno.FsFile, bytes: Bytes) => Promise<T | typeof again>,
+  action: (file: OpenFile, bytes: Bytes) => Promise<T | typeof again>,
 ): Promise<T> {
   const until = performance.now() + LOCK_TIME;
   for (;;) {
     using file = await openInFolder(path, options);
     // There a lock keeps everybody from reading, `ssh` too.
-    if (Deno.build.os !== "windows") {
+    if (system.build.os !== "windows") {
       await lock(file, until);
       // Whoever had it may have put another file in the place of this one.
       if (!await isAt(path, file)) continue;
@@ -122,18 +124,18 @@ async function locked<T>(
   }
 }
 
-async function openInFolder(path: string, options: Deno.OpenOptions): Promise<Deno.FsFile> {
+async function openInFolder(path: string, options: Deno.OpenOptions): Promise<OpenFile> {
   try {
-    return await Deno.open(path, options);
+    return await system.open(path, options);
   } catch (error) {
     const folder = /^(.+)[\/\\][^\/\\]*$/.exec(path)?.[1];
-    if (!options.create || !(error instanceof Deno.errors.NotFound) || folder === undefined) throw error;
-    await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
-    return await Deno.open(path, options);
+    if (!options.create || !(error instanceof system.errors.NotFound) || folder === undefined) throw error;
+    await system.mkdir(folder, { recursive: true, mode: 0o700 });
+    return await system.open(path, options);
   }
 }
 
-async function lock(file: Deno.FsFile, until: number): Promise<void> {
+async function lock(file: OpenFile, until: number): Promise<void> {
   for (;;) {
     let taken: boolean;
     try {
@@ -148,12 +150,12 @@ async function lock(file: Deno.FsFile, until: number): Promise<void> {
   }
 }
 
-async function isAt(path: string, file: Deno.FsFile): Promise<boolean> {
-  const [own, there] = [await file.stat(), await ifThere(() => Deno.stat(path))];
+async function isAt(path: string, file: OpenFile): Promise<boolean> {
+  const [own, there] = [await file.stat(), await ifThere(() => system.stat(path))];
   return there !== null && own.ino === there.ino && own.dev === there.dev;
 }
 
-async function readAll(path: string, file: Deno.FsFile): Promise<Bytes> {
+async function readAll(path: string, file: OpenFile): Promise<Bytes> {
   const { isFile, isDirectory, size } = await file.stat();
   if (isDirectory) throw new Error(`"${printable(path)}" is a folder`);
   // What is no file, such as /dev/null, holds nothing.

@@ -5,10 +5,11 @@
  * @module
  */
 import { printable, SshError } from "../errors.ts";
+import { system } from "../system/system.ts";
 
 /** Null where none is known. */
 function homeFolder(): string | null {
-  return (Deno.env.get("HOME") ?? Deno.env.get("USERPROFILE")) || null;
+  return (system.env.get("HOME") ?? system.env.get("USERPROFILE")) || null;
 }
 
 /** The path of a file in the user's .ssh folder, or null where no home folder is known. */
@@ -74,10 +75,10 @@ async function readBounded(
   const home = typeof path === "string" && /^~[\/\\]/.test(path) ? homeFolder() : null;
   const where = typeof path !== "string" || home === null ? asUrl(path) : home + path.slice(1);
   // Whatever is no file may be one that never ends, or that never opens.
-  const found = await ifThere(() => Deno.stat(where));
+  const found = await ifThere(() => system.stat(where));
   if (found === null) return null;
   if (!found.isFile) throw refuse("is no file");
-  using file = await Deno.open(where);
+  using file = await system.open(where);
   const { size, mode } = await file.stat();
   if (size > maxBytes) throw refuse(`has ${size} bytes; at most ${maxBytes} are read`);
   if (!othersMayWrite && mode !== null && (mode & 0o022) !== 0) {
@@ -100,7 +101,7 @@ export const howToRead = { text: "await Deno.readTextFile(path)", bytes: "await 
 
 /** A file's text without a byte order mark, or null when it is not there. Any other trouble is the caller's to report. */
 export async function readIfThere(path: string): Promise<string | null> {
-  return (await ifThere(() => Deno.readTextFile(path)))?.replace(/^\ufeff/, "") ?? null;
+  return (await ifThere(() => system.readTextFile(path)))?.replace(/^\ufeff/, "") ?? null;
 }
 
 /** What an action on files gives, or null where there is no such file. */
@@ -108,7 +109,7 @@ export async function ifThere<T>(action: () => Promise<T>): Promise<T | null> {
   try {
     return await action();
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return null;
+    if (error instanceof system.errors.NotFound || error instanceof system.errors.NotADirectory) return null;
     throw error;
   }
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import { SftpError } from "../errors.ts";
-import { requireDeno } from "../wire/system.ts";
+import { requireSystem } from "../wire/system.ts";
 import type { ByteDuplex } from "../wire/types.ts";
 import { checkCall, checkChannel, checkPaths } from "../files/check_calls.ts";
 import { exclusionOf } from "../files/exclude.ts";
@@ -93,7 +93,7 @@ async function counting<T>(local: string, plan: ScpPlan, work: () => Promise<T>)
 
 /** Throws `TypeError` in a page: SCP copies to and from local files. */
 export function requireLocalFiles(): void {
-  requireDeno("copy by SCP", "`readFile()`, `writeFile()` and `open()` of `sftp()` work on bytes and streams");
+  requireSystem("copy by SCP", "`readFile()`, `writeFile()` and `open()` of `sftp()` work on bytes and streams");
 }
 
 /** Runs one exchange, ended by its signal, and closes the streams. */

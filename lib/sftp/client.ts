@@ -4,7 +4,7 @@
  * @module
  */
 import { SftpError } from "../errors.ts";
-import { requireDeno } from "../wire/system.ts";
+import { requireSystem } from "../wire/system.ts";
 import type { Bytes } from "../wire/types.ts";
 import type { SftpAttributes } from "../files/file_info.ts";
 import { OpenFlag } from "./wire/constants.ts";
@@ -167,7 +167,7 @@ export class SftpClient extends RemoteFiles implements AsyncDisposable {
   async upload(local: string, remote: string, options: TransferOptions = {}): Promise<TransferSummary> {
     checkPaths({ local, remote });
     checkCall("copy", options);
-    requireDeno("upload local files", "`writeFile()` takes bytes and streams, as `blob.stream()` gives one");
+    requireSystem("upload local files", "`writeFile()` takes bytes and streams, as `blob.stream()` gives one");
     return await upload(this, this.#session, local, remote === "" ? "." : remote, options);
   }
 
@@ -212,7 +212,7 @@ export class SftpClient extends RemoteFiles implements AsyncDisposable {
     }
     checkPaths({ remote, local });
     checkCall("copy", options);
-    requireDeno("download to local files", "a `WritableStream` can take the contents, and `readFile()` gives them");
+    requireSystem("download to local files", "a `WritableStream` can take the contents, and `readFile()` gives them");
     return await download(this, this.#session, remote, local, options);
   }
 

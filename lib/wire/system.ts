@@ -1,5 +1,5 @@
 /**
- * What a page and other runtimes do not have: sockets, files and an environment, which are Deno's. No I/O.
+ * What a page does not have: sockets, files and an environment; and what is Deno's alone. No I/O.
  *
  * @module
  */
@@ -10,10 +10,27 @@
  */
 export function requireDeno(what: string, instead: string): void {
   if (hasDeno()) return;
-  throw new TypeError(`Cannot ${what}: that takes Deno, and this runtime, such as a page, is another; ${instead}`);
+  throw new TypeError(`Cannot ${what}: that takes Deno, and this runtime is another; ${instead}`);
 }
 
-/** Whether sockets, files and an environment are there. */
+/**
+ * Throws `TypeError` where the runtime has no sockets, files and environment, as a page: before anything of it is used, and with what there is
+ * `instead`. `what` ends the words "Cannot".
+ */
+export function requireSystem(what: string, instead: string): void {
+  if (hasSystem()) return;
+  throw new TypeError(
+    `Cannot ${what}: that takes Deno, Node or Bun, and this runtime, such as a page, is another; ${instead}`,
+  );
+}
+
+/** Whether sockets, files and an environment are there: those of Deno, or the modules of Node, which Bun has as well. */
+export function hasSystem(): boolean {
+  const { process } = globalThis as { process?: { getBuiltinModule?: unknown } };
+  return hasDeno() || typeof process?.getBuiltinModule === "function";
+}
+
+/** Whether this is Deno. */
 export function hasDeno(): boolean {
   return (globalThis as { Deno?: unknown }).Deno !== undefined;
 }

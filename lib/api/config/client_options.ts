@@ -20,6 +20,7 @@ import { hostKeyPolicy, updatePolicy } from "./host_keys.ts";
 import { agentAt } from "./identities.ts";
 import { agentOf, type Asking, authOf } from "./login.ts";
 import { type Notices, tellUnheard } from "./notices.ts";
+import { system as own } from "../../system/system.ts";
 
 /** What the options are made with. */
 export interface Making extends Asking {
@@ -210,11 +211,11 @@ async function sentVariables(
   const sent: Record<string, string> = {};
   if (patterns.length === 0) return sent;
   // Only the whole environment tells which names there are.
-  const isOpen = (await Deno.permissions.query({ name: "env" })).state === "granted";
+  const isOpen = (await own.permissions.query({ name: "env" })).state === "granted";
   const isKnown = (pattern: string): boolean => isOpen || !/[*?]/.test(pattern) && mayRead(pattern);
   const left = patterns.filter((pattern) => !isKnown(pattern));
   if (left.length > 0) notices.tell("SendEnv", `${left.join(" ")} is left out: it takes --allow-env`);
-  const names = isOpen ? Object.keys(Deno.env.toObject()) : patterns.filter(isKnown);
+  const names = isOpen ? Object.keys(own.env.toObject()) : patterns.filter(isKnown);
   for (const name of names) {
     const value = patterns.some((pattern) => fitsPattern(name, pattern)) ? system.env(name) : undefined;
     if (value !== undefined) sent[name] = value;

@@ -9,8 +9,9 @@ import { printable, SshError } from "../../errors.ts";
 import type { RemoteAddress } from "../../forward/client.ts";
 import type { TcpAddress, UnixAddress } from "../../forward/local_sockets.ts";
 import type { RemoteTarget } from "../../forward/standing.ts";
+import { system } from "../../system/system.ts";
 import { abortable } from "../../wire/abortable.ts";
-import { requireDeno } from "../../wire/system.ts";
+import { requireSystem } from "../../wire/system.ts";
 import type { ConnectOptions } from "../connect_options.ts";
 import { given } from "../options.ts";
 import { giveSessions, type SshClient } from "../ssh_client.ts";
@@ -47,7 +48,7 @@ export async function aliasOptions(alias: string, overrides: AliasOptions): Prom
   checkLoadOptions(load);
   const { username, port, hostname, signal } = own;
   signal?.throwIfAborted();
-  requireDeno("read ssh_config", "hand options over to `connect()`");
+  requireSystem("read ssh_config", "hand options over to `connect()`");
   const find = async (): Promise<ConnectOptions> =>
     await (await loadOn(denoSystemUntil(signal), load)).connectOptions(alias, { username, port, hostname });
   const options = await abortable(find(), signal);
@@ -87,14 +88,14 @@ async function throughMaster(
   { notices }: Extras,
 ): Promise<SshClient | null> {
   try {
-    if (!(await Deno.lstat(controlPath)).isSocket) return null;
+    if (!(await system.lstat(controlPath)).isSocket) return null;
     const { connectControl } = await import("../control_path.ts");
     return await connectControl({ controlPath, ...given(options, "window", "signal", "handshakeTimeout", "trace") });
   } catch (error) {
     options.signal?.throwIfAborted();
     // One that has gone leaves its socket behind.
-    const isGone = error instanceof Deno.errors.NotFound ||
-      error instanceof SshError && error.cause instanceof Deno.errors.ConnectionRefused;
+    const isGone = error instanceof system.errors.NotFound ||
+      error instanceof SshError && error.cause instanceof system.errors.ConnectionRefused;
     if (!isGone) {
       const why = error instanceof Error ? error.message : String(error);
       notices.tell("ControlPath", `the master could not be used: ${printable(why)}`);
@@ -111,7 +112,7 @@ async function openForwards(client: SshClient, { local, remote, gateway, strict,
       const why = cause instanceof Error ? cause.message : String(cause);
       const what = `${keyword} ${printable(showEnd(spec.from), 128)}`;
       // A connection that has ended, or a permission that is missing, is no forward that failed.
-      if (strict || cause instanceof Deno.errors.NotCapable || cause instanceof SshError && cause.code === "CLOSED") {
+      if (strict || cause instanceof system.errors.NotCapable || cause instanceof SshError && cause.code === "CLOSED") {
         if (!(cause instanceof SshError)) throw cause;
         throw new SshError(`Cannot open forward of ssh_config, ${what}: ${cause.message}`, { code: cause.code, cause });
       }

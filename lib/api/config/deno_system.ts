@@ -1,11 +1,13 @@
 /**
- * The system that a configuration is read on, as Deno has it.
+ * The system that a configuration is read on, as Deno has it, or Node and Bun.
  *
  * @module
  */
 import type { ConfigSystem } from "../../config/system.ts";
 import { lineError, SshConfigError } from "../../config/config_error.ts";
 import { globPaths } from "../../config/glob_paths.ts";
+import { system } from "../../system/system.ts";
+import type { FileFacts } from "../../system/types.ts";
 
 /** Bytes of one file. */
 const MAX_FILE = 16_777_216;
@@ -16,35 +18,35 @@ const MAX_ALIASES = 8;
 
 /** Asked where it matters: a page loads this file, too. */
 function isWindows(): boolean {
-  return Deno.build.os === "windows";
+  return system.build.os === "windows";
 }
 
 function isThere(error: unknown): boolean {
-  return !(error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory);
+  return !(error instanceof system.errors.NotFound || error instanceof system.errors.NotADirectory);
 }
 
 function home(): string {
-  const home = Deno.env.get("HOME") || Deno.env.get("USERPROFILE");
+  const home = system.env.get("HOME") || system.env.get("USERPROFILE");
   if (home) return home;
   throw new SshConfigError("Cannot use ssh_config: neither HOME nor USERPROFILE says where the home folder is", null);
 }
 
 /** Whether a variable may be read without a question of the runtime. */
 export function mayRead(variable: string): boolean {
-  return Deno.permissions.querySync({ name: "env", variable }).state === "granted";
+  return system.permissions.querySync({ name: "env", variable }).state === "granted";
 }
 
 async function localUser(): Promise<string> {
   const names = ["LOGNAME", "USER", "USERNAME"], allowed = names.filter(mayRead);
   for (const name of allowed) {
-    const user = Deno.env.get(name);
+    const user = system.env.get(name);
     if (user) return user;
   }
   // The error that names the flag.
-  if (allowed.length === 0) Deno.env.get("USER");
-  const uid = Deno.uid();
+  if (allowed.length === 0) system.env.get("USER");
+  const uid = system.uid();
   if (uid !== null) {
-    const text = (await Deno.readTextFile("/etc/passwd")).slice(0, MAX_PASSWD);
+    const text = (await system.readTextFile("/etc/passwd")).slice(0, MAX_PASSWD);
     const name = text.split("\n").map((line) => line.split(":")).find((fields) => fields[2] === String(uid))?.[0];
     if (name) return name;
   }
@@ -52,9 +54,9 @@ async function localUser(): Promise<string> {
 }
 
 /** As `ssh` does: whoever may write a configuration may run commands as its user. */
-function checkOwner(path: string, { uid, mode }: Deno.FileInfo): void {
+function checkOwner(path: string, { uid, mode }: FileFacts): void {
   if (isWindows() || mode === null || uid === null) return;
-  const own = Deno.uid();
+  const own = system.uid();
   if (uid !== 0 && uid !== own) throw lineError({ file: path, line: 0 }, "it belongs to somebody else");
   if ((mode & 0o022) !== 0) {
     throw lineError(
@@ -67,8 +69,8 @@ function checkOwner(path: string, { uid, mode }: Deno.FileInfo): void {
 async function read(path: string, checked: boolean): Promise<string | null> {
   try {
     // Whatever is no file may be one that never ends, or that never opens.
-    if (!(await Deno.stat(path)).isFile) return null;
-    using file = await Deno.open(path);
+    if (!(await system.stat(path)).isFile) return null;
+    using file = await system.open(path);
     const info = await file.stat();
     if (checked) checkOwner(path, info);
     if (info.size > MAX_FILE) {
@@ -92,13 +94,13 @@ export function shellCommand(
   { instead = false, onWindows = isWindows() } = {},
 ): [string, ...string[]] {
   if (onWindows) return ["cmd.exe", "/d", "/c", command];
-  return [mayRead("SHELL") && Deno.env.get("SHELL") || "/bin/sh", "-c", instead ? `exec ${command}` : command];
+  return [mayRead("SHELL") && system.env.get("SHELL") || "/bin/sh", "-c", instead ? `exec ${command}` : command];
 }
 
 async function run(command: string, signal?: AbortSignal): Promise<boolean> {
   const [program, ...args] = shellCommand(command);
   const options = { args, stdin: "null", stdout: "null", stderr: "null", ...signal && { signal } } as const;
-  return (await new Deno.Command(program, options).output()).success;
+  return (await new system.Command(program, options).output()).success;
 }
 
 async function lookUp(name: string, signal?: AbortSignal): Promise<string | null> {
@@ -108,18 +110,18 @@ async function lookUp(name: string, signal?: AbortSignal): Promise<string | null
       return await ask();
     } catch (error) {
       // A server of DNS that does not answer knows the name as little as one that says so.
-      if (error instanceof Deno.errors.NotCapable) throw error;
+      if (error instanceof system.errors.NotCapable) throw error;
       return [];
     }
   };
   const [v4, v6] = await Promise.all([
-    records(() => Deno.resolveDns(name, "A", options)),
-    records(() => Deno.resolveDns(name, "AAAA", options)),
+    records(() => system.resolveDns(name, "A", options)),
+    records(() => system.resolveDns(name, "AAAA", options)),
   ]);
   if (v4.length + v6.length === 0) return null;
   let real = name;
   for (let i = 0; i < MAX_ALIASES; i++) {
-    const [next] = await records(() => Deno.resolveDns(real, "CNAME", options));
+    const [next] = await records(() => system.resolveDns(real, "CNAME", options));
     if (next === undefined) break;
     real = next;
   }
@@ -128,7 +130,7 @@ async function lookUp(name: string, signal?: AbortSignal): Promise<string | null
 
 async function* list(folder: string): AsyncGenerator<string> {
   try {
-    for await (const { name } of Deno.readDir(folder)) yield name;
+    for await (const { name } of system.readDir(folder)) yield name;
   } catch (error) {
     if (isThere(error)) throw error;
   }
@@ -138,16 +140,16 @@ async function* list(folder: string): AsyncGenerator<string> {
 export const denoSystem: ConfigSystem = {
   home,
   localUser,
-  userId: () => String(Deno.uid() ?? 0),
-  localHost: () => Deno.hostname(),
-  env: (name) => Deno.env.get(name),
+  userId: () => String(system.uid() ?? 0),
+  localHost: () => system.hostname(),
+  env: (name) => system.env.get(name),
   read,
   glob: (pattern) =>
     globPaths(pattern, {
       list,
       exists: async (path) => {
         try {
-          await Deno.lstat(path);
+          await system.lstat(path);
           return true;
         } catch (error) {
           if (isThere(error)) throw error;
@@ -155,7 +157,7 @@ export const denoSystem: ConfigSystem = {
         }
       },
     }),
-  addresses: () => Deno.networkInterfaces().map(({ address }) => address),
+  addresses: () => system.networkInterfaces().map(({ address }) => address),
   run: (command) => run(command),
   lookUp: (name) => lookUp(name),
 };

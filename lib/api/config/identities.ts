@@ -18,6 +18,7 @@ import { agentFor } from "../../keys/session_agents.ts";
 import type { PublicKey, Signer } from "../../keys/types.ts";
 import { readIfThere } from "../../keys/user_files.ts";
 import { withAlgorithms, withCertificate } from "../../keys/with_certificate.ts";
+import { system } from "../../system/system.ts";
 import { abortable } from "../../wire/abortable.ts";
 import { toBase64 } from "../../wire/base_text.ts";
 import type { ByteDuplex } from "../../wire/types.ts";
@@ -50,9 +51,9 @@ export function identityMethod(identities: Identities): AuthMethod {
 export function agentAt(path: string): () => Promise<ByteDuplex> {
   return agentDialler({
     socket: () => path,
-    os: Deno.build.os,
-    connect: (path) => Deno.connect({ transport: "unix", path }),
-    open: (path) => Deno.open(path, { read: true, write: true }),
+    os: system.build.os,
+    connect: (path) => system.connect({ transport: "unix", path }),
+    open: (path) => system.open(path, { read: true, write: true }),
   });
 }
 

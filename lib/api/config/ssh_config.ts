@@ -19,7 +19,7 @@ import {
   wrongKind,
 } from "../../wire/check.ts";
 import { checkPassphrase, type Passphrase } from "../../keys/passphrase.ts";
-import { requireDeno } from "../../wire/system.ts";
+import { requireSystem } from "../../wire/system.ts";
 import type { MaybePromise } from "../../wire/types.ts";
 import type { ConnectOptions } from "../connect_options.ts";
 import { circleError, clientOptions, type Making } from "./client_options.ts";
@@ -104,7 +104,7 @@ export interface SshConfig {
  */
 export async function loadSshConfig(options: LoadSshConfigOptions = {}): Promise<SshConfig> {
   checkLoadOptions(options);
-  requireDeno("read ssh_config", "hand options over to `connect()`");
+  requireSystem("read ssh_config", "hand options over to `connect()`");
   return await loadOn(denoSystem, options);
 }
 

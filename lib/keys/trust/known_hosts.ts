@@ -14,7 +14,7 @@ import {
   printable,
   SshError,
 } from "../../errors.ts";
-import { requireDeno } from "../../wire/system.ts";
+import { requireSystem } from "../../wire/system.ts";
 import type { Bytes, MaybePromise } from "../../wire/types.ts";
 import { bareName, lookupName } from "./host_patterns.ts";
 import { appendTo } from "../changed_file.ts";
@@ -140,7 +140,10 @@ export function knownHosts(from?: KeyText | readonly KeyText[] | KnownHostsOptio
   const options = isOptions(from) ? checkedOptions(from) : {};
   const given = from === undefined || isOptions(from) ? undefined : sourcesOf(from);
   if (given === undefined) {
-    requireDeno("read known_hosts files", "hand over `verifyHostKey`: pinnedHostKey(fingerprint), or knownHosts(text)");
+    requireSystem(
+      "read known_hosts files",
+      "hand over `verifyHostKey`: pinnedHostKey(fingerprint), or knownHosts(text)",
+    );
   }
   const places = (): Places => given === undefined ? placesOf(options) : { own: [], global: [] };
   const typesOf = (certificates: boolean) => async (host: { hostname: string; port: number }) => {

@@ -7,7 +7,7 @@
 import { concat } from "@std/bytes";
 import { HostKeyError } from "../../errors.ts";
 import { checkFlag, checkNames, checkPort, checkText } from "../../wire/check.ts";
-import { requireDeno } from "../../wire/system.ts";
+import { requireSystem } from "../../wire/system.ts";
 import { isPublicKey } from "../check_key.ts";
 import { appendTo, readShared, rewrite } from "../changed_file.ts";
 import type { PublicKey } from "../types.ts";
@@ -41,7 +41,7 @@ const habit = { ours: ["file"], write: "`file`, a path" };
 
 /** The name to look for, and the file, of options that make sense. */
 function checked(what: string, hostname: string, options: ReplaceKnownHostOptions): { name: string; file: string } {
-  requireDeno(`${what} in known_hosts`, "call it where there are files");
+  requireSystem(`${what} in known_hosts`, "call it where there are files");
   checkText("hostname", hostname);
   checkNames(`${what}()`, options, ["port", "file", "hash"], { files: habit, path: habit });
   const { port = 22, file = ownFile() } = options;

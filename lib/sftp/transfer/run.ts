@@ -313,7 +313,7 @@ export function localFailure(error: unknown, copying: string, path: string): unk
   // What follows is the system call, with the name of the part.
   const [why] = error.message.split(" (os error", 1);
   const text = error.name === "NotCapable"
-    ? "Deno does not allow it; run the program with `--allow-read` and `--allow-write`"
+    ? "the runtime does not allow it; run Deno with `--allow-read` and `--allow-write`"
     : `${why!.charAt(0).toLowerCase()}${why!.slice(1)}, on this side`;
   return new SftpError(`Cannot ${copying}: ${text}`, statusOf(error), path, { cause: error });
 }
