@@ -32,6 +32,7 @@ export {
   type SshConfigOverrides,
 } from "./lib/api/config/ssh_config.ts";
 export { type ConfigPlace, SshConfigError } from "./lib/config/config_error.ts";
+export { type AskOptions, askTerminal, type AttachOptions, attachTerminal } from "./lib/api/terminal.ts";
 export { webSocketTransport } from "./lib/api/web_socket.ts";
 export { copyId, type CopyIdOptions } from "./lib/api/copy_id.ts";
 export type { WaitOptions } from "./lib/wire/deadline.ts";

@@ -36,6 +36,7 @@ const layers: Readonly<Record<string, number>> = {
   "pty": 6,
   "config": 6,
   "http": 6,
+  "terminal": 6,
   "api": 10,
   "testing": 11,
 };

@@ -29,6 +29,7 @@ import { endOnAbort } from "./connection.ts";
 import type { Lending } from "./lending.ts";
 import { openData } from "./open_data.ts";
 import { ownStream } from "./own_streams.ts";
+import { ownInput, ownPty } from "./system_terminal.ts";
 import { type ScpClient, scpClient } from "./scp.ts";
 import { Channel } from "./transport/channel.ts";
 import type { Held } from "./way.ts";
@@ -286,6 +287,8 @@ export class SshClient implements AsyncDisposable {
       return await (await this.#lending).lend(options, this.#sessions);
     },
     own: ownStream,
+    ownInput,
+    ownPty,
   };
   /**
    * Fetches from a host that the server reaches, and looks up, with Deno's `fetch()`: `http:` and `https:`, HTTP/1.1 with connections that

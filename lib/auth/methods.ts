@@ -171,15 +171,21 @@ export interface PasswordOptions {
 /** Times the server may turn down new passwords in one attempt. */
 const MAX_CHANGES = 5;
 
-/** `password` (RFC 4252 section 8); the function form is called when it is needed. What it throws ends the login. */
-export function password(value: string | (() => MaybePromise<string>), options: PasswordOptions = {}): AuthMethod {
+/**
+ * `password` (RFC 4252 section 8); the function form is called when it is needed, with a signal that aborts when nobody waits for the answer
+ * any more. What it throws ends the login.
+ */
+export function password(
+  value: string | ((question: { signal: AbortSignal }) => MaybePromise<string>),
+  options: PasswordOptions = {},
+): AuthMethod {
   if (typeof value !== "string" && typeof value !== "function") {
     throw wrongKind("password", value, "a text, or a function that gives one when it is needed");
   }
   checkObject("options", options, "an object such as `{ change }`");
   checkFunction("change", options.change);
   return makeMethod("password", async (exchange) => {
-    const secret = typeof value === "string" ? value : await exchange.ask(value);
+    const secret = typeof value === "string" ? value : await exchange.ask(() => value({ signal: exchange.signal }));
     if (typeof secret !== "string") {
       throw new TypeError(`Cannot log in: the password is not a string, password()'s function gave ${kindOf(secret)}`);
     }
@@ -215,11 +221,12 @@ const MAX_ROUNDS = 20;
 /**
  * `keyboard-interactive` (RFC 4256). `answer` is called for each round and returns one answer to each prompt; what it throws ends
  * the login. A round without prompts only shows its text, and what is returned for it is not looked at. All texts are the
- * server's, with control characters other than newline and tab replaced.
+ * server's, with control characters other than newline and tab replaced. The signal aborts when nobody waits for the answers any more.
  */
 export function keyboardInteractive(
   answer: (
     round: { name: string; instruction: string; prompts: readonly Prompt[] },
+    question: { signal: AbortSignal },
   ) => MaybePromise<readonly string[]>,
 ): AuthMethod {
   if (typeof answer !== "function") {
@@ -237,7 +244,7 @@ export function keyboardInteractive(
           name: displayText(name),
           instruction: displayText(instruction),
           prompts: prompts.map(({ text, echo }) => ({ text: displayText(text), echo })),
-        })
+        }, { signal: exchange.signal })
       );
       const answers = prompts.length === 0 ? [] : given;
       if (!Array.isArray(answers) || answers.length !== prompts.length || answers.some((a) => typeof a !== "string")) {

@@ -74,7 +74,7 @@ const ptyHabits: Readonly<Record<string, Habit>> = {
 
 /** Throws `TypeError` or `RangeError` for what is no terminal. */
 export function checkPty(pty: unknown): asserts pty is PtyOptions {
-  checkObject("pty", pty, "true, false, or an object such as `{ columns: 80, rows: 24 }`");
+  checkObject("pty", pty, 'true, false, "inherit", or an object such as `{ columns: 80, rows: 24 }`');
   checkNames("`pty`", pty as object, Object.keys(ptyChecks), ptyHabits);
   checkAll(ptyChecks, pty as object, "pty.");
 }
@@ -89,7 +89,7 @@ function checkEnv(env: unknown, name: string): void {
   }
 }
 
-const stdinIs = isOneOf("piped", "null", "open")(", `{ text }`, bytes, or a stream of bytes");
+const stdinIs = isOneOf("piped", "null", "open", "inherit")(", `{ text }`, bytes, or a stream of bytes");
 
 function checkStdin(value: unknown, name: string): void {
   if (value instanceof Uint8Array) return;
@@ -173,7 +173,7 @@ function checkAgent(agent: unknown, name: string): void {
 const execChecks: Checks<ExecOptions> = {
   env: checkEnv,
   pty: (value) => {
-    if (typeof value !== "boolean") checkPty(value);
+    if (typeof value !== "boolean" && value !== "inherit") checkPty(value);
   },
   cwd: checkCwd,
   agent: checkAgent,

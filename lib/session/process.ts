@@ -12,13 +12,13 @@ import { checkText } from "../wire/check.ts";
 import { abortable } from "../wire/abortable.ts";
 import { startDeadline } from "../wire/deadline.ts";
 import { checkCommand, checkExec, checkU32 } from "./check_options.ts";
-import { feed, isInput } from "./input.ts";
+import { feed, type Input, isInput } from "./input.ts";
 import { Break, Env, Exec, PtyReq, Shell, Signal, Subsystem, WindowChange } from "./messages.ts";
 import { collect, finished, linesOf, type Room, SshCommandError } from "./output.ts";
 import { inDirectory } from "./quote.ts";
 import { startOn, type StartRequest } from "./start.ts";
 import { decodeExit, encodePty, encodeSignal, encodeWindowSize } from "./encoding.ts";
-import type { ExecOptions, ExecOutput, ExitStatus, WindowSize } from "./types.ts";
+import type { ExecOptions, ExecOutput, ExitStatus, PtyOptions, WindowSize } from "./types.ts";
 
 /** What a session is opened for; one per channel (RFC 4254 section 6.5). */
 export type ProcessStart =
@@ -52,6 +52,10 @@ export interface ProcessServices {
   readonly own?: (name: "stdout" | "stderr") => WritableStream<Uint8Array>;
   /** The channel is open and has been asked to start: what is written from here on leaves with that. */
   readonly asked?: (streams: BaseChannel) => void;
+  /** Its own input. */
+  readonly ownInput?: () => ReadableStream<Uint8Array>;
+  /** A terminal like its own; null where it has none. */
+  readonly ownPty?: () => PtyOptions | null;
 }
 
 const nothingLent: Lent = { requests: [], release: () => {}, revoke: () => {} };
@@ -144,7 +148,11 @@ let construct: (
   start: ProcessStart,
   options: ExecOptions,
   inherited: Promise<void>,
+  window: WindowSize | null,
 ) => RemoteProcess;
+
+/** The size that a process was last told its terminal has; null where it has none. */
+export let windowOf: (process: RemoteProcess) => WindowSize | null;
 
 /**
  * A running remote process: the shape of `Deno.ChildProcess`, and a readable/writable pair.
@@ -167,16 +175,25 @@ export class RemoteProcess implements AsyncDisposable {
   readonly #checked: string | null;
   /** Outputs that go to this program's own. */
   readonly #inherited: Promise<void>;
+  #window: WindowSize | null;
 
   static {
     construct = (...parts) => new RemoteProcess(...parts);
+    windowOf = (process) => process.#window;
   }
 
-  private constructor(channel: ClientSession, start: ProcessStart, options: ExecOptions, inherited: Promise<void>) {
+  private constructor(
+    channel: ClientSession,
+    start: ProcessStart,
+    options: ExecOptions,
+    inherited: Promise<void>,
+    window: WindowSize | null,
+  ) {
     this.#channel = channel;
     this.#options = options;
     this.#checked = options.check === true ? commandOf(start) : null;
     this.#inherited = inherited;
+    this.#window = window;
   }
 
   /**
@@ -265,6 +282,7 @@ export class RemoteProcess implements AsyncDisposable {
    */
   resize(size: WindowSize): void {
     this.#channel.notify(WindowChange.name, encodeWindowSize(size));
+    if (this.#window !== null) this.#window = size;
   }
 
   /**
@@ -306,17 +324,20 @@ export async function startProcess(
   }
   // The caller's mistakes come out before anything is lent or opened.
   const env = Object.entries(options.env ?? {}).map(([name, value]) => Env.encode({ name, value }));
-  const pty = options.pty === undefined || options.pty === false
-    ? null
-    : encodePty(options.pty === true ? {} : options.pty);
+  const { lend, own, ownInput, ownPty } = services;
+  const wished = options.pty === "inherit" ? ownPty?.() ?? false : options.pty ?? false;
+  const terminal = wished === true ? {} : wished === false ? null : wished;
+  const pty = terminal === null ? null : encodePty(terminal);
+  const window = terminal === null ? null : { columns: terminal.columns ?? 80, rows: terminal.rows ?? 24 };
   const [name, data] = encodeStart(
     start.kind === "exec" && options.cwd !== undefined
       ? { kind: "exec", command: inDirectory(options.cwd, start.command) }
       : start,
   );
-  const { lend, own } = services;
   const inheriting = (["stdout", "stderr"] as const).filter((name) => options[name] === "inherit");
   const outputs: OwnOutputs = own === undefined ? [] : inheriting.map((name) => [name, own(name)]);
+  const inherited = options.stdin === "inherit" ? ownInput?.() : undefined;
+  const input = inherited ?? (isInput(options.stdin) ? options.stdin : undefined);
   const what = start.kind === "exec" ? "the command" : "the session";
   const { signal, stop } = startDeadline(options, () => `${what} to end`);
   try {
@@ -327,14 +348,17 @@ export async function startProcess(
       : nothingLent;
     return await startUnder(mux, start, options, {
       encoded: { env, pty, name, data },
+      window,
       signal,
       lent,
       onEnd: stop,
       own: outputs,
+      input,
       asked: services.asked,
     });
   } catch (error) {
     stop();
+    if (options.stdin === "inherit") await inherited?.cancel(error);
     throw error;
   }
 }
@@ -346,12 +370,14 @@ async function startUnder(
   mux: Mux,
   start: ProcessStart,
   options: ExecOptions,
-  { encoded: { env, pty, name, data }, signal, lent, onEnd, own, asked }: {
+  { encoded: { env, pty, name, data }, window, signal, lent, onEnd, own, input, asked }: {
     encoded: { env: readonly Bytes[]; pty: Bytes | null; name: string; data: Bytes };
+    window: WindowSize | null;
     signal: AbortSignal | undefined;
     lent: Lent;
     onEnd: () => void;
     own: OwnOutputs;
+    input: Input | undefined;
     asked: ProcessServices["asked"];
   },
 ): Promise<RemoteProcess> {
@@ -388,9 +414,8 @@ async function startUnder(
     if (options.stderr === "stdout") channel.mergeStderr();
     asked?.(channel);
     await started;
-    const { stdin } = options;
-    if (isInput(stdin)) void feed(channel, stdin, (reason) => channel.abort(reason));
-    return construct(channel, start, options, inherit(channel, own));
+    if (input !== undefined) void feed(channel, input, (reason) => channel.abort(reason));
+    return construct(channel, start, options, inherit(channel, own), window);
   } catch (error) {
     void channel.close();
     if (!(error instanceof SshError) || error.code !== "CLOSED" || !channel.isClosed) throw error;

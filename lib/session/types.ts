@@ -121,8 +121,11 @@ export interface ExecOptions {
    * quoted `cd` before the command, which a POSIX shell there must understand, and nothing runs where it fails. For commands only.
    */
   cwd?: string | undefined;
-  /** Allocate a terminal; 80 columns and 24 rows unless it says otherwise. @default {false} */
-  pty?: boolean | PtyOptions | undefined;
+  /**
+   * Allocate a terminal; 80 columns and 24 rows unless it says otherwise. `"inherit"` is one like this program's own, of its size and with TERM of the
+   * environment (`--allow-env=TERM`), and none where standard input is no terminal, as with `ssh`. @default {false}
+   */
+  pty?: boolean | "inherit" | PtyOptions | undefined;
   /**
    * Lends an agent to the session, for logins from there (`ssh -A`): `true` is the one at SSH_AUTH_SOCK, a function connects to one.
    * Who controls the far end can have it sign for as long as the session runs; it can list keys and sign, and nothing else. Keys that
@@ -140,10 +143,12 @@ export interface ExecOptions {
   /**
    * `"null"` sends end of file at once. `"open"` sends nothing, and no end of file for as long as the command runs: for routers and
    * other devices that end the session at an end of file and give no output then. `{ text }`, bytes and a stream are sent, and then end
-   * of file; a stream that fails ends the process, and one that the process does not read to its end is cancelled.
+   * of file; a stream that fails ends the process, and one that the process does not read to its end is cancelled. `"inherit"` is this
+   * program's own, as it comes, and its end of file; at a terminal, lines as they are ended: `attachTerminal()` is for keys. One process at a time reads
+   * it. It lets go of it when it ends, and keeps no program alive then; of a pipe, up to 64 KiB may have been read too much, which the next process that inherits it gets.
    * @default {"null" for `exec()`, "piped" for the others}
    */
-  stdin?: "piped" | "null" | "open" | Input | undefined;
+  stdin?: "piped" | "null" | "open" | "inherit" | Input | undefined;
   /** `"null"` discards and gives the window back at once; `"inherit"` goes to this program's own. @default {"piped"} */
   stdout?: "piped" | "null" | "inherit" | undefined;
   /**

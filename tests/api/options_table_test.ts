@@ -387,6 +387,8 @@ const interfaces: readonly { name: string; file: string; entries: readonly Entry
 /** Interfaces whose options have no rows here: what they are checked by is told beside them. */
 const elsewhere: Readonly<Record<string, string>> = {
   AgentKeyOptions: "tests/agent/",
+  AskOptions: "tests/terminal/question_test.ts",
+  AttachOptions: "tests/terminal/attach_test.ts",
   AliasOptions: "tests/api/ssh_config_test.ts",
   AuthorizedKeysOptions: "tests/auth/authorized_keys_test.ts",
   CertificateOptions: "tests/keys/",

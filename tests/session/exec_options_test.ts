@@ -91,8 +91,8 @@ const options: Readonly<Record<string, readonly Row[]>> = {
     t({ connect: () => {}, trusted: false }, "nothing would confine remote programs"),
   ],
   stdin: [
-    ...["text", "inherit", "", "NULL", new Uint16Array(3), new WritableStream(), null, true, 0, {}, []].map((value) =>
-      t(value, 'as `stdin`: it must be "piped", "null" or "open", `{ text }`, bytes, or a stream of bytes')
+    ...["text", "inherited", "", "NULL", new Uint16Array(3), new WritableStream(), null, true, 0, {}, []].map((value) =>
+      t(value, 'as `stdin`: it must be "piped", "null", "open" or "inherit", `{ text }`, bytes, or a stream of bytes')
     ),
     ...[undefined, null, 5, new Uint8Array(2)].map((value) => t({ text: value }, "as `stdin.text`: it must be a text")),
     t(locked(), "that is in use already"),

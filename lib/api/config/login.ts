@@ -22,6 +22,9 @@ const MAX_PROMPTS = 16;
 /** The default file that OpenSSH 10.6 has besides those that `ssh -G` of its version 10.0 shows. */
 const LATER_FILE = "~/.ssh/id_mldsa44_ed25519";
 
+/** Gives the answer to one question. */
+export type Answer = (prompt: string, question: { echo: boolean; signal: AbortSignal }) => MaybePromise<string>;
+
 /** Who is asked, and told. */
 export interface Asking {
   /** The system. */
@@ -31,7 +34,7 @@ export interface Asking {
   /** The passphrase of a key file. */
   readonly passphrase: Passphrase | undefined;
   /** Answers what the server asks. */
-  readonly answer: ((prompt: string) => MaybePromise<string>) | undefined;
+  readonly answer: Answer | undefined;
 }
 
 /** `auth`, where lines or the program say how to log in. */
@@ -66,14 +69,14 @@ export async function authOf(found: Complete, asking: Asking): Promise<Pick<Conn
   return { auth };
 }
 
-function asksPassword({ username, host }: Complete, answer: NonNullable<Asking["answer"]>): AuthMethod {
-  return password(() => answer(`${username}@${host}'s password: `));
+function asksPassword({ username, host }: Complete, answer: Answer): AuthMethod {
+  return password(({ signal }) => answer(`${username}@${host}'s password: `, { echo: false, signal }));
 }
 
-function asksAll(answer: NonNullable<Asking["answer"]>): AuthMethod {
-  return keyboardInteractive(async ({ prompts }) => {
+function asksAll(answer: Answer): AuthMethod {
+  return keyboardInteractive(async ({ prompts }, { signal }) => {
     const answers: string[] = [];
-    for (const { text } of prompts) answers.push(await answer(text));
+    for (const { text, echo } of prompts) answers.push(await answer(text, { echo, signal }));
     return answers;
   });
 }

@@ -49,8 +49,9 @@ export interface LoadSshConfigOptions {
   /**
    * Answers what the server asks for where keys do not do: a password, or the prompts of keyboard-interactive. Asked as often as
    * NumberOfPasswordPrompts says, in the order of PreferredAuthentications, and not with `BatchMode yes`. What it throws ends the login.
+   * `echo` says whether what is typed may be shown; `signal` aborts when nobody waits for the answer any more. `askTerminal` is one.
    */
-  answer?: ((prompt: string) => MaybePromise<string>) | undefined;
+  answer?: ((prompt: string, question: { echo: boolean; signal: AbortSignal }) => MaybePromise<string>) | undefined;
   /**
    * Told of what the configuration wants and does not get here, once for each keyword, in a sentence that begins with
    * `ssh_config: Keyword:`; and as the option of `connect()` by that name. What it throws is ignored.
