@@ -12,9 +12,11 @@ import { SshError } from "../errors.ts";
 import { RemoteProcess, windowOf } from "../session/process.ts";
 import type { ExitStatus } from "../session/types.ts";
 import { checkNames, checkObject, checkSignal, wrongKind } from "../wire/check.ts";
+import { Timer } from "../wire/timer.ts";
 import type { Bytes } from "../wire/types.ts";
 import { type EscapeAction, EscapeFilter, escapeHelp } from "./escapes.ts";
 import { type OwnTerminal, rawMode } from "./own_terminal.ts";
+import { ScreenModes } from "./screen_modes.ts";
 
 /** Options of `attachTerminal()`. */
 export interface AttachOptions {
@@ -27,6 +29,9 @@ export interface AttachOptions {
   /** Aborting detaches, and rejects with the signal's reason. The process goes on, and can be attached again. */
   signal?: AbortSignal | undefined;
 }
+
+/** Milliseconds that a terminal has to take the last that is written to it. */
+const STUCK = 1_000;
 
 function checkAttach(process: unknown, options: unknown): asserts options is AttachOptions {
   if (!(process instanceof RemoteProcess)) {
@@ -68,7 +73,7 @@ export async function attach(
     early.reject(error);
     void process[Symbol.asyncDispose]();
   };
-  const undo: (() => void)[] = [];
+  const undo: (() => void)[] = [], modes = isRaw ? new ScreenModes() : null;
   try {
     const input = terminal.input().getReader();
     undo.push(() => void input.cancel().catch(() => {}));
@@ -96,7 +101,7 @@ export async function attach(
     const shown = (["stdout", "stderr"] as const).map((name) => {
       const reader = process[name].getReader();
       undo.push(() => reader.releaseLock());
-      return show(reader, name, terminal, end);
+      return show(reader, name, { terminal, end, modes });
     });
     const over = Promise.all(shown).then(() => process.status);
     over.catch(() => {});
@@ -105,7 +110,17 @@ export async function attach(
     return status;
   } finally {
     for (const one of undo.reverse()) one();
+    const reset = modes?.reset() ?? null;
+    if (reset !== null) await briefly(terminal.write("stdout", reset));
   }
+}
+
+/** Waits for a write, but not for a terminal that takes nothing. */
+async function briefly(writing: Promise<void>): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>(), timer = new Timer(resolve);
+  timer.start(STUCK);
+  await Promise.race([writing.catch(() => {}), promise]);
+  timer.stop();
 }
 
 function closed(why: string, cause?: unknown): SshError {
@@ -116,12 +131,12 @@ function closed(why: string, cause?: unknown): SshError {
 async function show(
   reader: ReadableStreamDefaultReader<Bytes>,
   name: "stdout" | "stderr",
-  terminal: OwnTerminal,
-  end: (error: unknown) => void,
+  { terminal, end, modes }: { terminal: OwnTerminal; end: (error: unknown) => void; modes: ScreenModes | null },
 ): Promise<void> {
   for (;;) {
     const { done, value } = await reader.read();
     if (done) return;
+    modes?.see(value);
     try {
       await terminal.write(name, value);
     } catch (cause) {

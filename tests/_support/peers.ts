@@ -130,6 +130,7 @@ export const peers = {
   ),
   // A display without a screen, and programs that look at it.
   x11: lookUp("Xvfb", ["/usr/bin/Xvfb", "/usr/bin/xauth", "/usr/bin/xdpyinfo"], () => ""),
+  tmux: lookUp("tmux", ["/usr/bin/tmux", "/usr/bin/stty"], () => versionOf(["/usr/bin/tmux", "-V"], /tmux ([\d.]+)/)),
   netcat: lookUp("netcat", ["/usr/bin/nc"], () => ""),
   tinyproxy: lookUp(
     "tinyproxy",

@@ -153,6 +153,18 @@ Deno.test("attach() ends at ~. where nothing comes and nothing is taken any more
   await until(() => ended, "The session goes on");
 });
 
+Deno.test("attach() leaves the alternate screen that the process has left on, and touches nothing else", async () => {
+  await using shell = await attached(async (session) => {
+    await say(session.stdout.getWriter(), "\x1b[?1049h\x1b[?7lediting");
+    await new Promise(() => {});
+  });
+  await shell.terminal.shows("editing");
+  shell.terminal.type("~.");
+  await assertRejects(() => shell.over, SshError);
+  assertEquals(shell.terminal.shown.stdout, "\x1b[?1049h\x1b[?7lediting\x1b[0m\x1b[?1049l");
+  assertEquals(shell.terminal.modes, [true, false]);
+});
+
 Deno.test("attach() sends ~~ as one, ~B as a BREAK, and every ~ where `escape` is false or another", async () => {
   const breaks: number[] = [];
   const handler = async (session: ServerSession): Promise<number> => {
