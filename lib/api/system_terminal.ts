@@ -186,6 +186,20 @@ function size(): WindowSize | null {
   }
 }
 
+/**
+ * Has the terminal write what it is given as it is: raw mode as Deno has it makes CR LF of each LF, of which a program there knows nothing. Setting the
+ * terminal back sets this back as well.
+ */
+function leaveOutput(): void {
+  if (Deno.build.os === "windows") return;
+  if (Deno.permissions.querySync({ name: "run", command: "stty" }).state !== "granted") return;
+  try {
+    new Deno.Command("stty", { args: ["-opost"], stdin: "inherit", stdout: "null", stderr: "null" }).outputSync();
+  } catch {
+    // There is no such program.
+  }
+}
+
 /** The terminal that this program was started on. */
 export const systemTerminal: OwnTerminal = {
   get isTerminal(): boolean {
@@ -193,7 +207,10 @@ export const systemTerminal: OwnTerminal = {
   },
   size,
   term: () => Deno.env.get("TERM") || DEFAULT_TERM,
-  setRaw: (raw) => Deno.stdin.setRaw(raw),
+  setRaw(raw) {
+    Deno.stdin.setRaw(raw !== false);
+    if (raw === "both ways") leaveOutput();
+  },
   input: ownInput,
   unread,
   write: writeOwn,
@@ -220,7 +237,7 @@ export const systemTerminal: OwnTerminal = {
     try {
       Deno.kill(Deno.pid, "SIGTSTP");
     } finally {
-      Deno.stdin.setRaw(true);
+      this.setRaw("both ways");
     }
   },
 };

@@ -77,7 +77,7 @@ export async function attach(
   try {
     const input = terminal.input().getReader();
     undo.push(() => void input.cancel().catch(() => {}));
-    if (isRaw) undo.push(rawMode(terminal));
+    if (isRaw) undo.push(rawMode(terminal, "both ways"));
     const onAbort = (): void => early.reject(signal!.reason);
     signal?.addEventListener("abort", onAbort);
     undo.push(() => signal?.removeEventListener("abort", onAbort));

@@ -14,8 +14,11 @@ export interface OwnTerminal {
   size(): WindowSize | null;
   /** What the terminal understands: TERM of the environment. */
   term(): string;
-  /** Every key as it is pressed, without echo, or lines as the terminal makes them. */
-  setRaw(raw: boolean): void;
+  /**
+   * Every key as it is pressed, without echo, or lines as the terminal makes them. With `"both ways"`, what is written comes as it is, too,
+   * where this program may see to that.
+   */
+  setRaw(raw: boolean | "both ways"): void;
   /**
    * Standard input, one reader at a time: throws `TypeError` where there is another. Nothing is read before it is asked for. Cancelling
    * lets go of it at once, for the next one.
@@ -36,10 +39,10 @@ export interface OwnTerminal {
 }
 
 /** Sets the terminal raw, and returns how to set it back: safe to call twice, and on a terminal that is gone. */
-export function rawMode(terminal: OwnTerminal): () => void {
+export function rawMode(terminal: OwnTerminal, how: true | "both ways" = true): () => void {
   let raw = true;
   const set = (): void => {
-    if (raw) terminal.setRaw(true);
+    if (raw) terminal.setRaw(how);
   };
   set();
   const stop = terminal.onContinue(() => {

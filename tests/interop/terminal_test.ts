@@ -41,7 +41,6 @@ class Tmux implements AsyncDisposable {
   async do(...args: readonly string[]): Promise<string> {
     const { success, stdout, stderr } = await new Deno.Command("/usr/bin/tmux", {
       args: ["-S", this.#socket, ...args],
-      env: { DENO_DIR: denoDir },
       stdin: "null",
     }).output();
     if (!success) throw new Error(`tmux ${args.join(" ")}: ${new TextDecoder().decode(stderr)}`);
@@ -49,7 +48,7 @@ class Tmux implements AsyncDisposable {
   }
 
   async screen(): Promise<string> {
-    return this.#last = await this.do("capture-pane", "-p", "-J");
+    return this.#last = await this.do("capture-pane", "-p", "-J", "-S", "-200");
   }
 
   async shows(text: string): Promise<void> {
@@ -66,18 +65,23 @@ class Tmux implements AsyncDisposable {
     if (keys.length > 0) await this.do("send-keys", ...keys);
   }
 
-  async clear(): Promise<void> {
-    await this.do("send-keys", "-R");
-    await this.do("clear-history");
+  /** Waits for a shell's prompt behind what was shown before. */
+  async prompts(behind: string): Promise<void> {
+    const prompt = /^[#$] /m;
+    await until(
+      async () => {
+        const screen = await this.screen(), at = screen.lastIndexOf(behind);
+        return at !== -1 && prompt.test(screen.slice(at + behind.length));
+      },
+      `There is no prompt behind ${behind}`,
+      PROGRAM_HANGS,
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.do("kill-server").catch(() => {});
   }
 }
-
-/** Where Deno keeps its packages: tmux gives its own environment to what runs in it. */
-const denoDir = Deno.env.get("DENO_DIR") ?? `${Deno.env.get("HOME")}/.cache/deno`;
 
 /** Numbers of the processes whose command line has all of these words. */
 function running(...words: readonly string[]): number[] {
@@ -106,7 +110,7 @@ peerTest(
     await tmux.type(words.map((word) => `'${word}'`).join(" "), "Enter");
 
     // A shell: its answers are put together there, so that what is typed is not taken for them.
-    await tmux.shows("\n# ");
+    await tmux.prompts("ready$");
     await tmux.type("PS1='re''mote> '; clear", "Enter");
     await tmux.shows("remote>");
     await tmux.type("echo $(stty size) $TERM", "Enter");
@@ -120,6 +124,9 @@ peerTest(
     await tmux.type("", "C-c");
     await tmux.type("echo inter''rupted", "Enter");
     await tmux.shows("\ninterrupted");
+    // What this terminal does to a newline is that one's affair.
+    await tmux.type("stty -onlcr; printf 'ab\\ncd\\r\\n'; stty onlcr", "Enter");
+    await tmux.shows("\n  cd\n");
     await tmux.type("cat; echo $((40 + 2))", "Enter");
     await tmux.type("", "C-d");
     await tmux.shows("\n42");
@@ -140,8 +147,7 @@ peerTest(
     await tmux.shows("[ask: secret of 6, name alice, restored]");
 
     // Ended by the user, in the midst of a program that has the screen.
-    await tmux.clear();
-    await tmux.shows("# ");
+    await tmux.prompts("[ask:");
     await tmux.type("printf '\\033[?1049h\\033[?1000h'; echo full''screen; sleep 1000", "Enter");
     await tmux.shows("fullscreen");
     assertEquals(await tmux.do("display", "-p", "#{alternate_on}#{mouse_any_flag}"), "11\n");
@@ -152,27 +158,24 @@ peerTest(
     assertEquals(await tmux.do("display", "-p", "#{alternate_on}#{mouse_any_flag}"), "00\n");
 
     // By the program, and by a signal to it; its next session has the terminal again.
-    await tmux.clear();
-    await tmux.shows("# ");
+    await tmux.prompts("[escape:");
     Deno.kill(pid, "SIGUSR1");
     await tmux.shows("[abort: aborted, restored]");
-    await tmux.clear();
-    await tmux.shows("# ");
+    await tmux.prompts("[abort:");
     await tmux.type("echo on''ce more", "Enter");
     await tmux.shows("\nonce more");
     Deno.kill(pid, "SIGTERM");
     await tmux.shows("[term: CLOSED: Session was ended by SIGTERM to this program, restored]");
 
     // The other end dies.
-    await tmux.clear();
-    await tmux.shows("# ");
+    await tmux.prompts("[term:");
     await tmux.type("printf '\\033[?1049h'; kill -9 $PPID", "Enter");
     await tmux.shows("[lost: CONNECTION_LOST");
     await tmux.shows(", restored]");
     assertEquals(await tmux.do("display", "-p", "#{alternate_on}"), "0\n");
 
     // The terminal goes away: nothing stays behind, here or there.
-    await tmux.shows("# ");
+    await tmux.prompts("[lost:");
     await tmux.type("echo $$ sl''eeping; exec sleep 4321", "Enter");
     await tmux.shows("sleeping");
     const remote = Number(/(\d+) sleeping/.exec(await tmux.screen())![1]);

@@ -13,7 +13,7 @@ export class FakeTerminal implements OwnTerminal {
   /** Whether it is raw now. */
   raw = false;
   /** What `setRaw()` was called with. */
-  readonly modes: boolean[] = [];
+  readonly modes: (boolean | "both ways")[] = [];
   /** What `setRaw()` throws. */
   broken: Error | null = null;
   /** What `size()` gives. */
@@ -85,10 +85,10 @@ export class FakeTerminal implements OwnTerminal {
     return "fake";
   }
 
-  setRaw(raw: boolean): void {
+  setRaw(raw: boolean | "both ways"): void {
     this.modes.push(raw);
     if (this.broken !== null) throw this.broken;
-    this.raw = raw;
+    this.raw = raw !== false;
   }
 
   input(): ReadableStream<Bytes> {

@@ -75,7 +75,7 @@ Deno.test("attach() sends every key as it is, shows what comes, passes resizes o
   terminal.type("q");
   assertEquals((await shell.over).code, 7);
   shell.isRestored();
-  assertEquals(terminal.modes, [true, false]);
+  assertEquals(terminal.modes, ["both ways", false]);
   assert(!/x0 |0x/.test(terminal.shown.stdout.replace(/[180]0x/g, "")), terminal.shown.stdout);
   // What is typed now is for who reads next.
   terminal.type("later");
@@ -162,7 +162,7 @@ Deno.test("attach() leaves the alternate screen that the process has left on, an
   shell.terminal.type("~.");
   await assertRejects(() => shell.over, SshError);
   assertEquals(shell.terminal.shown.stdout, "\x1b[?1049h\x1b[?7lediting\x1b[0m\x1b[?1049l");
-  assertEquals(shell.terminal.modes, [true, false]);
+  assertEquals(shell.terminal.modes, ["both ways", false]);
 });
 
 Deno.test("attach() sends ~~ as one, ~B as a BREAK, and every ~ where `escape` is false or another", async () => {
