@@ -345,7 +345,7 @@ Deno.test("a function answers the server's prompts, in the order and as often as
   const login = async (lines: string): Promise<{ asked: string[]; methods: string[] }> => {
     asked.length = 0;
     const { options } = await load(`IdentityFile none\n${lines}`, {
-      answer: (prompt) => (asked.push(prompt), "wrong"),
+      answer: (prompt, { echo }) => (asked.push(echo ? `${prompt}(shown)` : prompt), "wrong"),
     });
     const { client, server } = memoryPair(), methods: string[] = [];
     const serving = serveConn(server, {
@@ -374,7 +374,7 @@ Deno.test("a function answers the server's prompts, in the order and as often as
     (await login("PreferredAuthentications password,keyboard-interactive\nNumberOfPasswordPrompts 1\n")).asked,
     [
       prompt,
-      "Code: ",
+      "Code: (shown)",
     ],
   );
   assertEquals((await login("BatchMode yes\n")).asked, []);

@@ -28,6 +28,26 @@ export interface Mutant {
 
 /** All patches, by the layers of the code. */
 export const mutants: readonly Mutant[] = [
+  // ---------------------------------------------------------------------------------------------------- lib/terminal
+
+  {
+    id: "terminal-restored",
+    removes: "a terminal that was raw is set back, however the session on it ends",
+    file: "lib/terminal/own_terminal.ts",
+    find: "terminal.setRaw(false);",
+    replace: "",
+    test: "tests/terminal/attach_test.ts",
+    killedBy: "attach() rejects with the connection's error where that is lost, behind what came",
+  },
+  {
+    id: "pipe-not-escaped",
+    removes: "what comes through a pipe is sent as it is, `~.` and all",
+    file: "lib/terminal/attach.ts",
+    find: "void (isRaw ? typing.sendKeys() : typing.sendAll());",
+    replace: "void typing.sendKeys();",
+    test: "tests/terminal/attach_test.ts",
+    killedBy: "attach() sends what is no terminal as it is, and then the end of file",
+  },
   // -------------------------------------------------------------------------------------------------- lib/transport
 
   {
