@@ -12,10 +12,9 @@ import { SshError } from "../errors.ts";
 import { RemoteProcess, windowOf } from "../session/process.ts";
 import type { ExitStatus } from "../session/types.ts";
 import { checkNames, checkObject, checkSignal, wrongKind } from "../wire/check.ts";
-import { Timer } from "../wire/timer.ts";
 import type { Bytes } from "../wire/types.ts";
 import { type EscapeAction, EscapeFilter, escapeHelp } from "./escapes.ts";
-import { type OwnTerminal, rawMode } from "./own_terminal.ts";
+import { briefly, type OwnTerminal, rawMode } from "./own_terminal.ts";
 import { ScreenModes } from "./screen_modes.ts";
 
 /** Options of `attachTerminal()`. */
@@ -29,9 +28,6 @@ export interface AttachOptions {
   /** Aborting detaches, and rejects with the signal's reason. The process goes on, and can be attached again. */
   signal?: AbortSignal | undefined;
 }
-
-/** Milliseconds that a terminal has to take the last that is written to it. */
-const STUCK = 1_000;
 
 function checkAttach(process: unknown, options: unknown): asserts options is AttachOptions {
   if (!(process instanceof RemoteProcess)) {
@@ -113,14 +109,6 @@ export async function attach(
     const reset = modes?.reset() ?? null;
     if (reset !== null) await briefly(terminal.write("stdout", reset));
   }
-}
-
-/** Waits for a write, but not for a terminal that takes nothing. */
-async function briefly(writing: Promise<void>): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>(), timer = new Timer(resolve);
-  timer.start(STUCK);
-  await Promise.race([writing.catch(() => {}), promise]);
-  timer.stop();
 }
 
 function closed(why: string, cause?: unknown): SshError {
@@ -227,9 +215,13 @@ class Typing {
         return this.#end(closed(` by ${this.#escape}.`));
       case "break":
         return void this.#process.sendBreak().catch(() => {});
-      case "suspend": {
-        return this.#terminal.suspend();
-      }
+      case "suspend":
+        try {
+          return this.#terminal.suspend();
+        } catch {
+          // The system has no such thing, or the terminal is gone, which the next read tells.
+          return;
+        }
       case "help":
         // Where that takes no more, the outputs tell.
         void this.#terminal.write("stderr", new TextEncoder().encode(escapeHelp(this.#escape as string))).catch(

@@ -4,7 +4,11 @@
  * @module
  */
 import type { WindowSize } from "../session/types.ts";
+import { Timer } from "../wire/timer.ts";
 import type { Bytes } from "../wire/types.ts";
+
+/** Milliseconds that a terminal has to take the last that is written to it. */
+const STUCK = 1_000;
 
 /** What the system gives. */
 export interface OwnTerminal {
@@ -62,4 +66,12 @@ export function rawMode(terminal: OwnTerminal, how: true | "both ways" = true): 
       // There is nothing left to be set.
     }
   };
+}
+
+/** Waits for a write, but not for a terminal that takes nothing. */
+export async function briefly(writing: Promise<void>): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>(), timer = new Timer(resolve);
+  timer.start(STUCK);
+  await Promise.race([writing.catch(() => {}), promise]);
+  timer.stop();
 }

@@ -6,7 +6,7 @@
 import { SshError } from "../errors.ts";
 import { checkFlag, checkNames, checkObject, checkSignal, checkText } from "../wire/check.ts";
 import type { Bytes } from "../wire/types.ts";
-import { type OwnTerminal, rawMode } from "./own_terminal.ts";
+import { briefly, type OwnTerminal, rawMode } from "./own_terminal.ts";
 
 /** Options of `askTerminal()`. */
 export interface AskOptions {
@@ -63,7 +63,7 @@ async function askNow(question: string, { echo = false, signal }: AskOptions, te
   } finally {
     for (const one of undo.reverse()) one();
     // What is not shown shows no newline either.
-    if (!echo) await terminal.write("stderr", new Uint8Array([RETURN, NEWLINE])).catch(() => {});
+    if (!echo) await briefly(terminal.write("stderr", new Uint8Array([RETURN, NEWLINE])));
   }
 }
 

@@ -37,7 +37,11 @@ export class ScreenModes {
       this.#cut = "";
       this.#look(start + asText(shown.subarray(0, LONGEST - start.length)));
     }
-    while ((at = shown.indexOf(ESC, at)) !== -1) this.#look(asText(shown.subarray(at, at++ + LONGEST)));
+    for (; (at = shown.indexOf(ESC, at)) !== -1; at++) {
+      // Most are others, such as colours.
+      const [, bracket = 0x5b, mark = 0x3f] = shown.subarray(at, at + 3);
+      if (bracket === 0x5b && mark === 0x3f) this.#look(asText(shown.subarray(at, at + LONGEST)));
+    }
   }
 
   #look(text: string): void {
