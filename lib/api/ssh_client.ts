@@ -80,6 +80,7 @@ export class SshClient implements AsyncDisposable {
   #lending: Promise<Lending> | null = null;
   #http: Promise<ClientHttp> | null = null;
   #sessions: Pick<ExecOptions, "env" | "agent" | "x11"> = {};
+  #refed = true;
 
   static {
     giveSessions = (client, defaults) => void (client.#sessions = defaults);
@@ -348,9 +349,11 @@ export class SshClient implements AsyncDisposable {
   }
 
   #paths(): Promise<ClientForwards> {
-    return this.#forwards ??= import("../forward/client.ts").then(({ ClientForwards }) =>
-      new ClientForwards(this.#mux, this.#transport.closed, this.#transport.lender)
-    );
+    return this.#forwards ??= import("../forward/client.ts").then(({ ClientForwards }) => {
+      const forwards = new ClientForwards(this.#mux, this.#transport.closed, this.#transport.lender);
+      forwards.host.refs.setRef(this.#refed);
+      return forwards;
+    });
   }
 
   /**
@@ -383,8 +386,8 @@ export class SshClient implements AsyncDisposable {
 
   /**
    * Lets the program end while the connection is open, as `unref()` of `Deno.Conn` does: the server then sees it break, and nothing says
-   * goodbye. What is to be heard to its end, `close()` among it, wants `ref()` again. What was opened for the connection, hops and a program, is meant with
-   * it; streams that were given as `transport`, and a hop that was open before, are the program's own to unref.
+   * goodbye. What is to be heard to its end, `close()` among it, wants `ref()` again. What was opened for the connection, hops, a program and the
+   * sockets of its forwards, is meant with it; streams that were given as `transport`, and a hop that was open before, are the program's own to unref.
    */
   unref(): void {
     this.#setRef(false);
@@ -394,6 +397,8 @@ export class SshClient implements AsyncDisposable {
     this.#transport.setRef(refed);
     this.#mux.setRef(refed);
     this.#way.setRef?.(refed);
+    this.#refed = refed;
+    void this.#forwards?.then(({ host }) => host.refs.setRef(this.#refed), () => {});
   }
 
   /** Renews the keys now. */

@@ -14,6 +14,7 @@ import type { Lender } from "./lender.ts";
 import { LentListeners } from "./lent_listeners.ts";
 import type { SshListener } from "./listener.ts";
 import type { TcpAddress, UnixAddress } from "./local_sockets.ts";
+import { Refs } from "./refs.ts";
 import { RemoteListeners } from "./remote_listeners.ts";
 import { forwardDynamic, type ForwardHost, forwardLocal, forwardRemote, type RemoteTarget } from "./standing.ts";
 
@@ -36,7 +37,7 @@ export class ClientForwards {
   /** `closed` settles when the connection has ended, and rejects when it was lost. `lender` is whose it is, where it is lent. */
   constructor(mux: Mux, closed: Promise<void>, lender?: Lender) {
     const ending = new Ending(closed);
-    this.host = { mux, ending, lender };
+    this.host = { mux, ending, refs: new Refs(), lender };
     this.listeners = new RemoteListeners(mux, ending);
     this.#lent = lender === undefined ? null : new LentListeners(lender, ending);
   }

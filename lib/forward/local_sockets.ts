@@ -7,6 +7,7 @@ import { withoutBrackets } from "./addresses.ts";
 import { isUnix } from "./check.ts";
 import { requireDeno } from "../wire/system.ts";
 import type { Socket } from "./pump.ts";
+import type { Refable } from "./refs.ts";
 import { bindUnix, KERNEL_BACKLOG } from "./sockets.ts";
 
 /** A TCP address; the options of `Deno.listen()` and `Deno.connect()` are some. */
@@ -28,13 +29,13 @@ export interface UnixAddress {
 }
 
 /** A socket with its ends' addresses. */
-export interface LocalSocket extends Socket {
+export interface LocalSocket extends Socket, Refable {
   /** The other end; a Unix socket's has no path. */
   readonly remoteAddr: Deno.Addr;
 }
 
 /** A listening socket. */
-export interface LocalListener {
+export interface LocalListener extends Refable {
   /** Where. */
   readonly addr: Deno.Addr;
   /** The next connection. */
@@ -76,7 +77,8 @@ function held<C extends Deno.TcpConn | Deno.UnixConn>(
     if (!refed) conn.unref();
     return conn;
   };
-  return { addr: listener.addr, accept, close: () => listener.close() };
+  const { addr } = listener;
+  return { addr, accept, close: () => listener.close(), ref: () => listener.ref(), unref: () => listener.unref() };
 }
 
 /** Connects, to the loopback address where no other is given. */

@@ -26,6 +26,7 @@ import {
   type UnixAddress,
 } from "./local_sockets.ts";
 import { pump } from "./pump.ts";
+import { Refs } from "./refs.ts";
 import type { ConnTaker, RemoteListeners, RemoteSocket, Stand } from "./remote_listeners.ts";
 import {
   readSocks,
@@ -54,6 +55,8 @@ export interface ForwardHost {
   readonly mux: Mux;
   /** Tells of the connection's end. */
   readonly ending: Ending;
+  /** Sockets here keep the program alive as the connection does. */
+  readonly refs: Refs;
   /** Whose the connection is, where it is lent. */
   readonly lender?: Lender | undefined;
 }
@@ -145,14 +148,14 @@ export function forwardRemote(
 
 /** As {@linkcode forwardRemote}, to whatever is here. */
 export function forwardHere(
-  { ending, lender }: ForwardHost,
+  { ending, refs, lender }: ForwardHost,
   listeners: RemoteListeners,
   from: { hostname?: string | undefined; port: number } | { path: string },
   here: HereTarget,
   options: ForwardOptions,
 ): Promise<StandingForward> {
   const { signal } = options;
-  if (lender !== undefined) return forwardLent(lender, ending, from, here, options);
+  if (lender !== undefined) return forwardLent(lender, { ending, refs }, from, here, options);
   const stand = <A extends Deno.Addr>(socket: RemoteSocket<A>): ReturnType<Stand<A, StandingForward>> => {
     const stop = async (): Promise<void> => {
       await socket.stop();
@@ -173,7 +176,8 @@ export function forwardHere(
         }
         const { channel, conn } = acceptConn(id, addrs);
         taken.resolve({ channel });
-        await pump(socket, conn, { signal });
+        const leave = refs.add(socket);
+        await pump(socket, conn, { signal }).finally(leave);
       });
       return taken.promise;
     };
@@ -185,18 +189,18 @@ export function forwardHere(
 /** As {@linkcode forwardHere} over a connection that is lent. */
 async function forwardLent(
   lender: Lender,
-  ending: Ending,
+  host: Pick<ForwardHost, "ending" | "refs">,
   from: { hostname?: string | undefined; port: number } | { path: string },
   here: HereTarget,
   options: ForwardOptions,
 ): Promise<StandingForward> {
-  const { signal } = options, there = await lent(lender, ending, lentAddress(from), signal), { addr } = there;
+  const { signal } = options, there = await lent(lender, host.ending, lentAddress(from), signal), { addr } = there;
   const stopped = async (): Promise<void> => {
     await there.stop();
     here.stopped?.();
   };
   const listener: LocalListener = { addr, accept: () => there.accept(), close: stopped };
-  return accepted(listener, ending, here.to, options, async (socket, { signal }) => {
+  return accepted(listener, host, here.to, options, async (socket, { signal }) => {
     await pump(socket, await here.connect(signal, socket.remoteAddr), { signal });
   }, here.ended);
 }
@@ -221,7 +225,7 @@ function dialled({ mux }: ForwardHost, to: RemoteTarget, socket: LocalSocket, si
  * Without `refed` it does not keep the program alive.
  */
 function listening(
-  { ending }: ForwardHost,
+  { ending, refs }: ForwardHost,
   from: TcpAddress | UnixAddress,
   to: Deno.Addr | null,
   options: ForwardOptions,
@@ -230,23 +234,24 @@ function listening(
 ): Forward {
   options.signal?.throwIfAborted();
   ending.throwIfEnded();
-  return accepted(listenLocal(from, refed), ending, to, options, work);
+  return accepted(listenLocal(from, refed), { ending, refs: refed ? refs : new Refs() }, to, options, work);
 }
 
 /** A forward of what a listener accepts; it closes the listener. `ended` is called behind the last connection. */
 function accepted(
   listener: LocalListener,
-  ending: Ending,
+  { ending, refs }: Pick<ForwardHost, "ending" | "refs">,
   to: Deno.Addr | null,
   options: ForwardOptions,
   work: (socket: LocalSocket, carried: Carried) => Promise<void>,
   ended?: () => MaybePromise<void>,
 ): StandingForward {
-  const pause = new Pause();
+  const pause = new Pause(), leave = refs.add(listener);
   const forward = new StandingForward(
     listener.addr,
     async () => {
       pause.end();
+      leave();
       await listener.close();
       // The system lets go of a listening socket once nobody waits for its next connection any more.
       await loop;
@@ -259,11 +264,14 @@ function accepted(
     forward.carry(named(socket.remoteAddr), to, async (carried) => {
       // Whatever it is waiting for.
       carried.signal.addEventListener("abort", () => hangUp(socket));
+      const leave = refs.add(socket);
       try {
         await work(socket, carried);
       } catch (error) {
         hangUp(socket);
         throw error;
+      } finally {
+        leave();
       }
     });
   }).catch((error) => forward.fail(error));
@@ -325,6 +333,8 @@ async function asked(socket: LocalSocket, login: SocksLogin | null): ReturnType<
     hangUp(socket);
   });
   timer.start(SOCKS_TIME);
+  // What it watches is the socket, which keeps the program alive or not.
+  timer.unref();
   try {
     return await readSocks(socket, login);
   } catch (error) {

@@ -61,6 +61,30 @@ peerTest("netcat", "SshClient.unref() lets go of the hops and of the program tha
   );
 });
 
+Deno.test("SshClient.unref() lets go of what its forwards listen at here, and of what they carry, before it and behind it", async () => {
+  assertEquals(
+    await run(`
+      const to = { hostname: "127.0.0.1", port: PORT }, from = { port: 0 };
+      const carried = async (forward) => {
+        const socket = await Deno.connect({ hostname: "127.0.0.1", port: forward.addr.port });
+        const reader = socket.readable.getReader();
+        // The server's identification has come through.
+        await reader.read();
+        socket.unref();
+      };
+      const before = await client.forwardLocal(from, to);
+      await carried(before);
+      client.unref();
+      const behind = await client.forwardLocal(from, to);
+      await client.forwardDynamic(from);
+      client.ref();
+      await carried(behind);
+      client.unref();
+      console.log("end");`),
+    ["end\n", true],
+  );
+});
+
 Deno.test("SshClient.ref() keeps the program alive again until it is closed", async () => {
   assertEquals(
     await run(`
