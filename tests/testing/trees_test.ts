@@ -1,6 +1,6 @@
 /** Trees of files between a disk and `memoryFiles()`, over a connection that is lost on the way. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { memoryFiles, sftpSubsystem, SshError, testPair } from "../../mod.ts";
+import { memoryFiles, scpHandler, sftpSubsystem, SshError, testPair } from "../../mod.ts";
 import { seededBytes } from "../_support/duplex.ts";
 import { sha256, tempDir } from "../_support/sftp_peers.ts";
 
@@ -62,4 +62,20 @@ Deno.test("a tree goes up to memoryFiles() and down again over a testPair() that
   assertEquals(cuts, 2);
   assertEquals(await treeOf(back), await treeOf(from));
   assert(files.list("/tree").length === 25, files.list("/tree").join("\n"));
+});
+
+Deno.test("a tree goes to memoryFiles() and back by SCP, as far as there is room", async () => {
+  await using dir = await tempDir();
+  const from = `${dir.path}/from`, back = `${dir.path}/back`;
+  await Deno.mkdir(`${from}/sub/empty`, { recursive: true });
+  for (const [i, size] of [0, 1, 70_000].entries()) await Deno.writeFile(`${from}/sub/${i}`, seededBytes(size, i + 1));
+  const files = memoryFiles({}, { maxBytes: 100_000 });
+  await using pair = await testPair({ handler: scpHandler(files) });
+  const { scp } = pair.client;
+  await scp.upload(from, "/tree", { recursive: true, preserve: true });
+  assertEquals(files.list(), ["/tree/", "/tree/sub/", "/tree/sub/0", "/tree/sub/1", "/tree/sub/2", "/tree/sub/empty/"]);
+  await scp.download("/tree", back, { recursive: true });
+  assertEquals(await treeOf(back), await treeOf(from));
+  await assertRejects(() => scp.upload(`${from}/sub/2`, "/more"), SshError, "No space left on device");
+  assertEquals(files.stat("/tree/sub/2").size, 70_000);
 });
