@@ -80,7 +80,8 @@ export interface TestPair extends AsyncDisposable {
  * out but the network: keys are exchanged, logins checked, limits kept.
  *
  * All that `serve()` takes can be given, and `client` for what clients have in the place of the defaults. By default the server has a new host key
- * that the clients trust, and the user `test` is logged in without a question. What listens, and so `maxStartups` and `penalties`, is left out.
+ * that the clients trust, and the user `test` is logged in without a question; it sees its clients come from ports of 127.0.0.1. What listens is
+ * left out, and with it `maxStartups` and `penalties`.
  *
  * A test does not pass when a handler has thrown: the error is printed, as by `serve()`, and the end of the pair rejects with it, unless
  * `onError` takes it. Once the pair has ended, nothing of it is left running, so that the sanitizers of `deno test` have nothing to say.

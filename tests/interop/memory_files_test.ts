@@ -12,8 +12,7 @@ import { assertSameTree, canMount, folders, startOurs, writeNames, writeSizes } 
 /** Those whose ways differ most: pipelined, by SCP, through a cache, through the kernel. */
 const chosen: readonly (readonly [FileClient["id"], string])[] = [
   ["openssh", "sftp"],
-  ["openssh", "scp -O"],
-  ["openssh10", "sftp"],
+  ["openssh10", "scp -O"],
   ["lftp", "lftp"],
   ["rclone", "rclone"],
 ];
