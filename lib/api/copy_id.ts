@@ -18,6 +18,7 @@ import type { PublicKey, Signer } from "../keys/types.ts";
 import { quote } from "../session/quote.ts";
 import type { SftpClient } from "../sftp/client.ts";
 import { abortable } from "../wire/abortable.ts";
+import { toBase64 } from "../wire/base_text.ts";
 import { checkNames, checkObject, checkSignal, checkText } from "../wire/check.ts";
 import type { SshClient } from "./ssh_client.ts";
 
@@ -148,7 +149,7 @@ function isSame(a: PublicKey, b: PublicKey): boolean {
 
 /** Whether a line lets the key in. One that only this library cannot read counts as well: what it says of the key must stay. */
 function has(contents: Uint8Array, { key }: Wanted): boolean {
-  const base64 = key.blob.toBase64();
+  const base64 = toBase64(key.blob);
   for (const line of authorizedLines(contents, {}, base64)) {
     if ("reason" in line) return true;
     // A line of a certificate authority lets in what the key has signed, and not the key.

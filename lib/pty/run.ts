@@ -1,6 +1,6 @@
 /**
  * Programs of this machine for the sessions of a server: a shell or a command, with a terminal where the client has asked for one, and
- * with pipes where not. RFC 4254 sections 6.2 to 6.10.
+ * with pipes where not. RFC 4254 sections 6.2, 6.5, 6.7 and 6.10.
  *
  * How it ends is what OpenSSH's server makes of it: the session is over when the program has ended and its output has been sent, and a
  * process in the background that has the terminal open still holds nothing up, as the system takes the terminal away from it. With

@@ -15,7 +15,7 @@ import {
   withCertificate,
 } from "../../mod.ts";
 import { signCertificate } from "../../lib/keys/mod.ts";
-import { fileNode, memoryFiles } from "../sftp/_refusing_server.ts";
+import { fileNode, memoryFiles } from "../_support/refusing_server.ts";
 import { tempDir } from "../_support/sftp_peers.ts";
 import { join, type Joined, text } from "../_support/joined.ts";
 import { inTime, until } from "../_support/until.ts";

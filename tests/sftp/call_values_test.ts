@@ -8,7 +8,7 @@ import { scpDownload, scpUpload } from "../../lib/scp/scp.ts";
 import { serveScp } from "../../lib/scp/server.ts";
 import { scpCommand } from "../../lib/scp/command.ts";
 import { serveSftp } from "../../lib/sftp/server/server.ts";
-import { memoryFiles } from "./_refusing_server.ts";
+import { memoryFiles } from "../_support/refusing_server.ts";
 import {
   isMissing,
   OPENSSH_SERVER,

@@ -16,7 +16,7 @@ import {
   statusReply,
   tempDir,
 } from "../_support/sftp_peers.ts";
-import { fileNode, memoryFiles } from "./_refusing_server.ts";
+import { fileNode, memoryFiles } from "../_support/refusing_server.ts";
 
 const openssh = { ignore: isMissing(OPENSSH_SERVER) };
 

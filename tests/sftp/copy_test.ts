@@ -3,7 +3,7 @@ import { assert, assertEquals } from "@std/assert";
 import { SftpError } from "../../lib/errors.ts";
 import { Extension } from "../../lib/sftp/wire/constants.ts";
 import type { SftpChannel } from "../../lib/sftp/wire/channel.ts";
-import { type Fault, fileNode, memoryFiles, refusing, statuses } from "./_refusing_server.ts";
+import { type Fault, fileNode, memoryFiles, refusing, statuses } from "../_support/refusing_server.ts";
 import { isMissing, OPENSSH_SERVER, ours, pattern, sha256, spawned, tempDir } from "../_support/sftp_peers.ts";
 
 const openssh = { ignore: isMissing(OPENSSH_SERVER) };

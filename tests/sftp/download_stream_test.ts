@@ -6,7 +6,7 @@ import type { TransferOptions } from "../../lib/sftp/transfer/run.ts";
 import { Fxp } from "../../lib/sftp/wire/constants.ts";
 import * as m from "../../lib/sftp/wire/messages.ts";
 import { inTime, turns, until } from "../_support/until.ts";
-import { fileNode, memoryFiles, type Node, refusing } from "./_refusing_server.ts";
+import { fileNode, memoryFiles, type Node, refusing } from "../_support/refusing_server.ts";
 import {
   isMissing,
   OPENSSH_SERVER,

@@ -10,7 +10,7 @@ import * as m from "../../lib/sftp/wire/messages.ts";
 import type { TransferSummary } from "../../lib/files/copied.ts";
 import { join } from "../_support/joined.ts";
 import { scpHandler } from "../../lib/api/scp_handler.ts";
-import { fileNode, memoryFiles, refusing } from "./_refusing_server.ts";
+import { fileNode, memoryFiles, refusing } from "../_support/refusing_server.ts";
 import {
   isMissing,
   namesBelow,

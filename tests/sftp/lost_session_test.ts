@@ -6,7 +6,7 @@ import { Fxp } from "../../lib/sftp/wire/constants.ts";
 import { Status } from "../../lib/files/limits.ts";
 import type { SftpFile } from "../../lib/sftp/remote/file.ts";
 import * as m from "../../lib/sftp/wire/messages.ts";
-import { fileNode, memoryFiles, refusing } from "./_refusing_server.ts";
+import { fileNode, memoryFiles, refusing } from "../_support/refusing_server.ts";
 import { framed, pipes, RawPeer, statusReply, tempDir } from "../_support/sftp_peers.ts";
 
 /** Every call that asks the server something, with a file that is open and a local one. */

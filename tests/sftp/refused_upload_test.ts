@@ -5,7 +5,7 @@ import type { SftpClient } from "../../lib/sftp/client.ts";
 import { Extension, Fxp } from "../../lib/sftp/wire/constants.ts";
 import { Status } from "../../lib/files/limits.ts";
 import * as m from "../../lib/sftp/wire/messages.ts";
-import { fileNode, memoryFiles, refusing } from "./_refusing_server.ts";
+import { fileNode, memoryFiles, refusing } from "../_support/refusing_server.ts";
 import {
   isMissing,
   namesBelow,

@@ -4,7 +4,7 @@ import { SftpError } from "../../lib/errors.ts";
 import { Fxp } from "../../lib/sftp/wire/constants.ts";
 import { Status } from "../../lib/files/limits.ts";
 import * as m from "../../lib/sftp/wire/messages.ts";
-import { memoryFiles, refusing } from "./_refusing_server.ts";
+import { memoryFiles, refusing } from "../_support/refusing_server.ts";
 import { namesBelow, ours, scripted, statusReply, tempDir } from "../_support/sftp_peers.ts";
 
 /** How many rejections went unhandled while `work` ran. */

@@ -9,7 +9,7 @@ import * as m from "../../lib/sftp/wire/messages.ts";
 import { until } from "../_support/until.ts";
 import type { SftpBackend, SftpBackendInfo } from "../../lib/files/backend.ts";
 import { partName } from "../../lib/files/copied.ts";
-import { fileNode, memoryFiles, refusing } from "./_refusing_server.ts";
+import { fileNode, memoryFiles, refusing } from "../_support/refusing_server.ts";
 import {
   idOf,
   isMissing,

@@ -5,7 +5,7 @@ import type { SftpBackend } from "../../lib/files/backend.ts";
 import { Extension, Fxp } from "../../lib/sftp/wire/constants.ts";
 import { Status } from "../../lib/files/limits.ts";
 import * as m from "../../lib/sftp/wire/messages.ts";
-import { type Fault, fileNode, memoryFiles, refusing } from "./_refusing_server.ts";
+import { type Fault, fileNode, memoryFiles, refusing } from "../_support/refusing_server.ts";
 import { namesBelow, pattern, scripted, statusReply, tempDir } from "../_support/sftp_peers.ts";
 
 /** Files in memory, whose sizes are what `size` makes of them wherever they are told. */

@@ -6,7 +6,7 @@ import { Extension } from "../../lib/sftp/wire/constants.ts";
 import { Status } from "../../lib/files/limits.ts";
 import { meaningOf, refusalOfStatus } from "../../lib/files/refusals.ts";
 import { statusError } from "../../lib/sftp/remote/errors.ts";
-import { type Fault, fileNode, memoryFiles, type Node, refusing } from "./_refusing_server.ts";
+import { type Fault, fileNode, memoryFiles, type Node, refusing } from "../_support/refusing_server.ts";
 import { namesBelow, ours, tempDir } from "../_support/sftp_peers.ts";
 
 const directory = (): Node => ({ kind: "directory", mode: 0o755, mtime: 0, atime: 0 });

@@ -7,7 +7,7 @@ import { Status } from "../../lib/files/limits.ts";
 import * as m from "../../lib/sftp/wire/messages.ts";
 import { serveSftp } from "../../lib/sftp/server/server.ts";
 import { clientSendsLinkFirst, saidLinkFirst, serverTakesLinkFirst } from "../../lib/sftp/wire/symlink_order.ts";
-import { memoryFiles } from "./_refusing_server.ts";
+import { memoryFiles } from "../_support/refusing_server.ts";
 import { idOf, pipes, RawPeer, someone, statusIn, statusReply } from "../_support/sftp_peers.ts";
 
 const OURS = "SSH-2.0-amiko", OPENSSH = "SSH-2.0-OpenSSH_9.9";

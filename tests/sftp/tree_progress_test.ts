@@ -7,7 +7,7 @@ import { scpDownload, scpUpload } from "../../lib/scp/scp.ts";
 import { serveScp } from "../../lib/scp/server.ts";
 import type { TransferOptions } from "../../lib/sftp/transfer/run.ts";
 import { FakeTime } from "../_support/fake_time.ts";
-import { fileNode, memoryFiles, refusing } from "./_refusing_server.ts";
+import { fileNode, memoryFiles, refusing } from "../_support/refusing_server.ts";
 import { isMissing, OPENSSH_SERVER, ours, pattern, pipes, someone, spawned, tempDir } from "../_support/sftp_peers.ts";
 
 /** Figures fit together, and only grow. */

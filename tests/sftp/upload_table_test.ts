@@ -6,7 +6,7 @@ import { assert } from "@std/assert";
 import { SftpError } from "../../lib/errors.ts";
 import { Extension } from "../../lib/sftp/wire/constants.ts";
 import type { TransferOptions } from "../../lib/sftp/transfer/run.ts";
-import { type Fault, fileNode, memoryFiles, type Node, refusing, statuses } from "./_refusing_server.ts";
+import { type Fault, fileNode, memoryFiles, type Node, refusing, statuses } from "../_support/refusing_server.ts";
 import { pattern, tempDir } from "../_support/sftp_peers.ts";
 
 /** Three requests of WRITE where a server names no limits. */

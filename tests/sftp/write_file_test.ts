@@ -3,7 +3,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { SftpError } from "../../lib/errors.ts";
 import { Extension } from "../../lib/sftp/wire/constants.ts";
 import { Status } from "../../lib/files/limits.ts";
-import { type Fault, fileNode, memoryFiles, refusing, statuses } from "./_refusing_server.ts";
+import { type Fault, fileNode, memoryFiles, refusing, statuses } from "../_support/refusing_server.ts";
 import { pattern } from "../_support/sftp_peers.ts";
 
 const fresh = pattern(1000, 3);

@@ -8,7 +8,7 @@ import { decodeVersion, encodeVersion } from "../../lib/sftp/wire/messages.ts";
 import { PacketReader } from "../../lib/sftp/wire/packet_reader.ts";
 import { serveSftp } from "../../lib/sftp/server/server.ts";
 import { Reader } from "../../lib/wire/reader.ts";
-import { framed, pipes, someone, statusReply } from "../_support/sftp_peers.ts";
+import { framed, pipes, someone, statusReply } from "./sftp_peers.ts";
 
 /** What has a name in memory. */
 export type Node =
