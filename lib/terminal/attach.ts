@@ -11,22 +11,23 @@
 import { SshError } from "../errors.ts";
 import { RemoteProcess, windowOf } from "../session/process.ts";
 import type { ExitStatus } from "../session/types.ts";
-import { checkNames, checkObject, checkSignal, wrongKind } from "../wire/check.ts";
+import { checkNames, checkObject, checkWait, wrongKind } from "../wire/check.ts";
+import { type WaitOptions, withDeadline } from "../wire/deadline.ts";
 import type { Bytes } from "../wire/types.ts";
 import { type EscapeAction, EscapeFilter, escapeHelp } from "./escapes.ts";
 import { briefly, type OwnTerminal, rawMode } from "./own_terminal.ts";
 import { ScreenModes } from "./screen_modes.ts";
 
-/** Options of `attachTerminal()`. */
-export interface AttachOptions {
+/**
+ * Options of `attachTerminal()`. The signal and the time detach the terminal: the process goes on, and can be attached again.
+ */
+export interface AttachOptions extends WaitOptions {
   /**
    * The character that begins keys for this side, at the start of a line and on a raw terminal only: `~.` ends the session, also where
    * the connection hangs, `~^Z` suspends this program, `~B` sends a BREAK, `~?` shows these, `~~` is a `~`. One character of ASCII, or false
    * for none. @default {"~"}
    */
   escape?: string | false | undefined;
-  /** Aborting detaches, and rejects with the signal's reason. The process goes on, and can be attached again. */
-  signal?: AbortSignal | undefined;
 }
 
 function checkAttach(process: unknown, options: unknown): asserts options is AttachOptions {
@@ -34,15 +35,15 @@ function checkAttach(process: unknown, options: unknown): asserts options is Att
     throw wrongKind("process", process, 'what `await client.shell({ pty: "inherit" })` gives');
   }
   checkObject("options", options, "an object such as `{ escape: false }`");
-  checkNames("attachTerminal()", options as object, ["escape", "signal"], {
+  checkNames("attachTerminal()", options as object, ["escape", "signal", "timeout"], {
     escapeChar: { ours: ["escape"], write: "`escape`" },
     abortSignal: { ours: ["signal"], write: "`signal`" },
   });
-  const { escape, signal } = options as AttachOptions;
+  const { escape } = options as AttachOptions;
   if (escape !== undefined && escape !== false && !(typeof escape === "string" && /^[\x20-\x7e]$/.test(escape))) {
     throw wrongKind("escape", escape, "one character of ASCII, or false");
   }
-  checkSignal(signal);
+  checkWait(options);
   for (const name of ["stdin", "stdout", "stderr"] as const) {
     if (!process[name].locked) continue;
     throw new TypeError(
@@ -58,7 +59,19 @@ export async function attach(
   terminal: OwnTerminal,
 ): Promise<ExitStatus> {
   checkAttach(process, options);
-  const { signal, escape = "~" } = options;
+  const { escape = "~" } = options;
+  return await withDeadline(
+    options,
+    () => "the session to end",
+    (signal) => attachUntil(process, { escape, signal }, terminal),
+  );
+}
+
+async function attachUntil(
+  process: RemoteProcess,
+  { escape, signal }: { escape: string | false; signal: AbortSignal | undefined },
+  terminal: OwnTerminal,
+): Promise<ExitStatus> {
   signal?.throwIfAborted();
   const early = Promise.withResolvers<never>(),
     hasWindow = windowOf(process) !== null,

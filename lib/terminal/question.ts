@@ -4,16 +4,15 @@
  * @module
  */
 import { SshError } from "../errors.ts";
-import { checkFlag, checkNames, checkObject, checkSignal, checkText } from "../wire/check.ts";
+import { checkFlag, checkNames, checkObject, checkText, checkWait } from "../wire/check.ts";
+import { type WaitOptions, withDeadline } from "../wire/deadline.ts";
 import type { Bytes } from "../wire/types.ts";
 import { briefly, type OwnTerminal, rawMode } from "./own_terminal.ts";
 
 /** Options of `askTerminal()`. */
-export interface AskOptions {
+export interface AskOptions extends WaitOptions {
   /** Whether what is typed is shown. @default {false} */
   echo?: boolean | undefined;
-  /** Aborting gives the question up, and rejects with the signal's reason. */
-  signal?: AbortSignal | undefined;
 }
 
 /** Bytes of an answer; more are not taken. */
@@ -24,10 +23,9 @@ const INTERRUPT = 3, END = 4, BACKSPACE = 8, NEWLINE = 10, RETURN = 13, KILL_LIN
 function checkAsk(question: unknown, options: unknown): asserts options is AskOptions {
   checkText("question", question, "a text");
   checkObject("options", options, "an object such as `{ echo: true }`");
-  checkNames("askTerminal()", options as object, ["echo", "signal"], {});
-  const { echo, signal } = options as AskOptions;
-  checkFlag("echo", echo);
-  checkSignal(signal);
+  checkNames("askTerminal()", options as object, ["echo", "signal", "timeout"], {});
+  checkFlag("echo", (options as AskOptions).echo);
+  checkWait(options);
 }
 
 /** The question that is asked last: one goes after the other. */
@@ -36,7 +34,9 @@ const last = new WeakMap<OwnTerminal, Promise<unknown>>();
 /** Asks, and resolves to the line that was typed, without its end. */
 export async function ask(question: string, options: AskOptions, terminal: OwnTerminal): Promise<string> {
   checkAsk(question, options);
-  const turn = (last.get(terminal) ?? Promise.resolve()).then(() => askNow(question, options, terminal));
+  const turn = (last.get(terminal) ?? Promise.resolve()).then(() =>
+    withDeadline(options, () => "an answer", (signal) => askNow(question, { ...options, signal }, terminal))
+  );
   last.set(terminal, turn.catch(() => {}));
   return await turn;
 }

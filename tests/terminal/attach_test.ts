@@ -111,6 +111,9 @@ Deno.test("attach() that is aborted lets go of the process, which can be attache
   shell.isRestored();
   assertEquals([process.stdin.locked, process.stdout.locked, process.stderr.locked], [false, false, false]);
   await assertRejects(() => attach(process, { signal: abort.signal }, terminal), Error, "enough");
+  const late = await assertRejects(() => attach(process, { timeout: 1 }, terminal), DOMException, "the session to end");
+  assertEquals(late.name, "TimeoutError");
+  shell.isRestored();
   terminal.type("b");
   await turns();
   assertEquals(terminal.left, "b");
@@ -322,6 +325,9 @@ Deno.test("attach() refuses what it cannot attach, before it touches the termina
   for (const options of [null, 5, "text"]) await refused(process, options, "as `options`");
   await refused(process, { escapeChar: "%" }, "`escape`");
   await refused(process, { signal: 5 }, "signal");
+  for (const timeout of [0, -1, NaN, "5", null]) {
+    await assertRejects(() => attach(process, { timeout } as AttachOptions, terminal), RangeError, "as `timeout`");
+  }
   for (const name of ["stdout", "stderr"] as const) {
     const reader = process[name].getReader();
     await refused(process, {}, `\`${name}\` of the process is in use`);

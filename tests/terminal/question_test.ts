@@ -86,6 +86,8 @@ Deno.test("ask() gives up when its signal aborts, and what was typed by then is 
   assertEquals(await answer.catch((error) => error), reason);
   assertEquals([terminal.raw, terminal.reading, terminal.listeners], [false, false, 0]);
   assertEquals(await ask("Again: ", { signal: abort.signal }, terminal).catch((error) => error), reason);
+  const late = await assertRejects(() => ask("Late: ", { timeout: 1 }, terminal), DOMException, "for an answer");
+  assertEquals(late.name, "TimeoutError");
   const next = ask("Next: ", {}, terminal);
   terminal.type("other\r");
   assertEquals(await next, "other");
