@@ -11,6 +11,7 @@
 import { SshError } from "../errors.ts";
 import { RemoteProcess, windowOf } from "../session/process.ts";
 import type { ExitStatus } from "../session/types.ts";
+import { callBack } from "../wire/callback.ts";
 import { checkNames, checkObject, checkWait, wrongKind } from "../wire/check.ts";
 import { type WaitOptions, withDeadline } from "../wire/deadline.ts";
 import type { Bytes } from "../wire/types.ts";
@@ -118,7 +119,8 @@ async function attachUntil(
     void process[Symbol.asyncDispose]();
     return status;
   } finally {
-    for (const one of undo.reverse()) one();
+    // Each is done, whatever happens to the others.
+    for (const one of undo.reverse()) callBack(one);
     const reset = modes?.reset() ?? null;
     if (reset !== null) await briefly(terminal.write("stdout", reset));
   }

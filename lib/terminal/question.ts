@@ -4,6 +4,7 @@
  * @module
  */
 import { SshError } from "../errors.ts";
+import { callBack } from "../wire/callback.ts";
 import { checkFlag, checkNames, checkObject, checkText, checkWait } from "../wire/check.ts";
 import { type WaitOptions, withDeadline } from "../wire/deadline.ts";
 import type { Bytes } from "../wire/types.ts";
@@ -61,7 +62,8 @@ async function askNow(question: string, { echo = false, signal }: AskOptions, te
     answered.catch(() => {});
     return await Promise.race([answered, given.promise]);
   } finally {
-    for (const one of undo.reverse()) one();
+    // Each is done, whatever happens to the others.
+    for (const one of undo.reverse()) callBack(one);
     // What is not shown shows no newline either.
     if (!echo) await briefly(terminal.write("stderr", new Uint8Array([RETURN, NEWLINE])));
   }
