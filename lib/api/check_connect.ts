@@ -84,6 +84,7 @@ const habits: Readonly<Record<string, Habit>> = {
   ConnectTimeout: time,
   keepaliveInterval: { ours: ["keepalive"], write: "`keepalive: { interval }`" },
   keepalive_interval: { ours: ["keepalive"], write: "`keepalive: { interval }`" },
+  ChannelTimeout: { ours: ["idleTimeout"], write: "`idleTimeout`, in milliseconds and for the connection," },
   ServerAliveInterval: { ours: ["keepalive"], write: "`keepalive: { interval }`, in milliseconds," },
   keepaliveCountMax: { ours: ["keepalive"], write: "`keepalive: { interval, maxMissed }`" },
   ServerAliveCountMax: { ours: ["keepalive"], write: "`keepalive: { interval, maxMissed }`" },

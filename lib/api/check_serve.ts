@@ -72,6 +72,8 @@ const habits: Readonly<Record<string, Habit>> = {
   debug: { ours: ["trace"], write: "`trace`" },
   keepaliveInterval: { ours: ["keepalive"], write: "`keepalive: { interval }`" },
   keepalive_interval: { ours: ["keepalive"], write: "`keepalive: { interval }`" },
+  ChannelTimeout: { ours: ["idleTimeout"], write: "`idleTimeout`, in milliseconds and for the connection," },
+  UnusedConnectionTimeout: { ours: ["idleTimeout"], write: "`idleTimeout`, in milliseconds," },
   ClientAliveInterval: { ours: ["keepalive"], write: "`keepalive: { interval }`, in milliseconds," },
   PerSourcePenalties: { ours: ["penalties"], write: "`penalties`" },
   allowTcpForwarding: forwarding,

@@ -68,6 +68,8 @@ export function connect(alias: string | ConnectOptions, overrides?: AliasOptions
  * of the signal; and before anything is opened with `TypeError` or `RangeError` for options that make no sense. Whatever it rejects with, nothing stays open.
  * An error of a hop of `jump` is of the same class and has the same code as without one, and says which hop it was.
  *
+ * An open connection keeps the program alive, as `Deno.Conn` does: close it, have `await using` do that, or call {@linkcode SshClient.unref}.
+ *
  * With `controlPath` it does none of that, and uses the connection of a running `ssh -M`: see {@linkcode ControlPathOptions}.
  *
  * @example A command and its exit code
