@@ -19,6 +19,14 @@ const newerPackages = `${root}.cache/python/usr/lib/python3/dist-packages`;
 
 /** Where the tests' scripts for paramiko, AsyncSSH and ssh2 lie. */
 export const scripts: string = new URL("../interop/peers", import.meta.url).pathname;
+/** Where the runtimes that the client is tried on are installed. */
+const runtimes = `${root}.cache/runtimes/node_modules`;
+/** Node and Bun, by the keys of {@linkcode peers}. */
+export const runtimePrograms = {
+  node24: `${runtimes}/node24/bin/node`,
+  node26: `${runtimes}/node26/bin/node`,
+  bun: `${runtimes}/bun/bin/bun`,
+} as const;
 /** Where ssh2 is installed. */
 export const npmFolder = `${root}.cache/npm`;
 
@@ -138,6 +146,9 @@ export const peers = {
     () => versionOf(["/usr/bin/tinyproxy", "-v"], /tinyproxy ([\d.]+)/),
   ),
   microsocks: lookUp("microsocks", ["/usr/bin/microsocks"], () => ""),
+  node24: runtime("Node", "node24"),
+  node26: runtime("Node", "node26"),
+  bun: runtime("Bun", "bun"),
   sshaudit: lookUp("ssh-audit", [python, sshAudit, "/usr/bin/ssh-keygen"], () => "3"),
 } as const satisfies Record<string, Peer>;
 
@@ -448,6 +459,11 @@ export function nssWrapper(): string {
 
 function ownName(): string {
   return new TextDecoder().decode(new Deno.Command("/usr/bin/id", { args: ["-un"] }).outputSync().stdout).trim();
+}
+
+function runtime(name: string, id: keyof typeof runtimePrograms): Peer {
+  const version = () => JSON.parse(Deno.readTextFileSync(`${runtimes}/${id}/package.json`)).version;
+  return lookUp(name, [runtimePrograms[id]], version);
 }
 
 function lookUp(name: string, files: readonly string[], version: () => string, installedName = name): Peer {
