@@ -190,8 +190,8 @@ export class SshClient implements AsyncDisposable {
       client.catch(() => {});
       await startProcess(this.#mux, { kind: "subsystem", name: "sftp" }, { stderr: "null", signal }, {
         asked: (opened) => {
-          const { readable, writable } = opened;
-          const channel: SftpChannel = { readable, writable, close: () => opened.close(), releasesChunks: true };
+          const { readable, writable } = opened, ended = opened.closed.catch(() => {});
+          const channel: SftpChannel = { readable, writable, close: () => opened.close(), ended, releasesChunks: true };
           resolve(openSftp(channel, { signal, ...known }));
         },
       });

@@ -198,3 +198,18 @@ for (const entry of entries) {
     });
   });
 }
+
+peerTest(
+  "dropbear",
+  "a command follows at once on an SFTP session that was closed, and Dropbear does not end it for the other",
+  async () => {
+    await using server = await startDropbear(["ed25519"]);
+    await using client = await connectTo(server);
+    for (let i = 0; i < 20; i++) {
+      const sftp = await client.sftp();
+      await sftp.realPath(".");
+      await sftp.close();
+      assertEquals((await client.run("echo here")).text(), "here\n");
+    }
+  },
+);

@@ -7,7 +7,10 @@ import { Status } from "../../lib/files/limits.ts";
 import type { SftpFile } from "../../lib/sftp/remote/file.ts";
 import * as m from "../../lib/sftp/wire/messages.ts";
 import { fileNode, memoryFiles, refusing } from "../_support/refusing_server.ts";
-import { framed, pipes, RawPeer, statusReply, tempDir } from "../_support/sftp_peers.ts";
+import { serveSftp } from "../../lib/sftp/server/server.ts";
+import { FakeTime } from "../_support/fake_time.ts";
+import { framed, pipes, RawPeer, someone, statusReply, tempDir } from "../_support/sftp_peers.ts";
+import { inTime, turns } from "../_support/until.ts";
 
 /** Every call that asks the server something, with a file that is open and a local one. */
 const calls: readonly ((sftp: SftpClient, file: SftpFile, local: string) => Promise<unknown>)[] = [
@@ -243,5 +246,23 @@ Deno.test("a session that is lost while remove() and mkdir() look at what is the
     });
     const error = await assertRejects(() => call(peer.sftp), SftpError);
     assertEquals(error.code, "CONNECTION_LOST", `${lost}: ${error.message}`);
+  }
+});
+
+Deno.test("close() waits until the other end is done with the session, which may be later than its last byte, but not for ever", async () => {
+  const files = memoryFiles();
+  for (const isLate of [true, false]) {
+    using time = new FakeTime();
+    const { near, far } = pipes(), served = serveSftp(far, files.backend, someone);
+    let done = (): void => {}, isClosed = false;
+    const ended = new Promise<void>((resolve) => done = resolve);
+    const sftp = await openSftp({ ...near, ended });
+    const closing = sftp.close().then(() => isClosed = true);
+    await served;
+    await turns();
+    assertEquals(isClosed, false);
+    if (isLate) done();
+    else time.tick(1000);
+    await inTime(closing, "close() does not end");
   }
 });

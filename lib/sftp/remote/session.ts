@@ -410,6 +410,7 @@ export class SftpSession {
         await this.#writer.close();
         // A server whose process is still ending when the next session starts may end that one instead (Dropbear 2022 does).
         await this.#receiving;
+        await this.#channel.ended;
       })().catch(() => {});
       await Promise.race([ended, patience]);
       clearTimeout(timer);

@@ -9,6 +9,8 @@ import type { ByteDuplex } from "../../wire/types.ts";
 export type SftpChannel = ByteDuplex & {
   /** Ends both directions. */
   close?(): Promise<void>;
+  /** Resolves when the other end is done with it, which may be later than its streams end. */
+  readonly ended?: Promise<unknown>;
   /** Whether a chunk is free for other bytes as soon as its write has ended, as with the channels of this module. */
   readonly releasesChunks?: boolean;
 };
