@@ -394,7 +394,7 @@ const elsewhere: Readonly<Record<string, string>> = {
   AuthorizedKeysOptions: "tests/auth/authorized_keys_test.ts",
   CertificateOptions: "tests/keys/",
   CommandOptions: "what lib/system/ is asked for: tests/system/",
-  CopyIdOptions: "tests/api/copy_id_test.ts",
+  CopyIdOptions: "tests/sftp/copy_id_test.ts",
   CreateAgentOptions: "tests/agent/",
   CreatePasskeyOptions: "tests/keys/passkey_test.ts",
   DefaultIdentitiesOptions: "tests/keys/",

@@ -3831,6 +3831,7 @@ export const mutants: readonly Mutant[] = [
     test: "tests/keys/host_certificates_test.ts",
     killedBy: "connect() refuses a certificate that its CA has not signed, or that the host did not sign with",
   },
+<<<<<<< ours
 
   // ---------------------------------------------------------------------------------------- lib/files/memory, lib/testing
 
@@ -3890,5 +3891,35 @@ export const mutants: readonly Mutant[] = [
     test: "tests/testing/test_pair_test.ts",
     killedBy:
       "a test does not pass where a handler of its testPair() threw: the end of the pair rejects with the error",
+=======
+  // ------------------------------------------------------------------------------------------------ copies and copyId()
+
+  {
+    id: "copy-id-own-line",
+    removes: "the line of a key that copyId() adds: it is made from the key's bytes, whatever an object says of itself",
+    file: "lib/api/copy_id.ts",
+    find: "key = publicKeyFromBlob((one.certificate?.publicKey ?? one).blob);",
+    replace: "void publicKeyFromBlob;\n    key = one;",
+    test: "tests/sftp/copy_id_test.ts",
+    killedBy: "copyId() writes a key of others' making by what its bytes say",
+  },
+  {
+    id: "copy-id-looked-for",
+    removes: "what copyId() has added is looked for before it says so",
+    file: "lib/api/copy_id.ts",
+    find: "if (after === null || !has(after, wanted)) throw notThere(path);",
+    replace: "void after;",
+    test: "tests/sftp/copy_id_test.ts",
+    killedBy: "copyId() tells what the server refuses, and never that a key is there that is not",
+  },
+  {
+    id: "exclude-no-entry-names",
+    removes: "names that lead out of a tree are told of where a pattern matches them, too",
+    file: "lib/sftp/transfer/download.ts",
+    find: "entries.filter(({ name }) => !isEntryName(name) || !within.excludes(name, false))",
+    replace: "entries.filter(({ name }) => (void isEntryName, !within.excludes(name, false)))",
+    test: "tests/sftp/exclude_test.ts",
+    killedBy: "names that lead out of the tree are told of, and not left out in silence",
+>>>>>>> theirs
   },
 ];
