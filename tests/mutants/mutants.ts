@@ -3831,7 +3831,6 @@ export const mutants: readonly Mutant[] = [
     test: "tests/keys/host_certificates_test.ts",
     killedBy: "connect() refuses a certificate that its CA has not signed, or that the host did not sign with",
   },
-<<<<<<< ours
 
   // ---------------------------------------------------------------------------------------- lib/files/memory, lib/testing
 
@@ -3891,7 +3890,7 @@ export const mutants: readonly Mutant[] = [
     test: "tests/testing/test_pair_test.ts",
     killedBy:
       "a test does not pass where a handler of its testPair() threw: the end of the pair rejects with the error",
-=======
+  },
   // ------------------------------------------------------------------------------------------------ copies and copyId()
 
   {
@@ -3920,6 +3919,5 @@ export const mutants: readonly Mutant[] = [
     replace: "entries.filter(({ name }) => (void isEntryName, !within.excludes(name, false)))",
     test: "tests/sftp/exclude_test.ts",
     killedBy: "names that lead out of the tree are told of, and not left out in silence",
->>>>>>> theirs
   },
 ];
