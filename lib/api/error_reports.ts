@@ -7,6 +7,7 @@
 import { SshError, SshProtocolError } from "../errors.ts";
 import { HostKeySignerError } from "../transport/host_key_signature.ts";
 import { callBack } from "../wire/callback.ts";
+import { hasDeno } from "../wire/system.ts";
 
 /** Tells of errors. An error of the program's own handler of errors has nowhere to go, and must not end the server. */
 export interface ErrorReports {
@@ -34,7 +35,7 @@ function print(error: unknown, isClients: () => boolean): void {
   let text: string;
   try {
     if (isClients()) return;
-    text = Deno.inspect(error);
+    text = looksLike(error);
   } catch {
     // An error can be made so that looking at it throws.
     error = text = "An error that cannot be shown";
@@ -44,4 +45,13 @@ function print(error: unknown, isClients: () => boolean): void {
   const harmless = text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
   // deno-lint-ignore no-console
   console.error(text === harmless ? error : harmless);
+}
+
+/** What the console makes of an error: by Deno, by Node or Bun, or where neither is there, in a page, what the error says of itself. */
+function looksLike(error: unknown): string {
+  if (hasDeno()) return Deno.inspect(error);
+  const { process } = globalThis as { process?: { getBuiltinModule?: (name: string) => unknown } };
+  const util = process?.getBuiltinModule?.("node:util") as { inspect(value: unknown): string } | undefined;
+  if (util !== undefined) return util.inspect(error);
+  return error instanceof Error && error.stack !== undefined ? error.stack : String(error);
 }

@@ -11,6 +11,7 @@ import {
   type SshClient,
   SshError,
 } from "../../mod.ts";
+import { errorReports } from "../../lib/api/error_reports.ts";
 import { memoryPair } from "../_support/duplex.ts";
 import { turns, until } from "../_support/until.ts";
 import { hostKey, login, serverOptions, text } from "../_support/joined.ts";
@@ -179,4 +180,34 @@ Deno.test("serve() without onError lives through errors that cannot be shown", a
     assertEquals((await client.exec("x")).code, 1);
   });
   assertEquals(lines.length, 2);
+});
+
+Deno.test("errors are printed where Deno is not there, and nothing in them steers a terminal", async () => {
+  const deno = Object.getOwnPropertyDescriptor(globalThis, "Deno")!;
+  // Deno's own makes itself at first use, which takes Deno.
+  const { process } = globalThis as unknown as { process: { getBuiltinModule(name: string): unknown } };
+  process.getBuiltinModule("node:util");
+  const node = Object.getOwnPropertyDescriptor(globalThis, "process")!;
+  const evil = new Error("\x1b[2J gone", { cause: "\x1b]0;title\x07" });
+  for (const isNode of [true, false]) {
+    const lines = await printed(() => {
+      Object.defineProperty(globalThis, "Deno", { configurable: true, value: undefined });
+      if (!isNode) Object.defineProperty(globalThis, "process", { configurable: true, value: undefined });
+      try {
+        const { program } = errorReports(undefined);
+        program(bug);
+        program("a text");
+        program(evil);
+      } finally {
+        Object.defineProperty(globalThis, "Deno", deno);
+        Object.defineProperty(globalThis, "process", node);
+      }
+      return Promise.resolve();
+    });
+    assertEquals(lines.length, 3);
+    assertEquals(lines[0], [bug]);
+    const [line] = lines[2]!;
+    // deno-lint-ignore no-control-regex
+    assert(typeof line === "string" && line.includes("gone") && !/[\x1b\x07]/.test(line), String(line));
+  }
 });
