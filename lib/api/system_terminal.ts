@@ -10,7 +10,7 @@
 import { system } from "../system/system.ts";
 import type { OwnTerminal } from "../terminal/own_terminal.ts";
 import type { PtyOptions, WindowSize } from "../session/types.ts";
-import { hasDeno, requireDeno } from "../wire/system.ts";
+import { requireDeno } from "../wire/system.ts";
 import type { Bytes } from "../wire/types.ts";
 
 /** Bytes that are read at once. */
@@ -244,7 +244,8 @@ export const systemTerminal: OwnTerminal = {
 
 /** What `pty: "inherit"` asks for: null where this program's standard input is no terminal. */
 export function ownPty(): PtyOptions | null {
-  if (!hasDeno() || !Deno.stdin.isTerminal()) return null;
+  requireDeno('use "inherit" as `pty`', "give its `term`, `columns` and `rows`");
+  if (!Deno.stdin.isTerminal()) return null;
   const { columns = 0, rows = 0 } = size() ?? {};
   return { term: systemTerminal.term(), ...columns > 0 && rows > 0 ? { columns, rows } : {} };
 }

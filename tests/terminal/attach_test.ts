@@ -148,11 +148,15 @@ Deno.test("attach() ends at ~. where nothing comes and nothing is taken any more
   for (let i = 0; i < 20; i++) terminal.type(new Uint8Array(5_000).fill(97));
   terminal.type("\r~?");
   await terminal.shows("Keys for this side", "stderr");
+  // Nor does anything get through.
+  const { toServer, toClient } = shell.joined.pair;
+  for (const way of [toServer, toClient]) way.stall();
   terminal.type("~.");
   const error = await inTime(shell.over.catch((error) => error), "It hangs");
   assertInstanceOf(error, SshError);
   assertEquals([error.code, error.message], ["CLOSED", "Session was ended by ~."]);
   shell.isRestored();
+  for (const way of [toServer, toClient]) way.resume();
   await until(() => ended, "The session goes on");
 });
 
