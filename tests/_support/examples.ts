@@ -17,10 +17,26 @@ export function commandOf(name: string, args: readonly string[]): [string, ...st
   return [Deno.execPath(), "run", "--quiet", "--no-prompt", ...match[1]!.split(" "), `${examples}${name}`, ...args];
 }
 
+/** Where Deno keeps its packages, which another HOME would move. */
+function denoDir(): string {
+  return Deno.env.get("DENO_DIR") ?? `${Deno.env.get("XDG_CACHE_HOME") ?? `${Deno.env.get("HOME")}/.cache`}/deno`;
+}
+
+/** The environment of an example: another HOME has the same packages. */
+export function exampleEnv(env: Record<string, string>): Record<string, string> {
+  return { DENO_DIR: denoDir(), ...env };
+}
+
 /** Starts an example. */
 export function start(name: string, args: readonly string[], env: Record<string, string> = {}): Deno.ChildProcess {
   const [program, ...rest] = commandOf(name, args);
-  return new Deno.Command(program, { args: rest, env, stdin: "null", stdout: "piped", stderr: "piped" }).spawn();
+  return new Deno.Command(program, {
+    args: rest,
+    env: exampleEnv(env),
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
 }
 
 /** A server among the examples: what it wrote until it listened, and its port. */

@@ -4,7 +4,7 @@
  * @module
  */
 import { generateKey, serve, type ServeOptions } from "../../mod.ts";
-import { start } from "../_support/examples.ts";
+import { exampleEnv, start } from "../_support/examples.ts";
 import { commands, hostKey, text } from "../_support/joined.ts";
 
 /** Runs an example to its end. */
@@ -34,15 +34,10 @@ export async function serverWithHome(options: Partial<ServeOptions> = {}) {
   await Deno.writeTextFile(`${home}/.ssh/id_ed25519`, await key.export(), { mode: 0o600 });
   return {
     target: `alice@127.0.0.1:${server.addr.port}`,
-    env: { HOME: home, SSH_AUTH_SOCK: "", TERM: "vt100", DENO_DIR: denoDir() },
+    env: exampleEnv({ HOME: home, SSH_AUTH_SOCK: "", TERM: "vt100" }),
     async [Symbol.asyncDispose]() {
       await server[Symbol.asyncDispose]();
       await Deno.remove(home, { recursive: true });
     },
   };
-}
-
-/** Where Deno keeps its packages, which another HOME would move. */
-export function denoDir(): string {
-  return Deno.env.get("DENO_DIR") ?? `${Deno.env.get("XDG_CACHE_HOME") ?? `${Deno.env.get("HOME")}/.cache`}/deno`;
 }

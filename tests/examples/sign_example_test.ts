@@ -3,11 +3,11 @@ import { assertEquals, assertStringIncludes } from "@std/assert";
 import { generateKey } from "../../mod.ts";
 import { runText } from "../_support/child.ts";
 import { peerTest } from "../_support/peers.ts";
-import { denoDir, run } from "./_help.ts";
+import { run } from "./_help.ts";
 
 peerTest("openssh", "examples/sign.ts signs a file for ssh-keygen, and verifies one by ssh-keygen", async () => {
   const dir = await Deno.makeTempDir({ prefix: "amiko_ssh_" }), key = await generateKey();
-  const env = { HOME: dir, SSH_AUTH_SOCK: "", DENO_DIR: denoDir() }, file = `${dir}/file`, allowed = `${dir}/allowed`;
+  const env = { HOME: dir, SSH_AUTH_SOCK: "" }, file = `${dir}/file`, allowed = `${dir}/allowed`;
   try {
     await Deno.writeTextFile(`${dir}/key`, await key.export(), { mode: 0o600 });
     await Deno.writeTextFile(allowed, `alice@example.com ${key.publicKey}\n`);
