@@ -28,7 +28,11 @@ const streams = { ours: ["transport", "jump", "proxyCommand", "proxy"], write: "
 const jump = { ours: ["jump"], write: "`jump: { hostname, username }`" };
 const command = { ours: ["proxyCommand"], write: '`proxyCommand: ["nc", "%h", "%p"]`, in words,' };
 const proxyUrl = { ours: ["proxy"], write: '`proxy: "socks5://host:1080"`' };
-const time = { ours: ["handshakeTimeout", "signal"], write: "`handshakeTimeout` or `signal: AbortSignal.timeout(…)`" };
+/** A signal is no advice: it would end the connection, too. */
+const time = {
+  ours: ["handshakeTimeout", "loginTimeout", "signal"],
+  write: "`loginTimeout` for all of it, or `handshakeTimeout`, in milliseconds,",
+};
 const listed = (name: string): Habit => ({ ours: ["algorithms"], write: `\`algorithms: { ${name}: […] }\`` });
 
 /** What users of ssh2, node-ssh, paramiko, AsyncSSH and ssh_config are used to. */

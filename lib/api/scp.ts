@@ -80,24 +80,35 @@ function explained(error: unknown, stderr: string, status: ExitStatus | null): u
   return new SftpError(error.message + note, number, path, { code, cause: error.cause ?? error });
 }
 
+/** The exchange of one copy. */
+type Run = (
+  scp: typeof import("../scp/scp.ts"),
+  channel: ByteDuplex,
+  signal: AbortSignal | undefined,
+) => Promise<{ readonly summary: TransferSummary; readonly isPartial: boolean }>;
+
 /** SCP over channels of a connection, one for each copy. */
 export function scpClient(mux: Mux): ScpClient {
   const copy = async (
     direction: "to" | "from",
     { remote, local }: { readonly remote: string; readonly local: string },
     options: ScpOptions,
-    run: (
-      scp: typeof import("../scp/scp.ts"),
-      channel: ByteDuplex,
-    ) => Promise<{ readonly summary: TransferSummary; readonly isPartial: boolean }>,
+    run: Run,
   ): Promise<TransferSummary> => {
     // Only those who copy pay for it.
     const [scp, { scpCommand }] = await Promise.all([import("../scp/scp.ts"), import("../scp/command.ts")]);
     checkPaths({ remote, local });
     checkCall("scp", options);
     scp.requireLocalFiles();
-    const command = scpCommand(direction, remote, options);
-    const { signal } = options;
+    const command = scpCommand(direction, remote, options), path = direction === "to" ? local : remote;
+    return await scp.timed(options, path, (signal) => copyOver(command, scp, signal, run));
+  };
+  const copyOver = async (
+    command: string,
+    scp: typeof import("../scp/scp.ts"),
+    signal: AbortSignal | undefined,
+    run: Run,
+  ): Promise<TransferSummary> => {
     await using process = await startProcess(
       mux,
       { kind: "exec", command },
@@ -106,7 +117,7 @@ export function scpClient(mux: Mux): ScpClient {
     const stderr = startOf(process.stderr);
     let summary: TransferSummary, isPartial: boolean;
     try {
-      ({ summary, isPartial } = await run(scp, process));
+      ({ summary, isPartial } = await run(scp, process, signal));
     } catch (error) {
       if (signal?.aborted) throw error;
       const status = await ended(process);
@@ -122,11 +133,16 @@ export function scpClient(mux: Mux): ScpClient {
   };
   return {
     upload: (local, remote, options = {}) =>
-      copy("to", { remote, local }, options, async (scp, channel) => ({
-        summary: await scp.scpUpload(channel, local, options),
+      copy("to", { remote, local }, options, async (scp, channel, signal) => ({
+        summary: await scp.scpUpload(channel, local, { ...options, signal, timeout: undefined }),
         isPartial: false,
       })),
     download: (remote, local, options = {}) =>
-      copy("from", { remote, local }, options, (scp, channel) => scp.takeScp(channel, remote, local, options)),
+      copy(
+        "from",
+        { remote, local },
+        options,
+        (scp, channel, signal) => scp.takeScp(channel, remote, local, { ...options, signal, timeout: undefined }),
+      ),
   };
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Mux } from "../connection/mux.ts";
-import { SshError } from "../errors.ts";
+import { printable, SshError } from "../errors.ts";
 import type { ClientForwards, RemoteAddress } from "../forward/client.ts";
 import type { SshConn } from "../forward/conn.ts";
 import type { Forward, ForwardOptions } from "../forward/forward.ts";
@@ -22,7 +22,8 @@ import type { ExecOptions, ExecOutput } from "../session/types.ts";
 import type { SftpClient } from "../sftp/client.ts";
 import type { SftpChannel } from "../sftp/wire/channel.ts";
 import type { ConnectionInfo } from "../transport/types.ts";
-import { checkSignalOption } from "../wire/check.ts";
+import { checkWait } from "../wire/check.ts";
+import { type WaitOptions, withDeadline } from "../wire/deadline.ts";
 import type { Bytes } from "../wire/types.ts";
 import type { ClientTransport } from "./client_transport.ts";
 import { endOnAbort } from "./connection.ts";
@@ -169,12 +170,16 @@ export class SshClient implements AsyncDisposable {
   }
 
   /**
-   * Opens an SFTP session; the signal ends the opening, and not what was opened. Rejects with `SshError` `REQUEST_DENIED` where the
+   * Opens an SFTP session; the signal and the time end the opening, and not what was opened. Rejects with `SshError` `REQUEST_DENIED` where the
    * server has no such subsystem.
    */
-  async sftp(options: { signal?: AbortSignal | undefined } = {}): Promise<SftpClient> {
-    checkSignalOption(options);
-    const outer = options.signal, opening = new AbortController(), { signal } = opening;
+  async sftp(options: WaitOptions = {}): Promise<SftpClient> {
+    checkWait(options);
+    return await withDeadline(options, () => "the server to start SFTP", (signal) => this.#openSftp(signal));
+  }
+
+  async #openSftp(outer: AbortSignal | undefined): Promise<SftpClient> {
+    const opening = new AbortController(), { signal } = opening;
     outer?.throwIfAborted();
     const onAbort = (): void => opening.abort(outer!.reason);
     outer?.addEventListener("abort", onAbort);
@@ -208,34 +213,35 @@ export class SshClient implements AsyncDisposable {
 
   /**
    * Opens a TCP connection from the server's side (`direct-tcpip`, RFC 4254 section 7.2), like `Deno.connect()`. The server looks the
-   * name up. The signal ends the opening, and not what was opened. Rejects with `ChannelOpenError` where the server does not allow it,
+   * name up. The signal and the time end the opening, and not what was opened. Rejects with `ChannelOpenError` where the server does not allow it,
    * or cannot connect, and with `TypeError` or `RangeError` for what is no host or port.
    */
   async dial(
-    options: { hostname: string; port: number; signal?: AbortSignal | undefined },
+    options: { hostname: string; port: number } & WaitOptions,
   ): Promise<SshConn<Deno.NetAddr>> {
     return await (await this.#paths()).dial(options);
   }
 
   /** As {@linkcode SshClient.dial} to a Unix socket on the server's side (`direct-streamlocal@openssh.com`). */
-  async dialUnix(path: string, options?: { signal?: AbortSignal | undefined }): Promise<SshConn<Deno.UnixAddr>> {
+  async dialUnix(path: string, options?: WaitOptions): Promise<SshConn<Deno.UnixAddr>> {
     return await (await this.#paths()).dialUnix(path, options);
   }
 
   /**
    * Has the server listen (`tcpip-forward`, RFC 4254 section 7.1), like `Deno.listen()`. `hostname` is an address of the server's, ""
    * for all of them, and `"localhost"`, which is the default, for its loopback addresses. With port 0 the server chooses one, which
-   * `addr` tells. 256 connections wait to be accepted; more are refused. The signal ends the listening. Rejects with `SshError`
+   * `addr` tells. 256 connections wait to be accepted; more are refused. The signal ends the listening,
+   * and the time the asking for it. Rejects with `SshError`
    * `REQUEST_DENIED` where the server refuses, and with `TypeError` or `RangeError` for what is no host or port.
    */
   async listen(
-    options: { hostname?: string | undefined; port: number; signal?: AbortSignal | undefined },
+    options: { hostname?: string | undefined; port: number } & WaitOptions,
   ): Promise<SshListener<Deno.NetAddr>> {
     return await (await this.#paths()).listen(options);
   }
 
   /** As {@linkcode SshClient.listen} on a Unix socket on the server's side (`streamlocal-forward@openssh.com`). */
-  async listenUnix(path: string, options?: { signal?: AbortSignal | undefined }): Promise<SshListener<Deno.UnixAddr>> {
+  async listenUnix(path: string, options?: WaitOptions): Promise<SshListener<Deno.UnixAddr>> {
     return await (await this.#paths()).listenUnix(path, options);
   }
 
@@ -358,23 +364,30 @@ export class SshClient implements AsyncDisposable {
 
   /**
    * Opens a channel of any type, `data` being what follows the fixed fields of CHANNEL_OPEN (RFC 4254 section 5.1), or the addresses
-   * that `direct-tcpip`, `forwarded-tcpip` and `x11` carry there. Rejects with `ChannelOpenError`.
+   * that `direct-tcpip`, `forwarded-tcpip` and `x11` carry there. The signal and the time end the opening, and not what was opened.
+   * Rejects with `ChannelOpenError`.
    */
   async openChannel(
     type: string,
     data?: Uint8Array | { dest?: Deno.NetAddr | undefined; origin?: Deno.NetAddr | undefined },
-    options: { signal?: AbortSignal | undefined } = {},
+    options: WaitOptions = {},
   ): Promise<Channel> {
-    checkSignalOption(options);
-    const carried = checkCarried(type, data);
-    return await this.#mux.openChannel(type, openData(type, carried), (id) => new Channel(id), options);
+    checkWait(options);
+    const carried = openData(type, checkCarried(type, data)),
+      what = `the server to open a ${printable(type, 64)} channel`;
+    const open = (signal: AbortSignal | undefined): Promise<Channel> =>
+      this.#mux.openChannel(type, carried, (id) => new Channel(id), { signal });
+    return await withDeadline(options, () => what, open);
   }
 
   /** Sends a global request (RFC 4254 section 4) and resolves to its reply's payload. Rejects with `SshError` `REQUEST_DENIED`. */
-  async request(name: string, data?: Uint8Array, options: { signal?: AbortSignal | undefined } = {}): Promise<Bytes> {
+  async request(name: string, data?: Uint8Array, options: WaitOptions = {}): Promise<Bytes> {
     checkGlobalRequest(name, data);
-    checkSignalOption(options);
-    const reply = await this.#mux.globalRequest(name, data, options);
+    checkWait(options);
+    const what = (): string => `the server to answer global request "${printable(name, 64)}"`;
+    const ask = (signal: AbortSignal | undefined): Promise<Bytes | null> =>
+      this.#mux.globalRequest(name, data, { signal });
+    const reply = await withDeadline(options, what, ask);
     if (reply !== null) return reply;
     throw new SshError(`Cannot make global request "${name}": the server refused it`, { code: "REQUEST_DENIED" });
   }

@@ -10,7 +10,8 @@
  */
 import { printable, SshError } from "../errors.ts";
 import { abortable } from "../wire/abortable.ts";
-import { checkSignalOption } from "../wire/check.ts";
+import { checkWait } from "../wire/check.ts";
+import { type WaitOptions, withDeadline } from "../wire/deadline.ts";
 import type { ByteDuplex } from "../wire/types.ts";
 
 /** Bytes of a message that is sent: what proxies on the way take without a setting. */
@@ -111,9 +112,9 @@ const CONNECTING = 0, OPEN = 1;
  */
 export async function webSocketTransport(
   socket: WebSocket | string | URL,
-  options: { signal?: AbortSignal | undefined } = {},
+  options: WaitOptions = {},
 ): Promise<ByteDuplex> {
-  checkSignalOption(options);
+  checkWait(options);
   const { signal } = options;
   const own = typeof socket === "string" || socket instanceof URL;
   if (!own) checkSocket(socket);
@@ -123,7 +124,8 @@ export async function webSocketTransport(
   // The end of an upgrade has no URL, and opens only after its handler has returned.
   if (streams.isUpgrade) return streams;
   try {
-    await abortable(streams.opened, signal);
+    const what = (): string => `the WebSocket${own ? placeOf(socket) : ""} to open`;
+    await withDeadline(options, what, (signal) => abortable(streams.opened, signal));
   } catch (error) {
     streams.giveUp(error);
     throw error;

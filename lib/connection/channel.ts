@@ -3,6 +3,9 @@
  *
  * @module
  */
+import { printable } from "../errors.ts";
+import { checkWait } from "../wire/check.ts";
+import { type WaitOptions, withDeadline } from "../wire/deadline.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
 import { ChannelCore } from "./channel_core.ts";
 
@@ -68,14 +71,17 @@ export class BaseChannel implements AsyncDisposable {
 
   /**
    * Sends a request and waits for the answer: true for SUCCESS, false for FAILURE (RFC 4254 section 5.4). `data` is what
-   * follows want_reply. Rejects when the channel ends first, or with the signal's reason.
+   * follows want_reply. Rejects when the channel ends first, with the signal's reason, or with a `TimeoutError`.
    */
   request(
     name: string,
     data: Uint8Array = new Uint8Array(0),
-    options?: { signal?: AbortSignal | undefined },
+    options?: WaitOptions,
   ): Promise<boolean> {
-    return this.#core.request(name, data, options?.signal);
+    if (options === undefined) return this.#core.request(name, data);
+    checkWait(options);
+    const what = (): string => `the peer to answer channel request "${printable(name, 64)}"`;
+    return withDeadline(options, what, (signal) => this.#core.request(name, data, signal));
   }
 
   /** Sends a request that wants no answer, behind data that has been written. Does nothing on a channel that is not open. */

@@ -14,6 +14,7 @@ import {
   checkObject,
   checkSignal,
   checkText,
+  checkTime,
   type Habit,
   wrongKind,
 } from "../wire/check.ts";
@@ -31,6 +32,7 @@ type Check = (value: unknown, name: string) => void;
 
 const flag: Check = (value, name) => checkFlag(name, value);
 const signal: Check = (value, name) => checkSignal(value, name);
+const timeout: Check = (value, name) => checkTime(name, value);
 const callback: Check = (value, name) => checkFunction(name, value);
 const patterns: Check = (value) => void exclusionOf(value);
 const mode: Check = (value, name) => checkNumber(name, value, MODE);
@@ -53,13 +55,14 @@ const kinds = {
     createNew: flag,
     mode,
     signal,
+    timeout,
   },
-  read: { signal },
-  write: { append: flag, create: flag, createNew: flag, mode, signal },
+  read: { signal, timeout },
+  write: { append: flag, create: flag, createNew: flag, mode, signal, timeout },
   makeDirectory: { mode, recursive: flag },
   remove: { recursive: flag },
   setStat: { followLinks: flag },
-  session: { signal, linkFirst: flag },
+  session: { signal, timeout, linkFirst: flag },
   copy: {
     recursive: flag,
     preserve: flag,
@@ -74,6 +77,7 @@ const kinds = {
     onTreeProgress: callback,
     exclude: patterns,
     signal,
+    timeout,
   },
   scp: {
     recursive: flag,
@@ -82,6 +86,7 @@ const kinds = {
     onTreeProgress: callback,
     exclude: patterns,
     signal,
+    timeout,
   },
   scpCommand: { recursive: flag, preserve: flag, directory: flag },
   serve: { signal, onError: callback },

@@ -11,6 +11,7 @@ import {
   checkPort,
   checkSignal,
   checkText,
+  checkTime,
   type Habit,
 } from "../wire/check.ts";
 import { isHost } from "./host.ts";
@@ -64,7 +65,7 @@ export function checkSocketPath(value: unknown, name = "path"): void {
 }
 
 /** Options of forwards, besides where from and where to. */
-const optionNames = ["signal", "onError", "maxConnections"];
+const optionNames = ["signal", "timeout", "onError", "maxConnections"];
 
 /** Throws for what are no options of a forward; `more` may stand beside them. */
 export function checkForwardOptions(where: string, options: unknown, more: readonly string[] = []): void {
@@ -72,8 +73,9 @@ export function checkForwardOptions(where: string, options: unknown, more: reado
   checkNames(where, options as object, [...optionNames, ...more], {
     limit: { ours: ["maxConnections"], write: "`maxConnections`" },
   });
-  const { signal, onError, maxConnections } = options as Record<string, unknown>;
+  const { signal, timeout, onError, maxConnections } = options as Record<string, unknown>;
   checkSignal(signal);
+  checkTime("timeout", timeout);
   checkFunction("onError", onError);
   checkInteger("maxConnections", maxConnections, { min: 1, max: Infinity });
 }

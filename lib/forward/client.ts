@@ -4,7 +4,8 @@
  * @module
  */
 import type { Mux } from "../connection/mux.ts";
-import { checkSignalOption } from "../wire/check.ts";
+import { checkWait } from "../wire/check.ts";
+import type { WaitOptions } from "../wire/deadline.ts";
 import { checkAddress, checkForwardOptions, checkSocketPath } from "./check.ts";
 import type { SshConn } from "./conn.ts";
 import { dialTcp, dialUnix } from "./dial.ts";
@@ -44,34 +45,34 @@ export class ClientForwards {
 
   /** See `SshClient.dial()`. */
   async dial(
-    options: { hostname: string; port: number; signal?: AbortSignal | undefined },
+    options: { hostname: string; port: number } & WaitOptions,
   ): Promise<SshConn<Deno.NetAddr>> {
-    checkAddress("dial()", null, options, { dialled: true, unix: false, more: ["signal"] });
-    checkSignalOption(options);
+    checkAddress("dial()", null, options, { dialled: true, unix: false, more: ["signal", "timeout"] });
+    checkWait(options);
     return await dialTcp(this.host.mux, options);
   }
 
   /** See `SshClient.dialUnix()`. */
-  async dialUnix(path: string, options?: { signal?: AbortSignal | undefined }): Promise<SshConn<Deno.UnixAddr>> {
+  async dialUnix(path: string, options?: WaitOptions): Promise<SshConn<Deno.UnixAddr>> {
     checkSocketPath(path);
-    checkSignalOption(options);
+    checkWait(options);
     return await dialUnix(this.host.mux, path, options);
   }
 
   /** See `SshClient.listen()`. */
   async listen(
-    options: { hostname?: string | undefined; port: number; signal?: AbortSignal | undefined },
+    options: { hostname?: string | undefined; port: number } & WaitOptions,
   ): Promise<SshListener<Deno.NetAddr>> {
-    checkAddress("listen()", null, options, { dialled: false, unix: false, more: ["signal"] });
-    checkSignalOption(options);
+    checkAddress("listen()", null, options, { dialled: false, unix: false, more: ["signal", "timeout"] });
+    checkWait(options);
     return await (this.#lent ?? this.listeners).listenTcp(options);
   }
 
   /** See `SshClient.listenUnix()`. */
-  async listenUnix(path: string, options?: { signal?: AbortSignal | undefined }): Promise<SshListener<Deno.UnixAddr>> {
+  async listenUnix(path: string, options?: WaitOptions): Promise<SshListener<Deno.UnixAddr>> {
     checkSocketPath(path);
-    checkSignalOption(options);
-    return await (this.#lent ?? this.listeners).listenUnix(path, options?.signal);
+    checkWait(options);
+    return await (this.#lent ?? this.listeners).listenUnix(path, options);
   }
 
   /** See `SshClient.forwardLocal()`. */

@@ -5,6 +5,7 @@
  */
 import type { Mux } from "../connection/mux.ts";
 import { ChannelOpenError, printable } from "../errors.ts";
+import { type WaitOptions, withDeadline } from "../wire/deadline.ts";
 import { withoutBrackets } from "./addresses.ts";
 import { openConn, type SshConn } from "./conn.ts";
 import { DirectStreamlocal, DirectTcpip } from "./messages.ts";
@@ -15,18 +16,24 @@ const NO_ORIGIN: Deno.NetAddr = { transport: "tcp", hostname: "127.0.0.1", port:
 /** Opens a TCP connection from the server's side; see `SshClient.dial()`. `origin` is where it is said to come from. */
 export async function dialTcp(
   mux: Mux,
-  { hostname, port, signal }: { hostname: string; port: number; signal?: AbortSignal | undefined },
+  { hostname, port, ...wait }: { hostname: string; port: number } & WaitOptions,
   origin: Deno.NetAddr = NO_ORIGIN,
 ): Promise<SshConn<Deno.NetAddr>> {
   const host = withoutBrackets(hostname);
   const data = DirectTcpip.encode({ host, port, originHost: origin.hostname, originPort: origin.port });
+  const there = (): string => `${printable(host.includes(":") ? `[${host}]` : host, 256)}:${port}`;
   return await dialled(
     `"${printable(host, 256)}" port ${port}`,
-    openConn(mux, "direct-tcpip", data, {
-      localAddr: { ...origin },
-      remoteAddr: { transport: "tcp", hostname: host, port },
-      signal,
-    }),
+    withDeadline(
+      wait,
+      () => `the server to open a direct-tcpip channel to ${there()}`,
+      (signal) =>
+        openConn(mux, "direct-tcpip", data, {
+          localAddr: { ...origin },
+          remoteAddr: { transport: "tcp", hostname: host, port },
+          signal,
+        }),
+    ),
   );
 }
 
@@ -34,16 +41,22 @@ export async function dialTcp(
 export async function dialUnix(
   mux: Mux,
   path: string,
-  { signal }: { signal?: AbortSignal | undefined } = {},
+  wait: WaitOptions = {},
 ): Promise<SshConn<Deno.UnixAddr>> {
   const data = DirectStreamlocal.encode({ path, reserved: new Uint8Array(0), reservedNumber: 0 });
+  const there = `"${printable(path, 256)}"`;
   return await dialled(
-    `"${printable(path, 256)}"`,
-    openConn(mux, "direct-streamlocal@openssh.com", data, {
-      localAddr: { transport: "unix", path: "" },
-      remoteAddr: { transport: "unix", path },
-      signal,
-    }),
+    there,
+    withDeadline(
+      wait,
+      () => `the server to open a direct-streamlocal@openssh.com channel to ${there}`,
+      (signal) =>
+        openConn(mux, "direct-streamlocal@openssh.com", data, {
+          localAddr: { transport: "unix", path: "" },
+          remoteAddr: { transport: "unix", path },
+          signal,
+        }),
+    ),
   );
 }
 

@@ -26,6 +26,12 @@ export interface ForwardOptions {
   /** Ends the forward, as `close()` does. */
   signal?: AbortSignal | undefined;
   /**
+   * Milliseconds to wait for what is opened: for the server to listen, where it does, and for each connection to be made. After that
+   * `forwardRemote()` and `serve()` reject with a `TimeoutError` that says what was waited for; a connection is closed, and `onError` told
+   * that error. @default {Infinity}
+   */
+  timeout?: number | undefined;
+  /**
    * Told of each connection that failed: its target refused, one of its ends was reset, a SOCKS client sent something else. Also told,
    * without a connection, where accepting failed for a reason that may pass, such as too many open files.
    */

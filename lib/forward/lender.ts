@@ -3,6 +3,8 @@
  *
  * @module
  */
+import { printable } from "../errors.ts";
+import { type WaitOptions, withDeadline } from "../wire/deadline.ts";
 import { withoutBrackets } from "./addresses.ts";
 import { isUnix } from "./check.ts";
 import type { Ending } from "./ending.ts";
@@ -34,8 +36,23 @@ export function lentAddress(from: { hostname?: string | undefined; port: number 
   return { hostname: withoutBrackets(hostname), port };
 }
 
-/** Has the server listen, and takes that back where the connection has ended or the signal aborted meanwhile. */
-export async function lent(
+/** Has the server listen, and takes that back where the connection has ended, or the wait, meanwhile. */
+export function lent(
+  lender: Lender,
+  ending: Ending,
+  where: LentAddress,
+  wait: WaitOptions | undefined,
+): Promise<LentListener> {
+  const there = (): string =>
+    "path" in where ? `"${printable(where.path, 256)}"` : `"${printable(where.hostname, 256)}" port ${where.port}`;
+  return withDeadline(
+    wait,
+    () => `the server to listen on ${there()}`,
+    (signal) => asked(lender, ending, where, signal),
+  );
+}
+
+async function asked(
   lender: Lender,
   ending: Ending,
   where: LentAddress,

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { WaitOptions } from "../wire/deadline.ts";
 import type { Ending } from "./ending.ts";
 import { type Lender, lent, lentAddress, type LentListener } from "./lender.ts";
 import { ConnListener } from "./listener.ts";
@@ -24,14 +25,15 @@ export class LentListeners {
 
   /** See `SshClient.listen()`. */
   async listenTcp(
-    { signal, ...where }: { hostname?: string | undefined; port: number; signal?: AbortSignal | undefined },
+    { signal, timeout, ...where }: { hostname?: string | undefined; port: number } & WaitOptions,
   ): Promise<ConnListener<Deno.NetAddr>> {
-    return this.#listening<Deno.NetAddr>(await lent(this.#lender, this.#ending, lentAddress(where), signal), signal);
+    const there = await lent(this.#lender, this.#ending, lentAddress(where), { signal, timeout });
+    return this.#listening<Deno.NetAddr>(there, signal);
   }
 
   /** See `SshClient.listenUnix()`. */
-  async listenUnix(path: string, signal: AbortSignal | undefined): Promise<ConnListener<Deno.UnixAddr>> {
-    return this.#listening<Deno.UnixAddr>(await lent(this.#lender, this.#ending, { path }, signal), signal);
+  async listenUnix(path: string, options?: WaitOptions): Promise<ConnListener<Deno.UnixAddr>> {
+    return this.#listening<Deno.UnixAddr>(await lent(this.#lender, this.#ending, { path }, options), options?.signal);
   }
 
   #listening<A extends Deno.Addr>(there: LentListener, signal: AbortSignal | undefined): ConnListener<A> {

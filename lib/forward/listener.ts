@@ -4,8 +4,9 @@
  *
  * @module
  */
-import { SshError } from "../errors.ts";
-import { checkSignalOption } from "../wire/check.ts";
+import { printable, SshError } from "../errors.ts";
+import { checkWait } from "../wire/check.ts";
+import { type WaitOptions, withDeadline } from "../wire/deadline.ts";
 import type { SshConn } from "./conn.ts";
 
 /** Forwarded connections as they arrive: the shape of `Deno.Listener`, whose loops and programs run over it. */
@@ -15,9 +16,10 @@ export interface SshListener<A extends Deno.Addr = Deno.Addr>
   readonly addr: A;
   /**
    * Resolves to the next connection. Rejects with `SshError` `CLOSED` once the listener is closed, with the reason of the signal that
-   * it was made with, with the error of a connection that is lost, and with the reason of the signal here, which ends nothing else.
+   * it was made with, with the error of a connection that is lost, and with the reason of the signal here or a `TimeoutError`, which end
+   * nothing else.
    */
-  accept(options?: { signal?: AbortSignal | undefined }): Promise<SshConn<A>>;
+  accept(options?: WaitOptions): Promise<SshConn<A>>;
   /**
    * Connections as they come, until the listener is closed; rejects where it ends otherwise, as `accept()` says. Leaving the loop
    * closes the listener, as with `Deno.Listener`.
@@ -70,9 +72,12 @@ export class ConnListener<A extends Deno.Addr> implements SshListener<A> {
     this.#finish({ kind: "failed", reason });
   }
 
-  async accept(options: { signal?: AbortSignal | undefined } = {}): Promise<SshConn<A>> {
-    checkSignalOption(options);
-    const { signal } = options;
+  async accept(options: WaitOptions = {}): Promise<SshConn<A>> {
+    checkWait(options);
+    return await withDeadline(options, () => `a connection to ${named(this.addr)}`, (signal) => this.#next(signal));
+  }
+
+  async #next(signal: AbortSignal | undefined): Promise<SshConn<A>> {
     signal?.throwIfAborted();
     if (this.#end !== null) throw reasonOf(this.#end);
     const next = this.#queue.shift();
@@ -132,6 +137,13 @@ export class ConnListener<A extends Deno.Addr> implements SshListener<A> {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+/** An address for an error. */
+function named(addr: Deno.Addr): string {
+  return "hostname" in addr
+    ? `"${printable(addr.hostname, 256)}" port ${addr.port}`
+    : `"${printable((addr as Deno.UnixAddr).path, 256)}"`;
 }
 
 function reasonOf(end: End): unknown {

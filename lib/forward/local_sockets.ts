@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { abortable } from "../wire/abortable.ts";
 import { withoutBrackets } from "./addresses.ts";
 import { isUnix } from "./check.ts";
 import { requireDeno } from "../wire/system.ts";
@@ -84,13 +85,12 @@ function held<C extends Deno.TcpConn | Deno.UnixConn>(
 /** Connects, to the loopback address where no other is given. */
 export async function connectLocal(to: TcpAddress | UnixAddress, signal: AbortSignal): Promise<LocalSocket> {
   if (isUnix(to)) {
-    const socket = await Deno.connect({ transport: "unix", path: (to as UnixAddress).path });
-    if (!signal.aborted) return socket;
-    socket.close();
-    throw signal.reason;
+    const connecting = Deno.connect({ transport: "unix", path: (to as UnixAddress).path });
+    return await abortable(connecting, signal, hangUp);
   }
   const { hostname = LOOPBACK, port } = to as TcpAddress;
-  return quick(await Deno.connect({ hostname: withoutBrackets(hostname), port, signal }));
+  const connecting = Deno.connect({ hostname: withoutBrackets(hostname), port, signal });
+  return quick(await abortable(connecting, signal, hangUp));
 }
 
 /** Without Nagle's algorithm: what one side wrote at once is not to wait for an answer to what was before. */

@@ -12,6 +12,7 @@ import type { ChannelAcceptor, ChannelOpenRequest, Mux } from "../connection/mux
 import { ChannelOpenError, printable, SshError } from "../errors.ts";
 import { abortable } from "../wire/abortable.ts";
 import { Reader } from "../wire/reader.ts";
+import { type WaitOptions, withDeadline } from "../wire/deadline.ts";
 import { Timer } from "../wire/timer.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
 import { covers, withoutBrackets } from "./addresses.ts";
@@ -87,14 +88,14 @@ export class RemoteListeners {
 
   /** The server listens; see `SshClient.listen()`. */
   listenTcp(
-    options: { hostname?: string | undefined; port: number; signal?: AbortSignal | undefined },
+    options: { hostname?: string | undefined; port: number } & WaitOptions,
   ): Promise<ConnListener<Deno.NetAddr>> {
     return this.openTcp(options, (socket) => this.#listener(socket, options.signal));
   }
 
   /** The server listens on a Unix socket; see `SshClient.listenUnix()`. */
-  listenUnix(path: string, signal: AbortSignal | undefined): Promise<ConnListener<Deno.UnixAddr>> {
-    return this.openUnix(path, signal, (socket) => this.#listener(socket, signal));
+  listenUnix(path: string, options?: WaitOptions): Promise<ConnListener<Deno.UnixAddr>> {
+    return this.openUnix(path, options, (socket) => this.#listener(socket, options?.signal));
   }
 
   #listener<A extends Deno.Addr>(
@@ -135,13 +136,9 @@ export class RemoteListeners {
     return { made, take };
   }
 
-  /** Has the server listen, and makes what it is for. The signal ends the asking alone. */
+  /** Has the server listen, and makes what it is for. The signal and the time end the asking alone. */
   openTcp<T extends { close(): Promise<void> }>(
-    { hostname = "localhost", port, signal }: {
-      hostname?: string | undefined;
-      port: number;
-      signal?: AbortSignal | undefined;
-    },
+    { hostname = "localhost", port, ...wait }: { hostname?: string | undefined; port: number } & WaitOptions,
     stand: Stand<Deno.NetAddr, T>,
   ): Promise<T> {
     const address = withoutBrackets(hostname), where = `"${printable(address, 256)}" port ${port}`;
@@ -159,7 +156,7 @@ export class RemoteListeners {
     };
     return this.#open(
       this.#tcp,
-      signal,
+      wait,
       ["tcpip-forward", TcpipForward.encode({ address, port })],
       where,
       granted,
@@ -170,7 +167,7 @@ export class RemoteListeners {
   /** As {@linkcode RemoteListeners.openTcp} on a Unix socket. */
   openUnix<T extends { close(): Promise<void> }>(
     path: string,
-    signal: AbortSignal | undefined,
+    wait: WaitOptions | undefined,
     stand: Stand<Deno.UnixAddr, T>,
   ): Promise<T> {
     const request = ["streamlocal-forward@openssh.com", StreamlocalForward.encode({ path })] as const;
@@ -179,10 +176,23 @@ export class RemoteListeners {
       asked: 0,
       cancel: ["cancel-streamlocal-forward@openssh.com", CancelStreamlocalForward.encode({ path })],
     });
-    return this.#open(this.#unix, signal, request, `"${printable(path, 256)}"`, granted, stand);
+    return this.#open(this.#unix, wait, request, `"${printable(path, 256)}"`, granted, stand);
   }
 
-  async #open<A extends Deno.Addr, T extends { close(): Promise<void> }>(
+  #open<A extends Deno.Addr, T extends { close(): Promise<void> }>(
+    sockets: Set<Registered<A>>,
+    wait: WaitOptions | undefined,
+    request: readonly [name: string, data: Bytes],
+    where: string,
+    granted: (reply: Bytes) => Granted<A>,
+    stand: Stand<A, T>,
+  ): Promise<T> {
+    const ask = (signal: AbortSignal | undefined): Promise<T> =>
+      this.#ask(sockets, signal, request, where, granted, stand);
+    return withDeadline(wait, () => `the server to listen on ${where}`, ask);
+  }
+
+  async #ask<A extends Deno.Addr, T extends { close(): Promise<void> }>(
     sockets: Set<Registered<A>>,
     signal: AbortSignal | undefined,
     request: readonly [name: string, data: Bytes],

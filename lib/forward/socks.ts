@@ -78,7 +78,10 @@ export function socksGranted(version: 4 | 5): Bytes {
 
 /** What a client is told of a connection that could not be made. */
 export function socksRefused(version: 4 | 5, error: unknown): Bytes {
-  if (!(error instanceof ChannelOpenError)) return reply(version, Reply.FAILED);
+  if (!(error instanceof ChannelOpenError)) {
+    const isLate = error instanceof DOMException && error.name === "TimeoutError";
+    return reply(version, isLate ? Reply.HOST_UNREACHABLE : Reply.FAILED);
+  }
   const { reason, message } = error;
   if (reason === OpenFailureReason.ADMINISTRATIVELY_PROHIBITED) return reply(version, Reply.NOT_ALLOWED);
   if (reason !== OpenFailureReason.CONNECT_FAILED) return reply(version, Reply.FAILED);

@@ -7,6 +7,7 @@
 import { OpenFailureReason } from "../connection/messages.ts";
 import type { ChannelAcceptor, Mux } from "../connection/mux.ts";
 import { ChannelOpenError, SshError } from "../errors.ts";
+import { type WaitOptions, withDeadline } from "../wire/deadline.ts";
 import { requireDeno } from "../wire/system.ts";
 import { Timer } from "../wire/timer.ts";
 import type { MaybePromise } from "../wire/types.ts";
@@ -69,9 +70,9 @@ export function forwardLocal(
   options: ForwardOptions,
 ): Forward {
   // What was checked is what is dialled, whatever becomes of the caller's object.
-  const target = { ...to };
+  const target = { ...to }, { timeout } = options;
   return listening(host, from, addrOf(target), options, async (socket, { signal }) => {
-    const conn = await dialled(host, target, socket, signal);
+    const conn = await dialled(host, target, socket, { signal, timeout });
     await pump(socket, conn, { signal });
   });
 }
@@ -95,13 +96,14 @@ export function forwardDynamic(
   options: ForwardOptions,
   own: OwnSocks | null = null,
 ): Forward {
+  const { timeout } = options;
   return listening(host, from, null, options, async (socket, carried) => {
     const request = await asked(socket, own?.login ?? null), { version, rest } = request;
     const to = own?.leadsTo(request) ?? { hostname: request.hostname, port: request.port };
     carried.leadsTo(addrOf(to));
     let conn: SshConn;
     try {
-      conn = await dialled(host, to, socket, carried.signal);
+      conn = await dialled(host, to, socket, { signal: carried.signal, timeout });
       own?.opened(conn);
     } catch (error) {
       own?.refused(to, error);
@@ -154,7 +156,7 @@ export function forwardHere(
   here: HereTarget,
   options: ForwardOptions,
 ): Promise<StandingForward> {
-  const { signal } = options;
+  const { signal, timeout } = options;
   if (lender !== undefined) return forwardLent(lender, { ending, refs }, from, here, options);
   const stand = <A extends Deno.Addr>(socket: RemoteSocket<A>): ReturnType<Stand<A, StandingForward>> => {
     const stop = async (): Promise<void> => {
@@ -168,7 +170,7 @@ export function forwardHere(
       made.carry(addrs.remoteAddr, here.to, async ({ signal }) => {
         let socket: LocalSocket;
         try {
-          socket = await here.connect(signal, addrs.remoteAddr);
+          socket = await connected(here, addrs.remoteAddr, { signal, timeout });
         } catch (error) {
           const why = error instanceof Error ? error.name : "failed";
           taken.reject(new ChannelOpenError(`cannot connect: ${why}`, OpenFailureReason.CONNECT_FAILED));
@@ -183,7 +185,9 @@ export function forwardHere(
     };
     return { made, take };
   };
-  return isUnix(from) ? listeners.openUnix(from.path, signal, stand) : listeners.openTcp({ ...from, signal }, stand);
+  return isUnix(from)
+    ? listeners.openUnix(from.path, { signal, timeout }, stand)
+    : listeners.openTcp({ ...from, signal, timeout }, stand);
 }
 
 /** As {@linkcode forwardHere} over a connection that is lent. */
@@ -194,14 +198,15 @@ async function forwardLent(
   here: HereTarget,
   options: ForwardOptions,
 ): Promise<StandingForward> {
-  const { signal } = options, there = await lent(lender, host.ending, lentAddress(from), signal), { addr } = there;
+  const { signal, timeout } = options, there = await lent(lender, host.ending, lentAddress(from), { signal, timeout });
+  const { addr } = there;
   const stopped = async (): Promise<void> => {
     await there.stop();
     here.stopped?.();
   };
   const listener: LocalListener = { addr, accept: () => there.accept(), close: stopped };
   return accepted(listener, host, here.to, options, async (socket, { signal }) => {
-    await pump(socket, await here.connect(signal, socket.remoteAddr), { signal });
+    await pump(socket, await connected(here, socket.remoteAddr, { signal, timeout }), { signal });
   }, here.ended);
 }
 
@@ -212,12 +217,26 @@ function addrOf(to: RemoteTarget | TcpAddress | UnixAddress): Deno.Addr {
 }
 
 /** A connection to `to` by the server, which is told where it comes from. */
-function dialled({ mux }: ForwardHost, to: RemoteTarget, socket: LocalSocket, signal: AbortSignal): Promise<SshConn> {
-  if (isUnix(to)) return dialUnix(mux, (to as UnixAddress).path, { signal });
+function dialled({ mux }: ForwardHost, to: RemoteTarget, socket: LocalSocket, wait: WaitOptions): Promise<SshConn> {
+  if (isUnix(to)) return dialUnix(mux, (to as UnixAddress).path, wait);
   const { hostname, port } = to as { hostname: string; port: number }, from = socket.remoteAddr;
   return from.transport === "tcp"
-    ? dialTcp(mux, { hostname, port, signal }, from)
-    : dialTcp(mux, { hostname, port, signal });
+    ? dialTcp(mux, { hostname, port, ...wait }, from)
+    : dialTcp(mux, { hostname, port, ...wait });
+}
+
+/** A connection to what is here, for somebody who comes from `from`. */
+function connected(
+  here: HereTarget,
+  from: Deno.Addr,
+  wait: WaitOptions & { readonly signal: AbortSignal },
+): Promise<LocalSocket> {
+  const what = (): string => here.to === null ? "a connection to be made" : `a connection to ${written(here.to)}`;
+  return withDeadline(wait, what, (signal) => here.connect(signal!, from));
+}
+
+function written(to: Deno.Addr): string {
+  return "hostname" in to ? `"${to.hostname}" port ${to.port}` : `"${(to as Deno.UnixAddr).path}"`;
 }
 
 /**

@@ -91,7 +91,7 @@ export function checkHttpClient(options: unknown): void {
 
 /** Throws `TypeError` or `RangeError` for what cannot be served. */
 export function checkServe(options: unknown, handler: unknown): void {
-  const more = ["signal", "onError", "maxConnections"];
+  const more = ["signal", "timeout", "onError", "maxConnections"];
   checkAddress("serve()", null, options, { dialled: false, unix: true, more });
   checkForwardOptions("serve()", options, ["hostname", "port", "transport", "path"]);
   checkFunction("handler", handler);

@@ -10,10 +10,11 @@ import { checkCall, checkChannel, checkPaths } from "../files/check_calls.ts";
 import { exclusionOf } from "../files/exclude.ts";
 import { Status } from "../files/limits.ts";
 import { localTally } from "../files/local_tally.ts";
+import { withDeadline } from "../wire/deadline.ts";
 import { tally, type TallyTree } from "../files/tally.ts";
 import { TreeMeter, type TreeProgress } from "../files/tree_progress.ts";
 import { localStat } from "../files/local_files.ts";
-import { baseName, joinPath } from "../files/names.ts";
+import { baseName, joinPath, quoted } from "../files/names.ts";
 import { localScpFiles } from "./files.ts";
 import type { ScpPlan, ScpResult } from "./result.ts";
 import { receiveScp, type ScpDestination } from "./sink.ts";
@@ -45,6 +46,11 @@ export interface ScpOptions {
   readonly exclude?: readonly string[] | undefined;
   /** Aborts the copy. */
   readonly signal?: AbortSignal | undefined;
+  /**
+   * Milliseconds for the whole copy. After that it ends as by `signal`, with a `TimeoutError` that says what was waited for.
+   * @default {Infinity}
+   */
+  readonly timeout?: number | undefined;
 }
 
 function planOf(options: ScpOptions, path: string): ScpPlan {
@@ -96,6 +102,15 @@ export function requireLocalFiles(): void {
   requireSystem("copy by SCP", "`readFile()`, `writeFile()` and `open()` of `sftp()` work on bytes and streams");
 }
 
+/** A copy that ends as its options say. */
+export function timed<T>(
+  options: ScpOptions,
+  path: string,
+  copy: (signal: AbortSignal | undefined) => Promise<T>,
+): Promise<T> {
+  return withDeadline(options, () => `${quoted(path)} to be copied`, copy);
+}
+
 /** Runs one exchange, ended by its signal, and closes the streams. */
 export async function exchange<T>(
   channel: ByteDuplex,
@@ -142,11 +157,11 @@ export async function scpUpload(
   checkCall("scp", options);
   requireLocalFiles();
   const plan = planOf(options, local);
-  const result = await counting(local, plan, () =>
-    exchange(channel, options.signal, (stream) => {
-      plan.meter?.begin();
-      return sendScp(stream, localScpFiles, [local], plan);
-    }));
+  const send = (stream: ScpStream): Promise<ScpResult> => {
+    plan.meter?.begin();
+    return sendScp(stream, localScpFiles, [local], plan);
+  };
+  const result = await timed(options, local, (signal) => counting(local, plan, () => exchange(channel, signal, send)));
   return summary(result, plan);
 }
 
@@ -187,6 +202,6 @@ export async function takeScp(
     plan.meter?.begin();
     return receiveScp(stream, localScpFiles, { ...destination, ...inside }, plan);
   };
-  const result = await exchange(channel, options.signal, run);
+  const result = await timed(options, remote, (signal) => exchange(channel, signal, run));
   return { summary: summary(result, plan), isPartial: result.excluded > 0 };
 }

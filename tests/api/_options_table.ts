@@ -93,15 +93,19 @@ const BESIDE = [
 ];
 const connection: readonly Entry[] = ["connect", "serve", "serveConn", "Transport"];
 const servers: readonly Entry[] = ["serve", "serveConn"];
-const signalled: readonly Entry[] = [
-  "connect",
-  "controlPath",
+/** What waits no longer than a signal or a time lets. */
+export const waiting: readonly Entry[] = [
   "startClient",
   "startServer",
   "Transport.connect",
+  "authNone",
+  "authPassword",
+  "authPublickey",
+  "authInteractive",
   "openSession",
   "openChannel",
   "accept",
+  "globalRequest",
   "dial",
   "dialUnix",
   "listen",
@@ -111,6 +115,7 @@ const signalled: readonly Entry[] = [
   "forwardDynamic",
   "client.serve",
 ];
+const signalled: readonly Entry[] = ["connect", "controlPath", ...waiting];
 /** A server on the way to another one. */
 const HOP = { hostname: "hop.invalid", username: "alice", auth: AUTH_METHODS, verifyHostKey: () => true };
 
@@ -458,6 +463,7 @@ export const rows: readonly Row[] = [
     typeError("the controller's `.signal`", new AbortController()),
     typeError("an AbortSignal, such as", "5s", null, true, {}, () => {}, new EventTarget()),
   ),
+  row(waiting, "timeout", [1, 0.5, 2 ** 31, 2 ** 40, Infinity], rangeError("milliseconds above 0", ...NO_TIME)),
   row(
     ["startClient", "startServer", "openSession", "openChannel", "accept"],
     "(options)",

@@ -19,7 +19,7 @@ import { memoryPair } from "../_support/duplex.ts";
 import { fakeMux } from "../_support/fake_transport.ts";
 import { hostKey, serverOptions } from "../_support/joined.ts";
 import { AUTH_METHODS, key } from "./_option_values.ts";
-import { type Entry, rows } from "./_options_table.ts";
+import { type Entry, rows, waiting } from "./_options_table.ts";
 
 /** What is thrown in the place of dialling and listening. */
 class Reached extends Error {}
@@ -58,6 +58,11 @@ function optionsWith<T>(base: object, option: string, value: unknown): T {
   const [name, inner] = option.split(".") as [string, string?];
   if (inner === undefined) return { ...base, [name]: value } as T;
   return { ...base, [name]: { ...name === "keepalive" ? { interval: 60_000 } : {}, [inner]: value } } as T;
+}
+
+/** Whether it is among the last argument's options that is tried, where the others are no options. */
+function isWait(option: string): boolean {
+  return option === "signal" || option === "timeout";
 }
 
 /** Connected to nobody: what gets past the checks fails because nothing has begun. */
@@ -132,15 +137,24 @@ const calls: Readonly<Record<Entry, (option: string, value: unknown) => unknown>
     idle().addServerKey(value as typeof key);
     throw new Reached();
   },
-  authNone: (_option, value) => idle().authNone(value as string),
+  authNone: (option, value) =>
+    isWait(option) ? idle().authNone("alice", optionsWith({}, option, value)) : idle().authNone(value as string),
   authPassword: (option, value) =>
-    option === "username" ? idle().authPassword(value as string, "x") : idle().authPassword("alice", value as string),
+    isWait(option)
+      ? idle().authPassword("alice", "x", optionsWith({}, option, value))
+      : option === "username"
+      ? idle().authPassword(value as string, "x")
+      : idle().authPassword("alice", value as string),
   authPublickey: (option, value) =>
-    option === "username"
+    isWait(option)
+      ? idle().authPublickey("alice", key, optionsWith({}, option, value))
+      : option === "username"
       ? idle().authPublickey(value as string, key)
       : idle().authPublickey("alice", value as typeof key),
   authInteractive: (option, value) =>
-    option === "username"
+    isWait(option)
+      ? idle().authInteractive("alice", () => [], optionsWith({}, option, value))
+      : option === "username"
       ? idle().authInteractive(value as string, () => [])
       : idle().authInteractive("alice", value as () => string[]),
   openSession: (option, value) => idle().openSession(optionsWith({}, option, value)),
@@ -153,7 +167,11 @@ const calls: Readonly<Record<Entry, (option: string, value: unknown) => unknown>
     throw new Reached();
   },
   globalRequest: (option, value) =>
-    option === "name" ? idle().globalRequest(value as string) : idle().globalRequest("x", value as Uint8Array),
+    isWait(option)
+      ? idle().globalRequest("x", undefined, optionsWith({}, option, value))
+      : option === "name"
+      ? idle().globalRequest(value as string)
+      : idle().globalRequest("x", value as Uint8Array),
   connectAgent: (option, value) =>
     option === "conn"
       ? connectAgent(value as ByteDuplex)
@@ -286,7 +304,7 @@ Deno.test("connect() refuses the names that other libraries have for its options
       ["HostKeyAlias", "`hostKeyAlias`"],
       ["login_timeout", "`loginTimeout`, in milliseconds,"],
       ["tryKeyboard", "keyboardInteractive(answer)"],
-      ["timeout", "AbortSignal.timeout(…)"],
+      ["timeout", "`loginTimeout`"],
       ["readyTimeout", "`handshakeTimeout`"],
       ["keepaliveInterval", "`keepalive: { interval }`"],
       ["keepAlive", "`keepalive`"],

@@ -10,8 +10,8 @@ import {
   checkNames,
   checkObject,
   checkPort,
-  checkSignalOption,
   checkText,
+  checkWait,
   type Habit,
   wrongKind,
 } from "../../wire/check.ts";
@@ -43,6 +43,7 @@ const connectChecks: Checks<TransportLogin> = {
   password: (value, name) => checkText(name, value),
   key: (value, name) => checkSigner(name, value),
   signal: optionIs.signal,
+  timeout: optionIs.time,
 };
 
 const connectHabits: Readonly<Record<string, Habit>> = {
@@ -51,7 +52,6 @@ const connectHabits: Readonly<Record<string, Habit>> = {
   privateKey: { ours: ["key"], write: "`key: await parsePrivateKey(text)`" },
   auth: { ours: ["key", "password"], write: "`key` or `password`, or call the `auth…()` methods," },
   verifyHostKey: { ours: ["hostKey"], write: "`hostKey`, or look at `getRemoteServerKey()` behind `startClient()`," },
-  timeout: { ours: ["signal"], write: "`signal: AbortSignal.timeout(…)`" },
 };
 
 /** The checks of `Transport.connect()`. */
@@ -126,9 +126,9 @@ export function checkOpenChannel(kind: unknown, options: unknown): void {
   checkText("kind", kind, "the name of a type of channels, such as `session`");
   if (kind === "") throw new TypeError("Cannot open channel: its type is empty");
   checkObject("options", options, "an object such as `{ dest, origin }`");
-  checkSignalOption(options);
+  checkWait(options);
   const { dest, origin, data } = options as Record<string, unknown>;
-  checkNames("openChannel()", options as object, ["dest", "origin", "data", "signal"], {
+  checkNames("openChannel()", options as object, ["dest", "origin", "data", "signal", "timeout"], {
     destination: { ours: ["dest"], write: "`dest`" },
     source: { ours: ["origin"], write: "`origin`" },
     src: { ours: ["origin"], write: "`origin`" },
@@ -147,9 +147,9 @@ export function checkCarried(
 ): { data?: Uint8Array; dest?: Deno.NetAddr; origin?: Deno.NetAddr } {
   if (data !== undefined && !(data instanceof Uint8Array)) {
     checkObject("data", data, "bytes, or addresses such as `{ dest, origin }`");
-    for (const name of ["data", "signal"]) {
+    for (const name of ["data", "signal", "timeout"]) {
       if ((data as Record<string, unknown>)[name] === undefined) continue;
-      const write = name === "data" ? "openChannel(type, data)" : "openChannel(type, { dest, origin }, { signal })";
+      const write = name === "data" ? "openChannel(type, data)" : `openChannel(type, { dest, origin }, { ${name} })`;
       throw new TypeError(`Cannot use \`${name}\` beside addresses: write \`${write}\``);
     }
   }

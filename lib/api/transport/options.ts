@@ -4,6 +4,7 @@
  * @module
  */
 import type { PublicKey, Signer } from "../../keys/types.ts";
+import type { WaitOptions } from "../../wire/deadline.ts";
 import type { ChannelOptions, ProtocolOptions } from "../options.ts";
 import type { ServerLoginOptions } from "../serve_options.ts";
 
@@ -20,7 +21,7 @@ export interface TransportOptions extends ProtocolOptions, ChannelOptions, Omit<
 }
 
 /** Options of `Transport.connect()`. */
-export interface TransportLogin {
+export interface TransportLogin extends WaitOptions {
   /** User to log in as. */
   username: string;
   /** The host key that is trusted; any without it. */
@@ -29,6 +30,4 @@ export interface TransportLogin {
   password?: string | undefined;
   /** Key to log in with. */
   key?: Signer | undefined;
-  /** Aborts the handshake and the login. */
-  signal?: AbortSignal | undefined;
 }

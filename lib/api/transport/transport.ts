@@ -4,20 +4,20 @@
  *
  * @module
  */
-import { equals } from "@std/bytes";
 import { allowedBy, type ClientAuth } from "../../auth/client.ts";
 import { Grants } from "../../auth/grants.ts";
 import { type AuthMethod, keyboardInteractive, methodNames, none, password, publicKey } from "../../auth/methods.ts";
 import type { AuthResult, Prompt } from "../../auth/types.ts";
 import type { ChannelOpenRequest, Mux } from "../../connection/mux.ts";
-import { HostKeyError, printable, SshAuthError, SshError } from "../../errors.ts";
+import { printable, SshAuthError, SshError } from "../../errors.ts";
 import { checkSigner } from "../../keys/check_key.ts";
 import type { PublicKey, Signer } from "../../keys/types.ts";
 import type { SecureTransport } from "../../transport/secure_transport.ts";
 import type { ConnectionInfo } from "../../transport/types.ts";
 import { callBack } from "../../wire/callback.ts";
-import { checkDuplex, checkFunction, checkSignalOption, checkText } from "../../wire/check.ts";
+import { checkDuplex, checkFunction, checkText, checkWait } from "../../wire/check.ts";
 import { crossing } from "../../wire/crossing.ts";
+import { type WaitOptions, withDeadline } from "../../wire/deadline.ts";
 import type { ByteDuplex, Bytes, MaybePromise } from "../../wire/types.ts";
 import { AcceptQueue } from "./accept_queue.ts";
 import { Channel } from "./channel.ts";
@@ -32,6 +32,7 @@ import {
 } from "./check_transport.ts";
 import type { ForwardedAddresses } from "./forwarded_addresses.ts";
 import { Connection } from "../connection.ts";
+import { checkHostKey } from "./host_key.ts";
 import { letGo } from "../let_go.ts";
 import { openData } from "../open_data.ts";
 import type { TransportLogin, TransportOptions } from "./options.ts";
@@ -69,7 +70,7 @@ const MAX_UNACCEPTED = 64;
  * | --- | --- |
  * | `start_client(event)`, `start_server(event)`: return at once, set the event when negotiation ends | return a promise that settles when negotiation ends; on failure `isActive()` is false |
  * | `open_channel()` returns `None` when refused | rejects with {@linkcode ChannelOpenError}, which says why |
- * | `accept(timeout)` returns `None` at the end | resolves to null at the end or when its signal aborts |
+ * | `accept(timeout)` returns `None` at the end | resolves to null at the end, when its signal aborts, or when its time is over |
  *
  * @example A client, step by step
  * ```ts
@@ -138,27 +139,30 @@ export class Transport implements ServerInterface, AsyncDisposable {
     return this.#live().info;
   }
 
-  /** Key exchange as client; does not check the host key: `getRemoteServerKey()` is there for that, before any secret is sent. */
-  async startClient(options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
-    checkSignalOption(options);
-    await this.#startClient(() => true, options.signal);
+  /**
+   * Key exchange as client; does not check the host key: `getRemoteServerKey()` is there for that, before any secret is sent. Where the
+   * signal or the time ends the wait, the connection has ended.
+   */
+  async startClient(options: WaitOptions = {}): Promise<void> {
+    checkWait(options);
+    await withDeadline(options, () => "the key exchange", (signal) => this.#startClient(() => true, signal));
   }
 
   /**
    * Key exchange as server. It resolves when negotiation has ended; authentication through the interface goes on behind it, and
-   * `accept()` gives the channels of a client that got in.
+   * `accept()` gives the channels of a client that got in. Where the signal or the time ends the wait, the connection has ended.
    */
   async startServer(
     server: Partial<ServerInterface> = this,
-    options: { signal?: AbortSignal | undefined } = {},
+    options: WaitOptions = {},
   ): Promise<void> {
     checkServerInterface(server, Transport.prototype);
-    checkSignalOption(options);
+    checkWait(options);
     if (this.#hostKeys.length === 0) throw new TypeError("Cannot start server without a host key: call addServerKey()");
     checkServerHostKeys(this.#hostKeys, this.#options.algorithms);
     this.#server = withDefaults(server, this);
     const connection = this.#begin({ role: "server", hostKeys: this.#hostKeys });
-    await connection.start(options);
+    await withDeadline(options, () => "the key exchange", (signal) => connection.start({ signal }));
     this.#negotiated = true;
     connection.serveLogin({
       auth: authOf(this.#server),
@@ -180,11 +184,14 @@ export class Transport implements ServerInterface, AsyncDisposable {
    * wants more or else; with neither, nobody is logged in. Rejects with `HostKeyError` before any secret is sent, or with
    * `SshAuthError`, and the connection has ended then.
    */
-  async connect(
-    options: TransportLogin,
-  ): Promise<void> {
+  async connect(options: TransportLogin): Promise<void> {
     checkTransportConnect(options);
-    const { username, hostKey, signal } = options;
+    const what = (): string => `the key exchange and the login as "${printable(options.username, 64)}"`;
+    await withDeadline(options, what, (signal) => this.#connect(options, signal));
+  }
+
+  async #connect(options: TransportLogin, signal: AbortSignal | undefined): Promise<void> {
+    const { username, hostKey } = options;
     await this.#startClient(hostKey === undefined ? () => true : (key) => checkHostKey(key, hostKey), signal);
     const methods: AuthMethod[] = [];
     if (options.key !== undefined) methods.push(publicKey(options.key));
@@ -220,34 +227,34 @@ export class Transport implements ServerInterface, AsyncDisposable {
   /**
    * Tries no credentials; resolves to the methods still needed. A refusal rejects with {@linkcode SshAuthError}, whose `remaining` are
    * the methods that the server allows. A server that names none does not say: after a refusal any method may do, and after a partial
-   * success what is needed are all methods but the one that passed.
+   * success what is needed are all methods but the one that passed. Where the signal or the time ends the wait, here as with the other
+   * methods, the connection has ended: an answer could still come.
    */
-  async authNone(username: string): Promise<readonly string[]> {
-    return await this.#attempt(username, none());
+  async authNone(username: string, options: WaitOptions = {}): Promise<readonly string[]> {
+    return await this.#try(username, none(), options);
   }
 
   /** Tries a password; resolves to the methods still needed, none after a login. A refusal rejects with {@linkcode SshAuthError}. */
-  async authPassword(username: string, secret: string): Promise<readonly string[]> {
+  async authPassword(username: string, secret: string, options: WaitOptions = {}): Promise<readonly string[]> {
     checkText("password", secret);
-    return await this.#attempt(username, password(secret));
+    return await this.#try(username, password(secret), options);
   }
 
   /** Tries a key; resolves to the methods still needed, none after a login. A refusal rejects with {@linkcode SshAuthError}. */
-  async authPublickey(username: string, key: Signer): Promise<readonly string[]> {
+  async authPublickey(username: string, key: Signer, options: WaitOptions = {}): Promise<readonly string[]> {
     checkSigner("key", key);
-    return await this.#attempt(username, publicKey(key));
+    return await this.#try(username, publicKey(key), options);
   }
 
   /** Answers questions; resolves to the methods still needed, none after a login. A refusal rejects with {@linkcode SshAuthError}. */
   async authInteractive(
     username: string,
     answer: (title: string, text: string, prompts: readonly Prompt[]) => MaybePromise<readonly string[]>,
+    options: WaitOptions = {},
   ): Promise<readonly string[]> {
     checkFunction("answer", answer ?? null, "a function that gives a list of answers");
-    return await this.#attempt(
-      username,
-      keyboardInteractive(({ name, instruction, prompts }) => answer(name, instruction, prompts)),
-    );
+    const method = keyboardInteractive(({ name, instruction, prompts }) => answer(name, instruction, prompts));
+    return await this.#try(username, method, options);
   }
 
   /** See {@linkcode ServerInterface}; rejects unless overridden. */
@@ -317,8 +324,7 @@ export class Transport implements ServerInterface, AsyncDisposable {
   }
 
   /** Opens a session channel. Rejects with {@linkcode ChannelOpenError}. */
-  async openSession(options: { signal?: AbortSignal | undefined } = {}): Promise<Channel> {
-    checkSignalOption(options);
+  async openSession(options: WaitOptions = {}): Promise<Channel> {
     return await this.openChannel("session", options);
   }
 
@@ -332,24 +338,26 @@ export class Transport implements ServerInterface, AsyncDisposable {
       dest?: Deno.NetAddr | undefined;
       origin?: Deno.NetAddr | undefined;
       data?: Uint8Array | undefined;
-      signal?: AbortSignal | undefined;
-    } = {},
+    } & WaitOptions = {},
   ): Promise<Channel> {
     checkOpenChannel(kind, options);
-    const mux = this.#loggedInMux();
-    return await mux.openChannel(kind, openData(kind, options), this.#makeChannel, options);
+    const mux = this.#loggedInMux(), data = openData(kind, options);
+    const what = (): string => `the peer to open a ${printable(kind, 64)} channel`;
+    return await withDeadline(options, what, (signal) => mux.openChannel(kind, data, this.#makeChannel, { signal }));
   }
 
-  /** Next channel the peer opened, or null at the end or when the signal aborts. */
-  async accept(options: { signal?: AbortSignal | undefined } = {}): Promise<Channel | null> {
-    checkSignalOption(options);
-    return await this.#accepted.next(options.signal);
+  /** Next channel the peer opened, or null at the end, when the signal aborts, or when the time is over. */
+  async accept(options: WaitOptions = {}): Promise<Channel | null> {
+    checkWait(options);
+    return await withDeadline(options, () => "a channel", (signal) => this.#accepted.next(signal));
   }
 
   /** Sends a global request; resolves to its reply's payload, or to null when the peer refused it. */
-  async globalRequest(name: string, data?: Uint8Array): Promise<Bytes | null> {
+  async globalRequest(name: string, data?: Uint8Array, options: WaitOptions = {}): Promise<Bytes | null> {
     checkGlobalRequest(name, data);
-    return await this.#loggedInMux().globalRequest(name, data);
+    checkWait(options);
+    const mux = this.#loggedInMux(), what = (): string => `the peer to answer global request "${printable(name, 64)}"`;
+    return await withDeadline(options, what, (signal) => mux.globalRequest(name, data, { signal }));
   }
 
   /** Renews the keys now. */
@@ -416,8 +424,14 @@ export class Transport implements ServerInterface, AsyncDisposable {
     return connection;
   }
 
-  async #attempt(username: string, method: AuthMethod, signal?: AbortSignal): Promise<readonly string[]> {
+  async #try(username: string, method: AuthMethod, options: WaitOptions): Promise<readonly string[]> {
     checkUsername(username);
+    checkWait(options);
+    const what = (): string => `the login as "${printable(username, 64)}" with ${method.name}`;
+    return await withDeadline(options, what, (signal) => this.#attempt(username, method, signal));
+  }
+
+  async #attempt(username: string, method: AuthMethod, signal?: AbortSignal): Promise<readonly string[]> {
     if (this.#auth === null) throw new TypeError("Cannot log in: startClient() has not been called, or not ended");
     const { success, partial, remaining, notes } = await this.#auth.attempt(username, method, { signal });
     if (success) return [];
@@ -450,13 +464,4 @@ export class Transport implements ServerInterface, AsyncDisposable {
     if (this.#mux !== null) return this.#mux;
     throw new SshError("Cannot use connection: nobody is logged in yet", { code: "CLOSED" });
   }
-}
-
-/** Compares public data: no secret is in it. */
-async function checkHostKey(key: PublicKey, wanted: PublicKey): Promise<boolean> {
-  if (equals(key.blob, wanted.blob)) return true;
-  const [proved, expected] = [await key.fingerprint(), await wanted.fingerprint()];
-  throw new HostKeyError(
-    `Cannot trust host key: the server proved ${key.type} ${proved}, and ${wanted.type} ${expected} is wanted`,
-  );
 }
