@@ -4,6 +4,8 @@
  * @module
  */
 import { SftpError } from "../errors.ts";
+import { abortable } from "../wire/abortable.ts";
+import { type WaitOptions, withDeadline } from "../wire/deadline.ts";
 import { requireSystem } from "../wire/system.ts";
 import type { Bytes } from "../wire/types.ts";
 import type { SftpAttributes } from "../files/file_info.ts";
@@ -17,7 +19,7 @@ import { Fstat, Open } from "./wire/messages.ts";
 import { quoted } from "../files/names.ts";
 import { readAll } from "./remote/read_pipeline.ts";
 import { remove } from "./remote/remove.ts";
-import { abortable, SftpSession } from "./remote/session.ts";
+import { SftpSession } from "./remote/session.ts";
 import type { SftpChannel } from "./wire/channel.ts";
 import { saidLinkFirst } from "./wire/symlink_order.ts";
 import { download } from "./transfer/download.ts";
@@ -27,9 +29,15 @@ import type { TransferSummary } from "../files/copied.ts";
 import { upload } from "./transfer/upload.ts";
 import { writeWholeFile } from "./transfer/write_file.ts";
 
-/** `work`, or the signal's reason as soon as it aborts: a server that answers nothing must not hold the caller. */
-async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | null | undefined): Promise<T> {
-  return await (signal ? abortable(work, signal, () => {}) : work);
+/** As `withDeadline()`, but over at once when the wait is: a server that answers nothing must not hold the caller. */
+function atMost<T>(
+  options: WaitOptions,
+  what: () => string,
+  work: (signal: AbortSignal | undefined) => Promise<T>,
+): Promise<T> {
+  // Options of Deno's own shape may hold null.
+  const { timeout } = options, signal = options.signal ?? undefined;
+  return withDeadline({ signal, timeout }, what, (signal) => abortable(work(signal), signal));
 }
 
 let construct: (session: SftpSession, linkFirst: boolean) => SftpClient;
@@ -41,16 +49,12 @@ let construct: (session: SftpSession, linkFirst: boolean) => SftpClient;
  */
 export async function openSftp(
   channel: SftpChannel,
-  options: {
-    signal?: AbortSignal | undefined;
-    linkFirst?: boolean | undefined;
-    hasLimits?: boolean | undefined;
-  } = {},
+  options: WaitOptions & { linkFirst?: boolean | undefined; hasLimits?: boolean | undefined } = {},
 ): Promise<SftpClient> {
   checkChannel(channel);
   checkCall("session", options);
   const session = new SftpSession(channel);
-  await session.start(options.signal, options.hasLimits);
+  await withDeadline(options, () => "the server to start SFTP", (signal) => session.start(signal, options.hasLimits));
   return construct(session, saidLinkFirst(session.extensions) ?? options.linkFirst ?? false);
 }
 
@@ -78,10 +82,10 @@ export class SftpClient extends RemoteFiles implements AsyncDisposable {
    * Reads a whole file, with many requests under way. It ends where the server says so, whatever size it gave before; a
    * `RangeError` where it has more than 64 MiB and eight times that size, or 1 GiB where none was given.
    */
-  async readFile(path: string, options: { signal?: AbortSignal | undefined } = {}): Promise<Bytes> {
+  async readFile(path: string, options: WaitOptions = {}): Promise<Bytes> {
     checkPaths({ path });
     checkCall("read", options);
-    return await unlessAborted(this.#readFile(path, options.signal), options.signal);
+    return await atMost(options, () => `${quoted(path)} to be read`, (signal) => this.#readFile(path, signal));
   }
 
   async #readFile(path: string, signal?: AbortSignal): Promise<Bytes> {
@@ -107,7 +111,7 @@ export class SftpClient extends RemoteFiles implements AsyncDisposable {
   }
 
   /** Reads a whole file as UTF-8; a byte order mark stays, as with `Deno.readTextFile()`. */
-  async readTextFile(path: string, options: { signal?: AbortSignal | undefined } = {}): Promise<string> {
+  async readTextFile(path: string, options: WaitOptions = {}): Promise<string> {
     return new TextDecoder("utf-8", { ignoreBOM: true }).decode(await this.readFile(path, options));
   }
 
@@ -119,17 +123,21 @@ export class SftpClient extends RemoteFiles implements AsyncDisposable {
   async writeFile(
     path: string,
     data: Uint8Array | ReadableStream<Uint8Array>,
-    options: Deno.WriteFileOptions = {},
+    options: Deno.WriteFileOptions & WaitOptions = {},
   ): Promise<void> {
     checkPaths({ path });
     checkContents(data);
     checkCall("write", options);
     checkFilePath("write", path);
-    await unlessAborted(writeWholeFile(this, this.#session, path, data, options), options.signal);
+    await atMost(
+      options,
+      () => `${quoted(path)} to be written`,
+      (signal) => writeWholeFile(this, this.#session, path, data, { ...options, signal }),
+    );
   }
 
   /** Writes a whole file as UTF-8. */
-  async writeTextFile(path: string, data: string, options: Deno.WriteFileOptions = {}): Promise<void> {
+  async writeTextFile(path: string, data: string, options: Deno.WriteFileOptions & WaitOptions = {}): Promise<void> {
     checkWord("data", data);
     await this.writeFile(path, new TextEncoder().encode(data), options);
   }
@@ -168,7 +176,9 @@ export class SftpClient extends RemoteFiles implements AsyncDisposable {
     checkPaths({ local, remote });
     checkCall("copy", options);
     requireSystem("upload local files", "`writeFile()` takes bytes and streams, as `blob.stream()` gives one");
-    return await upload(this, this.#session, local, remote === "" ? "." : remote, options);
+    const copy = (signal: AbortSignal | undefined): Promise<TransferSummary> =>
+      upload(this, this.#session, local, remote === "" ? "." : remote, { ...options, signal });
+    return await withDeadline(options, () => `${quoted(local)} to be copied`, copy);
   }
 
   /**
@@ -208,12 +218,16 @@ export class SftpClient extends RemoteFiles implements AsyncDisposable {
       checkPaths({ remote });
       checkCall("copy", options);
       checkStream(local, options);
-      return await downloadStream(this.#session, remote, local, options);
+      const copy = (signal: AbortSignal | undefined): Promise<TransferSummary> =>
+        downloadStream(this.#session, remote, local, { ...options, signal });
+      return await withDeadline(options, () => `${quoted(remote)} to be copied`, copy);
     }
     checkPaths({ remote, local });
     checkCall("copy", options);
     requireSystem("download to local files", "a `WritableStream` can take the contents, and `readFile()` gives them");
-    return await download(this, this.#session, remote, local, options);
+    const copy = (signal: AbortSignal | undefined): Promise<TransferSummary> =>
+      download(this, this.#session, remote, local, { ...options, signal });
+    return await withDeadline(options, () => `${quoted(remote)} to be copied`, copy);
   }
 
   /** Ends the session; requests without an answer are rejected. Safe to call twice. */

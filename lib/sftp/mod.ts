@@ -19,6 +19,7 @@ export { SftpError, SshError, type SshErrorCode, type SshErrorOptions } from "..
 export type { PublicKey } from "../keys/types.ts";
 export type { ConnectionInfo, NegotiatedDirection } from "../transport/types.ts";
 export { decodeText, encodeText } from "../wire/byte_text.ts";
+export type { WaitOptions } from "../wire/deadline.ts";
 export type { ByteDuplex, Bytes, MaybePromise } from "../wire/types.ts";
 export type { SftpAttributes, SftpFileInfo } from "../files/file_info.ts";
 export type { SftpBackend, SftpBackendEntry, SftpBackendFile, SftpBackendInfo } from "../files/backend.ts";

@@ -373,6 +373,7 @@ const interfaces: readonly { name: string; file: string; entries: readonly Entry
   ...["AdmissionOptions", "ServerHandshakeOptions", "ServerLoginOptions", "ServiceOptions", "ServeConnOptions"].map(
     (name) => ({ name, file: "lib/api/serve_options.ts", entries: ["serve", "serveConn"] as const }),
   ),
+  { name: "WaitOptions", file: "lib/wire/deadline.ts", entries: waiting },
   { name: "ControlPathOptions", file: "lib/api/control_options.ts", entries: ["controlPath"] },
   { name: "ListenOptions", file: "lib/api/serve_options.ts", entries: ["serve"] },
   { name: "TransportOptions", file: "lib/api/transport/options.ts", entries: ["Transport"] },

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { abortable } from "../../wire/abortable.ts";
 import { SftpError } from "../../errors.ts";
 import type { Bytes } from "../../wire/types.ts";
 import { fileInfo } from "../wire/attrs.ts";
@@ -13,7 +14,7 @@ import { Status } from "../../files/limits.ts";
 import { Fsetstat, Fstat, Fstatvfs, Fsync, Stat, StatvfsReply } from "../wire/messages.ts";
 import { quoted } from "../../files/names.ts";
 import { readInto, ReadPipeline } from "./read_pipeline.ts";
-import { abortable, closedError, type SftpSession } from "./session.ts";
+import { closedError, type SftpSession } from "./session.ts";
 import { type SftpFileSystemInfo, spaceOf } from "./space.ts";
 import { unsupportedError } from "./errors.ts";
 import { WritePipeline } from "./write_pipeline.ts";
@@ -177,7 +178,7 @@ export class SftpFile implements AsyncDisposable {
           this.#opened("write", "write");
           await this.#atOnce("write", async (handle) => {
             if (this.#writing === null) {
-              const offset = await abortable(this.#writePosition(handle), signal, () => {});
+              const offset = await abortable(this.#writePosition(handle), signal);
               signal.throwIfAborted();
               this.#writing = new WritePipeline(this.#session, handle, this.#path, { offset });
             }
@@ -193,7 +194,7 @@ export class SftpFile implements AsyncDisposable {
       },
       close: async () => {
         try {
-          await abortable(this.close(), signal, () => {});
+          await abortable(this.close(), signal);
         } catch (error) {
           // Whoever closes the file too, as `await using` does, need not be told once more.
           this.#closing = Promise.resolve();

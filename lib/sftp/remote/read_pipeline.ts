@@ -303,6 +303,8 @@ export async function readAll(
     ...(size > 0 && result.length === size ? { target: result } : {}),
   });
   const stop = (): void => pipeline.cancel();
+  // It may have been aborted while the size was asked for.
+  if (signal?.aborted) stop();
   signal?.addEventListener("abort", stop, { once: true });
   try {
     for (let part = await pipeline.next(); part !== null; part = await pipeline.next()) {

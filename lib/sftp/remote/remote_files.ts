@@ -5,6 +5,7 @@
  * @module
  */
 import { SftpError } from "../../errors.ts";
+import { type WaitOptions, withDeadline } from "../../wire/deadline.ts";
 import { fileInfo } from "../wire/attrs.ts";
 import type { SftpAttributes, SftpFileInfo } from "../../files/file_info.ts";
 import { Extension, OpenFlag } from "../wire/constants.ts";
@@ -88,17 +89,17 @@ export class RemoteFiles {
   }
 
   /** Opens a file; reading is the default, as in `Deno.open`. */
-  async open(path: string, options: Deno.OpenOptions & { signal?: AbortSignal | undefined } = {}): Promise<SftpFile> {
+  async open(path: string, options: Deno.OpenOptions & WaitOptions = {}): Promise<SftpFile> {
     checkPaths({ path });
     checkCall("open", options);
     const flags = openFlags(options);
     if (flags & OpenFlag.CREAT) checkFilePath("open", path);
     const attrs = options.mode === undefined || !(flags & OpenFlag.CREAT) ? {} : { mode: options.mode & 0o7777 };
-    const handle = await this.#session.handle(
-      Open,
-      { path, flags, attrs },
-      { action: "open", path },
-      options.signal,
+    const request = { path, flags, attrs }, purpose = { action: "open", path };
+    const handle = await withDeadline(
+      options,
+      () => `${quoted(path)} to be opened`,
+      (signal) => this.#session.handle(Open, request, purpose, signal ?? undefined),
     );
     return openedFile(this.#session, handle, path, flags);
   }

@@ -5,6 +5,7 @@
  * @module
  */
 import { SshError, SshProtocolError } from "../../errors.ts";
+import { abortable } from "../../wire/abortable.ts";
 import type { Field, Message, ValuesOf } from "../../wire/codec.ts";
 import { Reader } from "../../wire/reader.ts";
 import type { Bytes } from "../../wire/types.ts";
@@ -230,9 +231,7 @@ export class SftpSession {
       purpose,
       (payload) => payload[0] === Fxp.HANDLE ? { value: Handle.decode(payload).handle as Bytes } : null,
     );
-    return signal === undefined
-      ? opened
-      : abortable(opened, signal, (handle) => this.closeHandle(handle, purpose.path));
+    return abortable(opened, signal, (handle) => this.closeHandle(handle, purpose.path));
   }
 
   /** A request whose answer is attributes. */
@@ -419,19 +418,4 @@ export class SftpSession {
     await this.#receiving;
     await this.#channel.close?.().catch(() => {});
   }
-}
-
-/** `promise`, or the signal's reason if that comes first; then `late` is given what still arrives. */
-export function abortable<T>(promise: Promise<T>, signal: AbortSignal, late: (value: T) => unknown): Promise<T> {
-  return new Promise<T>((resolve, reject) => {
-    const abort = (): void => {
-      reject(signal.reason);
-      promise.then(async (value) => {
-        await late(value);
-      }).catch(() => {});
-    };
-    if (signal.aborted) return abort();
-    signal.addEventListener("abort", abort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
-  });
 }

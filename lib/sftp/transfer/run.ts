@@ -51,6 +51,11 @@ export interface TransferOptions {
    */
   signal?: AbortSignal | undefined;
   /**
+   * Milliseconds for the whole copy. After that it ends as by `signal`, with a `TimeoutError` that says what was waited for.
+   * @default {Infinity}
+   */
+  timeout?: number | undefined;
+  /**
    * Write to the file's own name at once, instead of beside it and renaming it at the end. An interrupted copy is then left
    * under that name. Not together with `resume`, which is a `TypeError`: nothing tells the start of this file from an older
    * one. @default {false}

@@ -13,6 +13,9 @@ import { refusalOf } from "../../files/refusals.ts";
 import type { SftpSession } from "../remote/session.ts";
 import { WritePipeline } from "../remote/write_pipeline.ts";
 
+/** Options of a write; its time is in the signal. */
+type WriteOptions = Omit<Deno.WriteFileOptions, "signal"> & { signal: AbortSignal | undefined };
+
 /** Bytes in pieces, between which a write can be aborted. */
 function* pieces(data: Uint8Array): Iterable<Uint8Array> {
   for (let at = 0; at < data.length; at += 1_048_576) yield data.subarray(at, at + 1_048_576);
@@ -24,7 +27,7 @@ export async function writeWholeFile(
   session: SftpSession,
   path: string,
   data: Uint8Array | ReadableStream<Uint8Array>,
-  options: Deno.WriteFileOptions,
+  options: WriteOptions,
 ): Promise<void> {
   const { append = false, create = true, createNew = false, mode, signal } = options;
   if (data instanceof Uint8Array && data.length > 0 && data.length <= session.maxWrite && !append && !createNew) {
@@ -80,7 +83,7 @@ async function isWrittenAtOnce(
   session: SftpSession,
   path: string,
   data: Uint8Array,
-  { create = true, mode, signal }: Deno.WriteFileOptions,
+  { create = true, mode, signal }: WriteOptions,
 ): Promise<boolean> {
   const purpose = { action: "open", path }, attrs = mode === undefined || !create ? {} : { mode: mode & 0o7777 };
   const flags = OpenFlag.WRITE | (create ? OpenFlag.CREAT : 0);
