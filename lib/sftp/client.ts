@@ -97,9 +97,10 @@ export class SftpClient extends RemoteFiles implements AsyncDisposable {
       signal,
     );
     try {
-      const { size, mode } = await session.attrs(Fstat, { handle }, { action: "stat", path }).catch((error) => {
+      const asked = session.attrs(Fstat, { handle }, { action: "stat", path });
+      const { size, mode } = await abortable(asked, signal).catch((error) => {
         // It is a hint, and a server without it has the file all the same.
-        if (session.ended !== null) throw error;
+        if (session.ended !== null || signal?.aborted) throw error;
         return {} as SftpAttributes;
       });
       // Only a regular file's size says where it may end; in /proc even that is 0.

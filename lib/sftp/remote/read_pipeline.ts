@@ -294,6 +294,7 @@ export async function readAll(
   size: number,
   signal?: AbortSignal,
 ): Promise<Bytes> {
+  signal?.throwIfAborted();
   // A server can claim any size: past this, memory follows the bytes that came. Up to it, pages nobody writes cost nothing.
   let result = new Uint8Array(Math.min(size, KNOWN_LIMIT)), total = 0;
   const pipeline = new ReadPipeline(session, handle, path, {
@@ -303,8 +304,6 @@ export async function readAll(
     ...(size > 0 && result.length === size ? { target: result } : {}),
   });
   const stop = (): void => pipeline.cancel();
-  // It may have been aborted while the size was asked for.
-  if (signal?.aborted) stop();
   signal?.addEventListener("abort", stop, { once: true });
   try {
     for (let part = await pipeline.next(); part !== null; part = await pipeline.next()) {

@@ -358,10 +358,12 @@ class Downloader {
       size,
       ...(requests === undefined ? {} : { concurrency: requests }),
     });
+    const leave = cancelOnAbort(pipeline, this.#run.options.signal);
     try {
       got = await pipeline.next();
       more = got === null ? null : await pipeline.next();
     } finally {
+      leave();
       pipeline.cancel();
       this.#session.dropHandle(handle, remote);
     }
@@ -389,8 +391,7 @@ class Downloader {
       size,
       ...(requests === undefined ? {} : { concurrency: requests }),
     });
-    const stop = (): void => pipeline.cancel();
-    signal?.addEventListener("abort", stop, { once: true });
+    const leave = cancelOnAbort(pipeline, signal);
     let done = offset;
     try {
       for (let part = await pipeline.next(); part !== null; part = await pipeline.next()) {
@@ -405,8 +406,8 @@ class Downloader {
         this.#run.check(remote);
       }
     } finally {
+      leave();
       pipeline.cancel();
-      signal?.removeEventListener("abort", stop);
     }
     signal?.throwIfAborted();
     if (done < size) throw shorter(remote, done, size);
@@ -415,6 +416,14 @@ class Downloader {
     // What a longer file left behind.
     if (resume) await target.truncate(done);
   }
+}
+
+/** A server that answers nothing must not hold whoever reads; what is returned lets go of the signal. */
+function cancelOnAbort(pipeline: ReadPipeline, signal: AbortSignal | undefined): () => void {
+  const stop = (): void => pipeline.cancel();
+  if (signal?.aborted) stop();
+  signal?.addEventListener("abort", stop);
+  return () => signal?.removeEventListener("abort", stop);
 }
 
 function shorter(remote: string, done: number, size: number): SftpError {

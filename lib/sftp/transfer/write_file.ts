@@ -7,6 +7,7 @@ import type { RemoteFiles } from "../remote/remote_files.ts";
 import { OpenFlag } from "../wire/constants.ts";
 import { FileType } from "../../files/limits.ts";
 import { Fsetstat, Open, Setstat, Stat } from "../wire/messages.ts";
+import { abortable } from "../../wire/abortable.ts";
 import { quoted } from "../../files/names.ts";
 import { noting } from "../remote/replace.ts";
 import { refusalOf } from "../../files/refusals.ts";
@@ -49,12 +50,26 @@ export async function writeWholeFile(
       const attrs = { mode: mode & 0o7777 };
       await file.setStat(attrs).catch((error) => changeByPath(session, path, attrs, error));
     }
-    await source.pipeTo(file.writable, signal === undefined ? {} : { signal });
+    await source.pipeTo(file.writable, { preventClose: true, ...signal === undefined ? {} : { signal } });
+    await closed(file.writable, signal);
   } catch (error) {
     throw append ? error : notWhole(error, path);
   } finally {
     // Closed with the stream already, but where nothing could be piped at all.
     await file.close();
+  }
+}
+
+/** Closes what was written, which waits for all answers. A pipe that is closing already does not hear its signal. */
+async function closed(written: WritableStream<Uint8Array>, signal: AbortSignal | undefined): Promise<void> {
+  const writer = written.getWriter();
+  const onAbort = (): void => void writer.abort(signal!.reason).catch(() => {});
+  signal?.addEventListener("abort", onAbort);
+  if (signal?.aborted) onAbort();
+  try {
+    await writer.close();
+  } finally {
+    signal?.removeEventListener("abort", onAbort);
   }
 }
 
@@ -98,7 +113,7 @@ async function isWrittenAtOnce(
     throw error;
   }
   const changing = { action: "change attributes of", path };
-  try {
+  const write = async (): Promise<void> => {
     if (mode !== undefined) {
       const attrs = { mode: mode & 0o7777 };
       await session.status(Fsetstat, { handle, attrs }, changing)
@@ -108,6 +123,10 @@ async function isWrittenAtOnce(
     const writing = new WritePipeline(session, handle, path, { offset: 0 });
     await writing.write(data);
     await writing.finish();
+  };
+  try {
+    // Whoever gives up has the handle closed at once, whatever the server still has to answer.
+    await abortable(write(), signal);
   } catch (error) {
     session.dropHandle(handle, path);
     throw error;
