@@ -3,15 +3,20 @@
  */
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { connectAgent } from "../../lib/agent/agent.ts";
+import { ForwardedAgents } from "../../lib/agent/forwarded_agent.ts";
 import { LentAgent } from "../../lib/agent/lent_agent.ts";
 import { type AgentAnswerer, answersOf, serveAgent } from "../../lib/agent/serve_agent.ts";
 import type { ServeConnOptions } from "../../lib/api/server.ts";
+import { ChannelOpen } from "../../lib/connection/messages.ts";
 import { ChannelOpenError, SshError, SshProtocolError } from "../../lib/errors.ts";
 import { openConn, type SshConn } from "../../lib/forward/conn.ts";
+import { systemSockets } from "../../lib/forward/sockets.ts";
 import { generateKey, parsePrivateKey } from "../../lib/keys/private_key.ts";
 import type { Agent, PrivateKey, Signer } from "../../lib/keys/types.ts";
 import type { ServerSession } from "../../lib/session/server_session.ts";
+import { Msg } from "../../lib/wire/numbers.ts";
 import { memoryPair } from "../_support/duplex.ts";
+import { confirmation, fakeMux } from "../_support/fake_transport.ts";
 import { join } from "../_support/joined.ts";
 import { joinedMuxes } from "../_support/joined_muxes.ts";
 import { opensshKeys, strings } from "../_support/key_vectors.ts";
@@ -265,4 +270,16 @@ Deno.test("a session without an agent of its own sees none, and auth-agent-req i
   await until(() => agents.length === 1, "the handler runs");
   assertEquals(agents, [null]);
   await served.hangUp();
+});
+
+Deno.test("session.agent.open() rejects when its time is over, and the channel that opens late is closed", async () => {
+  const { transport, mux } = fakeMux({}, "server");
+  using agent = new ForwardedAgents(mux, { sockets: systemSockets, onError: () => {} }).open();
+  const error = await assertRejects(() => agent.open({ timeout: 20 }), DOMException);
+  const message = "Timed out after 20 ms waiting for the client to open a channel to its agent";
+  assertEquals([error.name, error.message], ["TimeoutError", message]);
+  const { sender } = ChannelOpen.decode(transport.takeType(Msg.CHANNEL_OPEN)[0]!);
+  transport.receive(confirmation(sender));
+  await until(() => transport.sent.some((payload) => payload[0] === Msg.CHANNEL_CLOSE), "It is not closed");
+  await assertRejects(() => agent.open({ timeout: 0 }), RangeError, "milliseconds above 0");
 });

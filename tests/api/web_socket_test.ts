@@ -115,6 +115,19 @@ Deno.test("the signal ends the wait for a socket that does not open", async () =
   );
 });
 
+Deno.test("the time ends the wait for a socket that does not open, and says for which, without its secrets", async () => {
+  // It accepts connections, and answers nobody.
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = listener.addr as Deno.NetAddr;
+  const error = await assertRejects(
+    () => webSocketTransport(`ws://127.0.0.1:${port}/ssh?token=secret`, { timeout: 20 }),
+    DOMException,
+  );
+  const what = `the WebSocket "ws://127.0.0.1:${port}/ssh" to open`;
+  assertEquals([error.name, error.message], ["TimeoutError", `Timed out after 20 ms waiting for ${what}`]);
+  await assertRejects(() => webSocketTransport("ws://127.0.0.1:1/", { timeout: NaN }), RangeError, "`timeout`");
+});
+
 Deno.test("what had come before a close is read, and then its code and reason are the error", async () => {
   await joined(async (near, far) => {
     far.send(new Uint8Array([1, 2]));
