@@ -8,7 +8,8 @@ import { equals } from "@std/bytes";
 import { digest } from "../crypto/hash.ts";
 import { printable, SshError } from "../errors.ts";
 import { fromBase64, toBase64 } from "../wire/base_text.ts";
-import { checkNames, checkObject, checkSignal, checkText, checkWord, wrongKind } from "../wire/check.ts";
+import { checkNames, checkObject, checkText, checkWait, checkWord, wrongKind } from "../wire/check.ts";
+import { type WaitOptions, withDeadline } from "../wire/deadline.ts";
 import { Reader } from "../wire/reader.ts";
 import { requireWebCrypto } from "../wire/system.ts";
 import type { Bytes } from "../wire/types.ts";
@@ -42,6 +43,11 @@ export interface PasskeyOptions {
   userVerification?: "required" | "preferred" | "discouraged" | undefined;
   /** Aborting takes back what the browser asks the user, and rejects with the signal's reason. */
   signal?: AbortSignal | undefined;
+  /**
+   * Milliseconds to wait for the user. After that it ends as by `signal`, with a `TimeoutError` that says what was waited for.
+   * @default {Infinity}
+   */
+  timeout?: number | undefined;
 }
 
 /** Options of {@linkcode createPasskey}. */
@@ -90,8 +96,8 @@ type Ask = (options: object) => Promise<Credential | null>;
  */
 export async function createPasskey(options: CreatePasskeyOptions): Promise<Passkey> {
   checkObject("options", options, "an object such as `{ username }`");
-  checkNames("createPasskey()", options, ["username", "rpId", "userVerification", "signal"]);
-  const { username, userVerification, signal } = checkOptions(options);
+  checkNames("createPasskey()", options, ["username", "rpId", "userVerification", "signal", "timeout"]);
+  const { username, userVerification, ...wait } = checkOptions(options);
   checkText("username", username);
   if (username === "" || /[\r\n\0]/.test(username)) {
     throw new TypeError("Cannot use `username`: it must be a text of one line that is not empty");
@@ -114,7 +120,7 @@ export async function createPasskey(options: CreatePasskeyOptions): Promise<Pass
     pubKeyCredParams: [{ type: "public-key", alg: ES256 }],
     authenticatorSelection: { residentKey: "preferred", userVerification },
   };
-  const { rawId, response } = await answer(what, rpId!, signal, () => ask({ publicKey, signal }));
+  const { rawId, response } = await answer(what, rpId!, wait, (signal) => ask({ publicKey, signal }));
   const algorithm = response.getPublicKeyAlgorithm?.(), spki = response.getPublicKey?.() ?? null;
   if (algorithm !== ES256 || spki === null) {
     const got = algorithm === undefined ? "this browser does not tell it" : `its algorithm is ${algorithm} of COSE`;
@@ -164,8 +170,8 @@ function authenticatorKey(blob: Uint8Array, application: string): Bytes {
 export function passkey(stored: Passkey, options: PasskeyOptions = {}): Signer {
   checkObject("stored", stored, "a passkey, `{ credentialId, publicKey }`, as createPasskey() gives one");
   checkObject("options", options, "an object such as `{ userVerification }`");
-  checkNames("passkey()", options, ["userVerification", "signal"]);
-  const { userVerification, signal } = checkOptions(options), id = credentialIdOf(stored.credentialId);
+  checkNames("passkey()", options, ["userVerification", "signal", "timeout"]);
+  const { userVerification, ...wait } = checkOptions(options), id = credentialIdOf(stored.credentialId);
   checkText("publicKey", stored.publicKey, "the line of the passkey's public key");
   const key = parsePublicKey(stored.publicKey), rpId = domainOf(key);
   const what = "sign with passkey", ask = webAuthn(what, "get");
@@ -175,7 +181,7 @@ export function passkey(stored: Passkey, options: PasskeyOptions = {}): Signer {
     }
     const own = data.slice(), allowCredentials = [{ type: "public-key", id }];
     const publicKey = { challenge: own, rpId, allowCredentials, userVerification };
-    const { response } = await answer(what, rpId, signal, () => ask({ publicKey, signal }));
+    const { response } = await answer(what, rpId, wait, (signal) => ask({ publicKey, signal }));
     const signature = await signatureOf(response, rpId);
     // A browser may write what it signs in an order that no server takes, and the id may be another passkey's.
     if (signature !== null && await verifySignature(key, own, signature) !== null) return signature;
@@ -211,7 +217,7 @@ const words = ["required", "preferred", "discouraged"];
 function checkOptions<T extends PasskeyOptions>(options: T): T & { userVerification: string } {
   const { userVerification = "preferred" } = options;
   checkWord("userVerification", userVerification, words);
-  checkSignal(options.signal);
+  checkWait(options);
   return { ...options, userVerification };
 }
 
@@ -265,16 +271,25 @@ function denied(message: string, cause?: unknown): SshError {
 }
 
 /** What the browser answers; rejects with what its refusal means. */
-async function answer(
+function answer(
+  what: string,
+  rpId: string,
+  wait: WaitOptions,
+  ask: (signal: AbortSignal | undefined) => Promise<Credential | null>,
+): Promise<Credential> {
+  return withDeadline(wait, () => "the user and the passkey", (signal) => asked(what, rpId, signal, ask));
+}
+
+async function asked(
   what: string,
   rpId: string,
   signal: AbortSignal | undefined,
-  ask: () => Promise<Credential | null>,
+  ask: (signal: AbortSignal | undefined) => Promise<Credential | null>,
 ): Promise<Credential> {
   let credential: Credential | null;
   signal?.throwIfAborted();
   try {
-    credential = await ask();
+    credential = await ask(signal);
   } catch (cause) {
     signal?.throwIfAborted();
     const name = cause instanceof Error ? cause.name : "";

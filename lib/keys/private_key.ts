@@ -4,7 +4,8 @@
  * @module
  */
 import { printable } from "../errors.ts";
-import { checkObject, checkSignal, checkText, checkWord } from "../wire/check.ts";
+import { checkObject, checkSignal, checkText, checkTime, checkWord } from "../wire/check.ts";
+import { withDeadline } from "../wire/deadline.ts";
 import { requireWebCrypto } from "../wire/system.ts";
 import type { Bytes } from "../wire/types.ts";
 import { generateEcdsa } from "./ecdsa.ts";
@@ -33,7 +34,7 @@ import { isEncryptedPem, readPem } from "./format/pem.ts";
 import { DEFAULT_PASSES, isPpk, MAX_PASSES, readPpk, readPpkMaterial } from "./format/ppk.ts";
 import { privateDer } from "./format/private_der.ts";
 import { generateMldsa44Ed25519 } from "./mldsa44_ed25519.ts";
-import { askerOf, checkPassphrase, type Passphrase } from "./passphrase.ts";
+import { askerOf, type AskPassphrase, checkPassphrase, type Passphrase } from "./passphrase.ts";
 import { publicKeyFromBlob } from "./public_key.ts";
 import { generateRsa } from "./rsa.ts";
 import { minRsaBits, RSA_BITS, type RsaKeyOptions } from "./rsa_public.ts";
@@ -182,6 +183,11 @@ export interface PrivateKeyOptions extends RsaKeyOptions {
   name?: string | undefined;
   /** Aborting rejects with the signal's reason while a passphrase is waited for. */
   signal?: AbortSignal | undefined;
+  /**
+   * Milliseconds to wait for a passphrase. After that it ends as by `signal`, with a `TimeoutError` that says what was waited for.
+   * @default {Infinity}
+   */
+  timeout?: number | undefined;
 }
 
 /**
@@ -194,14 +200,17 @@ export interface PrivateKeyOptions extends RsaKeyOptions {
  */
 export async function parsePrivateKey(text: KeyText, options: PrivateKeyOptions = {}): Promise<PrivateKey> {
   minRsaBits(options);
-  const { passphrase, name, signal } = options;
+  const { passphrase, name, signal, timeout } = options;
   checkPassphrase(passphrase);
   if (name !== undefined) checkText("name", name);
   checkSignal(signal);
+  checkTime("timeout", timeout);
   signal?.throwIfAborted();
   const bytes = bytesOf(text);
   requireWebCrypto("read private key");
-  const ask = askerOf(passphrase, name ?? null, signal);
+  const what = (): string => name === undefined ? "a passphrase" : `the passphrase of "${printable(name)}"`;
+  const ask: AskPassphrase = (key) =>
+    withDeadline(options, what, (signal) => askerOf(passphrase, name ?? null, signal)(key));
   if (isPpk(bytes)) {
     const { material, comment } = await readPpkMaterial(readPpk(bytes, options), ask);
     return await privateKeyFromMaterial(material, comment, options);

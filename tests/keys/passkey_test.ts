@@ -247,6 +247,28 @@ Deno.test("an abort takes back what the browser asks, and rejects with its reaso
   }
 });
 
+Deno.test("a user who does not answer in time is a TimeoutError, and the browser stops asking", async () => {
+  using page = browser();
+  for (const what of ["make", "sign"]) {
+    page.asked.length = 0;
+    page.instead = () =>
+      new Promise((_, reject) => {
+        page.asked[0]!.signal!.addEventListener("abort", () => reject(new DOMException("aborted", "AbortError")));
+      });
+    const error = await assertRejects(
+      () =>
+        what === "make"
+          ? createPasskey({ username: "a", rpId, timeout: 5 })
+          : passkey(stored, { timeout: 5 }).sign(utf8("data"), WEBAUTHN),
+      DOMException,
+    );
+    const message = "Timed out after 5 ms waiting for the user and the passkey";
+    assertEquals([error.name, error.message], ["TimeoutError", message]);
+    assertEquals(page.asked.length, 1);
+  }
+  assertThrows(() => passkey(stored, { timeout: 0 }), RangeError, "`timeout`");
+});
+
 Deno.test("createPasskey() takes no key but one on P-256", async () => {
   using page = browser();
   const { publicKey: other } = await crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-384" }, true, ["sign"]);

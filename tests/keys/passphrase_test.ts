@@ -101,6 +101,21 @@ Deno.test("parsePrivateKey() waits for a passphrase no longer than its signal le
   assertEquals(await late.catch((error) => error), reason);
 });
 
+Deno.test("parsePrivateKey() waits for a passphrase no longer than its time, says whose, and the function hears of it", async () => {
+  const questions: PassphraseQuestion[] = [], text = locked.get("openssh")!;
+  const passphrase = (question: PassphraseQuestion): Promise<string> => {
+    questions.push(question);
+    return new Promise(() => {});
+  };
+  for (const [name, whose] of [[undefined, "a passphrase"], ["~/.ssh/id", 'the passphrase of "~/.ssh/id"']] as const) {
+    const error = await assertRejects(() => parsePrivateKey(text, { passphrase, name, timeout: 5 }), DOMException);
+    assertEquals([error.name, error.message], ["TimeoutError", `Timed out after 5 ms waiting for ${whose}`]);
+    assertEquals(questions.pop()!.signal.reason, error);
+  }
+  await parsePrivateKey(text, { passphrase: () => "secret", timeout: 2 ** 40 });
+  await assertRejects(() => parsePrivateKey(text, { timeout: 0 }), RangeError, "`timeout`");
+});
+
 /** Whether the server takes a key. */
 const takes = (key: PrivateKey) => ({
   publicKey: (_info: unknown, offered: { blob: Uint8Array<ArrayBuffer> }) =>

@@ -385,6 +385,30 @@ Deno.test("a stream that fails or is no stream of bytes fails the call, and a si
   await assertRejects(() => signMessage(key, data, { namespace, signal: AbortSignal.abort() }), DOMException);
 });
 
+Deno.test("signMessage() and verifyMessage() wait no longer than their time for a stream and for a signer, and say so", async () => {
+  const signature = await signMessage(key, data, { namespace, timeout: 2 ** 40 }), cancelled: unknown[] = [];
+  const stream = () =>
+    new ReadableStream<Uint8Array>({ cancel: (why) => void cancelled.push(why) }, { highWaterMark: 0 });
+  const silent = {
+    ...key,
+    publicKey: key.publicKey,
+    algorithms: key.algorithms,
+    sign: () => new Promise<never>(() => {}),
+  };
+  const waits: [() => Promise<unknown>, string, number][] = [
+    [() => verifyMessage(signature, stream(), { ...allowed(), timeout: 5 }), "the message", 1],
+    [() => signMessage(key, stream(), { namespace, timeout: 5 }), "the message and its signature", 1],
+    [() => signMessage(silent, data, { namespace, timeout: 5 }), "the message and its signature", 0],
+  ];
+  for (const [wait, what, streams] of waits) {
+    const error = await assertRejects(wait, DOMException);
+    assertEquals([error.name, error.message], ["TimeoutError", `Timed out after 5 ms waiting for ${what}`]);
+    assertEquals(cancelled.splice(0), streams === 0 ? [] : [error]);
+  }
+  await assertRejects(() => signMessage(key, data, { namespace, timeout: NaN }), RangeError, "`timeout`");
+  await assertRejects(() => verifyMessage(signature, data, { ...allowed(), timeout: -1 }), RangeError, "`timeout`");
+});
+
 Deno.test("signMessage() and verifyMessage() refuse what makes no sense", async () => {
   const signature = await signMessage(key, data, { namespace });
   // deno-lint-ignore no-explicit-any

@@ -4,7 +4,9 @@
  * @module
  */
 import { printable, SshError } from "../../errors.ts";
-import { checkNames, checkObject, checkSignal, wrongKind } from "../../wire/check.ts";
+import { abortable } from "../../wire/abortable.ts";
+import { checkNames, checkObject, checkWait, wrongKind } from "../../wire/check.ts";
+import { withDeadline } from "../../wire/deadline.ts";
 import type { Bytes } from "../../wire/types.ts";
 import { checkSigner } from "../check_key.ts";
 import { isWrongSignature } from "../check_signature.ts";
@@ -25,6 +27,11 @@ export interface SignMessageOptions {
   hash?: MessageHash | undefined;
   /** Aborting cancels the stream, and rejects with the signal's reason. */
   signal?: AbortSignal | undefined;
+  /**
+   * Milliseconds to wait for the message and the signer. After that it ends as by `signal`, with a `TimeoutError` that says what was waited for.
+   * @default {Infinity}
+   */
+  timeout?: number | undefined;
 }
 
 /** Throws `TypeError` for what is no purpose. */
@@ -63,11 +70,11 @@ export async function signMessage(
 ): Promise<string> {
   checkSigner("signer", signer);
   checkObject("options", options, "an object such as `{ namespace }`");
-  checkNames("signMessage()", options, ["namespace", "hash", "signal"]);
-  const { namespace, hash = "sha512", signal } = options;
+  checkNames("signMessage()", options, ["namespace", "hash", "signal", "timeout"]);
+  const { namespace, hash = "sha512" } = options;
   checkNamespace(namespace);
   checkHash(hash);
-  checkSignal(signal);
+  checkWait(options);
   checkMessage(data);
   const usable = signer.algorithms.filter((name) => !isInsecure(name));
   const algorithm = signatureAlgorithmsOf(signer.publicKey.type).find((name) => usable.includes(name)) ?? usable[0];
@@ -76,8 +83,10 @@ export async function signMessage(
     dropMessage(data, error);
     throw error;
   }
-  const digest = await hashMessage(hash, data, signal);
-  const signed = signedData(namespace, hash, digest), signature = await signer.sign(signed.slice(), algorithm);
+  const [signed, signature] = await withDeadline(options, () => "the message and its signature", async (signal) => {
+    const signed = signedData(namespace, hash, await hashMessage(hash, data, signal));
+    return [signed, await abortable(Promise.resolve(signer.sign(signed.slice(), algorithm)), signal)] as const;
+  });
   checkSignature(signature, algorithm);
   const publicKey = signer.publicKey.certificate?.publicKey ?? signer.publicKey;
   if (await isWrongSignature({ ...signer, publicKey }, signatureLabelOf(algorithm), signed, signature)) {

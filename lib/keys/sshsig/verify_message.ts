@@ -5,7 +5,8 @@
  * @module
  */
 import { printable, SshError } from "../../errors.ts";
-import { checkFlag, checkNames, checkObject, checkSignal, checkText, wrongKind } from "../../wire/check.ts";
+import { checkFlag, checkNames, checkObject, checkText, checkWait, wrongKind } from "../../wire/check.ts";
+import { withDeadline } from "../../wire/deadline.ts";
 import { checkCertificate } from "../certificate.ts";
 import { type KeyText, pathHint } from "../key_text.ts";
 import { type SignatureProof, verifySignature } from "../public_key.ts";
@@ -29,6 +30,11 @@ export interface MessageSignerOptions extends RsaKeyOptions {
   verifyRequired?: boolean | undefined;
   /** Aborting cancels the stream, and rejects with the signal's reason. */
   signal?: AbortSignal | undefined;
+  /**
+   * Milliseconds to wait for the message. After that it ends as by `signal`, with a `TimeoutError` that says what was waited for.
+   * @default {Infinity}
+   */
+  timeout?: number | undefined;
 }
 
 /** Who may have signed. */
@@ -129,13 +135,13 @@ export function findPrincipals(signature: KeyText, options: FindPrincipalsOption
 function checkOptions(where: string, options: MessageSignerOptions, more: readonly string[]): void {
   checkObject("options", options, "an object such as `{ namespace }`");
   checkNames(where, options, [
-    ...["namespace", "touchRequired", "verifyRequired", "signal", "insecureMinRsaBits"],
+    ...["namespace", "touchRequired", "verifyRequired", "signal", "timeout", "insecureMinRsaBits"],
     ...more,
   ]);
   checkNamespace(options.namespace);
   checkFlag("touchRequired", options.touchRequired);
   checkFlag("verifyRequired", options.verifyRequired);
-  checkSignal(options.signal);
+  checkWait(options);
   minRsaBits(options);
 }
 
@@ -164,7 +170,8 @@ async function proven(
     dropMessage(data, error);
     throw error;
   }
-  const { publicKey, namespace, hash } = file, digest = await hashMessage(hash, data, options.signal);
+  const { publicKey, namespace, hash } = file;
+  const digest = await withDeadline(options, () => "the message", (signal) => hashMessage(hash, data, signal));
   const proof = await verifySignature(publicKey, signedData(namespace, hash, digest), file.signature);
   if (proof === null) throw fail("the signature is not one of this message by its key");
   checkPresence(proof, options, publicKey.certificate?.criticalOptions.has("verify-required") ?? false);
