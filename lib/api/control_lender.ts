@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { printable } from "../errors.ts";
+import { placeOf } from "../forward/addresses.ts";
 import type { Lender, LentAddress, LentListener } from "../forward/lender.ts";
 import type { LocalSocket } from "../forward/local_sockets.ts";
 import type { ControlConn, ControlForward } from "../transport/control_conn.ts";
@@ -71,10 +71,6 @@ export class ControlLender implements Lender {
       return answer;
     });
   }
-}
-
-function placeOf(where: LentAddress): string {
-  return "path" in where ? `"${printable(where.path, 256)}"` : `"${printable(where.hostname, 256)}" port ${where.port}`;
 }
 
 /** The socket, of which the master does not say where it comes from. */

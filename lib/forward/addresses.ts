@@ -4,11 +4,19 @@
  *
  * @module
  */
+import { printable } from "../errors.ts";
 import { ipv4Bytes, ipv6Bytes } from "../proxy/address.ts";
 
 /** An IPv6 address without the brackets that URLs put around it. */
 export function withoutBrackets(hostname: string): string {
   return /^\[[^\]]*:[^\]]*\]$/.test(hostname) ? hostname.slice(1, -1) : hostname;
+}
+
+/** Where something leads or listens, for an error. */
+export function placeOf(
+  where: { readonly hostname: string; readonly port: number } | { readonly path: string },
+): string {
+  return "path" in where ? `"${printable(where.path, 256)}"` : `"${printable(where.hostname, 256)}" port ${where.port}`;
 }
 
 /** An IPv4 address of four bytes. */

@@ -3,9 +3,8 @@
  *
  * @module
  */
-import { printable } from "../errors.ts";
 import { type WaitOptions, withDeadline } from "../wire/deadline.ts";
-import { withoutBrackets } from "./addresses.ts";
+import { placeOf, withoutBrackets } from "./addresses.ts";
 import { isUnix } from "./check.ts";
 import type { Ending } from "./ending.ts";
 import type { LocalSocket } from "./local_sockets.ts";
@@ -43,11 +42,9 @@ export function lent(
   where: LentAddress,
   wait: WaitOptions | undefined,
 ): Promise<LentListener> {
-  const there = (): string =>
-    "path" in where ? `"${printable(where.path, 256)}"` : `"${printable(where.hostname, 256)}" port ${where.port}`;
   return withDeadline(
     wait,
-    () => `the server to listen on ${there()}`,
+    () => `the server to listen on ${placeOf(where)}`,
     (signal) => asked(lender, ending, where, signal),
   );
 }

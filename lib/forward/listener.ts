@@ -4,9 +4,10 @@
  *
  * @module
  */
-import { printable, SshError } from "../errors.ts";
+import { SshError } from "../errors.ts";
 import { checkWait } from "../wire/check.ts";
 import { type WaitOptions, withDeadline } from "../wire/deadline.ts";
+import { placeOf } from "./addresses.ts";
 import type { SshConn } from "./conn.ts";
 
 /** Forwarded connections as they arrive: the shape of `Deno.Listener`, whose loops and programs run over it. */
@@ -74,7 +75,11 @@ export class ConnListener<A extends Deno.Addr> implements SshListener<A> {
 
   async accept(options: WaitOptions = {}): Promise<SshConn<A>> {
     checkWait(options);
-    return await withDeadline(options, () => `a connection to ${named(this.addr)}`, (signal) => this.#next(signal));
+    return await withDeadline(
+      options,
+      () => `a connection to ${placeOf(this.addr as Deno.NetAddr | Deno.UnixAddr)}`,
+      (signal) => this.#next(signal),
+    );
   }
 
   async #next(signal: AbortSignal | undefined): Promise<SshConn<A>> {
@@ -137,13 +142,6 @@ export class ConnListener<A extends Deno.Addr> implements SshListener<A> {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
-}
-
-/** An address for an error. */
-function named(addr: Deno.Addr): string {
-  return "hostname" in addr
-    ? `"${printable(addr.hostname, 256)}" port ${addr.port}`
-    : `"${printable((addr as Deno.UnixAddr).path, 256)}"`;
 }
 
 function reasonOf(end: End): unknown {

@@ -9,13 +9,13 @@
  */
 import { OpenFailureReason } from "../connection/messages.ts";
 import type { ChannelAcceptor, ChannelOpenRequest, Mux } from "../connection/mux.ts";
-import { ChannelOpenError, printable, SshError } from "../errors.ts";
+import { ChannelOpenError, SshError } from "../errors.ts";
 import { abortable } from "../wire/abortable.ts";
 import { Reader } from "../wire/reader.ts";
 import { type WaitOptions, withDeadline } from "../wire/deadline.ts";
 import { Timer } from "../wire/timer.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
-import { covers, withoutBrackets } from "./addresses.ts";
+import { covers, placeOf, withoutBrackets } from "./addresses.ts";
 import { acceptConn } from "./conn.ts";
 import type { Ending } from "./ending.ts";
 import { isHost } from "./host.ts";
@@ -141,7 +141,7 @@ export class RemoteListeners {
     { hostname = "localhost", port, ...wait }: { hostname?: string | undefined; port: number } & WaitOptions,
     stand: Stand<Deno.NetAddr, T>,
   ): Promise<T> {
-    const address = withoutBrackets(hostname), where = `"${printable(address, 256)}" port ${port}`;
+    const address = withoutBrackets(hostname), where = placeOf({ hostname: address, port });
     const cancel = (bound: number) =>
       ["cancel-tcpip-forward", CancelTcpipForward.encode({ address, port: bound })] as const;
     const granted = (reply: Bytes): Granted<Deno.NetAddr> => {
@@ -176,7 +176,7 @@ export class RemoteListeners {
       asked: 0,
       cancel: ["cancel-streamlocal-forward@openssh.com", CancelStreamlocalForward.encode({ path })],
     });
-    return this.#open(this.#unix, wait, request, `"${printable(path, 256)}"`, granted, stand);
+    return this.#open(this.#unix, wait, request, placeOf({ path }), granted, stand);
   }
 
   #open<A extends Deno.Addr, T extends { close(): Promise<void> }>(

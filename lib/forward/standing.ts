@@ -11,6 +11,7 @@ import { type WaitOptions, withDeadline } from "../wire/deadline.ts";
 import { requireDeno } from "../wire/system.ts";
 import { Timer } from "../wire/timer.ts";
 import type { MaybePromise } from "../wire/types.ts";
+import { placeOf } from "./addresses.ts";
 import { isUnix } from "./check.ts";
 import { acceptConn, type SshConn } from "./conn.ts";
 import { dialTcp, dialUnix } from "./dial.ts";
@@ -231,12 +232,11 @@ function connected(
   from: Deno.Addr,
   wait: WaitOptions & { readonly signal: AbortSignal },
 ): Promise<LocalSocket> {
-  const what = (): string => here.to === null ? "a connection to be made" : `a connection to ${written(here.to)}`;
+  const what = (): string =>
+    here.to === null
+      ? "a connection to be made"
+      : `a connection to ${placeOf(here.to as Deno.NetAddr | Deno.UnixAddr)}`;
   return withDeadline(wait, what, (signal) => here.connect(signal!, from));
-}
-
-function written(to: Deno.Addr): string {
-  return "hostname" in to ? `"${to.hostname}" port ${to.port}` : `"${(to as Deno.UnixAddr).path}"`;
 }
 
 /**

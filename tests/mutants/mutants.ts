@@ -534,6 +534,24 @@ export const mutants: readonly Mutant[] = [
     test: "tests/wire/reader_test.ts",
     killedBy: "Reader.nameList() holds its limits of names and bytes",
   },
+  {
+    id: "deadline-listener",
+    removes: "a wait that is over does not listen to its caller's signal any more",
+    file: "lib/wire/deadline.ts",
+    find: 'signal?.removeEventListener("abort", onAbort);',
+    replace: "void onAbort;",
+    test: "tests/wire/deadline_test.ts",
+    killedBy: "withDeadline() leaves neither a timer nor a listener behind, however the wait ends",
+  },
+  {
+    id: "deadline-timer",
+    removes: "a wait that is over has no timer any more",
+    file: "lib/wire/deadline.ts",
+    find: "    timer.stop();",
+    replace: "",
+    test: "tests/wire/deadline_test.ts",
+    killedBy: "withDeadline() leaves neither a timer nor a listener behind, however the wait ends",
+  },
   // -------------------------------------------------------------------------------------------------- lib/crypto
 
   {
@@ -2785,6 +2803,15 @@ export const mutants: readonly Mutant[] = [
       "the end of a small file is asked for together with its contents, and with another request only where an answer may be cut",
   },
 
+  {
+    id: "given-up-write",
+    removes: "a small write that is given up closes its handle, whatever the server still has to answer",
+    file: "lib/sftp/transfer/write_file.ts",
+    find: "await abortable(write(), signal);",
+    replace: "await write();",
+    test: "tests/sftp/timeouts_test.ts",
+    killedBy: "reads, writes and copies reject when their time is over, and the session goes on",
+  },
   // -------------------------------------------------------------------------------------------------- lib/http
 
   {
