@@ -117,7 +117,7 @@ export class Connection {
     const mux = this.#mux = new Mux(this.transport, {
       ...given(this.#options, "window", "keepalive"),
       idleTimeout,
-      onIdle: () => void this.transport.end(idleError(idleTimeout!), `Idle for ${idleTimeout} ms`),
+      onIdle: () => void this.transport.close(idleError(idleTimeout!), `Idle for ${idleTimeout} ms`),
       ...this.#channels,
     });
     this.hold(mux);

@@ -31,8 +31,8 @@ export interface ChannelOptions {
   /**
    * Milliseconds after which a connection is closed that nobody uses: no data went either way, no channel was opened or closed and
    * nothing was asked for so long. What is open counts as little as a keepalive does: a command that runs without a word is idle. What
-   * waits then rejects with `SshError` `CLOSED`, whose `cause` is a `TimeoutError`, `closed` resolves, and the peer reads why. The time
-   * begins with the login. @default {Infinity}
+   * has been written leaves first, as with `close()`; what waits then rejects with `SshError` `CLOSED`, whose `cause` is a `TimeoutError`,
+   * `closed` resolves, and the peer reads why. The time begins with the login. @default {Infinity}
    */
   idleTimeout?: number | undefined;
 }

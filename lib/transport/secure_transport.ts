@@ -282,11 +282,11 @@ export class SecureTransport implements DataTransport {
   /**
    * Lets what was accepted from the application leave, as far as the peer takes it: a close gives up when the peer has taken nothing
    * more for 3 seconds, or after 30. Then sends DISCONNECT (11, by application) and closes the streams; resolves when all is
-   * released. Where something could not leave, `closed` rejects and says how much.
+   * released. Where something could not leave, `closed` rejects and says how much. `wish` and `says` as with `end()`.
    */
-  close(): Promise<void> {
+  close(wish?: Error, says?: string): Promise<void> {
     const drained = this.#drain();
-    return drained === null ? this.end() : drained.then(() => this.end());
+    return drained === null ? this.end(wish, says) : drained.then(() => this.end(wish, says));
   }
 
   /**
@@ -442,8 +442,8 @@ export class SecureTransport implements DataTransport {
   #withLoss(end: End): End {
     const unsent = this.#unsent;
     if (!end.clean || unsent === 0 || end.error !== null && this.#draining === null) return end;
-    const { error, wish, says } = end, aborted = says === undefined ? "it was aborted" : `it was closed: ${says}`;
-    const why = error?.message ?? (wish === undefined ? "the peer did not take them in time" : aborted);
+    const { error, wish, says } = end, aborted = wish !== undefined && says === undefined;
+    const why = error?.message ?? (aborted ? "it was aborted" : "the peer did not take them in time");
     return { ...end, error: lossOf("Connection", `${unsent} bytes are`, why, error ?? wish?.cause), clean: false };
   }
 

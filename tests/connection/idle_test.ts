@@ -1,5 +1,5 @@
 /** What counts as use of a connection, and what becomes of one that nobody uses. */
-import { assert, assertEquals, assertMatch, assertRejects, fail } from "@std/assert";
+import { assert, assertEquals, assertRejects, fail } from "@std/assert";
 import {
   ChannelClose,
   ChannelData,
@@ -12,7 +12,6 @@ import {
 import type { Mux } from "../../lib/connection/mux.ts";
 import { SshDisconnectError, SshError } from "../../lib/errors.ts";
 import { Transport } from "../../lib/api/transport/transport.ts";
-import type { RemoteProcess } from "../../lib/session/process.ts";
 import type { MaybePromise } from "../../lib/wire/types.ts";
 import { Msg } from "../../lib/wire/numbers.ts";
 import { memoryPair } from "../_support/duplex.ts";
@@ -150,23 +149,6 @@ Deno.test("new keys are no use of a connection, and an idle end in the midst of 
   assert(error instanceof SshError, String(error));
   assertEquals([error.code, (error.cause as Error).name], ["CLOSED", "TimeoutError"]);
   assertEquals([await outcome(joined.client.closed), await joined.served], [null, null]);
-});
-
-Deno.test("what an idle end leaves behind is told: bytes that the peer would not take", async () => {
-  let joined = await join(), process: RemoteProcess | null = null;
-  // A machine that is busy enough lets the time pass before anything runs.
-  for (let idleTimeout = 100; process === null; idleTimeout *= 2) {
-    await joined[Symbol.asyncDispose]();
-    joined = await join({ window: 10 }, { idleTimeout });
-    process = await joined.client.spawn("hang").catch(() => null);
-  }
-  const writer = process.writable.getWriter();
-  void outcome(writer.write(new Uint8Array(1000)));
-  assert(await outcome(writer.closed) instanceof SshError);
-  const error = await outcome(joined.client.closed);
-  assert(error instanceof SshError, String(error));
-  assertMatch(error.message, /\d+ bytes are lost, as it was closed: Idle for \d+ ms$/);
-  await joined.served;
 });
 
 Deno.test("idleTimeout leaves the login its own time, and holds for Transport in both roles", async () => {
