@@ -18,6 +18,7 @@ const documents = [
   "docs/coming_from.md",
   "docs/compatibility.md",
   "docs/life_of_a_packet.md",
+  "docs/runtimes.md",
   "docs/threats.md",
 ] as const;
 
@@ -400,6 +401,7 @@ Deno.test("deno publish takes the library, its documents, and what links need of
     "docs/coming_from.md",
     "docs/compatibility.md",
     "docs/life_of_a_packet.md",
+    "docs/runtimes.md",
     "docs/threats.md",
     "docs/web_terminal.png",
     "mod.ts",

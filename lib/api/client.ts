@@ -70,6 +70,9 @@ export function connect(alias: string | ConnectOptions, overrides?: AliasOptions
  *
  * An open connection keeps the program alive, as `Deno.Conn` does: close it, have `await using` do that, or call {@linkcode SshClient.unref}.
  *
+ * On Deno it dials by `Deno.connect()`, with `--allow-net`; on Node 24 and later and on Bun by `node:net`, found at run time. A page has to bring
+ * a `transport`, and `auth` and `verifyHostKey` that need no files.
+ *
  * With `controlPath` it does none of that, and uses the connection of a running `ssh -M`: see {@linkcode ControlPathOptions}.
  *
  * @example A command and its exit code

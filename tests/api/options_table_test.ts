@@ -405,7 +405,6 @@ const interfaces: readonly { name: string; file: string; entries: readonly Entry
 
 /** Interfaces whose options have no rows here: what they are checked by is told beside them. */
 const elsewhere: Readonly<Record<string, string>> = {
-  WaitOptions: "tests/wire/deadline_test.ts",
   AgentKeyOptions: "tests/agent/",
   AskOptions: "tests/terminal/question_test.ts",
   AttachOptions: "tests/terminal/attach_test.ts",

@@ -90,7 +90,7 @@ Deno.test("a page logs in, runs commands, moves files and opens paths, and what 
     files: "pinnedHostKey(fingerprint), or knownHosts(text)",
     verifyHostKey: "pinnedHostKey(fingerprint), or knownHosts(text)",
     upload: "`writeFile()` takes bytes and streams",
-    download: "`readFile()` gives bytes",
+    download: "a `WritableStream` can take the contents",
     scpUpload: "`sftp()`",
     scpDownload: "`sftp()`",
     forwardLocal: "`dial()`",
