@@ -19,6 +19,7 @@ const documents = [
   "docs/compatibility.md",
   "docs/life_of_a_packet.md",
   "docs/runtimes.md",
+  "docs/terminals.md",
   "docs/threats.md",
 ] as const;
 
@@ -402,6 +403,7 @@ Deno.test("deno publish takes the library, its documents, and what links need of
     "docs/compatibility.md",
     "docs/life_of_a_packet.md",
     "docs/runtimes.md",
+    "docs/terminals.md",
     "docs/threats.md",
     "docs/web_terminal.png",
     "mod.ts",

@@ -7,7 +7,7 @@
  * @module
  */
 import type { PtyOptions, WindowSize } from "../session/types.ts";
-import { checkInteger, checkNames, checkObject, checkSignal, checkText, wrongKind } from "../wire/check.ts";
+import { checkFlag, checkInteger, checkNames, checkObject, checkSignal, checkText, wrongKind } from "../wire/check.ts";
 import type { Bytes } from "../wire/types.ts";
 import { openPty, type Pty } from "./pty.ts";
 import { signalNumber } from "./signals.ts";
@@ -116,11 +116,17 @@ function check(command: unknown, options: SpawnPtyOptions): void {
   checkProgram(command);
   checkObject("options", options, "an object such as `{ args }`");
   checkNames("spawnPty()", options, names);
-  const { args, term, window, signal } = options;
+  const { args, env, clearEnv, cwd, term, window, modes, signal } = options;
   if (args !== undefined && !Array.isArray(args)) throw wrongKind("args", args, "an array of texts");
   for (const arg of args ?? []) checkText("args", arg, "an array of texts");
+  if (env !== undefined) checkObject("env", env, "an object of texts");
+  for (const value of Object.values(env ?? {})) checkText("env", value, "an object of texts");
+  checkFlag("clearEnv", clearEnv);
+  if (cwd !== undefined) checkText("cwd", cwd, "the path of a directory");
   if (term !== undefined) checkText("term", term);
   if (window !== undefined) checkWindow(window);
+  if (modes !== undefined) checkObject("modes", modes, "an object such as `{ ECHO: 0 }`");
+  for (const [name, value] of Object.entries(modes ?? {})) checkInteger(name, value, { min: 0, max: 0xffff_ffff });
   checkIds(options);
   checkSignal(signal);
 }
@@ -233,8 +239,10 @@ class Running implements Started {
 
   kill(signal: string): void {
     const number = signalNumber(signal);
-    // Before it leads the session, nobody else can be meant.
-    if (!this.#hasEnded) this.#pty.signal(this.pid, number);
+    if (this.#hasEnded) return;
+    if (this.#pty.isLedBy(this.pid)) this.#pty.signal(this.pid, number);
+    // It has not come to open its terminal, so there is nobody but itself.
+    else this.#child.kill(`SIG${signal}` as Deno.Signal);
   }
 
   hangUp(): Promise<void> {

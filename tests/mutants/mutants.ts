@@ -3947,4 +3947,36 @@ export const mutants: readonly Mutant[] = [
     test: "tests/sftp/exclude_test.ts",
     killedBy: "names that lead out of the tree are told of, and not left out in silence",
   },
+
+  // -------------------------------------------------------------------------------------------------------- lib/pty
+
+  {
+    id: "pty-next-of-that-name",
+    removes: "a program that has not opened its terminal by the hang-up never does, as the next one may have its name",
+    file: "lib/pty/spawn.ts",
+    find: "if (!this.#hasEnded && !this.#pty.isLedBy(this.pid)) {",
+    replace: "if (this.pid < 0) {",
+    test: "tests/pty/spawn_test.ts",
+    killedBy: "a program that had not begun when its terminal was hung up never gets the next one of that name",
+    mayHang: true,
+  },
+  {
+    id: "pty-accept-env",
+    removes: "no asterisk of `acceptEnv` stands for what makes programs load something else",
+    file: "lib/pty/environment.ts",
+    find: "return !WRITTEN_OUT_ONLY.test(name) && fits(name, parts);",
+    replace: "return fits(name, parts);",
+    test: "tests/pty/run_test.ts",
+    killedBy: "a client's environment comes as far as acceptEnv says, and never in the place of the server's own",
+  },
+  {
+    id: "pty-term",
+    removes: "a terminal type that could name a file elsewhere becomes `dumb`",
+    file: "lib/pty/spawn.ts",
+    find: 'return TERMINAL_TYPE.test(term) ? term : "dumb";',
+    replace: "return term;",
+    test: "tests/pty/spawn_test.ts",
+    killedBy:
+      "spawnPty() runs a program on a terminal with its size, type, environment and directory, and tells how it ended",
+  },
 ];

@@ -213,6 +213,23 @@ linuxTest("a terminal that is hung up at once leaves nothing behind, however far
   await ended(all.map(({ pid }) => pid));
 });
 
+linuxTest(
+  "a program that had not begun when its terminal was hung up never gets the next one of that name",
+  async () => {
+    for (let i = 0; i < 3; i++) {
+      const gone = sh("echo INTRUDER");
+      await gone.process.hangUp();
+      const next = sh("sleep 1000");
+      // Whatever it does now it has done when it has ended.
+      await gone.process.status;
+      next.process.kill("TERM");
+      await next.process.status;
+      assertEquals(await next.screen.end(), "");
+      await next.process.hangUp();
+    }
+  },
+);
+
 linuxTest("programs heed ^C and SIGHUP also where this one was started by `nohup` or in the background", async () => {
   const program = `
     const { spawnPty } = await import(${JSON.stringify(import.meta.resolve("../../lib/pty/mod.ts"))});
@@ -237,7 +254,14 @@ linuxTest("spawnPty() refuses options that make no sense before anything starts,
     [{ window: { columns: 1.5, rows: 1 } }, RangeError, "columns"],
     [{ window: { columns: 1, rows: -1 } }, RangeError, "rows"],
     [{ window: { columns: 1, rows: 1, width: 2 ** 32 } }, RangeError, "width"],
+    [{ env: { A: 1 } }, TypeError, "env"],
+    [{ env: "A=1" }, TypeError, "env"],
+    [{ clearEnv: 1 }, TypeError, "clearEnv"],
+    [{ cwd: 1 }, TypeError, "cwd"],
+    [{ modes: ["ECHO"] }, TypeError, "modes"],
+    [{ modes: { ECHO: true } }, RangeError, "ECHO"],
     [{ uid: -1 }, RangeError, "uid"],
+    [{ uid: Infinity }, RangeError, "uid"],
     [{ gid: 0xffff_ffff }, RangeError, "gid"],
     [{ signal: 5 }, TypeError, "signal"],
     [{ clearEnvs: true }, TypeError, "clearEnv"],
