@@ -242,7 +242,15 @@ class Running implements Started {
     if (this.#hasEnded) return;
     if (this.#pty.isLedBy(this.pid)) this.#pty.signal(this.pid, number);
     // It has not come to open its terminal, so there is nobody but itself.
-    else this.#child.kill(`SIG${signal}` as Deno.Signal);
+    else this.#killAlone(`SIG${signal}` as Deno.Signal);
+  }
+
+  #killAlone(signal: Deno.Signal): void {
+    try {
+      this.#child.kill(signal);
+    } catch {
+      // It has ended, and `status` is about to tell.
+    }
   }
 
   hangUp(): Promise<void> {
@@ -256,7 +264,7 @@ class Running implements Started {
   async #hangUp(): Promise<void> {
     // The terminal's name may be somebody else's terminal once this one is closed: who has not opened it by now must not.
     if (!this.#hasEnded && !this.#pty.isLedBy(this.pid)) {
-      this.#child.kill("SIGKILL");
+      this.#killAlone("SIGKILL");
       await this.status;
     }
     await this.#pty.close();
@@ -265,7 +273,7 @@ class Running implements Started {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.hangUp();
     if (this.#hasEnded) return;
-    const timer = setTimeout(() => this.#child.kill("SIGKILL"), GRACE);
+    const timer = setTimeout(() => this.#killAlone("SIGKILL"), GRACE);
     await this.status;
     clearTimeout(timer);
   }

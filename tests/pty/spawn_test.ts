@@ -43,8 +43,9 @@ linuxTest(
     await process.hangUp();
     await killed.process.hangUp();
     for (const term of ["../../etc/x", "a b", "", "-x", "x".repeat(65), "a\nb"]) {
-      const { screen } = sh('printf %s "$TERM"', { term });
+      const { process, screen } = sh('printf %s "$TERM"', { term });
       assertEquals(await screen.end(), "dumb", term);
+      await process[Symbol.asyncDispose]();
     }
   },
 );
