@@ -3951,16 +3951,6 @@ export const mutants: readonly Mutant[] = [
   // -------------------------------------------------------------------------------------------------------- lib/pty
 
   {
-    id: "pty-next-of-that-name",
-    removes: "a program that has not opened its terminal by the hang-up never does, as the next one may have its name",
-    file: "lib/pty/spawn.ts",
-    find: "if (!this.#hasEnded && !this.#pty.isLedBy(this.pid)) {",
-    replace: "if (this.pid < 0) {",
-    test: "tests/pty/spawn_test.ts",
-    killedBy: "a program that had not begun when its terminal was hung up never gets the next one of that name",
-    mayHang: true,
-  },
-  {
     id: "pty-accept-env",
     removes: "no asterisk of `acceptEnv` stands for what makes programs load something else",
     file: "lib/pty/environment.ts",
