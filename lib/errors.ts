@@ -19,6 +19,7 @@ export type SshErrorCode =
   | "CLOSED"
   | "SFTP_STATUS"
   | "COMMAND_FAILED"
+  | "NO_MATCH"
   | "KEY_FORMAT"
   | "CONFIG_INVALID";
 

@@ -12,8 +12,22 @@ const LARGEST_BUFFER = 262_144;
 /** Data that is not shared with anything goes to the reader as it is from this size on; less is worth gathering. */
 const KEPT = 8_192;
 
+/** What looks at bytes that stay in the queue. */
+export interface Looker {
+  /** More bytes have come, which are to be looked at before this returns. */
+  more(bytes: Uint8Array): void;
+  /** No more will come: null at the end, or why they were cut off. */
+  ended(error: { readonly reason: unknown } | null): void;
+}
+
 /** One inbound stream of a channel. */
 export class ReceiveStream {
+  /**
+   * Told of all data as it comes, whoever reads it and whether anybody does; the view dies with the call. Returns how many bytes of its
+   * beginning nobody is to get. Must not throw.
+   */
+  tap: ((data: Uint8Array) => number) | null = null;
+
   readonly #consumed: (bytes: number) => void;
   /** The stream the application reads, once it has asked for it: four streams are most of what opening a channel costs. */
   #readable: ReadableStream<Bytes> | null = null;
@@ -37,6 +51,13 @@ export class ReceiveStream {
   #ended = false;
   #error: { readonly reason: unknown } | null = null;
   #settled = false;
+  /** Bytes at the front of the queue that the peer has been given the window back for. */
+  #credited = 0;
+  /** Who looks at the queue, and up to where it did: a chunk, the buffer being filled behind the last, and bytes of it. */
+  #looker: Looker | null = null;
+  #looked = { chunks: 0, bytes: 0 };
+  /** Bytes that the looker was shown. */
+  #lookedAt = 0;
 
   /** `consumed` is told of bytes that left the queue. */
   constructor(consumed: (bytes: number) => void) {
@@ -86,7 +107,7 @@ export class ReceiveStream {
     const chunk = this.#queue.shift();
     if (chunk !== undefined) {
       this.#spare = room;
-      this.#consumed(chunk.length);
+      this.#left(chunk.length);
       return Promise.resolve(chunk);
     }
     if (this.#ended) return this.#error === null ? Promise.resolve(null) : Promise.reject(this.#error.reason);
@@ -103,6 +124,12 @@ export class ReceiveStream {
 
   /** Takes data of a packet: the view itself where it is `owned` and large, else a copy. */
   push(data: Uint8Array, owned = false): void {
+    const dropped = this.tap === null ? 0 : this.tap(data);
+    if (dropped > 0) {
+      this.#consumed(dropped);
+      if (dropped === data.length) return;
+      data = data.subarray(dropped);
+    }
     if (this.#discarding) return this.#consumed(data.length);
     let at = this.#room === null ? 0 : this.#fillRoom(this.#room, data);
     if (at === data.length) return;
@@ -148,6 +175,7 @@ export class ReceiveStream {
 
   /** Gives the reader a chunk if it waits for one; called when a batch of packets has been taken. */
   flush(): void {
+    if (this.#looker !== null) return this.#show(this.#looker);
     if (this.#settled) return;
     if (this.#roomFilled > 0) {
       const filled = this.#roomFilled, room = this.#room!, reading = this.#reading;
@@ -163,10 +191,83 @@ export class ReceiveStream {
         this.#leaveRoom();
         const { length } = chunk;
         this.#controller!.enqueue(chunk);
-        this.#consumed(length);
+        this.#left(length);
       }
     }
     if (this.#ended && this.drained) this.#settle();
+  }
+
+  /** Bytes have left the queue. */
+  #left(bytes: number): void {
+    const again = Math.min(bytes, this.#credited);
+    this.#credited -= again;
+    if (bytes > again) this.#consumed(bytes - again);
+  }
+
+  /** Whether the stream holds bytes that were meant for a reader who has left, or more than one took: they come before the queue. */
+  get hasRest(): boolean {
+    return this.#controller !== null && (this.#controller.desiredSize ?? 0) < 0;
+  }
+
+  /**
+   * Shows `looker` all bytes that nobody has read, from the next `flush()` on, and gives the window back for them. They stay where they
+   * are: nobody reads meanwhile, which is the caller's part, as it is to bound them by stopping. Returns what ends that and takes so
+   * many bytes away from the front. `unread` has been taken out of the stream and goes back to the front.
+   */
+  look(looker: Looker, unread: readonly Bytes[]): (take: number) => void {
+    if (this.#looker !== null) throw new TypeError("Cannot look at channel: somebody else does");
+    // Room that a reader has left behind is not filled meanwhile; whoever reads next asks anew.
+    if (this.#roomFilled > 0) this.#queue.unshift(this.#room!.slice(0, this.#roomFilled) as Bytes);
+    this.#leaveRoom();
+    this.#queue.unshift(...unread);
+    for (const { length } of unread) this.#credited += length;
+    this.#looker = looker;
+    this.#looked = { chunks: 0, bytes: 0 };
+    this.#lookedAt = 0;
+    return (take) => {
+      if (this.#looker !== looker) return;
+      this.#looker = null;
+      this.#take(take);
+      this.flush();
+    };
+  }
+
+  #show(looker: Looker): void {
+    const looked = this.#looked;
+    while (this.#looker === looker) {
+      const isClosed = looked.chunks < this.#queue.length;
+      const chunk = isClosed ? this.#queue[looked.chunks]! : this.#open?.subarray(0, this.#filled);
+      if (chunk === undefined) break;
+      const fresh = chunk.subarray(looked.bytes);
+      looked.bytes = isClosed ? 0 : chunk.length;
+      if (isClosed) looked.chunks++;
+      if (fresh.length > 0) {
+        this.#credit(fresh.length);
+        looker.more(fresh);
+      }
+      if (!isClosed) break;
+    }
+    if (this.#ended && this.#looker === looker) looker.ended(this.#error);
+  }
+
+  /** Gives the window back for bytes that stay, unless that was done when they were looked at before. */
+  #credit(bytes: number): void {
+    this.#lookedAt += bytes;
+    const owed = this.#lookedAt - this.#credited;
+    if (owed <= 0) return;
+    this.#credited += owed;
+    this.#consumed(owed);
+  }
+
+  #take(bytes: number): void {
+    this.#left(bytes);
+    while (bytes > 0) {
+      if (this.#queue.length === 0) this.#closeBuffer();
+      const chunk = this.#queue[0]!;
+      if (chunk.length > bytes) this.#queue[0] = chunk.subarray(bytes);
+      else this.#queue.shift();
+      bytes -= Math.min(bytes, chunk.length);
+    }
   }
 
   /** What the reader waits for is about to be there; the stream's pull() may follow before that returns. */
@@ -223,7 +324,10 @@ export class ReceiveStream {
     this.#open = null;
     this.#filled = 0;
     this.#queue = [];
+    this.#credited = 0;
     this.#leaveRoom();
+    this.#looker?.ended(this.#error);
+    this.#looker = null;
     if (this.#settled) return;
     if (this.#controller === null) return this.#settleRead();
     this.#settled = true;
@@ -241,6 +345,6 @@ export class ReceiveStream {
     this.#queue = [];
     this.#ended = true;
     this.#settle();
-    if (bytes > 0) this.#consumed(bytes);
+    this.#left(bytes);
   }
 }

@@ -12,9 +12,11 @@ import { checkText } from "../wire/check.ts";
 import { abortable } from "../wire/abortable.ts";
 import { startDeadline } from "../wire/deadline.ts";
 import { checkCommand, checkExec, checkU32 } from "./check_options.ts";
+import { expectOn, type ExpectOptions } from "./expect.ts";
 import { feed, type Input, isInput } from "./input.ts";
 import { Break, Env, Exec, PtyReq, Shell, Signal, Subsystem, WindowChange } from "./messages.ts";
 import { collect, finished, linesOf, type Room, SshCommandError } from "./output.ts";
+import type { OutputMatch } from "./pattern.ts";
 import { inDirectory } from "./quote.ts";
 import { startOn, type StartRequest } from "./start.ts";
 import { decodeExit, encodePty, encodeSignal, encodeWindowSize } from "./encoding.ts";
@@ -266,6 +268,33 @@ export class RemoteProcess implements AsyncDisposable {
       const ended = await status;
       if (!ended.success) throw new SshCommandError(checked, ended, "");
     })();
+  }
+
+  /**
+   * Waits until standard output, decoded as UTF-8, matches. What was before the match and the match itself are taken from `stdout`; what
+   * comes behind it stays there, byte for byte. Where it rejects, all of it stays. A RegExp is tried on all that has come, each time
+   * something comes, so `/\d+/` may stop at half of a number, and `/\$ $/` is a prompt that nothing follows yet.
+   *
+   * `stdout` is locked meanwhile: rejects with `TypeError` where it is in use, or `"null"`. Standard error is to be read as well, or to be
+   * `"null"`, `"stdout"` or `"inherit"`. Rejects with `SshError` `NO_MATCH`, which quotes the end of what came, where the output ends before
+   * or has more than `maxOutput` bytes; with `TimeoutError`; with the signal's reason; and with the error that ends the process.
+   *
+   * @example A dialogue
+   * ```ts
+   * import type { SshClient } from "@amiko/ssh";
+   *
+   * async function version(client: SshClient): Promise<string> {
+   *   await using shell = await client.shell({ pty: true });
+   *   await shell.expect(/[$#>] $/, { timeout: 5000 });
+   *   await new Blob(["show version\n"]).stream().pipeTo(shell.stdin, { preventClose: true });
+   *   const { captures } = await shell.expect(/Version (\S+)\s/);
+   *   return captures[0]!;
+   * }
+   * ```
+   */
+  async expect(pattern: string | RegExp, options: ExpectOptions = {}): Promise<OutputMatch> {
+    if (this.#options.stdout === "null") throw new TypeError('Cannot wait for output: `stdout` is "null"');
+    return await expectOn(this.#channel, pattern, options, (text) => text);
   }
 
   /**

@@ -417,6 +417,7 @@ const elsewhere: Readonly<Record<string, string>> = {
   CreatePasskeyOptions: "tests/keys/passkey_test.ts",
   DefaultIdentitiesOptions: "tests/keys/",
   ExecOptions: "tests/session/exec_options_test.ts",
+  ExpectOptions: "tests/session/expect_test.ts",
   ExportOptions: "tests/keys/export_test.ts",
   HostBasedOptions: "tests/auth/host_based_test.ts",
   KeyDestinationsOptions: "tests/agent/",

@@ -489,3 +489,103 @@ Deno.test("A stream that nobody had asked for ends like one that was there", asy
   assertEquals(await cut.stream.readable.getReader().read().then(() => "read", () => "failed"), "failed");
   assertEquals((await discarded.stream.readable.getReader().read()).done, true);
 });
+
+Deno.test("ReceiveStream keeps and credits each byte once, whoever reads, looks, takes some away and lets go in between (twin)", async () => {
+  for (let seed = 0; seed < 60; seed++) {
+    const prng = new Prng(seed), { stream, credited } = make();
+    const all: number[] = [], got: number[] = [];
+    const largest = prng.pick([1, 10, 300, 9000]), end = prng.pick([null, broken]);
+    let batches = 5 + prng.below(15);
+    const push = (): void => {
+      if (batches === 0) return stream.end(end);
+      batches--;
+      for (let n = 1 + prng.below(3); n > 0; n--) {
+        const bytes = prng.bytes(1 + prng.below(largest));
+        for (const byte of bytes) all.push(byte);
+        stream.push(bytes.slice(), prng.below(3) === 0);
+      }
+      stream.flush();
+    };
+    const looking = async (): Promise<void> => {
+      const reader = stream.readable.getReader(), unread: Uint8Array<ArrayBuffer>[] = [], seen: number[] = [];
+      try {
+        while (stream.hasRest) unread.push((await reader.read()).value!);
+        let looks = 1 + prng.below(4), over = false;
+        const release = stream.look({
+          more: (bytes) => {
+            for (const byte of bytes) seen.push(byte);
+            if (prng.below(3) > 0) return;
+            over = true;
+            const take = prng.below(seen.length + 1);
+            got.push(...seen.slice(0, take));
+            release(take);
+          },
+          ended: (error) => {
+            over = true;
+            assertEquals(error?.reason ?? null, end);
+          },
+        }, unread);
+        stream.flush();
+        while (looks-- > 0 && !over) push();
+        release(0);
+      } finally {
+        reader.releaseLock();
+      }
+    };
+    const reading = async (): Promise<boolean> => {
+      if (prng.below(2) === 0) {
+        const reader = stream.readable.getReader();
+        const read = reader.read();
+        // One that is given up leaves what it asked for in the stream, unless it has been given that.
+        if (prng.below(4) === 0) reader.releaseLock();
+        push();
+        const { done, value } = await read.catch((error) => {
+          if (error === end) throw error;
+          return { done: false, value: new Uint8Array(0) };
+        });
+        reader.releaseLock();
+        if (done) return true;
+        for (const byte of value!) got.push(byte);
+        return false;
+      }
+      const reader = stream.readable.getReader({ mode: "byob" });
+      const read = reader.read(new Uint8Array(1 + prng.below(largest)));
+      push();
+      const { done, value } = await read;
+      reader.releaseLock();
+      if (done) return true;
+      for (const byte of value!) got.push(byte);
+      return false;
+    };
+    let why: unknown = null;
+    try {
+      for (;;) {
+        if (prng.below(3) === 0) push();
+        if (prng.below(2) === 0) await looking();
+        if (await reading()) break;
+      }
+    } catch (error) {
+      why = error;
+    }
+    assertEquals(why, end, `seed ${seed}`);
+    const differs = all.findIndex((byte, i) => byte !== got[i]);
+    assertEquals([got.length, differs, credited()], [all.length, -1, all.length], `seed ${seed}`);
+  }
+});
+
+Deno.test("ReceiveStream tells of all data as it comes, and keeps from its reader what it is told to", async () => {
+  for (const discarded of [false, true]) {
+    const { stream, credited } = make(), told: string[] = [];
+    if (discarded) stream.discard();
+    stream.tap = (data) => {
+      told.push(text(data));
+      return told.length === 1 ? data.length : told.length === 2 ? 2 : 0;
+    };
+    for (const part of ["one", "two", "three"]) stream.push(utf8(part));
+    stream.flush();
+    assertEquals(told, ["one", "two", "three"]);
+    assertEquals(credited(), discarded ? 11 : 5);
+    stream.end();
+    assertEquals(await new Response(stream.readable).text(), discarded ? "" : "othree");
+  }
+});
