@@ -51,6 +51,7 @@ export type { HttpHandler } from "./lib/http/serve.ts";
 export type { X11Request } from "./lib/session/x11_request.ts";
 export type { ExpectOptions } from "./lib/session/expect.ts";
 export type { OutputMatch } from "./lib/session/pattern.ts";
+export type { Answer, AnswerValue } from "./lib/session/respond.ts";
 export { RemoteProcess } from "./lib/session/process.ts";
 export type { ExecOptions, ExecOutput, ExitStatus, PtyOptions, WindowSize, X11Options } from "./lib/session/types.ts";
 

@@ -11,7 +11,7 @@ import { acceptConn, type SshConn } from "../forward/conn.ts";
 import type { AgentSession } from "../keys/session_agents.ts";
 import type { Agent } from "../keys/types.ts";
 import { AuthAgentReq } from "../session/messages.ts";
-import type { Lent } from "../session/process.ts";
+import type { Lent } from "../session/client_session.ts";
 import { abortable } from "../wire/abortable.ts";
 import { checkDuplex } from "../wire/check.ts";
 import { requireSystem } from "../wire/system.ts";

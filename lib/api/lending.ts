@@ -5,7 +5,7 @@
  */
 import { LentAgent } from "../agent/lent_agent.ts";
 import type { Mux } from "../connection/mux.ts";
-import type { Lent } from "../session/process.ts";
+import type { Lent } from "../session/client_session.ts";
 import type { ExecOptions } from "../session/types.ts";
 import { LentDisplays } from "../x11/lent_displays.ts";
 import type { ClientTransport } from "./client_transport.ts";

@@ -157,6 +157,19 @@ export class SendStream {
     return this.#chunkDone.promise;
   }
 
+  /**
+   * Sends bytes of this side's own, whoever holds the stream: behind what is staged and before the rest of a chunk that waits. False
+   * where nothing can be sent any more, or too much waits.
+   */
+  insert(bytes: Uint8Array): boolean {
+    if (this.#failure !== null || this.#finished || this.#closing !== null) return false;
+    if (this.staged + bytes.length > 2 * STAGE) return false;
+    if (bytes.length === 0) return true;
+    this.#gather(bytes);
+    this.#owner.wantData();
+    return true;
+  }
+
   #gather(chunk: Uint8Array): void {
     let stage = this.#stage;
     if (stage === null || stage.length - this.#stageEnd < chunk.length) stage = this.#roomFor(chunk.length);
@@ -169,7 +182,8 @@ export class SendStream {
     const { staged } = this, old = this.#stage, start = this.#stageStart, whole = staged + bytes;
     let stage = old;
     if (stage === null || stage.length < whole) {
-      stage = whole <= FIRST_STAGE ? new Uint8Array(FIRST_STAGE) : spareStages.pop() ?? new Uint8Array(STAGE);
+      const size = whole <= FIRST_STAGE ? FIRST_STAGE : Math.max(whole, STAGE);
+      stage = (size === STAGE ? spareStages.pop() : undefined) ?? new Uint8Array(size);
     }
     if (staged > 0) stage.set(old!.subarray(start, start + staged));
     this.#stage = stage;

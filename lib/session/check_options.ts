@@ -17,6 +17,7 @@ import {
   kindOf,
   wrongKind,
 } from "../wire/check.ts";
+import { checkRespond } from "./respond.ts";
 import type { ExecOptions, PtyOptions, WindowSize, X11Options } from "./types.ts";
 
 type Check = (value: unknown, name: string) => void;
@@ -179,6 +180,7 @@ const execChecks: Checks<ExecOptions> = {
   agent: checkAgent,
   x11: checkX11,
   stdin: checkStdin,
+  respond: checkRespond,
   stdout: isOneOf("piped", "null", "inherit")(),
   stderr: isOneOf("piped", "null", "inherit", "stdout")(),
   check: (value, name) => checkFlag(name, value),
@@ -193,6 +195,9 @@ const execHabits: Readonly<Record<string, Habit>> = {
   abortSignal: { ours: ["signal"], write: "`signal`" },
   cancelSignal: { ours: ["signal"], write: "`signal`" },
   environment: { ours: ["env"], write: "`env`" },
+  responders: { ours: ["respond"], write: "`respond: [{ pattern, answer }]`" },
+  watchers: { ours: ["respond"], write: "`respond: [{ pattern, answer }]`" },
+  expect: { ours: ["respond"], write: "`respond: [{ pattern, answer }]`" },
   input: { ours: ["stdin"], write: "`stdin: { text }`, bytes or a stream" },
   maxBuffer: { ours: ["maxOutput"], write: "`maxOutput`" },
   stdio: { ours: ["stdin", "stdout", "stderr"], write: "`stdin`, `stdout` and `stderr`" },
@@ -212,6 +217,11 @@ export function checkExec(options: unknown): asserts options is ExecOptions {
   checkSignalOption(options);
   checkNames("a session", options as object, Object.keys(execChecks), execHabits);
   checkAll(execChecks, options as object);
+  const { stdin, respond = [] } = options as ExecOptions;
+  if (typeof stdin !== "object" || !respond.some(({ times }) => times === Infinity)) return;
+  throw new TypeError(
+    "Cannot use `stdin` that says what is sent: it waits until `respond` is done, and `times: Infinity` never is",
+  );
 }
 
 /** Throws `TypeError` for what is no command line. */

@@ -15,14 +15,20 @@ export function isInput(stdin: unknown): stdin is Input {
 
 /**
  * Sends all of it, and the end of file. A process that takes no more of it is its own affair, as with a pipe: a stream is cancelled then.
- * A stream that fails calls `failed`, as half of the input must not look like all of it.
+ * A stream that fails calls `failed`, as half of the input must not look like all of it. Nothing is sent before `ready`.
  */
-export async function feed(channel: BaseChannel, input: Input, failed: (reason: unknown) => void): Promise<void> {
+export async function feed(
+  channel: BaseChannel,
+  input: Input,
+  failed: (reason: unknown) => void,
+  ready: Promise<void> | null = null,
+): Promise<void> {
   const writer = channel.writable.getWriter();
   writer.closed.catch(() => {});
   try {
-    if (input instanceof ReadableStream) await feedStream(input, writer, failed);
+    if (input instanceof ReadableStream) await feedStream(input, writer, failed, ready);
     else {
+      if (ready !== null) await Promise.race([ready, writer.closed]);
       const bytes = input instanceof Uint8Array ? input : new TextEncoder().encode(input.text);
       if (bytes.length > 0) await writer.write(bytes);
       await writer.close();
@@ -36,11 +42,13 @@ async function feedStream(
   input: ReadableStream<Uint8Array>,
   writer: WritableStreamDefaultWriter<Uint8Array>,
   failed: (reason: unknown) => void,
+  ready: Promise<void> | null,
 ): Promise<void> {
   const reader = input.getReader();
   // One that stands still is let go of when nobody waits for it any more.
   const onGone = (reason: unknown): void => void reader.cancel(reason).catch(() => {});
   writer.closed.catch(onGone);
+  if (ready !== null) await Promise.race([ready, writer.closed]);
   for (;;) {
     let next: ReadableStreamReadResult<Uint8Array>;
     try {

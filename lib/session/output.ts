@@ -81,9 +81,15 @@ class Output implements ExecOutput {
   }
 }
 
-/** What `output()` gives; an unwanted end is an error where `command` is given. */
-export function finished(status: ExitStatus, stdout: Bytes, stderr: Bytes, command: string | null): ExecOutput {
-  if (command !== null && !status.success) throw new SshCommandError(command, status, endOf(stderr));
+/** What `output()` gives; an unwanted end is an error where `command` is given, in which `hide` leaves out what it must not show. */
+export function finished(
+  status: ExitStatus,
+  stdout: Bytes,
+  stderr: Bytes,
+  command: string | null,
+  hide: (text: string) => string,
+): ExecOutput {
+  if (command !== null && !status.success) throw new SshCommandError(command, status, hide(endOf(stderr)));
   return new Output(status, stdout, stderr);
 }
 

@@ -4,9 +4,9 @@
  *
  * @module
  */
-import { BaseChannel, channelCore } from "../connection/channel.ts";
+import type { BaseChannel } from "../connection/channel.ts";
 import type { Mux } from "../connection/mux.ts";
-import { printable, SshError, SshProtocolError } from "../errors.ts";
+import { printable, SshError } from "../errors.ts";
 import type { Bytes } from "../wire/types.ts";
 import { checkText } from "../wire/check.ts";
 import { abortable } from "../wire/abortable.ts";
@@ -14,12 +14,15 @@ import { startDeadline } from "../wire/deadline.ts";
 import { checkCommand, checkExec, checkU32 } from "./check_options.ts";
 import { expectOn, type ExpectOptions } from "./expect.ts";
 import { feed, type Input, isInput } from "./input.ts";
+import { ClientSession, type Lent, nothingLent } from "./client_session.ts";
 import { Break, Env, Exec, PtyReq, Shell, Signal, Subsystem, WindowChange } from "./messages.ts";
 import { collect, finished, linesOf, type Room, SshCommandError } from "./output.ts";
 import type { OutputMatch } from "./pattern.ts";
 import { inDirectory } from "./quote.ts";
+import { converse, type Gate } from "./respond.ts";
+import { Secrets } from "./secrets.ts";
 import { startOn, type StartRequest } from "./start.ts";
-import { decodeExit, encodePty, encodeSignal, encodeWindowSize } from "./encoding.ts";
+import { encodePty, encodeSignal, encodeWindowSize } from "./encoding.ts";
 import type { ExecOptions, ExecOutput, ExitStatus, PtyOptions, WindowSize } from "./types.ts";
 
 /** What a session is opened for; one per channel (RFC 4254 section 6.5). */
@@ -29,22 +32,6 @@ export type ProcessStart =
   | { readonly kind: "subsystem"; readonly name: string };
 
 const EMPTY: Bytes = new Uint8Array(0);
-
-/** One thing that the server is asked to take. */
-export interface LentRequest extends Omit<StartRequest, "refused"> {
-  /** How "the server …" ends where it refuses; null where that does not matter. */
-  readonly refused: () => string | null;
-}
-
-/** What a session may use of this side: an agent, a display. */
-export interface Lent {
-  /** What the server is asked for, before the start. */
-  readonly requests: readonly LentRequest[];
-  /** The session has ended, or never began: nothing new is taken. Safe to call twice. */
-  release(): void;
-  /** As `release()`, and what is open is cut off: this side has given the session up. */
-  revoke(): void;
-}
 
 /** What a process may use of this side, for those who have any. */
 export interface ProcessServices {
@@ -58,91 +45,8 @@ export interface ProcessServices {
   readonly ownInput?: () => ReadableStream<Uint8Array>;
   /** A terminal like its own; null where it has none. */
   readonly ownPty?: () => PtyOptions | null;
-}
-
-const nothingLent: Lent = { requests: [], release: () => {}, revoke: () => {} };
-
-/** A session channel that remembers how its process ended. */
-class ClientSession extends BaseChannel {
-  readonly #status = Promise.withResolvers<ExitStatus>();
-  #onEnd: (() => void) | null = null;
-  #ended = false;
-  #closed = false;
-  readonly #lent: Lent;
-
-  constructor(id: number, lent: Lent) {
-    super(id);
-    this.#lent = lent;
-    this.#status.promise.catch(() => {});
-  }
-
-  get status(): Promise<ExitStatus> {
-    return this.#status.promise;
-  }
-
-  /** Whether CLOSE went both ways. */
-  get isClosed(): boolean {
-    return this.#closed;
-  }
-
-  /** Ends it for a reason of this side, which everything sees that waits: TERM for what runs, and CLOSE. */
-  abort(reason: unknown): void {
-    this.#status.reject(reason);
-    this.#lent.revoke();
-    channelCore(this).abort(reason, TERMINATE);
-  }
-
-  /** Ends it for what the server did. */
-  fail(error: Error): void {
-    this.#status.reject(error);
-    this.#lent.revoke();
-    channelCore(this).abort(error);
-  }
-
-  /** The peer's CLOSE may be a long time coming, in which nothing is lent any more. */
-  override close(): Promise<void> {
-    this.#lent.release();
-    return super.close();
-  }
-
-  /** Calls `onEnd` once when the channel has ended, and at once where it has. */
-  whenEnded(onEnd: () => void): void {
-    if (this.#ended) return onEnd();
-    this.#onEnd = onEnd;
-  }
-
-  override onRequest(name: string, data: Bytes, _wantReply: boolean): boolean {
-    try {
-      const status = decodeExit(name, data);
-      if (status === null) return false;
-      this.#status.resolve(status);
-      channelCore(this).speaks();
-      return true;
-    } catch (error) {
-      // A server that garbles this request spoils one channel, not the connection.
-      if (!(error instanceof SshProtocolError)) throw error;
-      this.fail(error);
-      return false;
-    }
-  }
-
-  override onEnded(error: Error | null): void {
-    if (error === null) this.#status.resolve({ success: false, code: null, signal: null });
-    else this.#status.reject(error);
-    this.#closed = error === null;
-    this.#ended = true;
-    this.#lent.release();
-    this.#onEnd?.();
-    this.#onEnd = null;
-  }
-}
-
-/** The request that ends what runs. */
-const TERMINATE = [Signal.name, encodeSignal("TERM")] as const;
-
-/** Asks for the end of everything that runs on a connection: it is about to go. */
-export function terminateAll(mux: Mux): void {
-  mux.urgeAll("session", ...TERMINATE);
+  /** What stands before its output. */
+  readonly gate?: Gate | undefined;
 }
 
 let construct: (
@@ -252,8 +156,11 @@ export class RemoteProcess implements AsyncDisposable {
       this.#inherited,
     ]);
     void this.#channel.close();
-    return finished(status, out, err, this.#checked);
+    return finished(status, out, err, this.#checked, this.#hide);
   }
+
+  /** Takes out of a text what no error may show. */
+  readonly #hide = (text: string): string => this.#channel.secrets?.hide(text) ?? text;
 
   /**
    * Lines of standard output as they come, decoded as UTF-8 and without their ends. Leaving the loop early cancels `stdout`. Standard
@@ -294,7 +201,7 @@ export class RemoteProcess implements AsyncDisposable {
    */
   async expect(pattern: string | RegExp, options: ExpectOptions = {}): Promise<OutputMatch> {
     if (this.#options.stdout === "null") throw new TypeError('Cannot wait for output: `stdout` is "null"');
-    return await expectOn(this.#channel, pattern, options, (text) => text);
+    return await expectOn(this.#channel, pattern, options, this.#hide);
   }
 
   /**
@@ -384,6 +291,7 @@ export async function startProcess(
       own: outputs,
       input,
       asked: services.asked,
+      gate: services.gate,
     });
   } catch (error) {
     stop();
@@ -399,7 +307,7 @@ async function startUnder(
   mux: Mux,
   start: ProcessStart,
   options: ExecOptions,
-  { encoded: { env, pty, name, data }, window, signal, lent, onEnd, own, input, asked }: {
+  { encoded: { env, pty, name, data }, window, signal, lent, onEnd, own, input, asked, gate }: {
     encoded: { env: readonly Bytes[]; pty: Bytes | null; name: string; data: Bytes };
     window: WindowSize | null;
     signal: AbortSignal | undefined;
@@ -408,6 +316,7 @@ async function startUnder(
     own: OwnOutputs;
     input: Input | undefined;
     asked: ProcessServices["asked"];
+    gate: Gate | undefined;
   },
 ): Promise<RemoteProcess> {
   let channel: ClientSession;
@@ -436,14 +345,18 @@ async function startUnder(
         refused: () => denied(start, "gives no terminal"),
       });
     }
+    const { respond, stdin } = options, abort = (reason: unknown): void => channel.abort(reason);
+    const ready = respond === undefined && gate === undefined
+      ? null
+      : converse(channel, { answers: respond, gate }, channel.secrets = new Secrets(), abort);
     const started = startOn(channel, requests, (error) => channel.fail(error));
-    if (options.stdin === "null") channel.sendEof();
+    if (stdin === "null") void (ready === null ? channel.sendEof() : ready.then(() => channel.sendEof()));
     if (options.stdout === "null") channel.discard("readable");
     if (options.stderr === "null") channel.discard("stderr");
     if (options.stderr === "stdout") channel.mergeStderr();
     asked?.(channel);
     await started;
-    if (input !== undefined) void feed(channel, input, (reason) => channel.abort(reason));
+    if (input !== undefined) void feed(channel, input, abort, ready);
     return construct(channel, start, options, inherit(channel, own), window);
   } catch (error) {
     void channel.close();

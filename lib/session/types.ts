@@ -7,6 +7,7 @@ import type { Agent } from "../keys/types.ts";
 import type { WaitOptions } from "../wire/deadline.ts";
 import type { ByteDuplex, Bytes, MaybePromise } from "../wire/types.ts";
 import type { Input } from "./input.ts";
+import type { Answer } from "./respond.ts";
 
 /** Terminal size, as `Deno.consoleSize()` returns it. */
 export interface WindowSize {
@@ -149,6 +150,13 @@ export interface ExecOptions {
    * @default {"null" for `exec()`, "piped" for the others}
    */
   stdin?: "piped" | "null" | "open" | "inherit" | Input | undefined;
+  /**
+   * Answers questions that the process asks in its output, on a terminal or not; the output goes on whole. Standard input stays open until
+   * every answer has been given as often as its `times` says: what `stdin` says is sent waits for that, and so does the end of file of
+   * `"null"`. A question that comes once more than it may ends the process. Answers are in no error, and are not shown here; a terminal
+   * there shows them unless it is told not to. For `sudo` there is `SshClient.sudo()`. @default {[]}
+   */
+  respond?: readonly Answer[] | undefined;
   /** `"null"` discards and gives the window back at once; `"inherit"` goes to this program's own. @default {"piped"} */
   stdout?: "piped" | "null" | "inherit" | undefined;
   /**

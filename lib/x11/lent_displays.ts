@@ -16,7 +16,7 @@ import { acceptConn, type SshConn } from "../forward/conn.ts";
 import { pump, type PumpSide, type Socket } from "../forward/pump.ts";
 import { writeAll } from "../forward/socks.ts";
 import { X11Req } from "../session/messages.ts";
-import type { Lent } from "../session/process.ts";
+import type { Lent } from "../session/client_session.ts";
 import type { X11Options } from "../session/types.ts";
 import { toHex } from "../wire/base_text.ts";
 import { callBack } from "../wire/callback.ts";

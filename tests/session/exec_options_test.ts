@@ -192,6 +192,7 @@ Deno.test("exec() takes options that are undefined, options of others, and every
     agent: undefined,
     x11: undefined,
     stdin: undefined,
+    respond: undefined,
     stdout: undefined,
     stderr: undefined,
     signal: undefined,

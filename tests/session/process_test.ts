@@ -9,7 +9,8 @@ import {
 } from "../../lib/connection/messages.ts";
 import { SshDisconnectError, SshError } from "../../lib/errors.ts";
 import { ExitStatusRequest, Signal } from "../../lib/session/messages.ts";
-import { type ProcessStart, type RemoteProcess, startProcess, terminateAll } from "../../lib/session/process.ts";
+import { type ProcessStart, type RemoteProcess, startProcess } from "../../lib/session/process.ts";
+import { terminateAll } from "../../lib/session/client_session.ts";
 import type { ExecOptions } from "../../lib/session/types.ts";
 import { Msg } from "../../lib/wire/numbers.ts";
 import type { Bytes } from "../../lib/wire/types.ts";
