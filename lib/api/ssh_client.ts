@@ -19,6 +19,7 @@ import { type ProcessServices, type RemoteProcess, startProcess } from "../sessi
 import { terminateAll } from "../session/client_session.ts";
 import { commandLine, type ShellValue } from "../session/quote.ts";
 import { type RemoteCommand, remoteCommand } from "../session/remote_command.ts";
+import type { SudoOptions } from "../session/sudo.ts";
 import type { ExecOptions, ExecOutput } from "../session/types.ts";
 import type { SftpClient } from "../sftp/client.ts";
 import type { SftpChannel } from "../sftp/wire/channel.ts";
@@ -153,6 +154,33 @@ export class SshClient implements AsyncDisposable {
       throw new TypeError("Cannot run command: `$` goes before a template, without parentheses; run() takes a text");
     }
     return remoteCommand(this, commandLine(strings, values));
+  }
+
+  /**
+   * Runs a command as root, or as `user`, by `sudo`, through `sh -c`; otherwise as `exec()` does. The password goes to sudo's standard
+   * input, or to its terminal with `pty`, when sudo asks, once; it is in no command line, environment, output or error, and never goes to
+   * the command, whose input comes behind it. `cwd` and `env` are set behind sudo, where the command line shows them. What sudo itself
+   * says is no output. It is `sh` that sudoers must allow. sudo runs as root, and no signal of the user reaches it: where `signal` or
+   * `timeout` ends the wait, a terminal ends the command, and without one it goes on until it next reads or writes.
+   *
+   * Rejects with `SshError` `AUTH_FAILED` for a wrong password, which is not tried again, `REQUEST_DENIED` with sudo's words where it
+   * refuses, is missing, or wants a terminal or a password that was not given, and `TypeError` for a password that sudo would not read as
+   * one.
+   *
+   * @example Into a file of root's
+   * ```ts
+   * import type { SshClient } from "@amiko/ssh";
+   *
+   * async function greet(client: SshClient, password: string): Promise<void> {
+   *   await client.sudo("cat > /etc/motd", { password, stdin: { text: "Welcome\n" }, check: true });
+   * }
+   * ```
+   */
+  async sudo(command: string, options: SudoOptions = {}): Promise<ExecOutput> {
+    checkSignalOption(options);
+    const { runBySudo } = await import("../session/sudo.ts");
+    const given = { ...this.#given(options), env: options.env };
+    return await runBySudo(this.#mux, command, given, this.#here);
   }
 
   /** Starts a command, like `Deno.Command.spawn()`; resolves when the server has accepted it. */

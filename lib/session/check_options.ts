@@ -90,6 +90,15 @@ function checkEnv(env: unknown, name: string): void {
   }
 }
 
+/** Throws `TypeError` for variables that a shell could not set. */
+export function checkVariables(env: ExecOptions["env"]): void {
+  for (const name of Object.keys(env ?? {})) {
+    if (/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) continue;
+    const words = `Cannot use "${printable(name, 64)}" as a name in \`env\` of a command`;
+    throw new TypeError(`${words}: it must be letters, digits and "_", and begin with no digit`);
+  }
+}
+
 const stdinIs = isOneOf("piped", "null", "open", "inherit")(", `{ text }`, bytes, or a stream of bytes");
 
 function checkStdin(value: unknown, name: string): void {

@@ -102,3 +102,9 @@ export function inDirectory(cwd: string, command: string): string {
   // Neither an option nor a word that `cd` takes otherwise, such as `-`, nor one that CDPATH leads elsewhere.
   return `cd ${quote(cwd.startsWith("/") ? cwd : `./${cwd}`)} || exit\n${command}`;
 }
+
+/** Begins with variables set, whose names are those that a shell knows, and does nothing at all where that is not possible. */
+export function exported(env: Readonly<Record<string, string>>, command: string): string {
+  const words = Object.entries(env).map(([name, value]) => `${name}=${quote(value)}`);
+  return words.length === 0 ? command : `export ${words.join(" ")} || exit\n${command}`;
+}

@@ -149,6 +149,14 @@ export const peers = {
   node24: runtime("Node", "node24"),
   node26: runtime("Node", "node26"),
   bun: runtime("Bun", "bun"),
+  // A machine of its own for it is made of mounts, which only root may make.
+  sudo: lookUp(
+    "sudo",
+    Deno.uid() === 0
+      ? ["/usr/bin/sudo", "/usr/bin/unshare", "/usr/bin/mount", "/usr/sbin/sshd", "/usr/bin/ssh-keygen", "/bin/bash"]
+      : ["/root is not who runs this"],
+    () => versionOf(["/usr/bin/sudo", "-V"], /version ([\d.p]+)/),
+  ),
   sshaudit: lookUp("ssh-audit", [python, sshAudit, "/usr/bin/ssh-keygen"], () => "3"),
 } as const satisfies Record<string, Peer>;
 
@@ -208,8 +216,9 @@ export interface ServerPeer extends AsyncDisposable {
 export const username = "amiko";
 /** Password of the user on every peer that takes passwords. */
 export const password = "a password for tests only";
-// crypt(3), method 6, of the password above.
-const shadow = "$6$amikotests$s/KSH/Jkrtp4Izdxizw0oqLxiAkk9O6Vr8a.2feh4uv7u6.JKBCjzl61umHcSS0UTxE8bxhddS7hvptXvtf1F1";
+/** crypt(3), method 6, of the password above. */
+export const passwordHash =
+  "$6$amikotests$s/KSH/Jkrtp4Izdxizw0oqLxiAkk9O6Vr8a.2feh4uv7u6.JKBCjzl61umHcSS0UTxE8bxhddS7hvptXvtf1F1";
 
 /** Starts OpenSSH's sshd with every algorithm that it knows; `config` adds lines such as `RekeyLimit=1M`, which go before all others. */
 export async function startOpenSshd(
@@ -392,7 +401,7 @@ function account(dir: string, keys: TestKeys): { home: string; env: Record<strin
   const passwd = `${Deno.readTextFileSync("/etc/passwd")}${username}:x:${Deno.uid()}:${Deno.gid()}::${home}:/bin/sh\n`;
   Deno.writeTextFileSync(`${dir}/passwd`, passwd);
   Deno.writeTextFileSync(`${dir}/group`, Deno.readTextFileSync("/etc/group"));
-  Deno.writeTextFileSync(`${dir}/shadow`, `${username}:${shadow}:20000:0:99999:7:::\n`);
+  Deno.writeTextFileSync(`${dir}/shadow`, `${username}:${passwordHash}:20000:0:99999:7:::\n`);
   return {
     home,
     env: {

@@ -1558,6 +1558,44 @@ export const mutants: readonly Mutant[] = [
   // -------------------------------------------------------------------------------------------------- lib/session
 
   {
+    id: "sudo-once",
+    removes: "a password that sudo refuses is not sent again",
+    file: "lib/session/sudo.ts",
+    find: "if (this.#isAsked) {",
+    replace: "if (this.#isOpen) {",
+    test: "tests/session/sudo_test.ts",
+    killedBy: "sudo() that asks again is ended, and no more is sent",
+    mayHang: true,
+  },
+  {
+    id: "sudo-not-the-command",
+    removes: "a password is not sent to the command, whatever it writes",
+    file: "lib/session/sudo.ts",
+    find: "if (this.#isOpen) return 0;",
+    replace: "",
+    test: "tests/session/sudo_test.ts",
+    killedBy: "sudo() sends no password behind the beginning, and none where nothing is asked",
+  },
+  {
+    id: "sudo-late",
+    removes: "a password that somebody gives when the command has begun is not sent to it",
+    file: "lib/session/sudo.ts",
+    find: "if (!this.#isOpen) process.send(",
+    replace: "process.send(",
+    test: "tests/session/sudo_test.ts",
+    killedBy: "sudo() sends no password behind the beginning, and none where nothing is asked",
+  },
+  {
+    id: "sudo-shown-lines",
+    removes: "a shell that shows what it runs does not show sudo's prompt before sudo does",
+    file: "lib/session/sudo.ts",
+    find: "{ set +xv; } 2>/dev/null\\n",
+    replace: "",
+    test: "tests/interop/sudo_test.ts",
+    killedBy: "sudo() runs commands by the real sudo, and its password goes nowhere else",
+  },
+
+  {
     id: "respond-once",
     removes: "an answer is not given again and again",
     file: "lib/session/respond.ts",
