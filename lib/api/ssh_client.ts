@@ -26,6 +26,7 @@ import type { SftpChannel } from "../sftp/wire/channel.ts";
 import type { ConnectionInfo } from "../transport/types.ts";
 import { checkWait } from "../wire/check.ts";
 import { type WaitOptions, withDeadline } from "../wire/deadline.ts";
+import { checkSignalOption } from "../wire/check.ts";
 import type { Bytes } from "../wire/types.ts";
 import type { ClientTransport } from "./client_transport.ts";
 import { endOnAbort } from "./connection.ts";
@@ -179,23 +180,23 @@ export class SshClient implements AsyncDisposable {
   async sudo(command: string, options: SudoOptions = {}): Promise<ExecOutput> {
     checkSignalOption(options);
     const { runBySudo } = await import("../session/sudo.ts");
-    const given = { ...this.#given(options), env: options.env };
-    return await runBySudo(this.#mux, command, given, this.#here);
+    const { password, user, ...rest } = options;
+    return await runBySudo(this.#mux, command, { ...this.#given(rest), password, user }, this.#here());
   }
 
   /** Starts a command, like `Deno.Command.spawn()`; resolves when the server has accepted it. */
   spawn(command: string, options: ExecOptions = {}): Promise<RemoteProcess> {
-    return startProcess(this.#mux, { kind: "exec", command }, this.#given(options), this.#here);
+    return startProcess(this.#mux, { kind: "exec", command }, this.#given(options), this.#here());
   }
 
   /** Starts a login shell. Without `pty` it is one without prompt and job control. */
   shell(options: ExecOptions = {}): Promise<RemoteProcess> {
-    return startProcess(this.#mux, { kind: "shell" }, this.#given(options), this.#here);
+    return startProcess(this.#mux, { kind: "shell" }, this.#given(options), this.#here());
   }
 
   /** Starts a subsystem such as `netconf`. */
   subsystem(name: string, options: ExecOptions = {}): Promise<RemoteProcess> {
-    return startProcess(this.#mux, { kind: "subsystem", name }, this.#given(options), this.#here);
+    return startProcess(this.#mux, { kind: "subsystem", name }, this.#given(options), this.#here());
   }
 
   /**
@@ -308,16 +309,17 @@ export class SshClient implements AsyncDisposable {
     return await (await this.#paths()).forwardDynamic(from, options);
   }
 
-  /** Options of a session, with what all of them are given. */
+  /** Options of a session, with what all of them are lent. */
   #given(options: ExecOptions): ExecOptions {
-    const { env, ...lent } = this.#sessions;
-    if (env === undefined && Object.keys(lent).length === 0) return options;
+    const { env: _env, ...lent } = this.#sessions;
+    if (Object.keys(lent).length === 0) return options;
     checkExec(options);
     const { agent = lent.agent, x11 = lent.x11 } = options;
-    return { ...options, agent, x11, env: { ...env, ...options.env } };
+    return { ...options, agent, x11 };
   }
 
-  readonly #here: ProcessServices = {
+  readonly #here = (): ProcessServices => ({
+    env: this.#sessions.env,
     lend: async (options) => {
       this.#lending ??= import("./lending.ts").then(({ Lending }) => new Lending(this.#mux, this.#transport));
       return await (await this.#lending).lend(options, this.#sessions);
@@ -325,7 +327,7 @@ export class SshClient implements AsyncDisposable {
     own: ownStream,
     ownInput,
     ownPty,
-  };
+  });
   /**
    * Fetches from a host that the server reaches, and looks up, with Deno's `fetch()`: `http:` and `https:`, HTTP/1.1 with connections that
    * are kept, HTTP/2 where a server of HTTPS offers it. Certificates are checked here, against the host of the URL. `client` is one of

@@ -90,10 +90,15 @@ function checkEnv(env: unknown, name: string): void {
   }
 }
 
+/** Whether a shell can set a variable of that name. */
+export function isVariable(name: string): boolean {
+  return /^[A-Za-z_][A-Za-z0-9_]*$/.test(name);
+}
+
 /** Throws `TypeError` for variables that a shell could not set. */
 export function checkVariables(env: ExecOptions["env"]): void {
   for (const name of Object.keys(env ?? {})) {
-    if (/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) continue;
+    if (isVariable(name)) continue;
     const words = `Cannot use "${printable(name, 64)}" as a name in \`env\` of a command`;
     throw new TypeError(`${words}: it must be letters, digits and "_", and begin with no digit`);
   }

@@ -18,12 +18,13 @@ import { ClientSession, type Lent, nothingLent } from "./client_session.ts";
 import { Break, Env, Exec, PtyReq, Shell, Signal, Subsystem, WindowChange } from "./messages.ts";
 import { collect, finished, linesOf, type Room, SshCommandError } from "./output.ts";
 import type { OutputMatch } from "./pattern.ts";
-import { inDirectory } from "./quote.ts";
+import { exported, inDirectory } from "./quote.ts";
 import { converse, type Gate } from "./respond.ts";
 import { Secrets } from "./secrets.ts";
 import { startOn, type StartRequest } from "./start.ts";
 import { encodePty, encodeSignal, encodeWindowSize } from "./encoding.ts";
 import type { ExecOptions, ExecOutput, ExitStatus, PtyOptions, WindowSize } from "./types.ts";
+import { askVariables, tellVariables, type Variables } from "./variables.ts";
 
 /** What a session is opened for; one per channel (RFC 4254 section 6.5). */
 export type ProcessStart =
@@ -45,6 +46,8 @@ export interface ProcessServices {
   readonly ownInput?: () => ReadableStream<Uint8Array>;
   /** A terminal like its own; null where it has none. */
   readonly ownPty?: () => PtyOptions | null;
+  /** Variables that it is given where the server takes them. */
+  readonly env?: Variables | undefined;
   /** What stands before its output. */
   readonly gate?: Gate | undefined;
 }
@@ -242,7 +245,8 @@ export class RemoteProcess implements AsyncDisposable {
 }
 
 /**
- * Opens a session channel and starts what it is for: two round trips, everything after CHANNEL_OPEN in one go. `lend` is asked where
+ * Opens a session channel and starts what it is for: two round trips, everything after CHANNEL_OPEN in one go; one more for a command
+ * with `env`. `lend` is asked where
  * the options want something lent, once they have been checked, and rejects with its own errors. Rejects with `ChannelOpenError`, with
  * `SshError` `REQUEST_DENIED`, or with the reason of the signal.
  */
@@ -259,17 +263,15 @@ export async function startProcess(
     throw new TypeError(`Cannot start ${nameOf(start)} in a directory: \`cwd\` is for commands`);
   }
   // The caller's mistakes come out before anything is lent or opened.
-  const env = Object.entries(options.env ?? {}).map(([name, value]) => Env.encode({ name, value }));
+  const env = options.env ?? {};
+  for (const [name, value] of Object.entries(env)) Env.encode({ name, value });
   const { lend, own, ownInput, ownPty } = services;
   const wished = options.pty === "inherit" ? ownPty?.() ?? false : options.pty ?? false;
   const terminal = wished === true ? {} : wished === false ? null : wished;
   const pty = terminal === null ? null : encodePty(terminal);
   const window = terminal === null ? null : { columns: terminal.columns ?? 80, rows: terminal.rows ?? 24 };
-  const [name, data] = encodeStart(
-    start.kind === "exec" && options.cwd !== undefined
-      ? { kind: "exec", command: inDirectory(options.cwd, start.command) }
-      : start,
-  );
+  const line = (unset: Variables): [name: string, data: Bytes] => encodeStart(start, options.cwd, unset);
+  line({});
   const inheriting = (["stdout", "stderr"] as const).filter((name) => options[name] === "inherit");
   const outputs: OwnOutputs = own === undefined ? [] : inheriting.map((name) => [name, own(name)]);
   const inherited = options.stdin === "inherit" ? ownInput?.() : undefined;
@@ -283,7 +285,8 @@ export async function startProcess(
       ? await abortable(lend(options), signal, (lent) => lent.release())
       : nothingLent;
     return await startUnder(mux, start, options, {
-      encoded: { env, pty, name, data },
+      pty,
+      line,
       window,
       signal,
       lent,
@@ -292,6 +295,8 @@ export async function startProcess(
       input,
       asked: services.asked,
       gate: services.gate,
+      // What the caller names comes before what every session is given.
+      given: Object.fromEntries(Object.entries(services.env ?? {}).filter(([name]) => !Object.hasOwn(env, name))),
     });
   } catch (error) {
     stop();
@@ -307,8 +312,10 @@ async function startUnder(
   mux: Mux,
   start: ProcessStart,
   options: ExecOptions,
-  { encoded: { env, pty, name, data }, window, signal, lent, onEnd, own, input, asked, gate }: {
-    encoded: { env: readonly Bytes[]; pty: Bytes | null; name: string; data: Bytes };
+  { pty, line, given, window, signal, lent, onEnd, own, input, asked, gate }: {
+    pty: Bytes | null;
+    line: (unset: Variables) => [name: string, data: Bytes];
+    given: Variables;
     window: WindowSize | null;
     signal: AbortSignal | undefined;
     lent: Lent;
@@ -329,7 +336,11 @@ async function startUnder(
   endOnAbort(channel, signal, onEnd);
   try {
     signal?.throwIfAborted();
-    for (const variable of env) channel.notify(Env.name, variable);
+    const { env = {} } = options;
+    tellVariables(channel, start.kind === "exec" ? given : { ...given, ...env });
+    const [name, data] = line(
+      start.kind === "exec" ? await askVariables(channel, env, (why) => denied(start, why)) : {},
+    );
     const requests: StartRequest[] = lent.requests.map((one) => ({
       ...one,
       refused: () => {
@@ -368,10 +379,13 @@ async function startUnder(
   }
 }
 
-function encodeStart(start: ProcessStart): [name: string, data: Bytes] {
+/** What starts it; `unset` are variables that its line has to set. */
+function encodeStart(start: ProcessStart, cwd: string | undefined, unset: Variables): [name: string, data: Bytes] {
   switch (start.kind) {
-    case "exec":
-      return [Exec.name, Exec.encode({ command: start.command })];
+    case "exec": {
+      const command = exported(unset, start.command);
+      return [Exec.name, Exec.encode({ command: cwd === undefined ? command : inDirectory(cwd, command) })];
+    }
     case "shell":
       return [Shell.name, Shell.encode({})];
     case "subsystem":

@@ -199,14 +199,14 @@ export async function runBySudo(
     checkText("user", user, "the name of a user");
     if (user === "") throw new TypeError("Cannot use `user`: it is empty");
   }
-  const hasTerminal = (rest.pty ?? false) !== false;
+  const pty = rest.pty === "inherit" ? services.ownPty?.() ?? false : rest.pty ?? false, hasTerminal = pty !== false;
   if (password !== undefined && typeof password !== "function") checkPassword(password, hasTerminal);
   const words = { prompt: word(), begun: word() }, secrets = new Secrets();
   if (typeof password === "string") secrets.add(password);
-  const gate = new SudoGate(words, options, secrets);
-  const line = sudoLine(command, words, options);
+  const gate = new SudoGate(words, { ...options, pty }, secrets);
+  const line = sudoLine(command, words, { ...options, pty });
   const { cwd: _cwd, env: _env, ...others } = rest;
-  const started = { ...others, stdin: rest.stdin ?? "null" } as const;
+  const started = { ...others, pty, stdin: rest.stdin ?? "null" } as const;
   const process = await startProcess(mux, { kind: "exec", command: line }, started, { ...services, gate });
   const output = await process.output();
   if (!gate.isOpen) throw gate.refused(output);

@@ -115,7 +115,12 @@ export interface ForwardedAgent {
 
 /** Options of a remote command; field names follow `Deno.CommandOptions`. */
 export interface ExecOptions {
-  /** Environment, subject to the server's AcceptEnv: what it does not accept it ignores without a word. */
+  /**
+   * Environment. What the server does not accept (AcceptEnv of `sshd`, which has little there by default) is set by a quoted `export`
+   * before the command, which a POSIX shell there must understand, and which everybody there can read who may see the command lines of
+   * others: secrets go by `stdin`. Nothing runs where it cannot be set. With it a command takes one more round trip to start. A
+   * name other than of letters, digits and `_` must be accepted, or the command is not started. For shells and subsystems, which have no line, the server ignores without a word what it does not accept.
+   */
   env?: Record<string, string> | undefined;
   /**
    * Directory to run in, from the root or from where sessions begin, which is mostly the user's home; `~` means nothing here. It is a

@@ -195,11 +195,20 @@ peerTest("openssh", "shell() on sshd has the terminal asked for, and takes resiz
   assertEquals((await shell.status).code, 5);
 });
 
-peerTest("openssh", "env reaches sshd as far as its AcceptEnv goes", async () => {
-  await using both = await dial({ config: ["AcceptEnv=AMIKO_*"] });
-  const { stdout } = await both.client.exec("echo $AMIKO_A $OTHER", { env: { AMIKO_A: "yes", OTHER: "no" } });
-  assertEquals(text(stdout), "yes\n");
-});
+peerTest(
+  "openssh",
+  "env reaches sshd as far as its AcceptEnv goes, and a command all the same beyond that",
+  async () => {
+    await using both = await dial({ config: ["AcceptEnv=AMIKO_*"] });
+    const { stdout } = await both.client.exec("echo $AMIKO_A $OTHER", { env: { AMIKO_A: "yes", OTHER: "no" } });
+    assertEquals(text(stdout), "yes no\n");
+    await using shell = await both.client.shell({
+      env: { AMIKO_A: "yes", OTHER: "no" },
+      stdin: { text: "echo $AMIKO_A $OTHER\n" },
+    });
+    assertEquals((await shell.output()).lines().at(-1), "yes");
+  },
+);
 
 peerTest("openssh", "exec() aborted at any moment leaves the connection to sshd as it was", async () => {
   // sshd counts a session until its process has ended, and by default to ten.

@@ -441,6 +441,7 @@ const elsewhere: Readonly<Record<string, string>> = {
   TestPairOptions: "tests/testing/test_pair_test.ts",
   ServeSftpOptions: "tests/sftp/",
   SignMessageOptions: "tests/keys/sshsig_test.ts",
+  SudoOptions: "tests/session/sudo_test.ts",
   TransferOptions: "tests/sftp/",
   TrustedUserCAsOptions: "tests/auth/",
   VerifyMessageOptions: "tests/keys/sshsig_test.ts",
