@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { toHex } from "../wire/base_text.ts";
 import { concat } from "@std/bytes";
 import type { Mux } from "../connection/mux.ts";
 import { printable, SshError } from "../errors.ts";
@@ -66,7 +67,7 @@ interface Words {
 }
 
 function word(): string {
-  return crypto.getRandomValues(new Uint8Array(16)).toHex();
+  return toHex(crypto.getRandomValues(new Uint8Array(16)));
 }
 
 /** Cut in two, so that a shell that shows what it reads does not show them. */
