@@ -7,10 +7,10 @@
  *
  * @module
  */
-import { toHex } from "../wire/base_text.ts";
 import { concat } from "@std/bytes";
 import type { Mux } from "../connection/mux.ts";
 import { printable, SshError } from "../errors.ts";
+import { toHex } from "../wire/base_text.ts";
 import { checkNames, checkSignalOption, checkText, type Habit, wrongKind } from "../wire/check.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
 import { checkCommand, checkExec, checkVariables } from "./check_options.ts";
