@@ -71,7 +71,7 @@ export interface ClientAuthOptions {
 export interface AttemptOptions {
   /** Aborting rejects the attempt with the signal's reason and ends the connection: an answer could still come. */
   signal?: AbortSignal | undefined;
-  /** Take SUCCESS only after a password, a signature or an answer was sent (CVE-2021-36369). @default {false} */
+  /** Take SUCCESS only for a password, a signature or an answer that was not refused (CVE-2021-36369). @default {false} */
   requireAuth?: boolean | undefined;
 }
 
@@ -112,7 +112,10 @@ export class ClientAuth implements MessageHandler {
   /** Whether a request has been sent. */
   #asked = false;
   #loggedIn = false;
+  /** Whether a proof has been sent that the server has not refused. */
   #proved = false;
+  /** Whether a proof has passed as one of several. */
+  #passed = false;
   #bannerBytes = 0;
   #remaining: readonly string[] = [];
   #waiter: Waiter | null = null;
@@ -124,6 +127,11 @@ export class ClientAuth implements MessageHandler {
     this.#transport = transport;
     this.#options = options;
     transport.setHandler(this);
+  }
+
+  /** Whether a request has been sent: what the server allows, and which signatures it takes from this user, is known from its answer. */
+  get hasAsked(): boolean {
+    return this.#asked;
   }
 
   /**
@@ -151,7 +159,9 @@ export class ClientAuth implements MessageHandler {
     signal?.addEventListener("abort", onAbort);
     const notes: string[] = [];
     try {
-      const work = this.#begin().then(() => run(this.#exchange(attempt, username, notes)));
+      const work = this.#begin().then(() => {
+        return attempt.stopped ? attempt.stop.promise : run(this.#exchange(attempt, username, notes));
+      });
       const reply = await Promise.race([work, attempt.stop.promise]);
       if (reply.kind === "success") return { success: true, partial: false, remaining: [], notes };
       return { success: false, partial: reply.partial, remaining: reply.remaining, notes };
@@ -279,6 +289,9 @@ export class ClientAuth implements MessageHandler {
         const waiter = this.#answered("USERAUTH_FAILURE");
         const { methods, partial } = userauthFailure.decode(payload);
         this.#remaining = methods;
+        // What was refused proves nothing of what the server may take next.
+        if (partial) this.#passed = this.#proved;
+        else this.#proved = this.#passed;
         waiter.resolve({ kind: "failure", partial, remaining: methods });
         return true;
       }
@@ -406,13 +419,24 @@ export async function authenticate(
   };
 
   const given = methods.filter((method) => method.name !== "none"), passed = new Set<AuthMethod>();
-  let left = given, asked = !needsNobody(given[0]);
+  let left = given, asked = !needsNobody(methods[0]);
   if (asked && (await attempt(none())).success) return;
+  /** Asks with `none` behind all else, where that was not asked first and its success would do. */
+  const asksForNothing = async (): Promise<boolean> => {
+    if (asked || options.requireAuth) return false;
+    try {
+      return (await attempt(none())).success;
+    } catch (error) {
+      // A server that has heard enough, and is gone, has refused it: what came before says more.
+      if (error instanceof SshAuthError || error instanceof SshError && error.code === "CONNECTION_LOST") return false;
+      throw error;
+    }
+  };
   for (let rounds = 0;;) {
     const method = left.find(({ name }) => allows(remaining, name));
     if (method === undefined) {
       const allowed = remaining;
-      if (!asked && (await attempt(none())).success) return;
+      if (await asksForNothing()) return;
       // A key that was tried at once may be of a method that the server does not take.
       const isBarred = passed.size === 0 && given.every(({ name }) => !allows(allowed, name));
       throw failure(whyNot(methods, isBarred ? given : left, allowed), allowed);
@@ -420,6 +444,14 @@ export async function authenticate(
     left = left.filter((other) => other !== method);
     const { success, partial } = await attempt(method);
     if (success) return;
+    if (!auth.hasAsked) {
+      // It had nothing to begin with, as far as is known before the server has heard of the user: what it allows is asked now.
+      asked = true;
+      tried.length = 0;
+      left = given;
+      if ((await attempt(none())).success) return;
+      continue;
+    }
     if (!partial) continue;
     asked = true;
     if (++rounds === maxRounds) throw failure(`no end after ${rounds} partial successes`, remaining);

@@ -155,20 +155,29 @@ Deno.test("publicKey() goes by the server-sig-algs that a server tells once it k
     algorithms: rsa.algorithms,
     sign: (data, algorithm) => (signed.push(algorithm), rsa.sign(data, algorithm)),
   };
-  const made = start(
-    {
-      none: () => {
-        made.client.extensions.set("server-sig-algs", new TextEncoder().encode("rsa-sha2-256"));
-        return false;
+  // Also where it rules the first key out before.
+  for (
+    const [methods, before] of [
+      [[password("wrong"), publicKey(key)], "rsa-sha2-512,rsa-sha2-256"],
+      [[publicKey(key)], "ssh-ed25519"],
+    ] as const
+  ) {
+    signed.length = 0;
+    const made = start(
+      {
+        none: () => {
+          made.client.extensions.set("server-sig-algs", new TextEncoder().encode("rsa-sha2-256"));
+          return false;
+        },
+        password: () => false,
+        publicKey: () => true,
       },
-      password: () => false,
-      publicKey: () => true,
-    },
-    {},
-    "rsa-sha2-512,rsa-sha2-256",
-  );
-  await authenticate(made.auth, "alice", [password("wrong"), publicKey(key)]);
-  assertEquals([signed, (await made.user).method], [["rsa-sha2-256"], "publickey"]);
+      {},
+      before,
+    );
+    await authenticate(made.auth, "alice", methods);
+    assertEquals([signed, (await made.user).method], [["rsa-sha2-256"], "publickey"]);
+  }
 });
 
 Deno.test("publicKey() goes on with what server-sig-algs says after a first key was refused for its algorithm", async () => {

@@ -1,9 +1,9 @@
 /** What a server says of the methods that are left, and what a client makes of it: of an empty list above all (C25). */
 import { assert, assertEquals } from "@std/assert";
-import { authenticate, ClientAuth } from "../../lib/auth/client.ts";
+import { authenticate, type AuthenticateOptions, ClientAuth } from "../../lib/auth/client.ts";
 import { encodeInfoRequest, userauthRequest } from "../../lib/auth/messages.ts";
 import { type AuthMethod, keyboardInteractive, none, password, publicKey } from "../../lib/auth/methods.ts";
-import { SshAuthError } from "../../lib/errors.ts";
+import { DisconnectReason, SshAuthError, SshError, SshProtocolError } from "../../lib/errors.ts";
 import { generateKey } from "../../lib/keys/private_key.ts";
 import { Msg } from "../../lib/wire/numbers.ts";
 import { Writer } from "../../lib/wire/writer.ts";
@@ -18,6 +18,7 @@ type Server = (method: string, what: string, requests: readonly string[]) => Uin
 async function login(
   methods: readonly AuthMethod[],
   answer: Server,
+  options: AuthenticateOptions = {},
 ): Promise<{ requests: string[]; error: SshAuthError | null }> {
   const { client, server } = fakePair(), peer = new ScriptedPeer(server), requests: string[] = [];
   const auth = new ClientAuth(client, { onSuccess: () => {} });
@@ -32,7 +33,7 @@ async function login(
       peer.send(answer(name, what, requests));
     }
   })();
-  const error = await authenticate(auth, "alice", methods).then(() => null, (error) => error);
+  const error = await authenticate(auth, "alice", methods, options).then(() => null, (error) => error);
   client.close();
   await serving;
   if (error !== null && !(error instanceof SshAuthError)) throw error;
@@ -222,5 +223,69 @@ Deno.test("authenticate() reads a list with stray commas, and takes one of nothi
       [["publickey alice's signed", ...asked, "password secret"], null],
       list,
     );
+  }
+});
+
+Deno.test("authenticate() does not ask with `none` behind all else where a proof is required, and takes no proof that was refused for one", async () => {
+  const refuse: Server = (method) =>
+    method === "none" ? successPayload() : failurePayload(["publickey", "keyboard-interactive"]);
+  const { requests, error } = await login([publicKey(alice)], refuse, { requireAuth: true });
+  assertEquals(requests, ["publickey alice's signed"]);
+  assert(error!.message.includes("add keyboardInteractive()"), error!.message);
+  // A round without questions proves nothing, whatever was refused before.
+  const empty = encodeInfoRequest({ name: "", instruction: "", prompts: [] });
+  for (const [partial, ends] of [[false, "no proof"], [true, null]] as const) {
+    const asked = await login(
+      [publicKey(alice), keyboardInteractive(() => [])],
+      (method) =>
+        method === "publickey"
+          ? failurePayload(["keyboard-interactive"], partial)
+          : method === "answers"
+          ? successPayload()
+          : empty,
+      { requireAuth: true },
+    );
+    assertEquals(asked.requests, ["publickey alice's signed", "keyboard-interactive"]);
+    assertEquals(asked.error?.message.includes(ends ?? "") ?? null, ends === null ? null : true, asked.error?.message);
+  }
+});
+
+Deno.test("authenticate() asks what the server allows before a secret where its first method had nothing to send, and where none() is first", async () => {
+  const empty = { signers: () => Promise.resolve([]), [Symbol.asyncDispose]: () => Promise.resolve() };
+  for (const first of [publicKey(empty), none()]) {
+    let asked = 0;
+    const { requests, error } = await login(
+      [first, password(() => (asked++, "secret")), publicKey(alice)],
+      (method, what) =>
+        method === "none" ? failurePayload(["publickey"]) : what.endsWith("signed") ? successPayload() : pkOk(alice),
+    );
+    assertEquals([requests, error, asked], [["none", "publickey alice's", "publickey alice's signed"], null, 0]);
+  }
+  const { error } = await login([publicKey(empty)], () => failurePayload(["publickey"]));
+  assertEquals(
+    error!.message.match(/tried .*;/)![0],
+    "tried none (refused); publickey (refused: there was no key to offer, the agent has no key of a type that is known here);",
+  );
+});
+
+Deno.test("an error says why a key was refused where the server ends the connection instead of an answer to `none`", async () => {
+  for (const how of ["word", "none"] as const) {
+    const { client, server } = fakePair(), peer = new ScriptedPeer(server);
+    const outcome = authenticate(new ClientAuth(client, { onSuccess: () => {} }), "alice", [publicKey(alice)])
+      .then(() => null, (error) => error);
+    await peer.expect(Msg.SERVICE_REQUEST);
+    peer.send(acceptPayload());
+    await peer.expect(Msg.USERAUTH_REQUEST);
+    peer.send(failurePayload(["publickey"]));
+    await peer.expect(Msg.USERAUTH_REQUEST);
+    server.fail(
+      how === "word"
+        ? new SshProtocolError("Too many authentication failures", DisconnectReason.PROTOCOL_ERROR)
+        : new SshError("Gone", { code: "CONNECTION_LOST" }),
+    );
+    const error = await outcome;
+    assert(error instanceof SshAuthError, `${how}: ${error}`);
+    assert(error.message.includes("no method is left; check the user name and the credentials"), error.message);
+    assertEquals(error.remaining, ["publickey"]);
   }
 });

@@ -1529,6 +1529,26 @@ export const mutants: readonly Mutant[] = [
     killedBy: "attempt() takes no login without a proof where one is required",
   },
   {
+    id: "auth-require-refused",
+    removes: "`requireAuth` takes no refused proof for one",
+    file: "lib/auth/client.ts",
+    find: "else this.#proved = this.#passed;",
+    replace: "else this.#passed = this.#proved;",
+    test: "tests/auth/methods_left_test.ts",
+    killedBy:
+      "authenticate() does not ask with `none` behind all else where a proof is required, and takes no proof that was refused for one",
+  },
+  {
+    id: "auth-secret-unasked",
+    removes: "no secret leaves before the server has said what it takes, where the first key had nothing to send",
+    file: "lib/auth/client.ts",
+    find: "if (!auth.hasAsked) {",
+    replace: "if (auth === undefined) {",
+    test: "tests/auth/methods_left_test.ts",
+    killedBy:
+      "authenticate() asks what the server allows before a secret where its first method had nothing to send, and where none() is first",
+  },
+  {
     id: "auth-partial-nothing",
     removes: "a partial success with an empty list is no login",
     file: "lib/api/transport/transport.ts",
