@@ -28,3 +28,11 @@ Deno.test("sftp() rejects with REQUEST_DENIED where there is no such subsystem",
   const error = await assertRejects(() => joined.client.sftp(), SshError, '"sftp"');
   assertEquals(error.code, "REQUEST_DENIED");
 });
+
+Deno.test("sftp() begins in the midst of new keys", async () => {
+  await using joined = await join({ subsystems: { sftp: sftpSubsystem({ root: Deno.cwd() }) } });
+  const [sftp] = await Promise.all([joined.client.sftp(), joined.client.rekey()]);
+  assertEquals(await sftp.realPath("/"), "/");
+  const [, other] = await Promise.all([joined.client.rekey(), joined.client.sftp()]);
+  assertEquals(await other.realPath("/"), "/");
+});
