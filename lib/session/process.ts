@@ -23,6 +23,7 @@ import { converse, type Gate } from "./respond.ts";
 import { Secrets } from "./secrets.ts";
 import { startOn, type StartRequest } from "./start.ts";
 import { encodePty, encodeSignal, encodeWindowSize } from "./encoding.ts";
+import { writeTo } from "./write.ts";
 import type { ExecOptions, ExecOutput, ExitStatus, PtyOptions, WindowSize } from "./types.ts";
 import { askVariables, tellVariables, type Variables } from "./variables.ts";
 
@@ -113,6 +114,15 @@ export class RemoteProcess implements AsyncDisposable {
     return this.#channel.writable;
   }
 
+  /**
+   * Writes a text as UTF-8, or bytes, to standard input, which stays open; resolves when the process can be sent more. Calls need not wait
+   * for each other. Rejects with `TypeError` where `stdin` was closed, or is in use by a writer or a pipe, and with the error that ended the
+   * process.
+   */
+  async write(data: string | Uint8Array): Promise<void> {
+    await writeTo(this.stdin, data, "stdin");
+  }
+
   /** Standard output, a byte stream. What is not read holds the process up, and its standard error with it. */
   get stdout(): ReadableStream<Bytes> {
     return this.#channel.readable;
@@ -196,7 +206,7 @@ export class RemoteProcess implements AsyncDisposable {
    * async function version(client: SshClient): Promise<string> {
    *   await using shell = await client.shell({ pty: true });
    *   await shell.expect(/[$#>] $/, { timeout: 5000 });
-   *   await new Blob(["show version\n"]).stream().pipeTo(shell.stdin, { preventClose: true });
+   *   await shell.write("show version\n");
    *   const { captures } = await shell.expect(/Version (\S+)\s/);
    *   return captures[0]!;
    * }

@@ -12,7 +12,7 @@ import type { PublicKey } from "../keys/types.ts";
 import { callBack, isThenable } from "../wire/callback.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
 import { granted, type Start } from "./granted.ts";
-import { checkObject, checkText } from "../wire/check.ts";
+import { checkObject, checkText, checkWord } from "../wire/check.ts";
 import { checkSignalName } from "./check_options.ts";
 import { Mailbox } from "./mailbox.ts";
 import { AuthAgentReq, Break, Env, Exec, ExitSignal, ExitStatusRequest, PtyReq, Shell, Signal } from "./messages.ts";
@@ -20,6 +20,7 @@ import { Subsystem, WindowChange, withoutSig, X11Req } from "./messages.ts";
 import { SessionOutput } from "./session_output.ts";
 import { decodeTerminalModes } from "./terminal_modes.ts";
 import type { ForwardedAgent, ForwardedX11, Terminal, WindowSize } from "./types.ts";
+import { writeTo } from "./write.ts";
 import { readX11Request, type X11Request } from "./x11_request.ts";
 
 const MAX_VARIABLES = 128;
@@ -74,6 +75,12 @@ export interface ServerSession {
   readonly stdout: WritableStream<Uint8Array>;
   /** To the client. */
   readonly stderr: WritableStream<Uint8Array>;
+  /**
+   * Writes a text as UTF-8, or bytes, to `stdout`, or to `stderr` where that is said; it stays open. Resolves when the client can be sent
+   * more; calls need not wait for each other. Rejects with `TypeError` where the output was closed, or is in use by a writer or a pipe, and
+   * with the error that ended the session. Nothing is added: where the client has a terminal, `\r\n` ends a line.
+   */
+  write(data: string | Uint8Array, output?: "stdout" | "stderr"): Promise<void>;
   /** Aborted when the channel or the connection ends; its reason is the `SshError` that says why. */
   readonly signal: AbortSignal;
   /**
@@ -363,6 +370,11 @@ class Session implements ServerSession {
 
   get stderr(): WritableStream<Uint8Array> {
     return (this.#stderr ??= new SessionOutput(this.#channel.stderrWritable)).writable;
+  }
+
+  async write(data: string | Uint8Array, output: "stdout" | "stderr" = "stdout"): Promise<void> {
+    checkWord("output", output, ["stdout", "stderr"]);
+    await writeTo(this[output], data, output);
   }
 
   get signal(): AbortSignal {

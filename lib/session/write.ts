@@ -1,0 +1,27 @@
+/**
+ * One text, or bytes, into a byte stream: what takes a writer and an encoder otherwise. No I/O.
+ *
+ * @module
+ */
+import { wrongKind } from "../wire/check.ts";
+
+/**
+ * Writes it behind what was written before, and lets go of the stream at once, so that calls need not wait for each other. `name` is what
+ * the caller knows the stream as.
+ */
+export async function writeTo(
+  stream: WritableStream<Uint8Array>,
+  data: string | Uint8Array,
+  name: string,
+): Promise<void> {
+  if (typeof data !== "string" && !(data instanceof Uint8Array)) {
+    throw wrongKind("data", data, "a text or a Uint8Array");
+  }
+  if (stream.locked) throw new TypeError(`Cannot write: \`${name}\` is in use, by a writer or a pipe`);
+  const writer = stream.getWriter();
+  // The caller hears of it by what is written.
+  writer.closed.catch(() => {});
+  const written = writer.write(typeof data === "string" ? new TextEncoder().encode(data) : data);
+  writer.releaseLock();
+  await written;
+}
