@@ -16,6 +16,8 @@ export const LINGER_TIME = 200;
 export const LINGER_TIME_FOR_DATA = 3000;
 /** Milliseconds that data counts as having just left. */
 export const JUST_NOW = 1000;
+/** Milliseconds in which what has left may still be on its way, where no answer says that it has come. */
+export const LATELY = 30_000;
 
 /** How a connection has ended. */
 export interface End {

@@ -25,6 +25,7 @@ import {
   type End,
   FLUSH_TIME,
   JUST_NOW,
+  LATELY,
   LINGER_TIME,
   LINGER_TIME_FOR_DATA,
   lossOf,
@@ -79,6 +80,8 @@ export class SecureTransport implements DataTransport {
   readonly #patience = new Patience(() => this.#draining?.resolve());
   /** When channel data last left. */
   #lastData = -Infinity;
+  /** When something last left that no answer tells the end of: data, or a request that wants none. */
+  #lastUnanswered = -Infinity;
   #dataSent = 0;
 
   /** Takes over the streams; nothing moves before `start()`. */
@@ -243,6 +246,8 @@ export class SecureTransport implements DataTransport {
     }
     if (this.#ending.hasCome) return;
     if (payload[0] === Msg.SERVICE_REQUEST) this.#generic.roundTrip.asked(performance.now());
+    const isRequest = payload[0] === Msg.CHANNEL_REQUEST || payload[0] === Msg.GLOBAL_REQUEST;
+    if (isRequest && question === undefined) this.#lastUnanswered = performance.now();
     this.#outbox.send(payload, provoked, question);
   }
 
@@ -340,7 +345,7 @@ export class SecureTransport implements DataTransport {
     this.#trace("sealed", { packets, bytes });
     if (this.#outbox.dataSent !== this.#dataSent) {
       this.#dataSent = this.#outbox.dataSent;
-      this.#lastData = performance.now();
+      this.#lastUnanswered = this.#lastData = performance.now();
     }
     this.#patience.progress();
     this.#exchanges.sent(packets, bytes);
@@ -455,9 +460,7 @@ export class SecureTransport implements DataTransport {
       await within(LINGER_TIME, Promise.allSettled([this.#conn.readable.cancel(), this.#conn.writable.abort()]));
     } else {
       const flushed = await within(FLUSH_TIME, this.#writeEnded.promise);
-      const justNow = error === null && performance.now() - this.#lastData < JUST_NOW;
-      // A client that closes in order and has sent nothing of late has nothing to lose: it goes at once.
-      const patience = justNow ? LINGER_TIME_FOR_DATA : error === null && this.role === "client" ? 0 : LINGER_TIME;
+      const patience = error === null ? this.#lingerTime() : LINGER_TIME;
       if (linger && flushed && patience > 0) await within(patience, this.#reader.ended);
       if (!flushed && clean && error === null && this.#dataSent > 0) {
         error = lossOf("Connection", "the latest bytes are", "the peer stopped reading");
@@ -471,6 +474,14 @@ export class SecureTransport implements DataTransport {
     this.#reader.close();
     if (error === null || clean && error === end.error) this.#closed.resolve();
     else this.#closed.reject(error);
+  }
+
+  /** How long the peer gets to hang up behind an orderly end: a socket that is closed before drops what is still on its way. */
+  #lingerTime(): number {
+    const now = performance.now();
+    if (now - this.#lastData < JUST_NOW) return LINGER_TIME_FOR_DATA;
+    // A client that has sent nothing of late but what was answered has nothing to lose: it goes at once.
+    return this.role === "client" && now - this.#lastUnanswered > LATELY ? 0 : LINGER_TIME;
   }
 
   #trace(event: string, detail: Record<string, string | number | boolean>): void {

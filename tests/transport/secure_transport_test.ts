@@ -312,6 +312,37 @@ Deno.test("SecureTransport lets go of streams whose peer neither reads nor hangs
   }
 });
 
+Deno.test("SecureTransport.close() of a client waits for its peer to hang up where something unanswered has just left, and nowhere else", async () => {
+  const question = { waits: true, unimplemented: () => {} };
+  const request = (type: number): Uint8Array => new Uint8Array([type, 0, 0, 0, 0]);
+  const waits: Record<string, [(near: SecureTransport) => void, boolean]> = {
+    "nothing": [() => {}, false],
+    "a question": [(near) => near.send(request(Msg.CHANNEL_REQUEST), false, question), false],
+    "a signal": [(near) => near.send(request(Msg.CHANNEL_REQUEST)), true],
+    "a word on the connection": [(near) => near.send(request(Msg.GLOBAL_REQUEST)), true],
+  };
+  for (const [what, [send, expected]] of Object.entries(waits)) {
+    using time = new FakeTime();
+    const pair = memoryPair(), near = client(pair.client);
+    near.setHandler(new Recorder());
+    const peer = new RawPeer(pair.server, { role: "server", hostKey });
+    await Promise.all([near.start(), peer.handshake()]);
+    send(near);
+    let over = false;
+    const closing = near.close().then(() => over = true);
+    // It reads and stays.
+    await peer.receiveType(Msg.DISCONNECT);
+    const ended = peer.receive();
+    if (expected) {
+      await turns(50);
+      assert(!over, what);
+      await until(() => (time.tick(50), over), what);
+    }
+    await inTime(Promise.all([closing, ended]), what);
+    await peer.close();
+  }
+});
+
 Deno.test("SecureTransport lets go of a socket whose peer neither reads nor hangs up", async () => {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const [socket, other] = await Promise.all([
