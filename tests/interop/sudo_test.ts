@@ -8,7 +8,7 @@ import { SshError } from "../../lib/errors.ts";
 import { SshCommandError } from "../../lib/session/output.ts";
 import type { SudoOptions } from "../../lib/session/sudo.ts";
 import { password, peerTest } from "../_support/peers.ts";
-import { startSudoServer } from "./_sudo.ts";
+import { startSudoServer } from "../_support/sudo_server.ts";
 
 const ways: readonly SudoOptions[] = [{}, { pty: true }];
 

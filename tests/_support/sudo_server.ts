@@ -7,9 +7,9 @@ import { connect, type SshClient } from "../../lib/api/client.ts";
 import { publicKey } from "../../lib/auth/methods.ts";
 import { parsePrivateKey } from "../../lib/keys/private_key.ts";
 import { insecureAcceptAnyHostKey } from "../../lib/keys/trust/known_hosts.ts";
-import { freePort, startDaemon } from "../_support/child.ts";
-import { scratchDir, testKeys } from "../_support/keys.ts";
-import { passwordHash } from "../_support/peers.ts";
+import { freePort, startDaemon } from "./child.ts";
+import { scratchDir, testKeys } from "./keys.ts";
+import { passwordHash } from "./peers.ts";
 
 /** Who is there, and what sudoers says of them. All have the password of the tests; `rules` are lines for sudoers. */
 const users: Readonly<Record<string, { readonly rules: string; readonly shell?: string }>> = {
@@ -30,6 +30,8 @@ const users: Readonly<Record<string, { readonly rules: string; readonly shell?: 
 
 /** A running server. */
 export interface SudoServer extends AsyncDisposable {
+  /** Where it listens, with the tests' Ed25519 keys of host and user. */
+  readonly port: number;
   /** Logs in. */
   connect(username: string): Promise<SshClient>;
   /** What sshd wrote so far. */
@@ -90,6 +92,7 @@ export async function startSudoServer(): Promise<SudoServer> {
     "UseDNS=no",
     "LogLevel=VERBOSE",
     "AcceptEnv=ACCEPTED",
+    "Subsystem=sftp internal-sftp",
     `AuthorizedKeysFile=${dir}/authorized_keys`,
   ];
   const daemon = await startDaemon({
@@ -102,6 +105,7 @@ export async function startSudoServer(): Promise<SudoServer> {
     dir,
   });
   return {
+    port,
     connect: async (username) =>
       await connect({
         hostname: "127.0.0.1",
