@@ -15,7 +15,8 @@ import { environmentOf } from "./environment.ts";
 import { isSignal } from "./signals.ts";
 import { checkTerminals } from "./terminals.ts";
 import { commandWords } from "./command_words.ts";
-import { checkIds, checkProgram, type PtyProcess, startOnPty } from "./spawn.ts";
+import { statusOf } from "./child.ts";
+import { checkEnv, checkIds, checkProgram, type PtyProcess, startOnPty } from "./spawn.ts";
 
 /** Options of {@linkcode runInSession}. */
 export interface RunOptions {
@@ -61,8 +62,7 @@ function checkRun(where: string, options: RunOptions, names: readonly string[]):
   checkObject("options", options, "an object such as `{ env }`");
   checkNames(where, options, names);
   const { env, acceptEnv, cwd } = options;
-  if (env !== undefined) checkObject("env", env, "an object of texts");
-  for (const value of Object.values(env ?? {})) checkText("env", value, "an object of texts");
+  checkEnv(env);
   if (acceptEnv !== undefined && !Array.isArray(acceptEnv)) {
     throw wrongKind("acceptEnv", acceptEnv, "an array of names");
   }
@@ -211,7 +211,7 @@ function onPipes({ program, args, env, cwd, uid, gid }: Start): Running {
     stderr: "piped",
   }).spawn();
   let hasEnded = false, hungUp: Promise<void> | null = null;
-  const status = child.status.then((status) => {
+  const status = statusOf(child).then((status) => {
     hasEnded = true;
     return status;
   });

@@ -9,6 +9,7 @@
 import type { PtyOptions, WindowSize } from "../session/types.ts";
 import { checkFlag, checkInteger, checkNames, checkObject, checkSignal, checkText, wrongKind } from "../wire/check.ts";
 import type { Bytes } from "../wire/types.ts";
+import { killNow, statusOf } from "./child.ts";
 import { openPty, type Pty } from "./pty.ts";
 import { signalNumber } from "./signals.ts";
 
@@ -61,7 +62,7 @@ export interface PtyProcess extends AsyncDisposable {
    * until then; the program waits while nobody reads. What others write to the terminal later is lost, as the system has taken it away.
    */
   readonly stdout: ReadableStream<Bytes>;
-  /** How the program ended. */
+  /** How the program ended. Where a signal that has no name here has ended it, the exit code is 128 and its number. Never rejects. */
   readonly status: Promise<Deno.CommandStatus>;
   /** Gives the terminal another size, of which whoever is in the foreground is told by SIGWINCH. */
   resize(size: WindowSize): void;
@@ -112,21 +113,27 @@ export function checkIds({ uid, gid }: { readonly uid?: number | undefined; read
   }
 }
 
+/** Throws `TypeError` for what is no environment. */
+export function checkEnv(env: unknown): void {
+  if (env === undefined) return;
+  checkObject("env", env, "an object of texts");
+  for (const value of Object.values(env as object)) checkText("env", value, "an object of texts");
+}
+
 function check(command: unknown, options: SpawnPtyOptions): void {
   checkProgram(command);
   checkObject("options", options, "an object such as `{ args }`");
   checkNames("spawnPty()", options, names);
-  const { args, env, clearEnv, cwd, term, window, modes, signal } = options;
+  const { args, env, clearEnv, cwd, term, window, modes = {}, signal } = options;
   if (args !== undefined && !Array.isArray(args)) throw wrongKind("args", args, "an array of texts");
   for (const arg of args ?? []) checkText("args", arg, "an array of texts");
-  if (env !== undefined) checkObject("env", env, "an object of texts");
-  for (const value of Object.values(env ?? {})) checkText("env", value, "an object of texts");
+  checkEnv(env);
   checkFlag("clearEnv", clearEnv);
   if (cwd !== undefined) checkText("cwd", cwd, "the path of a directory");
   if (term !== undefined) checkText("term", term);
+  checkObject("modes", modes, "an object such as `{ ECHO: 0 }`");
+  for (const [name, value] of Object.entries(modes)) checkInteger(name, value, { min: 0, max: 0xffff_ffff });
   if (window !== undefined) checkWindow(window);
-  if (modes !== undefined) checkObject("modes", modes, "an object such as `{ ECHO: 0 }`");
-  for (const [name, value] of Object.entries(modes ?? {})) checkInteger(name, value, { min: 0, max: 0xffff_ffff });
   checkIds(options);
   checkSignal(signal);
 }
@@ -222,7 +229,7 @@ class Running implements Started {
     this.stdout = pty.readable;
     const onAbort = (): void => void this.hangUp();
     signal?.addEventListener("abort", onAbort, { once: true });
-    this.status = child.status.then((status) => {
+    this.status = statusOf(child).then((status) => {
       this.#hasEnded = true;
       signal?.removeEventListener("abort", onAbort);
       pty.finish();
@@ -264,7 +271,7 @@ class Running implements Started {
   async #hangUp(): Promise<void> {
     // The terminal's name may be somebody else's terminal once this one is closed: who has not opened it by now must not.
     if (!this.#hasEnded && !this.#pty.isLedBy(this.pid)) {
-      this.#killAlone("SIGKILL");
+      killNow(this.#child);
       await this.status;
     }
     await this.#pty.close();
@@ -273,7 +280,7 @@ class Running implements Started {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.hangUp();
     if (this.#hasEnded) return;
-    const timer = setTimeout(() => this.#killAlone("SIGKILL"), GRACE);
+    const timer = setTimeout(() => killNow(this.#child), GRACE);
     await this.status;
     clearTimeout(timer);
   }

@@ -60,3 +60,16 @@ export function isRunning(pid: number | string): boolean {
 export async function ended(pids: readonly (number | string)[]): Promise<void> {
   await until(() => !pids.some(isRunning), `Some of ${pids} still run`);
 }
+
+/** How many terminals this program holds. */
+export function terminals(): number {
+  let count = 0;
+  for (const { name } of Deno.readDirSync("/proc/self/fd")) {
+    try {
+      if (Deno.readLinkSync(`/proc/self/fd/${name}`).endsWith("/ptmx")) count++;
+    } catch {
+      // It was that of the folder.
+    }
+  }
+  return count;
+}

@@ -4,7 +4,7 @@ import { decodeText, type ServerSession } from "../../mod.ts";
 import { runInSession, type RunOptions, shellHandler, type ShellOptions } from "../../lib/pty/mod.ts";
 import { join, type Joined, text } from "../_support/joined.ts";
 import { inTime, turns, until } from "../_support/until.ts";
-import { ended, isRunning, Screen } from "./_programs.ts";
+import { ended, isRunning, Screen, terminals } from "./_programs.ts";
 
 const env = { HOME: "/", PATH: "/usr/bin:/bin" };
 const linux = Deno.build.os === "linux";
@@ -117,6 +117,23 @@ linuxTest(
     assert(!screen.said.includes("^E"), "nothing is echoed");
   },
 );
+
+Deno.test({
+  name: "a signal without a name ends its program and nothing else: the server, its terminals and streams go on",
+  ignore: !linux,
+  // Deno keeps the number of a child whose end it cannot tell.
+  sanitizeResources: false,
+  fn: async () => {
+    await using joined = await joinShell();
+    for (const pty of [true, false]) {
+      // The sleep holds the pipes open, so that the output ends some time after the program.
+      const { code, signal } = await joined.client.exec("sleep 0.2 & kill -40 $$", { pty });
+      assertEquals([code, signal], [128 + 40, null]);
+    }
+    assertEquals(joined.errors, []);
+    assertEquals(terminals(), 0);
+  },
+});
 
 linuxTest("a client that goes hangs its program up: nothing that it started runs on", async () => {
   for (const pty of [true, false]) {

@@ -1,7 +1,7 @@
 /** `spawnPty()`: programs of this machine on terminals of their own. */
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { spawnPty, type SpawnPtyOptions } from "../../lib/pty/mod.ts";
-import { ended, isRunning, Screen } from "./_programs.ts";
+import { ended, isRunning, Screen, terminals } from "./_programs.ts";
 import { FakeTime } from "../_support/fake_time.ts";
 import { turns, until } from "../_support/until.ts";
 
@@ -231,6 +231,24 @@ linuxTest(
   },
 );
 
+linuxTest("a terminal is given back that is hung up in the moment in which its program ends", async () => {
+  const { kill } = Deno.ChildProcess.prototype;
+  let refused = 0;
+  // So Deno refuses it from the moment of the end, of which `status` tells only later.
+  Deno.ChildProcess.prototype.kill = () => {
+    refused++;
+    throw new TypeError("Child process has already terminated");
+  };
+  try {
+    const process = spawnPty("true");
+    await process.hangUp();
+    assertEquals([refused, terminals()], [1, 0]);
+    await process[Symbol.asyncDispose]();
+  } finally {
+    Deno.ChildProcess.prototype.kill = kill;
+  }
+});
+
 linuxTest("programs heed ^C and SIGHUP also where this one was started by `nohup` or in the background", async () => {
   const program = `
     const { spawnPty } = await import(${JSON.stringify(import.meta.resolve("../../lib/pty/mod.ts"))});
@@ -266,6 +284,13 @@ linuxTest("spawnPty() refuses options that make no sense before anything starts,
     [{ gid: 0xffff_ffff }, RangeError, "gid"],
     [{ signal: 5 }, TypeError, "signal"],
     [{ clearEnvs: true }, TypeError, "clearEnv"],
+    [{ clearEnv: 1 }, TypeError, "clearEnv"],
+    [{ env: null }, TypeError, "env"],
+    [{ env: { A: 1 } }, TypeError, "env"],
+    [{ cwd: 1 }, TypeError, "cwd"],
+    [{ modes: null }, TypeError, "modes"],
+    [{ modes: { ECHO: "0" } }, RangeError, "modes"],
+    [{ modes: { ECHO: -1 } }, RangeError, "modes"],
     [null, TypeError, "options"],
   ];
   for (const [options, error, text] of wrong) {
@@ -277,4 +302,5 @@ linuxTest("spawnPty() refuses options that make no sense before anything starts,
   assertMatch(await new Response(process.stdout).text(), /not found/);
   assertEquals((await process.status).code, 127);
   await process.hangUp();
+  assertEquals(terminals(), 0);
 });
