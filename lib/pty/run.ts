@@ -23,7 +23,8 @@ export interface RunOptions {
   /**
    * Environment of the program, and all of this program's own that it gets. PATH is `/usr/local/bin:/usr/bin:/bin` unless it stands here.
    * TERM, SSH_TTY, SSH_CLIENT, SSH_CONNECTION, and SSH_AUTH_SOCK where the client has lent its agent, are added, and what the login's
-   * grants say. @default {HOME, USER, LOGNAME, SHELL and PATH of this program, as far as it may read them}
+   * grants say. SHELL is that of `shellHandler()`. @default {HOME, USER, LOGNAME, SHELL and PATH of this program, as far as it may read
+   * them; PATH alone with `uid`, as the others are somebody else's}
    */
   env?: Readonly<Record<string, string>> | undefined;
   /**
@@ -32,11 +33,11 @@ export interface RunOptions {
    * run what they like. @default {["LANG", "LC_*", "COLORTERM", "NO_COLOR"]}
    */
   acceptEnv?: readonly string[] | undefined;
-  /** Directory to run in. @default {HOME of the environment, or this program's} */
+  /** Directory to run in; nothing runs where it is not there. @default {HOME of the environment, or where that is none this program's, "/" with `uid`} */
   cwd?: string | undefined;
-  /** User to run as; for root only. @default {this program's} */
+  /** User to run as; for root only, and with `gid`. @default {this program's} */
   uid?: number | undefined;
-  /** Group to run as. @default {this program's} */
+  /** Group to run as, which is the only one with `uid`. @default {this program's} */
   gid?: number | undefined;
 }
 
@@ -56,7 +57,8 @@ const shellNames: readonly (keyof ShellOptions)[] = [...runNames, "shell", "term
 /** Milliseconds that a program has for its end when its client has gone, before nobody waits for it any more. */
 const GRACE = 5000;
 const DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin";
-const INHERITED = ["HOME", "USER", "LOGNAME", "SHELL", "PATH"];
+/** Those of this program's own that others get: where programs are, and who its user is. */
+const INHERITED = ["PATH"], WHO = ["HOME", "USER", "LOGNAME", "SHELL"];
 
 function checkRun(where: string, options: RunOptions, names: readonly string[]): void {
   checkObject("options", options, "an object such as `{ env }`");
@@ -143,11 +145,13 @@ async function run(
 ): Promise<number> {
   checkProgram(program);
   for (const arg of args) checkText("command", arg, "an array of texts");
-  const env = environmentOf(session, { PATH: DEFAULT_PATH, ...more, ...options.env ?? inherited() }, options.acceptEnv);
+  const { uid, gid } = options, own = options.env ?? inherited(uid === undefined ? [...INHERITED, ...WHO] : INHERITED);
+  // What the server's own user has as SHELL is not what clients get, unless somebody says so.
+  const given = { PATH: DEFAULT_PATH, ...own, ...more, ...options.env };
+  const env = environmentOf(session, given, options.acceptEnv);
   const agent = await agentSocket(session);
   if (agent !== null) env["SSH_AUTH_SOCK"] = agent;
-  const { uid, gid, cwd = env["HOME"] } = options;
-  const start: Start = { program, args, env, uid, gid, cwd: await isDirectory(cwd) ? cwd : undefined };
+  const start: Start = { program, args, env, uid, gid, cwd: options.cwd ?? await homeOf(env, uid) };
   let running: Running;
   try {
     session.signal.throwIfAborted();
@@ -312,8 +316,16 @@ async function agentSocket(session: ServerSession): Promise<string | null> {
   }
 }
 
-async function isDirectory(path: string | undefined): Promise<boolean> {
-  if (path === undefined) return false;
+/** Where a program runs when nobody says: as with OpenSSH, a session is worth having without its home. */
+async function homeOf(
+  { HOME }: Readonly<Record<string, string>>,
+  uid: number | undefined,
+): Promise<string | undefined> {
+  if (HOME !== undefined && await isDirectory(HOME)) return HOME;
+  return uid === undefined ? undefined : "/";
+}
+
+async function isDirectory(path: string): Promise<boolean> {
   try {
     return (await Deno.stat(path)).isDirectory;
   } catch (error) {
@@ -322,9 +334,9 @@ async function isDirectory(path: string | undefined): Promise<boolean> {
   }
 }
 
-function inherited(): Record<string, string> {
+function inherited(names: readonly string[]): Record<string, string> {
   const env: Record<string, string> = {};
-  for (const variable of INHERITED) {
+  for (const variable of names) {
     if (Deno.permissions.querySync({ name: "env", variable }).state !== "granted") continue;
     const value = Deno.env.get(variable);
     if (value !== undefined) env[variable] = value;

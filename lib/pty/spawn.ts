@@ -32,9 +32,9 @@ export interface SpawnPtyOptions {
   clearEnv?: boolean | undefined;
   /** Directory to run in. @default {this program's} */
   cwd?: string | undefined;
-  /** User to run as, who owns the terminal then; for root only. @default {this program's} */
+  /** User to run as, who owns the terminal then; for root only, and with `gid`. @default {this program's} */
   uid?: number | undefined;
-  /** Group to run as. @default {this program's} */
+  /** Group to run as, which is the only one with `uid`. @default {this program's} */
   gid?: number | undefined;
   /** TERM. What could name a file elsewhere, or is longer than 64 characters, becomes `dumb`. @default {"xterm-256color"} */
   term?: string | undefined;
@@ -103,13 +103,21 @@ export function checkProgram(command: unknown): asserts command is string {
   }
 }
 
-/** Throws `RangeError` for what is no number of a user or a group; 4294967295 means "nobody" to the system, and would change nothing. */
+/**
+ * Throws `RangeError` for what is no number of a user or a group; 4294967295 means "nobody" to the system, and would change nothing. Throws
+ * `TypeError` for a user without a group: the group would stay this program's, which is root's where users can be changed at all.
+ */
 export function checkIds({ uid, gid }: { readonly uid?: number | undefined; readonly gid?: number | undefined }): void {
   for (const [name, value] of Object.entries({ uid, gid })) {
     if (value === Infinity) {
       throw new RangeError(`Cannot use Infinity as \`${name}\`: it must be the number of a ${name}`);
     }
     checkInteger(name, value, { min: 0, max: 0xffff_fffe });
+  }
+  if (uid !== undefined && gid === undefined) {
+    throw new TypeError(
+      `Cannot run as uid ${uid} with this program's own group, whose files it could read: give that user's \`gid\` as well`,
+    );
   }
 }
 

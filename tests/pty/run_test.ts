@@ -213,6 +213,8 @@ linuxTest(
       [{ cwd: 1 }, TypeError, "cwd"],
       [{ uid: 1.5 }, RangeError, "uid"],
       [{ gid: -1 }, RangeError, "gid"],
+      // The group would be root's.
+      [{ uid: 65_534 }, TypeError, "`gid` as well"],
       [5, TypeError, "options"],
     ];
     for (const [options, error, said] of wrong) {
@@ -223,6 +225,44 @@ linuxTest(
     assertThrows(() => shellHandler({ terminals: 1 as never }), TypeError, "terminals");
   },
 );
+
+linuxTest(
+  "a client's shell is SHELL whatever this program's user has, and a folder that is not there runs nothing",
+  async () => {
+    const before = Deno.env.get("SHELL");
+    Deno.env.set("SHELL", "/bin/of-the-server");
+    try {
+      await using joined = await joinShell({ env: undefined });
+      assertEquals((await joined.client.exec('echo "$SHELL"')).text(), "/bin/sh\n");
+    } finally {
+      if (before === undefined) Deno.env.delete("SHELL");
+      else Deno.env.set("SHELL", before);
+    }
+    await using own = await joinShell({ env: { SHELL: "/bin/mine", HOME: "/no/such/home" } });
+    assertEquals((await own.client.exec('echo "$SHELL"')).text(), "/bin/mine\n");
+    await using joined = await joinShell({ cwd: "/no/such/folder" });
+    for (const pty of [true, false]) {
+      const { code, stdout } = await joined.client.exec("echo ran", { pty });
+      assertEquals([code, text(stdout)], [1, ""]);
+    }
+    assertEquals([joined.errors.length, terminals()], [2, 0]);
+  },
+);
+
+Deno.test({
+  name: "root's server runs programs as somebody else with no group, no home and no name of root's",
+  ignore: !linux || Deno.uid() !== 0,
+  fn: async () => {
+    await using joined = await joinShell({ env: undefined, uid: 65_534, gid: 65_534 });
+    for (const pty of [true, false]) {
+      const { stdout } = await joined.client.exec(
+        "id -u; id -G; pwd; env | grep -c -E '^(HOME|USER|LOGNAME)='; test $(tty) = not || stat -c %u $(tty)",
+        { pty },
+      );
+      assertEquals(text(stdout).trim().split(/\s+/), ["65534", "65534", "/", "0", ...pty ? ["65534"] : []]);
+    }
+  },
+});
 
 linuxTest("a program finds the agent that the client lends, and none where it lends none", async () => {
   const handler = shellHandler({ env });
