@@ -290,7 +290,7 @@ linuxTest("spawnPty() refuses options that make no sense before anything starts,
     [{ env: { A: 1 } }, TypeError, "env"],
     [{ cwd: 1 }, TypeError, "cwd"],
     [{ modes: null }, TypeError, "modes"],
-    [{ modes: { ECHO: "0" } }, RangeError, "modes"],
+    [{ modes: { ECHO: "0" } }, RangeError, "ECHO"],
     [{ modes: { ECHO: -1 } }, RangeError, "modes"],
     [null, TypeError, "options"],
   ];
