@@ -71,10 +71,12 @@ interface Wanted {
  * ```ts
  * import { connect, copyId, generateKey, password } from "@amiko/ssh";
  *
- * const key = await generateKey("ed25519", { comment: "backup" });
- * await Deno.writeTextFile("backup_key", await key.export(), { mode: 0o600 });
- * await using client = await connect({ hostname: "host.example", username: "alice", auth: [password("wonderland")] });
- * console.log(await copyId(client, key, { options: "restrict" }) ? "added" : "was there");
+ * async function install(hostname: string, secret: string): Promise<boolean> {
+ *   const key = await generateKey("ed25519", { comment: "backup" });
+ *   await Deno.writeTextFile("backup_key", await key.export(), { mode: 0o600 });
+ *   await using client = await connect({ hostname, username: "alice", auth: [password(secret)] });
+ *   return await copyId(client, key, { options: "restrict" });
+ * }
  * ```
  */
 export async function copyId(
