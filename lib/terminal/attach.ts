@@ -150,6 +150,9 @@ async function show(
   }
 }
 
+/** Bytes of keys that wait for a process which takes none. Behind them no key is read, nor an escape. */
+const MAX_AHEAD = 1024 * 1024;
+
 /** What is typed, on its way to the process. */
 class Typing {
   readonly #process: RemoteProcess;
@@ -187,13 +190,17 @@ class Typing {
   /** Keys of a raw terminal: it has no end but that of the terminal itself. They are read, for escapes, also where nobody takes them. */
   async sendKeys(): Promise<void> {
     const filter = this.#escape === false ? null : new EscapeFilter(this.#escape, (action) => this.#act(action));
+    let ahead = 0;
     for (;;) {
       const typed = await this.#read(": this program's terminal is gone");
       if (this.#left || typed === undefined) return;
       if (typed === null) return this.#end(closed(": this program's terminal is gone"));
       const bytes = filter === null ? typed : filter.take(typed);
       if (this.#left) return;
-      if (bytes.length > 0) await this.#writer.write(bytes).catch(() => {});
+      if (bytes.length === 0) continue;
+      ahead += bytes.length;
+      const taken = this.#writer.write(bytes).catch(() => {}).then(() => void (ahead -= bytes.length));
+      if (ahead > MAX_AHEAD) await taken;
     }
   }
 

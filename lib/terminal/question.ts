@@ -6,6 +6,7 @@
 import { SshError } from "../errors.ts";
 import { callBack } from "../wire/callback.ts";
 import { checkFlag, checkNames, checkObject, checkText, checkWait } from "../wire/check.ts";
+import { abortable } from "../wire/abortable.ts";
 import { type WaitOptions, withDeadline } from "../wire/deadline.ts";
 import type { Bytes } from "../wire/types.ts";
 import { briefly, type OwnTerminal, rawMode } from "./own_terminal.ts";
@@ -35,11 +36,13 @@ const last = new WeakMap<OwnTerminal, Promise<unknown>>();
 /** Asks, and resolves to the line that was typed, without its end. */
 export async function ask(question: string, options: AskOptions, terminal: OwnTerminal): Promise<string> {
   checkAsk(question, options);
-  const turn = (last.get(terminal) ?? Promise.resolve()).then(() =>
-    withDeadline(options, () => "an answer", (signal) => askNow(question, { ...options, signal }, terminal))
-  );
-  last.set(terminal, turn.catch(() => {}));
-  return await turn;
+  return await withDeadline(options, () => "an answer", (signal) => {
+    const before = last.get(terminal) ?? Promise.resolve();
+    const turn = before.then(() => askNow(question, { ...options, signal }, terminal));
+    last.set(terminal, turn.catch(() => {}));
+    // Who gives up does not wait for those who ask before; who asks sets the terminal back first.
+    return abortable(before, signal).then(() => turn);
+  });
 }
 
 async function askNow(question: string, { echo = false, signal }: AskOptions, terminal: OwnTerminal): Promise<string> {
@@ -57,7 +60,7 @@ async function askNow(question: string, { echo = false, signal }: AskOptions, te
     const onAbort = (): void => given.reject(signal!.reason);
     signal?.addEventListener("abort", onAbort);
     undo.push(() => signal?.removeEventListener("abort", onAbort));
-    await terminal.write("stderr", new TextEncoder().encode(question));
+    await Promise.race([terminal.write("stderr", new TextEncoder().encode(question)), given.promise]);
     const answered = lineOf(input, !echo, terminal);
     answered.catch(() => {});
     return await Promise.race([answered, given.promise]);

@@ -39,14 +39,15 @@ interface Attached extends AsyncDisposable {
 /** A shell on a fake terminal. */
 async function attached(
   handler: (session: ServerSession) => Promise<number | void> = echo,
-  { terminal = new FakeTerminal(), exec = { pty: true }, options = {}, pair = memoryPair() }: {
+  { terminal = new FakeTerminal(), exec = { pty: true }, options = {}, pair = memoryPair(), window }: {
     terminal?: FakeTerminal;
     exec?: ExecOptions;
     options?: AttachOptions;
     pair?: MemoryPair;
+    window?: number;
   } = {},
 ): Promise<Attached> {
-  const joined = await join({ handler }, {}, pair);
+  const joined = await join({ handler, window }, {}, pair);
   const process = await joined.client.shell(exec);
   const over = attach(process, options, terminal);
   over.catch(() => {});
@@ -142,10 +143,10 @@ Deno.test("attach() ends at ~. where nothing comes and nothing is taken any more
   await using shell = await attached(async (session) => {
     session.signal.addEventListener("abort", () => ended = true);
     await new Promise(() => {});
-  });
+  }, { window: 32_768 });
   const { terminal } = shell;
   // More than the window and what waits for it here.
-  for (let i = 0; i < 20; i++) terminal.type(new Uint8Array(5_000).fill(97));
+  for (let i = 0; i < 40; i++) terminal.type(new Uint8Array(5_000).fill(97));
   terminal.type("\r~?");
   await terminal.shows("Keys for this side", "stderr");
   // Nor does anything get through.
@@ -158,6 +159,29 @@ Deno.test("attach() ends at ~. where nothing comes and nothing is taken any more
   shell.isRestored();
   for (const way of [toServer, toClient]) way.resume();
   await until(() => ended, "The session goes on");
+});
+
+Deno.test("attach() reads no further than a mebibyte ahead of a process that takes no keys, and loses none", async () => {
+  const start = Promise.withResolvers<void>(), typed = 150 * 20_000;
+  let taken = 0;
+  await using shell = await attached(async (session) => {
+    await start.promise;
+    for await (const chunk of session.stdin) if ((taken += chunk.length) === typed) break;
+    return 6;
+  }, { window: 32_768, pair: memoryPair({ chunks: "whole" }) });
+  const { terminal } = shell;
+  for (let i = 0; i < 150; i++) terminal.type(new Uint8Array(20_000).fill(97));
+  let before = -1;
+  await until(async () => {
+    const same = before === (before = terminal.left.length);
+    await turns(30);
+    return same;
+  }, "It reads on");
+  assert(terminal.left.length > typed - 2 ** 21, `${terminal.left.length} left`);
+  assert(terminal.left.length < typed - 2 ** 20, `${terminal.left.length} left`);
+  start.resolve();
+  assertEquals((await shell.over).code, 6);
+  assertEquals(taken, typed);
 });
 
 Deno.test("attach() leaves the alternate screen that the process has left on, and touches nothing else", async () => {

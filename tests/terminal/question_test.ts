@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
 import { SshError } from "../../lib/errors.ts";
 import { ask, type AskOptions } from "../../lib/terminal/question.ts";
-import { turns, until } from "../_support/until.ts";
+import { inTime, turns, until } from "../_support/until.ts";
 import { FakeTerminal } from "./_fake_terminal.ts";
 
 /** Types pieces at a question; what the terminal is afterwards is looked at as well. */
@@ -91,6 +91,29 @@ Deno.test("ask() gives up when its signal aborts, and what was typed by then is 
   const next = ask("Next: ", {}, terminal);
   terminal.type("other\r");
   assertEquals(await next, "other");
+});
+
+Deno.test("ask() can be given up while others are asked before, and while the terminal shows nothing", async () => {
+  const terminal = new FakeTerminal(), abort = new AbortController(), reason = new Error("too late");
+  const first = ask("one? ", {}, terminal);
+  const queued = ask("two? ", { signal: abort.signal }, terminal).catch((error) => error);
+  const late = assertRejects(() => ask("three? ", { timeout: 1 }, terminal), DOMException, "for an answer");
+  const last = ask("four? ", {}, terminal);
+  await until(() => terminal.reading, "Nobody asks");
+  abort.abort(reason);
+  assertEquals(await inTime(queued, "It waits for the answer of another"), reason);
+  await inTime(late, "It waits for the answer of another");
+  terminal.type("first\rlast\r");
+  assertEquals(await Promise.all([first, last]), ["first", "last"]);
+  assertEquals(terminal.shown.stderr, "one? \r\nfour? \r\n");
+  const stuck = new FakeTerminal(), held = Promise.withResolvers<void>(), other = new AbortController();
+  stuck.writing = held.promise;
+  const answer = ask("Password: ", { signal: other.signal }, stuck).catch((error) => error);
+  await until(() => stuck.waiting === 1, "Nothing is written");
+  other.abort(reason);
+  assertEquals(await inTime(answer, "It waits for the terminal"), reason);
+  assertEquals([stuck.raw, stuck.reading, stuck.listeners], [false, false, 0]);
+  held.resolve();
 });
 
 Deno.test("ask() refuses what makes no sense, before it asks", async () => {
