@@ -330,6 +330,11 @@ class Session implements ServerSession {
   readonly signals: Mailbox<string> = new Mailbox(MAX_UNREAD_SIGNALS);
   readonly breaks: Mailbox<number> = new Mailbox(1);
   readonly onError: (error: unknown) => void;
+  /** Handlers take the session apart. */
+  readonly write = async (data: string | Uint8Array, output: "stdout" | "stderr" = "stdout"): Promise<void> => {
+    checkWord("output", output, ["stdout", "stderr"]);
+    await writeTo(this[output], data, output);
+  };
   readonly #channel: ServerSessionChannel;
   #window: Readonly<WindowSize> | null = null;
   #stdout: SessionOutput | null = null;
@@ -370,11 +375,6 @@ class Session implements ServerSession {
 
   get stderr(): WritableStream<Uint8Array> {
     return (this.#stderr ??= new SessionOutput(this.#channel.stderrWritable)).writable;
-  }
-
-  async write(data: string | Uint8Array, output: "stdout" | "stderr" = "stdout"): Promise<void> {
-    checkWord("output", output, ["stdout", "stderr"]);
-    await writeTo(this[output], data, output);
   }
 
   get signal(): AbortSignal {

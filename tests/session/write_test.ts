@@ -24,7 +24,8 @@ Deno.test("process.write() and session.write() write texts and bytes in the orde
       await assertRejects(() => session.write("x"), TypeError, "Cannot write: `stdout` is in use");
       writer.releaseLock();
       await session.write("");
-      await session.write("end");
+      const { write } = session;
+      await write("end");
       await session.write("why", "stderr");
       await assertRejects(() => session.write("x", "elsewhere" as "stderr"), TypeError, "one of stdout, stderr");
     },
