@@ -355,7 +355,10 @@ Deno.test("a function answers the server's prompts, in the order and as often as
         password: () => (methods.push("password"), false),
         keyboardInteractive: async (_info, ask) => {
           methods.push("keyboard-interactive");
-          await ask([{ text: "Code: ", echo: true }]);
+          await ask([{ text: "Code: ", echo: true }, { text: "Pin: ", echo: false }], {
+            name: "Two of them",
+            instruction: "One was sent.\n",
+          });
           return false;
         },
       },
@@ -374,7 +377,8 @@ Deno.test("a function answers the server's prompts, in the order and as often as
     (await login("PreferredAuthentications password,keyboard-interactive\nNumberOfPasswordPrompts 1\n")).asked,
     [
       prompt,
-      "Code: (shown)",
+      "Two of them\nOne was sent.\n(alice@web) Code: (shown)",
+      "(alice@web) Pin: ",
     ],
   );
   assertEquals((await login("BatchMode yes\n")).asked, []);

@@ -63,7 +63,9 @@ export async function authOf(found: Complete, asking: Asking): Promise<Pick<Conn
     if (name === "publickey") auth.push(await keysOf(found, asking));
     else if (answer !== undefined) {
       const times = Math.min(MAX_PROMPTS, Number(found.get("numberofpasswordprompts")));
-      for (let i = 0; i < times; i++) auth.push(name === "password" ? asksPassword(found, answer) : asksAll(answer));
+      for (let i = 0; i < times; i++) {
+        auth.push(name === "password" ? asksPassword(found, answer) : asksAll(found, answer));
+      }
     }
   }
   return { auth };
@@ -73,10 +75,15 @@ function asksPassword({ username, host }: Complete, answer: Answer): AuthMethod 
   return password(({ signal }) => answer(`${username}@${host}'s password: `, { echo: false, signal }));
 }
 
-function asksAll(answer: Answer): AuthMethod {
-  return keyboardInteractive(async ({ prompts }, { signal }) => {
+/** The words are the server's, and could be those of a question of this side's own, such as for a passphrase: each says who asks. */
+function asksAll({ username, host }: Complete, answer: Answer): AuthMethod {
+  return keyboardInteractive(async ({ name, instruction, prompts }, { signal }) => {
     const answers: string[] = [];
-    for (const { text, echo } of prompts) answers.push(await answer(text, { echo, signal }));
+    let before = [name, instruction].filter((text) => text !== "").map((text) => text.replace(/\n?$/, "\n")).join("");
+    for (const { text, echo } of prompts) {
+      answers.push(await answer(`${before}(${username}@${host}) ${text}`, { echo, signal }));
+      before = "";
+    }
     return answers;
   });
 }

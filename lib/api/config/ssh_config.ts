@@ -49,6 +49,8 @@ export interface LoadSshConfigOptions {
   /**
    * Answers what the server asks for where keys do not do: a password, or the prompts of keyboard-interactive. Asked as often as
    * NumberOfPasswordPrompts says, in the order of PreferredAuthentications, and not with `BatchMode yes`. What it throws ends the login.
+   * A prompt of the server's comes behind `(user@host) `, as with `ssh`, so that it cannot pass for another's question, and the first of a
+   * round behind the server's instructions.
    * `echo` says whether what is typed may be shown; `signal` aborts when nobody waits for the answer any more. `askTerminal` is one.
    */
   answer?: ((prompt: string, question: { echo: boolean; signal: AbortSignal }) => MaybePromise<string>) | undefined;
