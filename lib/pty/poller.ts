@@ -53,12 +53,20 @@ export class Poller {
 
   /** Whether the descriptor has ended, as far as that can be told without waiting: nothing more can be read. */
   hasEnded(descriptor: number): boolean {
+    const come = this.#now(descriptor);
+    return (come & READABLE) === 0 && (come & ENDED) !== 0;
+  }
+
+  /** Whether nobody is at the other side now; something may still be there to be read. Waiting to write returns at once then. */
+  isHungUp(descriptor: number): boolean {
+    return (this.#now(descriptor) & ENDED) !== 0;
+  }
+
+  #now(descriptor: number): number {
     const entry = new DataView(new ArrayBuffer(ENTRY));
     entry.setInt32(0, descriptor, true);
     entry.setInt16(4, READABLE, true);
-    if (this.#libc.poll(new Uint8Array(entry.buffer), 1n, 0) <= 0) return false;
-    const come = entry.getInt16(6, true);
-    return (come & READABLE) === 0 && (come & ENDED) !== 0;
+    return this.#libc.poll(new Uint8Array(entry.buffer), 1n, 0) <= 0 ? 0 : entry.getInt16(6, true);
   }
 
   /** Lets go of everybody who waits for the descriptor. When this resolves, nothing here knows it, and it may be closed. */

@@ -177,6 +177,8 @@ export class Pty {
       const rest = chunk.subarray(at) as Bytes;
       const written = Number(this.#libc.write(this.#master, rest, BigInt(rest.length)));
       if (written > 0) at += written;
+      // Programs may run on without it, as daemons do.
+      else if (this.#poller.isHungUp(this.#master)) return;
       else await this.#poller.ready(this.#master, WRITABLE);
     }
   }

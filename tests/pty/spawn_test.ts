@@ -3,7 +3,7 @@ import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { spawnPty, type SpawnPtyOptions } from "../../lib/pty/mod.ts";
 import { ended, isRunning, Screen, terminals } from "./_programs.ts";
 import { FakeTime } from "../_support/fake_time.ts";
-import { turns, until } from "../_support/until.ts";
+import { inTime, turns, until } from "../_support/until.ts";
 
 const encoder = new TextEncoder();
 
@@ -197,6 +197,17 @@ linuxTest("end of input is nothing where the terminal is raw, and behind a line 
   assert(!lines.screen.said.includes("twice"));
   await lines.process[Symbol.asyncDispose]();
 });
+
+linuxTest(
+  "what is typed to a terminal that nobody has open any more is gone, and nobody waits for its room",
+  async () => {
+    const { process, screen, writer } = sh("stty raw -echo; exec <&- >&- 2>&-; exec sleep 1000");
+    await screen.end();
+    await inTime(writer.write(new Uint8Array(1_000_000)), "It waits for room");
+    assert(isRunning(process.pid));
+    await process[Symbol.asyncDispose]();
+  },
+);
 
 linuxTest("a terminal that is hung up at once leaves nothing behind, however far its program was", async () => {
   const signal = AbortSignal.abort(new Error("no"));
