@@ -249,21 +249,25 @@ async function attend(session: ServerSession, running: Running): Promise<Deno.Co
   // A program may well end, or close its input, before it has read everything; and a client that leaves sends no end.
   session.stdin.pipeTo(running.stdin, { signal, preventCancel: true }).catch(() => {});
   try {
-    const outputs = [running.stdout.pipeTo(session.stdout, { preventClose: true })];
-    if (running.stderr !== null) outputs.push(running.stderr.pipeTo(session.stderr, { preventClose: true }));
-    await Promise.all(outputs);
-  } catch (error) {
-    // The client has gone; what it would not hear of is nobody's.
-    hangUp();
-    if (!session.signal.aborted && !(error instanceof SshError)) throw error;
+    await Promise.all(outputsOf(running, session)).catch((error) => {
+      // The client has gone; what it would not hear of is nobody's.
+      hangUp();
+      if (!session.signal.aborted && !(error instanceof SshError)) throw error;
+    });
+    // Who has closed its outputs may well read on, and heed signals.
+    return await endOf(session, running);
   } finally {
     over.abort();
+    session.signal.removeEventListener("abort", hangUp);
+    // The terminal is given back by the time that the session is over.
+    await running.hangUp();
   }
-  const status = await endOf(session, running);
-  session.signal.removeEventListener("abort", hangUp);
-  // The terminal is given back by the time that the session is over.
-  await running.hangUp();
-  return status;
+}
+
+function outputsOf({ stdout, stderr }: Running, session: ServerSession): Promise<void>[] {
+  const outputs = [stdout.pipeTo(session.stdout, { preventClose: true })];
+  if (stderr !== null) outputs.push(stderr.pipeTo(session.stderr, { preventClose: true }));
+  return outputs;
 }
 
 /** How it ended; null where the client has gone and it goes on, as what was started by `nohup` does: nobody waits for that. */

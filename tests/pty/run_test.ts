@@ -281,6 +281,28 @@ linuxTest("shellHandler() without terminals says so to who asks for one, and run
   assertEquals((await joined.client.exec("echo ran")).text(), "ran\n");
 });
 
+linuxTest("a program that has closed its outputs gets its input whole, and signals", async () => {
+  const file = await Deno.makeTempFile();
+  try {
+    await using joined = await joinShell();
+    for (const pty of [false, true]) {
+      await using process = await joined.client.spawn("echo ready; exec <&- >&- 2>&-; exec sleep 1000", { pty });
+      const screen = new Screen(process.stdout);
+      await screen.until(/ready/);
+      await turns(20);
+      process.kill("TERM");
+      assertEquals((await inTime(process.status, "No signal comes")).signal, "TERM");
+    }
+    const { code } = await joined.client.exec(`exec >/dev/null 2>&1; sleep 0.1; cat > ${file}`, {
+      stdin: new Uint8Array(1_000_000),
+    });
+    assertEquals([code, (await Deno.stat(file)).size], [0, 1_000_000]);
+    assertEquals(joined.errors, []);
+  } finally {
+    await Deno.remove(file);
+  }
+});
+
 linuxTest("a login shell reads what is typed until its end, and ends its session by its own exit code", async () => {
   await using joined = await joinShell();
   await using shell = await joined.client.shell({ pty: { modes: { ECHO: 0 } } });
