@@ -73,6 +73,8 @@ export interface AttemptOptions {
   signal?: AbortSignal | undefined;
   /** Take SUCCESS only for a password, a signature or an answer that was not refused (CVE-2021-36369). @default {false} */
   requireAuth?: boolean | undefined;
+  /** Other methods are tried where this one fails: a key asks before it signs, as servers count a refused signature as a failed try. @default {false} */
+  othersFollow?: boolean | undefined;
 }
 
 /** Outcome of one attempt. */
@@ -95,6 +97,7 @@ interface Waiter {
 
 interface Attempt {
   readonly requireAuth: boolean;
+  readonly othersFollow: boolean;
   /** Rejects whatever the attempt waits for: the transport, the program's functions, a signer. */
   readonly stop: PromiseWithResolvers<never>;
   /** Aborts when the attempt is over, for what a method opened itself. */
@@ -147,6 +150,7 @@ export class ClientAuth implements MessageHandler {
 
     const attempt: Attempt = {
       requireAuth: options.requireAuth ?? false,
+      othersFollow: options.othersFollow ?? false,
       stop: Promise.withResolvers(),
       over: new AbortController(),
       stopped: false,
@@ -231,8 +235,8 @@ export class ClientAuth implements MessageHandler {
     const auth = this;
     return {
       username,
-      get isFirst() {
-        return !auth.#asked;
+      get signsAtOnce() {
+        return !auth.#asked && !attempt.othersFollow;
       },
       sessionId: this.#transport.info.sessionId,
       get serverSigAlgs() {
@@ -380,8 +384,8 @@ const hints: Readonly<Record<string, string>> = {
 
 /**
  * Logs in: tries `methods` in order as far as they are allowed, and again after each partial success. Which are allowed is asked first, with
- * `none`, so that no password goes to a server that takes none and nobody is asked in vain. A key that is there is tried at once, which saves
- * a round trip, and `none` comes last then, where nothing else has helped. A server that answers with an empty list does not say what it allows: everything is tried once, as `ssh`
+ * `none`, so that no password goes to a server that takes none and nobody is asked in vain. A key that is there is tried at once, and signs where it is all that there is, which saves
+ * round trips; `none` comes last then, where nothing else has helped. A server that answers with an empty list does not say what it allows: everything is tried once, as `ssh`
  * does. Rejects with {@linkcode SshAuthError}, which says what was tried with what result and what the server still allows, and else
  * as {@linkcode ClientAuth.attempt} does.
  */
@@ -392,6 +396,7 @@ export async function authenticate(
   options: AuthenticateOptions = {},
 ): Promise<void> {
   const maxRounds = options.maxRounds ?? 10, tried: string[] = [];
+  const given = methods.filter((method) => method.name !== "none");
   const failure = (why: string, remaining: readonly string[], cause?: unknown): SshAuthError => {
     return new SshAuthError(
       `Cannot log in as "${printable(username, 64)}": ${why}; tried ${tried.join("; ")}; ${allowedBy(remaining)}`,
@@ -402,7 +407,7 @@ export async function authenticate(
   let remaining: readonly string[] = [];
   const attempt = async (method: AuthMethod): Promise<AttemptResult> => {
     try {
-      const result = await auth.attempt(username, method, options);
+      const result = await auth.attempt(username, method, { ...options, othersFollow: given.length > 1 });
       const outcome = result.success ? "accepted" : result.partial ? "accepted, more is needed" : "refused";
       tried.push(`${method.name} (${outcome}${result.notes.length === 0 ? "" : `: ${result.notes.join(", ")}`})`);
       remaining = result.remaining;
@@ -418,7 +423,7 @@ export async function authenticate(
     }
   };
 
-  const given = methods.filter((method) => method.name !== "none"), passed = new Set<AuthMethod>();
+  const passed = new Set<AuthMethod>();
   let left = given, asked = !needsNobody(methods[0]);
   if (asked && (await attempt(none())).success) return;
   /** Asks with `none` behind all else, where that was not asked first and its success would do. */

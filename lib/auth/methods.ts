@@ -66,8 +66,8 @@ export interface SendOptions {
 export interface AuthExchange {
   /** Who wants to log in. */
   readonly username: string;
-  /** Whether nothing has been asked on this connection yet. */
-  readonly isFirst: boolean;
+  /** Whether nothing has been asked on this connection yet, and nothing follows where this fails. */
+  readonly signsAtOnce: boolean;
   /** Hash of the first key exchange. */
   readonly sessionId: Bytes;
   /** `server-sig-algs` (RFC 8308 section 3.1), or null where the server did not say. */
@@ -266,7 +266,7 @@ export function keyboardInteractive(
 /**
  * `publickey` (RFC 4252 section 7) with keys held here, in files' text, by an agent, or found one after the other by an iteration
  * that starts when it is needed; each is offered in turn. A key signs once the server has said that it would do; one in memory
- * that a login begins with signs at once, which saves a round trip. RSA keys sign with SHA-2, as `server-sig-algs` says (RFC 8332), and a key that the server's
+ * that is all a login has signs at once, which saves a round trip. RSA keys sign with SHA-2, as `server-sig-algs` says (RFC 8332), and a key that the server's
  * list rules out is passed over. Throws `TypeError` for a path. Text is parsed when its turn comes; an error in it ends the login, and so does one of an iteration.
  * A {@linkcode KeyFile}, `{ text, passphrase }`, may be encrypted: a function is asked for its passphrase once, when the server would take the key.
  * An agent stays open: whoever connected to it closes it. Keys, agents and iterations that do not answer are left behind when the
@@ -320,7 +320,7 @@ export function publicKeyFrom(...keys: readonly SignerSource[]): AuthMethod {
       const id = toBase64(signer.publicKey.blob);
       if (seen.has(id) || exchange.passedKeys.has(id)) continue;
       seen.add(id);
-      const reply = await offer(signer, exchange);
+      const reply = await offer(signer, exchange, keys.length === 1);
       if (reply === null) continue;
       last = reply;
       if (reply.kind === "success" || reply.partial) exchange.passedKeys.add(id);
@@ -407,7 +407,7 @@ async function* eachOf<T>(iterable: AsyncIterable<T>, exchange: AuthExchange): A
 const MAX_SIGNATURE = 16_384;
 
 /** Offers one key with each algorithm that may do; null when there is none. */
-async function offer(signer: Signer, exchange: AuthExchange): Promise<FinalReply | null> {
+async function offer(signer: Signer, exchange: AuthExchange, isOnly: boolean): Promise<FinalReply | null> {
   const { type, blob } = signer.publicKey;
   const name = `${printable(type, 64)} ${await exchange.wait(signer.publicKey.fingerprint())}`;
   const tried = new Set<string>();
@@ -420,8 +420,9 @@ async function offer(signer: Signer, exchange: AuthExchange): Promise<FinalReply
   for (let algorithm; (algorithm = usable().find((name) => !tried.has(name))) !== undefined;) {
     tried.add(algorithm);
     const fields = (signed: boolean): Writer => new Writer(512).bool(signed).text(algorithm).string(blob);
-    // The first key of a login signs at once where it is here: that saves a round trip. A server may count questions about more of them as no tries.
-    const asks = !exchange.isFirst || !isOwnKey(withPlainKeys([signer]).at(-1)!);
+    // A key in memory that is all a login has signs at once: that saves a round trip. Where others follow it asks, as servers count a refused
+    // signature as a failed try, and some, as this module's, the first questions as none.
+    const asks = !isOnly || !exchange.signsAtOnce || !isOwnKey(withPlainKeys([signer]).at(-1)!);
     if (asks) {
       const reply = await exchange.request("publickey", fields(false).bytes(), { query: true });
       if (reply.kind !== "message") {

@@ -334,6 +334,20 @@ Deno.test("authenticate() says that the server ended the connection after too ma
   await assertRejects(() => made.user, SshError, "Too many authentication failures");
 });
 
+Deno.test("authenticate() uses up no try for a key that is refused where another key or method follows", async () => {
+  const right: ServerAuth = { ...onlyAlice, password: (_, secret) => secret === "s3cret" };
+  for (
+    const methods of [[publicKey(mallory, alice)], [publicKey(mallory), publicKey(alice)], [
+      publicKey(mallory),
+      password("s3cret"),
+    ]]
+  ) {
+    const made = start(right, { maxAuthTries: 1 });
+    await authenticate(made.auth, "alice", methods);
+    assertEquals((await made.user).name, "alice");
+  }
+});
+
 // OpenSSH PROTOCOL section 3.1.
 Deno.test("publicKey() signs for the server's host key where the server takes that, in the version that is known", async () => {
   for (const [told, bound] of [["0", true], ["1", false], ["", false], [null, false]] as const) {

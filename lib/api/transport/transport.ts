@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { allowedBy, type ClientAuth } from "../../auth/client.ts";
+import { allowedBy, type AttemptOptions, type ClientAuth } from "../../auth/client.ts";
 import { Grants } from "../../auth/grants.ts";
 import { type AuthMethod, keyboardInteractive, methodNames, none, password, publicKey } from "../../auth/methods.ts";
 import type { AuthResult, Prompt } from "../../auth/types.ts";
@@ -199,7 +199,7 @@ export class Transport implements ServerInterface, AsyncDisposable {
     try {
       for (const [i, method] of methods.entries()) {
         const last = i === methods.length - 1;
-        const needed = await this.#attempt(username, method, signal).catch((error) => {
+        const needed = await this.#attempt(username, method, { signal, othersFollow: !last }).catch((error) => {
           if (last || !(error instanceof SshAuthError) || !this.isActive()) throw error;
           return error.remaining;
         });
@@ -428,12 +428,12 @@ export class Transport implements ServerInterface, AsyncDisposable {
     checkUsername(username);
     checkWait(options);
     const what = (): string => `the login as "${printable(username, 64)}" with ${method.name}`;
-    return await withDeadline(options, what, (signal) => this.#attempt(username, method, signal));
+    return await withDeadline(options, what, (signal) => this.#attempt(username, method, { signal }));
   }
 
-  async #attempt(username: string, method: AuthMethod, signal?: AbortSignal): Promise<readonly string[]> {
+  async #attempt(username: string, method: AuthMethod, options: AttemptOptions): Promise<readonly string[]> {
     if (this.#auth === null) throw new TypeError("Cannot log in: startClient() has not been called, or not ended");
-    const { success, partial, remaining, notes } = await this.#auth.attempt(username, method, { signal });
+    const { success, partial, remaining, notes } = await this.#auth.attempt(username, method, options);
     if (success) return [];
     // An empty list would say that nothing is needed.
     if (partial) return remaining.length > 0 ? remaining : methodNames.filter((name) => name !== method.name);
