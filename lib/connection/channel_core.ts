@@ -248,6 +248,7 @@ export class ChannelCore implements OutboundSource {
     this.#eofWanted = false;
     if (this.#eofSent || this.#closeSent) return;
     this.#eofSent = true;
+    this.#link!.idle.passed();
     this.#link!.transport.send(ChannelEof.encode({ recipient: this.#peer }));
     const error = (): SshError => new SshError("Cannot write to channel: EOF has been sent", { code: "CLOSED" });
     this.sent.shut(error);
@@ -312,6 +313,7 @@ export class ChannelCore implements OutboundSource {
       this.urge(RESET, new Uint8Array(0));
     }
     this.#closeSent = true;
+    this.#link!.idle.passed();
     this.#leaving.resolve();
     // A peer that closes provokes the answer.
     this.#link!.transport.send(ChannelClose.encode({ recipient: this.#peer }), this.#closeReceived);
@@ -485,11 +487,9 @@ export class ChannelCore implements OutboundSource {
   #end(error: Error | null): void {
     this.#leaving.resolve();
     this.#patience.stop();
-    this.received.end(error);
-    this.receivedStderr.end(error);
+    for (const stream of [this.received, this.receivedStderr]) stream.end(error);
     const failure = error ?? this.#channelClosed;
-    this.sent.fail(failure);
-    this.sentStderr.fail(failure);
+    for (const stream of [this.sent, this.sentStderr]) stream.fail(failure);
     this.#requests.end(failure);
     this.#requests.dropHeldBack();
     if (error === null) this.#closed.resolve();

@@ -48,6 +48,8 @@ const events: readonly (readonly [what: string, isUse: boolean, act: (scene: Sce
   }],
   ["the end of data", true, ({ channel, peer }) => peer(ChannelEof.encode({ recipient: channel.id }))],
   ["the end of a channel", true, ({ channel, peer }) => peer(ChannelClose.encode({ recipient: channel.id }))],
+  ["the end of data of this side", true, ({ channel }) => channel.sendEof()],
+  ["the end of a channel by this side", true, ({ channel }) => void channel.close()],
   ["a channel that is refused", true, ({ peer }) => {
     peer(ChannelOpen.encode({ type: "x", sender: PEER, window: 1, maxPacket: 1, data: nothing }));
   }],
