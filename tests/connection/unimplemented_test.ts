@@ -1,6 +1,14 @@
 /** UNIMPLEMENTED as an answer (RFC 4253 section 11.4): the request that it names is refused, and no other. */
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import { ChannelOpenError, password, SshAuthError, SshError, SshProtocolError } from "../../mod.ts";
+import {
+  ChannelOpenError,
+  generateKey,
+  password,
+  publicKey,
+  SshAuthError,
+  SshError,
+  SshProtocolError,
+} from "../../mod.ts";
 import { connect } from "../../lib/api/client.ts";
 import { Transport } from "../../lib/api/transport/transport.ts";
 import { serviceAccept, userauthSuccess } from "../../lib/auth/messages.ts";
@@ -14,6 +22,7 @@ import {
 } from "../../lib/connection/messages.ts";
 import { numberMeant, Questions } from "../../lib/transport/questions.ts";
 import { Msg } from "../../lib/wire/numbers.ts";
+import { encodeExtInfo } from "../../lib/transport/ext_info.ts";
 import { memoryPair } from "../_support/duplex.ts";
 import type { RawPeer } from "../_support/raw_peer.ts";
 import {
@@ -256,6 +265,54 @@ Deno.test("connect(): a server that does not know SERVICE_REQUEST says so in the
   assertStringIncludes(error.message, "SERVICE_REQUEST");
   assertEquals((await peer.disconnected()).reason, 7);
   await peer.close();
+});
+
+Deno.test("connect(): a first request that is under way with SERVICE_REQUEST finds its answer, and nothing else is taken for one", async () => {
+  const alice = await generateKey(), accept = serviceAccept.encode({ service: "ssh-userauth" });
+  const success = userauthSuccess.encode({});
+  type Answers = (service: number, request: number) => readonly Uint8Array[];
+  const ends: Record<string, [Answers, string]> = {
+    "no such service, and all the same a login": [
+      (service) => [unimplemented(service), success],
+      "does not know SERVICE_REQUEST",
+    ],
+    "a service twice": [() => [accept, accept], "SERVICE_ACCEPT came where nothing asked"],
+    "a login before the service": [() => [success, accept], "USERAUTH_SUCCESS came where nothing asked"],
+    "no such request, and none either": [(_, request) => [accept, unimplemented(request)], "publickey (refused"],
+    "nothing at all": [() => [], "Login aborted"],
+  };
+  for (const [how, [answers, message]] of Object.entries(ends)) {
+    const pair = memoryPair(), peer = rawServer(pair.server), abort = new AbortController();
+    const connecting = connect({
+      hostname: "test",
+      username: "alice",
+      auth: [publicKey(alice)],
+      verifyHostKey: () => true,
+      transport: pair.client,
+      algorithms: { kex: ["curve25519-sha256"] },
+      signal: abort.signal,
+    });
+    connecting.catch(() => {});
+    await peer.handshake();
+    // It may tell more than once.
+    for (const list of ["ssh-ed25519,rsa-sha2-256", "ssh-ed25519"]) {
+      await peer.send(encodeExtInfo(new Map([["server-sig-algs", new TextEncoder().encode(list)]])));
+    }
+    const [service] = await next(peer, Msg.SERVICE_REQUEST), [request] = await next(peer, Msg.USERAUTH_REQUEST);
+    for (const answer of answers(service, request)) await peer.send(answer);
+    if (how.startsWith("no such request")) {
+      const [none] = await next(peer, Msg.USERAUTH_REQUEST);
+      await peer.send(unimplemented(none));
+    }
+    if (how === "nothing at all") {
+      const reason = new SshError("Login aborted", { code: "CLOSED" });
+      abort.abort(reason);
+    }
+    const error = await assertRejects(() => inTime(connecting, how), SshError);
+    assertStringIncludes(error.message, message, how);
+    await peer.disconnected();
+    await peer.close();
+  }
 });
 
 Deno.test("Questions holds hardly more than those that wait, and takes the number of the latest where numbers wrap", () => {
