@@ -31,7 +31,8 @@ export class NodeCommand implements SystemCommand {
     signal?.addEventListener("abort", kill);
     const status = new Promise<CommandEnd>((resolve, reject) => {
       child.once("exit", (code, signal) => resolve({ success: code === 0, code: code ?? 128, signal }));
-      child.once("error", (error) => reject(asDenoError(error)));
+      // There may be a second one, of a signal that could not be sent.
+      child.on("error", (error) => reject(asDenoError(error)));
     }).finally(() => signal?.removeEventListener("abort", kill));
     return { child, status };
   }

@@ -9,6 +9,9 @@ import type { SystemErrors } from "./types.ts";
 /** Classes by the system's name for an error; where a name is missing, it is an `Error`. */
 const names: Readonly<Record<string, string>> = {
   ENOENT: "NotFound",
+  // Of DNS: no such name, and nothing of the kind that was asked for.
+  ENOTFOUND: "NotFound",
+  ENODATA: "NotFound",
   ENOTDIR: "NotADirectory",
   EISDIR: "IsADirectory",
   EEXIST: "AlreadyExists",
@@ -63,7 +66,8 @@ export function asDenoError(thrown: unknown): unknown {
 }
 
 function textOf({ message }: Error, code: string, errno: unknown, syscall: unknown, path: unknown): string {
-  if (typeof errno !== "number") return message;
+  // What Bun's DNS says has a number of its own, which is none of the system's.
+  if (typeof errno !== "number" || errno >= 0) return message;
   const { getSystemErrorMessage } = nodeModule("node:util") as { getSystemErrorMessage?: (errno: number) => string };
   // Bun has no such function.
   const words = ownWords[code] ?? getSystemErrorMessage?.(errno) ??

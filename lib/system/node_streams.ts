@@ -91,8 +91,18 @@ export function readableOver(
   });
 }
 
+const heard = new WeakSet<Writable>();
+
+/** An error that a call has told comes as an event, too, which ends the whole program where nobody listens. */
+function listen(stream: Writable): void {
+  if (heard.has(stream)) return;
+  heard.add(stream);
+  stream.on("error", () => {});
+}
+
 /** Writes all of a chunk; settles when the system has it, and the chunk may be used again. */
 export function writeTo(stream: Writable, chunk: Uint8Array): Promise<void> {
+  listen(stream);
   return new Promise((resolve, reject) => {
     stream.write(chunk, (error) => error ? reject(asDenoError(error)) : resolve());
   });
@@ -100,14 +110,21 @@ export function writeTo(stream: Writable, chunk: Uint8Array): Promise<void> {
 
 /** Ends a stream; settles when the other side can see that. */
 export function endOf(stream: Writable): Promise<void> {
+  listen(stream);
   return new Promise((resolve, reject) => {
-    stream.once("error", (error) => reject(asDenoError(error)));
-    stream.end(resolve);
+    const told = (error?: Error | null): void => {
+      if (stream.writableFinished) resolve();
+      else reject(asDenoError(error ?? new Error("Connection is closed")));
+    };
+    stream.once("error", told);
+    stream.once("close", told);
+    stream.end(told as () => void);
   });
 }
 
 /** A stream of Node's to write to. */
 export function writableOver(stream: Writable): WritableStream<Uint8Array> {
+  listen(stream);
   return new WritableStream<Uint8Array>({
     write: (chunk) => writeTo(stream, chunk),
     close: () => endOf(stream),

@@ -2,9 +2,10 @@
  * The system as Node's modules show it, beside Deno's own, which is the oracle: the same calls give the same.
  */
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
-import { Readable } from "node:stream";
+import { Readable, Writable } from "node:stream";
 import { nodeSystem } from "../../lib/system/node.ts";
-import { NodeSource } from "../../lib/system/node_streams.ts";
+import { asDenoError } from "../../lib/system/node_errors.ts";
+import { endOf, NodeSource, writableOver, writeTo } from "../../lib/system/node_streams.ts";
 import { isNotCapable, system } from "../../lib/system/system.ts";
 import type { FileFacts, System, SystemConn } from "../../lib/system/types.ts";
 import { inTime, until } from "../_support/until.ts";
@@ -298,4 +299,50 @@ Deno.test("environment, user and machine are the same by Node's modules as by De
   assertEquals(facts[1], facts[0]);
   assertEquals(system, Deno);
   assertEquals([isNotCapable(new Deno.errors.NotCapable("")), isNotCapable(new Error())], [true, false]);
+});
+
+/** What is written to whoever has gone, as to a pipe without a reader: the call hears of it, and so does the stream. */
+function broken(): Writable {
+  const error = Object.assign(new Error("write EPIPE"), { code: "EPIPE", errno: -32, syscall: "write" });
+  return new Writable({ write: (_chunk, _encoding, done) => done(error) });
+}
+
+Deno.test("a write that nobody takes rejects, and ends no program by an event that nobody listens to", async () => {
+  const chunk = new Uint8Array(1), told = "Broken pipe (os error 32)", program = broken(), own = broken();
+  const writer = writableOver(program).getWriter();
+  writer.closed.catch(() => {});
+  await assertRejects(() => writer.write(chunk), Error, told);
+  await assertRejects(() => writeTo(own, chunk), Error, told);
+  // One after the other, as to a standard output whose reader has gone.
+  await assertRejects(() => writeTo(own, chunk), Error);
+  // What comes without a call, as when the other end of a socket pair is reset.
+  const idle = broken();
+  writableOver(idle);
+  for (const stream of [program, own, idle]) {
+    const closed = new Promise((resolve) => stream.once("close", resolve));
+    stream.destroy(new Error("reset"));
+    if (!stream.closed) await closed;
+  }
+});
+
+Deno.test("the end of a stream that was lost does not pass for one that the other side has seen", async () => {
+  const lost = broken();
+  await assertRejects(() => writeTo(lost, new Uint8Array(1)), Error);
+  await assertRejects(() => endOf(lost), Error);
+  const stuck = new Writable({ write: () => {} });
+  stuck.write("never taken", () => {});
+  const ending = assertRejects(() => endOf(stuck), Error, "reset");
+  stuck.destroy(new Error("reset"));
+  await ending;
+  const whole = new Writable({ write: (_chunk, _encoding, done) => done() });
+  await endOf(whole);
+  await endOf(whole);
+});
+
+Deno.test("DNS that knows no such name says NotFound, and numbers of Bun's are no errors of the system", () => {
+  const of = (code: string, errno: number | undefined): Error =>
+    asDenoError(Object.assign(new Error(`queryA ${code} nope.invalid`), { code, errno, syscall: "queryA" })) as Error;
+  for (const code of ["ENOTFOUND", "ENODATA"]) assertEquals(of(code, undefined).name, "NotFound");
+  assertEquals(of("ENOTFOUND", 4).message, "queryA ENOTFOUND nope.invalid");
+  assertEquals(of("ECONNREFUSED", 11).name, "ConnectionRefused");
 });
