@@ -190,15 +190,9 @@ export function namesLocalDirectory(path: string): boolean {
 
 /** Makes a file with these contents; what is there already, a link too, is removed and never written to. */
 export async function writeLocal(path: string, data: Uint8Array, mode: number | null): Promise<void> {
-  const options = { createNew: true, ...(mode === null ? {} : { mode }) };
-  try {
-    await system.writeFile(path, data, options);
-    return;
-  } catch (error) {
-    if (!(error instanceof system.errors.AlreadyExists)) throw error;
-  }
-  await system.remove(path);
-  await system.writeFile(path, data, options);
+  // `Deno.writeFile()` would set the mode whatever the umask takes away.
+  using file = await createLocal(path, mode);
+  await file.write(data);
 }
 
 /** The system whose files these are. */

@@ -22,6 +22,22 @@ Deno.test("upload() and download() leave the permission bits of the file they re
   assertEquals([mode("there/up"), mode("down")], ["600", "600"]);
 });
 
+Deno.test("download() gives a new file no bits that the umask takes away, however small it is", async () => {
+  await using dir = await tempDir();
+  await Deno.mkdir(`${dir.path}/there`);
+  // One is read by one request, and one by many.
+  for (const [name, size] of [["empty", 0], ["small", 10], ["large", 600_000]] as const) {
+    await Deno.writeFile(`${dir.path}/there/${name}`, new Uint8Array(size));
+    await Deno.chmod(`${dir.path}/there/${name}`, 0o777);
+  }
+  (await Deno.open(`${dir.path}/allowed`, { write: true, createNew: true, mode: 0o777 })).close();
+  await using peer = await ours({ root: `${dir.path}/there` });
+  await peer.sftp.download("/", `${dir.path}/here`, { recursive: true });
+  const mode = (path: string): string => (Deno.statSync(`${dir.path}/${path}`).mode! & 0o777).toString(8);
+  const allowed = mode("allowed");
+  assertEquals(["empty", "small", "large"].map((name) => mode(`here/${name}`)), [allowed, allowed, allowed]);
+});
+
 Deno.test("upload() keeps times and mode by path where the server cannot by handle", async () => {
   await using dir = await tempDir();
   await Deno.writeTextFile(`${dir.path}/f`, "x");
