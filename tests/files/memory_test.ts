@@ -394,3 +394,49 @@ Deno.test("memoryFiles() copies data between handles without overtaking itself",
   assertEquals(statusIn(await raw.ask(m.CopyData.encode({ id, extension: Extension.copyData, ...range }))), Status.OK);
   assertEquals(files.read("/b"), Uint8Array.from([0, 0, 0, ...pattern(300_000).subarray(5)]));
 });
+
+Deno.test("memoryFiles() takes a path with a slash at its end for a directory's, and makes no file of that name", async () => {
+  const files = memoryFiles({ "/file": "hello", "/dir/one": "1" }), none = { read: false, write: true, create: true };
+  files.symlink("dir", "/link");
+  files.symlink("file", "/alias");
+  const before = files.list(), missing = "NO_SUCH_FILE: No such file", other = "NO_SUCH_FILE: Not a directory";
+  const calls: readonly (readonly [() => unknown, string])[] = [
+    ...["/file/", "/file/.", "/file//", "/alias/"].flatMap((path) =>
+      [
+        () => files.stat(path),
+        () => files.stat(path, false),
+        () => files.open(path),
+        () => files.open(path, none),
+        () => files.setStat(path, { size: 0 }),
+        () => files.remove(path),
+        () => files.rename(path, "/new"),
+        () => files.realPath(path),
+        () => files.link(path, "/new"),
+      ].map((call) => [call, other] as const)
+    ),
+    [() => files.open("/new/", none), "FAILURE: Is a directory"],
+    [() => files.open("/new/", { write: true, createNew: true }), "FAILURE: Is a directory"],
+    [() => files.symlink("file", "/new/"), missing],
+    [() => files.link("/file", "/new/"), missing],
+    [() => files.rename("/file", "/new/"), other],
+    // The link itself is meant, and that is no directory.
+    [() => files.rmdir("/link/"), other],
+    [() => files.rename("/link/", "/new"), other],
+  ];
+  for (const [call, why] of calls) assertEquals([await refusal(call), String(call)], [why, String(call)]);
+  assertEquals(files.list(), before);
+  assertEquals(String(files.statfs().f_bfree), String(268_435_456 - "hello1dirfile".length));
+  assert(files.stat("/link/", false).isDirectory);
+  files.mkdir("/made/");
+  files.rename("/made/", "/moved/");
+  assertEquals(files.stat("/moved/.").isDirectory, true);
+});
+
+Deno.test("memoryFiles() refuses offsets that are none at once", async () => {
+  const files = memoryFiles({ "/file": "hello" }), file = files.open("/file", { read: true, write: true });
+  for (const offset of [NaN, -1, 0.5, Infinity]) {
+    assertEquals(await refusal(() => file.writeAt(new Uint8Array(1), offset)), "BAD_MESSAGE: Invalid argument");
+    assertEquals(await refusal(() => file.readAt(new Uint8Array(1), offset)), "BAD_MESSAGE: Invalid argument");
+  }
+  assertEquals(files.text("/file"), "hello");
+});

@@ -163,6 +163,7 @@ export class MemoryFiles implements SftpBackend {
     let { node } = place;
     if (node === null) {
       if (!create && !createNew) throw refused.ENOENT();
+      if (place.isDirectory) throw refused.EISDIR();
       check(place.parent, Bit.WRITE);
       // Whoever makes a file may write it, whatever its bits say of later.
       node = this.#addFile(place, mode & 0o777 & ~UMASK);
@@ -179,8 +180,9 @@ export class MemoryFiles implements SftpBackend {
     node.handles++;
     let isOpen = true;
     return {
-      readAt: (p, offset) => node.content.read(p, offset),
+      readAt: (p, offset) => node.content.read(p, checked(offset)),
       writeAt: (p, offset) => {
+        checked(offset);
         node.content.write(p, offset);
         node.mtime = Date.now();
       },
@@ -211,12 +213,12 @@ export class MemoryFiles implements SftpBackend {
 
   /** Metadata; with `followLinks` of what a link leads to. */
   stat(path: string, followLinks: boolean = true): SftpFileInfo {
-    return infoOf(found(this.#walk(path, followLinks)));
+    return infoOf(found(this.#walk(path, followLinks || path.endsWith("/"))));
   }
 
   /** Changes the attributes that are there. */
   setStat(path: string, attrs: SftpAttributes, followLinks: boolean = true): void {
-    const node = found(this.#walk(path, followLinks));
+    const node = found(this.#walk(path, followLinks || path.endsWith("/")));
     if (attrs.size !== undefined && node.kind === "file") check(node, Bit.WRITE);
     this.#change(node, attrs);
   }
@@ -269,6 +271,7 @@ export class MemoryFiles implements SftpBackend {
     if (from.name === null || to.name === null) throw refused.EBUSY();
     if (!options.replace && to.node !== null) throw refused.EEXIST();
     if (node.kind === "directory" && isWithin(to.parent, node)) throw refused.EINVAL();
+    if (node.kind !== "directory" && to.isDirectory) throw refused.ENOTDIR();
     // Two names of one file stay two names.
     if (node === to.node) return;
     check(from.parent, Bit.WRITE);
@@ -373,6 +376,7 @@ export class MemoryFiles implements SftpBackend {
 
   /** Puts something where nothing is. */
   #add(place: Place, node: Node): void {
+    if (place.isDirectory && node.kind !== "directory") throw refused.ENOENT();
     this.#space.takeFile();
     if (node.kind !== "directory") node.names++;
     place.parent.entries.set(place.name!, node);
@@ -401,6 +405,12 @@ export class MemoryFiles implements SftpBackend {
 function found({ node }: Place): Node {
   if (node === null) throw refused.ENOENT();
   return node;
+}
+
+/** An offset, unless it is none: not to be reached by a client, and to the program that calls it a mistake. */
+function checked(offset: number): number {
+  if (!Number.isInteger(offset) || offset < 0) throw refused.EINVAL();
+  return offset;
 }
 
 function touch(node: Node): void {

@@ -84,6 +84,8 @@ export interface Place {
   readonly node: Node | null;
   /** The path, without links as far as it was followed. */
   readonly path: string;
+  /** Whether it ends with a slash or a dot: only a directory may be there. */
+  readonly isDirectory: boolean;
 }
 
 /** The errors of a file system, by what POSIX calls them. */
@@ -163,7 +165,7 @@ function checkName(name: string): void {
 
 /**
  * Walks a path. With `follow` a link at its end is walked too, down to a name that is no link or is not there. Every directory
- * on the way must exist, and with `checked` let its owner in.
+ * on the way must exist, and with `checked` let its owner in; what ends with a slash is nothing else than a directory.
  */
 export function walk(root: DirectoryNode, path: string, follow: boolean, checked: boolean): Place {
   if (path.length > MAX_PATH) throw refused.ENAMETOOLONG();
@@ -181,6 +183,7 @@ export function walk(root: DirectoryNode, path: string, follow: boolean, checked
     checkName(part);
     const node = at.entries.get(part) ?? null;
     const isLast = todo.every((rest) => rest === "" || rest === ".");
+    const isDirectory = isLast && todo.length > 0;
     if (node?.kind === "link" && (follow || !isLast)) {
       if (++links > MAX_LINKS) throw refused.ELOOP();
       if (node.target.startsWith("/")) {
@@ -190,11 +193,12 @@ export function walk(root: DirectoryNode, path: string, follow: boolean, checked
       todo.push(...node.target.split("/").reverse());
       continue;
     }
-    if (isLast) return { parent: at, name: part, node, path: `/${[...names, part].join("/")}` };
+    if (isDirectory && node !== null && node.kind !== "directory") throw refused.ENOTDIR();
+    if (isLast) return { parent: at, name: part, node, path: `/${[...names, part].join("/")}`, isDirectory };
     if (node === null) throw refused.ENOENT();
     if (node.kind !== "directory") throw refused.ENOTDIR();
     at = node;
     names.push(part);
   }
-  return { parent: at.parent, name: null, node: at, path: `/${names.join("/")}` };
+  return { parent: at.parent, name: null, node: at, path: `/${names.join("/")}`, isDirectory: true };
 }
