@@ -56,6 +56,8 @@ interface Wanted {
   readonly key: PublicKey;
   /** Its line, with a line break. */
   readonly line: Uint8Array<ArrayBuffer>;
+  /** Whether it is to let in what the key has signed, and not the key. */
+  readonly isAuthority: boolean;
 }
 
 /**
@@ -128,7 +130,7 @@ function wantedOf(given: unknown, { options = "", comment }: CopyIdOptions): Wan
   }
   // deno-lint-ignore no-control-regex
   const line = exportPublicKey(key, { comment: comment ?? own.replace(/[\x00-\x1f\x7f]+/g, " ").trim() });
-  if (options === "") return { key, line: new TextEncoder().encode(line) };
+  if (options === "") return { key, line: new TextEncoder().encode(line), isAuthority: false };
   const text = `${options} ${line}`;
   const read = /[\0\r\n]/.test(options) ? [] : [...authorizedLines(text)];
   const [only] = read;
@@ -136,7 +138,7 @@ function wantedOf(given: unknown, { options = "", comment }: CopyIdOptions): Wan
     const why = only !== undefined && "reason" in only ? `: ${only.reason}` : "";
     throw new TypeError(`Cannot use this as \`options\`: it is not what stands before a key in authorized_keys${why}`);
   }
-  return { key, line: new TextEncoder().encode(text) };
+  return { key, line: new TextEncoder().encode(text), isAuthority: isOfAuthority(only) };
 }
 
 /** What stands behind the key on a line of OpenSSH's. */
@@ -145,17 +147,21 @@ function commentOf(text: KeyText): string {
   return /[\r\n]/.test(line) ? "" : /^\S+[ \t]+\S+[ \t]+(.*)$/.exec(line)?.[1] ?? "";
 }
 
+function isOfAuthority({ options }: { readonly options: readonly { readonly name: string }[] }): boolean {
+  return options.some(({ name }) => name === "cert-authority");
+}
+
 function isSame(a: PublicKey, b: PublicKey): boolean {
   return a.toString() === b.toString();
 }
 
 /** Whether a line lets the key in. One that only this library cannot read counts as well: what it says of the key must stay. */
-function has(contents: Uint8Array, { key }: Wanted): boolean {
+function has(contents: Uint8Array, { key, isAuthority }: Wanted): boolean {
   const base64 = toBase64(key.blob);
   for (const line of authorizedLines(contents, {}, base64)) {
     if ("reason" in line) return true;
     // A line of a certificate authority lets in what the key has signed, and not the key.
-    if (isSame(line.key, key) && !line.options.some(({ name }) => name === "cert-authority")) return true;
+    if (isSame(line.key, key) && isOfAuthority(line) === isAuthority) return true;
   }
   return false;
 }

@@ -16,6 +16,7 @@ import {
   withCertificate,
 } from "../../mod.ts";
 import { signCertificate } from "../../lib/keys/mod.ts";
+import { memoryFiles as memoryFilesOf } from "../../lib/testing/mod.ts";
 import { fileNode, memoryFiles, refusing } from "../_support/refusing_server.ts";
 import { tempDir } from "../_support/sftp_peers.ts";
 import { join, type Joined, text } from "../_support/joined.ts";
@@ -104,6 +105,16 @@ Deno.test("copyId() changes nothing of what is in the file, nor its permissions,
     assertEquals(after, isAdded ? new Uint8Array([...there, ...bytes(gap + line)]) : there, before);
     assertEquals(await modes(`${dir.path}/.ssh`, file), ["755", "640"]);
   }
+});
+
+Deno.test("copyId() adds the key of a certificate authority once, beside a line that lets in the key itself", async () => {
+  const node = memoryFilesOf({ ".ssh/authorized_keys": line });
+  await using joined = await withFiles(node);
+  const { client } = joined, options = 'cert-authority,principals="alice"';
+  assertEquals(await copyId(client, key, { options }), true);
+  assertEquals(await copyId(client, key, { options }), false);
+  assertEquals(await copyId(client, key), false);
+  assertEquals(node.text("/.ssh/authorized_keys"), `${line}${options} ${line}`);
 });
 
 Deno.test("copyId() adds through a link to a file, and makes nothing where a link leads to nothing", async () => {
