@@ -5,6 +5,7 @@
  */
 import { SftpError } from "../errors.ts";
 import { requireSystem } from "../wire/system.ts";
+import { heeded } from "../wire/callback.ts";
 import type { ByteDuplex } from "../wire/types.ts";
 import { checkCall, checkChannel, checkPaths } from "../files/check_calls.ts";
 import { exclusionOf } from "../files/exclude.ts";
@@ -58,8 +59,8 @@ function planOf(options: ScpOptions, path: string): ScpPlan {
   return {
     recursive,
     preserve,
-    ...(onProgress === undefined ? {} : { onProgress }),
-    meter: onTreeProgress === undefined ? undefined : new TreeMeter(path, onTreeProgress),
+    ...(onProgress === undefined ? {} : { onProgress: heeded(onProgress) }),
+    meter: onTreeProgress === undefined ? undefined : new TreeMeter(path, heeded(onTreeProgress)),
     exclude: exclusionOf(options.exclude),
   };
 }

@@ -24,6 +24,19 @@ export function callBack(run: () => unknown, failed: (error: unknown) => unknown
   }
 }
 
+/**
+ * The same function, for callers that what it throws ends: what a promise that it returned was rejected with is thrown by its next call.
+ * Behind the last one it has nowhere to go.
+ */
+export function heeded<A extends unknown[]>(run: (...args: A) => unknown): (...args: A) => void {
+  let failed: { readonly error: unknown } | null = null;
+  return (...args) => {
+    if (failed !== null) throw failed.error;
+    const result = run(...args);
+    if (isThenable(result)) Promise.resolve(result).catch((error) => failed ??= { error });
+  };
+}
+
 /** A promise whose rejection nobody handles would end the process. */
 function ignored(result: unknown): void {
   if (isThenable(result)) Promise.resolve(result).catch(() => {});

@@ -231,6 +231,34 @@ Deno.test("a tree that ends nowhere is not counted to its end, and the copy is n
   await assertRejects(() => endless, Error, "stop it");
 });
 
+Deno.test("a promise of a listener that is rejected ends the copy as an error does, and not the program", async () => {
+  await using dir = await tempDir();
+  await Deno.mkdir(`${dir.path}/src`);
+  for (let i = 0; i < 3; i++) await Deno.writeFile(`${dir.path}/src/f${i}`, pattern(600_000));
+  await using peer = await ours({ root: dir.path });
+  const src = `${dir.path}/src`;
+  const scp = async (direction: "to" | "from", path: string, act: (near: Near) => Promise<unknown>): Promise<void> => {
+    const { near, far } = pipes(), command = scpCommand(direction, path, { recursive: true });
+    const served = serveScp(far, command, { root: "/" }, someone).catch(() => {});
+    await act(near).finally(() => served);
+  };
+  type Near = ReturnType<typeof pipes>["near"];
+  const copies: Record<string, (options: TransferOptions) => Promise<unknown>> = {
+    upload: (options) => peer.sftp.upload(src, "/up", options),
+    download: (options) => peer.sftp.download("/src", `${dir.path}/down`, options),
+    "scp to": (options) => scp("to", `${dir.path}/up2`, (near) => scpUpload(near, src, options)),
+    "scp from": (options) => scp("from", src, (near) => scpDownload(near, "src", `${dir.path}/down2`, options)),
+  };
+  for (const [name, copy] of Object.entries(copies)) {
+    for (const listener of ["onProgress", "onTreeProgress"]) {
+      const fails = (): Promise<never> => Promise.reject(new RangeError("in the listener"));
+      const options = { recursive: true, [listener]: fails };
+      await assertRejects(() => copy(options), RangeError, "in the listener", `${name} ${listener}`);
+    }
+  }
+  assertEquals((await peer.sftp.stat("/src/f0")).size, 600_000);
+});
+
 Deno.test("onTreeProgress of SCP ends with all that was copied, both ways, and knows how much is sent", async () => {
   await using dir = await tempDir();
   const { files, bytes } = await makeTree(`${dir.path}/src`);

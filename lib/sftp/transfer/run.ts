@@ -6,6 +6,7 @@
 import type { TransferSummary } from "../../files/copied.ts";
 import { SftpError, SshError } from "../../errors.ts";
 import { Status } from "../../files/limits.ts";
+import { heeded } from "../../wire/callback.ts";
 import type { SftpSession } from "../remote/session.ts";
 import { lostError } from "../remote/errors.ts";
 import { isFileSystemError, statusOf } from "../../files/errors.ts";
@@ -94,6 +95,7 @@ export class TransferRun {
   /** What is left out at the top of the tree. */
   readonly exclusion: Exclusion;
   readonly #meter: TreeMeter | null;
+  readonly #onProgress: TransferOptions["onProgress"];
   #tally: Promise<void> | null = null;
   #isOver = false;
 
@@ -102,8 +104,9 @@ export class TransferRun {
     this.#session = session;
     this.options = options;
     this.exclusion = exclusionOf(options.exclude);
-    const { onTreeProgress } = options;
-    this.#meter = onTreeProgress === undefined ? null : new TreeMeter(path, onTreeProgress);
+    const { onProgress, onTreeProgress } = options;
+    this.#onProgress = onProgress && heeded(onProgress);
+    this.#meter = onTreeProgress === undefined ? null : new TreeMeter(path, heeded(onTreeProgress));
     const { concurrency } = options;
     if (options.inPlace && options.resume) {
       throw new TypeError(
@@ -181,7 +184,7 @@ export class TransferRun {
   /** Tells of bytes done. What the listener throws ends the run, and not the session that answers are read by. */
   report(path: string, bytes: number, total: number | null): void {
     try {
-      this.options.onProgress?.({ path, bytes, total });
+      this.#onProgress?.({ path, bytes, total });
     } catch (error) {
       this.#broken ??= { error };
     }
