@@ -2,7 +2,8 @@
  * Changing a file that others change as well, such as known_hosts: nothing of theirs is lost. Beside user_files.ts the only file of this folder
  * that touches files.
  *
- * Programs that use this take turns by a lock on the file itself, which goes with the process that holds it. `ssh` locks nothing: it adds lines at
+ * Programs that use this take turns by a lock on the file itself, which goes with the process that holds it; on Node and Bun, which have no such
+ * locks, what one program does at once takes turns. `ssh` locks nothing: it adds lines at
  * the end, and so does `appendTo()`, in one piece, whatever else is added at that moment. Whoever takes something away puts a new file in the place
  * of the old one, as `ssh-keygen -R` does; `rewrite()` looks right before that whether the old one is still what it has read.
  *

@@ -38,12 +38,17 @@ function flagsOf(options: Deno.OpenOptions): number {
     (createNew ? constants.O_EXCL : 0) | (truncate ? constants.O_TRUNC : 0);
 }
 
+/** Who has locked what, by device and number. Node has no locks of files: these hold within one program, and others do not see them. */
+const locks = new Map<string, NodeFile>();
+
 class NodeFile implements OpenFile {
   readonly readable: ReadableStream<Bytes>;
   readonly writable: WritableStream<Uint8Array>;
   readonly #handle: Handle;
   /** Where it is read and written, for a file; a pipe has no such place. */
   #position: number | null;
+  /** What it has locked. */
+  #lock: string | null = null;
 
   constructor(handle: Handle, appends: boolean) {
     this.#handle = handle;
@@ -93,11 +98,18 @@ class NodeFile implements OpenFile {
   }
 
   tryLock(): Promise<boolean> {
-    return Promise.reject(new Error("Node has no locks of files"));
+    const { dev, ino } = this.statSync(), lock = `${dev}:${ino}`, holder = locks.get(lock) ?? this;
+    if (holder === this) {
+      locks.set(lock, this);
+      this.#lock = lock;
+    }
+    return Promise.resolve(holder === this);
   }
 
   /** What is being done with it is done to its end. */
   close(): void {
+    if (this.#lock !== null) locks.delete(this.#lock);
+    this.#lock = null;
     this.#handle.close().catch(() => {});
   }
 

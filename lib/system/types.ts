@@ -89,7 +89,7 @@ export interface OpenFile extends ByteDuplex, Disposable {
   statSync(): FileFacts;
   truncate(length: number): Promise<void>;
   sync(): Promise<void>;
-  /** Rejects where there are no locks. */
+  /** Until it is closed; on Node for this program alone. False where another has the lock; rejects where there are no locks. */
   tryLock(exclusive: boolean): Promise<boolean>;
   close(): void;
 }

@@ -346,3 +346,24 @@ Deno.test("DNS that knows no such name says NotFound, and numbers of Bun's are n
   assertEquals(of("ENOTFOUND", 4).message, "queryA ENOTFOUND nope.invalid");
   assertEquals(of("ECONNREFUSED", 11).name, "ConnectionRefused");
 });
+
+Deno.test("one of many that open a file has its lock until it closes it, by Node's modules as by Deno", async () => {
+  const path = await Deno.makeTempFile(), other = await Deno.makeTempFile();
+  try {
+    for (const [name, system] of systems) {
+      using elsewhere = await system.open(other);
+      const first = await system.open(path), second = await system.open(path, { write: true });
+      const told = [await first.tryLock(true), await first.tryLock(true), await second.tryLock(true)];
+      told.push(await elsewhere.tryLock(true));
+      // Who has no lock takes nobody's away.
+      (await system.open(path)).close();
+      told.push(await second.tryLock(true));
+      first.close();
+      told.push(await second.tryLock(true));
+      second.close();
+      assertEquals(told, [true, true, false, true, false, true], name);
+    }
+  } finally {
+    for (const one of [path, other]) await Deno.remove(one);
+  }
+});
