@@ -5,7 +5,7 @@
  */
 import type { Bytes } from "../wire/types.ts";
 import { denoLike } from "./node_errors.ts";
-import { nodeModule } from "./node_modules.ts";
+import { nodeModule, nodeProcess } from "./node_modules.ts";
 import { readableOver } from "./node_streams.ts";
 import type { FileFacts, FileSystem, OpenFile } from "./types.ts";
 
@@ -18,7 +18,9 @@ function files(): typeof import("node:fs/promises") {
 }
 
 function factsOf(stats: Stats): FileFacts {
-  const { size, mode, uid, gid, ino, dev, atime, mtime } = stats;
+  const { size, ino, dev, atime, mtime } = stats;
+  // Windows has none of these: what Node gives there is made up, and says that everybody may write everything.
+  const { mode, uid, gid } = nodeProcess().platform === "win32" ? { mode: null, uid: null, gid: null } : stats;
   return {
     isFile: stats.isFile(),
     isDirectory: stats.isDirectory(),

@@ -2,6 +2,7 @@
  * The system as Node's modules show it, beside Deno's own, which is the oracle: the same calls give the same.
  */
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
+import process from "node:process";
 import { Readable, Writable } from "node:stream";
 import { nodeSystem } from "../../lib/system/node.ts";
 import { asDenoError } from "../../lib/system/node_errors.ts";
@@ -365,5 +366,19 @@ Deno.test("one of many that open a file has its lock until it closes it, by Node
     }
   } finally {
     for (const one of [path, other]) await Deno.remove(one);
+  }
+});
+
+Deno.test("on Windows files have neither owners nor permission bits, whatever Node makes up", async () => {
+  const path = await Deno.makeTempFile(), { platform } = process;
+  try {
+    Object.defineProperty(process, "platform", { value: "win32" });
+    for (const { mode, uid, gid } of [await nodeSystem.stat(path), await nodeSystem.lstat(path)]) {
+      assertEquals([mode, uid, gid], [null, null, null]);
+    }
+    assertEquals(nodeSystem.build.os, "windows");
+  } finally {
+    Object.defineProperty(process, "platform", { value: platform });
+    await Deno.remove(path);
   }
 });
