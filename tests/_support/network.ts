@@ -5,7 +5,7 @@
  * @module
  */
 const routes = JSON.parse(Deno.env.get("AMIKO_NETWORK") ?? "{}") as Record<string, number>;
-const { connect, listen, serve } = Deno;
+const { connect, listen, serve } = Deno, { fetch } = globalThis;
 
 /** The port that it leads to here; what the program has opened for itself is where it says. */
 function route(name: string): number {
@@ -27,3 +27,16 @@ Deno.listen = ((options: Deno.TcpListenOptions & { transport?: "tcp" }) => {
 Deno.serve =
   ((options: Deno.ServeTcpOptions, handler: Deno.ServeHandler) =>
     serve({ ...options, hostname: "127.0.0.1", port: route(`:${options.port}`) }, handler)) as typeof Deno.serve;
+
+globalThis.fetch = ((input: string | URL | Request, init?: RequestInit) => {
+  const { hostname, pathname } = new URL(input instanceof Request ? input.url : input),
+    port = routes[`${hostname}:443`];
+  return fetch(port === undefined ? input : `http://127.0.0.1:${port}${pathname}`, init);
+}) as typeof globalThis.fetch;
+
+globalThis.WebSocket = class extends WebSocket {
+  constructor(url: string | URL, protocols?: string | string[] | WebSocketOptions) {
+    const { hostname, pathname } = new URL(url);
+    super(`ws://127.0.0.1:${route(`${hostname}:443`)}${pathname}`, protocols);
+  }
+};

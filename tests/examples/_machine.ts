@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { generateKey, type PrivateKey, serve, sftpSubsystem } from "../../mod.ts";
+import { generateKey, type PrivateKey, publicKeyLine, serve, sftpSubsystem, trustedUserCAs } from "../../mod.ts";
 import { shellHandler } from "../../lib/pty/mod.ts";
 import { run } from "../_support/child.ts";
 import { hostKey } from "../_support/joined.ts";
@@ -44,7 +44,11 @@ export interface Machine extends AsyncDisposable {
     cwd: string;
   };
   /** Runs a program to its end, which must be a good one, and gives what it wrote. */
-  output(program: string, routes: Readonly<Record<string, number>>, args?: readonly string[]): Promise<string>;
+  output(
+    program: string,
+    routes: Readonly<Record<string, number>>,
+    args?: readonly string[],
+  ): Promise<string>;
 }
 
 /** Starts it, with files of its own and of the home. Ports behind it are reached by `behind`. */
@@ -53,6 +57,7 @@ export async function startMachine(
 ): Promise<Machine> {
   const [home, there] = ["home", "there"].map((name) => Deno.makeTempDirSync({ prefix: `amiko_ssh_${name}_` }));
   const key = await generateKey(), users: string[] = [], running = new Set<string | null>();
+  const certified = trustedUserCAs(publicKeyLine(key.publicKey));
   const handled = new Set<Promise<unknown>>();
   const handle = shellHandler({ env: { HOME: there!, PATH: `${there}/bin:/usr/bin:/bin` } });
   const server = serve({
@@ -61,7 +66,9 @@ export async function startMachine(
     hostKeys: [await hostKey()],
     onListen: () => {},
     auth: {
-      publicKey: (_info, offered) => offered.blob.toBase64() === key.publicKey.blob.toBase64(),
+      // The key itself, and whoever it has signed a certificate for.
+      publicKey: async (info, offered) =>
+        offered.blob.toBase64() === key.publicKey.blob.toBase64() || await certified(info, offered),
       password: (_info, password) => password === "wonderland",
     },
     handler(session) {
