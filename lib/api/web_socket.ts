@@ -85,7 +85,7 @@ const CONNECTING = 0, OPEN = 1;
  *     auth: [password(secret)],
  *     verifyHostKey: pinnedHostKey(fingerprint),
  *   });
- *   return new TextDecoder().decode((await client.exec("uname -a")).stdout);
+ *   return (await client.exec("uname -a")).text();
  * }
  * ```
  *

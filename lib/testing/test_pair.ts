@@ -100,7 +100,7 @@ export interface TestPair extends AsyncDisposable {
  *   async fn() {
  *     await using pair = await testPair({
  *       async handler(session) {
- *         await new Response("Avail\n4096\n").body!.pipeTo(session.stdout);
+ *         await session.write("Avail\n4096\n");
  *       },
  *     });
  *     const space = await freeSpace(pair.client);
