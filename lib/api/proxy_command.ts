@@ -31,7 +31,9 @@ export function startProxyCommand(command: readonly [string, ...string[]], token
     throw new SshError(`Cannot start ${name}: ${why}`, { code: "CONNECTION_LOST", cause });
   }
   let status: CommandEnd | null = null;
-  const ended = child.status.then((known) => status = known);
+  // Deno rejects where a signal that it has no name for has ended it.
+  const unnamed: CommandEnd = { success: false, code: 1, signal: "a signal without a name" };
+  const ended = child.status.then((known) => status = known, () => status = unnamed);
   const said = new Tail(child.stderr);
   const kill = (signal: "SIGTERM" | "SIGKILL"): void => {
     try {

@@ -14,10 +14,10 @@ const VARIABLE = /^[A-Za-z_][A-Za-z0-9_]*$/;
 
 /**
  * Variables that make programs run or load something else, or say who somebody is. A pattern with a `*` never means them: only the whole
- * name does.
+ * name does. No such list is whole: programs have names of their own.
  */
 const WRITTEN_OUT_ONLY =
-  /^(?:LD_.*|DYLD_.*|GLIBC_TUNABLES|MALLOC_.*|GCONV_PATH|LOCPATH|NLSPATH|HOSTALIASES|RES_OPTIONS|PATH|CDPATH|ENV|BASH.*|SHELL.*|IFS|PS[0-4]|PROMPT_COMMAND|ZDOTDIR|FPATH|HOME|USER|LOGNAME|TERM.*|TMP.*|TEMP|XDG_.*|SSH_.*|GIT_.*|PERL.*|PYTHON.*|RUBY.*|NODE_.*|DENO_.*|JAVA_.*|_JAVA_.*|JDK_.*|CLASSPATH|EDITOR|VISUAL|PAGER|LESS.*|MAN.*|BROWSER|DISPLAY|XAUTHORITY|KRB5.*)$/;
+  /^(?:LD_.*|DYLD_.*|GLIBC_TUNABLES|MALLOC_.*|GCONV_PATH|LOCPATH|NLSPATH|HOSTALIASES|RES_OPTIONS|PATH|CDPATH|ENV|BASH.*|SHELL.*|IFS|PS[0-4]|PROMPT_COMMAND|ZDOTDIR|FPATH|HOME|USER|LOGNAME|TERM.*|TMP.*|TEMP|XDG_.*|SSH_.*|GIT_.*|PERL.*|PYTHON.*|RUBY.*|NODE_.*|DENO_.*|JAVA_.*|_JAVA_.*|JDK_.*|CLASSPATH|EDITOR|VISUAL|PAGER|LESS.*|MAN.*|BROWSER|DISPLAY|XAUTHORITY|KRB5.*|LUA_.*|PHP.*|NPM_.*|npm_.*|GEM_.*|BUNDLE_.*|RSYNC_RSH|CVS_RSH|SVN_SSH|OPENSSL_.*|SSLKEYLOGFILE|CURL_HOME|WGETRC|INPUTRC|VIMINIT|EXINIT|EMACS.*|GO.*|CARGO.*|RUST.*|TCL.*|QT_.*|GTK_.*|GIO_.*|SYSTEMD_.*|DBUS_.*|SUDO_.*|TAR_OPTIONS|MAIL.*|KSH.*|FCEDIT|.*_[Pp][Rr][Oo][Xx][Yy])$/;
 
 function accepts(patterns: readonly string[], name: string): boolean {
   return patterns.some((pattern) => {

@@ -28,9 +28,9 @@ export interface RunOptions {
    */
   env?: Readonly<Record<string, string>> | undefined;
   /**
-   * Variables that a client may set, by names with `*` for anything, as AcceptEnv of sshd_config. What makes programs load or run
-   * something else, such as LD_PRELOAD, PATH or BASH_ENV, no `*` stands for: only the whole name does, and whoever writes it lets clients
-   * run what they like. @default {["LANG", "LC_*", "COLORTERM", "NO_COLOR"]}
+   * Variables that a client may set, by names with `*` for anything, as AcceptEnv of sshd_config. What is known to make programs load or
+   * run something else, such as LD_PRELOAD, PATH or BASH_ENV, no `*` stands for: only the whole name does, and whoever writes it lets
+   * clients run what they like. Programs have others of their own, so `"*"` alone is for clients who may run anything anyhow. @default {["LANG", "LC_*", "COLORTERM", "NO_COLOR"]}
    */
   acceptEnv?: readonly string[] | undefined;
   /** Directory to run in; nothing runs where it is not there. @default {HOME of the environment, or where that is none this program's, "/" with `uid`} */

@@ -66,6 +66,20 @@ peerTest("netcat", "what the transport has lost with the program says how that e
   await Deno.remove(dir, { recursive: true });
 });
 
+Deno.test({
+  name: "a program that a signal without a name has ended is a lost connection, and not this program's end",
+  ignore: Deno.build.os !== "linux",
+  // Deno keeps the number of a child whose end it cannot tell.
+  sanitizeResources: false,
+  fn: async () => {
+    const error = await assertRejects(() => by(["/bin/sh", "-c", "kill -40 $$"]), SshError);
+    assertEquals([error.code, error.message.includes("was ended by a signal without a name")], [
+      "CONNECTION_LOST",
+      true,
+    ]);
+  },
+});
+
 Deno.test("a program that ends too soon is told with its exit code and the end of what it said", async () => {
   const before = children();
   const cases: [line: string, text: string][] = [

@@ -4111,4 +4111,32 @@ export const mutants: readonly Mutant[] = [
     killedBy:
       "spawnPty() runs a program on a terminal with its size, type, environment and directory, and tells how it ended",
   },
+  {
+    id: "pty-nameless-signal",
+    removes: "a client's program that a signal without a name has ended does not end the server",
+    file: "lib/pty/child.ts",
+    find: "const number = ",
+    replace: "throw error;\n    const number = ",
+    test: "tests/pty/run_test.ts",
+    killedBy: "a signal without a name ends its program and nothing else: the server, its terminals and streams go on",
+  },
+  {
+    id: "pty-group-of-root",
+    removes: "a user without a group is refused, as programs would have root's",
+    file: "lib/pty/spawn.ts",
+    find: "if (uid !== undefined && gid === undefined) {",
+    replace: "if (false as boolean) {",
+    test: "tests/pty/spawn_test.ts",
+    killedBy: "spawnPty() refuses options that make no sense before anything starts, and says why",
+  },
+  {
+    id: "pty-hung-up-write",
+    removes: "nobody waits for room in a terminal that nobody has open",
+    file: "lib/pty/pty.ts",
+    find: "else if (this.#poller.isHungUp(this.#master)) return;",
+    replace: "",
+    test: "tests/pty/spawn_test.ts",
+    killedBy: "what is typed to a terminal that nobody has open any more is gone, and nobody waits for its room",
+    mayHang: true,
+  },
 ];
