@@ -143,7 +143,7 @@ Deno.test("attach() ends at ~. where nothing comes and nothing is taken any more
   await using shell = await attached(async (session) => {
     session.signal.addEventListener("abort", () => ended = true);
     await new Promise(() => {});
-  }, { window: 32_768 });
+  }, { window: 32_768, pair: memoryPair({ chunks: "whole" }) });
   const { terminal } = shell;
   // More than the window and what waits for it here.
   for (let i = 0; i < 40; i++) terminal.type(new Uint8Array(5_000).fill(97));
