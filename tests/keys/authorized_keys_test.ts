@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertFalse, assertStringIncludes } from "@std/assert";
 import { matchAuthorizedKey } from "../../lib/auth/authorized_keys.ts";
-import { parseAuthorizedKeys } from "../../lib/keys/trust/authorized_keys.ts";
+import { authorizedLines, parseAuthorizedKeys } from "../../lib/keys/trust/authorized_keys.ts";
 import { parsePublicKey } from "../../lib/keys/public_key.ts";
 import { opensshKeys } from "../_support/key_vectors.ts";
 
@@ -111,4 +111,12 @@ Deno.test("matchAuthorizedKey() matches no line whose options nobody enforces", 
   assertEquals(entry.options, [{ name: "no-pty", value: null }, { name: "command", value: "ls" }]);
   assertEquals(matchAuthorizedKey(`cert-authority ${a}`, key, ["cert-authority"]), null);
   assertEquals(matchAuthorizedKey(`cert-authority ${a}\n${a} plain`, key)?.comment, "plain");
+});
+
+Deno.test("authorizedLines() numbers the lines that hold a text as it does all of them, and passes over millions of others", () => {
+  const text = "\none\n\n # one\r\nanother one\r\n\ntwo\none",
+    lines = (wanted: string): (number | undefined)[] =>
+      [...authorizedLines(text, {}, wanted)].map((one) => "reason" in one ? one.line : undefined);
+  assertEquals([lines(""), lines("one"), lines("two"), lines("three")], [[2, 5, 7, 8], [2, 5, 8], [7], []]);
+  assertEquals([...authorizedLines("\n".repeat(16_000_000), {}, "one")], []);
 });

@@ -99,11 +99,17 @@ export function* authorizedLines(
   rsa: RsaKeyOptions = {},
   wanted = "",
 ): Generator<AuthorizedKey | RejectedLine> {
-  let number = 0;
-  for (const raw of characters("Cannot read authorized keys", text).split("\n")) {
+  const all = characters("Cannot read authorized keys", text);
+  // Lines are not taken apart before they are wanted: a file may be millions of empty ones. `next` is where `wanted` is found next.
+  let number = 0, next = all.indexOf(wanted);
+  for (let from = 0, end = 0; from <= all.length; from = end + 1) {
+    if (next >= 0 && next < from) next = all.indexOf(wanted, from);
+    if (next < 0) return;
+    const found = all.indexOf("\n", from);
+    end = found < 0 ? all.length : found;
     number++;
-    if (!raw.includes(wanted)) continue;
-    const line = raw.replace(/\r$/, "").replace(/^[ \t]+|[ \t]+$/g, "");
+    if (next > end) continue;
+    const line = all.slice(from, end).replace(/\r$/, "").replace(/^[ \t]+|[ \t]+$/g, "");
     if (line === "" || line.startsWith("#")) continue;
     yield readLine(number, line, rsa);
   }
