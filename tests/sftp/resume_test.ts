@@ -227,11 +227,14 @@ Deno.test({
     await Deno.writeTextFile(part, "begun");
     await Deno.chown(part, 65_534, 65_534);
     await Deno.chmod(part, 0o444);
-    // Alone where that user may read it.
-    await Deno.copyFile(new URL("../../lib/files/local_files.ts", import.meta.url), `${dir.path}/local_files.ts`);
+    // With what it takes, where that user may read it.
+    const lib = new URL("../../lib/", import.meta.url).pathname, files = ["files/local_files.ts", "wire/system.ts"];
+    for (const { name } of Deno.readDirSync(`${lib}system`)) files.push(`system/${name}`);
+    for (const folder of ["files", "system", "wire"]) await Deno.mkdir(`${dir.path}/${folder}`);
+    for (const file of files) await Deno.copyFile(`${lib}${file}`, `${dir.path}/${file}`);
     await Deno.writeTextFile(
       `${dir.path}/main.ts`,
-      `import { continueLocal } from "./local_files.ts";
+      `import { continueLocal } from "./files/local_files.ts";
       using file = await continueLocal(${JSON.stringify(part)});
       await file.seek(5);
       await file.write(new TextEncoder().encode(" and continued"));`,
