@@ -19,10 +19,12 @@ const server = serve({
     };
     follow().catch(() => {}); // The client has gone.
     await draw();
-    for await (const [key] of session.stdin) {
-      const item = menu[key! - 49]; // "1" is 49.
-      if (item === undefined) return;
-      await session.write(`\x1b[${session.window?.rows ?? 24};1H\x1b[K${item}: done`);
+    for await (const keys of session.stdin) {
+      for (const key of keys) {
+        const item = menu[key - 49]; // "1" is 49.
+        if (item === undefined) return;
+        await session.write(`\x1b[${session.window?.rows ?? 24};1H\x1b[K${item}: done`);
+      }
     }
   },
 });
