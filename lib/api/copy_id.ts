@@ -274,7 +274,14 @@ async function makeFile(sftp: SftpClient, path: string, line: Uint8Array): Promi
     // Some servers give no mode to what they make. Where they set none either, what is there counts.
     await sftp.chmod(folder, 0o700).catch(() => {});
   }
-  const file = await sftp.open(path, { write: true, createNew: true, mode: 0o600 });
+  const made = { createNew: true, mode: 0o600 };
+  // Somebody else may add to it before the line is written, which must not go over theirs.
+  const file = await sftp.open(path, { append: true, ...made }).catch((error) => {
+    if (isMissing(error)) throw error;
+    return sftp.open(path, { write: true, ...made }).catch(() => {
+      throw error;
+    });
+  });
   try {
     try {
       await file.setStat({ mode: 0o600 }).catch(() => {});
