@@ -35,7 +35,7 @@ globalThis.fetch = ((input: string | URL | Request, init?: RequestInit) => {
 }) as typeof globalThis.fetch;
 
 globalThis.WebSocket = class extends WebSocket {
-  constructor(url: string | URL, protocols?: string | string[] | WebSocketOptions) {
+  constructor(url: string | URL, protocols?: string | string[]) {
     const { hostname, pathname } = new URL(url);
     super(`ws://127.0.0.1:${route(`${hostname}:443`)}${pathname}`, protocols);
   }
