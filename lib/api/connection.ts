@@ -142,7 +142,8 @@ export function endOnAbort(
   if (signal === undefined) return;
   const onAbort = (): void => {
     first();
-    void transport.end(abortedError(signal));
+    // What waits with the same signal hears of it first, and gives its reason.
+    queueMicrotask(() => void transport.end(abortedError(signal)));
   };
   const leave = (): void => signal.removeEventListener("abort", onAbort);
   signal.addEventListener("abort", onAbort);

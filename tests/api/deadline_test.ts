@@ -6,6 +6,7 @@
 import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
 import type { SshClient } from "../../lib/api/client.ts";
 import { sftpSubsystem } from "../../lib/api/sftp_subsystem.ts";
+import { memoryFiles } from "../../lib/files/memory/files.ts";
 import { Transport } from "../../lib/api/transport/transport.ts";
 import { SshError } from "../../lib/errors.ts";
 import type { RemoteProcess } from "../../lib/session/process.ts";
@@ -73,6 +74,32 @@ Deno.test("exec() and output() past a real deadline reject with its TimeoutError
     const run = async () => (await client.spawn("endless", { ...ignored, signal: AbortSignal.timeout(30) })).output();
     assertEquals((await assertRejects(run, DOMException)).name, "TimeoutError");
   }
+});
+
+Deno.test("one signal for connect() and for what waits: the waits reject with its own reason, as they would alone", async () => {
+  const deadline = new AbortController(),
+    reason = new DOMException("Signal timed out.", "TimeoutError"),
+    { signal } = deadline;
+  await using joined = await join({ handler: endless([]), subsystems: { sftp: sftpSubsystem(memoryFiles()) } }, {
+    signal,
+  });
+  const { client } = joined;
+  await using sftp = await client.sftp();
+  const process = await client.spawn("endless", { signal });
+  const waiting = [
+    client.run("endless", { signal }),
+    client.run("endless", { signal: AbortSignal.any([signal]), timeout: 600_000 }),
+    new Response(process.stdout).bytes(),
+    process.status,
+    sftp.writeFile("/x", new ReadableStream(), { signal }),
+  ];
+  const outcomes = Promise.all(
+    waiting.map((one) => (one as Promise<unknown>).then(() => "resolved", (error) => error)),
+  );
+  await turns();
+  deadline.abort(reason);
+  assertEquals(await inTime(outcomes, "The end"), waiting.map(() => reason));
+  await assertRejects(() => client.run("true"), SshError, "Connection was aborted");
 });
 
 Deno.test("what connect()'s signal ends has its reason as the cause, everywhere, and what runs gets TERM", async () => {
