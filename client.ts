@@ -88,7 +88,7 @@ export type {
   RekeyLimits,
 } from "./lib/transport/types.ts";
 export { decodeText, encodeText } from "./lib/wire/byte_text.ts";
-export type { RemoteCommand } from "./lib/session/remote_command.ts";
+export type { CommandTemplate, RemoteCommand } from "./lib/session/remote_command.ts";
 export { SshCommandError } from "./lib/session/output.ts";
 export { quote, type ShellValue } from "./lib/session/quote.ts";
 export type { Input } from "./lib/session/input.ts";

@@ -8,8 +8,8 @@ await Promise.all(Array.from({ length: 5 }, async () => {
   for (const host of hosts) {
     try {
       await using client = await connect(host);
-      const process = await client.spawn("uptime", { stderr: "stdout", check: true, timeout: 60_000 });
-      for await (const line of process.lines()) console.log(`${host}: ${line}`);
+      const lines = client.$({ stderr: "stdout", timeout: 60_000 })`uptime`.lines();
+      for await (const line of lines) console.log(`${host}: ${line}`);
     } catch (error) {
       console.error(`${host}: ${error}`);
     }

@@ -18,7 +18,7 @@ import { checkExec } from "../session/check_options.ts";
 import { type ProcessServices, type RemoteProcess, startProcess } from "../session/process.ts";
 import { terminateAll } from "../session/client_session.ts";
 import { commandLine, type ShellValue } from "../session/quote.ts";
-import { type RemoteCommand, remoteCommand } from "../session/remote_command.ts";
+import { type CommandTemplate, type RemoteCommand, remoteCommand } from "../session/remote_command.ts";
 import type { SudoOptions } from "../session/sudo.ts";
 import type { ExecOptions, ExecOutput } from "../session/types.ts";
 import type { SftpClient } from "../sftp/client.ts";
@@ -150,11 +150,23 @@ export class SshClient implements AsyncDisposable {
    * }
    * ```
    */
-  $(strings: TemplateStringsArray, ...values: readonly ShellValue[]): RemoteCommand {
-    if (!Array.isArray(strings)) {
+  $(strings: TemplateStringsArray, ...values: readonly ShellValue[]): RemoteCommand;
+  /**
+   * A template whose commands run with options: `` client.$({ timeout: 5000, cwd: "src" })`make ${target}` ``. The exit code is checked
+   * unless `check` is false. Throws `TypeError` and `RangeError` for options that make no sense.
+   */
+  $(options: ExecOptions): CommandTemplate;
+  $(first: TemplateStringsArray | ExecOptions, ...values: readonly ShellValue[]): RemoteCommand | CommandTemplate {
+    if (Array.isArray(first)) return remoteCommand(this, commandLine(first, values));
+    if (typeof first !== "object" || first === null) {
       throw new TypeError("Cannot run command: `$` goes before a template, without parentheses; run() takes a text");
     }
-    return remoteCommand(this, commandLine(strings, values));
+    const options = first as ExecOptions;
+    checkExec(options);
+    if (options.stdin === "piped") {
+      throw new TypeError('Cannot run command with "piped" stdin: nobody could write to it');
+    }
+    return (strings, ...values) => remoteCommand(this, commandLine(strings, values), options);
   }
 
   /**

@@ -5,6 +5,7 @@
  */
 import { collectEnd, linesOf, SshCommandError } from "./output.ts";
 import type { RemoteProcess } from "./process.ts";
+import type { ShellValue } from "./quote.ts";
 import type { ExecOptions, ExecOutput } from "./types.ts";
 
 /** A command that runs when it is first awaited, or asked for its text or JSON, which share that run; `lines()` is a run of its own. */
@@ -17,29 +18,33 @@ export interface RemoteCommand extends PromiseLike<ExecOutput> {
   json<T = unknown>(): Promise<T>;
 }
 
+/** A template for commands: `` client.$({ timeout: 5000 }) `` gives one. Values are quoted as in `` client.$`…` ``. */
+export type CommandTemplate = (strings: TemplateStringsArray, ...values: readonly ShellValue[]) => RemoteCommand;
+
 /** Runs a command, and starts one. */
 export interface Runner {
-  /** To its end, checked. */
-  run(command: string): Promise<ExecOutput>;
+  /** To its end. */
+  exec(command: string, options: ExecOptions): Promise<ExecOutput>;
   /** As `SshClient.spawn()`. */
   spawn(command: string, options: ExecOptions): Promise<RemoteProcess>;
 }
 
-/** Makes one of a command line. */
-export function remoteCommand(runner: Runner, command: string): RemoteCommand {
+/** Makes one of a command line. Its exit code is checked unless the options say otherwise. */
+export function remoteCommand(runner: Runner, command: string, given: ExecOptions = {}): RemoteCommand {
   let running: Promise<ExecOutput> | null = null;
-  const run = (): Promise<ExecOutput> => running ??= runner.run(command);
+  const options: ExecOptions = { ...given, stdin: given.stdin ?? "null", check: given.check ?? true };
+  const run = (): Promise<ExecOutput> => running ??= runner.exec(command, options);
   return {
     then: (resolve, reject) => run().then(resolve, reject),
     text: async () => (await run()).text().replace(/\r?\n$/, ""),
     json: async () => JSON.parse((await run()).text()),
     async *lines() {
-      await using process = await runner.spawn(command, { stdin: "null" });
-      const stderr = collectEnd(process.stderr);
+      await using process = await runner.spawn(command, { ...options, check: false });
+      const stderr = (options.stderr ?? "piped") === "piped" ? collectEnd(process.stderr) : Promise.resolve("");
       stderr.catch(() => {});
       yield* linesOf(process.stdout);
       const status = await process.status;
-      if (!status.success) throw new SshCommandError(command, status, await stderr);
+      if (options.check && !status.success) throw new SshCommandError(command, status, await stderr);
     },
   };
 }

@@ -228,6 +228,31 @@ Deno.test("a template runs once, and gives output, text, lines and JSON", async 
   assertThrows(() => client.$("ls" as unknown as TemplateStringsArray), TypeError, "run() takes a text");
 });
 
+Deno.test("a template takes the options of a command, and checks its exit code unless they say otherwise", async () => {
+  await using joined = await join({ handler });
+  const { client } = joined, there = client.$({ cwd: "/srv" }), name = "a b";
+  assertEquals(await there`ls ${name}`.text(), "cd '/srv' || exit\nls 'a b'");
+  // One template is for many commands.
+  assertEquals(await Array.fromAsync(there`x`.lines()), ["cd '/srv' || exit", "x"]);
+  const merged = client.$({ stderr: "stdout" });
+  assertEquals([...await merged`both`.text()].sort().join(""), "abcd");
+  assertEquals([...(await Array.fromAsync(merged`both`.lines())).join("")].sort().join(""), "abcd");
+  assertEquals(await client.$({ stdin: { text: "x" } })`first`.text(), "true");
+  const late = await assertRejects(() => client.$({ timeout: 30 })`hang`.text(), DOMException);
+  assertEquals(late.name, "TimeoutError");
+  const never = await assertRejects(() => Array.fromAsync(client.$({ timeout: 30 })`hang`.lines()), DOMException);
+  assertEquals(never.name, "TimeoutError");
+  await assertRejects(async () => await client.$({ stderr: "null" })`fail`, SshCommandError);
+  await assertRejects(() => Array.fromAsync(client.$({ stderr: "null" })`fail`.lines()), SshCommandError);
+  const loose = client.$({ check: false });
+  assertEquals((await loose`fail`).code, 4);
+  assertEquals(await Array.fromAsync(loose`fail`.lines()), ["half"]);
+  assertThrows(() => client.$({ timeout: -1 }), RangeError, "timeout");
+  assertThrows(() => client.$({ stdin: "piped" }), TypeError, "nobody could write to it");
+  assertThrows(() => client.$({ timeOut: 1 } as never), TypeError, "timeOut");
+  assertThrows(() => client.$(null as never), TypeError, "run() takes a text");
+});
+
 Deno.test("a command begins in the directory that is named", async () => {
   await using joined = await join({ handler });
   assertEquals((await joined.client.exec("say x", { cwd: "a b" })).text(), "cd './a b' || exit\nsay x");
