@@ -424,7 +424,7 @@ Deno.test("an announcement that is none, is too long, or comes twice changes not
     // Twice.
     const { client, server, transports } = joinedMuxes();
     const asked: string[] = [];
-    learnHostKeys(client, {
+    const { settle } = learnHostKeys(client, {
       ...{ info, algorithms: ["ssh-ed25519"], insecureMinRsaBits: undefined, ask: () => false, unasked: false },
       trustedBy: { name: NAME, files: [file], globalFiles: [], areUsersOwn: false, hash: undefined },
       revocations: [],
@@ -432,6 +432,8 @@ Deno.test("an announcement that is none, is too long, or comes twice changes not
     });
     assertEquals(await server.globalRequest("hostkeys-00@openssh.com", told(first)), new Uint8Array(0));
     assertEquals(await server.globalRequest("hostkeys-00@openssh.com", told(first)), null);
+    // The file is being read still.
+    await settle();
     transports.client.finish(null);
     assertEquals(asked, []);
   });
