@@ -67,7 +67,10 @@ export function asDenoError(thrown: unknown): unknown {
 
 function textOf({ message }: Error, code: string, errno: unknown, syscall: unknown, path: unknown): string {
   // What Bun's DNS says has a number of its own, which is none of the system's.
-  if (typeof errno !== "number" || errno >= 0) return message;
+  if (typeof errno !== "number" || errno >= 0) {
+    if (syscall !== "getaddrinfo") return message;
+    return `failed to lookup address information: ${code === "ENOTFOUND" ? "name or service not known" : code}`;
+  }
   const { getSystemErrorMessage } = nodeModule("node:util") as { getSystemErrorMessage?: (errno: number) => string };
   // Bun has no such function.
   const words = ownWords[code] ?? getSystemErrorMessage?.(errno) ??

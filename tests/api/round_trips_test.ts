@@ -91,6 +91,8 @@ async function connected(auth: ConnectOptions["auth"]) {
         publicKey: (_, { blob }) => toBase64(blob) === toBase64(alice.publicKey.blob),
       },
       handler: () => 0,
+      // By its name the client knows that the limits may be asked for at once.
+      ident: "OpenSSH_10.0",
       subsystems: { sftp: sftpSubsystem(memoryFiles({ "/motd": "hello" })) },
     }),
   ).catch(() => {});

@@ -147,7 +147,11 @@ Deno.test("sftp() does without limits where a server that should tell them does 
   await until(() => plain.heard.length === 1, "it asks");
   await plain.peer.send(ChannelWindowAdjust.encode({ recipient: 0, bytes: 1000 }));
   const { server } = await inTime(opening, "The session");
+  await until(() => plain.heard.length === 3, "it has asked");
   assertEquals([plain.heard, server.limits], [["subsystem", "1", "200"], {}]);
+  // One that names no limits need not answer, either.
+  await using silent = await scripted((what, id) => what === "1" ? [granted(id), data(id, VERSION)] : []);
+  assertEquals((await inTime(silent.client.sftp(), "The session")).server.limits, {});
 });
 
 Deno.test("sftp() says what became of it wherever a server refuses or ends it, and the connection lives", async () => {
@@ -165,7 +169,7 @@ Deno.test("sftp() says what became of it wherever a server refuses or ends it, a
     "closed at once": [(what, id) => what === "subsystem" ? [closed(id)] : [], "CLOSED"],
     "closed after SUCCESS": [(what, id) => what === "200" ? [granted(id), closed(id)] : [], "CONNECTION_LOST"],
     "closed after VERSION": [
-      (what, id) => what === "200" ? [granted(id), data(id, VERSION), closed(id)] : [],
+      (what, id) => what === "200" ? [granted(id), data(id, KNOWN_VERSION), closed(id)] : [],
       "CONNECTION_LOST",
     ],
     "garbage in the place of VERSION": [
@@ -180,7 +184,7 @@ Deno.test("sftp() says what became of it wherever a server refuses or ends it, a
     assertEquals(error.code, code, how);
     await until(() => server.heard.slice(before).includes("close"), `${how}: the channel is closed`);
   }
-  script = (what, id) => what === "200" ? [granted(id), data(id, VERSION), data(id, LIMITS)] : [];
+  script = (what, id) => what === "200" ? [granted(id), data(id, KNOWN_VERSION), data(id, LIMITS)] : [];
   await inTime(server.client.sftp(), "Another session");
 });
 
@@ -194,7 +198,7 @@ Deno.test("sftp() ends where its signal or time does, whatever it waits for, and
       : what === "subsystem"
       ? [granted(id)]
       : what === "1" && at === "200"
-      ? [data(id, VERSION)]
+      ? [data(id, KNOWN_VERSION)]
       : [];
   });
   for (at of ["subsystem", "1", "200"]) {

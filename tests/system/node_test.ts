@@ -346,6 +346,8 @@ Deno.test("DNS that knows no such name says NotFound, and numbers of Bun's are n
   for (const code of ["ENOTFOUND", "ENODATA"]) assertEquals(of(code, undefined).name, "NotFound");
   assertEquals(of("ENOTFOUND", 4).message, "queryA ENOTFOUND nope.invalid");
   assertEquals(of("ECONNREFUSED", 11).name, "ConnectionRefused");
+  const lookup = asDenoError(Object.assign(new Error("x"), { code: "ENOTFOUND", errno: 4, syscall: "getaddrinfo" }));
+  assertEquals((lookup as Error).message, "failed to lookup address information: name or service not known");
 });
 
 Deno.test("one of many that open a file has its lock until it closes it, by Node's modules as by Deno", async () => {

@@ -135,8 +135,8 @@ export class SftpSession {
         this.#receiving = this.#receive();
       }
       await started;
-      if (this.extensions.has(Limits.name)) limits ??= this.#askLimits();
-      await limits;
+      // One that does not tell of them after all need not answer.
+      if (this.extensions.has(Limits.name)) await (limits ?? this.#askLimits());
     } catch (error) {
       await this.close();
       throw signal?.aborted ? signal.reason : error;

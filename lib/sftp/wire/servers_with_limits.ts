@@ -4,8 +4,11 @@
  * @module
  */
 
-/** OpenSSH from 8.5 on, on Windows too, and this module. Whatever else serves SFTP there refuses the question by a status, as the draft has it. */
-const known = /^SSH-2\.0-(?:OpenSSH_(?:for_Windows_)?(?:8\.[5-9]|9\.|[1-9]\d+\.)|amiko$)/;
+/**
+ * OpenSSH from 8.5 on, on Windows too. Whatever else serves SFTP there refuses the question by a status, as the draft has it. A server of
+ * this module is not among them: its program may serve anything by the name of `sftp`.
+ */
+const known = /^SSH-2\.0-OpenSSH_(?:for_Windows_)?(?:8\.[5-9]|9\.|[1-9]\d+\.)/;
 
 /** Whether limits@openssh.com may leave together with INIT, as far as the server's identification tells. */
 export function hasLimits(peer: string | undefined): boolean {
