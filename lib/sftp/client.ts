@@ -8,15 +8,13 @@ import { abortable } from "../wire/abortable.ts";
 import { type WaitOptions, withDeadline } from "../wire/deadline.ts";
 import { requireSystem } from "../wire/system.ts";
 import type { Bytes } from "../wire/types.ts";
-import type { SftpAttributes } from "../files/file_info.ts";
-import { OpenFlag } from "./wire/constants.ts";
 import { FileType, Status } from "../files/limits.ts";
 import { checkCall, checkChannel, checkContents, checkPaths, checkWord } from "../files/check_calls.ts";
 import { checkFilePath, RemoteFiles } from "./remote/remote_files.ts";
 export type { RemoteFiles, SftpServerInfo } from "./remote/remote_files.ts";
 import { copyRemoteFile } from "./remote/copy.ts";
-import { Fstat, Open } from "./wire/messages.ts";
 import { quoted } from "../files/names.ts";
+import { openToRead } from "./remote/open_to_read.ts";
 import { readAll } from "./remote/read_pipeline.ts";
 import { remove } from "./remote/remove.ts";
 import { SftpSession } from "./remote/session.ts";
@@ -90,19 +88,8 @@ export class SftpClient extends RemoteFiles implements AsyncDisposable {
 
   async #readFile(path: string, signal?: AbortSignal): Promise<Bytes> {
     const session = this.#session;
-    const handle = await session.handle(
-      Open,
-      { path, flags: OpenFlag.READ, attrs: {} },
-      { action: "open", path },
-      signal,
-    );
+    const { handle, attrs: { size, mode } } = await openToRead(session, path, signal);
     try {
-      const asked = session.attrs(Fstat, { handle }, { action: "stat", path });
-      const { size, mode } = await abortable(asked, signal).catch((error) => {
-        // It is a hint, and a server without it has the file all the same.
-        if (session.ended !== null || signal?.aborted) throw error;
-        return {} as SftpAttributes;
-      });
       // Only a regular file's size says where it may end; in /proc even that is 0.
       const regular = mode === undefined || (mode & FileType.MASK) === FileType.REGULAR;
       return await readAll(session, handle, path, regular ? size ?? 0 : 0, signal);

@@ -131,10 +131,6 @@ export const nodeFiles: FileSystem = {
     }),
   readFile: (path) => denoLike(async () => new Uint8Array(await files().readFile(path))),
   readTextFile: (path) => denoLike(() => files().readFile(path, "utf-8")),
-  writeFile: (path, data, { createNew = false, mode = 0o666 } = {}) =>
-    denoLike(async () => {
-      await files().writeFile(path, data, { flag: createNew ? "wx" : "w", mode });
-    }),
   async *readDir(path): AsyncGenerator<Deno.DirEntry> {
     for await (const entry of await denoLike(() => files().opendir(path))) {
       const isSymlink = entry.isSymbolicLink();

@@ -60,7 +60,6 @@ export interface FileSystem {
   open(path: Path, options?: Deno.OpenOptions): Promise<OpenFile>;
   readFile(path: Path): Promise<Uint8Array<ArrayBuffer>>;
   readTextFile(path: Path): Promise<string>;
-  writeFile(path: Path, data: Uint8Array, options?: { createNew?: boolean; mode?: number }): Promise<void>;
   readDir(path: string): AsyncIterable<Deno.DirEntry>;
   mkdir(path: string, options?: { recursive?: boolean; mode?: number }): Promise<void>;
   remove(path: string): Promise<void>;

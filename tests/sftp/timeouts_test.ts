@@ -120,19 +120,22 @@ Deno.test("reads, writes and copies reject when their time is over, and the sess
   }
 });
 
-Deno.test("readFile() that is over while the size is asked for reads nothing", async () => {
-  const asked: number[] = [], stat = Promise.withResolvers<void>();
-  await using server = await scripted(async (payload, id) => {
-    asked.push(payload[0]!);
-    if (payload[0] === Fxp.OPEN) return m.Handle.encode({ id, handle: new Uint8Array([1]) });
-    if (payload[0] !== Fxp.FSTAT) return undefined;
-    await stat.promise;
-    return m.Attrs.encode({ id, attrs: { size: 1 << 24, mode: 0o100644 } });
-  });
-  await expired((wait) => server.sftp.readFile("/f", wait), () => asked.includes(Fxp.FSTAT));
-  stat.resolve();
-  await until(() => asked.includes(Fxp.CLOSE), "No CLOSE came");
-  assertEquals(asked.includes(Fxp.READ), false);
+Deno.test("a file that is given up while its size is asked for is let go of at once, and nothing of it is read", async () => {
+  const reads: ((sftp: SftpClient, wait: WaitOptions) => Promise<unknown>)[] = [
+    (sftp, wait) => sftp.readFile("/f", wait),
+    (sftp, wait) => sftp.download("/f", new WritableStream(), wait),
+  ];
+  for (const read of reads) {
+    const asked: number[] = [];
+    await using server = await scripted((payload, id) => {
+      asked.push(payload[0]!);
+      if (payload[0] === Fxp.OPEN) return m.Handle.encode({ id, handle: new Uint8Array([1]) });
+      return payload[0] === Fxp.FSTAT ? null : undefined;
+    });
+    await expired((wait) => read(server.sftp, wait), () => asked.includes(Fxp.FSTAT));
+    await until(() => asked.includes(Fxp.CLOSE), "No CLOSE came");
+    assertEquals(asked.includes(Fxp.READ), false);
+  }
 });
 
 Deno.test("a time that is none is refused before anything is asked", async () => {

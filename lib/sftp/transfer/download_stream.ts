@@ -8,14 +8,12 @@
  */
 import { SftpError } from "../../errors.ts";
 import type { TransferSummary } from "../../files/copied.ts";
-import type { SftpAttributes } from "../../files/file_info.ts";
 import { FileType, Status } from "../../files/limits.ts";
 import { quoted } from "../../files/names.ts";
 import { abortable } from "../../wire/abortable.ts";
+import { openToRead } from "../remote/open_to_read.ts";
 import { ReadPipeline } from "../remote/read_pipeline.ts";
 import type { SftpSession } from "../remote/session.ts";
-import { OpenFlag } from "../wire/constants.ts";
-import { Fstat, Open } from "../wire/messages.ts";
 import { type TransferOptions, TransferRun } from "./run.ts";
 
 /** Most bytes beyond the size that the server gives, which is 0 for files of /proc. */
@@ -106,18 +104,8 @@ class Source {
 
   async #begin(): Promise<{ handle: Uint8Array; pipeline: ReadPipeline; size: number }> {
     const session = this.#session, path = this.#remote, run = this.#run, { signal } = run.options;
-    const handle = await session.handle(
-      Open,
-      { path, flags: OpenFlag.READ, attrs: {} },
-      { action: "open", path },
-      signal,
-    );
+    const { handle, attrs: { mode = 0, size = 0 } } = await openToRead(session, path, signal);
     try {
-      const { mode = 0, size = 0 } = await session.attrs(Fstat, { handle }, { action: "stat", path }).catch((error) => {
-        // It is a hint, and a server without it has the file all the same.
-        if (session.ended !== null) throw error;
-        return {} as SftpAttributes;
-      });
       const type = mode & FileType.MASK;
       if (type === FileType.DIRECTORY) throw refused(path, "it is a directory, and a stream takes one file");
       if (type !== 0 && type !== FileType.REGULAR) throw refused(path, "it is no regular file");
