@@ -22,8 +22,8 @@ const ciphers: Readonly<Record<string, string>> = {
   "aes128-ctr": "aes128-ctr",
   "chacha20-poly1305": CHACHA,
 };
-/** Milliseconds that a relay adds to the round trip; `--quick` leaves out the first path with any and the last. */
-const delays = { full: [0, 1, 20, 100, 300], quick: [0, 20, 100] };
+/** Milliseconds that a relay adds to the round trip. */
+const delays = [0, 1, 20, 100, 300];
 const fixed = [1, 2, 16];
 const ours = "this module";
 /** What OpenSSH starts with and stays at. */
@@ -102,7 +102,7 @@ export async function windows(bench: Bench): Promise<Figure[]> {
     lines.push(`| ${[name, ...rates.map((value) => value.toFixed(1)), (rates[0]! / best).toFixed(2)].join(" | ")} |`);
   };
 
-  for (const delay of bench.settings.quick ? delays.quick : delays.full) {
+  for (const delay of delays) {
     for (const [title, cipher] of Object.entries(ciphers)) {
       for (const [peer, sshd] of servers) {
         const run = (client: Client, window: number, params = {}) => () =>
