@@ -1,7 +1,7 @@
 /**
  * Bench: `deno task bench -- [section …] [options]`. Sets this module beside OpenSSH and npm's ssh2, on loopback, in one run, and prints a table.
  *
- * Sections: down up server both gcm channels execs logins echo floods rest flat import, sftp-file sftp-small sftp-stat sftp-list
+ * Sections: down up server both gcm channels execs logins echo floods flights rest flat import, sftp-file sftp-small sftp-stat sftp-list
  * sftp-delay sftp-server sftp-memory, forwards forward-server; all of them when none is named. A file of the sftp sections has at most 300 MB.
  * Three have to be named: windows, which takes long, the table of receive windows over paths with delay; crypto, what each cipher
  * costs here, and kex, what key exchanges do, beside nobody.
@@ -16,6 +16,7 @@
 import { failures, type Figure, log, markdown, rows, type Settings } from "./harness.ts";
 import { draw } from "./picture.ts";
 import { packetProtection } from "./sections/crypto.ts";
+import { flights } from "./sections/flights.ts";
 import { floods } from "./sections/floods.ts";
 import { forwards, forwardServer } from "./sections/forwards.ts";
 import { keyExchange } from "./sections/key_exchange.ts";
@@ -40,6 +41,7 @@ const sections: Readonly<Record<string, (bench: Bench) => Promise<Figure[]>>> = 
   logins,
   echo,
   floods,
+  flights,
   rest,
   flat,
   import: importing,

@@ -6,6 +6,7 @@ import { connect as dial, insecureAcceptAnyHostKey, publicKey, type SshClient } 
 import { ReceiveWindow } from "../../lib/connection/receive_window.ts";
 import type { TransferOptions } from "../../lib/sftp/mod.ts";
 import { Gather, run } from "./common.mjs";
+import "./flights_scenario.mjs";
 import "./sftp_scenarios.mjs";
 
 interface Params {
@@ -114,6 +115,7 @@ async function sftp(client: SshClient) {
     async putTree(local: string, remote: string) {
       await session.upload(local, remote, { recursive: true });
     },
+    read: (path: string) => session.readFile(path),
     stat: (path: string) => session.stat(path),
     async list(path: string) {
       let count = 0;

@@ -6,6 +6,7 @@ import { mkdirSync, readdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import { promisify } from "node:util";
 import { Gather, params, run } from "./common.mjs";
+import "./flights_scenario.mjs";
 import "./sftp_scenarios.mjs";
 
 const require = createRequire(`${params.modules}/`);
@@ -124,6 +125,7 @@ function sftp(session) {
       await method("mkdir")(remote).catch(() => {});
       await inParallel(readdirSync(local), (name) => fastPut(`${local}/${name}`, `${remote}/${name}`));
     },
+    read: method("readFile"),
     stat,
     list: async (path) => (await readdir(path)).length,
     close: () => session.end(),

@@ -64,6 +64,10 @@ function commandLine(program: string, json: string, options: StartOptions): stri
     case "paramiko":
     case "AsyncSSH":
       return ["/usr/bin/python3", path("python_clients.py"), program, json];
+    case "python flights":
+      return ["/usr/bin/python3", path("python_flights.py"), JSON.parse(json).library, json];
+    case "ssh flights":
+      return deno("openssh_flights.ts", false);
     case "forward":
       return deno("amiko_forward.ts", true);
     case "target":
@@ -81,7 +85,16 @@ function commandLine(program: string, json: string, options: StartOptions): stri
 
 /** Starts a program. */
 export function start(
-  program: Client | "server" | "forward" | "target" | "relay" | "flooded server" | "flooder",
+  program:
+    | Client
+    | "server"
+    | "forward"
+    | "target"
+    | "relay"
+    | "flooded server"
+    | "flooder"
+    | "ssh flights"
+    | "python flights",
   params: unknown,
   options: StartOptions = {},
 ): Program {
