@@ -44,7 +44,7 @@ export type { RemoteAddress } from "./lib/forward/client.ts";
 export type { SshConn } from "./lib/forward/conn.ts";
 export type { Forward, ForwardedConnection, ForwardOptions } from "./lib/forward/forward.ts";
 export type { SshListener } from "./lib/forward/listener.ts";
-export type { TcpAddress, UnixAddress } from "./lib/forward/local_sockets.ts";
+export type { TcpAddress, TcpListenAddress, UnixAddress } from "./lib/forward/local_sockets.ts";
 export type { RemoteTarget } from "./lib/forward/standing.ts";
 export type { HttpClientOptions } from "./lib/http/http_client.ts";
 export type { HttpHandler } from "./lib/http/serve.ts";

@@ -7,6 +7,7 @@
 import type { ServerAuth } from "../auth/types.ts";
 import { isPublicKey, isSigner } from "../keys/check_key.ts";
 import {
+  checkBacklog,
   checkFunction,
   checkInteger,
   checkNames,
@@ -45,6 +46,7 @@ const EXAMPLE = "`serve({ hostKeys: [key], auth: { password: (info, text) => …
 
 const key = { ours: ["hostKeys"], write: "`hostKeys: [await parsePrivateKey(text)]`" };
 const forwarding = { ours: ["allowForward"], write: "`allowForward: (info, request) => …`" };
+const elsewhere = { ours: ["port"], write: "`hostname` and `port`; what comes otherwise is for `serveConn()`" };
 const listed = (name: string): Habit => ({ ours: ["algorithms"], write: `\`algorithms: { ${name}: […] }\`` });
 
 /** What users of ssh2, AsyncSSH, `Deno.serve`, Go's ssh and sshd_config are used to. */
@@ -52,6 +54,9 @@ const habits: Readonly<Record<string, Habit>> = {
   host: { ours: ["hostname"], write: "`hostname`" },
   address: { ours: ["hostname"], write: "`hostname`" },
   ListenAddress: { ours: ["hostname"], write: "`hostname`" },
+  path: elsewhere,
+  backlog: { ours: ["tcpBacklog"], write: "`tcpBacklog`" },
+  listener: elsewhere,
   hostKey: key,
   host_keys: key,
   HostKey: key,
@@ -214,6 +219,8 @@ const listenChecks: Checks<ListenOptions> = {
     if (value === "") throw new TypeError("Cannot serve: `hostname` is empty; leave it out to listen on all addresses");
   },
   port: (value) => checkPort(value, 0),
+  reusePort: optionIs.flag,
+  tcpBacklog: (value, name) => checkBacklog(name, value),
   onListen: optionIs.function,
 };
 

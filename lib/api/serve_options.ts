@@ -22,6 +22,15 @@ export interface ListenOptions {
   hostname?: string | undefined;
   /** TCP port; 0 takes a free one. @default {22} */
   port?: number | undefined;
+  /**
+   * Lets others listen at the same address and port, as `Deno.listen()` does: other processes of the same user, and other servers and
+   * workers of this one. All of them have to ask for it, the first included. On Linux each connection goes to one of those who listen,
+   * by its addresses and ports; other systems spread nothing, or do not know it. Deno wants its flag `--unstable-net` for this; without
+   * it `serve()` throws `TypeError`. @default {false}
+   */
+  reusePort?: boolean | undefined;
+  /** Connections that the system keeps until they are accepted, at most; it may take less. @default {511} */
+  tcpBacklog?: number | undefined;
   /** Called when the server listens. What it throws goes to `onError`. */
   onListen?: ((addr: Deno.NetAddr) => void) | undefined;
 }

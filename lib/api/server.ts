@@ -7,11 +7,12 @@ import { SshError } from "../errors.ts";
 import { checkDuplex } from "../wire/check.ts";
 import { callBack } from "../wire/callback.ts";
 import { TurnShare } from "../wire/turns.ts";
-import { requireDeno } from "../wire/system.ts";
+import { requireDeno, requireReusePort } from "../wire/system.ts";
 import type { ByteDuplex } from "../wire/types.ts";
 import { Admission, type MaxStartups, type Ticket } from "./admission/admission.ts";
 import { checkServe } from "./check_serve.ts";
 import { type ErrorReports, errorReports } from "./error_reports.ts";
+import { given } from "./options.ts";
 import { type Offence, Penalties } from "./admission/penalties.ts";
 import type { ServeConnOptions, ServeOptions, SshServer } from "./serve_options.ts";
 import { ServedConnection } from "./served_connection.ts";
@@ -54,8 +55,11 @@ export function serve(options: ServeOptions): SshServer {
   checkServe(options, "serve()");
   options.signal?.throwIfAborted();
   requireDeno("listen", "`serveConn()` serves a pair of streams");
-  const listener = Deno.listen({ hostname: options.hostname ?? "0.0.0.0", port: options.port ?? 22, transport: "tcp" });
-  return new Server(listener, options);
+  const { hostname = "0.0.0.0", port = 22, reusePort = false } = options;
+  if (reusePort) requireReusePort();
+  // Deno's stable types do not know of `reusePort`.
+  const where = { hostname, port, reusePort, ...given(options, "tcpBacklog") };
+  return new Server(Deno.listen(where), options);
 }
 
 /**

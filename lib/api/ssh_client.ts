@@ -9,7 +9,7 @@ import type { ClientForwards, RemoteAddress } from "../forward/client.ts";
 import type { SshConn } from "../forward/conn.ts";
 import type { Forward, ForwardOptions } from "../forward/forward.ts";
 import type { SshListener } from "../forward/listener.ts";
-import type { TcpAddress, UnixAddress } from "../forward/local_sockets.ts";
+import type { TcpAddress, TcpListenAddress, UnixAddress } from "../forward/local_sockets.ts";
 import type { RemoteTarget } from "../forward/standing.ts";
 import type { ClientHttp } from "../http/client.ts";
 import type { HttpClientOptions } from "../http/http_client.ts";
@@ -293,7 +293,7 @@ export class SshClient implements AsyncDisposable {
    * `onError`; the forward goes on. Throws what `Deno.listen()` throws.
    */
   async forwardLocal(
-    from: TcpAddress | UnixAddress,
+    from: TcpListenAddress | UnixAddress,
     to: RemoteTarget,
     options: ForwardOptions = {},
   ): Promise<Forward> {
@@ -317,7 +317,7 @@ export class SshClient implements AsyncDisposable {
    * `ssh -D`: a server of SOCKS4, 4A and 5 without login here, whose connections are made from the server's side, where names are looked
    * up, too. Listens on 127.0.0.1 unless `from` says otherwise. A client gets 30 seconds to say what it wants.
    */
-  async forwardDynamic(from: TcpAddress | UnixAddress, options: ForwardOptions = {}): Promise<Forward> {
+  async forwardDynamic(from: TcpListenAddress | UnixAddress, options: ForwardOptions = {}): Promise<Forward> {
     return await (await this.#paths()).forwardDynamic(from, options);
   }
 

@@ -4,6 +4,8 @@
  * @module
  */
 import {
+  checkBacklog,
+  checkFlag,
   checkFunction,
   checkInteger,
   checkNames,
@@ -121,4 +123,15 @@ export function checkAddress(
   }
   if (named || given.hostname !== undefined) checkHost(given.hostname, called("hostname"), !dialled);
   checkPort(given.port, dialled ? 1 : 0, called("port"));
+}
+
+/** Throws for what is no address to listen at here, as {@linkcode checkAddress}, and for what is no option of its socket. */
+export function checkListenAddress(where: string, name: string, address: unknown): void {
+  checkAddress(where, name, address, { dialled: false, unix: true, more: ["reusePort", "tcpBacklog"] });
+  const { reusePort, tcpBacklog } = address as Record<string, unknown>;
+  checkFlag(`${name}.reusePort`, reusePort);
+  checkBacklog(`${name}.tcpBacklog`, tcpBacklog);
+  if (reusePort === true && isUnix(address as object)) {
+    throw new TypeError(`Cannot use \`${name}.reusePort\` of a Unix socket: only TCP ports can be shared`);
+  }
 }

@@ -6,7 +6,7 @@
 import type { Mux } from "../connection/mux.ts";
 import { checkWait } from "../wire/check.ts";
 import type { WaitOptions } from "../wire/deadline.ts";
-import { checkAddress, checkForwardOptions, checkSocketPath } from "./check.ts";
+import { checkAddress, checkForwardOptions, checkListenAddress, checkSocketPath } from "./check.ts";
 import type { SshConn } from "./conn.ts";
 import { dialTcp, dialUnix } from "./dial.ts";
 import { Ending } from "./ending.ts";
@@ -14,7 +14,7 @@ import type { Forward, ForwardOptions } from "./forward.ts";
 import type { Lender } from "./lender.ts";
 import { LentListeners } from "./lent_listeners.ts";
 import type { SshListener } from "./listener.ts";
-import type { TcpAddress, UnixAddress } from "./local_sockets.ts";
+import type { TcpAddress, TcpListenAddress, UnixAddress } from "./local_sockets.ts";
 import { Refs } from "./refs.ts";
 import { RemoteListeners } from "./remote_listeners.ts";
 import { forwardDynamic, type ForwardHost, forwardLocal, forwardRemote, type RemoteTarget } from "./standing.ts";
@@ -23,7 +23,6 @@ import { forwardDynamic, type ForwardHost, forwardLocal, forwardRemote, type Rem
 export type RemoteAddress = { hostname?: string | undefined; port: number } | { path: string };
 
 const REMOTE = { dialled: true, unix: true } as const;
-const HERE = { dialled: false, unix: true, more: ["reusePort", "tcpBacklog"] } as const;
 
 /** The paths of one connection; the methods are those of `SshClient`. */
 export class ClientForwards {
@@ -76,16 +75,20 @@ export class ClientForwards {
   }
 
   /** See `SshClient.forwardLocal()`. */
-  async forwardLocal(from: TcpAddress | UnixAddress, to: RemoteTarget, options: ForwardOptions): Promise<Forward> {
-    checkAddress("forwardLocal()", "from", from, HERE);
+  async forwardLocal(
+    from: TcpListenAddress | UnixAddress,
+    to: RemoteTarget,
+    options: ForwardOptions,
+  ): Promise<Forward> {
+    checkListenAddress("forwardLocal()", "from", from);
     checkAddress("forwardLocal()", "to", to, REMOTE);
     checkForwardOptions("forwardLocal()", options);
     return await forwardLocal(this.host, from, to, options);
   }
 
   /** See `SshClient.forwardDynamic()`. */
-  async forwardDynamic(from: TcpAddress | UnixAddress, options: ForwardOptions): Promise<Forward> {
-    checkAddress("forwardDynamic()", "from", from, HERE);
+  async forwardDynamic(from: TcpListenAddress | UnixAddress, options: ForwardOptions): Promise<Forward> {
+    checkListenAddress("forwardDynamic()", "from", from);
     checkForwardOptions("forwardDynamic()", options);
     return await forwardDynamic(this.host, from, options);
   }

@@ -6,7 +6,7 @@
 import { abortable } from "../wire/abortable.ts";
 import { withoutBrackets } from "./addresses.ts";
 import { isUnix } from "./check.ts";
-import { requireDeno } from "../wire/system.ts";
+import { requireDeno, requireReusePort } from "../wire/system.ts";
 import type { Socket } from "./pump.ts";
 import type { Refable } from "./refs.ts";
 import { bindUnix, KERNEL_BACKLOG } from "./sockets.ts";
@@ -19,6 +19,17 @@ export interface TcpAddress {
   hostname?: string | undefined;
   /** TCP port. */
   port: number;
+}
+
+/** Where to listen here; the options of `Deno.listen()` are one. */
+export interface TcpListenAddress extends TcpAddress {
+  /**
+   * Lets others listen at the same port, as `Deno.listen()` does: the flag `--unstable-net` is needed, and on Linux connections are
+   * spread over all who listen. @default {false}
+   */
+  reusePort?: boolean | undefined;
+  /** Connections that the system keeps until they are accepted, at most. @default {4096} */
+  tcpBacklog?: number | undefined;
 }
 
 /** The address of a Unix socket, as `Deno.listen()` and `Deno.connect()` take it. */
@@ -52,18 +63,15 @@ const LOOPBACK = "127.0.0.1";
  * Listens, on the loopback address where no other is given. A Unix socket is the user's own, whatever the umask says. Without `refed`,
  * neither it nor its connections keep the program alive.
  */
-export function listenLocal(from: TcpAddress | UnixAddress, refed = true): LocalListener {
+export function listenLocal(from: TcpListenAddress | UnixAddress, refed = true): LocalListener {
   requireDeno("listen", "`dial()` and `dialUnix()` give a connection itself");
   if (isUnix(from)) return held(bindUnix((from as UnixAddress).path), refed);
-  const { hostname = LOOPBACK, port, ...more } = from as TcpAddress & { tcpBacklog?: number };
-  const listener = Deno.listen({
-    tcpBacklog: KERNEL_BACKLOG,
-    ...more,
-    transport: "tcp",
-    hostname: hostname === "" || hostname === "*" ? "0.0.0.0" : withoutBrackets(hostname),
-    port,
-  });
-  return held(listener, refed, quick);
+  const { hostname = LOOPBACK, port, reusePort = false, tcpBacklog = KERNEL_BACKLOG } = from as TcpListenAddress;
+  if (reusePort) requireReusePort();
+  const address = hostname === "" || hostname === "*" ? "0.0.0.0" : withoutBrackets(hostname);
+  // Deno's stable types do not know of `reusePort`.
+  const where = { hostname: address, port, reusePort, tcpBacklog };
+  return held(Deno.listen(where), refed, quick);
 }
 
 /** What keeps the program alive or not, as its connections do; those are prepared by `prepare`. */

@@ -25,6 +25,7 @@ import {
   type LocalListener,
   type LocalSocket,
   type TcpAddress,
+  type TcpListenAddress,
   type UnixAddress,
 } from "./local_sockets.ts";
 import { pump } from "./pump.ts";
@@ -66,7 +67,7 @@ export interface ForwardHost {
 /** As `ssh -L`: listens here, connects there. */
 export function forwardLocal(
   host: ForwardHost,
-  from: TcpAddress | UnixAddress,
+  from: TcpListenAddress | UnixAddress,
   to: RemoteTarget,
   options: ForwardOptions,
 ): Forward {
@@ -93,7 +94,7 @@ export interface OwnSocks {
 /** As `ssh -D`: a SOCKS server here, connections made there. */
 export function forwardDynamic(
   host: ForwardHost,
-  from: TcpAddress | UnixAddress,
+  from: TcpListenAddress | UnixAddress,
   options: ForwardOptions,
   own: OwnSocks | null = null,
 ): Forward {
@@ -245,7 +246,7 @@ function connected(
  */
 function listening(
   { ending, refs }: ForwardHost,
-  from: TcpAddress | UnixAddress,
+  from: TcpListenAddress | UnixAddress,
   to: Deno.Addr | null,
   options: ForwardOptions,
   work: (socket: LocalSocket, carried: Carried) => Promise<void>,

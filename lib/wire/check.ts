@@ -66,6 +66,12 @@ export function checkPort(port: unknown, min: 0 | 1, name = "port"): void {
   throw new RangeError(`Cannot use ${shown(port)} as \`${name}\`: a port must be an integer, ${min} to 65535${advice}`);
 }
 
+/** Throws `RangeError` for what is no number of connections that wait to be accepted, where an option is given. */
+export function checkBacklog(name: string, value: unknown): void {
+  // The kernel takes an int, and makes it smaller as it likes.
+  checkInteger(name, value, { min: 1, max: 0x7fff_ffff });
+}
+
 /** Throws `TypeError` for what is neither true nor false, where an option is given. */
 export function checkFlag(name: string, value: unknown): void {
   if (value !== undefined && typeof value !== "boolean") throw wrongKind(name, value, "true or false");

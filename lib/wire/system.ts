@@ -24,6 +24,18 @@ export function requireSystem(what: string, instead: string): void {
   );
 }
 
+/**
+ * Throws `TypeError` where Deno does not let several sockets listen at one port. It wants a flag for that, and where it was started
+ * without, `Deno.listen()` does not throw: it ends the process.
+ */
+export function requireReusePort(): void {
+  // What the same flag gives.
+  if ("listenDatagram" in Deno) return;
+  throw new TypeError(
+    'Cannot listen with `reusePort`: Deno wants its flag `--unstable-net` for that, or `"unstable": ["net"]` in deno.json',
+  );
+}
+
 /** Whether sockets, files and an environment are there: those of Deno, or the modules of Node, which Bun has as well. */
 export function hasSystem(): boolean {
   const { process } = globalThis as { process?: { getBuiltinModule?: unknown } };

@@ -518,10 +518,17 @@ export const rows: readonly Row[] = [
   row(
     ["forwardLocal", "forwardDynamic"],
     "from",
-    [{ port: 0 }, { hostname: "", port: 65_535 }, { hostname: "[::1]", port: 1 }, { path: "/x" }, {
-      transport: "unix",
-      path: "/x",
-    }],
+    [
+      ...[{ port: 0 }, { hostname: "", port: 65_535 }, { hostname: "[::1]", port: 1 }, { path: "/x" }],
+      ...[{ transport: "unix", path: "/x" }, { path: "/x", reusePort: false }],
+      ...[{ port: 0, reusePort: true, tcpBacklog: 1 }, { port: 0, reusePort: undefined, tcpBacklog: 2 ** 31 - 1 }],
+    ],
+    typeError(
+      "`from.reusePort`: it must be true or false",
+      ...[0, 1, "yes", null].map((reusePort) => ({ port: 0, reusePort })),
+    ),
+    typeError("only TCP ports can be shared", { path: "/x", reusePort: true }),
+    rangeError("`from.tcpBacklog`", ...[...NO_COUNT, 2 ** 31].map((tcpBacklog) => ({ port: 0, tcpBacklog }))),
     typeError("an object such as `{ hostname, port }` or `{ path }`", undefined, null, 8080, "localhost:8080", []),
     typeError("write `hostname` in its place", { host: "h", port: 80 }),
     typeError("write `path` in its place", { socketPath: "/x" }),
@@ -644,6 +651,13 @@ export const rows: readonly Row[] = [
   // -------------------------------------------------------------------------------- serve() and serveConn()
   row(servers, "(options)", [], typeError("Cannot serve: ", undefined, null, 5, "x", [])),
   row("serve", "hostname", ["127.0.0.1", "::1"], typeError("it must be a text", ...NO_TEXT), typeError("is empty", "")),
+  row("serve", "reusePort", [true, false], typeError("true or false", 0, 1, "yes", null, {}, Promise.resolve(true))),
+  row(
+    "serve",
+    "tcpBacklog",
+    [1, 511, 2 ** 31 - 1],
+    rangeError("`tcpBacklog`: it must be an integer, 1 to 2147483647", ...NO_COUNT, 2 ** 31, Infinity),
+  ),
   row("serve", "port", [0, 22, 65_535], rangeError("0 to 65535", -1, 0.5, 65_536, 2 ** 32, NaN, Infinity, "22", null)),
   row(
     servers,

@@ -490,6 +490,9 @@ Deno.test("serve() refuses the names that other servers have for its options, an
   for (
     const [option, write, base] of [
       ["host", "`hostname`", { hostKeys, auth }],
+      ["path", "`serveConn()`", { hostKeys, auth }],
+      ["reuseport", "`reusePort`", { hostKeys, auth }],
+      ["backlog", "`tcpBacklog`", { hostKeys, auth }],
       ["hostName", "`hostname`", { hostKeys, auth }],
       ["hostKey", "`hostKeys: [await parsePrivateKey(text)]`", { auth }],
       ["hostkeys", "`hostKeys`", { auth }],
