@@ -247,6 +247,14 @@ Deno.test("plainSealer() and plainOpener() pass packets as they are", async () =
   assertThrows(() => opener.open(sealed.subarray(0, 20), [{ offset: 0, length: 17 }], 0), SshProtocolError);
 });
 
+Deno.test("plainSealer() lays packets out in memory that all share: a login takes none of its own for each chunk", async () => {
+  const sealer = plainSealer(), size = 297_144;
+  assertEquals(sealer.workspace(size).buffer === plainSealer().workspace(size).buffer, true);
+  const sealed = await sealAll(sealer, [packet(sealer, 40)], 0), copy = sealed.slice();
+  sealer.workspace(size).fill(7);
+  assertEquals(sealed, copy);
+});
+
 Deno.test("ciphers and macs say what the RFCs say of them", async () => {
   assertEquals([ciphers.size, macs.size], [9, 6]);
   for (const [name, info] of ciphers) {

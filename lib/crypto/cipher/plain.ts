@@ -13,7 +13,7 @@ const SHAPE = { blockSize: 8, lengthPadded: true, tagLength: 0 } as const;
 export function plainSealer(): PacketSealer {
   return {
     ...SHAPE,
-    workspace: (size) => new Uint8Array(size),
+    workspace: sharedWorkspace,
     seal: (workspace, ends) => new Uint8Array(workspace.subarray(0, ends.at(-1) ?? 0)),
   };
 }
