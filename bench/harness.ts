@@ -4,6 +4,20 @@
  * @module
  */
 
+import { usePrograms } from "./support/run.ts";
+
+/** Revisions of this module that are measured side by side. */
+export interface Sides {
+  /** Each with the folder of its programs. */
+  readonly each: readonly { readonly name: "new" | "old"; readonly programs: URL }[];
+  /** Takes the results of a contender of ours, by side; as many of each. */
+  readonly take: (
+    what: string,
+    contender: string,
+    results: Readonly<Record<"new" | "old", readonly unknown[]>>,
+  ) => void;
+}
+
 /** What a run of the bench was told. */
 export interface Settings {
   /** Rounds of each figure. */
@@ -22,6 +36,8 @@ export interface Settings {
   readonly only: readonly string[];
   /** Folder for CPU profiles of this module's programs. */
   readonly profile: string | undefined;
+  /** Has contenders of this module measured in two revisions, and no others. */
+  readonly sides?: Sides;
 }
 
 /** What ours must reach against one rival. */
@@ -92,6 +108,10 @@ export async function alternate<T>(
   contenders: Readonly<Record<string, () => Promise<T>>>,
   show: (result: T) => string,
 ): Promise<Map<string, T[]>> {
+  if (settings.sides !== undefined) {
+    await sideBySide(settings, settings.sides, what, contenders, show);
+    return new Map();
+  }
   const results = new Map<string, T[]>();
   const out = new Set<string>();
   for (let round = 1; round <= settings.rounds; round++) {
@@ -105,13 +125,51 @@ export async function alternate<T>(
       } catch (error) {
         out.add(name);
         results.delete(name);
-        const reason = error instanceof Error ? error.message : String(error);
-        failures.push(`${what}, ${name}: ${reason.split("\n", 3).join(" ")}`);
-        log(`${what}, round ${round}, ${name} FAILED: ${reason}`);
+        fail(`${what}, round ${round}, ${name}`, error);
       }
     }
   }
   return results;
+}
+
+/**
+ * Runs both revisions of each contender of ours in turns, the other one first in every other round, behind a round that fills caches and does
+ * not count. Where one cannot do it, the contender is left out.
+ */
+async function sideBySide<T>(
+  settings: Settings,
+  { each, take }: Sides,
+  what: string,
+  contenders: Readonly<Record<string, () => Promise<T>>>,
+  show: (result: T) => string,
+): Promise<void> {
+  for (const [contender, run] of Object.entries(contenders)) {
+    if (!contender.includes("this module")) continue;
+    if (settings.only.length > 0 && !settings.only.some((part) => contender.includes(part))) continue;
+    const results: Record<"new" | "old", T[]> = { new: [], old: [] };
+    try {
+      for (let round = 0; round <= settings.rounds; round++) {
+        for (const { name, programs } of round % 2 === 0 ? each : each.toReversed()) {
+          usePrograms(programs);
+          const result = await run().catch((error) => {
+            throw new Error(`${name}: ${error instanceof Error ? error.message : error}`);
+          });
+          log(`${what}, ${round === 0 ? "warming up" : `round ${round}`}, ${contender}, ${name}: ${show(result)}`);
+          if (round > 0) results[name].push(result);
+        }
+      }
+      take(what, contender, results);
+    } catch (error) {
+      fail(`${what}, ${contender}`, error);
+    }
+  }
+}
+
+/** Notes a failure and goes on. */
+export function fail(what: string, error: unknown): void {
+  const reason = error instanceof Error ? error.message : String(error);
+  failures.push(`${what}: ${reason.split("\n", 3).join(" ")}`);
+  log(`${what} FAILED: ${reason}`);
 }
 
 /** One quantity of every contender's results. */

@@ -4,8 +4,7 @@
  * Prints its port; then for each line on stdin its memory and CPU so far; ends when stdin does.
  */
 
-import { parsePrivateKey, serve, type ServerSession, sftpSubsystem } from "../../mod.ts";
-import { ReceiveWindow } from "../../lib/connection/receive_window.ts";
+import { parsePrivateKey, serve, type ServerSession } from "../../mod.ts";
 import { cpuSeconds, params, peakRss, report, rss, settle } from "./common.mjs";
 
 const chunk = new Uint8Array(64 * 1024);
@@ -53,7 +52,11 @@ async function spawned(session: ServerSession): Promise<number> {
   return code;
 }
 
-if (params.fixedWindow) ReceiveWindow.growth = 1;
+// Loaded only where they are used: revisions of old that are compared lack one or the other.
+if (params.fixedWindow) (await import("../../lib/connection/receive_window.ts")).ReceiveWindow.growth = 1;
+const subsystems = params.root
+  ? { subsystems: { sftp: (await import("../../mod.ts")).sftpSubsystem({ root: params.root }) } }
+  : {};
 
 await using server = serve({
   hostname: "127.0.0.1",
@@ -66,7 +69,7 @@ await using server = serve({
   maxStartupsPerSource: 1000,
   ...(params.fixedWindow ? { window: params.fixedWindow } : {}),
   ...(params.forwards ? { allowForward: () => true } : {}),
-  ...(params.root ? { subsystems: { sftp: sftpSubsystem({ root: params.root }) } } : {}),
+  ...subsystems,
   onListen: ({ port }) => report({ port }),
   onError: (error) => Deno.stderr.writeSync(new TextEncoder().encode(`server: ${error}\n`)),
 });

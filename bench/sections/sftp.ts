@@ -213,7 +213,11 @@ export async function sftpServer(bench: Bench): Promise<Figure[]> {
     show: (result: Result) => string,
   ): Promise<Map<string, Result[]>> =>
     alternate(bench.settings, `sftp server, ${what}`, {
-      [ours]: async () => run({ to: await server.get(), root: files.root }),
+      [ours]: async () => {
+        const to = await server.get(), { cpu } = await to.stat();
+        const result = await run({ to, root: files.root });
+        return Object.assign(result, { serverCpu: (await to.stat()).cpu! - cpu! });
+      },
       [theirs]: () => run({ to: bench.sshd, root: "" }),
     }, show);
   const targets = [{ rival: theirs, atLeast: 0.9 }];

@@ -5,7 +5,7 @@
  */
 
 import type { Settings } from "../harness.ts";
-import { type Client, type Result, runClient, start, type StartOptions } from "./run.ts";
+import { type Client, programsInUse, type Result, runClient, start, type StartOptions } from "./run.ts";
 import type { Keys, Sshd } from "./sshd.ts";
 
 /** The cipher of every figure that does not say otherwise. */
@@ -40,7 +40,8 @@ export interface ServerOptions extends StartOptions {
 /** A server that starts when it is first asked for, so that one that cannot start fails only the contenders that need it. */
 export class LazyServer implements AsyncDisposable {
   readonly #start: () => Promise<AmikoServer>;
-  #server: Promise<AmikoServer> | undefined;
+  /** One for each revision that is measured. */
+  readonly #servers = new Map<URL, Promise<AmikoServer>>();
 
   /** Takes the way to start it. */
   constructor(start: () => Promise<AmikoServer>) {
@@ -49,13 +50,17 @@ export class LazyServer implements AsyncDisposable {
 
   /** The running server. */
   get(): Promise<AmikoServer> {
-    return this.#server ??= this.#start();
+    const programs = programsInUse(), server = this.#servers.get(programs) ?? this.#start();
+    this.#servers.set(programs, server);
+    return server;
   }
 
   /** Ends it where it runs. */
   async [Symbol.asyncDispose](): Promise<void> {
-    const server = await this.#server?.catch(() => undefined);
-    await server?.[Symbol.asyncDispose]();
+    for (const starting of this.#servers.values()) {
+      const server = await starting.catch(() => undefined);
+      await server?.[Symbol.asyncDispose]();
+    }
   }
 }
 

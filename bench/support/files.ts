@@ -4,6 +4,8 @@
  * @module
  */
 
+import { temporaryFolder } from "./ending.ts";
+
 /** The files of a run and a place for the copies. */
 export interface Files extends AsyncDisposable {
   /** The folder of all of it; the root of this module's server. */
@@ -23,7 +25,7 @@ export interface Files extends AsyncDisposable {
 /** Makes the folder, in memory where the system has such a place. */
 export async function makeFiles(): Promise<Files> {
   const shm = await Deno.stat("/dev/shm").catch(() => null);
-  const root = await Deno.makeTempDir({ prefix: "amiko-bench-", ...(shm?.isDirectory ? { dir: "/dev/shm" } : {}) });
+  const temporary = await temporaryFolder(shm?.isDirectory ? { dir: "/dev/shm" } : {}), root = temporary.path;
   const made = new Map<string, Promise<void>>();
   const once = async (path: string, make: () => Promise<void>): Promise<string> => {
     if (!made.has(path)) made.set(path, make());
@@ -72,6 +74,6 @@ export async function makeFiles(): Promise<Files> {
       if (!success) throw new Error(`The copy differs: ${new TextDecoder().decode(stdout).slice(0, 200)}`);
       await Deno.remove(copy, { recursive: true });
     },
-    [Symbol.asyncDispose]: () => Deno.remove(root, { recursive: true }),
+    [Symbol.asyncDispose]: () => temporary[Symbol.asyncDispose](),
   };
 }

@@ -4,9 +4,23 @@
  * @module
  */
 
+import { atInterrupt } from "./ending.ts";
 import { Lines } from "./lines.ts";
 
-const here = new URL("../programs/", import.meta.url);
+/** The folder of the programs of this bench. */
+export const programsHere = new URL("../programs/", import.meta.url);
+
+let programs = programsHere;
+
+/** Has this module's programs start from another folder: the one of another revision. */
+export function usePrograms(folder: URL): void {
+  programs = folder;
+}
+
+/** Where this module's programs start from. */
+export function programsInUse(): URL {
+  return programs;
+}
 
 /** Who is measured as a client. */
 export type Client = "this module" | "ssh2 on Deno" | "ssh2 on Node" | "ssh" | "sftp" | "paramiko" | "AsyncSSH";
@@ -36,16 +50,16 @@ export interface Program extends AsyncDisposable {
 
 /** Command line of a program. */
 function commandLine(program: string, json: string, options: StartOptions): string[] {
-  const path = (name: string): string => new URL(name, here).pathname;
-  const deno = (name: string, profiled: boolean): string[] => [
+  const path = (name: string, folder = programsHere): string => new URL(name, folder).pathname;
+  const deno = (name: string, ours: boolean): string[] => [
     Deno.execPath(),
     "run",
     "-A",
     "--quiet",
     "--no-lock",
     ...(options.gc ? ["--v8-flags=--expose-gc"] : []),
-    ...(profiled && options.profile !== undefined ? ["--cpu-prof", `--cpu-prof-dir=${options.profile}`] : []),
-    path(name),
+    ...(ours && options.profile !== undefined ? ["--cpu-prof", `--cpu-prof-dir=${options.profile}`] : []),
+    path(name, ours ? programs : programsHere),
     json,
   ];
   switch (program) {
@@ -106,6 +120,8 @@ export function start(
     stderr: "piped",
     env: { NO_COLOR: "1" },
   }).spawn();
+  const forget = atInterrupt(() => child.kill("SIGKILL"));
+  void child.status.then(forget);
   const lines = new Lines(child.stdout);
   const errors = new Lines(child.stderr).rest();
   const writer = child.stdin.getWriter();

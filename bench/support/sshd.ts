@@ -4,6 +4,7 @@
  * @module
  */
 
+import { atInterrupt, temporaryFolder } from "./ending.ts";
 import { descendants, memoryOf } from "./proc.ts";
 
 /** Throw-away keys and the folder they lie in. */
@@ -22,7 +23,7 @@ export interface Keys extends AsyncDisposable {
 
 /** Makes an Ed25519 host key and user key. */
 export async function makeKeys(): Promise<Keys> {
-  const folder = await Deno.makeTempDir({ prefix: "amiko-bench-" });
+  const temporary = await temporaryFolder(), folder = temporary.path;
   const make = async (name: string): Promise<string> => {
     const file = `${folder}/${name}`;
     const { success } = await new Deno.Command("ssh-keygen", {
@@ -38,7 +39,7 @@ export async function makeKeys(): Promise<Keys> {
     userKeyFile,
     hostKey: await Deno.readTextFile(hostKeyFile),
     userKey: await Deno.readTextFile(userKeyFile),
-    [Symbol.asyncDispose]: () => Deno.remove(folder, { recursive: true }),
+    [Symbol.asyncDispose]: () => temporary[Symbol.asyncDispose](),
   };
 }
 
@@ -95,6 +96,7 @@ export async function startSshd(keys: Keys, usr?: string): Promise<Sshd> {
     stdout: "null",
     stderr: "inherit",
   }).spawn();
+  void child.status.then(atInterrupt(() => child.kill("SIGTERM")));
   await untilListening(port);
   return {
     port,
