@@ -15,7 +15,7 @@ import { freePort } from "../_support/child.ts";
 import { type ControlMaster, startMaster } from "../_support/control_master.ts";
 import { scratchDir, testKeys } from "../_support/keys.ts";
 import { peers, peerTest, startOpenSshd } from "../_support/peers.ts";
-import { inTime, until } from "../_support/until.ts";
+import { inTime, PROGRAM_HANGS, until } from "../_support/until.ts";
 
 const SIZE = 1_000_000;
 const bytes = new Uint8Array(SIZE).map((_, i) => i * 7 ^ i >> 9);
@@ -231,7 +231,7 @@ peerTest(
     await goesOn(master);
     await letGoOfHeld();
     // What this is about: whoever sees it go on has an OpenSSH that needs none of this.
-    await until(() => !master.runs, "the master ends");
+    await until(() => !master.runs, "the master ends", PROGRAM_HANGS);
   },
 );
 
