@@ -17,6 +17,10 @@ const places: Readonly<Record<string, readonly Place[]>> = {
   "lines before it, for a client": [["lib/transport/", "MAX_PREAMBLE_LINES ="]],
   "KEXINIT": [["lib/transport/", "MAX_KEXINIT ="]],
   "names in one of its lists": [["lib/wire/", "maxNames ="], ["lib/wire/", "name.length ==="]],
+  "servers whose wishes a program remembers, of each": [
+    ["lib/api/server_memory.ts", "MAX_PLACES ="],
+    ["lib/api/server_memory.ts", "MAX_LENGTH ="],
+  ],
   "entries of EXT_INFO": [["lib/transport/", "MAX_EXTENSIONS ="]],
   "first key exchange, client": [["lib/transport/", "client:"]],
   "each later key exchange": [["lib/transport/", "REKEY_TIMEOUT ="]],

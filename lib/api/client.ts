@@ -16,6 +16,7 @@ import { signatureAlgorithmsOf, signatureLabelOf } from "../keys/key_types.ts";
 import { type PassedOver, withPassedOver } from "../keys/passed_over.ts";
 import type { HostKeyVerifier, Signer } from "../keys/types.ts";
 import type { ProxyTarget } from "../proxy/address.ts";
+import { MisguessError } from "../transport/guess.ts";
 import type { AlgorithmOverrides, ConnectionInfo } from "../transport/types.ts";
 import { abortable } from "../wire/abortable.ts";
 import { callBack } from "../wire/callback.ts";
@@ -31,6 +32,7 @@ import { extrasOf } from "./config/extras.ts";
 import { type ControlPathOptions, isControlPath } from "./control_options.ts";
 import { LoginClock } from "./login_clock.ts";
 import { MAX_CHANNELS } from "./options.ts";
+import { serverMemory } from "./server_memory.ts";
 import { clientOver, SshClient, whereabouts } from "./ssh_client.ts";
 import type { Way } from "./way.ts";
 
@@ -201,6 +203,16 @@ async function enter(
 
 /** Connects through `hop`, and logs in. */
 async function logIn(options: ConnectOptions, hop: Hop | null, clock: LoginClock): Promise<SshClient> {
+  try {
+    return await logInByTypes(options, hop, clock);
+  } catch (error) {
+    // What was known of the server is forgotten, so nothing is guessed.
+    if (error instanceof MisguessError) return await logInByTypes(options, hop, clock);
+    throw error;
+  }
+}
+
+async function logInByTypes(options: ConnectOptions, hop: Hop | null, clock: LoginClock): Promise<SshClient> {
   let known: ReadonlySet<string> = new Set();
   try {
     return await logInOnce(options, hop, clock, null, (types) => known = types);
@@ -228,6 +240,8 @@ async function logInOnce(
   const target = targetOf(options), { signal } = clock;
   let way: Way | null = null, connection: Connection | null = null;
   let notes: KeyNotes | null = null, learnt: Learning | null = null;
+  // Where streams of the program's own lead, it alone knows.
+  const place = options.transport === undefined ? JSON.stringify([hop?.place, target.hostname, target.port]) : null;
   try {
     const verifyHostKey = options.verifyHostKey ?? knownHosts();
     // As `ssh` does it: an alias stands for the host and its port.
@@ -247,13 +261,14 @@ async function logInOnce(
           return clock.ask(() => verifyHostKey(key, { ...host }));
         },
         lost: way.lost,
+        offered: place === null ? null : serverMemory.recall(place),
         algorithms: types === null ? options.algorithms : knownFirst(types, options.algorithms),
       },
       options,
       { maxChannels: MAX_CHANNELS, onSilence: hop === null ? undefined : silenceOf(hop) },
     );
     const { transport } = connection;
-    await connection.start({ signal });
+    await exchangeKeys(connection, place, signal);
     clock.waitsFor = "the server's answer to who wants to log in";
     const auth = connection.login({ onBanner: options.onBanner, onAsking: clock.asking }, (mux) => {
       learnt = learning(mux, transport.info, options, notes);
@@ -275,6 +290,18 @@ async function logInOnce(
     await way?.close?.();
     throw error;
   }
+}
+
+/** The first exchange. What the server offers is remembered when it is done, and forgotten when it fails. */
+async function exchangeKeys(connection: Connection, place: string | null, signal: AbortSignal): Promise<void> {
+  try {
+    await connection.start({ signal });
+  } catch (error) {
+    if (place !== null) serverMemory.forget(place);
+    throw error;
+  }
+  const { offer } = connection.transport;
+  if (place !== null && offer !== null) serverMemory.keep(place, offer);
 }
 
 /** The way as a client has it: it closes the hop as well, where that was opened for it. */

@@ -54,6 +54,8 @@ export interface KexContext {
   readonly remoteIdent: string;
   /** Preferences. */
   readonly algorithms: Algorithms;
+  /** Client: the first packet follows KEXINIT at once, by the first names of `algorithms`. */
+  readonly guesses?: boolean;
   /** Server: its host keys. */
   readonly hostKeys: readonly Signer[];
   /** Hash of the first exchange, and null in the first. */
@@ -88,6 +90,9 @@ export interface KexStep {
   readonly newKeys?: true;
 }
 
+/** A client's value, and what finishes the exchange with the server's. */
+type ClientValue = Awaited<ReturnType<KeyAgreement["start"]>>;
+
 type GexParameters = GroupSizes & DhGroup;
 
 type State =
@@ -120,15 +125,35 @@ export class KexMachine {
   readonly #ours: KexInitValues;
   #state: State = { at: "kexinit" };
   #peerKexInit: Bytes = new Uint8Array(0);
+  #theirs: KexInitValues | null = null;
   #negotiated: Negotiated | null = null;
   #dropNext = false;
+  /** Client: what the guess goes on with, once it is made. */
+  #guess: Promise<ClientValue> | null = null;
   #markers = { extInfo: false, strict: false };
 
   /** Makes this side's KEXINIT. */
   constructor(context: KexContext) {
     this.#context = context;
-    this.#ours = makeKexInit(context.algorithms, context.role, context.sessionId === null, randomBytes(16));
+    const { algorithms, role, sessionId, guesses } = context;
+    this.#ours = makeKexInit(algorithms, role, sessionId === null, randomBytes(16), guesses);
     this.kexInit = KexInit.encode(this.#ours);
+  }
+
+  /** The packet that follows a KEXINIT which says so; resolves before any step that comes behind it. */
+  async guessed(): Promise<Bytes> {
+    this.#guess = kexMethods.get(this.#ours.kex[0]!)!.agreement!.start();
+    return KexExchangeInit.encode({ clientValue: (await this.#guess).publicValue });
+  }
+
+  /** What the server wants, most of all first; null before its KEXINIT. */
+  get serverWants(): { readonly kex: readonly string[]; readonly hostKey: readonly string[] } | null {
+    return this.#theirs;
+  }
+
+  /** Client: whether it guessed, and the server wants something else. */
+  get misguessed(): boolean {
+    return this.#guess !== null && this.#negotiated?.firstsAgree === false;
   }
 
   /** What the peer's KEXINIT told beside its lists; meaningful in the first exchange only. */
@@ -187,6 +212,7 @@ export class KexMachine {
     const theirs = KexInit.decode(payload), { role } = this.#context;
     checkKexInit(theirs);
     const peerRole = role === "client" ? "server" : "client";
+    this.#theirs = theirs;
     this.#peerKexInit = payload.slice() as Bytes;
     this.#markers = peerMarkers(this.#ours, theirs, peerRole);
     const negotiated = role === "client"
@@ -203,7 +229,13 @@ export class KexMachine {
       this.#state = { at: "client-gex-group" };
       return { send: [GexRequest.encode(requestedGroupSizes)] };
     }
-    return await this.#startClient(agreement, null);
+    if (this.#guess === null) return await this.#startClient(agreement, null);
+    const guess = await this.#guess;
+    if (negotiated.firstsAgree) return this.#wait(guess, null, false);
+    // The server has dropped it, so that what is new to it may be the same: nobody has used it.
+    return negotiated.kex === this.#ours.kex[0]
+      ? this.#wait(guess, null, true)
+      : await this.#startClient(agreement, null);
   }
 
   #method(): KexMethod {
@@ -213,10 +245,14 @@ export class KexMachine {
   }
 
   async #startClient(agreement: KeyAgreement, gex: GexParameters | null): Promise<KexStep> {
-    const { publicValue, finish } = await agreement.start();
+    return this.#wait(await agreement.start(), gex, true);
+  }
+
+  /** Waits for the server's answer to a value, which is sent unless it has been. */
+  #wait({ publicValue, finish }: ClientValue, gex: GexParameters | null, send: boolean): KexStep {
     this.#state = { at: "client-reply", clientValue: publicValue, finish, gex };
     const message = gex === null ? KexExchangeInit : GexInit;
-    return { send: [message.encode({ clientValue: publicValue })] };
+    return { send: send ? [message.encode({ clientValue: publicValue })] : [] };
   }
 
   #sendGroup(payload: Uint8Array): KexStep {

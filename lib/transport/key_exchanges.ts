@@ -14,6 +14,7 @@ import { Timer } from "../wire/timer.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
 import { createCompressor, createDecompressor } from "./compression.ts";
 import { encodeExtInfo, ownExtensions } from "./ext_info.ts";
+import { forgivesGuesses, guessOf, MisguessError, onlyGuessOf, type ServerOffer, takesEarly } from "./guess.ts";
 import { KexMachine, type KexOutcome } from "./kex_machine.ts";
 import { deriveKeys } from "./key_derivation.ts";
 import { NewKeys } from "./messages.ts";
@@ -43,6 +44,8 @@ export interface KeyExchangeOptions {
   readonly requireStrictKex: boolean;
   /** Client: which RSA host keys are long enough. */
   readonly rsaKeys: RsaKeyOptions;
+  /** Client: what the server offered last time, in an exchange that was completed: it is guessed what it will want. */
+  readonly offered: ServerOffer | null;
   /** Identification line of this side. */
   readonly localIdent: string;
   /** Identification line of the peer, empty until it has come. */
@@ -85,6 +88,9 @@ export class KeyExchanges {
   #info: ConnectionInfo | null = null;
   #signature: Bytes | null = null;
   #firstDone = false;
+  #offer: ServerOffer | null = null;
+  /** The guess has left before the peer has identified itself. */
+  #early = false;
   #strict = false;
   #loggedIn = false;
   #ended = false;
@@ -117,6 +123,11 @@ export class KeyExchanges {
     return this.#signature;
   }
 
+  /** Client: what the server offered in the first exchange, or null until that is done. */
+  get offer(): ServerOffer | null {
+    return this.#offer;
+  }
+
   /** Resolves when the first exchange is done. */
   get first(): Promise<void> {
     return this.#first.promise;
@@ -146,33 +157,61 @@ export class KeyExchanges {
 
   /**
    * Starts an exchange: from here on nothing but its own messages leaves. The first KEXINIT waits for the peer's identification, as OpenSSH's
-   * does in both roles: some peers drop what comes in one piece with the line that they read.
+   * does in both roles: some peers drop what comes in one piece with the line that they read. It does not wait for a server that is known to
+   * read both, when what that server wants is known, too.
    */
   begin(): void {
+    const { algorithms, offered, remoteIdent } = this.#options;
+    this.#rekey = Promise.withResolvers<void>();
+    this.#rekey.promise.catch(() => {});
+    this.#host.outbox.hold();
+    if (remoteIdent() !== "") this.#sendKexInit(null);
+    else if (offered !== null && takesEarly(offered.ident)) {
+      const guess = guessOf(algorithms, offered);
+      this.#early = guess !== null;
+      if (guess !== null) this.#sendKexInit(guess);
+    }
+    this.#exchangeTimer.start(this.#limit);
+  }
+
+  /** Sends this side's KEXINIT, and behind it what is guessed, if anything. */
+  #sendKexInit(guess: Algorithms | null): void {
     const { role, algorithms, hostKeys, rsaKeys, localIdent, remoteIdent } = this.#options;
-    this.#machine = new KexMachine({
+    const machine = this.#machine = new KexMachine({
       role,
       localIdent,
       get remoteIdent(): string {
         return remoteIdent();
       },
-      algorithms,
+      algorithms: guess ?? algorithms,
+      guesses: guess !== null,
       hostKeys,
       rsaKeys,
       sessionId: this.#info?.sessionId ?? null,
       hostKey: this.#info?.hostKey ?? null,
       verifyHostKey: (key) => this.#verifyHostKey(key),
     });
-    this.#rekey = Promise.withResolvers<void>();
-    this.#rekey.promise.catch(() => {});
-    this.#host.outbox.hold();
-    if (remoteIdent() !== "") this.identified();
-    this.#exchangeTimer.start(this.#limit);
+    const { outbox } = this.#host;
+    outbox.sendKex(machine.kexInit);
+    if (guess === null) return;
+    machine.guessed().then(
+      (packet) => {
+        if (!this.#ended) outbox.sendKex(packet);
+      },
+      (cause) => this.#host.fail(new SshProtocolError("Key exchange could not begin", undefined, { cause })),
+    );
   }
 
   /** The peer has identified itself. */
-  identified(): void {
-    this.#host.outbox.sendKex(this.#machine!.kexInit);
+  identified(ident: string): void {
+    const { algorithms, offered, role } = this.#options;
+    if (this.#early) {
+      if (takesEarly(ident)) return;
+      const why = "The server is another one than before, and may not have read what came before it said so";
+      return this.#host.fail(new MisguessError(why));
+    }
+    const guess = role === "server" || offered !== null || !forgivesGuesses(ident) ? null : onlyGuessOf(algorithms);
+    this.#sendKexInit(guess);
   }
 
   /** Milliseconds that the exchange under way may take. */
@@ -304,6 +343,9 @@ export class KeyExchanges {
   /** The pseudo names count in the first exchange only. */
   #takeMarkers(machine: KexMachine, sequence: number): void {
     this.#strict = machine.peerMarkers.strict;
+    if (machine.misguessed && !forgivesGuesses(this.#options.remoteIdent())) {
+      throw new MisguessError("The server wants another key exchange than before, and may have taken the guess for it");
+    }
     if (this.#strict && sequence !== 0) {
       throw new SshProtocolError("Peer sent a message before its KEXINIT, against strict key exchange");
     }
@@ -335,6 +377,10 @@ export class KeyExchanges {
       return;
     }
     this.#signature ??= outcome.signature;
+    const { serverWants } = machine;
+    if (this.#options.role === "client" && serverWants !== null) {
+      this.#offer ??= { ident: this.#options.remoteIdent(), kex: serverWants.kex, hostKey: serverWants.hostKey };
+    }
     this.#info = {
       localIdent: this.#options.localIdent,
       remoteIdent: this.#options.remoteIdent(),

@@ -35,6 +35,8 @@ export interface Negotiated {
   readonly serverToClient: NegotiatedDirection;
   /** Whether the peer's guessed packet, if it sent one, is to be dropped. */
   readonly guessWrong: boolean;
+  /** Whether both sides want the same most: then a guess is right (RFC 4253 section 7). */
+  readonly firstsAgree: boolean;
 }
 
 /** What the peer's pseudo names tell. Strict key exchange is in force when both sides name it, by the same name. */
@@ -55,6 +57,7 @@ export function makeKexInit(
   role: "client" | "server",
   initial: boolean,
   cookie: Uint8Array,
+  guesses = false,
 ): KexInitValues {
   const { extInfo, strict } = PSEUDO[role];
   // A server names the IETF's form only for a program that lists it: ssh-audit does not know that name, and calls it a failure. OpenSSH's
@@ -73,7 +76,7 @@ export function makeKexInit(
     compressionServerToClient: algorithms.compression,
     languageClientToServer: [],
     languageServerToClient: [],
-    firstKexPacketFollows: false,
+    firstKexPacketFollows: guesses,
     reserved: 0,
   };
 }
@@ -107,6 +110,7 @@ export function negotiate(client: KexInitValues, server: KexInitValues, peerRole
     return { cipher, mac, compression: choose(`compression ${way}`, zc, zs) };
   };
   const peer = peerRole === "client" ? client : server;
+  const firstsAgree = client.kex[0] === server.kex[0] && client.hostKey[0] === server.hostKey[0];
   return {
     kex,
     hostKey,
@@ -122,8 +126,8 @@ export function negotiate(client: KexInitValues, server: KexInitValues, peerRole
       [client.macServerToClient, server.macServerToClient],
       [client.compressionServerToClient, server.compressionServerToClient],
     ),
-    guessWrong: peer.firstKexPacketFollows &&
-      (client.kex[0] !== server.kex[0] || client.hostKey[0] !== server.hostKey[0]),
+    guessWrong: peer.firstKexPacketFollows && !firstsAgree,
+    firstsAgree,
   };
 }
 

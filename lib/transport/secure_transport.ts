@@ -36,6 +36,7 @@ import {
 } from "./closing.ts";
 import { Ending } from "./ending.ts";
 import { endOf, GenericMessages } from "./generic_messages.ts";
+import type { ServerOffer } from "./guess.ts";
 import { identLine, withoutQuote } from "./ident.ts";
 import { KeyExchanges } from "./key_exchanges.ts";
 import { Disconnect } from "./messages.ts";
@@ -113,7 +114,7 @@ export class SecureTransport implements DataTransport {
       ending: this.#ending,
       identified: (remote) => {
         this.#trace("ident", { remote });
-        this.#exchanges.identified();
+        this.#exchanges.identified(remote);
       },
       receive: (payload, sequence, owned) => this.#receive(payload, sequence, owned),
       delivered: () => this.#delivered(),
@@ -138,6 +139,11 @@ export class SecureTransport implements DataTransport {
   /** The host key's signature of `info.sessionId`, which proves to others who the server is; throws until the first exchange is done. */
   get hostKeySignature(): Bytes {
     return this.#exchanges.signature;
+  }
+
+  /** Client: what the server offered in the first exchange, whose host key was verified; null until that is done. */
+  get offer(): ServerOffer | null {
+    return this.#exchanges.offer;
   }
 
   /** Extensions of the peer's EXT_INFO so far. */

@@ -9,6 +9,7 @@ import { availableKex } from "../crypto/kex/methods.ts";
 import type { PublicKey, Signer } from "../keys/types.ts";
 import { withPlainKeys } from "../keys/with_certificate.ts";
 import type { MaybePromise } from "../wire/types.ts";
+import type { ServerOffer } from "./guess.ts";
 import type { KeyExchangeOptions } from "./key_exchanges.ts";
 import type { AlgorithmOverrides, Algorithms, RekeyLimits } from "./types.ts";
 
@@ -61,6 +62,8 @@ export interface SecureTransportOptions {
    * in its place, where what the streams run over knows more. Never throws or rejects.
    */
   lost?: ((error: Error) => MaybePromise<Error>) | undefined;
+  /** Client: what {@linkcode SecureTransport.offer} was of an earlier connection to the same server: a packet of the exchange is guessed. */
+  offered?: ServerOffer | null | undefined;
   /** Client: a host key of RSA is taken from so many bits on. @default {2048} */
   insecureMinRsaBits?: number | undefined;
   /** Told of what happens. */
@@ -109,6 +112,7 @@ export function exchangeOptions(
     rekeyTimeout: options.rekeyTimeout ?? REKEY_TIMEOUT,
     requireStrictKex: options.requireStrictKex ?? false,
     rsaKeys: { insecureMinRsaBits: options.insecureMinRsaBits },
+    offered: role === "client" ? options.offered ?? null : null,
     localIdent,
     remoteIdent,
     remoteSaid,

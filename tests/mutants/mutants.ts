@@ -51,6 +51,24 @@ export const mutants: readonly Mutant[] = [
   // -------------------------------------------------------------------------------------------------- lib/transport
 
   {
+    id: "guess-downgrade",
+    removes: "a guess changes nothing that would be agreed on",
+    file: "lib/transport/guess.ts",
+    find: "if (agreed === undefined || agreed !== theirs[0]) return null;",
+    replace: "if (agreed === undefined || !ours.includes(theirs[0]!)) return null;",
+    test: "tests/transport/guess_test.ts",
+    killedBy: "guessOf() moves to the front what is agreed on anyway, and guesses nothing else",
+  },
+  {
+    id: "guess-another-server",
+    removes: "a guess that another server may have taken for something else ends the connection",
+    file: "lib/transport/key_exchanges.ts",
+    find: "if (machine.misguessed && !forgivesGuesses(this.#options.remoteIdent())) {",
+    replace: "if (machine.misguessed && this.#ended) {",
+    test: "tests/transport/guess_test.ts",
+    killedBy: "a server that is another one than before ends a guess, where it may have taken it for something else",
+  },
+  {
     id: "strict-reset-in",
     removes: "strict key exchange: numbers of the peer's packets start anew at NEWKEYS",
     file: "lib/transport/reader_loop.ts",

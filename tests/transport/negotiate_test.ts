@@ -54,6 +54,7 @@ Deno.test("negotiate() takes the client's first name that the server has, list b
     clientToServer: { cipher: "aes128-ctr", mac: "m2", compression: "none" },
     serverToClient: { cipher: "aes256-ctr", mac: "m1", compression: "none" },
     guessWrong: false,
+    firstsAgree: false,
   });
 });
 

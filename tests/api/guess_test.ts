@@ -1,0 +1,112 @@
+/**
+ * What connect() remembers of servers: the next connection to the same place guesses what will be agreed on.
+ *
+ * @module
+ */
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { connect, type ConnectOptions } from "../../lib/api/client.ts";
+import { serve, type ServeOptions } from "../../lib/api/server.ts";
+import { ServerMemory } from "../../lib/api/server_memory.ts";
+import { HostKeyError } from "../../lib/errors.ts";
+import { hostKey, join, login } from "../_support/joined.ts";
+import { inTime } from "../_support/until.ts";
+
+const CURVE = "curve25519-sha256", NIST = "ecdh-sha2-nistp256";
+
+/** A server; it counts its connections. */
+async function server(options: Partial<ServeOptions> = {}) {
+  const count = { connections: 0 };
+  const served = serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    hostKeys: [await hostKey()],
+    auth: {
+      password: () => {
+        count.connections++;
+        return true;
+      },
+    },
+    onListen: () => {},
+    ...options,
+  });
+  return { served, port: served.addr.port, count };
+}
+
+/** Logs in and leaves again; gives whether something was sealed before the server had identified itself, and the key exchange. */
+async function visit(port: number, options: Partial<ConnectOptions> = {}): Promise<{ guessed: boolean; kex: string }> {
+  const seen: string[] = [];
+  // Of a connection that was begun anew, the last try counts.
+  const trace: ConnectOptions["trace"] = ({ number, event }) => {
+    if (number === 0) seen.length = 0;
+    seen.push(event);
+  };
+  await using client = await inTime(connect({ hostname: "127.0.0.1", port, ...login, trace, ...options }), "The login");
+  return { guessed: seen.indexOf("sealed") < seen.indexOf("ident"), kex: client.info.kex };
+}
+
+Deno.test("connect() guesses the key exchange of a server that it has been at, as far as that changes nothing", async () => {
+  const { served, port } = await server();
+  await using _ = served;
+  const first = await visit(port), second = await visit(port);
+  assertEquals([first.guessed, second], [false, { guessed: true, kex: first.kex }]);
+  // With other wishes, what the server has decides, and not what was agreed on before.
+  const other = await visit(port, { algorithms: { kex: [NIST, CURVE] } });
+  assertEquals(other, { guessed: false, kex: NIST });
+  assertEquals((await visit(port)).guessed, true);
+});
+
+Deno.test("connect() remembers nothing of a server whose host key was refused, and of streams that the program brings", async () => {
+  const { served, port } = await server();
+  await using _ = served;
+  await assertRejects(() => visit(port, { verifyHostKey: () => false }), HostKeyError);
+  assertEquals((await visit(port)).guessed, false);
+  assertEquals((await visit(port)).guessed, true);
+  // One that fails in its key exchange is forgotten.
+  await assertRejects(() => visit(port, { verifyHostKey: () => false }), HostKeyError);
+  assertEquals((await visit(port)).guessed, false);
+  for (let i = 0; i < 2; i++) {
+    const seen: string[] = [];
+    await using _ = await join({}, { trace: ({ event }) => void seen.push(event) });
+    assertEquals(seen[0], "ident");
+  }
+});
+
+Deno.test("connect() begins anew, without a guess, at a server that is another one than it was", async () => {
+  // Its line is one that tells nothing of whether it has read what came before; and it would not notice that a guess is wrong.
+  const changes: [Partial<ServeOptions>, Partial<ServeOptions>, string][] = [
+    [{}, { ident: "other_1.0" }, "another line"],
+    [
+      { ident: "paramiko_3.5.1", algorithms: { kex: [CURVE] } },
+      { ident: "paramiko_3.5.1", algorithms: { kex: [NIST] } },
+      "other wishes",
+    ],
+  ];
+  for (const [before, after, how] of changes) {
+    const old = await server(before);
+    await visit(old.port);
+    await old.served.shutdown();
+    const { served } = await server({ ...after, port: old.port });
+    await using _ = served;
+    assertEquals((await visit(old.port)).guessed, false, how);
+    // What is known of it now is what it is now.
+    assertEquals((await visit(old.port)).guessed, how === "other wishes", how);
+  }
+});
+
+Deno.test("ServerMemory keeps 256 places, those used last, and none whose offer is long", () => {
+  const memory = new ServerMemory(), offer = { ident: "SSH-2.0-x", kex: ["a"], hostKey: ["b"] };
+  for (let i = 0; i < 256; i++) memory.keep(`${i}`, offer);
+  assertEquals(memory.recall("0"), offer);
+  memory.keep("one more", offer);
+  assertEquals([memory.size, memory.recall("0"), memory.recall("1")], [256, offer, null]);
+  const long = (length: number) => ({ ...offer, kex: ["x".repeat(length - "SSH-2.0-x".length - "b".length - 2)] });
+  memory.keep("at", long(4096));
+  memory.keep("by", long(4097));
+  assert(memory.recall("at") !== null);
+  assertEquals([memory.size, memory.recall("by")], [256, null]);
+  // What has become too long is not kept as it was.
+  memory.keep("at", long(5000));
+  assertEquals([memory.size, memory.recall("at")], [255, null]);
+  memory.forget("0");
+  assertEquals(memory.recall("0"), null);
+});
