@@ -9,7 +9,7 @@
  * @module
  */
 
-import { median } from "./harness.ts";
+import { median, spread, table } from "./harness.ts";
 
 /** What may be lost. */
 const ALLOWED = 0.03;
@@ -94,11 +94,6 @@ export function judge({ more, new: ours, old }: Compared): Judgement {
   return { ratio, low, high, verdict };
 }
 
-/** Half of the way from the least to the greatest value, in percent of the median. */
-export function spread(values: readonly number[]): number {
-  return (Math.max(...values) - Math.min(...values)) / 2 / median(values) * 100;
-}
-
 /** The table in Markdown. */
 export function compareTable(all: readonly Compared[]): string {
   const digits = (value: number): string => value.toFixed(value >= 100 ? 0 : value >= 10 ? 1 : 2);
@@ -117,19 +112,6 @@ export function compareTable(all: readonly Compared[]): string {
   return table(["figure", "old", "new", "new/old", "interval", "verdict"], lines, [1, 2, 3, 4]);
 }
 
-/** A table in Markdown with its columns in line; those whose numbers are given stand at the right. */
-export function table(
-  head: readonly string[],
-  lines: readonly (readonly string[])[],
-  right: readonly number[] = [],
-): string {
-  const width = head.map((text, i) => Math.max(3, text.length, ...lines.map((cells) => cells[i]!.length)));
-  const line = (cells: readonly string[]): string =>
-    `| ${cells.map((text, i) => right.includes(i) ? text.padStart(width[i]!) : text.padEnd(width[i]!)).join(" | ")} |`;
-  const rule = width.map((w, i) => right.includes(i) ? "-".repeat(w - 1) + ":" : "-".repeat(w));
-  return [line(head), line(rule), ...lines.map(line)].join("\n");
-}
-
 /** What is slower, in a sentence. */
 export function summary(all: readonly Compared[]): string {
   const of = (wanted: CompareVerdict): string[] =>
@@ -139,7 +121,9 @@ export function summary(all: readonly Compared[]): string {
   return [
     slower.length === 0
       ? "Nothing is slower by more than 3 percent beyond the spread."
-      : `Slower by more than 3 percent, whatever the spread:${list(slower)}`,
-    ...perhaps.length === 0 ? [] : [`Slower by the medians, but not in all rounds; more rounds tell:${list(perhaps)}`],
-  ].join("\n");
+      : `Slower by more than 3 percent, whatever the spread:\n${list(slower)}`,
+    ...perhaps.length === 0
+      ? []
+      : [`Slower by the medians, but not in all rounds; more rounds tell:\n${list(perhaps)}`],
+  ].join("\n\n");
 }

@@ -66,28 +66,28 @@ export interface Figure {
   readonly digits: number;
 }
 
-/** One line of the table. */
-export interface Row {
-  /** What it is, with its unit. */
-  readonly what: string;
-  /** Median of ours. */
-  readonly ours: string;
-  /** The rival's name. */
-  readonly rival: string;
-  /** The rival's median. */
-  readonly theirs: string;
-  /** Ours divided by theirs. */
-  readonly ratio: string;
-  /** What was to be reached. */
-  readonly target: string;
-  /** Whether it was. */
-  readonly verdict: "met" | "short" | "";
-}
-
 /** The middle value, or the mean of the middle two. */
 export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b), half = sorted.length >> 1;
   return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
+}
+
+/** Half of the way from the least to the greatest value, in percent of the median. */
+export function spread(values: readonly number[]): number {
+  return (Math.max(...values) - Math.min(...values)) / 2 / Math.abs(median(values)) * 100;
+}
+
+/** A table in Markdown with its columns in line; those whose numbers are given stand at the right. */
+export function table(
+  head: readonly string[],
+  lines: readonly (readonly string[])[],
+  right: readonly number[] = [],
+): string {
+  const width = head.map((text, i) => Math.max(3, text.length, ...lines.map((cells) => cells[i]!.length)));
+  const line = (cells: readonly string[]): string =>
+    `| ${cells.map((text, i) => right.includes(i) ? text.padStart(width[i]!) : text.padEnd(width[i]!)).join(" | ")} |`;
+  const rule = width.map((w, i) => right.includes(i) ? "-".repeat(w - 1) + ":" : "-".repeat(w));
+  return [line(head), line(rule), ...lines.map(line)].join("\n");
 }
 
 /** Writes a line of progress. */
@@ -175,56 +175,4 @@ export function fail(what: string, error: unknown): void {
 /** One quantity of every contender's results. */
 export function pick<T>(results: ReadonlyMap<string, readonly T[]>, of: (result: T) => number): Map<string, number[]> {
   return new Map([...results].map(([name, each]) => [name, each.map(of)]));
-}
-
-/** The rows of a figure. */
-export function rows(figure: Figure): Row[] {
-  const number = (value: number): string =>
-    Number.isNaN(value) ? "-" : value.toLocaleString("en", {
-      minimumFractionDigits: figure.digits,
-      maximumFractionDigits: figure.digits,
-    });
-  const ours = median(figure.values.get(figure.ours) ?? []);
-  const made: Row[] = [];
-  if (figure.limit !== undefined) {
-    const { atMost } = figure.limit;
-    made.push({
-      what: figure.what,
-      ours: number(ours),
-      rival: "",
-      theirs: "",
-      ratio: "",
-      target: `≤ ${atMost}`,
-      verdict: Number.isNaN(ours) ? "" : ours <= atMost ? "met" : "short",
-    });
-  }
-  for (const { rival, atLeast, atMost } of figure.targets) {
-    const theirs = median(figure.values.get(rival) ?? []);
-    if (Number.isNaN(theirs) && Number.isNaN(ours)) continue;
-    const ratio = ours / theirs;
-    const met = (atLeast === undefined || ratio >= atLeast) && (atMost === undefined || ratio <= atMost);
-    const bound = atLeast !== undefined ? `≥ ${atLeast}` : atMost !== undefined ? `≤ ${atMost}` : "";
-    made.push({
-      what: figure.what,
-      ours: number(ours),
-      rival,
-      theirs: number(theirs),
-      ratio: Number.isNaN(ratio) ? "-" : ratio.toFixed(2),
-      target: bound,
-      verdict: bound === "" || Number.isNaN(ratio) ? "" : met ? "met" : "short",
-    });
-  }
-  return made;
-}
-
-/** The table in Markdown, its columns in line. */
-export function markdown(all: readonly Row[]): string {
-  const head = ["figure", "ours", "rival", "theirs", "ratio", "to reach", ""];
-  const body = all.map((row) => [row.what, row.ours, row.rival, row.theirs, row.ratio, row.target, row.verdict]);
-  const right = [false, true, false, true, true, false, false];
-  const width = head.map((text, i) => Math.max(3, text.length, ...body.map((cells) => cells[i]!.length)));
-  const line = (cells: readonly string[]): string =>
-    `| ${cells.map((text, i) => right[i] ? text.padStart(width[i]!) : text.padEnd(width[i]!)).join(" | ")} |`;
-  const rule = `| ${width.map((w, i) => right[i] ? "-".repeat(w - 1) + ":" : "-".repeat(w)).join(" | ")} |`;
-  return [line(head), rule, ...body.map(line)].join("\n");
 }

@@ -1,27 +1,40 @@
 /**
- * Bench: `deno task bench -- [section …] [options]`. Sets this module beside OpenSSH and npm's ssh2, on loopback, in one run, and prints a table.
+ * Bench: `deno task bench -- [section …] [options]`. Sets this module beside OpenSSH, npm's ssh2, AsyncSSH and paramiko, on loopback, in one
+ * run, and prints tables: medians, half of the spread in percent, ours divided by theirs, and the bounds.
  *
- * Sections: down up server both gcm channels execs logins echo floods flights rest flat import, sftp-file sftp-small sftp-stat sftp-list
- * sftp-delay sftp-server sftp-memory, forwards forward-server; all of them when none is named. A file of the sftp sections has at most 300 MB.
- * Three have to be named: windows, which takes long, the table of receive windows over paths with delay; crypto, what each cipher
- * costs here, and kex, what key exchanges do, beside nobody.
- * Options: `--rounds 5`, `--bytes 1e9`, `--count 400`, `--quick` (2 rounds, 200 MB, 100 steps), `--long` (10 GB where
- * memory must not grow), `--only NAME,…` (contenders by a part of their name), `--json FILE` (every round's values), `--profile FOLDER` (V8 CPU
- * profiles of this module's programs), `--cells REGEXP` (cells of the table of windows, and figures of forwards, such as "-L one").
+ * `--list` names the sections, with a line on each. Without a section all run but those that have to be named.
+ * Options: `--rounds 5`, `--bytes 1e9` a transfer (a file of the sftp sections has at most 300 MB), `--count 400` steps, `--quick` (2 rounds,
+ * 100 MB, 40 steps, and less of what takes long: all sections in some five minutes), `--long` (10 GB where memory must not grow),
+ * `--only NAME,…` (contenders by a part of their name), `--cells REGEXP` (cells of the table of windows, and figures of forwards, such as
+ * "-L one"), `--profile FOLDER` (V8 CPU profiles of this module's programs).
+ *
+ * Results go to `--json FILE`, or bench/.cache/results.json, as each section ends: every round's value, and of what and when. A file that is
+ * there keeps its other sections, so that a long bench can be run in parts. A section that fails is named, and the rest goes on.
+ * `--write FILE …` measures nothing: it keeps the results of such files in bench/results/, and writes the tables of
+ * bench/README.md and the picture bench/speed.svg of all that is kept there.
  *
  * `deno task bench -- compare REVISION [section …] [options]` measures this module alone, as it is here and as it was at a revision, in turns
  * in one run, and marks what has become slower by more than 3 percent: down up server gcm execs logins echo sftp-file sftp-small
  * sftp-stat sftp-list sftp-server where none is named. It checks the revision out in a temporary folder, and runs it by the
  * programs of today, 500 MB a transfer; what that revision cannot do is left out. `--new REVISION` takes another one for what is here.
  *
- * `--picture` measures nothing, and writes speed.svg of the tables in README.md, which a new run's tables go into.
- *
  * @module
  */
 
-import { type Compared, compareTable, quantitiesOf, summary } from "./compare.ts";
-import { fail, failures, type Figure, markdown, rows, type Settings, type Sides } from "./harness.ts";
-import { draw } from "./picture.ts";
+import { type Compared, quantitiesOf } from "./compare.ts";
+import { stored, write } from "./document.ts";
+import { fail, failures, type Figure, log, type Sides } from "./harness.ts";
+import { type Options, parseOptions } from "./options.ts";
+import {
+  type Circumstances,
+  comparisonText,
+  figureResult,
+  merge,
+  printResults,
+  type Results,
+  sectionText,
+  shortfalls,
+} from "./results.ts";
 import { packetProtection } from "./sections/crypto.ts";
 import { flights } from "./sections/flights.ts";
 import { floods } from "./sections/floods.ts";
@@ -35,163 +48,113 @@ import { bothEnds, channels, gcm, oneChannel, server } from "./sections/throughp
 import { windows } from "./sections/windows.ts";
 import { Bench } from "./support/bench.ts";
 import { describeMachine, installSsh2 } from "./support/machine.ts";
-import { checkOut, workingTree } from "./support/revisions.ts";
+import { checkOut, revisionHere, workingTree } from "./support/revisions.ts";
 import { makeKeys, startSshd } from "./support/sshd.ts";
 
-const sections: Readonly<Record<string, (bench: Bench) => Promise<Figure[]>>> = {
-  down: oneChannel("down"),
-  up: oneChannel("up"),
-  server,
-  both: bothEnds,
-  gcm,
-  channels,
-  execs,
-  logins,
-  echo,
-  floods,
-  flights,
-  rest,
-  flat,
-  import: importing,
-  "sftp-file": sftpFile,
-  "sftp-small": sftpSmall,
-  "sftp-stat": sftpStat,
-  "sftp-list": sftpList,
-  "sftp-delay": sftpDelay,
-  "sftp-server": sftpServer,
-  "sftp-memory": sftpMemory,
-  forwards,
-  "forward-server": forwardServer,
-  windows,
-  crypto: packetProtection,
-  kex: keyExchange,
+/** A section, what it measures, and whether it has to be named. */
+type Section = readonly [run: (bench: Bench) => Promise<Figure[]>, about: string, named?: "named"];
+
+const sections: Readonly<Record<string, Section>> = {
+  down: [oneChannel("down"), "bytes down one channel of a client: rate, CPU, memory"],
+  up: [oneChannel("up"), "bytes up one channel of a client"],
+  server: [server, "bytes from and to a server, by ssh"],
+  both: [bothEnds, "this module at both ends, OpenSSH at both ends"],
+  gcm: [gcm, "the same with AES-128-GCM"],
+  channels: [channels, "eight channels down at once"],
+  execs: [execs, "commands one after the other on one connection"],
+  logins: [logins, "connections with login, one after the other"],
+  echo: [echo, "1 KiB there and back"],
+  floods: [floods, "logins beside a peer that floods, and the wait for a turn"],
+  flights: [flights, "round trips on the wire, of connect, a command, an SFTP session and a first file"],
+  rest: [rest, "memory of a connection at rest, either end"],
+  flat: [flat, "whether memory grows with what passes"],
+  import: [importing, "how long a program takes to start"],
+  "sftp-file": [sftpFile, "one large file, down and up"],
+  "sftp-small": [sftpSmall, "1,000 files of 4 KiB, down and up"],
+  "sftp-stat": [sftpStat, "stat, one after the other and 32 at once"],
+  "sftp-list": [sftpList, "a listing of 10,000 entries"],
+  "sftp-delay": [sftpDelay, "one large file over a path of 50 ms"],
+  "sftp-server": [sftpServer, "an SFTP server, by sftp: a file, small files, a listing"],
+  "sftp-memory": [sftpMemory, "whether memory grows with a file, either end"],
+  forwards: [forwards, "bytes and connections through -L, -R, -D and a jump host"],
+  "forward-server": [forwardServer, "the same of a server, by ssh"],
+  windows: [windows, "receive windows over paths of 0 to 300 ms, beside fixed ones: an hour a round", "named"],
+  crypto: [packetProtection, "what each cipher costs, beside nobody", "named"],
+  kex: [keyExchange, "what key exchanges cost, beside nobody", "named"],
 };
 
 /** What is compared where no section is named. */
 const compared = "down up server gcm execs logins echo sftp-file sftp-small sftp-stat sftp-list sftp-server".split(" ");
 
-interface Options extends Settings {
-  readonly wanted: readonly string[];
-  /** Revisions to compare: the old one, and the new one unless it is what is here. */
-  readonly revisions: { readonly old: string; readonly new: string | undefined } | undefined;
-  readonly json: string | undefined;
+/** Prints a text. */
+async function print(text: string): Promise<void> {
+  await Deno.stdout.write(new TextEncoder().encode(`\n${text}\n`));
 }
 
-function parse(args: readonly string[]): Options {
-  const quick = args.includes("--quick");
-  let rounds = quick ? 2 : 5, bytes = quick ? 200e6 : 1e9, count = quick ? 100 : 400;
-  let old: string | undefined, newer: string | undefined;
-  let long = false, cells = /(?:)/, only: string[] = [], json: string | undefined, profile: string | undefined;
-  const wanted: string[] = [];
-  const rest = args.filter((arg) => arg !== "--" && arg !== "--quick");
-  const value = (name: string): string => {
-    const next = rest.shift();
-    if (next === undefined) throw new TypeError(`${name} needs a value`);
-    return next;
+/** Measures the sections that are wanted. */
+async function measure(options: Options): Promise<void> {
+  const started = performance.now(), modules = await installSsh2(), machine = await describeMachine(modules);
+  const file = options.json ?? new URL(".cache/results.json", import.meta.url).pathname;
+  await using keys = await makeKeys();
+  await using sshd = await startSshd(keys);
+  let all: Results = { format: 1, sections: [], comparisons: [] };
+  const keep = async (more: Partial<Results>): Promise<void> => {
+    const added: Results = { format: 1, sections: [], comparisons: [], ...more };
+    all = merge(all, added);
+    await Deno.writeTextFile(`${file}.new`, printResults(merge(await stored(file), added)));
+    await Deno.rename(`${file}.new`, file);
   };
-  const positive = (name: string): number => {
-    const number = Number(value(name));
-    if (!(number >= 1)) throw new TypeError(`${name} needs a positive number`);
-    return Math.floor(number);
+  /** Runs a section, and says what it was run on. */
+  const one = async (section: string, bench: Bench) => {
+    const begun = performance.now(), before = failures.length;
+    const figures = await sections[section]![0](bench).catch((error) => {
+      fail(section, error);
+      return [];
+    });
+    const seconds = Math.round((performance.now() - begun) / 1000), { rounds, bytes, count, quick } = options;
+    log(`${section}: ${seconds} s`);
+    const at: Circumstances = { section, date: new Date().toISOString(), ...machine, rounds, bytes, count, quick };
+    return { at, figures, failures: failures.slice(before), seconds };
   };
-  if (rest.includes("compare")) bytes /= 2;
-  for (let arg = rest.shift(); arg !== undefined; arg = rest.shift()) {
-    if (arg === "compare") old = value(arg);
-    else if (arg === "--new") newer = value(arg);
-    else if (arg === "--rounds") rounds = positive(arg);
-    else if (arg === "--bytes") bytes = positive(arg);
-    else if (arg === "--count") count = positive(arg);
-    else if (arg === "--long") long = true;
-    else if (arg === "--only") only = value(arg).split(",");
-    else if (arg === "--cells") cells = new RegExp(value(arg));
-    else if (arg === "--json") json = value(arg);
-    else if (arg === "--profile") profile = value(arg);
-    else if (Object.hasOwn(sections, arg)) wanted.push(arg);
-    else throw new TypeError(`No such section or option: "${arg}"; sections are ${Object.keys(sections).join(" ")}`);
-  }
-  return {
-    rounds,
-    bytes,
-    count,
-    quick,
-    cells,
-    long,
-    only,
-    json,
-    profile,
-    revisions: old === undefined ? undefined : { old, new: newer },
-    wanted: wanted.length > 0
-      ? wanted
-      : old !== undefined
-      ? compared
-      : Object.keys(sections).filter((name) => !["windows", "crypto", "kex"].includes(name)),
-  };
-}
-
-if (Deno.args.includes("--picture")) {
-  await draw();
-  Deno.exit();
-}
-const options = parse(Deno.args);
-const modules = await installSsh2();
-await using keys = await makeKeys();
-await using sshd = await startSshd(keys);
-const figures: Figure[] = [], comparisons: Compared[] = [];
-
-async function run(bench: Bench): Promise<void> {
-  for (const name of options.wanted) {
-    try {
-      figures.push(...await sections[name]!(bench));
-    } catch (error) {
-      fail(name, error);
+  if (options.revisions === undefined) {
+    const revision = revisionHere(), bench = new Bench(options, keys, sshd, modules);
+    const unnamed = Object.entries(sections).filter(([, [, , named]]) => named === undefined).map(([name]) => name);
+    for (const section of options.wanted.length > 0 ? options.wanted : unnamed) {
+      const { at, figures, failures, seconds } = await one(section, bench);
+      const results = figures.map((figure) => figureResult(figure, machine.versions));
+      await keep({ sections: [{ ...at, revision, seconds, figures: results, failures }] });
     }
-  }
-}
-
-/** Measures two revisions, and tells of them. */
-async function compare(old: string, newer: string | undefined): Promise<string> {
-  await using before = await checkOut("old", old);
-  await using now = newer === undefined ? workingTree() : await checkOut("new", newer);
-  const take: Sides["take"] = (what, contender, results) => {
-    const quantities = { new: results.new.map(quantitiesOf), old: results.old.map(quantitiesOf) };
-    for (const [i, { unit, more }] of (quantities.new[0] ?? []).entries()) {
-      const side = (name: "new" | "old"): number[] => quantities[name].map((each) => each[i]!.value);
-      comparisons.push({
-        what: contender === "this module" ? what : `${what}: ${contender}`,
-        unit,
-        more,
-        new: side("new"),
-        old: side("old"),
-      });
+    const lacking = shortfalls(all.sections.flatMap(({ figures }) => figures));
+    await print(sectionText(all.sections));
+    if (lacking.length > 0) await print(["Short:", "", ...lacking.map((line) => `- ${line}`)].join("\n"));
+  } else {
+    await using before = await checkOut("old", options.revisions.old);
+    const newer = options.revisions.new;
+    await using now = newer === undefined ? workingTree() : await checkOut("new", newer);
+    let figures: Compared[] = [];
+    const take: Sides["take"] = (what, contender, results) => {
+      const quantities = { new: results.new.map(quantitiesOf), old: results.old.map(quantitiesOf) };
+      for (const [i, { unit, more }] of (quantities.new[0] ?? []).entries()) {
+        const side = (name: "new" | "old"): number[] => quantities[name].map((each) => each[i]?.value ?? NaN);
+        const name = contender === "this module" ? what : `${what}: ${contender}`;
+        figures.push({ what: name, unit, more, new: side("new"), old: side("old") });
+      }
+    };
+    const bench = new Bench({ ...options, sides: { each: [before, now], take } }, keys, sshd, modules);
+    for (const section of options.wanted.length > 0 ? options.wanted : compared) {
+      figures = [];
+      const { at, failures } = await one(section, bench);
+      await keep({ comparisons: [{ ...at, old: before.about, new: now.about, figures, failures }] });
     }
-  };
-  await run(new Bench({ ...options, sides: { each: [before, now], take } }, keys, sshd, modules));
-  return [
-    `Old: ${before.about}\nNew: ${now.about}`,
-    compareTable(comparisons),
-    summary(comparisons),
-  ].join("\n\n");
+    await print(comparisonText(all.comparisons));
+  }
+  log(`${Math.round((performance.now() - started) / 1000)} s in all; the results are in ${file}`);
 }
 
-let told: string;
-if (options.revisions === undefined) {
-  await run(new Bench(options, keys, sshd, modules));
-  told = markdown(figures.flatMap(rows));
-} else told = await compare(options.revisions.old, options.revisions.new);
-const machine = await describeMachine(modules);
-const text = [
-  "",
-  `${machine} Medians of ${options.rounds} rounds, ${options.bytes / 1e6} MB a transfer.`,
-  "",
-  told,
-  ...(failures.length > 0 ? ["", "Failed:", ...failures.map((failure) => `- ${failure}`)] : []),
-  "",
-].join("\n");
-await Deno.stdout.write(new TextEncoder().encode(text));
-if (options.json !== undefined) {
-  const values = figures.map((figure) => ({ ...figure, values: Object.fromEntries(figure.values) }));
-  await Deno.writeTextFile(
-    options.json,
-    JSON.stringify({ machine, options, figures: values, comparisons, failures }, null, 1) + "\n",
-  );
-}
+const args = Deno.args.filter((arg) => arg !== "--");
+if (args.includes("--list")) {
+  const line = (name: string, [, about, named]: Section): string =>
+    `${name.padEnd(16)}${about}${named === undefined ? "" : "; has to be named"}`;
+  await print(Object.entries(sections).map(([name, section]) => line(name, section)).join("\n"));
+} else if (args[0] === "--write") await write(args.slice(1));
+else await measure(parseOptions(args, Object.keys(sections)));

@@ -1,66 +1,53 @@
 /**
- * Bench. The picture of the README, made of the tables in bench/README.md: bars for some of their rows, the longer the faster.
+ * Bench. The picture of the README, made of the results: bars for some of the figures, the longer the faster. What was not measured is left out.
  *
  * @module
  */
+
+import { median } from "./harness.ts";
+import type { FigureResult, Results } from "./results.ts";
 
 /** A bar: who, and how much. */
 interface Bar {
   readonly name: string;
   readonly value: number;
-  /** As the table writes it. */
   readonly text: string;
 }
 
-/** What is shown, by the words of the tables. */
-const shown: readonly { readonly title: string; readonly row: string; readonly columns?: readonly string[] }[] = [
-  { title: "One channel down, MB/s", row: "client, one channel down, MB/s" },
-  { title: "One channel up, MB/s", row: "client, one channel up, MB/s" },
+/** What is shown, by the figure's name; beside which rivals, unless beside all. */
+const shown: readonly { readonly title: string; readonly what: string; readonly rivals?: readonly string[] }[] = [
+  { title: "One channel down, MB/s", what: "client, one channel down, MB/s" },
+  { title: "One channel up, MB/s", what: "client, one channel up, MB/s" },
   {
     title: "One channel down, 100 ms away, MB/s",
-    row: "chacha20-poly1305 down from sshd 10, 100 ms",
-    columns: ["ours", "`ssh`"],
+    what: "chacha20-poly1305 down from sshd 10, 100 ms, MB/s",
+    rivals: ["ssh"],
   },
-  { title: "Commands on one connection, per second", row: "execs one after the other on one connection, per second" },
-  { title: "SFTP, 1,000 files of 4 KiB down, per second", row: "sftp, 1000 files of 4 KiB down, files per second" },
+  { title: "Commands on one connection, per second", what: "execs one after the other on one connection, per second" },
+  { title: "SFTP, 1,000 files of 4 KiB down, per second", what: "sftp, 1000 files of 4 KiB down, files per second" },
 ];
 
-const cellsOf = (line: string): string[] => line.split("|").slice(1, -1).map((cell) => cell.trim());
-
-/** The lines of the table that holds a row, its head first, or none. */
-function tableWith(lines: readonly string[], row: string): string[][] {
-  const at = lines.findIndex((line) => cellsOf(line)[0] === row);
-  if (at < 0) throw new Error(`No table has a row "${row}"`);
-  let head = at;
-  while (lines[head - 1]?.startsWith("|")) head--;
-  return [cellsOf(lines[head]!), ...lines.slice(head + 2).filter((line) => cellsOf(line)[0] === row).map(cellsOf)];
-}
-
-/** The bars of a row: ours, and each rival once. */
-function barsOf(lines: readonly string[], row: string, columns: readonly string[] | undefined): Bar[] {
-  const [head, ...rows] = tableWith(lines, row) as [string[], ...string[][]];
-  const bar = (name: string, text: string): Bar => ({ name, text, value: Number(text.replaceAll(",", "")) });
-  const cell = (cells: readonly string[], column: string): string => cells[head.indexOf(column)] ?? "";
-  const bars = columns === undefined
-    ? [
-      bar("@amiko/ssh", cell(rows[0]!, "ours")),
-      ...rows.map((cells) => bar(cell(cells, "rival"), cell(cells, "theirs"))),
-    ]
-    : columns.map((column) =>
-      bar(column === "ours" ? "@amiko/ssh" : column.replaceAll("`", ""), cell(rows[0]!, column))
-    );
-  if (bars.some(({ value }) => !(value > 0))) throw new Error(`A row "${row}" has no numbers`);
-  return bars.filter(({ name }) => !name.includes(","));
+/** The bars of a figure: ours, and each rival that has a value; ways of a rival that its name explains are left out. */
+function barsOf(figure: FigureResult, rivals: readonly string[] = figure.targets.map(({ rival }) => rival)): Bar[] {
+  return [figure.ours, ...rivals.filter((rival) => !rival.includes(","))].flatMap((name) => {
+    const values = figure.contenders.find((one) => one.name === name)?.values ?? [];
+    if (values.length === 0) return [];
+    const value = median(values), { digits } = figure;
+    const text = value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+    return [{ name: name === figure.ours ? "@amiko/ssh" : name, value, text }];
+  });
 }
 
 const WIDTH = 760, LEFT = 130, LONGEST = 540, BAR = 14, LINE = 19, TITLE = 30;
 
-/** The picture, of the text of bench/README.md. */
-export function picture(tables: string): string {
-  const lines = tables.split("\n"), drawn: string[] = [];
+/** The picture. */
+export function picture({ sections }: Results): string {
+  const figures = sections.flatMap(({ figures }) => figures), drawn: string[] = [];
   let y = 0;
-  for (const { title, row, columns } of shown) {
-    const bars = barsOf(lines, row, columns), most = Math.max(...bars.map(({ value }) => value));
+  for (const { title, what, rivals } of shown) {
+    const figure = figures.find((one) => one.what === what);
+    if (figure === undefined) continue;
+    const bars = barsOf(figure, rivals), most = Math.max(...bars.map(({ value }) => value));
     y += TITLE;
     drawn.push(`<text x="0" y="${y - 8}" font-weight="600">${title}</text>`);
     for (const { name, value, text } of bars) {
@@ -83,10 +70,4 @@ export function picture(tables: string): string {
     "</svg>",
     "",
   ].join("\n");
-}
-
-/** Writes bench/speed.svg anew. */
-export async function draw(): Promise<void> {
-  const here = (name: string): URL => new URL(name, import.meta.url);
-  await Deno.writeTextFile(here("speed.svg"), picture(await Deno.readTextFile(here("README.md"))));
 }

@@ -4,6 +4,7 @@
  * @module
  */
 import { assert, assertEquals } from "@std/assert";
+import { keptResults, withResults } from "../bench/document.ts";
 import { picture } from "../bench/picture.ts";
 
 const root = new URL("../", import.meta.url);
@@ -321,8 +322,10 @@ Deno.test("README.md is read in three minutes and in any terminal", () => {
   assertEquals(lines.filter((line) => line.length > 120), []);
 });
 
-Deno.test("bench/speed.svg shows what stands in the tables of bench/README.md (`deno task bench -- --picture` draws it)", () => {
-  assertEquals(read("bench/speed.svg"), picture(read("bench/README.md")));
+Deno.test("bench/README.md and bench/speed.svg show the results in bench/results (`deno task bench -- --write` writes them)", () => {
+  const results = keptResults(), text = read("bench/README.md");
+  assertEquals(withResults(text, results), text);
+  assertEquals(read("bench/speed.svg"), picture(results));
 });
 
 Deno.test("docs/threats.md names only tests that are there and run", () => {

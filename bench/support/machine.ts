@@ -28,12 +28,25 @@ export async function installSsh2(): Promise<string> {
   return modules;
 }
 
-/** One paragraph about the machine and the versions. */
-export async function describeMachine(modules: string): Promise<string> {
+/** The machine in a line, and versions by the name of a program. */
+export interface Machine {
+  readonly machine: string;
+  readonly versions: Readonly<Record<string, string>>;
+}
+
+const pythonVersions = `
+import importlib.metadata
+for name in ("AsyncSSH", "paramiko"):
+    try:
+        print(name, importlib.metadata.version(name))
+    except importlib.metadata.PackageNotFoundError:
+        pass`;
+
+/** Looks at the machine, and asks the programs. */
+export async function describeMachine(modules: string): Promise<Machine> {
   const cpu = /^model name\s*:\s*(.*)$/m.exec(await Deno.readTextFile("/proc/cpuinfo"))?.[1] ?? "unknown CPU";
   const memory = Number(/^MemTotal:\s+(\d+)/m.exec(await Deno.readTextFile("/proc/meminfo"))?.[1] ?? 0) / 1048576;
-  const ssh = (await output("ssh", ["-V"])).split(",")[0];
-  const ssh2 = JSON.parse(await Deno.readTextFile(`${modules}/ssh2/package.json`)).version;
+  const python = await output("/usr/bin/python3", ["-c", pythonVersions]).catch(() => "");
   let native = false;
   try {
     await Deno.stat(`${modules}/ssh2/lib/protocol/crypto/build/Release/sshcrypto.node`);
@@ -41,8 +54,15 @@ export async function describeMachine(modules: string): Promise<string> {
   } catch {
     // Not built: ssh2 uses WebAssembly on Node too.
   }
-  return `${navigator.hardwareConcurrency} cores of ${cpu}, ${memory.toFixed(1)} GiB, Linux ${Deno.osRelease()}; ` +
-    `Deno ${Deno.version.deno}, Node ${(await output("node", ["--version"])).slice(1)}, ${ssh}, ` +
-    `ssh2 ${ssh2} (on Node with ${native ? "its native ciphers" : "node:crypto and WebAssembly"}, ` +
-    `on Deno with node:crypto and WebAssembly). MB and GB are powers of ten.`;
+  return {
+    machine: `${navigator.hardwareConcurrency} cores of ${cpu}, ${memory.toFixed(1)} GiB, Linux ${Deno.osRelease()}` +
+      (native ? "" : "; ssh2 without its native ciphers"),
+    versions: {
+      Deno: Deno.version.deno,
+      Node: (await output("node", ["--version"])).slice(1),
+      OpenSSH: /^OpenSSH_([^ ,]+)/.exec(await output("ssh", ["-V"]))?.[1] ?? "",
+      ssh2: JSON.parse(await Deno.readTextFile(`${modules}/ssh2/package.json`)).version,
+      ...Object.fromEntries(python.split("\n").filter((line) => line !== "").map((line) => line.split(" "))),
+    },
+  };
 }

@@ -13,7 +13,7 @@ const root = new URL("../../", import.meta.url).pathname;
 export interface Side extends AsyncDisposable {
   /** Which it is. */
   readonly name: "new" | "old";
-  /** The revision, its date and its subject. */
+  /** The revision and its date. */
   readonly about: string;
   /** The folder of its programs. */
   readonly programs: URL;
@@ -29,11 +29,22 @@ function git(...args: readonly string[]): string {
   return text(stdout);
 }
 
-const about = (revision: string): string => git("log", "-1", "--format=%h of %cs, %s", revision);
+const about = (revision: string): string => git("log", "-1", "--format=%h of %cs", revision);
+
+const isChanged = (): boolean => git("status", "--porcelain", "--", "lib", "mod.ts", "client.ts", "server.ts") !== "";
+
+/** The revision of the files here, with a plus where they have changed since; nothing where git does not say. */
+export function revisionHere(): string {
+  try {
+    return git("rev-parse", "--short", "HEAD") + (isChanged() ? "+" : "");
+  } catch {
+    return "";
+  }
+}
 
 /** The files as they are. */
 export function workingTree(): Side {
-  const changed = git("status", "--porcelain", "--", "lib", "mod.ts", "client.ts", "server.ts") !== "";
+  const changed = isChanged();
   return {
     name: "new",
     about: about("HEAD") + (changed ? ", with changes that are not committed" : ""),

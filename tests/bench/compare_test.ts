@@ -49,6 +49,6 @@ Deno.test("the table and the sentence name what is slower", () => {
     compareTable([slow]).split("\n").at(-1),
     "| down, MB/s | 100 ±0% | 92.0 ±2% |   0.920 | 0.900 to 0.940 | slower  |",
   );
-  assertEquals(summary([slow]), "Slower by more than 3 percent, whatever the spread:\n- down, MB/s");
+  assertEquals(summary([slow]), "Slower by more than 3 percent, whatever the spread:\n\n- down, MB/s");
   assertEquals(summary([]), "Nothing is slower by more than 3 percent beyond the spread.");
 });
