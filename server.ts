@@ -24,6 +24,7 @@ export { serve, serveConn } from "./lib/api/server.ts";
 export { webSocketTransport } from "./lib/api/web_socket.ts";
 export { scpHandler } from "./lib/api/scp_handler.ts";
 export { sftpSubsystem } from "./lib/api/sftp_subsystem.ts";
+export { type SharedAdmission, sharedAdmission } from "./lib/api/admission/shared.ts";
 export type { MaxStartups } from "./lib/api/admission/admission.ts";
 export type { SourcePenalties } from "./lib/api/admission/penalties.ts";
 export type { AllowForward, DirectForward, OnForward } from "./lib/forward/accept_forwards.ts";

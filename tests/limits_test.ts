@@ -53,6 +53,7 @@ const places: Readonly<Record<string, readonly Place[]>> = {
   ],
   "… of one source": [["lib/api/", "DEFAULT_PER_SOURCE ="]],
   "… of one source that end without a login": [["lib/api/", "least:"]],
+  "… whose shared admission has not answered": [["lib/api/", "MAX_UNDECIDED ="]],
   "penalty for a failed login": [["lib/api/", "authFail:"]],
   "refused from penalties of": [["lib/api/admission/penalties.ts", "min:"]],
   "… for at most": [["lib/api/admission/penalties.ts", "max:"]],

@@ -213,6 +213,16 @@ function checkAllowLent(value: unknown, name: string): void {
   if (typeof value !== "boolean") checkFunction(name, value, "true, false or a function that says who may");
 }
 
+function checkPortOfAdmission(value: unknown, name: string): void {
+  if (value instanceof MessagePort) return;
+  const isShared = typeof (value as { port?: unknown } | null)?.port === "function";
+  throw wrongKind(
+    name,
+    value,
+    isShared ? "a port: write `admission.port()`" : "a port that `port()` of `sharedAdmission()` has given",
+  );
+}
+
 const listenChecks: Checks<ListenOptions> = {
   hostname: (value, name) => {
     checkText(name, value, "a text such as `127.0.0.1`");
@@ -221,6 +231,7 @@ const listenChecks: Checks<ListenOptions> = {
   port: (value) => checkPort(value, 0),
   reusePort: optionIs.flag,
   tcpBacklog: (value, name) => checkBacklog(name, value),
+  admission: checkPortOfAdmission,
   onListen: optionIs.function,
 };
 
@@ -262,6 +273,13 @@ const checks: Checks<ServeOptions> = {
   onError: optionIs.function,
 };
 
+/** Throws `TypeError` or `RangeError` for what are no limits of {@linkcode AdmissionOptions}. */
+export function checkAdmission(limits: unknown): void {
+  checkObject("limits", limits, "an object such as `{ maxStartupsPerSource: 30 }`");
+  checkNames("sharedAdmission()", limits as object, Object.keys(admissionChecks));
+  checkAll(admissionChecks, limits as object);
+}
+
 /** Throws `TypeError` or `RangeError` for options that make no sense, the first one that it meets. */
 export function checkServe(
   options: unknown,
@@ -276,5 +294,10 @@ export function checkServe(
   checkHostKeys(hostKeys ?? [], "hostKeys");
   checkAuth(auth, "auth");
   checkAll(checks, options);
+  for (const one of Object.keys(admissionChecks) as (keyof AdmissionOptions)[]) {
+    const { admission, [one]: limit } = options as Partial<ServeOptions>;
+    if (admission === undefined || limit === undefined) continue;
+    throw new TypeError(`Cannot use \`${one}\` beside \`admission\`: tell it to \`sharedAdmission()\``);
+  }
   checkServerHostKeys(hostKeys!, algorithms);
 }

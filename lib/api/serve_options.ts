@@ -31,6 +31,12 @@ export interface ListenOptions {
   reusePort?: boolean | undefined;
   /** Connections that the system keeps until they are accepted, at most; it may take less. @default {511} */
   tcpBacklog?: number | undefined;
+  /**
+   * Limits that this server keeps together with others, in the place of its own: a port of `sharedAdmission()`, for this server alone.
+   * `maxStartups`, `maxStartupsPerSource` and `penalties` are told to that then, and have no place beside it. The port is closed when the
+   * server has stopped, and keeps the program alive until then.
+   */
+  admission?: MessagePort | undefined;
   /** Called when the server listens. What it throws goes to `onError`. */
   onListen?: ((addr: Deno.NetAddr) => void) | undefined;
 }

@@ -9,20 +9,20 @@ import { callBack } from "../wire/callback.ts";
 import { TurnShare } from "../wire/turns.ts";
 import { requireDeno, requireReusePort } from "../wire/system.ts";
 import type { ByteDuplex } from "../wire/types.ts";
-import { Admission, type MaxStartups, type Ticket } from "./admission/admission.ts";
+import { type Gate, limitsOf, LocalGate, type OnRefuses, type Pass } from "./admission/gate.ts";
+import type { Offence } from "./admission/penalties.ts";
+import { RemoteGate } from "./admission/remote_gate.ts";
 import { checkServe } from "./check_serve.ts";
 import { type ErrorReports, errorReports } from "./error_reports.ts";
 import { given } from "./options.ts";
-import { type Offence, Penalties } from "./admission/penalties.ts";
 import type { ServeConnOptions, ServeOptions, SshServer } from "./serve_options.ts";
 import { ServedConnection } from "./served_connection.ts";
-import { NOT_ALLOWED, TOO_MANY, turnAway } from "./admission/turn_away.ts";
+import { type Refusal, turnAway } from "./admission/turn_away.ts";
 
 export type { ServeConnOptions, ServeOptions, SshServer } from "./serve_options.ts";
 
-/** OpenSSH's, but for `begin`: its 10 turns away half of a burst of clients. */
-const DEFAULT_MAX_STARTUPS: MaxStartups = { begin: 60, rate: 30, full: 100 };
-const DEFAULT_PER_SOURCE = 60;
+/** Connections about which it was asked elsewhere whether they may come in, and not been answered: no more are accepted then. */
+const MAX_UNDECIDED = 32;
 /** Milliseconds without accepting after an error such as too many open files; doubled each time up to the second. */
 const ACCEPT_PAUSE = { first: 5, longest: 1000 };
 
@@ -59,7 +59,13 @@ export function serve(options: ServeOptions): SshServer {
   if (reusePort) requireReusePort();
   // Deno's stable types do not know of `reusePort`.
   const where = { hostname, port, reusePort, ...given(options, "tcpBacklog") };
-  return new Server(Deno.listen(where), options);
+  const reports = errorReports(options.onError), gate = gateOf(options, reports);
+  try {
+    return new Server(Deno.listen(where), options, reports, gate);
+  } catch (error) {
+    gate.close();
+    throw error;
+  }
 }
 
 /**
@@ -72,31 +78,37 @@ export async function serveConn(conn: ByteDuplex, options: ServeConnOptions): Pr
   await new ServedConnection(conn, options, errorReports(options.onError)).run(() => {});
 }
 
+/** Who decides before the login: the server by itself, or with others. */
+function gateOf(options: ServeOptions, reports: ErrorReports): Gate {
+  const onRefuses: OnRefuses = (address, time) => {
+    const message = `Refuses ${address} for ${Math.round(time / 1000)} s: too many of its connections failed to log in`;
+    reports.connection(new SshError(`${message}; see \`penalties\` of serve()`, { code: "AUTH_FAILED" }));
+  };
+  const { admission } = options;
+  return admission === undefined ? new LocalGate(limitsOf(options), onRefuses) : new RemoteGate(admission, onRefuses);
+}
+
 class Server implements SshServer {
   readonly addr: Deno.NetAddr;
   readonly finished: Promise<void>;
   readonly #listener: Deno.TcpListener;
   readonly #options: ServeOptions;
   readonly #reports: ErrorReports;
-  readonly #admission: Admission;
-  readonly #penalties: Penalties | null;
+  readonly #gate: Gate;
   /** Those that have not logged in are false. */
   readonly #connections = new Map<ServedConnection, boolean>();
   readonly #sockets = new Set<Deno.TcpConn>();
   readonly #serving = new Set<Promise<void>>();
   readonly #stop = new AbortController();
+  #undecided = 0;
   #refed = true;
 
-  constructor(listener: Deno.TcpListener, options: ServeOptions) {
+  constructor(listener: Deno.TcpListener, options: ServeOptions, reports: ErrorReports, gate: Gate) {
     this.#listener = listener;
     this.#options = options;
-    this.#reports = errorReports(options.onError);
+    this.#reports = reports;
+    this.#gate = gate;
     this.addr = listener.addr as Deno.NetAddr;
-    this.#admission = new Admission({
-      maxStartups: options.maxStartups ?? DEFAULT_MAX_STARTUPS,
-      maxStartupsPerSource: options.maxStartupsPerSource ?? DEFAULT_PER_SOURCE,
-    });
-    this.#penalties = options.penalties === false ? null : new Penalties(options.penalties);
     this.finished = this.#run();
   }
 
@@ -131,6 +143,7 @@ class Server implements SshServer {
     if (this.#stop.signal.aborted) return;
     this.#stop.abort();
     this.#listener.close();
+    this.#gate.stop();
   }
 
   async #run(): Promise<void> {
@@ -143,6 +156,7 @@ class Server implements SshServer {
     callBack(() => onListen?.(this.addr), this.#reports.program);
     await this.#accept();
     while (this.#serving.size > 0) await Promise.all(this.#serving);
+    this.#gate.close();
     signal?.removeEventListener("abort", onAbort);
   }
 
@@ -156,7 +170,8 @@ class Server implements SshServer {
       try {
         const socket = await this.#listener.accept();
         pause = 0;
-        this.#admit(socket);
+        const undecided = this.#take(socket);
+        if (this.#undecided >= MAX_UNDECIDED) await undecided;
       } catch (error) {
         if (this.#stop.signal.aborted) return;
         this.#reports.program(error);
@@ -166,8 +181,8 @@ class Server implements SshServer {
     }
   }
 
-  #admit(socket: Deno.TcpConn): void {
-    const { ident } = this.#options;
+  /** Serves a socket that may come in; a promise where that is asked elsewhere, which settles with the answer. */
+  #take(socket: Deno.TcpConn): void | Promise<void> {
     let address: string;
     try {
       // Throws when the client has reset the connection already.
@@ -177,29 +192,42 @@ class Server implements SshServer {
     } catch {
       return closeSocket(socket);
     }
-    if (this.#penalties !== null && this.#penalties.refusedFor(address) > 0) {
-      return turnAway(socket, ident, NOT_ALLOWED);
+    const verdict = this.#gate.admit(address);
+    if (!(verdict instanceof Promise)) return this.#judge(socket, verdict);
+    this.#undecided++;
+    this.#sockets.add(socket);
+    const undecided = verdict.then((verdict) => {
+      this.#undecided--;
+      this.#serving.delete(undecided);
+      this.#sockets.delete(socket);
+      this.#judge(socket, verdict);
+    });
+    this.#serving.add(undecided);
+    return undecided;
+  }
+
+  #judge(socket: Deno.TcpConn, verdict: Pass | Refusal): void {
+    if ("reason" in verdict) return turnAway(socket, this.#options.ident, verdict);
+    if (this.#stop.signal.aborted) {
+      // The answer came while the server stopped.
+      verdict.ended(null);
+      return closeSocket(socket);
     }
-    const ticket = this.#admission.admit(address);
-    if (ticket === null) return turnAway(socket, ident, TOO_MANY);
-    const serving = this.#serve(socket, ticket, address).finally(() => this.#serving.delete(serving));
+    const serving = this.#serve(socket, verdict).finally(() => this.#serving.delete(serving));
     this.#serving.add(serving);
   }
 
-  async #serve(socket: Deno.TcpConn, ticket: Ticket, address: string): Promise<void> {
+  async #serve(socket: Deno.TcpConn, pass: Pass): Promise<void> {
     this.#sockets.add(socket);
-    let offence: Offence | null = null, dismissed = false;
+    let offence: Offence | null = null;
     try {
       const connection = new ServedConnection(socket, this.#options, this.#reports, true);
       connection.setRef(this.#refed);
       this.#connections.set(connection, false);
-      ticket.onDismissed = () => {
-        dismissed = true;
-        connection.dismiss();
-      };
+      pass.onDismissed = () => connection.dismiss();
       try {
         await connection.run(() => {
-          ticket.loggedIn();
+          pass.loggedIn();
           this.#connections.set(connection, true);
         });
       } finally {
@@ -209,19 +237,10 @@ class Server implements SshServer {
     } catch (error) {
       this.#reports.connection(error);
     } finally {
-      ticket.ended();
       this.#sockets.delete(socket);
       closeSocket(socket);
-      // What the server ended to make room is no fault of the client, but what it tried until then is.
-      if (offence !== null && (!dismissed || offence === "authFail")) this.#punish(address, offence);
+      pass.ended(offence);
     }
-  }
-
-  #punish(address: string, offence: Offence): void {
-    const time = this.#penalties?.punish(address, offence) ?? 0;
-    if (time === 0) return;
-    const message = `Refuses ${address} for ${Math.round(time / 1000)} s: too many of its connections failed to log in`;
-    this.#reports.connection(new SshError(`${message}; see \`penalties\` of serve()`, { code: "AUTH_FAILED" }));
   }
 }
 

@@ -10,7 +10,14 @@
  */
 import { AUTH_METHODS, Handlers, key, lockedPair, nodeStream } from "./_option_values.ts";
 import { insecureAlgorithms } from "../../lib/crypto/algorithms.ts";
-import { insecureAcceptAnyHostKey, knownHosts, password, pinnedHostKey, publicKey } from "../../mod.ts";
+import {
+  insecureAcceptAnyHostKey,
+  knownHosts,
+  password,
+  pinnedHostKey,
+  publicKey,
+  sharedAdmission,
+} from "../../mod.ts";
 import { memoryPair } from "../_support/duplex.ts";
 
 /** What takes options. */
@@ -657,6 +664,14 @@ export const rows: readonly Row[] = [
     "tcpBacklog",
     [1, 511, 2 ** 31 - 1],
     rangeError("`tcpBacklog`: it must be an integer, 1 to 2147483647", ...NO_COUNT, 2 ** 31, Infinity),
+  ),
+  row(
+    "serve",
+    "admission",
+    [],
+    typeError("a port that `port()` of `sharedAdmission()` has given", 5, "x", true, null, {}, []),
+    typeError("write `admission.port()`", sharedAdmission()),
+    typeError("write `await` before it", Promise.resolve()),
   ),
   row("serve", "port", [0, 22, 65_535], rangeError("0 to 65535", -1, 0.5, 65_536, 2 ** 32, NaN, Infinity, "22", null)),
   row(

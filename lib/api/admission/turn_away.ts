@@ -15,7 +15,7 @@ interface Socket {
 }
 
 /** Why a client is turned away: the line that people and ssh-audit read, and what a DISCONNECT says. */
-interface Refusal {
+export interface Refusal {
   readonly line: string;
   readonly reason: number;
   readonly description: string;
