@@ -12,6 +12,13 @@ const LARGEST_BUFFER = 262_144;
 /** Data that is not shared with anything goes to the reader as it is from this size on; less is worth gathering. */
 const KEPT = 8_192;
 
+/**
+ * Buffers of the largest size, for the next batch of any channel that somebody waits for: making one costs as much as filling it, and
+ * what leaves here is full or a copy, so that nobody sees what others had in it.
+ */
+const spareBuffers: Bytes[] = [];
+const SPARES = 8;
+
 /** What looks at bytes that stay in the queue. */
 export interface Looker {
   /** More bytes have come, which are to be looked at before this returns. */
@@ -139,13 +146,7 @@ export class ReceiveStream {
       return;
     }
     while (at < data.length) {
-      if (this.#open === null) {
-        const size = Math.max(data.length - at, Math.min(this.#expected, LARGEST_BUFFER));
-        const spare = this.#spare;
-        this.#spare = null;
-        this.#open = spare !== null && spare.length >= size ? spare : new Uint8Array(size);
-        this.#filled = 0;
-      }
+      this.#open ??= this.#newBuffer(data.length - at);
       const n = Math.min(data.length - at, this.#open.length - this.#filled);
       this.#open.set(at === 0 && n === data.length ? data : data.subarray(at, at + n), this.#filled);
       this.#filled += n;
@@ -163,14 +164,28 @@ export class ReceiveStream {
     return n;
   }
 
+  /** A buffer for so many bytes and what may follow them: one that is lent, where they leave it when the batch ends. */
+  #newBuffer(bytes: number): Bytes {
+    const size = Math.max(bytes, Math.min(this.#expected, LARGEST_BUFFER));
+    const isLeft = size >= KEPT && this.#wanted && this.#room === null && this.#queue.length === 0;
+    const spare = isLeft ? spareBuffers.pop() ?? null : this.#spare;
+    if (!isLeft) this.#spare = null;
+    return spare !== null && spare.length >= size ? spare : new Uint8Array(size);
+  }
+
   #closeBuffer(): void {
-    const filled = this.#filled;
-    if (this.#open === null || filled === 0) return;
-    this.#queue.push(this.#open.subarray(0, filled));
+    const filled = this.#filled, open = this.#open;
+    if (open === null || filled === 0) return;
+    const isFull = filled === open.length;
     // Grows by doubling while buffers fill up within a batch, and follows what comes when they do not.
-    this.#expected = filled === this.#open.length ? Math.min(2 * filled, LARGEST_BUFFER) : filled;
+    this.#expected = isFull ? Math.min(2 * filled, LARGEST_BUFFER) : filled;
     this.#open = null;
     this.#filled = 0;
+    const part = open.subarray(0, filled);
+    // A `read()` takes its own room along. Anyone else may keep what he gets, and would keep the empty part with it.
+    if (isFull || this.#isRead || open.length < KEPT) return void this.#queue.push(part);
+    this.#queue.push(new Uint8Array(part));
+    if (open.length === LARGEST_BUFFER && spareBuffers.length < SPARES) spareBuffers.push(open);
   }
 
   /** Gives the reader a chunk if it waits for one; called when a batch of packets has been taken. */

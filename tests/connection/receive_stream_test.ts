@@ -158,6 +158,37 @@ Deno.test("ReceiveStream.push() makes no buffer much larger than what came", asy
   assert(held < 40 * 8193 + 300_000, `${held}`);
 });
 
+Deno.test("ReceiveStream gives chunks that hold their own bytes and nothing else, whether a reader waits or not", async () => {
+  const { stream } = make(), other = make().stream;
+  const reader = stream.readable.getReader(), beside = other.readable.getReader();
+  /** Pushes `size` bytes of `byte` in packets while both wait, or before either does, and reads them. */
+  const round = async (size: number, byte: number, waits: boolean): Promise<void> => {
+    const reads = waits ? [reader.read(), beside.read()] : [];
+    await settle();
+    for (const [each, value] of [[stream, byte], [other, byte + 1]] as const) {
+      for (let left = size; left > 0; left -= 32_768) {
+        each.push(new Uint8Array(Math.min(left, 32_768)).fill(value));
+      }
+    }
+    stream.flush();
+    other.flush();
+    for (const [i, from] of [reader, beside].entries()) {
+      for (let bytes = 0; bytes < size;) {
+        const { value } = await (reads[i] ?? from.read());
+        delete reads[i];
+        bytes += value!.length;
+        assertEquals([value!.byteOffset, value!.buffer.byteLength], [0, value!.length]);
+        assert(value!.every((one) => one === byte + i), "a byte of another channel");
+      }
+    }
+  };
+  let byte = 1;
+  // Full buffers make it expect more of them, and what comes then fills a part of one.
+  for (const size of [300_000, 600_000, 100_000, 40_000, 9000, 262_144, 262_145, 20_000]) {
+    for (const waits of [true, false]) await round(size, byte += 2, waits);
+  }
+});
+
 Deno.test("ReceiveStream.end() closes behind what is queued, and reader.closed settles with the last chunk", async () => {
   const { stream } = make();
   stream.push(utf8("last"));
