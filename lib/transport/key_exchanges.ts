@@ -21,6 +21,7 @@ import { NewKeys } from "./messages.ts";
 import type { Outbox } from "./outbox.ts";
 import { RekeyPolicy } from "./rekey_policy.ts";
 import type { Algorithms, ConnectionInfo, RekeyLimits } from "./types.ts";
+import type { WorkShare } from "./work_share.ts";
 
 /** What the exchanges of a connection are run with. */
 export interface KeyExchangeOptions {
@@ -62,6 +63,8 @@ export interface KeyExchangeHost {
   useInbound(opener: PacketOpener, decompressor: Decompressor | null, resetSequence: boolean): void;
   /** A message goes out that the peer answers at once, with its next one of the exchange. */
   asked(): void;
+  /** How much of a turn may be used. */
+  readonly share: WorkShare;
   /** Ends the connection. */
   fail(error: Error): void;
   /** Tells whoever watches. */
@@ -331,7 +334,13 @@ export class KeyExchanges {
   }
 
   async #answer(machine: KexMachine, payload: Bytes, sequence: number): Promise<void> {
+    // Nothing comes between the look at the clock and the work: many may look before the first of them has done any.
+    const before = this.#host.share.restForStep();
+    if (before !== null) await before;
+    if (this.#ended) return;
     const step = await machine.receive(payload);
+    const behind = this.#host.share.restForStep();
+    if (behind !== null) await behind;
     if (this.#ended) return;
     if (payload[0] === Msg.KEXINIT && !this.#firstDone) this.#takeMarkers(machine, sequence);
     for (const message of step.send) this.#host.outbox.sendKex(message);
@@ -371,6 +380,8 @@ export class KeyExchanges {
       createCompressor(out.compression),
       createDecompressor(inward.compression),
     ]);
+    const rest = this.#host.share.restForStep();
+    if (rest !== null) await rest;
     if (this.#ended) {
       sealer.close?.();
       opener.close?.();

@@ -103,6 +103,7 @@ export class SecureTransport implements DataTransport {
         outbox: this.#outbox,
         useInbound: (...keys) => this.#reader.useKeys(...keys),
         asked: () => this.#generic.roundTrip.asked(performance.now()),
+        share: this.#share,
         fail: (error) => this.fail(error),
         trace: (event, detail) => this.#trace(event, detail),
       },

@@ -2,7 +2,7 @@
  * Shares the turns of the event loop among the connections and sessions of this process. While a socket has more to give, reading
  * it never returns to the loop, and no more does work on files that are always ready: one peer that sends as fast as it can would keep
  * timers, signals and all others waiting. So who has used its share of a turn goes on in a later one. Those that want little go first,
- * all of them; of those that take all they can get, one goes on in each turn. No I/O.
+ * a few in each turn; of those that take all they can get, one. No I/O.
  *
  * @module
  */
@@ -12,6 +12,9 @@ const TURN = 8;
 /** Milliseconds of a turn that one of them may use: while it is a stranger, and once its user is known. */
 const SHARE = { stranger: 1, known: 2 };
 
+/** How many go on at once that want little: each looks at the clock only when it has done something. */
+const MODEST_AT_ONCE = 4;
+
 /** Counts the turns in which one of them ran. */
 let turn = 0;
 /** When the first of this turn began. */
@@ -20,7 +23,7 @@ let running = false;
 /** Who has used its own share, in order of arrival. */
 const greedy: (() => void)[] = [];
 /** Who came when the turn was used up by others. */
-let late: (() => void)[] = [];
+const late: (() => void)[] = [];
 
 /** Something runs in this turn: it ends when the event loop comes round again. */
 function run(): void {
@@ -33,8 +36,7 @@ function run(): void {
 function nextTurn(): void {
   running = false;
   turn++;
-  const first = greedy.shift(), modest = late;
-  late = [];
+  const first = greedy.shift(), modest = late.splice(0, MODEST_AT_ONCE);
   if (first === undefined && modest.length === 0) return;
   run();
   for (const goOn of modest) goOn();

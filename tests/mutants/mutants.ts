@@ -4184,4 +4184,13 @@ export const mutants: readonly Mutant[] = [
     killedBy: "what is typed to a terminal that nobody has open any more is gone, and nobody waits for its room",
     mayHang: true,
   },
+  {
+    id: "kex-burst",
+    removes: "key exchanges of many strangers at once are computed in several turns",
+    file: "lib/transport/key_exchanges.ts",
+    find: "if (before !== null) await before;",
+    replace: "",
+    test: "tests/transport/turns_test.ts",
+    killedBy: "steps of key exchanges that come together are computed in several turns",
+  },
 ];

@@ -1,5 +1,6 @@
 // How connections share the event loop. What real floods come to is in tests/attacks/flood_test.ts.
 import { assert, assertEquals } from "@std/assert";
+import type { Signer } from "../../lib/keys/types.ts";
 import { generateKey } from "../../lib/keys/private_key.ts";
 import { SecureTransport } from "../../lib/transport/secure_transport.ts";
 import { TurnShare } from "../../lib/wire/turns.ts";
@@ -149,6 +150,51 @@ Deno.test("SecureTransport returns to the event loop while it works off a large 
   await started;
   assert(turns > 20, `${turns} turns`);
   while (!over) await turnOfTheLoop();
+});
+
+// Each client has little for this turn, and all of them much. A step takes 3 ms here.
+Deno.test("steps of key exchanges that come together are computed in several turns", async () => {
+  using clock = new Clock();
+  let counting = false, inTurn = 0, most = 0, steps = 0;
+  const slowKey: Signer = {
+    publicKey: hostKey.publicKey,
+    get algorithms() {
+      if (counting) {
+        clock.spend(3);
+        steps++;
+        most = Math.max(most, ++inTurn);
+      }
+      return hostKey.algorithms;
+    },
+    sign: (data, algorithm) => hostKey.sign(data, algorithm),
+  };
+  const peers = await Promise.all(Array.from({ length: 12 }, async () => {
+    const pair = memoryPair({ chunks: "whole", highWaterMark: 1 << 20 });
+    const transport = new SecureTransport(pair.server, { role: "server", hostKeys: [slowKey] });
+    const peer = new RawPeer(pair.client, { role: "client", algorithms: { kex: ["curve25519-sha256"] } });
+    const started = transport.start();
+    await peer.identify();
+    return { peer, transport, started };
+  }));
+  await turnOfTheLoop();
+  counting = true;
+  const all = Promise.all(peers.map(async ({ peer, started }) => {
+    await Promise.all([started, peer.rekey()]);
+  }));
+  let over = false;
+  void all.finally(() => over = true).catch(() => {});
+  while (!over) {
+    await turnOfTheLoop();
+    inTurn = 0;
+  }
+  await all;
+  counting = false;
+  assertEquals(steps, 12);
+  assert(most <= 7, `${most} of ${steps} steps in one turn`);
+  for (const { peer, transport } of peers) {
+    await transport.close();
+    await peer.close();
+  }
 });
 
 Deno.test("SecureTransport reads on between the turns of others, and loses nothing", async () => {
