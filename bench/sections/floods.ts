@@ -33,16 +33,18 @@ async function honest(port: number): Promise<number[]> {
   }));
 }
 
-async function waits(server: Program): Promise<{ longest: number; above: number }> {
+/** How long the event loop kept others waiting, and the most that it computed meanwhile. */
+async function waits(server: Program): Promise<{ longest: number; above: number; most: number }> {
   await server.nudge();
-  const { longest, above } = await server.next();
-  return { longest: longest!, above: above! };
+  const { longest, above, most } = await server.next();
+  return { longest: longest!, above: above!, most: most! };
 }
 
 /** One table: a flood of each kind at a server, and a flooding server at a client with a deadline. */
 export async function floods(bench: Bench): Promise<Figure[]> {
   const kinds = bench.settings.quick ? floodKinds.slice(0, 3) : floodKinds;
   const late = new Map<string, number[]>(), slowest = new Map<string, number[]>(), turns = new Map<string, number[]>();
+  const computed = new Map<string, number[]>();
   const note = (map: Map<string, number[]>, name: string, value: number): void => {
     map.set(name, [...map.get(name) ?? [], value]);
   };
@@ -59,6 +61,7 @@ export async function floods(bench: Bench): Promise<Figure[]> {
       note(slowest, kind, Math.max(...times));
       const watched = await waits(server);
       note(turns, kind, watched.longest);
+      if (!Number.isNaN(watched.most)) note(computed, kind, watched.most);
       let ended = NaN;
       if (strangers.includes(kind)) {
         ended = (await flood!.next()).milliseconds! - LOGIN_TIMEOUT;
@@ -68,7 +71,8 @@ export async function floods(bench: Bench): Promise<Figure[]> {
         `floods, round ${round}, ${kind}: login p50 ${median(times).toFixed(0)} ms, max ${
           Math.max(...times).toFixed(0)
         } ms; ` +
-          `longest wait ${watched.longest.toFixed(1)} ms, ${watched.above} above 20 ms; ` +
+          `longest wait ${watched.longest.toFixed(1)} ms, ${watched.above} above 20 ms, ` +
+          `${watched.most.toFixed(1)} ms computed in one at most; ` +
           (Number.isNaN(ended) ? "" : `ended ${ended.toFixed(0)} ms after its time`),
       );
     }
@@ -102,5 +106,6 @@ export async function floods(bench: Bench): Promise<Figure[]> {
       figure(`slowest of ${HONEST} logins at once beside a flood, ms`, kind, slowest)
     ),
     ...[...turns.keys()].map((kind) => figure("longest wait for a turn beside a flood, ms", kind, turns)),
+    ...[...computed.keys()].map((kind) => figure("most computed in a turn beside a flood, ms", kind, computed, 20)),
   ];
 }
