@@ -4,7 +4,7 @@
  *
  * `--list` names the sections, with a line on each. Without a section all run but those that have to be named.
  * Options: `--rounds 5`, `--bytes 1e9` a transfer (a file of the sftp sections has at most 300 MB), `--count 400` steps, `--quick` (2 rounds,
- * 100 MB, 40 steps, and less of what takes long: all sections in some five minutes), `--long` (10 GB where memory must not grow),
+ * 60 MB, 40 steps, and less of what takes long: all sections in some five minutes), `--long` (10 GB where memory must not grow),
  * `--only NAME,…` (contenders by a part of their name), `--cells REGEXP` (cells of the table of windows, and figures of forwards, such as
  * "-L one"), `--profile FOLDER` (V8 CPU profiles of this module's programs).
  *
@@ -43,6 +43,7 @@ import { keyExchange } from "./sections/key_exchange.ts";
 import { echo, execs, logins } from "./sections/latency.ts";
 import { flat, rest } from "./sections/memory.ts";
 import { sftpDelay, sftpFile, sftpList, sftpMemory, sftpServer, sftpSmall, sftpStat } from "./sections/sftp.ts";
+import { relayed } from "./sections/relay.ts";
 import { importing } from "./sections/start.ts";
 import { bothEnds, channels, gcm, oneChannel, server } from "./sections/throughput.ts";
 import { windows } from "./sections/windows.ts";
@@ -79,6 +80,7 @@ const sections: Readonly<Record<string, Section>> = {
   forwards: [forwards, "bytes and connections through -L, -R, -D and a jump host"],
   "forward-server": [forwardServer, "the same of a server, by ssh"],
   windows: [windows, "receive windows over paths of 0 to 300 ms, beside fixed ones: an hour a round", "named"],
+  relay: [relayed, "what the relay with delay costs and lets through", "named"],
   crypto: [packetProtection, "what each cipher costs, beside nobody", "named"],
   kex: [keyExchange, "what key exchanges cost, beside nobody", "named"],
 };

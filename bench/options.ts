@@ -19,7 +19,7 @@ export interface Options extends Settings {
 /** Reads the arguments; `known` are the names of all sections. */
 export function parseOptions(args: readonly string[], known: readonly string[]): Options {
   const quick = args.includes("--quick"), compares = args.includes("compare");
-  let rounds = quick ? 2 : 5, bytes = quick ? 100e6 : compares ? 500e6 : 1e9, count = quick ? 40 : 400;
+  let rounds = quick ? 2 : 5, bytes = quick ? 60e6 : compares ? 500e6 : 1e9, count = quick ? 40 : 400;
   let old: string | undefined, newer: string | undefined;
   let long = false, cells = /(?:)/, only: string[] = [], json: string | undefined, profile: string | undefined;
   const wanted: string[] = [];

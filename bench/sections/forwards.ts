@@ -4,7 +4,7 @@
  * @module
  */
 
-import { alternate, type Figure, pick, type Target } from "../harness.ts";
+import { alternate, type Figure, pick, type Settings, type Target } from "../harness.ts";
 import { type Bench, CHACHA } from "../support/bench.ts";
 import { Lines } from "../support/lines.ts";
 import { cpuSecondsOf, descendants } from "../support/proc.ts";
@@ -218,6 +218,8 @@ function figures(what: string, task: Task, results: Map<string, Measured[]>, our
   ];
 }
 
+const fewer = ({ settings }: Bench): Settings => settings.quick ? { ...settings, rounds: 1 } : settings;
+
 /** This module's client against `ssh`, each with the same sshd. */
 export async function forwards(bench: Bench): Promise<Figure[]> {
   await using target = start("target", {});
@@ -232,7 +234,7 @@ export async function forwards(bench: Bench): Promise<Figure[]> {
         return await measured(forwarder.pid, task.amount, () => task.work(forwarder, through));
       };
       const results = await alternate(
-        bench.settings,
+        fewer(bench),
         `${kind}, ${task.name}`,
         { "this module": by(ours), ssh: by(theirs) },
         task.unit === "bytes" ? showBytes : showConnections,
@@ -258,7 +260,7 @@ export async function forwardServer(bench: Bench): Promise<Figure[]> {
         return await measured(pid, task.amount, () => task.work(forwarder, through));
       };
       const results = await alternate(
-        bench.settings,
+        fewer(bench),
         `server of ${kind}, ${task.name}`,
         { "this module": by(() => server.get()), sshd: by(() => Promise.resolve(bench.sshd)) },
         task.unit === "bytes" ? showBytes : showConnections,

@@ -33,8 +33,9 @@ export async function rest(bench: Bench): Promise<Figure[]> {
   const ours = "this module", theirs = "sshd";
   const show = ({ client, server }: Rest): string =>
     `client ${(client / 1024).toFixed(0)} KiB, server ${(server / 1024).toFixed(0)} KiB`;
+  const settings = bench.settings.quick ? { ...bench.settings, rounds: 1 } : bench.settings;
   const ends = await alternate(
-    bench.settings,
+    settings,
     "at rest, client",
     Object.fromEntries(clients.map((client) => [
       client,
@@ -43,7 +44,7 @@ export async function rest(bench: Bench): Promise<Figure[]> {
     show,
   );
   const servers = await alternate(
-    bench.settings,
+    settings,
     "at rest, server",
     {
       [ours]: async () => {

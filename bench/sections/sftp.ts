@@ -5,10 +5,10 @@
  */
 
 import { alternate, type Figure, median, pick, type Target } from "../harness.ts";
-import type { Bench, Endpoint } from "../support/bench.ts";
+import { type Bench, type Endpoint, overRelay } from "../support/bench.ts";
 import { type Files, makeFiles } from "../support/files.ts";
 import { memoryOf } from "../support/proc.ts";
-import { type Client, type Result, start } from "../support/run.ts";
+import type { Client, Result } from "../support/run.ts";
 
 const ours = "this module";
 const all: readonly Client[] = [ours, "sftp", "ssh2 on Node", "ssh2 on Deno", "AsyncSSH", "paramiko"];
@@ -23,6 +23,7 @@ type Direction = "down" | "up";
 const directions: readonly Direction[] = ["down", "up"];
 
 const fileBytes = (bench: Bench): number => Math.min(bench.settings.bytes, 300e6);
+const smallFiles = (bench: Bench): number => bench.settings.quick ? SMALL_FILES / 4 : SMALL_FILES;
 const rate = (result: Result): number => result.bytes! / result.seconds! / 1e6;
 const perSecond = (result: Result): number => result.count! / result.seconds!;
 const cpuPerGb = (result: Result): number => result.cpu! / (result.bytes! / 1e9);
@@ -105,17 +106,17 @@ export async function sftpFile(bench: Bench): Promise<Figure[]> {
 /** A folder of small files, down and up. */
 export async function sftpSmall(bench: Bench): Promise<Figure[]> {
   await using files = await makeFiles();
-  const original = await files.small(SMALL_FILES);
+  const count = smallFiles(bench), original = await files.small(count);
   const figures: Figure[] = [];
   for (const direction of directions) {
     const results = await alternate(
       bench.settings,
       `sftp, small files ${direction}`,
-      each(all, (client) => copy(bench, files, client, direction, original, { count: SMALL_FILES, tree: true })),
+      each(all, (client) => copy(bench, files, client, direction, original, { count, tree: true })),
       showSteps,
     );
     figures.push({
-      what: `sftp, ${SMALL_FILES} files of 4 KiB ${direction}, files per second`,
+      what: `sftp, ${count} files of 4 KiB ${direction}, files per second`,
       ours,
       values: pick(results, perSecond),
       targets: [{ rival: "sftp", atLeast: 3 }, { rival: "ssh2 on Node" }, ...shown],
@@ -175,16 +176,16 @@ export async function sftpList(bench: Bench): Promise<Figure[]> {
 /** One large file over a path with delay, which a relay in a process of its own adds. */
 export async function sftpDelay(bench: Bench): Promise<Figure[]> {
   await using files = await makeFiles();
-  const bytes = fileBytes(bench), original = await files.large(bytes);
-  await using relay = start("relay", { port: bench.sshd.port, delay: ADDED_DELAY / 2 });
-  const { port } = await relay.next();
-  const to: Endpoint = { port: port!, pid: bench.sshd.pid };
+  const bytes = fileBytes(bench), original = await files.large(bytes), { settings } = bench;
   const figures: Figure[] = [];
   for (const direction of directions) {
     const results = await alternate(
-      bench.settings,
+      settings.quick ? { ...settings, rounds: 1 } : settings,
       `sftp, one file ${direction}, ${ADDED_DELAY} ms`,
-      each(all, (client) => copy(bench, files, client, direction, original, { bytes, to })),
+      each(all, async (client) => {
+        const run = (to: Endpoint) => copy(bench, files, client, direction, original, { bytes, to });
+        return (await overRelay(bench.sshd, ADDED_DELAY, run)).result;
+      }),
       showFile,
     );
     figures.push({
@@ -195,7 +196,6 @@ export async function sftpDelay(bench: Bench): Promise<Figure[]> {
       digits: 1,
     });
   }
-  await relay.finish();
   return figures;
 }
 
@@ -204,7 +204,7 @@ export async function sftpServer(bench: Bench): Promise<Figure[]> {
   await using files = await makeFiles();
   await using server = bench.server({ root: files.root });
   const bytes = fileBytes(bench), large = await files.large(bytes);
-  const small = await files.small(SMALL_FILES), many = await files.many(LISTED);
+  const count = smallFiles(bench), small = await files.small(count), many = await files.many(LISTED);
   const theirs = "sshd";
   const figures: Figure[] = [];
   const both = (
@@ -238,11 +238,11 @@ export async function sftpServer(bench: Bench): Promise<Figure[]> {
   for (const direction of directions) {
     const results = await both(
       `small files ${direction}`,
-      (more) => copy(bench, files, "sftp", direction, small, { ...more, count: SMALL_FILES, tree: true }),
+      (more) => copy(bench, files, "sftp", direction, small, { ...more, count, tree: true }),
       showSteps,
     );
     figures.push({
-      what: `sftp server of sftp, ${SMALL_FILES} files of 4 KiB ${direction}, files per second`,
+      what: `sftp server of sftp, ${count} files of 4 KiB ${direction}, files per second`,
       ours,
       values: pick(results, perSecond),
       targets,

@@ -9,9 +9,9 @@
  */
 
 import { openSsh10 } from "../../tests/_support/peers.ts";
-import { alternate, type Figure, log, median, pick, type Target } from "../harness.ts";
-import { type Bench, CHACHA, type Endpoint } from "../support/bench.ts";
-import { type Client, type Result, start } from "../support/run.ts";
+import { alternate, type Figure, log, pick, type Target } from "../harness.ts";
+import { type Bench, CHACHA, type Endpoint, overRelay } from "../support/bench.ts";
+import type { Client, Result } from "../support/run.ts";
 import { type Sshd, startSshd } from "../support/sshd.ts";
 import { transfer } from "./throughput.ts";
 
@@ -59,9 +59,8 @@ async function overPath(
 ): Promise<Result> {
   const bytes = amount(bench, delay, window);
   if (delay === 0) return await transfer(bench, client, direction, { ...params, bytes, to });
-  await using relay = start("relay", { port: to.port, delay: delay / 2 });
-  const { port } = await relay.next();
-  return await transfer(bench, client, direction, { ...params, bytes, to: { port: port!, pid: to.pid } });
+  const over = await overRelay(to, delay, (to) => transfer(bench, client, direction, { ...params, bytes, to }));
+  return over.result;
 }
 
 /** The table of windows, then this module beside ssh and ssh2 on loopback. */
@@ -77,7 +76,7 @@ export async function windows(bench: Bench): Promise<Figure[]> {
   }
   const growing = started.use(bench.server());
   const staying = fixed.map((mib) => [mib, started.use(bench.server({ fixedWindow: mib * MIB }))] as const);
-  const figures: Figure[] = [], lines: string[] = [];
+  const figures: Figure[] = [];
 
   const cell = async (
     name: string,
@@ -97,9 +96,6 @@ export async function windows(bench: Bench): Promise<Figure[]> {
     const values = pick(results, rate);
     const targets: Target[] = [...fixed.map((mib) => ({ rival: fixedName(mib), atLeast: 0.95 })), { rival: "ssh" }];
     figures.push({ what: `${name}, MB/s`, ours, values, targets, digits: 1 });
-    const rates = [ours, ...fixed.map(fixedName), "ssh"].map((who) => median(values.get(who) ?? []));
-    const best = Math.max(...rates.slice(1, -1).filter((value) => !Number.isNaN(value)));
-    lines.push(`| ${[name, ...rates.map((value) => value.toFixed(1)), (rates[0]! / best).toFixed(2)].join(" | ")} |`);
   };
 
   for (const delay of delays) {
@@ -148,14 +144,5 @@ export async function windows(bench: Bench): Promise<Figure[]> {
   };
   await loopback("chacha20-poly1305 down on loopback", CHACHA, "ssh", 1);
   await loopback("aes128-gcm down on loopback", GCM, "ssh2 on Deno", 1.2);
-  log([
-    "",
-    "MB/s; the last column is this module by the best of the fixed windows; `ssh` up is to sshd.",
-    "",
-    "| cell | this module | 1 MiB | 2 MiB | 16 MiB | ssh | |",
-    "| --- | --: | --: | --: | --: | --: | --: |",
-    ...lines,
-    "",
-  ].join("\n"));
   return figures;
 }

@@ -4,7 +4,8 @@
  * @module
  */
 
-import type { Settings } from "../harness.ts";
+import { fail, type Settings } from "../harness.ts";
+import { cpuSecondsOf } from "./proc.ts";
 import { type Client, programsInUse, type Result, runClient, start, type StartOptions } from "./run.ts";
 import type { Keys, Sshd } from "./sshd.ts";
 
@@ -141,6 +142,27 @@ export class Bench {
       },
     };
   }
+}
+
+/** Share of a core from which on the relay may be what limits a rate. */
+const RELAY_LIMIT = 0.85;
+
+/** Runs something over a path with so many milliseconds of round trip, which a relay in a process of its own adds, and says what the relay used. */
+export async function overRelay<T>(
+  to: Endpoint,
+  delay: number,
+  run: (to: Endpoint) => Promise<T>,
+): Promise<{ result: T; cpu: number }> {
+  await using relay = start("relay", { port: to.port, delay: delay / 2 });
+  const { port } = await relay.next();
+  const cpu = cpuSecondsOf(relay.pid), begin = performance.now();
+  const result = await run({ port: port!, pid: to.pid });
+  const used = cpuSecondsOf(relay.pid) - cpu, share = used / ((performance.now() - begin) / 1000);
+  if (share > RELAY_LIMIT) {
+    fail(`a path of ${delay} ms`, `the relay took ${(share * 100).toFixed(0)} percent of a core`);
+  }
+  await relay.finish();
+  return { result, cpu: used };
 }
 
 /** Remote command that sends zeros, its mark first. */

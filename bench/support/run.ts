@@ -87,7 +87,7 @@ function commandLine(program: string, json: string, options: StartOptions): stri
     case "target":
       return deno("target.ts", false);
     case "relay":
-      return deno("relay.ts", false);
+      return ["/usr/bin/python3", path("relay.py"), json];
     case "flooded server":
       return deno("flooded_server.ts", true);
     case "flooder":
