@@ -45,7 +45,7 @@ import { flat, rest } from "./sections/memory.ts";
 import { sftpDelay, sftpFile, sftpList, sftpMemory, sftpServer, sftpSmall, sftpStat } from "./sections/sftp.ts";
 import { relayed } from "./sections/relay.ts";
 import { importing } from "./sections/start.ts";
-import { bothEnds, channels, gcm, oneChannel, server } from "./sections/throughput.ts";
+import { aes, bothEnds, channels, oneChannel, server } from "./sections/throughput.ts";
 import { windows } from "./sections/windows.ts";
 import { Bench } from "./support/bench.ts";
 import { describeMachine, installSsh2 } from "./support/machine.ts";
@@ -60,7 +60,8 @@ const sections: Readonly<Record<string, Section>> = {
   up: [oneChannel("up"), "bytes up one channel of a client"],
   server: [server, "bytes from and to a server, by ssh"],
   both: [bothEnds, "this module at both ends, OpenSSH at both ends"],
-  gcm: [gcm, "the same with AES-128-GCM"],
+  gcm: [aes("aes128-gcm", "aes128-gcm@openssh.com"), "bytes both ways with AES-128-GCM"],
+  ctr: [aes("aes128-ctr", "aes128-ctr"), "the same with AES-128-CTR"],
   channels: [channels, "eight channels down at once"],
   execs: [execs, "commands one after the other on one connection"],
   logins: [logins, "connections with login, one after the other"],

@@ -100,7 +100,9 @@ function met(value: number, { atLeast, atMost }: { readonly atLeast?: number; re
 
 /** A figure for the JSON. */
 export function figureResult(figure: Figure, versions: Readonly<Record<string, string>>): FigureResult {
-  const { what, digits, ours, values, targets, limit } = figure;
+  const { what, digits, ours, targets, limit } = figure;
+  // What a contender does not tell is no number.
+  const values = new Map([...figure.values].map(([name, each]) => [name, each.filter(Number.isFinite)]));
   const middle = (name: string): number => median(values.get(name) ?? []);
   return {
     what,
