@@ -21,6 +21,7 @@ import { encodeText } from "../wire/byte_text.ts";
 import { callBack } from "../wire/callback.ts";
 import { Msg } from "../wire/numbers.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
+import { triesTogether } from "./key_questions.ts";
 import {
   CONNECTION_SERVICE,
   displayText,
@@ -114,6 +115,8 @@ export class ClientAuth implements MessageHandler {
   readonly #serviceAccepted = Promise.withResolvers<void>();
   /** Whether a request has been sent. */
   #asked = false;
+  /** How many have been, but for `none`. */
+  #tries = 0;
   #loggedIn = false;
   /** Whether a proof has been sent that the server has not refused. */
   #proved = false;
@@ -121,7 +124,8 @@ export class ClientAuth implements MessageHandler {
   #passed = false;
   #bannerBytes = 0;
   #remaining: readonly string[] = [];
-  #waiter: Waiter | null = null;
+  /** In the order of what they wait for: the server answers in turn. */
+  #waiters: Waiter[] = [];
   #attempt: Attempt | null = null;
   #end: Error | null = null;
 
@@ -177,13 +181,12 @@ export class ClientAuth implements MessageHandler {
       attempt.stopped = true;
       attempt.over.abort();
       this.#attempt = null;
-      this.#waiter = null;
     }
   }
 
   #stop(attempt: Attempt, reason: unknown): void {
     attempt.stopped = true;
-    this.#waiter = null;
+    this.#waiters = [];
     attempt.stop.reject(reason);
     attempt.over.abort(reason);
   }
@@ -218,10 +221,11 @@ export class ClientAuth implements MessageHandler {
     this.#asked = true;
     if (options.proof) this.#proved = true;
     const { promise, resolve } = Promise.withResolvers<AuthReply>();
-    const waiter = this.#waiter = { query: options.query ?? false, resolve };
+    const waiter: Waiter = { query: options.query ?? false, resolve };
+    this.#waiters.push(waiter);
     // A server that does not know the message (RFC 4253 section 11.4) has refused it, whatever was asked.
-    const question = questionOf(() => this.#waiter === waiter, () => {
-      this.#waiter = null;
+    const question = questionOf(() => this.#waiters.includes(waiter), () => {
+      this.#waiters = this.#waiters.filter((other) => other !== waiter);
       resolve({ kind: "failure", partial: false, remaining: this.#remaining });
     });
     this.#transport.send(payload, false, question);
@@ -238,6 +242,10 @@ export class ClientAuth implements MessageHandler {
       get signsAtOnce() {
         return !auth.#asked && !attempt.othersFollow;
       },
+      get tries() {
+        return auth.#tries;
+      },
+      triesTogether: triesTogether(this.#transport.info.remoteIdent),
       sessionId: this.#transport.info.sessionId,
       get serverSigAlgs() {
         // The server may tell another list once it knows the user.
@@ -252,6 +260,7 @@ export class ClientAuth implements MessageHandler {
       passedKeys: this.#passedKeys,
       request: (method, fields, sendOptions = {}) => {
         const service = encoder.encode(CONNECTION_SERVICE);
+        if (method !== "none") this.#tries++;
         const payload = userauthRequest.encode({ user, service, method: encoder.encode(method), fields });
         return this.#send(attempt, payload, sendOptions);
       },
@@ -293,9 +302,9 @@ export class ClientAuth implements MessageHandler {
         const waiter = this.#answered("USERAUTH_FAILURE");
         const { methods, partial } = userauthFailure.decode(payload);
         this.#remaining = methods;
-        // What was refused proves nothing of what the server may take next.
-        if (partial) this.#passed = this.#proved;
-        else this.#proved = this.#passed;
+        // What was refused proves nothing of what the server may take next. A question may be refused behind a proof.
+        if (partial && !waiter.query) this.#passed = this.#proved;
+        else if (!waiter.query) this.#proved = this.#passed;
         waiter.resolve({ kind: "failure", partial, remaining: methods });
         return true;
       }
@@ -320,9 +329,8 @@ export class ClientAuth implements MessageHandler {
 
   /** The question that a message answers: exactly one answer to each question, and none without. */
   #answered(name: string): Waiter {
-    const waiter = this.#waiter;
-    if (waiter === null || this.#service !== "accepted") throw unasked(name);
-    this.#waiter = null;
+    const waiter = this.#service === "accepted" ? this.#waiters.shift() : undefined;
+    if (waiter === undefined) throw unasked(name);
     return waiter;
   }
 

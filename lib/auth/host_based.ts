@@ -12,7 +12,8 @@ import { checkObject, wrongKind } from "../wire/check.ts";
 import { Writer } from "../wire/writer.ts";
 import { reasonOf } from "./locked_keys.ts";
 import { hostBasedFields, hostBasedSignedData } from "./messages.ts";
-import { type AuthMethod, final, type FinalReply, makeMethod, usableAlgorithms } from "./methods.ts";
+import { usableAlgorithms } from "./key_questions.ts";
+import { type AuthMethod, final, type FinalReply, makeMethod } from "./methods.ts";
 
 /** Who vouches for whom, for {@linkcode hostBased}. */
 export interface HostBasedOptions {

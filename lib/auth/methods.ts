@@ -10,7 +10,6 @@ import { printable, SshProtocolError } from "../errors.ts";
 import { type PassedOver, passedOverBy } from "../keys/passed_over.ts";
 import { type KeyText, looksLikePath, pathHint } from "../keys/key_text.ts";
 import { checkKeyFile, isKeyFile, type KeyFile } from "../keys/key_file.ts";
-import { signatureAlgorithmsOf, signatureLabelOf } from "../keys/key_types.ts";
 import { isOwnKey, parsePrivateKey } from "../keys/private_key.ts";
 import { withPlainKeys } from "../keys/with_certificate.ts";
 import { isWrongSignature } from "../keys/check_signature.ts";
@@ -23,6 +22,7 @@ import { checkFunction, checkObject, kindOf, wrongKind } from "../wire/check.ts"
 import { encodeText } from "../wire/byte_text.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
 import { Writer } from "../wire/writer.ts";
+import { keyFields, KeyQuestions, usableAlgorithms } from "./key_questions.ts";
 import {
   CONNECTION_SERVICE,
   decodeInfoRequest,
@@ -68,6 +68,10 @@ export interface AuthExchange {
   readonly username: string;
   /** Whether nothing has been asked on this connection yet, and nothing follows where this fails. */
   readonly signsAtOnce: boolean;
+  /** Requests for a login so far on this connection, but for `none`. */
+  readonly tries: number;
+  /** How many of those there may be when questions about keys leave together. */
+  readonly triesTogether: number;
   /** Hash of the first key exchange. */
   readonly sessionId: Bytes;
   /** `server-sig-algs` (RFC 8308 section 3.1), or null where the server did not say. */
@@ -316,11 +320,12 @@ export function publicKeyFrom(...keys: readonly SignerSource[]): AuthMethod {
   return makeMethod("publickey", async (exchange) => {
     const seen = new Set<string>(), passedOver: PassedOver[] = [];
     let last: FinalReply = { kind: "failure", partial: false, remaining: exchange.remaining };
-    for await (const signer of signersOf(keys, opened, exchange, passedOver)) {
+    const questions = new KeyQuestions(exchange);
+    for await (const signer of signersOf(keys, opened, exchange, passedOver, questions)) {
       const id = toBase64(signer.publicKey.blob);
       if (seen.has(id) || exchange.passedKeys.has(id)) continue;
       seen.add(id);
-      const reply = await offer(signer, exchange, keys.length === 1);
+      const reply = await offer(signer, exchange, keys.length === 1, questions);
       if (reply === null) continue;
       last = reply;
       if (reply.kind === "success" || reply.partial) exchange.passedKeys.add(id);
@@ -347,8 +352,10 @@ async function* signersOf(
   opened: Map<KeyFile, Signer>,
   exchange: AuthExchange,
   passedOver: PassedOver[],
+  questions: KeyQuestions<AuthReply>,
 ): AsyncGenerator<Signer> {
-  for (const key of keys) {
+  for (const [i, key] of keys.entries()) {
+    questions.atHand = [];
     if (typeof key === "string" || key instanceof Uint8Array) yield await exchange.wait(parsePrivateKey(key));
     else if (typeof key === "object" && isKeyFile(key)) yield* keyOfFile(key, opened, exchange);
     else if (typeof key === "function" || Symbol.asyncIterator in key) {
@@ -359,8 +366,11 @@ async function* signersOf(
         passedOver.push(told);
       }
       yield* eachOf(iteration, exchange);
-    } else if (!("signers" in key)) yield key;
-    else {
+    } else if (!("signers" in key)) {
+      const end = keys.findIndex((other, k) => k > i && !isSigner(other));
+      questions.atHand = keys.slice(i, end < 0 ? undefined : end) as Signer[];
+      yield key;
+    } else {
       const told: PassedOver = { notes: [], absent: [] };
       passedOver.push(told);
       using own = new DisposableStack();
@@ -378,6 +388,7 @@ async function* signersOf(
         if (exchange.signal.aborted) throw error;
         told.notes.push(`the agent gave no keys: ${reasonOf(error)}`);
       }
+      questions.atHand = signers;
       yield* signers;
     }
   }
@@ -407,7 +418,12 @@ async function* eachOf<T>(iterable: AsyncIterable<T>, exchange: AuthExchange): A
 const MAX_SIGNATURE = 16_384;
 
 /** Offers one key with each algorithm that may do; null when there is none. */
-async function offer(signer: Signer, exchange: AuthExchange, isOnly: boolean): Promise<FinalReply | null> {
+async function offer(
+  signer: Signer,
+  exchange: AuthExchange,
+  isOnly: boolean,
+  questions: KeyQuestions<AuthReply>,
+): Promise<FinalReply | null> {
   const { type, blob } = signer.publicKey;
   const name = `${printable(type, 64)} ${await exchange.wait(signer.publicKey.fingerprint())}`;
   const tried = new Set<string>();
@@ -419,12 +435,11 @@ async function offer(signer: Signer, exchange: AuthExchange, isOnly: boolean): P
   }
   for (let algorithm; (algorithm = usable().find((name) => !tried.has(name))) !== undefined;) {
     tried.add(algorithm);
-    const fields = (signed: boolean): Writer => new Writer(512).bool(signed).text(algorithm).string(blob);
     // A key in memory that is all a login has signs at once: that saves a round trip. Where others follow it asks, as servers count a refused
     // signature as a failed try, and some, as this module's, the first questions as none.
     const asks = !isOnly || !exchange.signsAtOnce || !isOwnKey(withPlainKeys([signer]).at(-1)!);
     if (asks) {
-      const reply = await exchange.request("publickey", fields(false).bytes(), { query: true });
+      const reply = await questions.ask(signer, algorithm);
       if (reply.kind !== "message") {
         last = reply.kind === "failure" ? { ...reply, partial: false } : reply;
         if (allows(exchange.remaining, "publickey")) continue;
@@ -463,9 +478,8 @@ async function offer(signer: Signer, exchange: AuthExchange, isOnly: boolean): P
       exchange.note(`${name} could not sign: what its signer gave is no ${algorithm} signature`);
       return { kind: "failure", partial: false, remaining: exchange.remaining };
     }
-    const [method, signed] = hostKey === undefined
-      ? ["publickey", fields(true)]
-      : [HOSTBOUND_METHOD, fields(true).string(hostKey)];
+    const fields = keyFields(signer, algorithm, true);
+    const [method, signed] = hostKey === undefined ? ["publickey", fields] : [HOSTBOUND_METHOD, fields.string(hostKey)];
     const outcome = final(
       await exchange.request(method, signed.string(signature).bytes(), { proof: true }),
       "publickey",
@@ -480,15 +494,4 @@ async function offer(signer: Signer, exchange: AuthExchange, isOnly: boolean): P
   }
   if (last !== null) exchange.note(`${name} was refused`);
   return last;
-}
-
-/** The algorithms of a key that are worth offering, most wanted first. */
-export function usableAlgorithms(signer: Signer, serverSigAlgs: readonly string[] | null): readonly string[] {
-  if (serverSigAlgs === null) return signer.algorithms;
-  const usable = signer.algorithms.filter((name) =>
-    serverSigAlgs.includes(name) || serverSigAlgs.includes(signatureLabelOf(name))
-  );
-  // RFC 8308 has the list for what a key type alone does not tell, and some servers leave other types out of it that they take.
-  if (signatureAlgorithmsOf(signer.publicKey.type).length > 1) return usable.slice(0, 1);
-  return usable.length > 0 ? usable : signer.algorithms;
 }

@@ -6,7 +6,7 @@ import { keyboardInteractive, password, publicKey } from "../../lib/auth/methods
 import { SshAuthError } from "../../lib/errors.ts";
 import { pinnedHostKey } from "../../lib/keys/trust/known_hosts.ts";
 import { generateKey, parsePrivateKey } from "../../lib/keys/private_key.ts";
-import { peerTest, startSsh2Server } from "../_support/peers.ts";
+import { peerTest, startDropbear, startOpenSshd, startSsh2Server } from "../_support/peers.ts";
 
 // C25.
 peerTest("ssh2", "connect() logs in to a server of ssh2 whose reject() says nothing of the methods", async () => {
@@ -56,3 +56,26 @@ peerTest("ssh2", "Transport logs in to a server of ssh2 whose reject() says noth
   await transport.connect({ username, key: unknown, password: right });
   assert(transport.isAuthenticated());
 });
+
+peerTest(
+  ["openssh", "dropbear"],
+  "connect() asks about several keys together, and logs in where one question at a time would have",
+  async () => {
+    const unknown = await Promise.all([generateKey(), generateKey(), generateKey(), generateKey()]);
+    await using openssh = await startOpenSshd({ config: ["MaxAuthTries=3"] });
+    await using dropbear = await startDropbear();
+    for (const [server, places] of [[openssh, [0, 1, 2]], [dropbear, [1, 4]]] as const) {
+      const known = await parsePrivateKey(server.clientKey.text);
+      for (const place of places) {
+        await using client = await connect({
+          hostname: server.hostname,
+          port: server.port,
+          username: server.username,
+          auth: [publicKey(...unknown.toSpliced(place, 0, known))],
+          verifyHostKey: pinnedHostKey(...server.hostKeys),
+        });
+        assertEquals((await client.exec("echo hello")).text(), "hello\n");
+      }
+    }
+  },
+);

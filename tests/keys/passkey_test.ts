@@ -15,7 +15,7 @@ import {
   SshError,
   verifySignature,
 } from "../../mod.ts";
-import { usableAlgorithms } from "../../lib/auth/methods.ts";
+import { usableAlgorithms } from "../../lib/auth/key_questions.ts";
 import { integer, sequence } from "../../lib/keys/format/der_writer.ts";
 import { writeSpki } from "../../lib/keys/format/spki.ts";
 import { readSignature } from "../../lib/keys/signature_blob.ts";

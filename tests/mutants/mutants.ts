@@ -51,6 +51,26 @@ export const mutants: readonly Mutant[] = [
   // -------------------------------------------------------------------------------------------------- lib/transport
 
   {
+    id: "questions-within-tries",
+    removes: "questions about keys leave together only within the tries that every server has",
+    file: "lib/auth/key_questions.ts",
+    find: "if (attempt.tries >= attempt.triesTogether) break;",
+    replace: "if (attempt.triesTogether === 0) break;",
+    test: "tests/auth/key_questions_test.ts",
+    killedBy:
+      "publicKey() asks about the first key alone, and about further ones together, as far as the server bears it",
+  },
+  {
+    id: "proof-outlives-questions",
+    removes: "a refused question says nothing of a proof that was sent before its answer came",
+    file: "lib/auth/client.ts",
+    find: "else if (!waiter.query) this.#proved = this.#passed;",
+    replace: "else this.#proved = this.#passed;",
+    test: "tests/auth/key_questions_test.ts",
+    killedBy:
+      "publicKey() signs by the key that will do among those asked about together, and refusals behind it change nothing",
+  },
+  {
     id: "guess-downgrade",
     removes: "a guess changes nothing that would be agreed on",
     file: "lib/transport/guess.ts",
@@ -1550,8 +1570,8 @@ export const mutants: readonly Mutant[] = [
     id: "auth-require-refused",
     removes: "`requireAuth` takes no refused proof for one",
     file: "lib/auth/client.ts",
-    find: "else this.#proved = this.#passed;",
-    replace: "else this.#passed = this.#proved;",
+    find: "else if (!waiter.query) this.#proved = this.#passed;",
+    replace: "else if (!waiter.query) this.#passed = this.#proved;",
     test: "tests/auth/methods_left_test.ts",
     killedBy:
       "authenticate() does not ask with `none` behind all else where a proof is required, and takes no proof that was refused for one",
