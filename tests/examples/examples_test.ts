@@ -34,6 +34,7 @@ const tested = [
   "forward.ts",
   "jump.ts",
   "keygen.ts",
+  "multicore_server.ts",
   "server.ts",
   "sftp.ts",
   "sftp_server.ts",
