@@ -117,6 +117,11 @@ export class Mux implements MessageHandler {
     return this.#ended !== null;
   }
 
+  /** Whether no channel is open, so that nothing but small messages can come. */
+  get isQuiet(): boolean {
+    return this.#channels.open.size === 0;
+  }
+
   /** Channels that are open. */
   get channelCount(): number {
     return this.#channels.open.size;

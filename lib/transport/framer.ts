@@ -33,10 +33,9 @@ export class Framer {
   #buffer: Bytes = new Uint8Array(0);
   #start = 0;
   #end = 0;
-  /** Grows while reads fill it, and falls back after a run of small ones: a connection at rest holds little. */
+  /** Grows while reads fill it, and falls back behind a small one: a connection at rest holds little. */
   #readSize = FIRST_BUFFER;
   #largestRead = LARGEST_FIRST_READ;
-  #smallReads = 0;
   /** packet_length of the packet at `#start`, once it has been read: it is decrypted once only. */
   #length = -1;
 
@@ -50,11 +49,16 @@ export class Framer {
     this.#largestRead = LARGEST_READ;
   }
 
+  /** Little is expected: the next read takes little room. A read that waits holds all of its room, and cannot be called back. */
+  rest(): void {
+    this.#readSize = FIRST_BUFFER;
+  }
+
   /** Room behind what is held, to be handed to a BYOB read; `filled()` takes the view that comes back. */
   readTarget(): Bytes {
     if (this.#start === this.#end) {
       this.#start = this.#end = 0;
-      if (this.#buffer.length > 4 * this.#readSize) this.#buffer = new Uint8Array(0);
+      if (this.#buffer.length > 2 * this.#readSize) this.#buffer = new Uint8Array(0);
     }
     this.#makeRoom(this.#readSize);
     const target = this.#buffer.subarray(this.#end);
@@ -68,10 +72,8 @@ export class Framer {
     this.#end = view.byteOffset + view.length;
     if (view.length === asked) {
       this.#readSize = Math.min(this.#largestRead, 4 * this.#readSize);
-      this.#smallReads = 0;
-    } else if (view.length < FIRST_BUFFER && ++this.#smallReads === 16) {
+    } else if (view.length < FIRST_BUFFER) {
       this.#readSize = FIRST_BUFFER;
-      this.#smallReads = 0;
     }
   }
 

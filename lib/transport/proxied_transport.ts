@@ -263,6 +263,7 @@ export class ProxiedTransport implements DataTransport {
         if (this.#share.isUsedBy(CHUNK_WORK)) await this.#share.next();
         if (this.#ending.hasCome) this.#framer.clear();
         else await this.#deliver();
+        if (this.#handler.isQuiet) this.#framer.rest();
       } while (await this.#source.fill());
       throw lostError("The master hung up: its connection has ended, or it did not like a message");
     } catch (cause) {

@@ -41,6 +41,8 @@ export interface ReaderHost {
   receive(payload: Uint8Array, sequence: number, owned: boolean): Promise<void> | null;
   /** Nothing more is there right now, or others run before it is looked at. */
   delivered(): void;
+  /** Whether nothing large is expected. */
+  isQuiet(): boolean;
   /** The stream has failed or ended. Returns a promise where it takes a moment to find out why. */
   broken(error: Error): void | Promise<void>;
   /** Ends the connection. */
@@ -129,7 +131,7 @@ export class ReaderLoop {
     const source = this.#source!, { share, ending } = this.#host;
     try {
       await this.#readIdent(source);
-      while (await source.fill()) {
+      while (await this.#fill(source)) {
         this.#arrived();
         if (share.isUsedBy(CHUNK_WORK)) await share.next();
         if (!ending.hasCome) await this.#received();
@@ -143,6 +145,11 @@ export class ReaderLoop {
     } finally {
       this.#ended.resolve();
     }
+  }
+
+  #fill(source: ByteSource): Promise<boolean> {
+    if (this.#host.isQuiet()) this.#framer.rest();
+    return source.fill();
   }
 
   async #readIdent(source: ByteSource): Promise<void> {

@@ -119,6 +119,7 @@ export class SecureTransport implements DataTransport {
       },
       receive: (payload, sequence, owned) => this.#receive(payload, sequence, owned),
       delivered: () => this.#delivered(),
+      isQuiet: () => this.#handler?.isQuiet ?? false,
       broken: (error) => this.#broken(error),
       fail: (error) => this.fail(error),
     });

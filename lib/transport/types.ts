@@ -63,6 +63,8 @@ export interface MessageHandler {
   closing?(): void;
   /** Bytes that have been taken from the application and have not left. */
   readonly unsent?: number;
+  /** Whether nothing large is expected: a read that waits takes little room then. */
+  readonly isQuiet?: boolean;
   /** Ends all that runs over the transport, which stays: the peer is told, and whoever waits sees `reason`. */
   leave?(reason: Error): void;
   /** The transport has ended: cleanly with null, or with the error that every waiter is to see. Called once. */

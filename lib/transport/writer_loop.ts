@@ -4,7 +4,7 @@
  * @module
  */
 import { turnEnd } from "../wire/turn_end.ts";
-import type { Bytes } from "../wire/types.ts";
+import type { Bytes, MaybePromise } from "../wire/types.ts";
 import type { Ending } from "./ending.ts";
 import type { Outbox } from "./outbox.ts";
 import { CHUNK_WORK, type WorkShare } from "./work_share.ts";
@@ -45,6 +45,8 @@ export class WriterLoop {
   readonly #host: WriterHost;
   #state: State = "gathering";
   #wake: (() => void) | null = null;
+  /** What has been sealed and not been given to the socket. No variable of `run()` has it, which would keep it while that waits. */
+  #chunk: Bytes | null = null;
 
   /** Writes nothing before `run()`. */
   constructor(writer: WritableStreamDefaultWriter<Uint8Array>, host: WriterHost) {
@@ -80,13 +82,12 @@ export class WriterLoop {
           this.#state = "sealing";
           break;
         case "sealing": {
-          const taken = outbox.take();
-          if (taken !== null) {
-            const chunk = taken instanceof Promise ? await taken : taken;
+          const sealed = this.#seal(), length = typeof sealed === "number" ? sealed : await sealed;
+          if (length > 0) {
             await writing;
-            writing = this.#write(chunk);
-            if (share.isUsedBy(chunk.length + CHUNK_WORK)) await share.next();
-            const isSmall = chunk.length < SMALL_CHUNK;
+            writing = this.#write();
+            if (share.isUsedBy(length + CHUNK_WORK)) await share.next();
+            const isSmall = length < SMALL_CHUNK;
             if (isSmall) answered = this.#host.chunksReceived();
             this.#state = isSmall ? "writing" : "gathering";
           } else if (writing !== null) {
@@ -112,7 +113,19 @@ export class WriterLoop {
     }
   }
 
-  #write(chunk: Bytes): Promise<void> {
+  /** The length of the next chunk, which lies in `#chunk` then; 0 where nothing may leave now. */
+  #seal(): MaybePromise<number> {
+    const taken = this.#host.outbox.take();
+    const keep = (chunk: Bytes): number => {
+      this.#chunk = chunk;
+      return chunk.length;
+    };
+    return taken === null ? 0 : taken instanceof Promise ? taken.then(keep) : keep(taken);
+  }
+
+  #write(): Promise<void> {
+    const chunk = this.#chunk!;
+    this.#chunk = null;
     const writing = this.#writer.write(chunk).then(() => this.#host.outbox.recycle(chunk));
     writing.catch(() => {});
     return writing;

@@ -15,9 +15,8 @@ export class ChunkSource {
   readonly #plain: ReadableStreamDefaultReader<Uint8Array> | null;
   /** The memory of the last chunk, for the next one. */
   #buffer: ArrayBuffer | null = null;
-  /** Grows while chunks fill it, and falls back after a run of small ones. */
+  /** Grows while chunks fill it, and falls back behind a small one: a read that waits holds all of its room. */
   #room = FIRST_ROOM;
-  #smallChunks = 0;
 
   /** Locks the stream. */
   constructor(readable: ReadableStream<Uint8Array>) {
@@ -32,25 +31,28 @@ export class ChunkSource {
     (byob ?? this.#plain)!.closed.catch(() => {});
   }
 
-  /** The next chunk, or null at the end. Its bytes are the caller's until the next call, or for good after `retain()`. */
-  async read(): Promise<Uint8Array | null> {
+  /**
+   * Hands the next chunk to `take`; false at the end. Its bytes are the caller's until the next call, or for good after `retain()`. It is
+   * not returned because a function that waits holds what its variables held before: a session at rest would hold its last chunk.
+   */
+  async read(take: (chunk: Uint8Array) => void): Promise<boolean> {
     if (this.#byob === null) {
       const { done, value } = await this.#plain!.read();
-      return done ? null : value;
+      if (!done) take(value);
+      return !done;
     }
     const buffer = this.#buffer ?? new ArrayBuffer(this.#room), { byteLength } = buffer;
     this.#buffer = null;
     const { done, value } = await this.#byob.read(new Uint8Array(buffer));
-    if (done || value === undefined) return null;
+    if (done || value === undefined) return false;
     if (value.length === byteLength) {
       this.#room = Math.min(8 * byteLength, LARGEST_ROOM);
-      this.#smallChunks = 0;
-    } else if (value.length < FIRST_ROOM && ++this.#smallChunks === 16) {
+    } else if (value.length < FIRST_ROOM) {
       this.#room = FIRST_ROOM;
-      this.#smallChunks = 0;
     }
     if (this.#room === byteLength) this.#buffer = value.buffer;
-    return value;
+    take(value);
+    return true;
   }
 
   /** Somebody keeps bytes of the last chunk: the next one gets memory of its own. */

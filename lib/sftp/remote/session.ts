@@ -331,12 +331,8 @@ export class SftpSession {
 
   async #receive(): Promise<void> {
     try {
-      for (;;) {
-        const chunk = await this.#source.read();
-        if (chunk === null) break;
-        // Answers are read in this very turn: nobody keeps any bytes of the chunk.
-        this.#packets.push(chunk);
-      }
+      // Answers are read in this very turn: nobody keeps any bytes of the chunk.
+      while (await this.#source.read((chunk) => void this.#packets.push(chunk)));
       if (this.#closing) return this.#end(new SshError("Closed by the application", { code: "CLOSED" }));
       this.#end(
         new SshError(

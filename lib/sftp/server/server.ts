@@ -116,7 +116,7 @@ class ServerSession {
       linkFirst: clientSendsLinkFirst({ peer: connection?.remoteIdent, own: connection?.localIdent }),
       ended: this.#ended.signal,
     };
-    this.#packets = new PacketReader({ packet: (payload) => this.#packet(payload) });
+    this.#packets = new PacketReader({ packet: (payload) => this.#packet(payload) }, { reuses: trusted });
   }
 
   async run(): Promise<void> {
@@ -160,17 +160,19 @@ class ServerSession {
 
   async #serve(): Promise<void> {
     while (this.#failure === null) {
-      const chunk = await this.#source.read();
-      if (chunk === null) break;
-      const shared = this.#packets.push(chunk);
-      this.#start();
-      if (shared && (this.#running > 0 || this.#behind)) this.#source.retain();
+      if (!await this.#source.read((chunk) => this.#received(chunk))) break;
       // Back-pressure: nothing is read while what was read cannot be started.
       while (this.#behind) await this.#change();
     }
     while (this.#running > 0) await this.#change();
     if (this.#failure !== null) throw this.#failure.error;
     if (!this.#packets.atBoundary) throw new SshProtocolError("The client ended the SFTP session inside a packet");
+  }
+
+  #received(chunk: Uint8Array): void {
+    const shared = this.#packets.push(chunk);
+    this.#start();
+    if (shared && (this.#running > 0 || this.#behind)) this.#source.retain();
   }
 
   async #change(): Promise<void> {
@@ -280,7 +282,7 @@ class ServerSession {
     const place = this.#answers.take();
     const ran = (send: () => void): void => {
       this.#running--;
-      if (this.#context.trusted && job.target !== undefined) this.#packets.recycle(payload);
+      if (job.target !== undefined) this.#packets.recycle(payload);
       try {
         if (this.#failure === null) this.#answers.settle(place, () => this.#leave(cost, send));
         this.#start();

@@ -8,7 +8,8 @@ import { Fxp } from "./constants.ts";
 /** Chunks grow up to this. */
 const CHUNK = 262_144 + 32_768;
 
-/** Chunks kept to be filled again. */
+/** Chunks that nobody reads any more, of all sessions, to be filled again: a session at rest holds none. They hold what was sent last. */
+const spare: Uint8Array[] = [];
 const MAX_SPARE = 8;
 
 /** Packets one behind the other. A chunk that was taken is never written again, unless it is given back. */
@@ -18,7 +19,6 @@ export class PacketBuffer {
   #full: Uint8Array[] = [];
   #fullLength = 0;
   #next = 512;
-  readonly #spare: Uint8Array[] = [];
 
   /** Bytes waiting. */
   get length(): number {
@@ -30,8 +30,8 @@ export class PacketBuffer {
     if (this.#length + length > this.#chunk.length) {
       this.#finish();
       const size = Math.max(length, this.#next);
-      const spare = size > CHUNK / 2 && size <= CHUNK ? this.#spare.pop() ?? new Uint8Array(CHUNK) : undefined;
-      this.#chunk = spare ?? new Uint8Array(size);
+      const isLarge = size > CHUNK / 2 && size <= CHUNK;
+      this.#chunk = (isLarge ? spare.pop() : undefined) ?? new Uint8Array(isLarge ? CHUNK : size);
       this.#next = Math.min(2 * this.#chunk.length, CHUNK);
     }
     const at = this.#length;
@@ -99,9 +99,7 @@ export class PacketBuffer {
 
   /** Takes back a chunk that nobody reads any more. */
   recycle(chunk: Uint8Array): void {
-    if (chunk.buffer.byteLength === CHUNK && this.#spare.length < MAX_SPARE) {
-      this.#spare.push(new Uint8Array(chunk.buffer));
-    }
+    if (chunk.buffer.byteLength === CHUNK && spare.length < MAX_SPARE) spare.push(new Uint8Array(chunk.buffer));
   }
 
   /** All that waits, as few chunks, which belong to the caller. */

@@ -27,13 +27,26 @@ function u32(b: Uint8Array, at: number): number {
 
 /** Packets from this size on are worth their memory being kept for the next ones. */
 const LARGE = 65_536;
-/** Packets whose memory is kept. */
+/** The memory of large packets that nobody reads any more, of all sessions, so that one at rest holds none. It holds their bytes. */
+const spare: Uint8Array[] = [];
 const MAX_SPARE = 8;
+
+/** Options of {@linkcode PacketReader}. */
+export interface PacketReaderOptions {
+  /** Packets shorter than this are an error: type and id, or a version, always make 5. @default {5} */
+  readonly least?: number | undefined;
+  /**
+   * Whether large packets may lie in memory that others have used before and will use next, behind `recycle()`. Whoever reads a packet then
+   * reads nothing around it. @default {false}
+   */
+  readonly reuses?: boolean | undefined;
+}
 
 /** Takes chunks of any size. */
 export class PacketReader {
   readonly #sink: PacketSink;
   readonly #least: number;
+  readonly #reuses: boolean;
   /** The start of a packet whose head is not there yet. */
   readonly #head = new Uint8Array(DATA_HEAD);
   #headLength = 0;
@@ -41,16 +54,16 @@ export class PacketReader {
   #body: Uint8Array | null = null;
   #bodyLength = 0;
   #filled = 0;
-  readonly #spare: Uint8Array[] = [];
   #shared = false;
   /** Where the data of a DATA packet goes. */
   #data: Uint8Array | null = null;
   #dataId = 0;
 
-  /** Packets shorter than `least` bytes are an error: type and id, or a version, always make 5. */
-  constructor(sink: PacketSink, least = 5) {
+  /** At the start of a packet. */
+  constructor(sink: PacketSink, { least = 5, reuses = false }: PacketReaderOptions = {}) {
     this.#sink = sink;
     this.#least = least;
+    this.#reuses = reuses;
   }
 
   /** Whether the stream may end here. */
@@ -80,11 +93,12 @@ export class PacketReader {
     if (this.#data === data) this.#data = new Uint8Array(data.length);
   }
 
-  /** Takes back a packet that nobody reads any more. */
+  /** Takes back a packet that nobody reads any more, where memory is used again. */
   recycle(payload: Uint8Array): void {
+    if (!this.#reuses) return;
     // One that lies in a chunk does not start where its memory does, and shares it with others.
-    if (payload.byteOffset > 0 || payload.length < LARGE || this.#spare.length >= MAX_SPARE) return;
-    this.#spare.push(new Uint8Array(payload.buffer));
+    if (payload.byteOffset > 0 || payload.length < LARGE || spare.length >= MAX_SPARE) return;
+    spare.push(new Uint8Array(payload.buffer));
   }
 
   #continueData(chunk: Uint8Array, at: number): number {
@@ -146,9 +160,9 @@ export class PacketReader {
       this.#headLength = 0;
       if (wanted > 5 && this.#startData(head, 0, length)) return at;
       // At most sixteen times what is there: one allocation where packets come in a few pieces, little where they trickle.
-      const spare = length >= LARGE ? this.#spare.pop() : undefined;
-      this.#body = spare !== undefined && spare.length >= length
-        ? spare.subarray(0, length)
+      const used = this.#reuses && length >= LARGE ? spare.pop() : undefined;
+      this.#body = used !== undefined && used.length >= length
+        ? used.subarray(0, length)
         : new Uint8Array(Math.min(length, Math.max(4096, 16 * (chunk.length - at))));
       this.#body.set(head.subarray(4, got));
       this.#bodyLength = length;
