@@ -32,6 +32,9 @@ export interface Daemon extends AsyncDisposable {
 /** Ports that this process has been given, each but once. */
 const given = new Set<number>();
 
+/** Of two runs of tests side by side, the one with `AMIKO_LANE=0` takes even ports, the one with 1 odd ones. */
+const lane = Deno.env.get("AMIKO_LANE");
+
 /**
  * A port that was free a moment ago at every address of this machine. It is none of those that the system hands out by itself, to
  * listeners at port 0 and to whoever connects: one of them would take it before the program listens that it is for.
@@ -39,6 +42,7 @@ const given = new Set<number>();
 export function freePort(): number {
   for (let tries = 0; tries < 1_000; tries++) {
     const port = 10_000 + Math.floor(Math.random() * (lowestOfSystem() - 10_000));
+    if (lane !== undefined && port % 2 !== Number(lane)) continue;
     if (given.has(port) || !["0.0.0.0", "::"].every((hostname) => isFree(hostname, port))) continue;
     given.add(port);
     return port;
