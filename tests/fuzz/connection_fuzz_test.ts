@@ -470,7 +470,7 @@ class Game {
 }
 
 Deno.test("fuzz: a mux keeps to the protocol, ends only for a breach of it, and settles every promise", async () => {
-  const { count, accepted } = await fuzzAsync((seed) => new Game(seed).play(), { count: 20_000, share: 2 });
+  const { count, accepted } = await fuzzAsync((seed) => new Game(seed).play(), { count: 8_000, share: 2 });
   assert(accepted > count / 4, `only ${accepted} of ${count} lived`);
 });
 
