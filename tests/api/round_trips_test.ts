@@ -91,8 +91,6 @@ async function connected(auth: ConnectOptions["auth"], algorithms?: ConnectOptio
         publicKey: (_, { blob }) => toBase64(blob) === toBase64(alice.publicKey.blob),
       },
       handler: () => 0,
-      // By its name the client knows that the limits may be asked for at once.
-      ident: "OpenSSH_10.0",
       subsystems: { sftp: sftpSubsystem(memoryFiles({ "/motd": "hello" })) },
     }),
   ).catch(() => {});

@@ -154,6 +154,34 @@ Deno.test("sftp() does without limits where a server that should tell them does 
   assertEquals((await inTime(silent.client.sftp(), "The session")).server.limits, {});
 });
 
+Deno.test("sftp() asks a server for no limits that tells them in VERSION, and takes nothing that is no limits for them", async () => {
+  const told = (text: string): Bytes =>
+    packet(new Writer().u8(2).u32(3).text("limits@openssh.com").text("1").text("limits-told@amiko-ssh").text(text));
+  const start = async (text: string) => {
+    await using server = await scripted(
+      (what, id) => what === "1" ? [granted(id), data(id, told(text))] : what === "200" ? [data(id, LIMITS)] : [],
+      "SSH-2.0-amiko",
+    );
+    const { server: { limits } } = await inTime(server.client.sftp(), "The session");
+    return [server.heard, limits.maxReadLength, limits.maxOpenHandles];
+  };
+  assertEquals(await start("262144 40000 50000 7"), [["subsystem", "1"], 40_000, 7]);
+  for (
+    const other of [
+      "",
+      "1 2 3",
+      "1 2 3 x",
+      "1 2 3 -4",
+      "1 2 3 4 5",
+      "1 2 3 1e9",
+      " 1 2 3 4",
+      `1 2 3 ${"9".repeat(400)}`,
+    ]
+  ) {
+    assertEquals(await start(other), [["subsystem", "1", "200"], 100_000, 0], other);
+  }
+});
+
 Deno.test("sftp() says what became of it wherever a server refuses or ends it, and the connection lives", async () => {
   let script: Heard = () => [];
   await using server = await scripted((what, id) => script(what, id));

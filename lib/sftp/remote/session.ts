@@ -10,7 +10,7 @@ import type { Field, Message, ValuesOf } from "../../wire/codec.ts";
 import { Reader } from "../../wire/reader.ts";
 import type { Bytes } from "../../wire/types.ts";
 import type { SftpAttributes } from "../../files/file_info.ts";
-import { Fxp, MAX_PACKET, MAX_TRANSFER, SAFE_TRANSFER, SFTP_VERSION } from "../wire/constants.ts";
+import { Fxp, LIMITS_TOLD, MAX_PACKET, MAX_TRANSFER, SAFE_TRANSFER, SFTP_VERSION } from "../wire/constants.ts";
 import { Status } from "../../files/limits.ts";
 import {
   Attrs,
@@ -136,7 +136,11 @@ export class SftpSession {
       }
       await started;
       // One that does not tell of them after all need not answer.
-      if (this.extensions.has(Limits.name)) await (limits ?? this.#askLimits());
+      if (this.extensions.has(Limits.name)) {
+        const told = /^(\d{1,15}) (\d{1,15}) (\d{1,15}) (\d{1,15})$/.exec(this.extensions.get(LIMITS_TOLD) ?? "");
+        if (told === null) await (limits ?? this.#askLimits());
+        else this.#useLimits(told.slice(1).map(Number) as [number, number, number, number]);
+      }
     } catch (error) {
       await this.close();
       throw signal?.aborted ? signal.reason : error;
@@ -154,8 +158,11 @@ export class SftpSession {
       if (this.#ended !== null) throw error;
       return;
     }
-    const packet = Number(limits.maxPacketLength), read = Number(limits.maxReadLength);
-    const write = Number(limits.maxWriteLength), handles = Number(limits.maxOpenHandles);
+    const { maxPacketLength, maxReadLength, maxWriteLength, maxOpenHandles } = limits;
+    this.#useLimits([Number(maxPacketLength), Number(maxReadLength), Number(maxWriteLength), Number(maxOpenHandles)]);
+  }
+
+  #useLimits([packet, read, write, handles]: readonly [number, number, number, number]): void {
     this.limits = { maxPacketLength: packet, maxReadLength: read, maxWriteLength: write, maxOpenHandles: handles };
     // 0 means unknown; what is larger than this side's own limits is cut to them.
     const room = packet > 2048 ? packet - 1024 : MAX_TRANSFER;

@@ -14,7 +14,7 @@ import { attributesOf, longName } from "../wire/attrs.ts";
 import type { SftpAttributes } from "../../files/file_info.ts";
 import type { SftpBackend, SftpBackendEntry, SftpBackendFile, SftpBackendInfo } from "../../files/backend.ts";
 import { canonicalPath, namesDirectory } from "../../files/canonical.ts";
-import { Extension, Fxp, MAX_PACKET, MAX_TRANSFER, OpenFlag } from "../wire/constants.ts";
+import { Extension, Fxp, LIMITS_TOLD, MAX_PACKET, MAX_TRANSFER, OpenFlag } from "../wire/constants.ts";
 import { Status } from "../../files/limits.ts";
 import { copyData } from "./copy_data.ts";
 import { type DirectoryHandle, type FileHandle, type Handles, MAX_HANDLES } from "./handles.ts";
@@ -437,10 +437,10 @@ const extensions: ReadonlyMap<string, Handler> = new Map(Object.entries({
     shared(() =>
       m.LimitsReply.encode({
         id,
-        maxPacketLength: BigInt(MAX_PACKET),
-        maxReadLength: BigInt(MAX_TRANSFER),
-        maxWriteLength: BigInt(MAX_TRANSFER),
-        maxOpenHandles: BigInt(MAX_HANDLES),
+        maxPacketLength: BigInt(limits[0]),
+        maxReadLength: BigInt(limits[1]),
+        maxWriteLength: BigInt(limits[2]),
+        maxOpenHandles: BigInt(limits[3]),
       })
     )),
   [Extension.expandPath]: on(
@@ -466,11 +466,15 @@ const extensions: ReadonlyMap<string, Handler> = new Map(Object.entries({
     })),
 }));
 
+/** What limits@openssh.com answers: bytes of a packet, of a READ and of a WRITE, and handles. */
+const limits = [MAX_PACKET, MAX_TRANSFER, MAX_TRANSFER, MAX_HANDLES] as const;
+
 /** Extensions to offer: those that the backend has no part in, and those it can serve. */
 export function offeredExtensions({ backend, linkFirst }: JobContext): [string, string][] {
   const can = (...names: (keyof SftpBackend)[]): boolean => names.some((name) => typeof backend[name] === "function");
   const list: [string, string][] = [
     [Extension.limits, "1"],
+    [LIMITS_TOLD, limits.join(" ")],
     [Extension.copyData, "1"],
     [Extension.fsync, "1"],
     [Extension.expandPath, "1"],

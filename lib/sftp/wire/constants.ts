@@ -62,3 +62,9 @@ export const Extension = {
   homeDirectory: "home-directory",
   usersGroupsById: "users-groups-by-id@openssh.com",
 } as const;
+
+/**
+ * What limits@openssh.com would answer, told in VERSION by servers of this module: its four numbers as decimal text. It saves whoever knows it a
+ * round trip.
+ */
+export const LIMITS_TOLD = "limits-told@amiko-ssh";
