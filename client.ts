@@ -54,6 +54,7 @@ export type { OutputMatch } from "./lib/session/pattern.ts";
 export type { Answer, AnswerValue } from "./lib/session/respond.ts";
 export { RemoteProcess } from "./lib/session/process.ts";
 export type { SudoOptions } from "./lib/session/sudo.ts";
+export type { SftpOptions } from "./lib/api/sftp_channels.ts";
 export type { ExecOptions, ExecOutput, ExitStatus, PtyOptions, WindowSize, X11Options } from "./lib/session/types.ts";
 
 export {

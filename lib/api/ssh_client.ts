@@ -22,7 +22,6 @@ import { type CommandTemplate, type RemoteCommand, remoteCommand } from "../sess
 import type { SudoOptions } from "../session/sudo.ts";
 import type { ExecOptions, ExecOutput } from "../session/types.ts";
 import type { SftpClient } from "../sftp/client.ts";
-import type { SftpChannel } from "../sftp/wire/channel.ts";
 import type { ConnectionInfo } from "../transport/types.ts";
 import { checkWait } from "../wire/check.ts";
 import { type WaitOptions, withDeadline } from "../wire/deadline.ts";
@@ -35,6 +34,7 @@ import { openData } from "./open_data.ts";
 import { ownStream } from "./own_streams.ts";
 import { ownInput, ownPty } from "./system_terminal.ts";
 import { type ScpClient, scpClient } from "./scp.ts";
+import type { SftpChannels, SftpOptions } from "./sftp_channels.ts";
 import { Channel } from "./transport/channel.ts";
 import type { Held } from "./way.ts";
 import { checkCarried, checkGlobalRequest } from "./transport/check_transport.ts";
@@ -83,6 +83,7 @@ export class SshClient implements AsyncDisposable {
   #forwards: Promise<ClientForwards> | null = null;
   #lending: Promise<Lending> | null = null;
   #http: Promise<ClientHttp> | null = null;
+  #sftp: Promise<SftpChannels> | null = null;
   #sessions: Pick<ExecOptions, "env" | "agent" | "x11"> = {};
   #refed = true;
 
@@ -213,39 +214,19 @@ export class SshClient implements AsyncDisposable {
 
   /**
    * Opens an SFTP session; the signal and the time end the opening, and not what was opened. Rejects with `SshError` `REQUEST_DENIED` where the
-   * server has no such subsystem.
+   * server has no such subsystem, and with `RangeError` for a number of channels that cannot be.
    */
-  async sftp(options: WaitOptions = {}): Promise<SftpClient> {
+  async sftp(options: SftpOptions = {}): Promise<SftpClient> {
     checkWait(options);
-    return await withDeadline(options, () => "the server to start SFTP", (signal) => this.#openSftp(signal));
+    return await (await this.#sftps()).open(options);
   }
 
-  async #openSftp(outer: AbortSignal | undefined): Promise<SftpClient> {
-    const opening = new AbortController(), { signal } = opening;
-    outer?.throwIfAborted();
-    const onAbort = (): void => opening.abort(outer!.reason);
-    outer?.addEventListener("abort", onAbort);
-    try {
-      const { openSftp } = await import("../sftp/client.ts");
-      const { serverTakesLinkFirst } = await import("../sftp/wire/symlink_order.ts");
-      const { hasLimits } = await import("../sftp/wire/servers_with_limits.ts");
-      const info = this.#transport.lender === undefined ? this.info : null;
-      const idents = { peer: info?.remoteIdent, own: info?.localIdent };
-      const known = { linkFirst: serverTakesLinkFirst(idents), hasLimits: hasLimits(idents.peer) };
-      // Its first packet does not wait until the server has started it.
-      const { promise: client, resolve } = Promise.withResolvers<SftpClient>();
-      client.catch(() => {});
-      await startProcess(this.#mux, { kind: "subsystem", name: "sftp" }, { stderr: "null", signal }, {
-        asked: (opened) => {
-          const { readable, writable } = opened, ended = opened.closed.catch(() => {});
-          const channel: SftpChannel = { readable, writable, close: () => opened.close(), ended, releasesChunks: true };
-          resolve(openSftp(channel, { signal, ...known }));
-        },
-      });
-      return await client;
-    } finally {
-      outer?.removeEventListener("abort", onAbort);
-    }
+  #sftps(): Promise<SftpChannels> {
+    return this.#sftp ??= import("./sftp_channels.ts").then(({ SftpChannels }) => {
+      if (this.#transport.lender !== undefined) return new SftpChannels(this.#mux, null);
+      const { remoteIdent: peer, localIdent: own } = this.info;
+      return new SftpChannels(this.#mux, { peer, own });
+    });
   }
 
   /** Copies by SCP, for servers without SFTP. */
@@ -332,6 +313,7 @@ export class SshClient implements AsyncDisposable {
 
   readonly #here = (): ProcessServices => ({
     env: this.#sessions.env,
+    giveRoom: async () => await (await this.#sftp)?.giveRoom() ?? false,
     lend: async (options) => {
       this.#lending ??= import("./lending.ts").then(({ Lending }) => new Lending(this.#mux, this.#transport));
       return await (await this.#lending).lend(options, this.#sessions);

@@ -23,6 +23,7 @@ import { ReceiveStream } from "./receive_stream.ts";
 import { ReceiveWindow } from "./receive_window.ts";
 import { knowsReset, RESET } from "./reset.ts";
 import { SendStream } from "./send_stream.ts";
+import { SendWindow } from "./send_window.ts";
 import type { WindowShare } from "./window_share.ts";
 
 /** Data bytes of the largest packet this side takes and makes (RFC 4253 section 6.1 makes peers take as much). */
@@ -72,6 +73,8 @@ export class ChannelCore implements OutboundSource {
   readonly sentStderr: SendStream;
   /** Settles when the channel has ended. */
   readonly closed: Promise<void>;
+  /** What the peer takes. */
+  readonly sendWindow = new SendWindow();
   /** Channel type, once it is known. */
   type = "";
   /** Giving it up is told with {@linkcode RESET}. */
@@ -85,7 +88,6 @@ export class ChannelCore implements OutboundSource {
   #link: ChannelLink | null = null;
   #state: State = "new";
   #peer = 0;
-  #sendWindow = 0;
   #sendPacket = 0;
   #window = new ReceiveWindow(DEFAULT_WINDOW, MAX_PACKET);
   /** When the peer was asked for its first word about the channel, which it gives no sooner than a round trip later; 0 once it has come. */
@@ -158,7 +160,7 @@ export class ChannelCore implements OutboundSource {
     if (maxPacket === 0) throw new SshProtocolError("Peer opens a channel with a maximum packet size of 0");
     this.#state = "open";
     this.#peer = peer;
-    this.#sendWindow = window;
+    this.sendWindow.add(window);
     this.#sendPacket = Math.min(maxPacket, MAX_PACKET);
     this.#heard();
     if (this.#closeWanted) this.#patience.start();
@@ -182,7 +184,9 @@ export class ChannelCore implements OutboundSource {
 
   /** Data may have become sendable: it counts as such only while there is window for it. */
   #wantData(): void {
-    if (this.#state === "open" && this.#sendWindow > 0 && !this.#closeSent) this.#link!.transport.wantData(this);
+    if (this.#state !== "open" || this.#closeSent) return;
+    if (this.sendWindow.left > 0) this.#link!.transport.wantData(this);
+    else this.sendWindow.wants();
   }
 
   /** See {@linkcode OutboundSource}: a WINDOW_ADJUST over everything consumed so far. */
@@ -195,7 +199,7 @@ export class ChannelCore implements OutboundSource {
   /** See {@linkcode OutboundSource}: CHANNEL_DATA and CHANNEL_EXTENDED_DATA, in turn where both have some. */
   writeData(out: Uint8Array, at: number): number {
     if (this.#state !== "open" || this.#closeSent) return 0;
-    const most = Math.min(this.#sendWindow, this.#sendPacket);
+    const most = Math.min(this.sendWindow.left, this.#sendPacket);
     const stderr = this.sentStderr.available > 0 && (this.#stderrTurn || this.sent.available === 0);
     this.#stderrTurn = !stderr;
     const stream = stderr ? this.sentStderr : this.sent;
@@ -210,7 +214,7 @@ export class ChannelCore implements OutboundSource {
     writeU32(out, at + 1, this.#peer);
     if (stderr) writeU32(out, at + 5, EXTENDED_DATA_STDERR);
     writeU32(out, at + header - 4, length);
-    this.#sendWindow -= length;
+    this.sendWindow.take(length, this.#available > 0);
     this.#link!.idle.passed();
     this.#patience.progress();
     this.#sendAfterData();
@@ -231,7 +235,7 @@ export class ChannelCore implements OutboundSource {
    * The transport sends it behind the packet being made.
    */
   #sendAfterData(): void {
-    if (this.#staged > 0 && this.#sendWindow > 0) return;
+    if (this.#staged > 0 && this.sendWindow.left > 0) return;
     this.#requests.sendHeldBack();
     if (this.#eofWanted && this.#available === 0) this.#sendEofNow();
     if (this.#closeWanted && this.#staged === 0) this.#sendCloseNow();
@@ -339,7 +343,7 @@ export class ChannelCore implements OutboundSource {
 
   /** Sends a request that wants no answer, behind data that has been written and can leave. */
   notify(name: string, data: Uint8Array): void {
-    this.#requests.notify(name, data, this.#staged > 0 && this.#sendWindow > 0);
+    this.#requests.notify(name, data, this.#staged > 0 && this.sendWindow.left > 0);
   }
 
   /** Sends a request that wants no answer at once, ahead of what has been written. */
@@ -397,12 +401,7 @@ export class ChannelCore implements OutboundSource {
   /** CHANNEL_WINDOW_ADJUST. */
   adjust(bytes: number): void {
     this.#mustBeOpen("a window adjustment");
-    if (this.#sendWindow + bytes > 0xffff_ffff) {
-      throw new SshProtocolError("Peer adjusts a channel window beyond 2^32 - 1");
-    }
-    const wasEmpty = this.#sendWindow === 0;
-    this.#sendWindow += bytes;
-    if (wasEmpty && this.sent.available + this.sentStderr.available > 0) this.#wantData();
+    if (this.sendWindow.add(bytes) && this.sent.available + this.sentStderr.available > 0) this.#wantData();
   }
 
   /** CHANNEL_EOF; a second one is ignored. */

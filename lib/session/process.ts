@@ -6,7 +6,7 @@
  */
 import type { BaseChannel } from "../connection/channel.ts";
 import type { Mux } from "../connection/mux.ts";
-import { printable, SshError } from "../errors.ts";
+import { ChannelOpenError, printable, SshError } from "../errors.ts";
 import type { Bytes } from "../wire/types.ts";
 import { checkText } from "../wire/check.ts";
 import { abortable } from "../wire/abortable.ts";
@@ -47,6 +47,8 @@ export interface ProcessServices {
   readonly ownInput?: () => ReadableStream<Uint8Array>;
   /** A terminal like its own; null where it has none. */
   readonly ownPty?: () => PtyOptions | null;
+  /** Gives up sessions that nobody asked for, where the server refuses one more; false where there are none. */
+  readonly giveRoom?: () => Promise<boolean>;
   /** Variables that it is given where the server takes them. */
   readonly env?: Variables | undefined;
   /** What stands before its output. */
@@ -305,6 +307,7 @@ export async function startProcess(
       input,
       asked: services.asked,
       gate: services.gate,
+      giveRoom: services.giveRoom,
       // What the caller names comes before what every session is given.
       given: Object.fromEntries(Object.entries(services.env ?? {}).filter(([name]) => !Object.hasOwn(env, name))),
     });
@@ -322,7 +325,7 @@ async function startUnder(
   mux: Mux,
   start: ProcessStart,
   options: ExecOptions,
-  { pty, line, given, window, signal, lent, onEnd, own, input, asked, gate }: {
+  { pty, line, given, window, signal, lent, onEnd, own, input, asked, gate, giveRoom }: {
     pty: Bytes | null;
     line: (unset: Variables) => [name: string, data: Bytes];
     given: Variables;
@@ -334,11 +337,17 @@ async function startUnder(
     input: Input | undefined;
     asked: ProcessServices["asked"];
     gate: Gate | undefined;
+    giveRoom: ProcessServices["giveRoom"];
   },
 ): Promise<RemoteProcess> {
   let channel: ClientSession;
+  const open = (): Promise<ClientSession> =>
+    mux.openChannel("session", EMPTY, (id) => new ClientSession(id, lent), { signal });
   try {
-    channel = await mux.openChannel("session", EMPTY, (id) => new ClientSession(id, lent), { signal });
+    channel = await open().catch(async (error) => {
+      if (error instanceof ChannelOpenError && await giveRoom?.()) return await open();
+      throw error;
+    });
   } catch (error) {
     lent.release();
     throw error;

@@ -14,6 +14,7 @@ import { checkFilePath, RemoteFiles } from "./remote/remote_files.ts";
 export type { RemoteFiles, SftpServerInfo } from "./remote/remote_files.ts";
 import { copyRemoteFile } from "./remote/copy.ts";
 import { quoted } from "../files/names.ts";
+import { FurtherSessions, type OpenFurther } from "./remote/further_sessions.ts";
 import { openToRead } from "./remote/open_to_read.ts";
 import { readAll } from "./remote/read_pipeline.ts";
 import { remove } from "./remote/remove.ts";
@@ -38,7 +39,10 @@ function atMost<T>(
   return withDeadline({ signal, timeout }, what, (signal) => abortable(work(signal), signal));
 }
 
-let construct: (session: SftpSession, linkFirst: boolean) => SftpClient;
+let construct: (session: SftpSession, linkFirst: boolean, further: FurtherSessions) => SftpClient;
+
+/** Has a client give up the sessions that it has beside its first, for the program's own; false where it has none. */
+export let giveRoom: (client: SftpClient) => Promise<boolean>;
 
 /**
  * Starts an SFTP session on the streams of a channel, which it owns from here on. With `linkFirst` the fields of SYMLINK are in
@@ -51,9 +55,43 @@ export async function openSftp(
 ): Promise<SftpClient> {
   checkChannel(channel);
   checkCall("session", options);
+  return await openSftpAmong(channel, options, new FurtherSessions(null, 0));
+}
+
+/** What is known of a server. */
+interface Known {
+  readonly linkFirst?: boolean | undefined;
+  readonly hasLimits?: boolean | undefined;
+}
+
+/** A session on a channel, started. */
+async function started(channel: SftpChannel, options: WaitOptions & Known): Promise<SftpSession> {
   const session = new SftpSession(channel);
   await withDeadline(options, () => "the server to start SFTP", (signal) => session.start(signal, options.hasLimits));
-  return construct(session, saidLinkFirst(session.extensions) ?? options.linkFirst ?? false);
+  return session;
+}
+
+/** As `openSftp()`, with up to `most` further sessions on channels that `openMore` gives, or null where there can be none just now. */
+export function openSftpOn(
+  channel: SftpChannel,
+  options: WaitOptions & Known,
+  openMore: (signal: AbortSignal) => Promise<SftpChannel | null>,
+  most: number,
+): Promise<SftpClient> {
+  const open: OpenFurther = async (signal) => {
+    const channel = await openMore(signal);
+    return channel && await started(channel, { ...options, signal });
+  };
+  return openSftpAmong(channel, options, new FurtherSessions(open, most));
+}
+
+async function openSftpAmong(
+  channel: SftpChannel,
+  options: WaitOptions & Known,
+  further: FurtherSessions,
+): Promise<SftpClient> {
+  const session = await started(channel, options);
+  return construct(session, saidLinkFirst(session.extensions) ?? options.linkFirst ?? false, further);
 }
 
 /**
@@ -66,14 +104,17 @@ export async function openSftp(
  */
 export class SftpClient extends RemoteFiles implements AsyncDisposable {
   readonly #session: SftpSession;
+  readonly #further: FurtherSessions;
 
   static {
-    construct = (session, linkFirst) => new SftpClient(session, linkFirst);
+    construct = (session, linkFirst, further) => new SftpClient(session, linkFirst, further);
+    giveRoom = (client) => client.#further.yield();
   }
 
-  private constructor(session: SftpSession, linkFirst: boolean) {
+  private constructor(session: SftpSession, linkFirst: boolean, further: FurtherSessions) {
     super(session, linkFirst);
     this.#session = session;
+    this.#further = further;
   }
 
   /**
@@ -164,9 +205,10 @@ export class SftpClient extends RemoteFiles implements AsyncDisposable {
     checkPaths({ local, remote });
     checkCall("copy", options);
     requireSystem("upload local files", "`writeFile()` takes bytes and streams, as `blob.stream()` gives one");
+    const further = this.#further;
     const copy = (signal: AbortSignal | undefined): Promise<TransferSummary> =>
-      upload(this, this.#session, local, remote === "" ? "." : remote, { ...options, signal });
-    return await withDeadline(options, () => `${quoted(local)} to be copied`, copy);
+      upload(this, this.#session, further, local, remote === "" ? "." : remote, { ...options, signal });
+    return await further.during(() => withDeadline(options, () => `${quoted(local)} to be copied`, copy));
   }
 
   /**
@@ -220,7 +262,7 @@ export class SftpClient extends RemoteFiles implements AsyncDisposable {
 
   /** Ends the session; requests without an answer are rejected. Safe to call twice. */
   async close(): Promise<void> {
-    await this.#session.close();
+    await Promise.all([this.#session.close(), this.#further.end()]);
   }
 
   /** Same as {@linkcode SftpClient.close}. */

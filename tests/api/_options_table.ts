@@ -41,6 +41,7 @@ export type Entry =
   | "globalRequest"
   | "connectAgent"
   | "loadSshConfig"
+  | "sftp"
   | "dial"
   | "dialUnix"
   | "listen"
@@ -113,6 +114,7 @@ export const waiting: readonly Entry[] = [
   "openChannel",
   "accept",
   "globalRequest",
+  "sftp",
   "dial",
   "dialUnix",
   "listen",
@@ -470,6 +472,7 @@ export const rows: readonly Row[] = [
     typeError("the controller's `.signal`", new AbortController()),
     typeError("an AbortSignal, such as", "5s", null, true, {}, () => {}, new EventTarget()),
   ),
+  row("sftp", "channels", [1, 4, 8], rangeError("1 to 8", ...NO_COUNT, 9, Infinity)),
   row(waiting, "timeout", [1, 0.5, 2 ** 31, 2 ** 40, Infinity], rangeError("milliseconds above 0", ...NO_TIME)),
   row(
     ["startClient", "startServer", "openSession", "openChannel", "accept"],

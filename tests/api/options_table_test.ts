@@ -6,6 +6,7 @@ import { assert, assertEquals, assertInstanceOf, assertStringIncludes } from "@s
 import { connect, type ConnectOptions, type ControlPathOptions } from "../../lib/api/client.ts";
 import { loadSshConfig, type LoadSshConfigOptions } from "../../lib/api/config/ssh_config.ts";
 import { serve, serveConn, type ServeOptions } from "../../lib/api/server.ts";
+import { SftpChannels, type SftpOptions } from "../../lib/api/sftp_channels.ts";
 import { Transport, type TransportOptions } from "../../lib/api/transport/transport.ts";
 import { keyboardInteractive, password, publicKey } from "../../lib/auth/methods.ts";
 import { connectAgent } from "../../lib/agent/agent.ts";
@@ -14,6 +15,7 @@ import { ClientForwards } from "../../lib/forward/client.ts";
 import type { ForwardOptions } from "../../lib/forward/forward.ts";
 import { ClientHttp } from "../../lib/http/client.ts";
 import { insecureAcceptAnyHostKey } from "../../lib/keys/trust/known_hosts.ts";
+import { checkWait } from "../../lib/wire/check.ts";
 import type { ByteDuplex } from "../../lib/wire/types.ts";
 import { memoryPair } from "../_support/duplex.ts";
 import { fakeMux } from "../_support/fake_transport.ts";
@@ -179,6 +181,15 @@ const calls: Readonly<Record<Entry, (option: string, value: unknown) => unknown>
   loadSshConfig: async (option, value) => {
     await loadSshConfig(optionsWith<LoadSshConfigOptions>({ files: [] }, option, value));
     throw new Reached();
+  },
+  sftp: async (option, value) => {
+    const { transport, mux } = fakeMux();
+    transport.send = () => {
+      throw new Reached("something was sent");
+    };
+    const options = optionsWith<SftpOptions | undefined>({}, option, value) ?? {};
+    checkWait(options);
+    await new SftpChannels(mux, { peer: "SSH-2.0-x", own: "SSH-2.0-y" }).open(options);
   },
   dial: (option, value) => paths((client) => client.dial(optionsWith({ hostname: "h", port: 1 }, option, value))),
   dialUnix: (option, value) =>
@@ -373,6 +384,7 @@ const interfaces: readonly { name: string; file: string; entries: readonly Entry
   ...["AdmissionOptions", "ServerHandshakeOptions", "ServerLoginOptions", "ServiceOptions", "ServeConnOptions"].map(
     (name) => ({ name, file: "lib/api/serve_options.ts", entries: ["serve", "serveConn"] as const }),
   ),
+  { name: "SftpOptions", file: "lib/api/sftp_channels.ts", entries: ["sftp"] },
   { name: "WaitOptions", file: "lib/wire/deadline.ts", entries: waiting },
   { name: "ControlPathOptions", file: "lib/api/control_options.ts", entries: ["controlPath"] },
   { name: "ListenOptions", file: "lib/api/serve_options.ts", entries: ["serve"] },

@@ -94,7 +94,7 @@ async function copyThrough(
     await writing.finish();
     return writing.offset;
   } catch (error) {
-    writing.abandon(error);
+    void writing.abandon(error);
     throw error;
   } finally {
     reading.cancel();

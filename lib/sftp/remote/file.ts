@@ -165,7 +165,7 @@ export class SftpFile implements AsyncDisposable {
         ({ signal } = controller);
         // A stream calls `abort` only when the write in flight has ended, and never when it is being closed.
         signal.addEventListener("abort", () => {
-          this.#writing?.abandon(signal.reason);
+          void this.#writing?.abandon(signal.reason);
           this.#writing = null;
           this.#leave();
         });

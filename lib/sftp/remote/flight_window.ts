@@ -21,6 +21,7 @@ export class FlightWindow {
   #shortest = Infinity;
   #round = 0;
   #roundStart = -1;
+  #rounds = 0;
 
   /** A window that starts at `first` bytes and grows up to `last`. */
   constructor(first: number = FIRST_WINDOW, last: number = LAST_WINDOW) {
@@ -31,6 +32,16 @@ export class FlightWindow {
   /** Bytes that may be under way. */
   get size(): number {
     return this.#size;
+  }
+
+  /** The shortest time that an answer took, in milliseconds. */
+  get shortest(): number {
+    return this.#shortest;
+  }
+
+  /** Rounds that were measured: each as long as the shortest answer at least. */
+  get rounds(): number {
+    return this.#rounds;
   }
 
   /** `bytes` were answered at `now` that were asked for at `sent`, both in milliseconds. */
@@ -49,5 +60,6 @@ export class FlightWindow {
     this.#size = Math.max(this.#size, Math.min(Math.ceil(2 * held), this.#last));
     this.#round = 0;
     this.#roundStart = now;
+    this.#rounds++;
   }
 }

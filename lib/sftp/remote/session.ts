@@ -25,7 +25,7 @@ import {
   readStatus,
   Realpath,
 } from "../wire/messages.ts";
-import type { SftpChannel } from "../wire/channel.ts";
+import type { SendingState, SftpChannel } from "../wire/channel.ts";
 import { ChunkSource } from "../../wire/chunk_source.ts";
 import { quoted } from "../../files/names.ts";
 import { PacketBuffer } from "../wire/packet_buffer.ts";
@@ -91,6 +91,8 @@ export class SftpSession {
   maxWrite: number = SAFE_TRANSFER;
   /** Most handles that may be open at once. */
   maxHandles: number = Infinity;
+  /** Bytes of files that the server has taken. */
+  written = 0;
 
   /** Takes over the streams; nothing is sent yet. */
   constructor(channel: SftpChannel) {
@@ -116,6 +118,11 @@ export class SftpSession {
   /** Why the session is over, or null while it is not. */
   get ended(): Error | null {
     return this.#ended;
+  }
+
+  /** How its channel sends, where that can be told. */
+  get sending(): SendingState | null {
+    return this.#channel.sending?.() ?? null;
   }
 
   /** Exchanges versions (section 4) and asks for the server's limits; with `hasLimits` in one go. */
@@ -398,6 +405,11 @@ export class SftpSession {
     // Where all was written and closed, this does nothing; else the peer takes no more, and need not.
     this.#writer.abort(error).catch(() => {});
     this.#channel.close?.().catch(() => {});
+  }
+
+  /** Ends the session at once: what waits is lost. */
+  drop(): void {
+    this.#end(new SshError("Closed by the application", { code: "CLOSED" }));
   }
 
   /** Sends what waits, then ends the session. */

@@ -88,7 +88,7 @@ async function copy(
   local: string,
   options: TransferOptions,
 ): Promise<TransferSummary> {
-  const run = new TransferRun(session, options, remote);
+  const run = new TransferRun(session, null, options, remote);
   run.check();
   const downloader = new Downloader(client, session, run);
   try {

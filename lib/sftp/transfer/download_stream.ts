@@ -45,7 +45,7 @@ export async function downloadStream(
   options: TransferOptions,
 ): Promise<TransferSummary> {
   const { signal } = options,
-    run = new TransferRun(session, options, remote),
+    run = new TransferRun(session, null, options, remote),
     source = new Source(session, remote, run);
   const reading = new ReadableStream<Uint8Array>({
     pull: (controller) => source.pull(controller),

@@ -7,6 +7,7 @@ import type { TransferSummary } from "../../files/copied.ts";
 import { SftpError, SshError } from "../../errors.ts";
 import { Status } from "../../files/limits.ts";
 import { heeded } from "../../wire/callback.ts";
+import type { FurtherSessions } from "../remote/further_sessions.ts";
 import type { SftpSession } from "../remote/session.ts";
 import { lostError } from "../remote/errors.ts";
 import { isFileSystemError, statusOf } from "../../files/errors.ts";
@@ -92,6 +93,8 @@ export class TransferRun {
   #bytes = 0;
   /** The options. */
   readonly options: TransferOptions;
+  /** Sessions that may take part beside the one that all depends on. */
+  readonly further: FurtherSessions | null;
   /** What is left out at the top of the tree. */
   readonly exclusion: Exclusion;
   readonly #meter: TreeMeter | null;
@@ -100,8 +103,9 @@ export class TransferRun {
   #isOver = false;
 
   /** A run without tasks yet; `path` is what is copied. */
-  constructor(session: SftpSession, options: TransferOptions, path: string) {
+  constructor(session: SftpSession, further: FurtherSessions | null, options: TransferOptions, path: string) {
     this.#session = session;
+    this.further = further;
     this.options = options;
     this.exclusion = exclusionOf(options.exclude);
     const { onProgress, onTreeProgress } = options;

@@ -22,6 +22,7 @@ import { joinPath, quoted } from "../../files/names.ts";
 import { localRoots, localTally, localTree } from "../../files/local_tally.ts";
 import { moveIntoPlace } from "../remote/replace.ts";
 import { isMissing, refusalOf } from "../../files/refusals.ts";
+import type { FurtherSessions } from "../remote/further_sessions.ts";
 import type { SftpSession } from "../remote/session.ts";
 import { type TransferOptions, TransferRun, withGrace } from "./run.ts";
 import type { TransferSummary } from "../../files/copied.ts";
@@ -31,21 +32,23 @@ import { failure, FileUpload, type Item, partPaths, refused } from "./upload_fil
 export async function upload(
   client: RemoteFiles,
   session: SftpSession,
+  further: FurtherSessions,
   local: string,
   remote: string,
   options: TransferOptions,
 ): Promise<TransferSummary> {
-  return await withGrace(copy(client, session, local, remote, options), options.signal);
+  return await withGrace(copy(client, session, further, local, remote, options), options.signal);
 }
 
 async function copy(
   client: RemoteFiles,
   session: SftpSession,
+  further: FurtherSessions,
   local: string,
   remote: string,
   options: TransferOptions,
 ): Promise<TransferSummary> {
-  const run = new TransferRun(session, options, local);
+  const run = new TransferRun(session, further, options, local);
   run.check();
   const uploader = new Uploader(client, session, run);
   try {

@@ -16,6 +16,7 @@ import { moveIntoPlace, noting } from "../remote/replace.ts";
 import { refusalOf } from "../../files/refusals.ts";
 import type { SftpSession } from "../remote/session.ts";
 import { localFailure, type TransferRun } from "./run.ts";
+import { abortable } from "../../wire/abortable.ts";
 import { partName } from "../../files/copied.ts";
 import type { TreePlace } from "../../files/exclude.ts";
 import { WritePipeline } from "../remote/write_pipeline.ts";
@@ -80,6 +81,8 @@ export class FileUpload {
   readonly #source: LocalFile;
   readonly #item: Item;
   readonly #info: LocalInfo;
+  /** Where the source is read next. */
+  #position = 0;
 
   /** `info` is what `source` was when it was opened. */
   constructor(session: SftpSession, run: TransferRun, source: LocalFile, item: Item, info: LocalInfo) {
@@ -167,6 +170,11 @@ export class FileUpload {
     const total = info.size > 0 ? info.size : null;
     const pipeline = new WritePipeline(session, handle, remote, {
       offset,
+      // Written in place, a gap that a lost connection leaves could pass for contents.
+      ...(path === remote || requests !== undefined ? {} : {
+        again: (offset, length) => this.#again(offset, length),
+        onHeld: (window) => run.further?.spread(pipeline, path, (total ?? 0) - pipeline.offset, window),
+      }),
       ...(requests === undefined ? {} : { concurrency: requests }),
       ...(!isCounted ? {} : {
         onWritten: (bytes) => {
@@ -189,7 +197,7 @@ export class FileUpload {
       changed.catch(() => {});
       return changed;
     };
-    const stop = (): void => pipeline.abandon(signal!.reason);
+    const stop = (): void => void pipeline.abandon(signal!.reason);
     signal?.addEventListener("abort", stop, { once: true });
     try {
       const bits = await mode;
@@ -200,6 +208,7 @@ export class FileUpload {
         run.passed(local, offset);
       }
       if (offset > 0) await source.seek(offset);
+      this.#position = offset;
       const buffer = new Uint8Array(total === null ? UNKNOWN_BLOCK : Math.min(BLOCK, total - offset));
       for (let left = total === null ? Infinity : total - offset; left > 0;) {
         const count = await source.read(left < buffer.length ? buffer.subarray(0, left) : buffer);
@@ -208,11 +217,13 @@ export class FileUpload {
           if (total === null) break;
           throw refused(local, "it became shorter meanwhile");
         }
+        this.#position += count;
         await pipeline.write(buffer.subarray(0, count));
         left -= count;
       }
-      // What comes after the last write does not wait for its answer; times last, as a write changes them.
+      // What comes after the last write does not wait for its answer, but for other sessions'; times last, as a write changes them.
       const written = pipeline.finish();
+      if (pipeline.isShared) await written;
       if (preserve) {
         const kept = change({
           ...(info.mode === null ? {} : { mode: info.mode }),
@@ -224,7 +235,9 @@ export class FileUpload {
       closing = session.closeHandle(handle, remote);
       await all([written, changed, closing]);
     } catch (error) {
-      pipeline.abandon(error);
+      const left = pipeline.abandon(error);
+      // Some servers do not remove what is open.
+      if (session.ended === null && !signal?.aborted) await abortable(left, signal).catch(() => {});
       // Sent twice it would close what has the same handle by then.
       if (closing === undefined) session.dropHandle(handle, remote);
       if (path === remote && pipeline.refusedAt !== null) {
@@ -243,6 +256,19 @@ export class FileUpload {
       // A server without permission bits has none to keep.
       else if (!isUnsupported(error)) throw error;
     });
+  }
+
+  /** Bytes that were sent before; what is read next stays what it was. */
+  async #again(offset: number, length: number): Promise<Uint8Array> {
+    const source = this.#source, bytes = new Uint8Array(length), { local } = this.#item;
+    await source.seek(offset);
+    for (let done = 0; done < length;) {
+      const count = await source.read(bytes.subarray(done));
+      if (count === null) throw refused(local, "it became shorter meanwhile");
+      done += count;
+    }
+    await source.seek(this.#position);
+    return bytes;
   }
 
   #open(path: string, flags: number): Promise<Uint8Array> {
