@@ -28,6 +28,10 @@ export interface ExpectOptions {
 }
 
 const MAX_OUTPUT = 1_048_576;
+/** A match may begin anywhere, so all that came is looked at again: where that is more characters than this, only now and then. */
+const SEARCHED_AT_ONCE = 65_536;
+/** Milliseconds between two of those searches, while output comes in ever so small pieces. */
+const SEARCH_PAUSE = 20;
 
 const habits: Readonly<Record<string, Habit>> = {
   maxBytes: { ours: ["maxOutput"], write: "`maxOutput`" },
@@ -51,6 +55,8 @@ class Search {
   #bytes: Bytes = new Uint8Array(1024);
   #length = 0;
   #text = "";
+  /** Characters that have been searched. */
+  #searched = 0;
 
   constructor(pattern: Pattern, most: number) {
     this.#pattern = pattern;
@@ -67,17 +73,31 @@ class Search {
     return this.#length >= this.#most;
   }
 
-  /** A match, and the bytes up to its end. Without bytes it is the end of the output. */
-  more(bytes: Uint8Array | null): { found: OutputMatch; bytes: number } | null {
-    const known = this.#text.length;
+  /** Whether something came that has not been searched. */
+  get hasNew(): boolean {
+    return this.#text.length > this.#searched;
+  }
+
+  /** Whether each search costs so much that it is not to follow each piece of output. */
+  get isLong(): boolean {
+    return this.#text.length > SEARCHED_AT_ONCE;
+  }
+
+  /** Takes what came. Without bytes it is the end of the output. */
+  add(bytes: Uint8Array | null): void {
     if (bytes === null) this.#text += this.#decoder.decode();
     else {
       const part = bytes.subarray(0, Math.min(bytes.length, this.#most - this.#length));
       this.#keep(part);
       this.#text += this.#decoder.decode(part, { stream: true });
     }
-    if (this.#text.length === known) return null;
-    const match = this.#pattern.find(this.#text, known);
+  }
+
+  /** A match, and the bytes up to its end. */
+  find(): { found: OutputMatch; bytes: number } | null {
+    if (!this.hasNew) return null;
+    const match = this.#pattern.find(this.#text, this.#searched);
+    this.#searched = this.#text.length;
     if (match === null) return null;
     return { found: match.found, bytes: bytesOf(this.#text, match.end, this.#bytes.subarray(0, this.#length)) };
   }
@@ -119,30 +139,49 @@ export async function expectOn(
   };
   const quoted = (): string => search.text === "" ? "there was none" : `it ends with ${quotedEnd(hide(search.text))}`;
   const timer = new Timer(() => {
+    if (find()) return;
     const words = `Output did not match ${wanted.shown} within ${timeout} milliseconds: ${quoted()}`;
     fail(new DOMException(words, "TimeoutError"));
   });
   const onAbort = (): void => fail(signal!.reason);
   timer.start(timeout);
   signal?.addEventListener("abort", onAbort, { once: true });
-  const take = (match: ReturnType<Search["more"]>): boolean => {
+  const find = (): boolean => {
+    const match = search.find();
     if (match === null) return false;
+    isOver = true;
     release(match.bytes);
     resolve(match.found);
     return true;
+  };
+  let isPausing = false;
+  const pause = new Timer(() => {
+    isPausing = false;
+    if (!isOver) findNext();
+  });
+  /** Looks at what came, or a little later, with what comes until then. */
+  const findNext = (): boolean => {
+    if (search.isLong && !search.isFull) {
+      if (isPausing || !search.hasNew) return false;
+      isPausing = true;
+      pause.start(SEARCH_PAUSE);
+    }
+    return find();
   };
   try {
     const unread: Bytes[] = [];
     while (received.hasRest) unread.push((await reader.read()).value!);
     release = received.look({
       more: (bytes) => {
-        if (take(search.more(bytes)) || !search.isFull) return;
+        search.add(bytes);
+        if (findNext() || !search.isFull) return;
         const words = `Output did not match ${wanted.shown} within ${maxOutput} bytes: ${quoted()}`;
         fail(new SshError(words, { code: "NO_MATCH" }));
       },
       ended: (error) => {
+        if (error === null) search.add(null);
+        if (find()) return;
         if (error !== null) return fail(error.reason);
-        if (take(search.more(null))) return;
         const words = `Output ended before it matched ${wanted.shown}: ${quoted()}`;
         fail(new SshError(words, { code: "NO_MATCH" }));
       },
@@ -153,6 +192,7 @@ export async function expectOn(
     return await promise;
   } finally {
     timer.stop();
+    pause.stop();
     signal?.removeEventListener("abort", onAbort);
     release(0);
     reader.releaseLock();

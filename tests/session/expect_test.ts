@@ -277,3 +277,36 @@ Deno.test("expect() refuses what is no pattern and no option, and a RegExp stays
   await process[Symbol.asyncDispose]();
   await assertRejects(() => waiting, SshError);
 });
+
+Deno.test("expect() searches long output now and then, and not at each byte of a peer that drips, and misses nothing", async () => {
+  const long = "x".repeat(70_000);
+  for (const pattern of [/ne+dle/, "needle"]) {
+    for (const end of ["pause", "end", "timeout", "bound"] as const) {
+      const { process, say, end: close } = await started();
+      using time = new FakeTime();
+      let matched: unknown = null;
+      const options = { timeout: 15, maxOutput: end === "bound" ? 70_006 : 100_000 };
+      const waiting = process.expect(pattern, end === "timeout" || end === "bound" ? options : {}).then(
+        ({ before, match }) => matched = `${before.length} ${match}`,
+        (error) => matched = error,
+      );
+      say(long.slice(0, 32_000), long.slice(32_000, 64_000), long.slice(64_000));
+      await settle();
+      say(..."needle");
+      await settle();
+      if (end !== "bound") assertEquals(matched, null, `${pattern}, ${end}: not searched yet`);
+      if (end === "pause") time.tick(20);
+      if (end === "timeout") time.tick(15);
+      if (end === "end") close();
+      await waiting;
+      assertEquals(matched, "70000 needle", `${pattern}, ${end}`);
+      // What comes behind the pause is looked at at once again.
+      if (end === "end") continue;
+      const next = process.expect(/b/);
+      say("ab");
+      await settle();
+      assertEquals((await next).before, "a");
+      close();
+    }
+  }
+});
