@@ -36,6 +36,7 @@ export type {
   AllowLent,
   ListenOptions,
   ServeConnOptions,
+  ServeErrorInfo,
   ServeOptions,
   ServerHandshakeOptions,
   ServerLoginOptions,

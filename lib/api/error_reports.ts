@@ -8,6 +8,7 @@ import { SshError, SshProtocolError } from "../errors.ts";
 import { HostKeySignerError } from "../transport/host_key_signature.ts";
 import { callBack } from "../wire/callback.ts";
 import { hasDeno } from "../wire/system.ts";
+import type { ServeErrorInfo } from "./serve_options.ts";
 
 /** Tells of errors. An error of the program's own handler of errors has nowhere to go, and must not end the server. */
 export interface ErrorReports {
@@ -18,9 +19,12 @@ export interface ErrorReports {
 }
 
 /** Reports to a server's `onError`; where there is none, what is the program's own fault is printed. */
-export function errorReports(onError: ((error: unknown) => void) | undefined): ErrorReports {
+export function errorReports(
+  onError: ((error: unknown, info: ServeErrorInfo) => void) | undefined,
+  info: ServeErrorInfo = { remoteAddr: undefined },
+): ErrorReports {
   if (onError !== undefined) {
-    const tell = (error: unknown): void => callBack(() => onError(error));
+    const tell = (error: unknown): void => callBack(() => onError(error, info));
     return { program: tell, connection: tell };
   }
   // Whoever finds the port could fill the console with what clients do wrong, and with connections that are lost.

@@ -128,16 +128,22 @@ export interface ServiceOptions extends ChannelOptions {
   forwardTimeout?: number | undefined;
 }
 
+/** Where an error of a server comes from. */
+export interface ServeErrorInfo {
+  /** Who had connected; undefined for errors of listening, and where the connection does not say. */
+  readonly remoteAddr: Deno.Addr | undefined;
+}
+
 /** Options of {@linkcode serveConn}. */
 export interface ServeConnOptions extends AdmissionOptions, ServerHandshakeOptions, ServerLoginOptions, ServiceOptions {
   /** Stops listening and ends every connection at once; the server's own dispose lets what was written leave first. */
   signal?: AbortSignal | undefined;
   /**
-   * Called for connection and handler errors. What it throws is ignored, at once or by a promise. Without it what handlers throw goes to
+   * Called for connection and handler errors, with the address of who had connected. What it throws is ignored, at once or by a promise. Without it what handlers throw goes to
    * `console.error`, as with `Deno.serve`, and with it errors of accepting connections and of host keys; not what clients do wrong, nor
    * connections that are lost. @default {prints}
    */
-  onError?: ((error: unknown) => void) | undefined;
+  onError?: ((error: unknown, info: ServeErrorInfo) => void) | undefined;
 }
 
 /** Options of {@linkcode serve}; names follow `Deno.serve`. */

@@ -17,7 +17,7 @@ import { isThenable } from "../wire/callback.ts";
 import type { ByteDuplex, MaybePromise } from "../wire/types.ts";
 import { ServedDisplays } from "../x11/served_displays.ts";
 import { Connection, endOnAbort } from "./connection.ts";
-import type { ErrorReports } from "./error_reports.ts";
+import { type ErrorReports, errorReports } from "./error_reports.ts";
 import { given } from "./options.ts";
 import type { Offence } from "./admission/penalties.ts";
 import type { AllowLent, ServeConnOptions } from "./serve_options.ts";
@@ -30,7 +30,8 @@ const DEFAULT_FORWARD_TIMEOUT = 30_000;
 /** One connection, from its first byte to its end. */
 export class ServedConnection {
   readonly #options: ServeConnOptions;
-  readonly #reports: ErrorReports;
+  /** Where its errors go. */
+  readonly reports: ErrorReports;
   readonly #connection: Connection;
   readonly #remoteAddr: Deno.Addr | undefined;
   readonly #localAddr: Deno.Addr | undefined;
@@ -38,12 +39,12 @@ export class ServedConnection {
   #displays: ServedDisplays | null = null;
   #offence: Offence | null = "noAuth";
 
-  constructor(conn: ByteDuplex, options: ServeConnOptions, reports: ErrorReports, isSocket = false) {
+  constructor(conn: ByteDuplex, options: ServeConnOptions, isSocket = false) {
     this.#options = options;
-    this.#reports = reports;
     this.#remoteAddr = "remoteAddr" in conn ? conn.remoteAddr as Deno.Addr : undefined;
     this.#localAddr = "localAddr" in conn ? conn.localAddr as Deno.Addr : undefined;
-    const { hostKeys, maxChannels = DEFAULT_MAX_CHANNELS } = options, onError = reports.program;
+    this.reports = errorReports(options.onError, { remoteAddr: this.#remoteAddr });
+    const { hostKeys, maxChannels = DEFAULT_MAX_CHANNELS } = options, onError = this.reports.program;
     this.#connection = new Connection(conn, { role: "server", copyingWritable: isSocket, hostKeys }, options, {
       ...{ maxChannels, onError },
       onEnded: (error) => {
@@ -76,7 +77,7 @@ export class ServedConnection {
         auth,
         remoteAddr: this.#remoteAddr,
         localAddr: this.#localAddr,
-        onError: this.#reports.program,
+        onError: this.reports.program,
         onRefused: () => this.#offence = "authFail",
       }, (mux, user, passed, grants) => {
         this.#offence = null;
@@ -105,7 +106,7 @@ export class ServedConnection {
   /** What the user may do from here on. */
   #accept(mux: Mux, user: AuthenticatedUser, passed: readonly string[], grants: Grants): void {
     const { handler, subsystems, maxSessions = DEFAULT_MAX_SESSIONS } = this.#options;
-    const onError = this.#reports.program, connection = this.#connection.transport.info;
+    const onError = this.reports.program, connection = this.#connection.transport.info;
     const { maxChannels = DEFAULT_MAX_CHANNELS, maxListeners = DEFAULT_MAX_LISTENERS } = this.#options;
     const { forwardTimeout = DEFAULT_FORWARD_TIMEOUT } = this.#options;
     // Strangers who connect to a listener leave room for the sessions of its user.

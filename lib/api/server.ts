@@ -75,7 +75,7 @@ export function serve(options: ServeOptions): SshServer {
 export async function serveConn(conn: ByteDuplex, options: ServeConnOptions): Promise<void> {
   checkServe(options, "serveConn()");
   checkDuplex("conn", conn, true);
-  await new ServedConnection(conn, options, errorReports(options.onError)).run(() => {});
+  await new ServedConnection(conn, options).run(() => {});
 }
 
 /** Who decides before the login: the server by itself, or with others. */
@@ -219,9 +219,10 @@ class Server implements SshServer {
 
   async #serve(socket: Deno.TcpConn, pass: Pass): Promise<void> {
     this.#sockets.add(socket);
-    let offence: Offence | null = null;
+    let offence: Offence | null = null, reports = this.#reports;
     try {
-      const connection = new ServedConnection(socket, this.#options, this.#reports, true);
+      const connection = new ServedConnection(socket, this.#options, true);
+      reports = connection.reports;
       connection.setRef(this.#refed);
       this.#connections.set(connection, false);
       pass.onDismissed = () => connection.dismiss();
@@ -235,7 +236,7 @@ class Server implements SshServer {
         this.#connections.delete(connection);
       }
     } catch (error) {
-      this.#reports.connection(error);
+      reports.connection(error);
     } finally {
       this.#sockets.delete(socket);
       closeSocket(socket);

@@ -153,7 +153,7 @@ interface Line {
 
 class Pair implements TestPair {
   readonly #options: ServeConnOptions;
-  readonly #onError: ((error: unknown) => void) | undefined;
+  readonly #onError: ServeConnOptions["onError"];
   readonly #defaults: TestClientOptions;
   /** Those whose server's end has not ended. */
   readonly #lines = new Set<Line>();
@@ -260,7 +260,7 @@ class Pair implements TestPair {
     const conn = memoryConn(FIRST_PORT + this.#count++ % PORTS);
     const served = serveConn(conn.server, this.#options).catch((error) => {
       // How a connection ended is no failure of a test: its client hears of it, and says so where it matters.
-      if (this.#ended === null) callBack(() => this.#onError?.(error));
+      if (this.#ended === null) callBack(() => this.#onError?.(error, { remoteAddr: undefined }));
     }).finally(() => this.#lines.delete(line));
     const line: Line = { conn, served };
     this.#lines.add(line);

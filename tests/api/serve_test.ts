@@ -1,9 +1,10 @@
 import { assert, assertEquals, assertInstanceOf, assertNotEquals, assertRejects, assertThrows } from "@std/assert";
 import { connect, type ConnectOptions, type SshClient } from "../../lib/api/client.ts";
-import { serve, type ServeOptions, type SshServer } from "../../lib/api/server.ts";
+import { serve, serveConn, type ServeOptions, type SshServer } from "../../lib/api/server.ts";
 import { ChannelOpenError, SshDisconnectError, SshError } from "../../lib/errors.ts";
+import { password } from "../../mod.ts";
 import { Writer } from "../../lib/wire/writer.ts";
-import { sleep } from "../_support/duplex.ts";
+import { memoryPair, sleep } from "../_support/duplex.ts";
 import { until } from "../_support/until.ts";
 import { join, login, serverOptions, text } from "../_support/joined.ts";
 
@@ -156,6 +157,40 @@ Deno.test("serve() serves many clients at once", async () => {
     return text((await client.exec(`echo ${i}`)).stdout);
   }));
   assertEquals(outputs, Array.from({ length: 40 }, (_, i) => `${i}\n`));
+});
+
+Deno.test("onError is told the address of who had connected: a refused client, a handler that throws, a lost connection", async () => {
+  const told: { error: unknown; port: number | undefined }[] = [];
+  await using server = await listen({
+    maxAuthTries: 1,
+    handler: () => {
+      throw new Error("of the handler");
+    },
+    onError: (error, { remoteAddr }) => {
+      assertEquals(remoteAddr?.transport === "tcp" && remoteAddr.hostname, "127.0.0.1");
+      told.push({ error, port: (remoteAddr as Deno.NetAddr).port });
+    },
+  });
+  const knocking = await takenSocket(server), knocked = (knocking.localAddr as Deno.NetAddr).port;
+  await knocking.write(new TextEncoder().encode("GET / HTTP/1.1\r\n\r\n".repeat(40)));
+  await until(() => told.length === 1, "It is told of the one who spoke no SSH");
+  knocking.close();
+  assertEquals(told[0]!.port, knocked);
+  await assertRejects(() => dial(server, { auth: [password("wrong")] }));
+  await until(() => told.length === 2, "It is told of the refused client");
+  assertInstanceOf(told[1]!.error, SshError);
+  {
+    await using client = await dial(server);
+    await client.exec("x");
+    assertEquals([(told[2]!.error as Error).message, told.length], ["of the handler", 3]);
+    assertNotEquals(told[2]!.port, told[1]!.port);
+  }
+  let info: unknown;
+  const pair = memoryPair();
+  const serving = serveConn(pair.server, { ...await serverOptions(), onError: (_error, about) => info = about });
+  pair.client.writable.close();
+  await serving.catch(() => {});
+  if (info !== undefined) assertEquals(info, { remoteAddr: undefined });
 });
 
 Deno.test("an error handler that throws does not end the server", async () => {
