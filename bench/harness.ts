@@ -4,7 +4,7 @@
  * @module
  */
 
-import { usePrograms } from "./support/run.ts";
+import { usePrograms, watched } from "./support/run.ts";
 
 /** Revisions of this module that are measured side by side. */
 export interface Sides {
@@ -36,6 +36,8 @@ export interface Settings {
   readonly only: readonly string[];
   /** Folder for CPU profiles of this module's programs. */
   readonly profile: string | undefined;
+  /** Whether the section has had its time, so that a further round is left out. */
+  readonly enough?: () => boolean;
   /** Has contenders of this module measured in two revisions, and no others. */
   readonly sides?: Sides;
 }
@@ -115,11 +117,12 @@ export async function alternate<T>(
   const results = new Map<string, T[]>();
   const out = new Set<string>();
   for (let round = 1; round <= settings.rounds; round++) {
+    if (round > 1 && settings.enough?.()) break;
     for (const [name, run] of Object.entries(contenders)) {
       if (out.has(name)) continue;
       if (settings.only.length > 0 && !settings.only.some((part) => name.includes(part))) continue;
       try {
-        const result = await run();
+        const result = await watched(run);
         results.set(name, [...results.get(name) ?? [], result]);
         log(`${what}, round ${round}, ${name}: ${show(result)}`);
       } catch (error) {
@@ -151,7 +154,7 @@ async function sideBySide<T>(
       for (let round = 0; round <= settings.rounds; round++) {
         for (const { name, programs } of round % 2 === 0 ? each : each.toReversed()) {
           usePrograms(programs);
-          const result = await run().catch((error) => {
+          const result = await watched(run).catch((error) => {
             throw new Error(`${name}: ${error instanceof Error ? error.message : error}`);
           });
           log(`${what}, ${round === 0 ? "warming up" : `round ${round}`}, ${contender}, ${name}: ${show(result)}`);

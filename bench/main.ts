@@ -89,6 +89,9 @@ const sections: Readonly<Record<string, Section>> = {
 /** What is compared where no section is named. */
 const compared = "down up server gcm execs logins echo sftp-file sftp-small sftp-stat sftp-list sftp-server".split(" ");
 
+/** Seconds for a quick run: a section that has used its share of what is left does no second round. */
+const QUICK = 300;
+
 /** Prints a text. */
 async function print(text: string): Promise<void> {
   await Deno.stdout.write(new TextEncoder().encode(`\n${text}\n`));
@@ -120,9 +123,13 @@ async function measure(options: Options): Promise<void> {
     return { at, figures, failures: failures.slice(before), seconds };
   };
   if (options.revisions === undefined) {
-    const revision = revisionHere(), bench = new Bench(options, keys, sshd, modules);
+    const revision = revisionHere();
     const unnamed = Object.entries(sections).filter(([, [, , named]]) => named === undefined).map(([name]) => name);
-    for (const section of options.wanted.length > 0 ? options.wanted : unnamed) {
+    const wanted = options.wanted.length > 0 ? options.wanted : unnamed;
+    for (const [i, section] of wanted.entries()) {
+      const since = performance.now(), share = (started + QUICK * 1000 - since) / (wanted.length - i);
+      const enough = () => options.quick && performance.now() - since > share;
+      const bench = new Bench({ ...options, enough }, keys, sshd, modules);
       const { at, figures, failures, seconds } = await one(section, bench);
       const results = figures.map((figure) => figureResult(figure, machine.versions));
       await keep({ sections: [{ ...at, revision, seconds, figures: results, failures }] });

@@ -97,6 +97,23 @@ function commandLine(program: string, json: string, options: StartOptions): stri
   }
 }
 
+const running = new Set<Deno.ChildProcess>();
+/** Minutes after which a round is stuck. */
+const STUCK = 10;
+
+/** Runs a round; where it is stuck, ends the programs that it started, so that it fails and the bench goes on. */
+export async function watched<T>(round: () => Promise<T>): Promise<T> {
+  const before = new Set(running);
+  const timer = setTimeout(() => {
+    for (const child of running.difference(before)) child.kill("SIGKILL");
+  }, STUCK * 60_000);
+  try {
+    return await round();
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /** Starts a program. */
 export function start(
   program:
@@ -121,7 +138,11 @@ export function start(
     env: { NO_COLOR: "1" },
   }).spawn();
   const forget = atInterrupt(() => child.kill("SIGKILL"));
-  void child.status.then(forget);
+  running.add(child);
+  void child.status.then(() => {
+    running.delete(child);
+    forget();
+  });
   const lines = new Lines(child.stdout);
   const errors = new Lines(child.stderr).rest();
   const writer = child.stdin.getWriter();
