@@ -8,7 +8,7 @@ import { type BaseChannel, channelCore } from "../connection/channel.ts";
 import type { Mux } from "../connection/mux.ts";
 import { startProcess } from "../session/process.ts";
 import { giveRoom, openSftpOn, type SftpClient } from "../sftp/client.ts";
-import type { SftpChannel } from "../sftp/wire/channel.ts";
+import type { MeasuredChannel } from "../sftp/wire/channel.ts";
 import { hasLimits } from "../sftp/wire/servers_with_limits.ts";
 import { serverTakesLinkFirst } from "../sftp/wire/symlink_order.ts";
 import { checkInteger } from "../wire/check.ts";
@@ -85,9 +85,9 @@ export class SftpChannels {
   }
 
   /** A channel beside others; null where there are as many as may be. */
-  async #openFurther(signal: AbortSignal, most: number): Promise<SftpChannel | null> {
+  async #openFurther(signal: AbortSignal, most: number): Promise<MeasuredChannel | null> {
     if (this.#further.size >= most) return null;
-    const { promise, resolve, reject } = Promise.withResolvers<SftpChannel>();
+    const { promise, resolve, reject } = Promise.withResolvers<MeasuredChannel>();
     const ended = promise.then(({ ended }) => ended).catch(() => {}).finally(() => this.#further.delete(ended));
     this.#further.add(ended);
     this.#start(signal, resolve).catch(reject);
@@ -95,7 +95,7 @@ export class SftpChannels {
   }
 
   /** Opens a channel and asks for the subsystem; `asked` gets its streams before the server has said that there is one. */
-  async #start(signal: AbortSignal, asked: (channel: SftpChannel) => void): Promise<void> {
+  async #start(signal: AbortSignal, asked: (channel: MeasuredChannel) => void): Promise<void> {
     await startProcess(this.#mux, { kind: "subsystem", name: "sftp" }, { stderr: "null", signal }, {
       asked: (opened) => asked(sftpChannel(opened)),
     });
@@ -114,7 +114,7 @@ export class SftpChannels {
   }
 }
 
-function sftpChannel(opened: BaseChannel): SftpChannel {
+function sftpChannel(opened: BaseChannel): MeasuredChannel {
   const { readable, writable } = opened, ended = opened.closed.catch(() => {});
   const { sendWindow } = channelCore(opened);
   return {

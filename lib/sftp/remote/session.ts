@@ -25,7 +25,7 @@ import {
   readStatus,
   Realpath,
 } from "../wire/messages.ts";
-import type { SendingState, SftpChannel } from "../wire/channel.ts";
+import type { MeasuredChannel, SendingState } from "../wire/channel.ts";
 import { ChunkSource } from "../../wire/chunk_source.ts";
 import { quoted } from "../../files/names.ts";
 import { PacketBuffer } from "../wire/packet_buffer.ts";
@@ -67,7 +67,7 @@ export function closedError(purpose: Purpose): SshError {
 
 /** The client's half of a session. */
 export class SftpSession {
-  readonly #channel: SftpChannel;
+  readonly #channel: MeasuredChannel;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
   readonly #source: ChunkSource;
   readonly #out = new PacketBuffer();
@@ -95,7 +95,7 @@ export class SftpSession {
   written = 0;
 
   /** Takes over the streams; nothing is sent yet. */
-  constructor(channel: SftpChannel) {
+  constructor(channel: MeasuredChannel) {
     this.#channel = channel;
     this.#writer = channel.writable.getWriter();
     this.#source = new ChunkSource(channel.readable);

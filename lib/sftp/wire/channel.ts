@@ -21,6 +21,10 @@ export type SftpChannel = ByteDuplex & {
   readonly ended?: Promise<unknown>;
   /** Whether a chunk is free for other bytes as soon as its write has ended, as with the channels of this module. */
   readonly releasesChunks?: boolean;
-  /** How sending goes, as of now. */
+};
+
+/** A channel that tells how sending goes. */
+export type MeasuredChannel = SftpChannel & {
+  /** As of now. */
   readonly sending?: () => SendingState;
 };
