@@ -35,6 +35,7 @@ import {
   sectionText,
   shortfalls,
 } from "./results.ts";
+import { cores } from "./sections/cores.ts";
 import { packetProtection } from "./sections/crypto.ts";
 import { flights } from "./sections/flights.ts";
 import { floods } from "./sections/floods.ts";
@@ -66,6 +67,7 @@ const sections: Readonly<Record<string, Section>> = {
   execs: [execs, "commands one after the other on one connection"],
   logins: [logins, "connections with login, one after the other"],
   echo: [echo, "1 KiB there and back"],
+  cores: [cores, "a server's logins and bytes by one worker, two and none, and sshd's logins"],
   floods: [floods, "logins beside a peer that floods, and the wait for a turn"],
   flights: [flights, "round trips on the wire, of connect, a command, an SFTP session and a first file"],
   rest: [rest, "memory of a connection at rest, either end"],

@@ -17,6 +17,20 @@ export function cpuSecondsOf(pid: number): number {
   }
 }
 
+/** CPU seconds of the children of a process that have ended, and of theirs, to a hundredth. */
+export function childSecondsOf(pid: number): number {
+  const fields = afterName(pid);
+  return (Number(fields[13]) + Number(fields[14])) / USER_HZ;
+}
+
+/** The threads of a process, each with its CPU seconds so far. */
+export function threadsOf(pid: number): { id: number; name: string; seconds: number }[] {
+  return [...Deno.readDirSync(`/proc/${pid}/task`)].map(({ name: id }) => {
+    const read = (file: string): string => Deno.readTextFileSync(`/proc/${pid}/task/${id}/${file}`);
+    return { id: Number(id), name: read("comm").trim(), seconds: Number(read("schedstat").split(" ")[0]) / 1e9 };
+  });
+}
+
 /** Field of /proc/PID/status or smaps_rollup in bytes; NaN when it is gone. */
 export function memoryOf(pid: number, field: "VmRSS" | "VmHWM" | "Pss"): number {
   try {

@@ -57,6 +57,7 @@ function commandLine(program: string, json: string, options: StartOptions): stri
     "-A",
     "--quiet",
     "--no-lock",
+    ...(program === "workers" ? ["--unstable-net"] : []),
     ...(options.gc ? ["--v8-flags=--expose-gc"] : []),
     ...(ours && options.profile !== undefined ? ["--cpu-prof", `--cpu-prof-dir=${options.profile}`] : []),
     path(name, ours ? programs : programsHere),
@@ -67,6 +68,8 @@ function commandLine(program: string, json: string, options: StartOptions): stri
       return deno("amiko_client.ts", true);
     case "server":
       return deno("amiko_server.ts", true);
+    case "workers":
+      return deno("amiko_workers.ts", true);
     case "ssh2 on Deno":
       return deno("ssh2_client.mjs", false);
     case "ssh2 on Node":
@@ -119,6 +122,7 @@ export function start(
   program:
     | Client
     | "server"
+    | "workers"
     | "forward"
     | "target"
     | "relay"
