@@ -68,7 +68,8 @@ export interface PacketOpener {
   /**
    * Opens whole packets in order. Returns for each `byte padding_length | payload | padding`. The views are valid until the
    * next call to any opener, so the caller uses or copies them before anything else runs; but one that fills its buffer from
-   * end to end belongs to the caller. The chunk may be overwritten.
+   * end to end belongs to the caller. The chunk may be overwritten as soon as this returns, be it with a promise; then the next batch may
+   * be opened before that is done.
    * Throws `SshProtocolError` with code `MAC_INVALID` and reason 5 when any packet is not what the peer sent; nothing is
    * delivered then.
    */

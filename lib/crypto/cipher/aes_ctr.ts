@@ -2,7 +2,8 @@
  * aes128-ctr, aes192-ctr and aes256-ctr with a MAC. RFC 4344 section 4, RFC 4253 section 6.4, OpenSSH PROTOCOL section
  * 1.5 (encrypt-then-MAC). No I/O.
  *
- * Small batches are done at once by `node:crypto`; large ones, and all where there is none, by WebCrypto in other threads.
+ * Small batches are done at once by `node:crypto`; large ones, and all where there is none, by WebCrypto in other threads. MACs are
+ * always those of `node:crypto` where it exists.
  *
  * @module
  */
@@ -11,14 +12,14 @@ import { BlockSealer, EtmOpener } from "./cipher_and_mac.ts";
 import { equalBytes } from "../constant_time.ts";
 import type { PacketMac } from "./hmac.ts";
 import { hasNodeCrypto, type NodeCipher, nodeCipher } from "../node_crypto.ts";
-import { frameEnd, macInvalid, sharedWorkspace, uint32At } from "./packets.ts";
+import { frameEnd, macInvalid, sealedInto, sharedWorkspace, uint32At } from "./packets.ts";
 import type { DirectionKeys, PacketFrame, PacketOpener, PacketSealer } from "../types.ts";
 
 const BLOCK = 16;
-/** From this length on a batch goes to WebCrypto; measured, see bench/sections/crypto.ts. */
-const LARGE = 65_536;
-/** About what one call of WebCrypto gets, so that several threads have something to do. */
-const GROUP = 65_536;
+/** From this length on a batch is encrypted by WebCrypto; measured, see bench/sections/crypto.ts. */
+const LARGE = 32_768;
+/** What one call of WebCrypto gets at least. A packet that is as long by itself need not be copied together with others. */
+const GROUP = 32_768;
 
 /** The counter block `blocks` after `iv`: a 128-bit number that wraps (RFC 4344 section 4). */
 function counterBlock(iv: Uint8Array, blocks: number): Bytes {
@@ -29,6 +30,16 @@ function counterBlock(iv: Uint8Array, blocks: number): Bytes {
     carry = Math.floor(carry / 256);
   }
   return block;
+}
+
+function joined(parts: readonly Uint8Array[], length: number): Bytes {
+  const data = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    data.set(part, at);
+    at += part.length;
+  }
+  return data;
 }
 
 /** The key stream of one direction: each block of it is used once. */
@@ -91,17 +102,13 @@ export class CtrStream implements NodeCipher {
   }
 
   async #group(parts: readonly Uint8Array[], length: number): Promise<Uint8Array[]> {
-    const data = new Uint8Array(length), counter = counterBlock(this.#iv, this.#take(length));
-    let at = 0;
-    for (const part of parts) {
-      data.set(part, at);
-      at += part.length;
-    }
+    const counter = counterBlock(this.#iv, this.#take(length)), lengths = parts.map((part) => part.length);
+    const data = parts.length === 1 ? parts[0]! : joined(parts, length);
     const done = new Uint8Array(
-      await crypto.subtle.encrypt({ name: "AES-CTR", counter, length: 128 }, this.#web, data),
+      await crypto.subtle.encrypt({ name: "AES-CTR", counter, length: 128 }, this.#web, data as Bytes),
     );
-    at = 0;
-    return parts.map((part) => done.subarray(at, at += part.length));
+    let at = 0;
+    return lengths.map((each) => done.subarray(at, at += each));
   }
 }
 
@@ -118,6 +125,8 @@ export class CtrSealer implements PacketSealer {
   readonly lengthPadded: boolean;
   /** Bytes of the MAC. */
   readonly tagLength: number;
+  /** Large batches are copied before they are sealed. */
+  readonly fillsOut = true;
   readonly #stream: CtrStream;
   readonly #mac: PacketMac;
   readonly #atOnce: BlockSealer;
@@ -137,16 +146,18 @@ export class CtrSealer implements PacketSealer {
   }
 
   /** Seals at once or later. */
-  seal(workspace: Uint8Array, ends: readonly number[], sequence: number): MaybePromise<Bytes> {
+  seal(workspace: Uint8Array, ends: readonly number[], sequence: number, kept?: Bytes): MaybePromise<Bytes> {
     const length = ends.at(-1) ?? 0;
-    return isSmall(length) ? this.#atOnce.seal(workspace, ends, sequence) : this.#later(workspace, ends, sequence);
+    if (isSmall(length)) return this.#atOnce.seal(workspace, ends, sequence);
+    const out = sealedInto(kept, length);
+    out.set(workspace.subarray(0, length));
+    return this.#later(out, ends, sequence);
   }
 
-  async #later(workspace: Uint8Array, ends: readonly number[], sequence: number): Promise<Bytes> {
+  async #later(out: Bytes, ends: readonly number[], sequence: number): Promise<Bytes> {
     const etm = !this.lengthPadded, clear = etm ? 4 : 0;
-    const out = new Uint8Array(workspace.subarray(0, ends.at(-1) ?? 0));
     const packets = ends.map((end, i) => out.subarray(ends[i - 1] ?? 0, end - this.tagLength));
-    const macs = () => Promise.all(packets.map((packet, i) => this.#mac.computeLater((sequence + i) >>> 0, packet)));
+    const macs = () => this.#mac.computeAll(sequence, packets);
     // Both calls have copied what they need before they return, so that they may overlap where the MAC is over the plaintext.
     const early = etm ? null : macs();
     const encrypted = this.#stream.later(packets.map((packet) => packet.subarray(clear)));
@@ -162,7 +173,7 @@ export class CtrSealer implements PacketSealer {
   }
 }
 
-/** Opens counter mode with encrypt-then-MAC: the length is clear, and nothing is decrypted before its MAC was right. */
+/** Opens counter mode with encrypt-then-MAC: the length is clear, and nothing is handed out before its MAC was right. */
 export class CtrEtmOpener implements PacketOpener {
   /** An AES block. */
   readonly blockSize = BLOCK;
@@ -196,20 +207,34 @@ export class CtrEtmOpener implements PacketOpener {
       : this.#later(chunk, frames, sequence);
   }
 
-  async #later(chunk: Uint8Array, frames: readonly PacketFrame[], sequence: number): Promise<readonly Uint8Array[]> {
-    await Promise.all(frames.map(async (frame, i) => {
-      const end = frameEnd(chunk, frame, this.tagLength), tag = end - this.tagLength;
-      const expected = await this.#mac.computeLater((sequence + i) >>> 0, chunk.subarray(frame.offset, tag));
-      if (frame.length % BLOCK !== 0 || !equalBytes(expected, chunk.subarray(tag, end))) throw macInvalid();
-    }));
-    const bodies = frames.map(({ offset, length }) => chunk.subarray(offset + 4, offset + 4 + length));
-    return await this.#stream.later(bodies);
+  /** The chunk is used no more once this has returned. Nothing is handed out before all MACs were right. */
+  #later(chunk: Uint8Array, frames: readonly PacketFrame[], sequence: number): Promise<readonly Uint8Array[]> {
+    const ends = frames.map((frame) => frameEnd(chunk, frame, this.tagLength));
+    if (frames.some(({ length }) => length % BLOCK !== 0)) throw macInvalid();
+    const tags = ends.map((end) => chunk.slice(end - this.tagLength, end));
+    const check = (macs: readonly Uint8Array[]) => {
+      if (!allEqual(macs, tags)) throw macInvalid();
+    };
+    const body = ({ offset, length }: PacketFrame) => chunk.subarray(offset + 4, offset + 4 + length);
+    const macs = this.#mac.computeAll(
+      sequence,
+      frames.map(({ offset, length }) => chunk.subarray(offset, offset + 4 + length)),
+    );
+    if (!(macs instanceof Promise)) check(macs);
+    const bodies = this.#stream.later(frames.map(body));
+    if (!(macs instanceof Promise)) return bodies;
+    return Promise.all([bodies, macs.then(check)]).then(([opened]) => opened);
   }
 
   /** See {@linkcode PacketOpener}. */
   close(): void {
     this.#stream.close();
   }
+}
+
+/** Compares every tag with the one of its packet. */
+function allEqual(expected: readonly Uint8Array[], tags: readonly Uint8Array[]): boolean {
+  return expected.every((mac, i) => equalBytes(mac, tags[i]!));
 }
 
 function batchLength(frames: readonly PacketFrame[]): number {
@@ -266,20 +291,19 @@ export class CtrOpener implements PacketOpener {
       if ((4 + frame.length) % BLOCK !== 0) throw macInvalid();
       return chunk.subarray(frame.offset, tag);
     });
-    const check = (plain: Uint8Array, i: number, expected: Uint8Array) => {
-      const tag = frames[i]!.offset + 4 + frames[i]!.length;
-      if (!equalBytes(expected, chunk.subarray(tag, tag + this.tagLength))) throw macInvalid();
-      return plain.subarray(4);
+    const tags = frames.map(({ offset, length }) =>
+      chunk.slice(offset + 4 + length, offset + 4 + length + this.tagLength)
+    );
+    const checked = (plains: readonly Uint8Array[], macs: readonly Uint8Array[]) => {
+      if (!allEqual(macs, tags)) throw macInvalid();
+      return plains.map((plain) => plain.subarray(4));
     };
-    const number = (i: number) => (sequence + i) >>> 0;
     if (isSmall(batchLength(frames))) {
-      return packets.map((packet, i) => {
-        const plain = this.#stream.update(packet);
-        return check(plain, i, this.#mac.compute(number(i), plain));
-      });
+      const plains = packets.map((packet) => this.#stream.update(packet));
+      return checked(plains, plains.map((plain, i) => this.#mac.compute((sequence + i) >>> 0, plain)));
     }
-    return this.#stream.later(packets).then((plains) =>
-      Promise.all(plains.map(async (plain, i) => check(plain, i, await this.#mac.computeLater(number(i), plain))))
+    return this.#stream.later(packets).then(async (plains) =>
+      checked(plains, await this.#mac.computeAll(sequence, plains))
     );
   }
 

@@ -8,7 +8,7 @@
  */
 import type { Bytes, MaybePromise } from "../../wire/types.ts";
 import { hasNodeCrypto, nodeGcmOpen, nodeGcmSeal } from "../node_crypto.ts";
-import { frameEnd, macInvalid, sharedWorkspace, uint32At } from "./packets.ts";
+import { frameEnd, macInvalid, sealedInto, sharedWorkspace, uint32At } from "./packets.ts";
 import type { DirectionKeys, PacketFrame, PacketOpener, PacketSealer } from "../types.ts";
 
 const TAG_LENGTH = 16;
@@ -63,6 +63,7 @@ class GcmSealer implements PacketSealer {
   readonly blockSize = 16;
   readonly lengthPadded = false;
   readonly tagLength = TAG_LENGTH;
+  readonly fillsOut = true;
   readonly #key: GcmKey;
   readonly #nonces: Nonces;
 
@@ -75,8 +76,8 @@ class GcmSealer implements PacketSealer {
     return sharedWorkspace(size);
   }
 
-  seal(workspace: Uint8Array, ends: readonly number[]): MaybePromise<Bytes> {
-    const out = new Uint8Array(ends.at(-1) ?? 0), later: Promise<void>[] = [], small = smallLength(out.length);
+  seal(workspace: Uint8Array, ends: readonly number[], _sequence: number, kept?: Bytes): MaybePromise<Bytes> {
+    const out = sealedInto(kept, ends.at(-1) ?? 0), later: Promise<void>[] = [], small = smallLength(out.length);
     let start = 0;
     for (const end of ends) {
       const at = start + 4, iv = this.#nonces.take();

@@ -33,6 +33,11 @@ export function frameEnd(chunk: Uint8Array, frame: PacketFrame, tagLength: numbe
   return end;
 }
 
+/** Where `length` sealed bytes go: the start of `kept` if that is there and has the room, else memory of their own. */
+export function sealedInto(kept: Bytes | undefined, length: number): Bytes {
+  return kept !== undefined && kept.length >= length ? kept.subarray(0, length) : new Uint8Array(length);
+}
+
 let shared = new Uint8Array(0);
 
 /** Memory that all connections use in turn: whoever asks fills it and reads it in the same turn of the event loop. */
