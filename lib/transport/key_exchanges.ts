@@ -197,6 +197,7 @@ export class KeyExchanges {
     const { outbox } = this.#host;
     outbox.sendKex(machine.kexInit);
     if (guess === null) return;
+    this.#host.trace("guess", { kex: guess.kex[0]!, hostKey: guess.hostKey[0]! });
     machine.guessed().then(
       (packet) => {
         if (!this.#ended) outbox.sendKex(packet);

@@ -21,7 +21,7 @@ const REKEY_TIMEOUT = 300_000;
 export interface TraceEvent {
   /** Counts from 0 on each connection. */
   readonly number: number;
-  /** What happened: `ident`, `received`, `sealed`, `kex`, `keys`, `ended`. */
+  /** What happened: `ident`, `guess`, `received`, `sealed`, `kex`, `keys`, `ended`. */
   readonly event: string;
   /** Details: message numbers, sizes, algorithm names. */
   readonly detail: Readonly<Record<string, string | number | boolean>>;
