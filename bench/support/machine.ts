@@ -4,13 +4,15 @@
  * @module
  */
 
+import { fail } from "../harness.ts";
+
 async function output(command: string, args: readonly string[]): Promise<string> {
   const { stdout, stderr } = await new Deno.Command(command, { args: [...args], stdout: "piped", stderr: "piped" })
     .output();
   return new TextDecoder().decode(stdout.length > 0 ? stdout : stderr).trim();
 }
 
-/** Installs ssh2 into bench/.cache unless it is there, and returns its node_modules folder. */
+/** Installs ssh2 into bench/.cache unless it is there, and returns its node_modules folder; where that fails, those who need it fail alone. */
 export async function installSsh2(): Promise<string> {
   const folder = new URL("../.cache", import.meta.url).pathname;
   const modules = `${folder}/node_modules`;
@@ -23,7 +25,7 @@ export async function installSsh2(): Promise<string> {
       stdout: "null",
       stderr: "inherit",
     }).output();
-    if (!success) throw new Error("Cannot install ssh2: npm failed");
+    if (!success) fail("ssh2", "npm cannot install it");
   }
   return modules;
 }
@@ -47,6 +49,10 @@ export async function describeMachine(modules: string): Promise<Machine> {
   const cpu = /^model name\s*:\s*(.*)$/m.exec(await Deno.readTextFile("/proc/cpuinfo"))?.[1] ?? "unknown CPU";
   const memory = Number(/^MemTotal:\s+(\d+)/m.exec(await Deno.readTextFile("/proc/meminfo"))?.[1] ?? 0) / 1048576;
   const python = await output("/usr/bin/python3", ["-c", pythonVersions]).catch(() => "");
+  const ssh2 = await Deno.readTextFile(`${modules}/ssh2/package.json`).then(
+    (text) => JSON.parse(text).version,
+    () => {},
+  );
   let native = false;
   try {
     await Deno.stat(`${modules}/ssh2/lib/protocol/crypto/build/Release/sshcrypto.node`);
@@ -61,7 +67,7 @@ export async function describeMachine(modules: string): Promise<Machine> {
       Deno: Deno.version.deno,
       Node: (await output("node", ["--version"])).slice(1),
       OpenSSH: /^OpenSSH_([^ ,]+)/.exec(await output("ssh", ["-V"]))?.[1] ?? "",
-      ssh2: JSON.parse(await Deno.readTextFile(`${modules}/ssh2/package.json`)).version,
+      ...ssh2 === undefined ? {} : { ssh2 },
       ...Object.fromEntries(python.split("\n").filter((line) => line !== "").map((line) => line.split(" "))),
     },
   };
