@@ -13,6 +13,7 @@ import { hasLimits } from "../sftp/wire/servers_with_limits.ts";
 import { serverTakesLinkFirst } from "../sftp/wire/symlink_order.ts";
 import { checkInteger } from "../wire/check.ts";
 import { type WaitOptions, withDeadline } from "../wire/deadline.ts";
+import { Timer } from "../wire/timer.ts";
 
 /** How an SFTP session is opened. */
 export interface SftpOptions extends WaitOptions {
@@ -107,9 +108,11 @@ export class SftpChannels {
     if (!given.includes(true)) return false;
     // A server counts a session until its process has ended.
     const { promise: late, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, PATIENCE);
+    const timer = new Timer(resolve);
+    timer.unref();
+    timer.start(PATIENCE);
     await Promise.race([late, Promise.all(this.#further)]);
-    clearTimeout(timer);
+    timer.stop();
     return true;
   }
 }

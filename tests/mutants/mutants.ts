@@ -2019,6 +2019,25 @@ export const mutants: readonly Mutant[] = [
     killedBy: "SftpFile.sync() sends fsync@openssh.com with the file's handle, and waits for its answer",
   },
   {
+    id: "sftp-further-size",
+    removes: "a further session writes only where it finds what the first one wrote",
+    file: "lib/sftp/remote/further_sessions.ts",
+    find: "size < written",
+    replace: "false",
+    test: "tests/sftp/further_sessions_test.ts",
+    killedBy: "upload() is whole where the server shows another session a file of its own",
+  },
+  {
+    id: "sftp-further-gap",
+    removes: "no session writes farther ahead of another than a resumed upload goes back",
+    file: "lib/sftp/remote/write_pipeline.ts",
+    find: "this.#offset + length - this.whole > LAST_WINDOW",
+    replace: "false",
+    test: "tests/sftp/further_sessions_test.ts",
+    killedBy:
+      "WritePipeline is never farther ahead of what is whole than resume goes back, whichever session is behind",
+  },
+  {
     id: "upload-resume-gaps",
     removes: "a resumed upload writes again what may have gaps",
     file: "lib/sftp/transfer/upload_file.ts",

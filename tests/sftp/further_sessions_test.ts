@@ -247,6 +247,7 @@ for (const { name, manner, by = (session: number) => session > 0 } of further) {
     await link.sftp.upload(link.local, "g");
     link.check();
     assertEquals(server.asked, 4);
+    if (manner.size === 0) assertEquals(server.count(Fxp.WRITE), server.count(Fxp.WRITE, 0));
     // What cannot be had is not asked for again and again.
     await link.sftp.upload(link.local, "g");
     link.check();
@@ -282,6 +283,20 @@ Deno.test("upload() that is aborted ends its further channels, and leaves what i
   server.gate = () => true;
   await link.sftp.upload(link.local, "g", { resume: true });
   link.check();
+});
+
+Deno.test("upload() of a tree shares the channels among its files", async () => {
+  const server = new Server();
+  await using link = await begin(server);
+  const folder = `${link.local}s`;
+  await Deno.mkdir(folder);
+  for (const name of ["a", "b", "c"]) await Deno.copyFile(link.local, `${folder}/${name}`);
+  server.gate = () => server.count(Fxp.FSTAT) >= 3;
+  await link.sftp.upload(folder, "t", { recursive: true });
+  assertEquals([...server.files.keys()].sort(), ["t/a", "t/b", "t/c"]);
+  for (const file of server.files.values()) assert(equals(file, contents));
+  assertEquals(server.asked, 4);
+  assert(server.count(Fxp.OPEN, 1) > 1, "one file alone was shared");
 });
 
 Deno.test("SftpClient.close() in the middle of an upload ends all channels", async () => {

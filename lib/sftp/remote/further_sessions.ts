@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { withDeadline } from "../../wire/deadline.ts";
+import { Timer } from "../../wire/timer.ts";
 import { OpenFlag } from "../wire/constants.ts";
 import { Fstat, Open } from "../wire/messages.ts";
 import type { SftpSession } from "./session.ts";
@@ -29,6 +29,8 @@ export class FurtherSessions {
   #sessions: SftpSession[] = [];
   #opening: { readonly stop: AbortController; readonly done: Promise<void> } | null = null;
   #copies = 0;
+  /** The window that held up a write they took part in. */
+  #window = Infinity;
   /** Writes that they were asked to take part in. */
   readonly #tried = new WeakSet<WritePipeline>();
   /** Those that are being closed. */
@@ -55,7 +57,13 @@ export class FurtherSessions {
     const count = Math.floor(left / Math.max(WORTHWHILE.bytes, WORTHWHILE.windows * window));
     if (count < 1 || this.#most === 0 || this.#opening !== null || this.#tried.has(pipeline)) return;
     this.#tried.add(pipeline);
+    this.#window = window;
     void this.#spread(pipeline, path, count);
+  }
+
+  /** The same for a write that has got an answer, where they are there already. */
+  share(pipeline: WritePipeline, path: string, left: number): void {
+    if (this.#sessions.length > 0) this.spread(pipeline, path, left, this.#window);
   }
 
   async #spread(pipeline: WritePipeline, path: string, count: number): Promise<void> {
@@ -76,13 +84,14 @@ export class FurtherSessions {
   }
 
   async #openSome(count: number, signal: AbortSignal): Promise<void> {
-    const options = { signal, timeout: PATIENCE };
-    const opened = await Promise.allSettled(
-      Array.from(
-        { length: count },
-        () => withDeadline(options, () => "a further SFTP session", (signal) => this.#openOne!(signal!)),
-      ),
+    const late = new AbortController(), either = AbortSignal.any([signal, late.signal]);
+    const timer = new Timer(() =>
+      late.abort(new DOMException("A further SFTP session takes too long", "TimeoutError"))
     );
+    timer.unref();
+    timer.start(PATIENCE);
+    const opened = await Promise.allSettled(Array.from({ length: count }, () => this.#openOne!(either)));
+    timer.stop();
     const sessions = opened.flatMap((one) => one.status === "fulfilled" && one.value !== null ? [one.value] : []);
     if (signal.aborted) return sessions.forEach((session) => this.#close(session));
     if (opened.some(({ status }) => status === "rejected")) {

@@ -168,10 +168,11 @@ export class FileUpload {
     let done = offset;
     // A server may tell a size of 0 for what has none, as /proc does.
     const total = info.size > 0 ? info.size : null;
-    const pipeline = new WritePipeline(session, handle, remote, {
+    const isSpread = path !== remote && requests === undefined;
+    const pipeline: WritePipeline = new WritePipeline(session, handle, remote, {
       offset,
       // Written in place, a gap that a lost connection leaves could pass for contents.
-      ...(path === remote || requests !== undefined ? {} : {
+      ...(!isSpread ? {} : {
         again: (offset, length) => this.#again(offset, length),
         onHeld: (window) => run.further?.spread(pipeline, path, (total ?? 0) - pipeline.offset, window),
       }),
@@ -179,6 +180,7 @@ export class FileUpload {
       ...(!isCounted ? {} : {
         onWritten: (bytes) => {
           done += bytes;
+          if (isSpread) run.further?.share(pipeline, path, (total ?? 0) - pipeline.offset);
           run.copied(local, bytes, total === null ? bytes : 0);
           run.report(local, done, total);
         },
