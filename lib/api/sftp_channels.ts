@@ -78,7 +78,7 @@ export class SftpChannels {
           return channel.ended!.then(() => this.#clients.delete(client));
         });
         opened.catch(() => {});
-      });
+      }, () => this.giveRoom());
       return await client;
     } finally {
       outer?.removeEventListener("abort", onAbort);
@@ -96,9 +96,14 @@ export class SftpChannels {
   }
 
   /** Opens a channel and asks for the subsystem; `asked` gets its streams before the server has said that there is one. */
-  async #start(signal: AbortSignal, asked: (channel: MeasuredChannel) => void): Promise<void> {
+  async #start(
+    signal: AbortSignal,
+    asked: (channel: MeasuredChannel) => void,
+    giveRoom?: () => Promise<boolean>,
+  ): Promise<void> {
     await startProcess(this.#mux, { kind: "subsystem", name: "sftp" }, { stderr: "null", signal }, {
       asked: (opened) => asked(sftpChannel(opened)),
+      ...(giveRoom === undefined ? {} : { giveRoom }),
     });
   }
 
