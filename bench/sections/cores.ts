@@ -55,7 +55,7 @@ async function ours(bench: Bench, workers: number, what: "logins" | "GB", amount
     return series.filter((_, i) => i % 2 === (what === "logins" ? 0 : 1)).map((n) => what === "GB" ? n / 1e9 : n);
   };
   // What is compiled and loaded with the first ones is not what is asked for.
-  await load(bench, to, what, amount / 10);
+  await load(bench, to, what, amount / 4);
   const first = await served(), before = threadsOf(program.pid);
   await load(bench, to, what, amount);
   const counts = (await served()).map((n, i) => n - first[i]!), after = threadsOf(program.pid);
