@@ -7,7 +7,7 @@
  *     ssh -p 2222 anyone@127.0.0.1 who                                  (password "cores")
  *
  * SIGTERM and SIGINT end it: nobody is let in any more, and what was written leaves first; a second one ends it at once. A worker that
- * crashes takes its connections with it, and another one is started in its place; where that crashes at once, the program ends.
+ * crashes takes its connections with it, and another one is started in its place; where one cannot even listen, the program ends.
  */
 import { generateKey, parsePrivateKey, serve, sharedAdmission } from "@amiko/ssh";
 
@@ -43,8 +43,8 @@ function work(): void {
     });
     await stop;
     await server[Symbol.asyncDispose]();
-    self.close();
     parent.postMessage("stopped");
+    self.close();
   };
 }
 
@@ -59,14 +59,14 @@ async function main(): Promise<void> {
   const start = (name: string, port: number): Promise<number> => {
     const { promise: listens, resolve } = Promise.withResolvers<number>();
     const worker = new Worker(import.meta.url, { type: "module", name }), place = admission.port();
-    let started = Infinity;
+    let listening = false;
     const gone = (): void => {
       workers.delete(worker);
       if (stopping && workers.size === 0) Deno.exit(0);
     };
     worker.onmessage = ({ data }: MessageEvent<number | "stopped">) => {
       if (data === "stopped") return gone();
-      started = performance.now();
+      listening = true;
       resolve(data);
     };
     worker.onerror = (event) => {
@@ -74,8 +74,7 @@ async function main(): Promise<void> {
       console.error(`${name} has crashed: ${event.message}`);
       gone();
       if (stopping) return;
-      // What crashes at once will do so again.
-      if (!(performance.now() - started > 1000)) Deno.exit(1);
+      if (!listening) Deno.exit(1);
       void start(name, port);
     };
     workers.add(worker);
