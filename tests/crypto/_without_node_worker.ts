@@ -1,5 +1,6 @@
 /**
- * Runs the vectors of packets.json with no `process` in sight, as in a browser, and posts how many pairs went well.
+ * Runs the vectors of packets.json with no `process` in sight, as in a browser, and posts which pairs went well: large batches, too, and
+ * one in which a byte was changed.
  *
  * @module
  */
@@ -24,7 +25,10 @@ for (const vector of vectors.vectors) {
     ...await openAll(opener, chunk, first),
     ...await openAll(opener, await sealAll(sealer, more, second), second),
   ];
-  const good = chunk.toHex() === vector.packets.map((each) => each.sealed).join("") &&
+  const changed = await sealAll(sealer, more, second + 2);
+  changed[50_000]! ^= 1;
+  const refused = await openAll(opener, changed, second + 2).then(() => false, ({ code }) => code === "MAC_INVALID");
+  const good = refused && chunk.toHex() === vector.packets.map((each) => each.sealed).join("") &&
     opened.map((bytes) => bytes.toHex()).join() === [...plain, ...more].map((bytes) => bytes.toHex()).join();
   (good ? done : wrong).push(`${vector.cipher} ${vector.mac ?? ""}`.trim());
 }

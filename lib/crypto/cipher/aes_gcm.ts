@@ -1,23 +1,21 @@
 /**
  * aes128-gcm@openssh.com and aes256-gcm@openssh.com. RFC 5647 section 7, OpenSSH PROTOCOL section 1.6. No I/O.
  *
- * Large packets go to WebCrypto, which works on them in other threads, all of a batch at once. Small ones cost less than the way
- * there, and are done here by `node:crypto` where it exists. Each packet has its own nonce, so the order of work is free.
+ * Small packets are done by `node:crypto`, large ones by its AES and a GHASH in WebAssembly: WebCrypto costs more than both, for its
+ * copies and the way to another thread and back. Where one of the two is missing, packets go to WebCrypto, all of a batch at once. Each
+ * has its own nonce, so the order of work is free.
  *
  * @module
  */
 import type { Bytes, MaybePromise } from "../../wire/types.ts";
+import { GcmAtOnce } from "./aes_gcm_at_once.ts";
 import { hasNodeCrypto, nodeGcmOpen, nodeGcmSeal } from "../node_crypto.ts";
 import { frameEnd, macInvalid, sealedInto, sharedWorkspace, uint32At } from "./packets.ts";
 import type { DirectionKeys, PacketFrame, PacketOpener, PacketSealer } from "../types.ts";
 
 const TAG_LENGTH = 16;
-/**
- * In a batch of this length, packets of that length go to WebCrypto. One way there and back takes some 50 us when nothing else
- * runs, in which `node:crypto` does 8 KiB; see bench/sections/crypto.ts.
- */
-const LARGE_BATCH = 16_384;
-const LARGE = 2048;
+/** Packets shorter than this are not worth WebAssembly; measured, see bench/sections/crypto.ts. */
+const SMALL = 512;
 
 /** Hands out nonces: 4 fixed bytes and a 64-bit counter that starts anywhere and wraps, but never takes a value twice. */
 class Nonces {
@@ -38,21 +36,41 @@ class Nonces {
   }
 }
 
-/** Packets shorter than this are done at once in a batch of `length` bytes. */
-function smallLength(length: number): number {
-  if (!hasNodeCrypto()) return 0;
-  return length < LARGE_BATCH ? Infinity : LARGE;
-}
-
-interface GcmKey {
+class GcmKey {
   readonly raw: Bytes;
   readonly web: CryptoKey;
+  #atOnce: GcmAtOnce | null | undefined;
+
+  constructor(raw: Bytes, web: CryptoKey) {
+    this.raw = raw;
+    this.web = web;
+  }
+
+  /** What does large packets at once; null where this runtime cannot. It is made for the first of them. */
+  get atOnce(): GcmAtOnce | null {
+    return this.#atOnce ??= GcmAtOnce.create(this.raw);
+  }
+
+  /** Whether a packet is for `node:crypto` alone. */
+  isSmall(length: number): boolean {
+    return length < SMALL && hasNodeCrypto();
+  }
+
+  /** A batch begins. */
+  begin(): void {
+    this.#atOnce?.begin();
+  }
+
+  close(): void {
+    this.#atOnce?.close();
+    this.#atOnce = null;
+  }
 }
 
 async function importKey(keys: DirectionKeys, usage: "encrypt" | "decrypt"): Promise<GcmKey> {
   if (keys.iv.length !== 12) throw new RangeError("Cannot use IV: AES-GCM wants 12 bytes");
   const raw = keys.key.slice();
-  return { raw, web: await crypto.subtle.importKey("raw", raw, "AES-GCM", false, [usage]) };
+  return new GcmKey(raw, await crypto.subtle.importKey("raw", raw, "AES-GCM", false, [usage]));
 }
 
 function parameters(iv: Bytes, additionalData: Uint8Array): AesGcmParams {
@@ -77,17 +95,22 @@ class GcmSealer implements PacketSealer {
   }
 
   seal(workspace: Uint8Array, ends: readonly number[], _sequence: number, kept?: Bytes): MaybePromise<Bytes> {
-    const out = sealedInto(kept, ends.at(-1) ?? 0), later: Promise<void>[] = [], small = smallLength(out.length);
+    const out = sealedInto(kept, ends.at(-1) ?? 0), later: Promise<void>[] = [], key = this.#key;
     let start = 0;
     for (const end of ends) {
       const at = start + 4, iv = this.#nonces.take();
       const aad = workspace.subarray(start, at), plain = workspace.subarray(at, end - TAG_LENGTH);
       out.set(aad, start);
-      if (plain.length < small) nodeGcmSeal(this.#key.raw, iv, aad, plain, out, at);
+      if (key.isSmall(plain.length)) nodeGcmSeal(key.raw, iv, aad, plain, out, at);
+      else if (key.atOnce !== null) key.atOnce.seal(iv, aad, plain, out, at);
       else later.push(this.#later(iv, aad, plain, out, at));
       start = end;
     }
     return later.length === 0 ? out : Promise.all(later).then(() => out);
+  }
+
+  close(): void {
+    this.#key.close();
   }
 
   /** WebCrypto copies the workspace before `encrypt()` returns, so that others may use it next. */
@@ -115,14 +138,18 @@ class GcmOpener implements PacketOpener {
   }
 
   open(chunk: Uint8Array, frames: readonly PacketFrame[]): MaybePromise<readonly Uint8Array[]> {
-    const last = frames.at(-1),
-      small = smallLength(last === undefined ? 0 : last.offset + last.length - frames[0]!.offset);
+    const key = this.#key;
     let later = false;
+    key.begin();
     const opened = frames.map((frame) => {
       const end = frameEnd(chunk, frame, TAG_LENGTH), at = frame.offset + 4, tag = end - TAG_LENGTH;
       const iv = this.#nonces.take(), aad = chunk.subarray(frame.offset, at);
-      if (frame.length < small) {
-        const plain = nodeGcmOpen(this.#key.raw, iv, aad, chunk.subarray(at, tag), chunk.subarray(tag, end));
+      const isSmall = key.isSmall(frame.length), atOnce = isSmall ? null : key.atOnce;
+      if (isSmall || atOnce !== null) {
+        const sealed = chunk.subarray(at, tag), expected = chunk.subarray(tag, end);
+        const plain = atOnce === null
+          ? nodeGcmOpen(key.raw, iv, aad, sealed, expected)
+          : atOnce.open(iv, aad, sealed, expected);
         if (plain === null) throw macInvalid();
         return plain;
       }
@@ -130,6 +157,10 @@ class GcmOpener implements PacketOpener {
       return this.#later(iv, aad, chunk.subarray(at, end));
     });
     return later ? Promise.all(opened) : opened as Uint8Array[];
+  }
+
+  close(): void {
+    this.#key.close();
   }
 
   async #later(iv: Bytes, aad: Uint8Array, sealed: Uint8Array): Promise<Uint8Array> {

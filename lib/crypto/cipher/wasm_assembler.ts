@@ -131,6 +131,8 @@ export const v128 = {
   shl: (a: Operand, bits: number): Code => [code(a), i32.const(bits), simd(0xab)],
   shrS: (a: Operand, bits: number): Code => [code(a), i32.const(bits), simd(0xac)],
   shrU: (a: Operand, bits: number): Code => [code(a), i32.const(bits), simd(0xad)],
+  /** Picks 16 bytes of `a` by the indices in `b`; 0 where one is above 15. */
+  swizzle: simdBinary(14),
   /** Picks 16 bytes by index from the 32 of `a` and `b`. */
   shuffle: (a: Operand, b: Operand, lanes: readonly number[]): Code => [code(a), code(b), simd(13), lanes],
 } as const;
