@@ -15,11 +15,11 @@ import type { Bytes } from "../wire/types.ts";
 import { Writer } from "../wire/writer.ts";
 
 /**
- * Tries of one connection within which questions leave together. OpenSSH ends a connection at `MaxAuthTries` failures, 6 by default, and those who
- * set less take 3 or 4. paramiko ends one at the tenth. Dropbear counts no questions, and this module's server not the first six.
+ * Tries of one connection within which questions leave together. paramiko ends a connection at the tenth. Dropbear counts no questions, and this
+ * module's server not the first six. OpenSSH's counts each refused one, also behind one that will do, and some set `MaxAuthTries` to 2: nothing
+ * is left there.
  */
 const together: readonly (readonly [RegExp, number])[] = [
-  [/^SSH-2\.0-OpenSSH_/, 3],
   [/^SSH-2\.0-paramiko_/, 6],
   [/^SSH-2\.0-dropbear/, 6],
   [/^SSH-2\.0-amiko(?![a-z])/, 6],

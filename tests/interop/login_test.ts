@@ -62,9 +62,9 @@ peerTest(
   "connect() asks about several keys together, and logs in where one question at a time would have",
   async () => {
     const unknown = await Promise.all([generateKey(), generateKey(), generateKey(), generateKey()]);
-    await using openssh = await startOpenSshd({ config: ["MaxAuthTries=3"] });
+    await using openssh = await startOpenSshd({ config: ["MaxAuthTries=2"] });
     await using dropbear = await startDropbear();
-    for (const [server, places] of [[openssh, [0, 1, 2]], [dropbear, [1, 4]]] as const) {
+    for (const [server, places] of [[openssh, [0, 1]], [dropbear, [1, 4]]] as const) {
       const known = await parsePrivateKey(server.clientKey.text);
       for (const place of places) {
         await using client = await connect({
