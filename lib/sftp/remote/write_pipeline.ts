@@ -285,7 +285,8 @@ export class WritePipeline {
 
   /**
    * Whether the window was what the first session waited for in the last round: most of the time nothing could leave, and what the
-   * path took in its shortest time was most of a window. A slow server has the one, too, but not the other.
+   * path took in its shortest time was a good part of a window: not most, as answers of a busy machine take longer than that. A slow
+   * server has the one, too, but not the other.
    */
   #look(now: number, onHeld: (window: number) => void): void {
     const { session, window: { rounds, shortest } } = this.#first, before = this.#round;
@@ -295,7 +296,7 @@ export class WritePipeline {
     this.#round = { number: rounds, at: now, held: sending.held, written };
     const elapsed = now - before.at;
     if (before.number === 0 || shortest < LONG || sending.held - before.held < elapsed / 2) return;
-    if ((written - before.written) * shortest > elapsed * sending.window / 2) onHeld(sending.window);
+    if ((written - before.written) * shortest > elapsed * sending.window / 4) onHeld(sending.window);
   }
 
   /** Sends what was gathered and waits until everything is answered, and until the handles of the sessions that joined are closed. */
