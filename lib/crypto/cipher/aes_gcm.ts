@@ -14,8 +14,10 @@ import { frameEnd, macInvalid, sealedInto, sharedWorkspace, uint32At } from "./p
 import type { DirectionKeys, PacketFrame, PacketOpener, PacketSealer } from "../types.ts";
 
 const TAG_LENGTH = 16;
-/** Packets shorter than this are not worth WebAssembly; measured, see bench/sections/crypto.ts. */
-const SMALL = 512;
+/** Packets shorter than this cost `node:crypto` alone no more than the steps of both. */
+const SMALL = 1024;
+/** Nor is a batch shorter than this: the tables of a key take milliseconds to make, so only connections that move much get them. */
+const SMALL_BATCH = 16_384;
 
 /** Hands out nonces: 4 fixed bytes and a 64-bit counter that starts anywhere and wraps, but never takes a value twice. */
 class Nonces {
@@ -51,9 +53,10 @@ class GcmKey {
     return this.#atOnce ??= GcmAtOnce.create(this.raw);
   }
 
-  /** Whether a packet is for `node:crypto` alone. */
-  isSmall(length: number): boolean {
-    return length < SMALL && hasNodeCrypto();
+  /** Below which length a packet is for `node:crypto` alone, in a batch of `length` bytes. */
+  smallLength(length: number): number {
+    if (!hasNodeCrypto()) return 0;
+    return length < SMALL_BATCH ? Infinity : SMALL;
   }
 
   /** A batch begins. */
@@ -96,12 +99,13 @@ class GcmSealer implements PacketSealer {
 
   seal(workspace: Uint8Array, ends: readonly number[], _sequence: number, kept?: Bytes): MaybePromise<Bytes> {
     const out = sealedInto(kept, ends.at(-1) ?? 0), later: Promise<void>[] = [], key = this.#key;
+    const small = key.smallLength(out.length);
     let start = 0;
     for (const end of ends) {
       const at = start + 4, iv = this.#nonces.take();
       const aad = workspace.subarray(start, at), plain = workspace.subarray(at, end - TAG_LENGTH);
       out.set(aad, start);
-      if (key.isSmall(plain.length)) nodeGcmSeal(key.raw, iv, aad, plain, out, at);
+      if (plain.length < small) nodeGcmSeal(key.raw, iv, aad, plain, out, at);
       else if (key.atOnce !== null) key.atOnce.seal(iv, aad, plain, out, at);
       else later.push(this.#later(iv, aad, plain, out, at));
       start = end;
@@ -138,13 +142,14 @@ class GcmOpener implements PacketOpener {
   }
 
   open(chunk: Uint8Array, frames: readonly PacketFrame[]): MaybePromise<readonly Uint8Array[]> {
-    const key = this.#key;
+    const key = this.#key, last = frames.at(-1);
+    const small = key.smallLength(last === undefined ? 0 : last.offset + last.length - frames[0]!.offset);
     let later = false;
     key.begin();
     const opened = frames.map((frame) => {
       const end = frameEnd(chunk, frame, TAG_LENGTH), at = frame.offset + 4, tag = end - TAG_LENGTH;
       const iv = this.#nonces.take(), aad = chunk.subarray(frame.offset, at);
-      const isSmall = key.isSmall(frame.length), atOnce = isSmall ? null : key.atOnce;
+      const isSmall = frame.length < small, atOnce = isSmall ? null : key.atOnce;
       if (isSmall || atOnce !== null) {
         const sealed = chunk.subarray(at, tag), expected = chunk.subarray(tag, end);
         const plain = atOnce === null
