@@ -1691,11 +1691,21 @@ export const mutants: readonly Mutant[] = [
     mayHang: true,
   },
   {
+    id: "expect-drip",
+    removes: "long output that comes byte by byte is searched now and then",
+    file: "lib/session/expect.ts",
+    find: "if (isPausing || !search.hasNew) return false;",
+    replace: "",
+    test: "tests/session/expect_test.ts",
+    killedBy:
+      "expect() searches long output now and then, and not at each byte of a peer that drips, and misses nothing",
+  },
+  {
     id: "expect-bound",
     removes: "expect() keeps no more than its bound",
     file: "lib/session/expect.ts",
-    find: "if (take(search.more(bytes)) || !search.isFull) return;",
-    replace: "if (take(search.more(bytes))) return;",
+    find: "if (findNext() || !search.isFull) return;",
+    replace: "if (findNext()) return;",
     test: "tests/session/expect_test.ts",
     killedBy: "expect() gives the window back while it looks, and keeps no more than its bound",
     mayHang: true,
