@@ -20,16 +20,11 @@ import {
   EXTENDED_DATA_STDERR,
 } from "./messages.ts";
 import { ReceiveStream } from "./receive_stream.ts";
-import { ReceiveWindow } from "./receive_window.ts";
+import { DEFAULT_WINDOW, MAX_PACKET, ReceiveWindow } from "./receive_window.ts";
 import { knowsReset, RESET } from "./reset.ts";
 import { SendStream } from "./send_stream.ts";
 import { SendWindow } from "./send_window.ts";
 import type { WindowShare } from "./window_share.ts";
-
-/** Data bytes of the largest packet this side takes and makes (RFC 4253 section 6.1 makes peers take as much). */
-export const MAX_PACKET = 32_768;
-/** Receive window that a channel starts with when nobody says otherwise. */
-export const DEFAULT_WINDOW = 2_097_152;
 
 /** What the channel's owner object does on events. */
 export interface ChannelEvents {

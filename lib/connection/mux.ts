@@ -14,7 +14,7 @@ import { Msg } from "../wire/numbers.ts";
 import { Reader } from "../wire/reader.ts";
 import type { Bytes } from "../wire/types.ts";
 import { type BaseChannel, channelCore } from "./channel.ts";
-import { type ChannelCore, type ChannelLink, DEFAULT_WINDOW, MAX_PACKET } from "./channel_core.ts";
+import type { ChannelCore, ChannelLink } from "./channel_core.ts";
 import { ChannelTable, type Opening, openRefused } from "./channel_table.ts";
 import { channelTypes, Doors } from "./doors.ts";
 import { GlobalRequests, type RequestAnswerer } from "./global_requests.ts";
@@ -33,6 +33,7 @@ import {
   OpenFailureReason,
 } from "./messages.ts";
 import type { ChannelAcceptor, MuxOptions } from "./mux_options.ts";
+import { DEFAULT_WINDOW, MAX_PACKET } from "./receive_window.ts";
 import { Budget, decide } from "./request_queue.ts";
 import { WindowShare } from "./window_share.ts";
 

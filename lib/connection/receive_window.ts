@@ -11,6 +11,10 @@
 import { SshProtocolError } from "../errors.ts";
 import type { WindowShare } from "./window_share.ts";
 
+/** Data bytes of the largest packet this side takes and makes (RFC 4253 section 6.1 makes peers take as much). */
+export const MAX_PACKET = 32_768;
+/** Receive window that a channel starts with when nobody says otherwise. */
+export const DEFAULT_WINDOW = 2_097_152;
 /** No window grows beyond this. */
 const LARGEST = 16_777_216;
 /** A window wants to last for this many round trips: some are longer than the least one, and credit is paid in portions. */
