@@ -6,7 +6,7 @@
  */
 import { TurnShare } from "../wire/turns.ts";
 
-/** How much is handled before a look at the clock, in bytes, once the user is known. */
+/** How much is handled before a look at the clock, in bytes. */
 const WORK_BETWEEN_LOOKS = 65_536;
 /** What a packet costs beside its bytes, in bytes. */
 export const PACKET_WORK = 512;
@@ -15,21 +15,13 @@ export const CHUNK_WORK = 4096;
 
 /** One connection's share, for its reader and its writer together. */
 export class WorkShare extends TurnShare {
-  /** A stranger's few messages are dear, and many strangers may come at once: there is a look before each chunk of theirs. */
-  #between = 0;
   /** Work since the last look at the clock. */
   #work = 0;
-
-  /** The user is known: there may be bulk to move. */
-  override setKnown(): void {
-    super.setKnown();
-    this.#between = WORK_BETWEEN_LOOKS;
-  }
 
   /** Whether others have to run first, after so much work more. */
   isUsedBy(work: number): boolean {
     this.#work += work;
-    if (this.#work < this.#between) return false;
+    if (this.#work < WORK_BETWEEN_LOOKS) return false;
     this.#work = 0;
     return this.isUsed;
   }

@@ -4235,9 +4235,9 @@ export const mutants: readonly Mutant[] = [
   {
     id: "kex-burst",
     removes: "key exchanges of many strangers at once are computed in several turns",
-    file: "lib/transport/key_exchanges.ts",
-    find: "if (before !== null) await before;",
-    replace: "",
+    file: "lib/transport/work_share.ts",
+    find: "return this.rest();",
+    replace: "return null;",
     test: "tests/transport/turns_test.ts",
     killedBy: "steps of key exchanges that come together are computed in several turns",
   },
