@@ -1427,6 +1427,7 @@ export const mutants: readonly Mutant[] = [
     test: "tests/connection/unimplemented_test.ts",
     killedBy:
       "connect(): UNIMPLEMENTED refuses the global request that it names, and later answers find their requests",
+    mayHang: true,
   },
   {
     id: "open-listener",
