@@ -8,7 +8,7 @@ import { type BaseChannel, channelCore } from "../connection/channel.ts";
 import type { Mux } from "../connection/mux.ts";
 import { startProcess } from "../session/process.ts";
 import { giveRoom, openSftpOn, type SftpClient } from "../sftp/client.ts";
-import type { MeasuredChannel } from "../sftp/wire/channel.ts";
+import { OwnChannel } from "../sftp/wire/channel.ts";
 import { hasLimits } from "../sftp/wire/servers_with_limits.ts";
 import { serverTakesLinkFirst } from "../sftp/wire/symlink_order.ts";
 import { checkInteger } from "../wire/check.ts";
@@ -86,9 +86,9 @@ export class SftpChannels {
   }
 
   /** A channel beside others; null where there are as many as may be. */
-  async #openFurther(signal: AbortSignal, most: number): Promise<MeasuredChannel | null> {
+  async #openFurther(signal: AbortSignal, most: number): Promise<OwnChannel | null> {
     if (this.#further.size >= most) return null;
-    const { promise, resolve, reject } = Promise.withResolvers<MeasuredChannel>();
+    const { promise, resolve, reject } = Promise.withResolvers<OwnChannel>();
     const ended = promise.then(({ ended }) => ended).catch(() => {}).finally(() => this.#further.delete(ended));
     this.#further.add(ended);
     this.#start(signal, resolve).catch(reject);
@@ -98,7 +98,7 @@ export class SftpChannels {
   /** Opens a channel and asks for the subsystem; `asked` gets its streams before the server has said that there is one. */
   async #start(
     signal: AbortSignal,
-    asked: (channel: MeasuredChannel) => void,
+    asked: (channel: OwnChannel) => void,
     giveRoom?: () => Promise<boolean>,
   ): Promise<void> {
     await startProcess(this.#mux, { kind: "subsystem", name: "sftp" }, { stderr: "null", signal }, {
@@ -122,15 +122,11 @@ export class SftpChannels {
   }
 }
 
-function sftpChannel(opened: BaseChannel): MeasuredChannel {
-  const { readable, writable } = opened, ended = opened.closed.catch(() => {});
-  const { sendWindow } = channelCore(opened);
-  return {
-    readable,
-    writable,
+function sftpChannel(opened: BaseChannel): OwnChannel {
+  const core = channelCore(opened), { sendWindow } = core, ended = opened.closed.catch(() => {});
+  return new OwnChannel(core, {
     close: () => opened.close(),
     ended,
-    releasesChunks: true,
     sending: () => ({ window: sendWindow.most, held: sendWindow.held }),
-  };
+  });
 }

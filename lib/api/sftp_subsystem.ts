@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { errorReporter, type ServerSession, type SessionHandler } from "../session/server_session.ts";
+import { errorReporter, plainOf, type ServerSession, type SessionHandler } from "../session/server_session.ts";
 import type { SftpBackend } from "../files/backend.ts";
 import type { RootedOptions } from "../files/rooted/backend.ts";
 import { checkServedHere } from "./check_served.ts";
@@ -18,9 +18,12 @@ export function sftpSubsystem(options: RootedOptions | SftpBackend): SessionHand
   checkServedHere(options);
   return async (session: ServerSession): Promise<void> => {
     // Only servers of files pay for it.
-    const { serveSftp } = await import("../sftp/server/server.ts");
-    const { stdin, stdout, info, signal } = session;
-    const channel = { readable: stdin, writable: stdout, releasesChunks: true };
-    await serveSftp(channel, options, info, { signal, onError: errorReporter(session) });
+    const { serveOn } = await import("../sftp/server/server.ts");
+    const { OwnChannel } = await import("../sftp/wire/channel.ts");
+    const plain = plainOf(session), { info, signal } = session;
+    const channel = plain === null
+      ? { readable: session.stdin, writable: session.stdout, releasesChunks: true }
+      : new OwnChannel(plain);
+    await serveOn(channel, options, info, { signal, onError: errorReporter(session) });
   };
 }

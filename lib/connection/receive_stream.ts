@@ -118,6 +118,8 @@ export class ReceiveStream {
       return Promise.resolve(chunk);
     }
     if (this.#ended) return this.#error === null ? Promise.resolve(null) : Promise.reject(this.#error.reason);
+    // A reader at rest holds one room, and no larger one.
+    if (this.#spare !== null && this.#spare.length > room.length) this.#spare = null;
     this.#room = room;
     this.#roomFilled = 0;
     this.#reading = Promise.withResolvers();

@@ -6,11 +6,11 @@
  */
 import type { Grants } from "../auth/grants.ts";
 import type { AuthenticatedUser, AuthInfo } from "../auth/types.ts";
-import { BaseChannel } from "../connection/channel.ts";
+import { BaseChannel, channelCore } from "../connection/channel.ts";
 import { SshError, SshProtocolError } from "../errors.ts";
 import type { PublicKey } from "../keys/types.ts";
 import { callBack, isThenable } from "../wire/callback.ts";
-import type { Bytes, MaybePromise } from "../wire/types.ts";
+import type { Bytes, MaybePromise, PlainSink, PlainSource } from "../wire/types.ts";
 import { granted, type Start } from "./granted.ts";
 import { checkObject, checkText, checkWord } from "../wire/check.ts";
 import { checkSignalName } from "./check_options.ts";
@@ -315,6 +315,14 @@ export function ownEnvironment(session: ServerSession): Readonly<Record<string, 
   return session instanceof Session ? session.ownEnv : {};
 }
 
+/**
+ * Both directions of a session without streams, for a handler of this module that carries all of its bytes; null where somebody has asked
+ * for a stream, and for a session that somebody else made. As with `stdout`, giving the output up leaves the channel as it is.
+ */
+export function plainOf(session: ServerSession): { readonly received: PlainSource; readonly sent: PlainSink } | null {
+  return Session.plain(session);
+}
+
 /** What a handler sees of the channel. */
 class Session implements ServerSession {
   readonly command: string | null;
@@ -375,6 +383,27 @@ class Session implements ServerSession {
 
   get stderr(): WritableStream<Uint8Array> {
     return (this.#stderr ??= new SessionOutput(this.#channel.stderrWritable)).writable;
+  }
+
+  /** See {@linkcode plainOf}. One that stands in for a session, or has streams of its own, is taken at its word. */
+  static plain(session: ServerSession): { received: PlainSource; sent: PlainSink } | null {
+    if (!(#channel in session) || Object.hasOwn(session, "stdin") || Object.hasOwn(session, "stdout")) return null;
+    const { received, sent } = channelCore(session.#channel);
+    if (received.isStream || sent.isStream) return null;
+    // From here on there is no stream any more.
+    void sent.gone;
+    let given: { readonly reason: unknown } | null = null;
+    return {
+      received,
+      sent: {
+        async write(chunk) {
+          if (given !== null) throw given.reason;
+          await sent.write(chunk);
+        },
+        end: () => sent.end(),
+        abort: (reason) => void (given ??= { reason }),
+      },
+    };
   }
 
   get signal(): AbortSignal {

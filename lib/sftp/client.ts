@@ -19,7 +19,7 @@ import { openToRead } from "./remote/open_to_read.ts";
 import { readAll } from "./remote/read_pipeline.ts";
 import { remove } from "./remote/remove.ts";
 import { SftpSession } from "./remote/session.ts";
-import type { MeasuredChannel, SftpChannel } from "./wire/channel.ts";
+import type { MeasuredChannel, OwnChannel, SftpChannel } from "./wire/channel.ts";
 import { saidLinkFirst } from "./wire/symlink_order.ts";
 import { download } from "./transfer/download.ts";
 import { checkStream, downloadStream } from "./transfer/download_stream.ts";
@@ -65,7 +65,7 @@ interface Known {
 }
 
 /** A session on a channel, started. */
-async function started(channel: MeasuredChannel, options: WaitOptions & Known): Promise<SftpSession> {
+async function started(channel: MeasuredChannel | OwnChannel, options: WaitOptions & Known): Promise<SftpSession> {
   const session = new SftpSession(channel);
   await withDeadline(options, () => "the server to start SFTP", (signal) => session.start(signal, options.hasLimits));
   return session;
@@ -73,9 +73,9 @@ async function started(channel: MeasuredChannel, options: WaitOptions & Known): 
 
 /** As `openSftp()`, with up to `most` further sessions on channels that `openMore` gives, or null where there can be none just now. */
 export function openSftpOn(
-  channel: MeasuredChannel,
+  channel: MeasuredChannel | OwnChannel,
   options: WaitOptions & Known,
-  openMore: (signal: AbortSignal) => Promise<MeasuredChannel | null>,
+  openMore: (signal: AbortSignal) => Promise<MeasuredChannel | OwnChannel | null>,
   most: number,
 ): Promise<SftpClient> {
   const open: OpenFurther = async (signal) => {
@@ -86,7 +86,7 @@ export function openSftpOn(
 }
 
 async function openSftpAmong(
-  channel: MeasuredChannel,
+  channel: MeasuredChannel | OwnChannel,
   options: WaitOptions & Known,
   further: FurtherSessions,
 ): Promise<SftpClient> {

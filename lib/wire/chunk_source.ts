@@ -4,6 +4,8 @@
  * @module
  */
 
+import type { Bytes, PlainSource } from "./types.ts";
+
 /** Room for what a channel of this module has at once: a batch of packets. */
 const LARGEST_ROOM = 327_680;
 /** Room for small requests and answers: the garbage collector counts all of a buffer's memory each time it changes hands. */
@@ -11,6 +13,7 @@ const FIRST_ROOM = 8_192;
 
 /** The only reader of a session's readable side. */
 export class ChunkSource {
+  readonly #own: PlainSource | null;
   readonly #byob: ReadableStreamBYOBReader | null;
   readonly #plain: ReadableStreamDefaultReader<Uint8Array> | null;
   /** The memory of the last chunk, for the next one. */
@@ -18,8 +21,11 @@ export class ChunkSource {
   /** Grows while chunks fill it, and falls back behind a small one: a read that waits holds all of its room. */
   #room = FIRST_ROOM;
 
-  /** Locks the stream. */
-  constructor(readable: ReadableStream<Uint8Array>) {
+  /** Locks the stream, or reads without one. */
+  constructor(readable: ReadableStream<Uint8Array> | PlainSource) {
+    this.#own = readable instanceof ReadableStream ? null : readable;
+    this.#byob = this.#plain = null;
+    if (!(readable instanceof ReadableStream)) return;
     let byob: ReadableStreamBYOBReader | null = null;
     try {
       byob = readable.getReader({ mode: "byob" });
@@ -36,23 +42,34 @@ export class ChunkSource {
    * not returned because a function that waits holds what its variables held before: a session at rest would hold its last chunk.
    */
   async read(take: (chunk: Uint8Array) => void): Promise<boolean> {
-    if (this.#byob === null) {
-      const { done, value } = await this.#plain!.read();
+    if (this.#plain !== null) {
+      const { done, value } = await this.#plain.read();
       if (!done) take(value);
       return !done;
     }
     const buffer = this.#buffer ?? new ArrayBuffer(this.#room), { byteLength } = buffer;
     this.#buffer = null;
-    const { done, value } = await this.#byob.read(new Uint8Array(buffer));
-    if (done || value === undefined) return false;
-    if (value.length === byteLength) {
-      this.#room = Math.min(8 * byteLength, LARGEST_ROOM);
-    } else if (value.length < FIRST_ROOM) {
-      this.#room = FIRST_ROOM;
+    if (this.#own !== null) {
+      const chunk = await this.#own.read(new Uint8Array(buffer));
+      if (chunk === null) return false;
+      this.#came(chunk, byteLength);
+      take(chunk);
+      return true;
     }
-    if (this.#room === byteLength) this.#buffer = value.buffer;
+    const { done, value } = await this.#byob!.read(new Uint8Array(buffer));
+    if (done || value === undefined) return false;
+    this.#came(value, byteLength);
     take(value);
     return true;
+  }
+
+  #came(chunk: Bytes, asked: number): void {
+    if (chunk.length >= asked) {
+      this.#room = Math.min(8 * asked, LARGEST_ROOM);
+    } else if (chunk.length < FIRST_ROOM) {
+      this.#room = FIRST_ROOM;
+    }
+    if (this.#room === chunk.buffer.byteLength) this.#buffer = chunk.buffer;
   }
 
   /** Somebody keeps bytes of the last chunk: the next one gets memory of its own. */
@@ -62,6 +79,7 @@ export class ChunkSource {
 
   /** Ends reading; a read that waits returns. */
   async cancel(reason: unknown): Promise<void> {
-    await (this.#byob ?? this.#plain)!.cancel(reason);
+    if (this.#own !== null) this.#own.discard();
+    else await (this.#byob ?? this.#plain)!.cancel(reason);
   }
 }

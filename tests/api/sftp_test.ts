@@ -1,6 +1,7 @@
-import { assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { sftpSubsystem } from "../../lib/api/sftp_subsystem.ts";
 import { SshError } from "../../lib/errors.ts";
+import type { ServerSession } from "../../lib/session/server_session.ts";
 import { seededBytes } from "../_support/duplex.ts";
 import { join } from "../_support/joined.ts";
 
@@ -21,6 +22,65 @@ Deno.test("sftp() and sftpSubsystem() move files through a connection, and nothi
   } finally {
     await Deno.remove(root, { recursive: true });
   }
+});
+
+Deno.test("sftpSubsystem() serves sessions whose streams were asked for, and those that others stand in for", async () => {
+  const root = await Deno.makeTempDir({ prefix: "amiko_ssh_" });
+  try {
+    const inner = sftpSubsystem({ root }), way = { next: 0 };
+    let counted = 0;
+    const ways = [
+      inner,
+      (session: ServerSession) => {
+        void session.stdin;
+        return inner(session);
+      },
+      (session: ServerSession) => {
+        void session.stdout;
+        return inner(session);
+      },
+      (session: ServerSession) => {
+        const { stdin, stdout, info, signal } = session;
+        return inner({ stdin, stdout, info, signal } as ServerSession);
+      },
+      (session: ServerSession) => inner(new Proxy(session, { get: (of, name) => Reflect.get(of, name) })),
+      (session: ServerSession) => {
+        const counting = new TransformStream<Uint8Array, Uint8Array>({
+          transform(chunk, controller) {
+            counted += chunk.length;
+            controller.enqueue(chunk);
+          },
+        });
+        void counting.readable.pipeTo(session.stdout).catch(() => {});
+        return inner(Object.defineProperty(session, "stdout", { value: counting.writable }));
+      },
+    ];
+    await using joined = await join({ subsystems: { sftp: (session) => ways[way.next++]!(session) } });
+    const data = seededBytes(300_000);
+    for (let i = 0; i < ways.length; i++) {
+      await using sftp = await joined.client.sftp();
+      await sftp.writeFile(`/${i}`, data);
+      assertEquals(await sftp.readFile(`/${i}`), data);
+    }
+    assert(counted > 300_000, "answers went past the stream that stands in");
+    assertEquals(joined.errors, []);
+  } finally {
+    await Deno.remove(root, { recursive: true });
+  }
+});
+
+Deno.test("A client that breaks the SFTP protocol still hears how the subsystem ended, behind the answers before", async () => {
+  await using joined = await join({ subsystems: { sftp: sftpSubsystem({ root: Deno.cwd() }) } });
+  await using process = await joined.client.subsystem("sftp");
+  const writer = process.stdin.getWriter();
+  // INIT with version 3, and a packet that is none.
+  await writer.write(new Uint8Array([0, 0, 0, 5, 1, 0, 0, 0, 3]));
+  const reader = process.stdout.getReader();
+  const { value } = await reader.read();
+  assertEquals(value![4], 2);
+  await writer.write(new Uint8Array(8).fill(255));
+  assertEquals((await reader.read()).done, true);
+  assertEquals((await process.status).code, 1);
 });
 
 Deno.test("sftp() rejects with REQUEST_DENIED where there is no such subsystem", async () => {

@@ -8,7 +8,7 @@ import { SshError, SshProtocolError } from "../../errors.ts";
 import { abortable } from "../../wire/abortable.ts";
 import type { Field, Message, ValuesOf } from "../../wire/codec.ts";
 import { Reader } from "../../wire/reader.ts";
-import type { Bytes } from "../../wire/types.ts";
+import type { Bytes, PlainSink } from "../../wire/types.ts";
 import type { SftpAttributes } from "../../files/file_info.ts";
 import { Fxp, LIMITS_TOLD, MAX_PACKET, MAX_TRANSFER, SAFE_TRANSFER, SFTP_VERSION } from "../wire/constants.ts";
 import { Status } from "../../files/limits.ts";
@@ -25,8 +25,8 @@ import {
   readStatus,
   Realpath,
 } from "../wire/messages.ts";
-import type { MeasuredChannel, SendingState } from "../wire/channel.ts";
-import { ChunkSource } from "../../wire/chunk_source.ts";
+import { type MeasuredChannel, type OwnChannel, type SendingState, sinkOf, sourceOf } from "../wire/channel.ts";
+import type { ChunkSource } from "../../wire/chunk_source.ts";
 import { quoted } from "../../files/names.ts";
 import { PacketBuffer } from "../wire/packet_buffer.ts";
 import { PacketReader } from "../wire/packet_reader.ts";
@@ -67,8 +67,8 @@ export function closedError(purpose: Purpose): SshError {
 
 /** The client's half of a session. */
 export class SftpSession {
-  readonly #channel: MeasuredChannel;
-  readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
+  readonly #channel: MeasuredChannel | OwnChannel;
+  readonly #writer: PlainSink;
   readonly #source: ChunkSource;
   readonly #out = new PacketBuffer();
   readonly #pending = new Map<number, Pending>();
@@ -95,11 +95,10 @@ export class SftpSession {
   written = 0;
 
   /** Takes over the streams; nothing is sent yet. */
-  constructor(channel: MeasuredChannel) {
+  constructor(channel: MeasuredChannel | OwnChannel) {
     this.#channel = channel;
-    this.#writer = channel.writable.getWriter();
-    this.#source = new ChunkSource(channel.readable);
-    this.#writer.closed.catch(() => {});
+    this.#writer = sinkOf(channel);
+    this.#source = sourceOf(channel);
     this.#packets = new PacketReader({
       packet: (payload) => this.#packet(payload),
       dataStart: (id, length) => {
@@ -403,7 +402,7 @@ export class SftpSession {
     // The streams' own errors are this very end.
     this.#source.cancel(error).catch(() => {});
     // Where all was written and closed, this does nothing; else the peer takes no more, and need not.
-    this.#writer.abort(error).catch(() => {});
+    this.#writer.abort(error);
     this.#channel.close?.().catch(() => {});
   }
 
@@ -421,7 +420,7 @@ export class SftpSession {
       const ended = (async () => {
         await this.#sending;
         this.#closing = true;
-        await this.#writer.close();
+        await this.#writer.end();
         // A server whose process is still ending when the next session starts may end that one instead (Dropbear 2022 does).
         await this.#receiving;
         await this.#channel.ended;

@@ -18,11 +18,12 @@ import { TurnShare } from "../../wire/turns.ts";
 import { callBack } from "../../wire/callback.ts";
 import { Reader } from "../../wire/reader.ts";
 import { AnswerOrder } from "./answer_order.ts";
-import type { SftpChannel } from "../wire/channel.ts";
+import { type OwnChannel, type SftpChannel, sinkOf, sourceOf } from "../wire/channel.ts";
 import type { SftpBackend } from "../../files/backend.ts";
 import { checkServed } from "../../files/check_backend.ts";
 import { checkCall, checkChannel } from "../../files/check_calls.ts";
-import { ChunkSource } from "../../wire/chunk_source.ts";
+import type { ChunkSource } from "../../wire/chunk_source.ts";
+import type { PlainSink } from "../../wire/types.ts";
 import { Fxp, SFTP_VERSION } from "../wire/constants.ts";
 import { Status } from "../../files/limits.ts";
 import { Handles } from "./handles.ts";
@@ -64,6 +65,16 @@ export async function serveSftp(
   checkServed(backend);
   checkChannel(channel);
   checkCall("serve", options);
+  await serveOn(channel, backend, info, options);
+}
+
+/** As {@linkcode serveSftp}, of what has been checked. */
+export async function serveOn(
+  channel: SftpChannel | OwnChannel,
+  backend: SftpBackend | RootedOptions,
+  info: AuthInfo,
+  options: ServeSftpOptions,
+): Promise<void> {
   if (typeof (backend as SftpBackend).open === "function") {
     return await new ServerSession(channel, backend as SftpBackend, info, options, false).run();
   }
@@ -72,9 +83,9 @@ export async function serveSftp(
 }
 
 class ServerSession {
-  readonly #channel: SftpChannel;
+  readonly #channel: SftpChannel | OwnChannel;
   readonly #source: ChunkSource;
-  readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
+  readonly #writer: PlainSink;
   readonly #options: ServeSftpOptions;
   readonly #context: JobContext;
   readonly #out = new PacketBuffer();
@@ -100,11 +111,16 @@ class ServerSession {
   #failure: { error: unknown } | null = null;
   #wake: (() => void) | null = null;
 
-  constructor(channel: SftpChannel, backend: SftpBackend, info: AuthInfo, options: ServeSftpOptions, trusted: boolean) {
+  constructor(
+    channel: SftpChannel | OwnChannel,
+    backend: SftpBackend,
+    info: AuthInfo,
+    options: ServeSftpOptions,
+    trusted: boolean,
+  ) {
     this.#channel = channel;
-    this.#source = new ChunkSource(channel.readable);
-    this.#writer = channel.writable.getWriter();
-    this.#writer.closed.catch(() => {});
+    this.#source = sourceOf(channel);
+    this.#writer = sinkOf(channel);
     this.#options = options;
     // Streams that are no SSH connection have no identification.
     const connection = info.connection as AuthInfo["connection"] | undefined;
@@ -138,7 +154,7 @@ class ServerSession {
     const failure = this.#failure as { error: unknown } | null;
     if (failure === null) return;
     // Not waited for: a write that the peer does not take may never end.
-    this.#writer.abort(failure.error).catch(() => {});
+    this.#writer.abort(failure.error);
     if (!signal?.aborted) throw failure.error;
   }
 
@@ -146,7 +162,7 @@ class ServerSession {
   async #finish(): Promise<void> {
     while (this.#sending !== null) await this.#change();
     let closed = false;
-    this.#writer.close().catch(() => {}).then(() => {
+    this.#writer.end().catch(() => {}).then(() => {
       closed = true;
       this.#wake?.();
     });

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import type { ByteDuplex } from "../../wire/types.ts";
+import { ChunkSource } from "../../wire/chunk_source.ts";
+import type { ByteDuplex, PlainSink, PlainSource } from "../../wire/types.ts";
 
 /** How the far end holds up what is sent to it, where that can be told. */
 export interface SendingState {
@@ -28,3 +29,40 @@ export type MeasuredChannel = SftpChannel & {
   /** As of now. */
   readonly sending?: () => SendingState;
 };
+
+/** A channel of this module's own: no streams stand in between, which cost more than all else of a small request. */
+export class OwnChannel {
+  readonly received: PlainSource;
+  readonly sent: PlainSink;
+  readonly releasesChunks = true;
+  readonly close?: () => Promise<void>;
+  readonly ended?: Promise<unknown>;
+  readonly sending?: () => SendingState;
+
+  /** Nobody else reads or writes it. */
+  constructor(
+    { received, sent }: { readonly received: PlainSource; readonly sent: PlainSink },
+    more: Pick<MeasuredChannel, "close" | "ended" | "sending"> = {},
+  ) {
+    this.received = received;
+    this.sent = sent;
+    Object.assign(this, more);
+  }
+}
+
+/** What comes in on a channel; locks its stream. */
+export function sourceOf(channel: SftpChannel | OwnChannel): ChunkSource {
+  return new ChunkSource(channel instanceof OwnChannel ? channel.received : channel.readable);
+}
+
+/** What leaves on a channel; locks its stream. */
+export function sinkOf(channel: SftpChannel | OwnChannel): PlainSink {
+  if (channel instanceof OwnChannel) return channel.sent;
+  const writer = channel.writable.getWriter();
+  writer.closed.catch(() => {});
+  return {
+    write: (chunk) => writer.write(chunk),
+    end: () => writer.close(),
+    abort: (reason) => void writer.abort(reason).catch(() => {}),
+  };
+}
