@@ -15,7 +15,7 @@ import type { ClientHttp } from "../http/client.ts";
 import type { HttpClientOptions } from "../http/http_client.ts";
 import type { HttpHandler } from "../http/serve.ts";
 import { checkExec } from "../session/check_options.ts";
-import { type ProcessServices, type RemoteProcess, startProcess } from "../session/process.ts";
+import { outputOf, type ProcessServices, type RemoteProcess, startProcess } from "../session/process.ts";
 import { terminateAll } from "../session/client_session.ts";
 import { commandLine, type ShellValue } from "../session/quote.ts";
 import { type CommandTemplate, type RemoteCommand, remoteCommand } from "../session/remote_command.ts";
@@ -128,7 +128,7 @@ export class SshClient implements AsyncDisposable {
       throw new TypeError('Cannot execute command with "piped" stdin: nobody could write to it, use spawn()');
     }
     const process = await this.spawn(command, { ...options, stdin: options.stdin ?? "null" });
-    return await process.output();
+    return await outputOf(process);
   }
 
   /** Runs a command as `exec()` does, and rejects with {@linkcode SshCommandError} unless its exit code is 0. */

@@ -6,7 +6,7 @@
 import { concat } from "@std/bytes";
 import { TextLineStream } from "@std/streams/text-line-stream";
 import { printable, SshError } from "../errors.ts";
-import type { Bytes } from "../wire/types.ts";
+import type { Bytes, PlainSource } from "../wire/types.ts";
 import type { ExecOutput, ExitStatus } from "./types.ts";
 
 /** How many bytes of standard error an error keeps. */
@@ -108,6 +108,27 @@ export async function collect(stream: ReadableStream<Bytes>, room: Room, full: (
     room.left -= value.length;
     if (room.left < 0) full();
     else chunks.push(value);
+  }
+}
+
+/** Room for what most commands write at once. */
+const FIRST_ROOM = 4_096;
+const LARGEST_ROOM = 262_144;
+
+/** As {@linkcode collect}, without a stream. */
+export async function collectPlain(source: PlainSource, room: Room, full: () => void): Promise<Bytes> {
+  const chunks: Bytes[] = [];
+  let space: Bytes = new Uint8Array(FIRST_ROOM);
+  for (;;) {
+    const chunk = await source.read(space);
+    if (chunk === null) return chunks.length === 1 ? chunks[0]! : concat(chunks);
+    room.left -= chunk.length;
+    if (room.left < 0) full();
+    // What fills its memory is kept as it is, and anything less would keep the rest of it.
+    else chunks.push(chunk.length === chunk.buffer.byteLength ? chunk : chunk.slice());
+    const { byteLength } = chunk.buffer;
+    if (chunk.length < byteLength || room.left < 0) space = new Uint8Array(chunk.buffer);
+    else space = new Uint8Array(Math.min(4 * byteLength, LARGEST_ROOM));
   }
 }
 

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { BaseChannel } from "../connection/channel.ts";
+import { type BaseChannel, channelCore } from "../connection/channel.ts";
 import type { Mux } from "../connection/mux.ts";
 import { ChannelOpenError, printable, SshError } from "../errors.ts";
 import type { Bytes } from "../wire/types.ts";
@@ -16,7 +16,7 @@ import { expectOn, type ExpectOptions } from "./expect.ts";
 import { feed, type Input, isInput } from "./input.ts";
 import { ClientSession, type Lent, nothingLent } from "./client_session.ts";
 import { Break, Env, Exec, PtyReq, Shell, Signal, Subsystem, WindowChange } from "./messages.ts";
-import { collect, finished, linesOf, type Room, SshCommandError } from "./output.ts";
+import { collect, collectPlain, finished, linesOf, type Room, SshCommandError } from "./output.ts";
 import type { OutputMatch } from "./pattern.ts";
 import { exported, inDirectory } from "./quote.ts";
 import { converse, type Gate } from "./respond.ts";
@@ -66,6 +66,9 @@ let construct: (
 /** The size that a process was last told its terminal has; null where it has none. */
 export let windowOf: (process: RemoteProcess) => WindowSize | null;
 
+/** What `output()` gives, of a process that nobody else has: no streams are made for it. */
+export let outputOf: (process: RemoteProcess) => Promise<ExecOutput>;
+
 /**
  * A running remote process: the shape of `Deno.ChildProcess`, and a readable/writable pair.
  *
@@ -92,6 +95,7 @@ export class RemoteProcess implements AsyncDisposable {
   static {
     construct = (...parts) => new RemoteProcess(...parts);
     windowOf = (process) => process.#window;
+    outputOf = (process) => process.#output(process.#options.respond === undefined);
   }
 
   private constructor(
@@ -157,16 +161,22 @@ export class RemoteProcess implements AsyncDisposable {
    * Collects everything until both outputs end and the status is there, then closes the channel. It does not close stdin.
    * Rejects with the reason of the signal that aborts the process.
    */
-  async output(): Promise<ExecOutput> {
+  output(): Promise<ExecOutput> {
+    return this.#output(false);
+  }
+
+  /** Without streams in between where the process is nobody's but ours. */
+  async #output(isOurs: boolean): Promise<ExecOutput> {
     const { stdout = "piped", stderr = "piped", maxOutput = Infinity } = this.#options;
     const room: Room = { left: maxOutput };
     const full = (): void => {
       const words = `Command wrote more than \`maxOutput\`, ${maxOutput} bytes: it was ended`;
       this.#channel.abort(new SshError(words, { code: "CLOSED" }));
     };
+    const { received, receivedStderr } = channelCore(this.#channel);
     const [out, err, status] = await Promise.all([
-      stdout === "piped" ? collect(this.stdout, room, full) : EMPTY,
-      stderr === "piped" ? collect(this.stderr, room, full) : EMPTY,
+      stdout !== "piped" ? EMPTY : isOurs ? collectPlain(received, room, full) : collect(this.stdout, room, full),
+      stderr !== "piped" ? EMPTY : isOurs ? collectPlain(receivedStderr, room, full) : collect(this.stderr, room, full),
       this.status,
       this.#inherited,
     ]);
