@@ -473,6 +473,7 @@ const internal = [
   "LearnOptions",
   "MuxOptions",
   "OutboxOptions",
+  "PacketReaderOptions",
   "ProxiedOptions",
   "RelayOptions",
   "SecureTransportOptions",
