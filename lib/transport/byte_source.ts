@@ -41,7 +41,7 @@ export class ByteSource {
     return await (this.#ahead ??= this.readChunk()) !== null;
   }
 
-  /** Reads into the framer; false at the end. */
+  /** Reads into the framer, which is not to be used until this is done; false at the end. */
   async fill(): Promise<boolean> {
     if (this.#ahead !== null) {
       const chunk = await this.#ahead;

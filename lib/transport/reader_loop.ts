@@ -1,12 +1,14 @@
 /**
  * The only reader of a connection's stream: identification, then chunks, cut into packets, opened in batches and handed on one by one.
- * It never waits for writing or for the application, but for key exchanges and where the connection has used its share of a turn.
+ * It never waits for writing or for the application, but for key exchanges and where the connection has used its share of a turn. While
+ * a cipher opens a batch elsewhere, the next one is read and begun.
  *
  * @module
  */
 import { plainOpener } from "../crypto/cipher/ciphers.ts";
 import type { Decompressor, PacketOpener } from "../crypto/types.ts";
 import { SshError, SshProtocolError } from "../errors.ts";
+import type { MaybePromise } from "../wire/types.ts";
 import { ByteSource } from "./byte_source.ts";
 import { FLUSH_TIME, lostError, within } from "./closing.ts";
 import type { Ending } from "./ending.ts";
@@ -49,6 +51,17 @@ export interface ReaderHost {
   fail(error: Error): void;
 }
 
+/** A batch that is opened, or being opened elsewhere. */
+interface Batch {
+  readonly packets: MaybePromise<readonly Uint8Array[]>;
+  /** What opens it. */
+  readonly opener: PacketOpener;
+  /** Number of its first packet. */
+  readonly sequence: number;
+  /** What handling it costs, as {@linkcode WorkShare} counts. */
+  readonly work: number;
+}
+
 /** The reader of one connection. */
 export class ReaderLoop {
   readonly #host: ReaderHost;
@@ -60,6 +73,13 @@ export class ReaderLoop {
   #opener: PacketOpener = plainOpener();
   #sequence = 0;
   #decompressor: Decompressor | null = null;
+  /**
+   * The batch that is being opened elsewhere, while the one after it is read; there are never more than these two. There is none while
+   * keys are exchanged: what comes next may be under others.
+   */
+  #opening: Batch | null = null;
+  /** A read that is under way meanwhile. The framer is not to be used until it is done. */
+  #reading: Promise<boolean> | null = null;
   #lastReceived = 0;
   #chunks = 0;
   /** What came after the end. */
@@ -131,7 +151,7 @@ export class ReaderLoop {
     const source = this.#source!, { share, ending } = this.#host;
     try {
       await this.#readIdent(source);
-      while (await this.#fill(source)) {
+      while (await this.#more(source)) {
         this.#arrived();
         if (share.isUsedBy(CHUNK_WORK)) await share.next();
         if (!ending.hasCome) await this.#received();
@@ -145,11 +165,6 @@ export class ReaderLoop {
     } finally {
       this.#ended.resolve();
     }
-  }
-
-  #fill(source: ByteSource): Promise<boolean> {
-    if (this.#host.isQuiet()) this.#framer.rest();
-    return source.fill();
   }
 
   async #readIdent(source: ByteSource): Promise<void> {
@@ -190,14 +205,17 @@ export class ReaderLoop {
     let waiting = true;
     const done = step.finally(() => waiting = false);
     while (waiting && !ending.hasCome && this.#framer.buffered < MAX_READ_AHEAD) {
-      const reading = source.readAhead().catch((cause) => {
+      const reading = (this.#reading ?? source.readAhead()).catch((cause) => {
         throw lostError("Connection was lost while reading", cause);
       });
       const more = await Promise.race([done, reading]);
       if (more === undefined) break;
       if (more) {
-        await source.fill();
-        this.#arrived();
+        if (this.#reading !== null) this.#reading = null;
+        else {
+          await source.fill();
+          this.#arrived();
+        }
         continue;
       }
       // Somebody on this side was first, and nothing comes of the step any more.
@@ -224,9 +242,28 @@ export class ReaderLoop {
     this.#chunks++;
   }
 
-  async #received(): Promise<void> {
+  /** Reads the next chunk; false at the end. A batch that is opened before it comes is handed on. */
+  async #more(source: ByteSource): Promise<boolean> {
+    if (this.#host.isQuiet()) this.#framer.rest();
+    const reading = source.fill(), opening = this.#opening;
+    if (opening === null) return await reading;
+    this.#reading = reading;
+    const opened = Promise.resolve(opening.packets).then(() => false, () => false);
+    const came = await Promise.race([reading.catch(() => false), opened]);
+    // What came before the end of the stream, or before it broke, is handed on first.
+    if (!came) {
+      await this.#received(async () => {
+        await this.#handOpening();
+        if (!this.#host.ending.hasCome) this.#host.delivered();
+      });
+    }
+    this.#reading = null;
+    return await reading;
+  }
+
+  async #received(deliver: () => Promise<void> = () => this.#deliver()): Promise<void> {
     try {
-      await this.#deliver();
+      await deliver();
     } catch (cause) {
       if (cause instanceof SshError && cause.code === "CONNECTION_LOST") await this.#host.broken(cause);
       else {
@@ -237,38 +274,75 @@ export class ReaderLoop {
     }
   }
 
-  /** Delivers every whole packet that is there. Synchronous but for key exchanges and ciphers that work elsewhere. */
+  /**
+   * Delivers every whole packet that is there, but for the last batch where that is being opened elsewhere. Synchronous but for key
+   * exchanges and such ciphers.
+   */
   async #deliver(): Promise<void> {
-    const { exchanges, share, ending } = this.#host;
+    const { exchanges, ending } = this.#host;
     for (;;) {
-      const limit = exchanges.running ? 1 : BATCH_PACKETS;
-      const sequence = this.#sequence;
-      const batch = this.#framer.next(this.#opener, sequence, limit);
+      if (exchanges.running) await this.#handOpening();
+      if (ending.hasCome) return;
+      let batch: Batch | null;
+      try {
+        batch = this.#open();
+      } catch (error) {
+        await this.#handOpening();
+        throw error;
+      }
       if (batch === null) break;
-      if (!exchanges.firstDone && sequence + batch.frames.length > 0xffff_ffff) {
-        throw new SshProtocolError("Sequence number wrapped during the initial key exchange");
-      }
-      this.#sequence = (sequence + batch.frames.length) >>> 0;
-      exchanges.received(batch.frames.length, batch.bytes);
-      const opener = this.#opener;
-      const opened = opener.open(batch.chunk, batch.frames, sequence);
-      let packets = opened instanceof Promise ? await opened : opened;
-      for (let i = 0; i < packets.length; i++) {
-        if (ending.hasCome) return;
-        if (this.#opener !== opener) throw new SshProtocolError("Peer sent a message under its old keys after NEWKEYS");
-        const pending = this.#receive(packets[i]!, (sequence + i) >>> 0);
-        if (pending === null) continue;
+      const before = this.#opening, isLater = batch.packets instanceof Promise;
+      this.#opening = isLater ? batch : null;
+      if (before !== null) {
         // Views into the cipher's memory die with the turn of the event loop.
-        packets = packets.map((packet, k) => k > i ? packet.slice() : packet);
-        await this.#readOn(pending);
+        if (!isLater) batch = { ...batch, packets: (batch.packets as Uint8Array[]).map((packet) => packet.slice()) };
+        await this.#hand(before);
       }
-      if (ending.hasCome) return;
-      if (!share.isUsedBy(batch.bytes + PACKET_WORK * batch.frames.length)) continue;
-      this.#host.delivered();
-      await share.next();
-      if (ending.hasCome) return;
+      if (!isLater) await this.#hand(batch);
     }
     this.#host.delivered();
+  }
+
+  /** Begins to open the next whole packets; null when none is there. */
+  #open(): Batch | null {
+    const { exchanges } = this.#host, opener = this.#opener, sequence = this.#sequence;
+    const batch = this.#framer.next(opener, sequence, exchanges.running ? 1 : BATCH_PACKETS);
+    if (batch === null) return null;
+    const { chunk, frames, bytes } = batch, count = frames.length;
+    if (!exchanges.firstDone && sequence + count > 0xffff_ffff) {
+      throw new SshProtocolError("Sequence number wrapped during the initial key exchange");
+    }
+    this.#sequence = (sequence + count) >>> 0;
+    exchanges.received(count, bytes);
+    const packets = opener.open(chunk, frames, sequence);
+    // An error of a batch is looked at when it is its turn, or never.
+    if (packets instanceof Promise) packets.catch(() => {});
+    return { packets, opener, sequence, work: bytes + PACKET_WORK * count };
+  }
+
+  /** Hands on the batch that is being opened elsewhere, where there is one. */
+  async #handOpening(): Promise<void> {
+    const opening = this.#opening;
+    this.#opening = null;
+    if (opening !== null) await this.#hand(opening);
+  }
+
+  /** Hands the packets of a batch on, and lets others run where the connection has used its share. */
+  async #hand({ packets: opened, opener, sequence, work }: Batch): Promise<void> {
+    const { share, ending } = this.#host;
+    let packets = opened instanceof Promise ? await opened : opened;
+    for (let i = 0; i < packets.length; i++) {
+      if (ending.hasCome) return;
+      if (this.#opener !== opener) throw new SshProtocolError("Peer sent a message under its old keys after NEWKEYS");
+      const pending = this.#receive(packets[i]!, (sequence + i) >>> 0);
+      if (pending === null) continue;
+      // Views into the cipher's memory die with the turn of the event loop.
+      packets = packets.map((packet, k) => k > i ? packet.slice() : packet);
+      await this.#readOn(pending);
+    }
+    if (ending.hasCome || !share.isUsedBy(work)) return;
+    this.#host.delivered();
+    await share.next();
   }
 
   #receive(packet: Uint8Array, sequence: number): Promise<void> | null {
