@@ -367,6 +367,7 @@ for (const role of roles) {
       await send(50);
       // What it provokes waits for the new keys.
       await peer.send(new Uint8Array([127]));
+      await until(() => messages.length === sent + 1, "What provokes waits for the end of the exchange");
       messages.length = 0;
       sent = 0;
       await peer.runExchange(async () => {
