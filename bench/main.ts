@@ -45,6 +45,8 @@ import { echo, execs, logins } from "./sections/latency.ts";
 import { flat, rest } from "./sections/memory.ts";
 import { sftpDelay, sftpFile, sftpList, sftpMemory, sftpServer, sftpSmall, sftpStat } from "./sections/sftp.ts";
 import { relayed } from "./sections/relay.ts";
+import { scale } from "./sections/scale.ts";
+import { soak } from "./sections/soak.ts";
 import { importing } from "./sections/start.ts";
 import { aes, bothEnds, channels, oneChannel, server } from "./sections/throughput.ts";
 import { windows } from "./sections/windows.ts";
@@ -72,6 +74,11 @@ const sections: Readonly<Record<string, Section>> = {
   flights: [flights, "round trips on the wire, of connect, a command, an SFTP session and a first file"],
   rest: [rest, "memory of a connection at rest, either end"],
   flat: [flat, "whether memory grows with what passes"],
+  soak: [
+    soak,
+    "what both ends hold over bytes, rekeys and channels by the thousand: 20 GB, 10,000 and 10,000 with --long",
+  ],
+  scale: [scale, "100, 300 and 1,000 connections to one server, a tenth of them busy; what a login costs it"],
   import: [importing, "how long a program takes to start"],
   "sftp-file": [sftpFile, "one large file, down and up"],
   "sftp-small": [sftpSmall, "1,000 files of 4 KiB, down and up"],

@@ -5,7 +5,7 @@
  */
 
 import { parsePrivateKey, serve, type ServerSession } from "../../mod.ts";
-import { cpuSeconds, params, peakRss, report, rss, settle } from "./common.mjs";
+import { cpuSeconds, held, params, peakRss, report, settle } from "./common.mjs";
 
 const chunk = new Uint8Array(64 * 1024);
 const mark = new TextEncoder().encode("start\n");
@@ -76,6 +76,6 @@ await using server = serve({
 
 for await (const _line of Deno.stdin.readable) {
   await settle();
-  report({ rss: rss(), peak: peakRss(), cpu: cpuSeconds() });
+  report({ ...held(), peak: peakRss(), cpu: cpuSeconds() });
 }
 await server.shutdown();

@@ -34,6 +34,12 @@ function statusKib(field) {
   return Number(new RegExp(`^${field}:\\s+(\\d+)`, "m").exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? NaN);
 }
 
+/** What the process holds: resident, of the heap, and in buffers beside it. */
+export function held() {
+  const { heapUsed, external } = process.memoryUsage();
+  return { rss: rss(), heap: heapUsed, external };
+}
+
 /** Prints the result line. */
 export function report(result) {
   process.stdout.write(JSON.stringify(result) + "\n");
@@ -159,21 +165,32 @@ const scenarios = {
     return result;
   },
 
-  /** Memory of connections that do nothing; says `ready` and waits for a line on stdin before it closes them. */
+  /**
+   * Memory of connections that do nothing, or nothing any more where there is a `command` whose output each has read: of the first few, with
+   * which the process warms up, and of each of those behind them. Says `ready` behind either, and waits for a line on stdin.
+   */
   async idle(connect) {
-    const first = await connect(params);
-    await settle();
-    const before = rss();
     const held = [];
-    for (let i = 0; i < params.count; i++) held.push(await connect(params));
-    await settle();
-    const perConnection = (rss() - before) / params.count;
-    process.stdout.write('{"ready":true}\n');
-    await new Promise((resolve) => process.stdin.once("data", resolve));
+    const hold = async (count) => {
+      while (held.length < count) {
+        const conn = await connect(params);
+        held.push(conn);
+        if (params.command !== undefined) await conn.download(params.command, () => {}, () => {});
+      }
+      await settle();
+      return rss();
+    };
+    const ready = async () => {
+      process.stdout.write('{"ready":true}\n');
+      await new Promise((resolve) => process.stdin.once("data", resolve));
+    };
+    const { warm, count } = params, one = await hold(1), warmed = await hold(warm);
+    await ready();
+    const full = await hold(warm + count);
+    await ready();
     for (const conn of held) await conn.close();
-    await first.close();
     process.stdin.destroy();
-    return { perConnection, base: before };
+    return { perConnection: (full - warmed) / count, first: (warmed - one) / (warm - 1) };
   },
 };
 

@@ -222,25 +222,36 @@ const scenarios: Record<string, () => Promise<unknown>> = {
   },
 
   async idle() {
-    const held = Array.from({ length: p.count }, () =>
-      new Deno.Command("ssh", {
-        args: ["-N", "-o", "PermitLocalCommand=yes", "-o", "LocalCommand=echo up", ...options, destination],
-        stdin: "null",
-        stdout: "piped",
-      }).spawn());
-    const outs = held.map((child) => new Lines(child.stdout));
-    for (const out of outs) if (await out.next() !== "up") throw new Error("ssh did not log in");
-    await new Promise((resolve) => setTimeout(resolve, 200));
-    const pss = held.map((child) => memoryOf(child.pid, "Pss"));
+    const held: { child: Deno.ChildProcess; out: Lines }[] = [];
+    /** Logs in ten at a time: each is a process. */
+    const hold = async (count: number): Promise<void> => {
+      while (held.length < count) {
+        const more = Array.from({ length: Math.min(10, count - held.length) }, () => {
+          const child = new Deno.Command("ssh", {
+            args: ["-N", "-o", "PermitLocalCommand=yes", "-o", "LocalCommand=echo up", ...options, destination],
+            stdin: "null",
+            stdout: "piped",
+          }).spawn();
+          return { child, out: new Lines(child.stdout) };
+        });
+        held.push(...more);
+        for (const { out } of more) if (await out.next() !== "up") throw new Error("ssh did not log in");
+      }
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      report({ ready: true });
+      await Deno.stdin.read(new Uint8Array(1));
+    };
+    const { warm = 0 } = p;
+    await hold(warm);
+    await hold(warm + p.count);
+    const pss = held.map(({ child }) => memoryOf(child.pid, "Pss"));
     const perConnection = pss.reduce((a, b) => a + b, 0) / pss.length;
-    report({ ready: true });
-    await Deno.stdin.read(new Uint8Array(1));
-    for (const child of held) child.kill("SIGTERM");
-    for (const [i, child] of held.entries()) {
-      await outs[i]!.rest();
+    for (const { child } of held) child.kill("SIGTERM");
+    for (const { child, out } of held) {
+      await out.rest();
       await child.status;
     }
-    return { perConnection, base: 0 };
+    return { perConnection, first: perConnection };
   },
 };
 

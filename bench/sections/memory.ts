@@ -5,34 +5,50 @@
  */
 
 import { alternate, type Figure, median, pick } from "../harness.ts";
-import type { AmikoServer, Bench, Endpoint } from "../support/bench.ts";
+import { type AmikoServer, type Bench, type Endpoint, sendZeros } from "../support/bench.ts";
 import { type Client, start } from "../support/run.ts";
 import { clients, transfer } from "./throughput.ts";
 
+/** Bytes of a connection at rest at either end: one of the first few, with which the process warms up, and one of those behind them. */
 interface Rest {
   client: number;
+  firstClients: number;
   server: number;
 }
 
-/** Holds idle connections open and weighs both ends. */
-async function atRest(bench: Bench, client: Client, to: Endpoint, weigh: () => Promise<number>): Promise<Rest> {
-  const count = 20;
+/** The first few, and how many behind them are weighed. */
+const WARM = 20, WEIGHED = 100;
+/** What connections have carried that rest again. */
+const CARRIED = 8e6;
+
+/** Holds idle connections open and weighs both ends; with `more` each has done something before. */
+async function atRest(
+  bench: Bench,
+  client: Client,
+  to: Endpoint,
+  weigh: () => Promise<number>,
+  more: Readonly<Record<string, unknown>> = {},
+): Promise<Rest> {
+  const count = bench.settings.quick ? WEIGHED / 2 : WEIGHED;
+  await using program = start(client, bench.params("idle", { warm: WARM, count, ...more }, to), { gc: true });
+  await program.next();
   const before = await weigh();
-  await using program = start(client, bench.params("idle", { count }, to), { gc: true });
+  await program.nudge();
   await program.next();
   const server = (await weigh() - before) / count;
   await program.nudge();
-  const { perConnection } = await program.next();
+  const { perConnection, first } = await program.next();
   await program.finish();
-  return { client: perConnection!, server };
+  return { client: perConnection!, firstClients: first!, server };
 }
 
-/** Idle connections. */
+/** Idle connections: those that have done nothing, and those that have carried something. */
 export async function rest(bench: Bench): Promise<Figure[]> {
-  await using server = bench.server({ gc: true });
   const ours = "this module", theirs = "sshd";
-  const show = ({ client, server }: Rest): string =>
-    `client ${(client / 1024).toFixed(0)} KiB, server ${(server / 1024).toFixed(0)} KiB`;
+  const show = ({ client, firstClients, server }: Rest): string =>
+    `client ${(client / 1024).toFixed(0)} KiB, one of the first ${WARM} ${(firstClients / 1024).toFixed(0)} KiB, ` +
+    `server ${(server / 1024).toFixed(0)} KiB`;
+  const rivals = [{ rival: "ssh" }, { rival: "ssh2 on Deno" }, { rival: "ssh2 on Node" }];
   const settings = bench.settings.quick ? { ...bench.settings, rounds: 1 } : bench.settings;
   const ends = await alternate(
     settings,
@@ -43,24 +59,52 @@ export async function rest(bench: Bench): Promise<Figure[]> {
     ])),
     show,
   );
-  const servers = await alternate(
+  const carried = await alternate(
     settings,
-    "at rest, server",
-    {
-      [ours]: async () => {
-        const running = await server.get();
-        return await atRest(bench, "ssh", running, () => weight(running));
-      },
-      [theirs]: () => atRest(bench, "ssh", bench.sshd, () => Promise.resolve(bench.sshd.memory())),
-    },
+    "at rest behind a download, client",
+    Object.fromEntries(
+      clients.filter((client) => client !== "ssh").map((client) => [
+        client,
+        () =>
+          atRest(bench, client, bench.sshd, () => Promise.resolve(bench.sshd.memory()), {
+            command: sendZeros(CARRIED),
+          }),
+      ]),
+    ),
     show,
   );
+  /** A server of its own each time: one that has had connections before holds free memory for the next ones. */
+  const served = async (more: Readonly<Record<string, unknown>> = {}, client: Client = "ssh"): Promise<Rest> => {
+    await using server = bench.server({ gc: true });
+    const running = await server.get();
+    return await atRest(bench, client, running, () => weight(running), more);
+  };
+  const sshd = (): Promise<Rest> => atRest(bench, "ssh", bench.sshd, () => Promise.resolve(bench.sshd.memory()));
+  const servers = await alternate(settings, "at rest, server", { [ours]: () => served(), [theirs]: sshd }, show);
+  const carrying = await alternate(settings, "at rest behind a download, server", {
+    [ours]: () => served({ command: sendZeros(CARRIED) }, ours),
+  }, show);
   return [
     {
       what: "a connection at rest, client, KiB",
       ours,
       values: pick(ends, ({ client }) => client / 1024),
-      targets: [{ rival: "ssh" }, { rival: "ssh2 on Deno" }, { rival: "ssh2 on Node" }],
+      targets: rivals,
+      limit: { atMost: 250 },
+      digits: 0,
+    },
+    {
+      what: `one of the first ${WARM} in a process, client, KiB`,
+      ours,
+      values: pick(ends, ({ firstClients }) => firstClients / 1024),
+      targets: rivals,
+      digits: 0,
+    },
+    {
+      what: `a connection at rest that has carried ${CARRIED / 1e6} MB down, client, KiB`,
+      ours,
+      values: pick(carried, ({ client }) => client / 1024),
+      targets: rivals.slice(1),
       digits: 0,
     },
     {
@@ -68,6 +112,14 @@ export async function rest(bench: Bench): Promise<Figure[]> {
       ours,
       values: pick(servers, ({ server }) => server / 1024),
       targets: [{ rival: theirs }],
+      limit: { atMost: 200 },
+      digits: 0,
+    },
+    {
+      what: `a connection at rest that has carried ${CARRIED / 1e6} MB down, server, KiB`,
+      ours,
+      values: pick(carrying, ({ server }) => server / 1024),
+      targets: [],
       digits: 0,
     },
   ];

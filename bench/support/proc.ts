@@ -31,6 +31,11 @@ export function threadsOf(pid: number): { id: number; name: string; seconds: num
   });
 }
 
+/** Open files and sockets of a process. */
+export function openFilesOf(pid: number): number {
+  return [...Deno.readDirSync(`/proc/${pid}/fd`)].length;
+}
+
 /** Field of /proc/PID/status or smaps_rollup in bytes; NaN when it is gone. */
 export function memoryOf(pid: number, field: "VmRSS" | "VmHWM" | "Pss"): number {
   try {

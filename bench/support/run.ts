@@ -89,6 +89,10 @@ function commandLine(program: string, json: string, options: StartOptions): stri
       return deno("amiko_forward.ts", true);
     case "target":
       return deno("target.ts", false);
+    case "soak":
+      return deno("amiko_soak.ts", true);
+    case "many":
+      return deno("amiko_many.ts", true);
     case "relay":
       return ["/usr/bin/python3", path("relay.py"), json];
     case "flooded server":
@@ -124,6 +128,8 @@ export function start(
     | "server"
     | "workers"
     | "forward"
+    | "soak"
+    | "many"
     | "target"
     | "relay"
     | "flooded server"
