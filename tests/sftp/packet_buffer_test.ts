@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { PacketBuffer } from "../../lib/sftp/wire/packet_buffer.ts";
+import { PacketReader } from "../../lib/sftp/wire/packet_reader.ts";
 
 function fill(buffer: PacketBuffer, byte: number, packets: number): void {
   for (let i = 0; i < packets; i++) buffer.packet(new Uint8Array(32_768).fill(byte));
@@ -45,5 +46,32 @@ Deno.test("PacketBuffer.take() never hands out the same memory twice unless it w
       assert(!seen.has(chunk.buffer));
       seen.add(chunk.buffer);
     }
+  }
+});
+
+Deno.test("PacketBuffer.recycle() and PacketReader.recycle() keep large buffers for all sessions: one at rest holds none", () => {
+  const [sent, sends] = [new PacketBuffer(), new PacketBuffer()];
+  fill(sent, 1, 40);
+  const chunks = sent.take(), memory = new Set(chunks.map(({ buffer }) => buffer));
+  for (const chunk of chunks) sent.recycle(chunk);
+  fill(sends, 2, 40);
+  assert(sends.take().some(({ buffer }) => memory.has(buffer)));
+
+  /** A large packet in pieces, so that it is put together. */
+  const read = (byte: number, reuses: boolean): { reader: PacketReader; packet: Uint8Array } => {
+    const packets: Uint8Array[] = [];
+    const reader = new PacketReader({ packet: (payload) => void packets.push(payload) }, { reuses });
+    const whole = new Uint8Array(4 + 100_000).fill(byte);
+    new DataView(whole.buffer).setUint32(0, 100_000);
+    reader.push(whole.subarray(0, 50_000));
+    reader.push(whole.subarray(50_000));
+    assertEquals(packets, [whole.subarray(4)]);
+    return { reader, packet: packets[0]! };
+  };
+  for (const reuses of [false, true]) {
+    const { reader, packet } = read(6, reuses);
+    reader.recycle(packet);
+    assert(read(7, false).packet.buffer !== packet.buffer, "Who does not reuse memory gets none of others");
+    assertEquals(read(8, true).packet.buffer === packet.buffer, reuses);
   }
 });
