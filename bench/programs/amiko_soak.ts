@@ -37,7 +37,11 @@ const parts = {
     await up(count / 2);
   },
   async rekeys(count: number) {
-    for (let i = 0; i < count; i++) await client.rekey();
+    // Who renews keys a thousand times and moves nothing between is taken for one who only wants the other end to compute.
+    for (let i = 0; i < count; i++) {
+      await client.rekey();
+      await down(8192);
+    }
   },
   async channels(count: number) {
     for (let i = 0; i < count; i++) await client.exec("true", { stdin: "null" });
@@ -46,6 +50,7 @@ const parts = {
 
 const lines = Deno.stdin.readable.getReader();
 for (const [name, part] of Object.entries(parts)) {
+  if (params[name] === undefined) continue;
   for (let step = 0; step < params.steps; step++) {
     await part(params[name] / params.steps);
     await settle();

@@ -65,6 +65,17 @@ Deno.test("Mux.openChannel() opens a channel, and its number is not the next aga
   assertEquals((await openOn(transport, mux)).id, 2);
 });
 
+Deno.test("Mux.isQuiet is so while no channel is open: reads that wait have little room then", async () => {
+  const { transport, mux } = fakeMux();
+  assert(mux.isQuiet);
+  const channel = await openOn(transport, mux);
+  assert(!mux.isQuiet);
+  const closed = channel.close();
+  transport.receive(ChannelClose.encode({ recipient: channel.id }));
+  await closed;
+  assert(mux.isQuiet);
+});
+
 Deno.test("Mux.openChannel() rejects when the peer refuses, with a text that is fit to print", async () => {
   const { transport, mux } = fakeMux();
   let channel: TestChannel | null = null;
