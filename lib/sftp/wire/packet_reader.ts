@@ -31,8 +31,8 @@ const LARGE = 65_536;
 const spare: Uint8Array[] = [];
 const MAX_SPARE = 8;
 
-/** Options of {@linkcode PacketReader}. */
-export interface PacketReaderOptions {
+/** How a {@linkcode PacketReader} reads. */
+export interface PacketReading {
   /** Packets shorter than this are an error: type and id, or a version, always make 5. @default {5} */
   readonly least?: number | undefined;
   /**
@@ -60,7 +60,7 @@ export class PacketReader {
   #dataId = 0;
 
   /** At the start of a packet. */
-  constructor(sink: PacketSink, { least = 5, reuses = false }: PacketReaderOptions = {}) {
+  constructor(sink: PacketSink, { least = 5, reuses = false }: PacketReading = {}) {
     this.#sink = sink;
     this.#least = least;
     this.#reuses = reuses;
