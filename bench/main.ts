@@ -77,8 +77,9 @@ const sections: Readonly<Record<string, Section>> = {
   soak: [
     soak,
     "what both ends hold over bytes, rekeys and channels by the thousand: 20 GB, 10,000 and 10,000 with --long",
+    "named",
   ],
-  scale: [scale, "100, 300 and 1,000 connections to one server, a tenth of them busy; what a login costs it"],
+  scale: [scale, "100, 300 and 1,000 connections to one server, a tenth of them busy; what a login costs it", "named"],
   import: [importing, "how long a program takes to start"],
   "sftp-file": [sftpFile, "one large file, down and up"],
   "sftp-small": [sftpSmall, "1,000 files of 4 KiB, down and up"],
