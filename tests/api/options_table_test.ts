@@ -473,7 +473,6 @@ const internal = [
   "LearnOptions",
   "MuxOptions",
   "OutboxOptions",
-  "PacketReaderOptions",
   "ProxiedOptions",
   "RelayOptions",
   "SecureTransportOptions",

@@ -85,6 +85,7 @@ function start(type?: "bytes") {
       return steps.get(payload!) ?? null;
     },
     delivered: () => {},
+    isQuiet: () => false,
     broken: (error) => end(`broken: ${error.message}`),
     fail: (error) => end(`failed: ${error.message}`),
   });
