@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { SshError } from "../errors.ts";
 import type { Bytes } from "../wire/types.ts";
 import { OutputStream } from "./output_stream.ts";
 
@@ -104,9 +105,12 @@ export class SendStream {
     return this.#gone.promise;
   }
 
-  /** Writes without a stream, for what carries bytes on; the chunk is free once that has settled. One at a time. */
+  /** Writes without a stream, for what carries bytes on; the chunk is free once that has settled. One at a time, and none behind `end()`. */
   async write(chunk: Uint8Array): Promise<void> {
     if (this.#failure !== null) throw this.#failure();
+    if (this.#finished || this.#closing !== null) {
+      throw new SshError("Cannot write to channel: EOF has been asked for", { code: "CLOSED" });
+    }
     await this.#write(chunk);
   }
 

@@ -248,6 +248,22 @@ Deno.test("SendStream without a stream fails as one would: failed, shut and abor
   assertEquals(await stateOf(stream.gone), "pending");
 });
 
+Deno.test("SendStream.write() behind end() is refused, and nothing of it comes behind EOF", async () => {
+  for (const waits of [false, true]) {
+    const { stream, events, take } = make();
+    if (waits) await stream.write(new Uint8Array(5));
+    const ending = stream.end();
+    for (const bytes of [1, STAGE + 1]) {
+      assertEquals((await stream.write(new Uint8Array(bytes)).catch((cause) => cause)).code, "CLOSED");
+    }
+    assertEquals(stream.available, waits ? 5 : 0);
+    if (waits) assertEquals(take(100).length, 5);
+    await ending;
+    assertEquals(events, waits ? ["data", "finished"] : ["finished"]);
+    assertEquals((await stream.write(utf8("x")).catch((cause) => cause)).code, "CLOSED");
+  }
+});
+
 Deno.test("A stream that nobody had asked for fails like one that was there, and closes where nothing was lost", async () => {
   const error = new Error("gone"), shut = make(), failed = make(), clean = make();
   shut.stream.shut(() => error);

@@ -1,7 +1,9 @@
 /** `client.sftp()` over a connection: its signal, and how its channel ends. */
-import { assertEquals, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { connect, generateKey, password, pinnedHostKey, serve, type ServerSession, type SshClient } from "../../mod.ts";
 import { SftpError } from "../../lib/errors.ts";
+import { memoryFiles, testPair } from "../../lib/testing/mod.ts";
+import { sftpSubsystem } from "../../server.ts";
 import { Fxp } from "../../lib/sftp/wire/constants.ts";
 import * as m from "../../lib/sftp/wire/messages.ts";
 import { inTime, turns } from "../_support/until.ts";
@@ -140,4 +142,27 @@ Deno.test("a call of client.sftp() carries CONNECTION_LOST where the server goes
       assertEquals([error instanceof SftpError, (error as SftpError).code], [true, code], String(error));
     }
   }
+});
+
+Deno.test("What is asked for while SftpClient.close() goes on is refused by itself: its session ends well, and the connection stays", async () => {
+  const errors: unknown[] = [], files = memoryFiles({ "/a": "abc" });
+  await using pair = await testPair({
+    subsystems: { sftp: sftpSubsystem(files) },
+    handler: async (session) => await session.write("here"),
+    onError: (error) => errors.push(error),
+  });
+  for (const before of [false, true]) {
+    const sftp = await pair.client.sftp();
+    const asked = before ? sftp.readTextFile("/a").catch(String) : null;
+    const stated = before ? sftp.stat("/a").then(({ size }) => size) : null;
+    const closing = sftp.close();
+    const at = [sftp.stat("/a"), sftp.writeFile("/b", new Uint8Array(200_000))];
+    const late = [...at, turns(1).then(() => sftp.stat("/a"))].map((one) => assertRejects(() => one, SftpError));
+    for (const { code } of await Promise.all(late)) assertEquals(code, "CLOSED");
+    await closing;
+    if (before) assertEquals(await stated, 3);
+    await asked;
+  }
+  assertEquals((await pair.client.exec("x")).text(), "here");
+  assertEquals(errors, []);
 });

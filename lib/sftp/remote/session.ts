@@ -65,6 +65,10 @@ export function closedError(purpose: Purpose): SshError {
   return new SshError(`Cannot ${what}: the file is closed`, { code: "CLOSED" });
 }
 
+function closedByUs(): SshError {
+  return new SshError("Closed by the application", { code: "CLOSED" });
+}
+
 /** The client's half of a session. */
 export class SftpSession {
   readonly #channel: MeasuredChannel | OwnChannel;
@@ -179,8 +183,8 @@ export class SftpSession {
 
   /** Sends what `put` adds to the buffer under a new id, but nothing that uses a closed handle. */
   send(pending: Pending, put: (out: PacketBuffer, id: number) => void): void {
-    if (this.#ended !== null) {
-      pending.fail(lostError(pending, this.#ended));
+    if (this.#ended !== null || this.#closing) {
+      pending.fail(lostError(pending, this.#ended ?? closedByUs()));
       return;
     }
     if (pending.handle !== undefined && this.#closed.has(pending.handle)) {
@@ -346,7 +350,7 @@ export class SftpSession {
     try {
       // Answers are read in this very turn: nobody keeps any bytes of the chunk.
       while (await this.#source.read((chunk) => void this.#packets.push(chunk)));
-      if (this.#closing) return this.#end(new SshError("Closed by the application", { code: "CLOSED" }));
+      if (this.#closing) return this.#end(closedByUs());
       this.#end(
         new SshError(
           this.#version !== null
@@ -408,7 +412,7 @@ export class SftpSession {
 
   /** Ends the session at once: what waits is lost. */
   drop(): void {
-    this.#end(new SshError("Closed by the application", { code: "CLOSED" }));
+    this.#end(closedByUs());
   }
 
   /** Sends what waits, then ends the session. */
@@ -418,8 +422,9 @@ export class SftpSession {
       let timer: ReturnType<typeof setTimeout> | undefined;
       const patience = new Promise<void>((resolve) => timer = setTimeout(resolve, 1000));
       const ended = (async () => {
-        await this.#sending;
+        // What is asked for from here on would come behind EOF.
         this.#closing = true;
+        await this.#sending;
         await this.#writer.end();
         // A server whose process is still ending when the next session starts may end that one instead (Dropbear 2022 does).
         await this.#receiving;
@@ -427,7 +432,7 @@ export class SftpSession {
       })().catch(() => {});
       await Promise.race([ended, patience]);
       clearTimeout(timer);
-      this.#end(new SshError("Closed by the application", { code: "CLOSED" }));
+      this.#end(closedByUs());
     }
     await this.#receiving;
     await this.#channel.close?.().catch(() => {});
