@@ -1,6 +1,7 @@
 /** Uploads that a channel's window holds up, over several sessions: what a server may do to any of them, and what is then there. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { equals } from "@std/bytes";
+import { SftpError } from "../../lib/errors.ts";
 import { openSftpOn, type SftpClient } from "../../lib/sftp/client.ts";
 import { Status } from "../../lib/files/limits.ts";
 import { LAST_WINDOW } from "../../lib/sftp/remote/flight_window.ts";
@@ -21,6 +22,8 @@ interface Manner {
   readonly open?: number;
   /** WRITE gets this status. */
   readonly write?: number;
+  /** CLOSE gets this status, once `written` has been resolved. */
+  readonly close?: number;
   /** It ends when it has read so many WRITEs, and answers none of them. */
   readonly diesAt?: number;
   /** It answers no WRITE. */
@@ -40,6 +43,7 @@ class Server {
   readonly peers: RawPeer[] = [];
   readonly running: Promise<void>[] = [];
   readonly #manner: (session: number) => Manner;
+  readonly written = Promise.withResolvers<void>();
   /** Channels that were asked for. */
   asked = 0;
   ended = 0;
@@ -87,6 +91,7 @@ class Server {
       if (type === Fxp.OPEN) [asked, gap] = [this.asked, DELAY];
       const isGated = type === Fxp.WRITE && session === 0;
       answers = answers.then(async () => {
+        if (type === Fxp.CLOSE && manner.close !== undefined) await this.written.promise;
         if (isGated && !this.gate()) {
           // Ever longer: soon each is a round trip behind the one before, however busy the machine is.
           if (this.asked === asked) await sleep(gap);
@@ -136,6 +141,8 @@ class Server {
         this.#write(path, offset, bytes);
         return status(Status.OK);
       }
+      case Fxp.CLOSE:
+        return status(manner.close ?? Status.OK);
       case Fxp.FSTAT:
         return sized(open.get(handle()));
       case Fxp.STAT:
@@ -309,6 +316,15 @@ Deno.test("SftpClient.close() in the middle of an upload ends all channels", asy
   await inTime(link.sftp.close(), "The end of the session");
   await assertRejects(() => copying);
   await until(() => server.ended === 4, "The end of all");
+});
+
+Deno.test("upload() fails where the server says as late as at the CLOSE of another session that it could not keep the bytes", async () => {
+  const server = new Server((session) => session === 2 ? { close: Status.FAILURE } : {});
+  server.gate = () => server.asked >= 4;
+  await using link = await begin(server);
+  const onProgress = ({ bytes }: { bytes: number }) => void (bytes === SIZE && server.written.resolve());
+  await assertRejects(() => link.sftp.upload(link.local, "g", { onProgress }), SftpError, "Cannot close");
+  assertEquals([...server.files.keys()], []);
 });
 
 Deno.test("upload() fails as the first session does, whatever the others do", async () => {

@@ -305,8 +305,9 @@ export class WritePipeline {
     if (this.#failure === null) this.#sendStaged();
     const closed = this.#closing ??= this.#close();
     while (this.#pieces.length > 0 && this.#failure === null) await this.#progress();
+    if (this.#failure === null) await closed;
+    // A server may say as late as in the answer to CLOSE that it could not keep what it had taken.
     if (this.#failure !== null) throw this.#failure;
-    await closed;
   }
 
   /** Closes the handles of the sessions that joined, behind what they still write. */
@@ -323,7 +324,9 @@ export class WritePipeline {
       lane.heard = performance.now();
       await lane.session.closeHandle(lane.handle, this.#path).catch((error) => {
         // Where it has ended its writes are answered, or done again.
-        if (lane.session.ended === null) this.#failure ??= error;
+        if (lane.session.ended !== null) return;
+        this.#failure ??= error;
+        this.#changed();
       });
       timer.stop();
     });
