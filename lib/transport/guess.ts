@@ -4,7 +4,8 @@
  *
  * A guess is right where the first key exchange method and the first host key algorithm of both sides are the same. That is known of a
  * server with which an exchange was completed: its KEXINIT is part of what its host key signed. So nothing that somebody in between says can
- * change what is guessed, and a guess changes nothing that would be agreed on: a name moves to the front only where it was agreed on anyway.
+ * change what is guessed, and a guess changes nothing that would be agreed on: a name moves to the front only where it was agreed on anyway,
+ * and a server that has something by now which is wanted more is connected to again.
  *
  * @module
  */
@@ -63,13 +64,31 @@ function canGuess(kex: string): boolean {
   return kexMethods.get(kex)?.agreement !== null && kexMethods.has(kex);
 }
 
+/** What the lists of both sides come to. */
+function agreedOn(ours: readonly string[], theirs: readonly string[]): string | undefined {
+  return ours.find((name) => theirs.includes(name) && !isPseudoName(name));
+}
+
+/** Whether what was agreed on is what it would be without a guess, whose names stood in front. */
+export function isUnchanged(
+  agreed: { readonly kex: string; readonly hostKey: string },
+  algorithms: Algorithms,
+  wanted: Pick<ServerOffer, "kex" | "hostKey">,
+): boolean {
+  return agreed.kex === agreedOn(algorithms.kex, wanted.kex) &&
+    agreed.hostKey === agreedOn(algorithms.hostKey, wanted.hostKey);
+}
+
 /** `ours` with what is agreed on in front, where that is `theirs` first, too. */
 function agreedFirst(ours: readonly string[], theirs: readonly string[]): readonly string[] | null {
-  const agreed = ours.find((name) => theirs.includes(name) && !isPseudoName(name));
+  const agreed = agreedOn(ours, theirs);
   if (agreed === undefined || agreed !== theirs[0]) return null;
   return [agreed, ...ours.filter((name) => name !== agreed)];
 }
 
-/** The server is not the one that a guess was made for, and may have taken it for something else: connecting again, without one, helps. */
+/**
+ * The server is not the one that a guess was made for: it may have taken it for something else, or has what is wanted more. Connecting again,
+ * without one, helps.
+ */
 export class MisguessError extends SshProtocolError {
 }

@@ -151,6 +151,11 @@ export class KexMachine {
     return this.#theirs;
   }
 
+  /** What both KEXINITs come to; null before the peer's. */
+  get agreed(): Negotiated | null {
+    return this.#negotiated;
+  }
+
   /** Client: whether it guessed, and the server wants something else. */
   get misguessed(): boolean {
     return this.#guess !== null && this.#negotiated?.firstsAgree === false;

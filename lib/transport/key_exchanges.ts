@@ -14,7 +14,15 @@ import { Timer } from "../wire/timer.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
 import { createCompressor, createDecompressor } from "./compression.ts";
 import { encodeExtInfo, ownExtensions } from "./ext_info.ts";
-import { forgivesGuesses, guessOf, MisguessError, onlyGuessOf, type ServerOffer, takesEarly } from "./guess.ts";
+import {
+  forgivesGuesses,
+  guessOf,
+  isUnchanged,
+  MisguessError,
+  onlyGuessOf,
+  type ServerOffer,
+  takesEarly,
+} from "./guess.ts";
 import { KexMachine, type KexOutcome } from "./kex_machine.ts";
 import { deriveKeys } from "./key_derivation.ts";
 import { NewKeys } from "./messages.ts";
@@ -355,6 +363,11 @@ export class KeyExchanges {
     this.#strict = machine.peerMarkers.strict;
     if (machine.misguessed && !forgivesGuesses(this.#options.remoteIdent())) {
       throw new MisguessError("The server wants another key exchange than before, and may have taken the guess for it");
+    }
+    const { role, algorithms } = this.#options, { agreed, serverWants } = machine;
+    // Later exchanges make no guess: their host key is another one, too, where the server has become able to do more.
+    if (role === "client" && !isUnchanged(agreed!, algorithms, serverWants!)) {
+      throw new MisguessError("The server has by now what is wanted more than what was guessed");
     }
     if (this.#strict && sequence !== 0) {
       throw new SshProtocolError("Peer sent a message before its KEXINIT, against strict key exchange");

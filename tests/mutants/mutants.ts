@@ -89,6 +89,15 @@ export const mutants: readonly Mutant[] = [
     killedBy: "a server that is another one than before ends a guess, where it may have taken it for something else",
   },
   {
+    id: "guess-less-wanted",
+    removes: "a guess does not keep from a server what it has by now, and is wanted more",
+    file: "lib/transport/key_exchanges.ts",
+    find: 'if (role === "client" && !isUnchanged(agreed!, algorithms, serverWants!)) {',
+    replace: "if (this.#ended) {",
+    test: "tests/transport/guess_test.ts",
+    killedBy: "a guess ends the connection where it would keep from a server what it has by now, and is wanted more",
+  },
+  {
     id: "strict-reset-in",
     removes: "strict key exchange: numbers of the peer's packets start anew at NEWKEYS",
     file: "lib/transport/reader_loop.ts",

@@ -6,6 +6,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { defaultAlgorithms } from "../../lib/crypto/algorithms.ts";
 import { SshProtocolError } from "../../lib/errors.ts";
+import { generateKey } from "../../lib/keys/private_key.ts";
 import { forgivesGuesses, guessOf, MisguessError, onlyGuessOf, type ServerOffer } from "../../lib/transport/guess.ts";
 import { KexInit } from "../../lib/transport/messages.ts";
 import { SecureTransport } from "../../lib/transport/secure_transport.ts";
@@ -140,6 +141,25 @@ Deno.test("a server that is another one than before ends a guess, where it may h
   for (const ident of ["ssh2js1.17.0", "other_1.0"]) {
     const { seen } = await exchange({ ...guessed, offered: offer([CURVE], [KEY], `SSH-2.0-${ident}`) }, { ident });
     assertEquals(seen.includes("guess"), false, ident);
+  }
+});
+
+Deno.test("a guess ends the connection where it would keep from a server what it has by now, and is wanted more", async () => {
+  const algorithms = { kex: [CURVE, NIST], hostKey: [KEY, OTHER_KEY] };
+  const hostKeys = [await hostKey(), await generateKey("ecdsa")];
+  for (
+    const [offered, server] of [
+      [offer([NIST]), { algorithms: { kex: [CURVE, NIST] } }],
+      // The guess is right, but for what it does not ask about.
+      [offer([NIST]), { algorithms: { kex: [NIST, CURVE] } }],
+      // The next exchange, without a guess, would come to another host key than the first.
+      [offer([CURVE], [OTHER_KEY]), { algorithms: { kex: [CURVE] }, hostKeys }],
+      [offer([CURVE], [OTHER_KEY]), { algorithms: { kex: [CURVE] }, hostKeys: hostKeys.toReversed() }],
+    ] as const
+  ) {
+    await assertRejects(() => exchange({ algorithms, offered }, server), MisguessError, "is wanted more");
+    const { seen, info } = await exchange({ algorithms }, server);
+    assertEquals([seen.includes("guess"), info.kex, info.hostKeyAlgorithm], [false, CURVE, KEY]);
   }
 });
 
