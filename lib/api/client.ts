@@ -204,36 +204,42 @@ async function enter(
 /** Connects through `hop`, and logs in. */
 async function logIn(options: ConnectOptions, hop: Hop | null, clock: LoginClock): Promise<SshClient> {
   try {
-    return await logInByTypes(options, hop, clock);
+    return await logInByTypes(options, hop, clock, true);
   } catch (error) {
-    // What was known of the server is forgotten, so nothing is guessed.
-    if (error instanceof MisguessError) return await logInByTypes(options, hop, clock);
+    // Other connections may have learnt meanwhile what would be guessed again: several servers may answer at one place.
+    if (error instanceof MisguessError) return await logInByTypes(options, hop, clock, false);
     throw error;
   }
 }
 
-async function logInByTypes(options: ConnectOptions, hop: Hop | null, clock: LoginClock): Promise<SshClient> {
+async function logInByTypes(
+  options: ConnectOptions,
+  hop: Hop | null,
+  clock: LoginClock,
+  guesses: boolean,
+): Promise<SshClient> {
   let known: ReadonlySet<string> = new Set();
   try {
-    return await logInOnce(options, hop, clock, null, (types) => known = types);
+    return await logInOnce(options, hop, clock, guesses, null, (types) => known = types);
   } catch (error) {
     // A function around knownHosts() hid the types that are known: `ssh` would have asked for those. What somebody in between shows
     // to the second question is judged as any other key.
     const again = error instanceof HostKeyError && known.size > 0 && options.transport === undefined &&
       options.algorithms?.hostKey === undefined;
     if (!again) throw error;
-    return await logInOnce(options, hop, clock, [...known], () => {});
+    return await logInOnce(options, hop, clock, guesses, [...known], () => {});
   }
 }
 
 /**
- * One connection. `asked` are the types of host keys to ask for first, and null where only the verifier may know: then the types that
+ * One connection. `guesses` says whether it may use what is remembered of the server. `asked` are the types of host keys to ask for first, and null where only the verifier may know: then the types that
  * it would rather have seen go to `onKnown`.
  */
 async function logInOnce(
   options: ConnectOptions,
   hop: Hop | null,
   clock: LoginClock,
+  guesses: boolean,
   asked: readonly string[] | null,
   onKnown: (types: ReadonlySet<string>) => void,
 ): Promise<SshClient> {
@@ -261,7 +267,7 @@ async function logInOnce(
           return clock.ask(() => verifyHostKey(key, { ...host }));
         },
         lost: way.lost,
-        offered: place === null ? null : serverMemory.recall(place),
+        offered: place === null || !guesses ? null : serverMemory.recall(place),
         algorithms: types === null ? options.algorithms : knownFirst(types, options.algorithms),
       },
       options,

@@ -6,7 +6,8 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { connect, type ConnectOptions } from "../../lib/api/client.ts";
 import { serve, type ServeOptions } from "../../lib/api/server.ts";
-import { ServerMemory } from "../../lib/api/server_memory.ts";
+import { ServerMemory, serverMemory } from "../../lib/api/server_memory.ts";
+import { defaultAlgorithms } from "../../lib/crypto/algorithms.ts";
 import { HostKeyError } from "../../lib/errors.ts";
 import { hostKey, join, login } from "../_support/joined.ts";
 import { inTime } from "../_support/until.ts";
@@ -91,6 +92,25 @@ Deno.test("connect() begins anew, without a guess, at a server that is another o
     // What is known of it now is what it is now.
     assertEquals((await visit(old.port)).guessed, how === "other wishes", how);
   }
+});
+
+Deno.test("connect() guesses nothing the second time, whatever others have learnt of the place meanwhile", async () => {
+  const { served, port, count } = await server({ ident: "other_1.0" });
+  await using _ = served;
+  let tries = 0;
+  // Before each connection, another one has been at the other server of the place.
+  const wantedTypes = () => {
+    tries++;
+    serverMemory.keep(JSON.stringify([null, "127.0.0.1", port]), {
+      ident: "SSH-2.0-OpenSSH_10.0",
+      kex: [...defaultAlgorithms.kex],
+      hostKey: ["ssh-ed25519"],
+    });
+    return [];
+  };
+  const verifyHostKey = Object.assign(() => true, { wantedTypes });
+  const { guessed } = await visit(port, { verifyHostKey });
+  assertEquals([guessed, tries, count.connections], [false, 2, 1]);
 });
 
 Deno.test("ServerMemory keeps 256 places, those used last, and none whose offer is long", () => {
