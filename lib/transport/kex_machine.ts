@@ -230,12 +230,13 @@ export class KexMachine {
       this.#state = agreement === null ? { at: "server-gex-request" } : { at: "server-init", agreement, gex: null };
       return { send: [] };
     }
+    // It leaves first, also where nothing comes of it: the server drops the first packet behind KEXINIT.
+    const guess = await this.#guess;
     if (agreement === null) {
       this.#state = { at: "client-gex-group" };
       return { send: [GexRequest.encode(requestedGroupSizes)] };
     }
-    if (this.#guess === null) return await this.#startClient(agreement, null);
-    const guess = await this.#guess;
+    if (guess === null) return await this.#startClient(agreement, null);
     if (negotiated.firstsAgree) return this.#wait(guess, null, false);
     // The server has dropped it, so that what is new to it may be the same: nobody has used it.
     return negotiated.kex === this.#ours.kex[0]

@@ -343,6 +343,20 @@ Deno.test("KexMachine.receive() refuses a KEXINIT of more than 32 KiB before it 
 });
 
 // Row 35.
+Deno.test("KexMachine.guessed() comes before all that follows a wrong guess, however long it takes to make", async () => {
+  const guess = "sntrup761x25519-sha512";
+  for (const [kex, type] of [["diffie-hellman-group-exchange-sha256", 34], ["curve25519-sha256", 30]] as const) {
+    const algorithms = { ...fast, kex: [guess, kex] }, order: number[] = [];
+    const client = new KexMachine(context("client", { algorithms, guesses: true }));
+    const server = new KexMachine(context("server", { algorithms: { ...fast, kex: [kex] } }));
+    await Promise.all([
+      client.guessed().then((packet) => order.push(packet.length)),
+      client.receive(server.kexInit).then(({ send }) => order.push(send[0]![0]!)),
+    ]);
+    assertEquals(order, [1 + 4 + 1158 + 32, type], kex);
+  }
+});
+
 Deno.test("KexMachine.receive() drops the packet of a wrong guess, and never NEWKEYS", async () => {
   const client = new KexMachine(context("client")), server = new KexMachine(context("server"));
   const values = KexInit.decode(client.kexInit);
