@@ -331,6 +331,18 @@ Deno.test("createSealer() and createOpener() do without node:crypto what availab
   ]);
 });
 
+Deno.test("createOpener() refuses a batch of AES-GCM once where WebAssembly is missing, whoever finds out first", async () => {
+  const worker = new Worker(new URL("./_without_wasm_worker.ts", import.meta.url), { type: "module" });
+  const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+  worker.onmessage = (event) => resolve(event.data);
+  worker.onerror = (event) => reject(new Error(event.message));
+  assertEquals(await promise.finally(() => worker.terminate()), {
+    same: true,
+    codes: Array(3).fill("MAC_INVALID"),
+    unhandled: 0,
+  });
+});
+
 Deno.test("createSealer() counts the nonces of AES-GCM up as RFC 5647 says, and never repeats one", async () => {
   const name = "aes128-gcm@openssh.com", keys = randomKeys(name, null);
   keys.iv.set(hex("ffffffffffffff80"), 4);

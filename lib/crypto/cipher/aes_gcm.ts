@@ -159,7 +159,10 @@ class GcmOpener implements PacketOpener {
         return plain;
       }
       later = true;
-      return this.#later(iv, aad, chunk.subarray(at, end));
+      const opening = this.#later(iv, aad, chunk.subarray(at, end));
+      // A small packet behind it may be refused at once: then nobody waits for this one.
+      opening.catch(() => {});
+      return opening;
     });
     return later ? Promise.all(opened) : opened as Uint8Array[];
   }
