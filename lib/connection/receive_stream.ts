@@ -338,13 +338,14 @@ export class ReceiveStream {
     if (this.#ended) return;
     this.#ended = this.#discarding = true;
     this.#error = { reason: error };
+    // Who looks may take something of what came, while it is there.
+    this.#looker?.ended(this.#error);
+    this.#looker = null;
     this.#open = null;
     this.#filled = 0;
     this.#queue = [];
     this.#credited = 0;
     this.#leaveRoom();
-    this.#looker?.ended(this.#error);
-    this.#looker = null;
     if (this.#settled) return;
     if (this.#controller === null) return this.#settleRead();
     this.#settled = true;

@@ -310,3 +310,26 @@ Deno.test("expect() searches long output now and then, and not at each byte of a
     }
   }
 });
+
+Deno.test("expect() searches what came last when its process is given up: a match is one, and else it rejects", async () => {
+  for (const how of ["signal", "close"] as const) {
+    for (const comes of ["needle", "noodle"]) {
+      const controller = new AbortController(), reason = new Error("enough");
+      const { process, say } = await started({ signal: controller.signal });
+      using _time = new FakeTime();
+      const waiting = process.expect("needle").then(
+        ({ before, match }) => `${before.length} ${match}`,
+        (error) => error instanceof SshError ? error.code : String(error),
+      );
+      say("x".repeat(30_000), "x".repeat(30_000), "x".repeat(10_000));
+      await settle();
+      say(...comes);
+      await settle();
+      if (how === "signal") controller.abort(reason);
+      else process[Symbol.asyncDispose]().catch(() => {});
+      const without = how === "signal" ? String(reason) : "CLOSED";
+      assertEquals(await waiting, comes === "needle" ? "70000 needle" : without, `${how}, ${comes}`);
+      assertEquals(process.stdout.locked, false);
+    }
+  }
+});
