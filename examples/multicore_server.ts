@@ -59,23 +59,22 @@ async function main(): Promise<void> {
   const start = (name: string, port: number): Promise<number> => {
     const { promise: listens, resolve } = Promise.withResolvers<number>();
     const worker = new Worker(import.meta.url, { type: "module", name }), place = admission.port();
-    let listening = false;
+    let found = 0;
     const gone = (): void => {
       workers.delete(worker);
       if (stopping && workers.size === 0) Deno.exit(0);
     };
     worker.onmessage = ({ data }: MessageEvent<number | "stopped">) => {
       if (data === "stopped") return gone();
-      listening = true;
-      resolve(data);
+      resolve(found = data);
     };
     worker.onerror = (event) => {
       event.preventDefault();
       console.error(`${name} has crashed: ${event.message}`);
       gone();
       if (stopping) return;
-      if (!listening) Deno.exit(1);
-      void start(name, port);
+      if (found === 0) Deno.exit(1);
+      void start(name, found);
     };
     workers.add(worker);
     worker.postMessage({ name, port, hostKey, admission: place } satisfies Start, [place]);

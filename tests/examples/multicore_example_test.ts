@@ -4,9 +4,25 @@
  * @module
  */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { connect, insecureAcceptAnyHostKey, password } from "../../mod.ts";
+import { connect, type ConnectOptions, insecureAcceptAnyHostKey, password } from "../../mod.ts";
 import { startServer } from "../_support/examples.ts";
 import { PROGRAM_HANGS, until } from "../_support/until.ts";
+
+function toPort(port: number): ConnectOptions {
+  return {
+    hostname: "127.0.0.1",
+    port,
+    username: "alice",
+    auth: [password("cores")],
+    algorithms: { kex: ["curve25519-sha256"] },
+    verifyHostKey: insecureAcceptAnyHostKey(),
+  };
+}
+
+async function run(to: ConnectOptions, text: string): Promise<string> {
+  await using client = await connect(to);
+  return (await client.exec(text)).text().trim();
+}
 
 /** Reads to the end, whatever it is. */
 async function drain(conn: Deno.TcpConn): Promise<void> {
@@ -25,18 +41,7 @@ Deno.test({
   fn: async () => {
     await using server = await startServer("multicore_server.ts", ["0", "2"]);
     assertStringIncludes(server.said, "with 2 workers");
-    const to = {
-      hostname: "127.0.0.1",
-      port: server.port,
-      username: "alice",
-      auth: [password("cores")],
-      algorithms: { kex: ["curve25519-sha256"] },
-      verifyHostKey: insecureAcceptAnyHostKey(),
-    };
-    const command = async (text: string): Promise<string> => {
-      await using client = await connect(to);
-      return (await client.exec(text)).text().trim();
-    };
+    const to = toPort(server.port), command = (text: string) => run(to, text);
     const served = async (): Promise<Set<string>> => {
       const by = new Set<string>();
       await until(async () => by.add(await command("who")).size === 2, "both workers serve", PROGRAM_HANGS);
@@ -72,5 +77,17 @@ Deno.test({
     server.child.kill("SIGTERM");
     await client.closed.catch(() => {});
     assertEquals((await server.child.status).code, 0);
+  },
+});
+
+Deno.test({
+  name: "examples/multicore_server.ts starts the worker that found the port at that one again",
+  ignore: Deno.build.os !== "linux",
+  fn: async () => {
+    await using server = await startServer("multicore_server.ts", ["0", "1"]);
+    const to = toPort(server.port);
+    assertEquals(await run(to, "who"), "worker 1 serves alice");
+    await run(to, "crash").catch(() => {});
+    await until(() => run(to, "who").then((said) => said !== "", () => false), "it serves again", PROGRAM_HANGS);
   },
 });
