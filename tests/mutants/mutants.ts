@@ -1666,10 +1666,11 @@ export const mutants: readonly Mutant[] = [
     id: "sudo-not-the-command",
     removes: "a password is not sent to the command, whatever it writes",
     file: "lib/session/sudo.ts",
+    // What has begun is not asked for, and not answered: both go.
     find: "if (this.#isOpen) return 0;",
-    replace: "",
+    replace: "this.#isOpen = false;",
     test: "tests/session/sudo_test.ts",
-    killedBy: "sudo() sends no password behind the beginning, and none where nothing is asked",
+    killedBy: "sudo() sends no password to a command that has begun and takes input",
   },
   {
     id: "sudo-late",
@@ -1678,7 +1679,7 @@ export const mutants: readonly Mutant[] = [
     find: "if (!this.#isOpen) process.send(",
     replace: "process.send(",
     test: "tests/session/sudo_test.ts",
-    killedBy: "sudo() sends no password behind the beginning, and none where nothing is asked",
+    killedBy: "sudo() sends no password to a command that has begun and takes input",
   },
   {
     id: "sudo-shown-lines",

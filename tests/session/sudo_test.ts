@@ -8,6 +8,7 @@ import { SshError } from "../../lib/errors.ts";
 import type { ServerSession } from "../../lib/session/server_session.ts";
 import type { SudoOptions } from "../../lib/session/sudo.ts";
 import { join, say, text } from "../_support/joined.ts";
+import { turns } from "../_support/until.ts";
 
 const password = "pass word";
 
@@ -33,6 +34,8 @@ function played(play: (words: ReturnType<typeof told>, session: ServerSession) =
       for (const part of play(told(session.command!), session)) {
         if (part === "") return 1;
         await say(writer, part);
+        // Or it would leave in one packet with the next.
+        await turns(1);
       }
       await reading;
       return 0;
@@ -72,13 +75,52 @@ Deno.test("sudo() sends no password behind the beginning, and none where nothing
     await joined.client.sudo("x", { password, stdin: { text: "in" } });
     assertEquals(got(), gets);
   }
-  // One who is asked for it when the command has begun already gives it to nobody.
-  const { promise, resolve } = Promise.withResolvers<string>();
+});
+
+/** Input that is asked for more once the command has begun, as it waits for that: then `begun` is called, and the input ends behind it. */
+function openInput(begun: () => unknown): ReadableStream<Uint8Array<ArrayBuffer>> {
+  let isFirst = true;
+  return new ReadableStream({
+    async pull(controller) {
+      if (isFirst) {
+        isFirst = false;
+        return controller.enqueue(new TextEncoder().encode("in"));
+      }
+      await begun();
+      // What is sent on behalf of the command would be there now.
+      await turns();
+      controller.close();
+    },
+  }, { highWaterMark: 0 });
+}
+
+Deno.test("sudo() sends no password to a command that has begun and takes input", async () => {
+  // The command writes the prompt that sudo was told, in a packet behind its beginning.
+  for (const asks of [1, 2]) {
+    let got = "", wrote = "";
+    const isSaid = Promise.withResolvers<void>();
+    await using joined = await join({
+      handler: async (session) => {
+        const { prompt, begun } = told(session.command!), writer = session.stderr.getWriter();
+        await say(writer, begun);
+        for await (const chunk of session.stdin) {
+          got += text(chunk);
+          if (wrote !== "" || !got.includes("in")) continue;
+          wrote = `${prompt}: `.repeat(asks);
+          await say(writer, wrote);
+          isSaid.resolve();
+        }
+        return 0;
+      },
+    });
+    const output = await joined.client.sudo("x", { password, stdin: openInput(() => isSaid.promise) });
+    assertEquals([got, text(output.stderr)], ["in", wrote]);
+  }
+  // One who is asked for it gives it when the command has begun already.
+  const given = Promise.withResolvers<string>();
   const { handler, got } = played(({ prompt, begun }) => [prompt, begun]);
   await using joined = await join({ handler });
-  const running = joined.client.sudo("x", { password: () => promise, stdin: { text: "in" } });
-  assertEquals((await running).code, 0);
-  resolve(password);
+  await joined.client.sudo("x", { password: () => given.promise, stdin: openInput(() => given.resolve(password)) });
   assertEquals(got(), "in");
 });
 
