@@ -11,6 +11,7 @@ import { checkGrant, type Grant, Grants } from "../../lib/auth/grants.ts";
 import { password } from "../../lib/auth/methods.ts";
 import type { AuthResult } from "../../lib/auth/types.ts";
 import { ChannelOpenError, DisconnectReason, SshAuthError, SshDisconnectError, SshError } from "../../lib/errors.ts";
+import type { Signer } from "../../lib/keys/types.ts";
 import type { ServerSession } from "../../lib/session/server_session.ts";
 import { Writer } from "../../lib/wire/writer.ts";
 import { memoryPair } from "../_support/duplex.ts";
@@ -77,6 +78,17 @@ Deno.test("a grant that has expired lets nobody in, and one that expires ends th
   const past = new Date(Date.now() - 1);
   const refused = await assertRejects(() => join(granting({ expires: past })), SshAuthError);
   assertEquals(refused.remaining, ["password"]);
+  // Nor is a key asked to sign for it.
+  const key = await generateKey();
+  let signed = 0;
+  const signer: Signer = {
+    publicKey: key.publicKey,
+    algorithms: key.algorithms,
+    sign: (data, name) => (signed++, key.sign(data, name)),
+  };
+  const auth = { publicKey: (): AuthResult => ({ grant: { expires: past } }) };
+  await assertRejects(() => join({ auth, handler: tell }, { auth: [publicKey(signer)] }), SshAuthError);
+  assertEquals(signed, 0);
   using time = new FakeTime();
   await using joined = await join(granting({ expires: new Date(Date.now() + 60_000) }));
   time.tick(60_000);
