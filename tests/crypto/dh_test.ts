@@ -150,12 +150,14 @@ Deno.test("modpAgreement() sends minimal mpints, also where the value has its to
 });
 
 // Row 57: with a small modulus every shape of K comes up, short ones and ones with the top bit set.
-Deno.test("dhAgreement() gives both sides the same K whatever its leading bytes, 2,000 times", async () => {
+Deno.test("dhAgreement() gives both sides the same K whatever its leading bytes, 2,000 times and more", async () => {
   // The largest safe prime below 2^64.
   const agreement = dhAgreement(0xffff_ffff_ffff_fa43n, 2n);
   const lengths = new Set<number>();
-  for (let i = 0; i < 2_000; i++) lengths.add((await exchange(agreement)).length);
-  assert(lengths.has(4 + 9) && lengths.has(4 + 8) && lengths.has(4 + 7), [...lengths].join());
+  const isWhole = (): boolean => [9, 8, 7].every((bytes) => lengths.has(4 + bytes));
+  // One in 512 has a byte less.
+  for (let i = 0; i < 2_000 || i < 20_000 && !isWhole(); i++) lengths.add((await exchange(agreement)).length);
+  assert(isWhole(), [...lengths].join());
 });
 
 Deno.test("dhAgreement() refuses a group whose generator gives a trivial public value", async () => {
