@@ -227,9 +227,10 @@ Deno.test("createOpener() gives a packet without a payload to the framer as it i
 
 Deno.test("CbcOpener.packetLength() reads on to the longest packet where a length cannot be, then opening fails", async () => {
   for (const [cipher, mac] of pairs.filter(([name, mac]) => name.endsWith("-cbc") && !mac!.includes("-etm"))) {
-    const { sealer, opener } = await both(cipher, mac);
+    const { keys, sealer } = await both(cipher, mac);
     const sealed = await sealAll(sealer, [packet(sealer, 100)], 0);
-    sealed[0]! ^= 1;
+    // The highest bit of the length: any other change may by chance make one that can be.
+    const opener = await createOpener(cipher, mac, { ...keys, iv: keys.iv.with(0, keys.iv[0]! ^ 0x80) });
     const length = opener.packetLength(sealed, 0, 0);
     assertEquals([length, (4 + length) % opener.blockSize], [262_140, 0]);
     const chunk = random(4 + length + opener.tagLength);
