@@ -11,7 +11,8 @@ import { Extension, Fxp } from "../../lib/sftp/wire/constants.ts";
 import * as m from "../../lib/sftp/wire/messages.ts";
 import { Reader } from "../../lib/wire/reader.ts";
 import { sleep } from "../_support/relay.ts";
-import { inTime, until } from "../_support/until.ts";
+import { FakeTime } from "../_support/fake_time.ts";
+import { inTime, turns, until } from "../_support/until.ts";
 import { idOf, pattern, pipes, RawPeer, tempDir } from "../_support/sftp_peers.ts";
 
 /** What one session of a server does otherwise than another. */
@@ -381,6 +382,43 @@ Deno.test("WritePipeline is never farther ahead of what is whole than resume goe
     const there = server.files.get("g")!.subarray(at * block.length, (at + 1) * block.length);
     assert(equals(there, block), `block ${at}`);
   }
+  await first.close();
+  await Promise.all(server.running);
+});
+
+Deno.test("WritePipeline leaves a session that answers nothing for ten seconds, to the millisecond, and writes its bytes by the first", async () => {
+  const server = new Server((session) => ({ isStalled: session === 1 }));
+  server.gate = () => true;
+  const sessions = [new SftpSession(server.channel()), new SftpSession(server.channel())] as const;
+  const [first, second] = sessions, handle = new Uint8Array([1]), purpose = { action: "open", path: "g" };
+  for (const session of sessions) {
+    await session.start();
+    await session.handle(m.Open, { path: "g", flags: 8 | 2, attrs: {} }, purpose);
+  }
+  const again = (offset: number, length: number) => Promise.resolve(contents.subarray(offset, offset + length));
+  {
+    using time = new FakeTime();
+    const pipeline = new WritePipeline(first, handle, "g", { offset: 0, again });
+    assert(pipeline.join(second, handle.slice()));
+    let isDone = false;
+    const writing = (async () => {
+      await pipeline.write(contents);
+      await pipeline.finish();
+      isDone = true;
+    })();
+    const answered = () => server.count(Fxp.WRITE, 0) * 65_536 + server.count(Fxp.WRITE, 1) * 65_536 >= SIZE;
+    for (let n = 0; n < 1000 && !(answered() && time.pending > 0); n++) await turns();
+    await turns();
+    assert(server.count(Fxp.WRITE, 1) > 0 && second.ended === null);
+    time.tick(9999);
+    assert(second.ended === null);
+    time.tick(1);
+    assert(second.ended !== null);
+    for (let n = 0; n < 1000 && !isDone; n++) await turns();
+    assert(isDone);
+    await writing;
+  }
+  assert(equals(server.files.get("g")!, contents));
   await first.close();
   await Promise.all(server.running);
 });

@@ -224,11 +224,10 @@ export class WritePipeline {
     if (this.#failure !== null) throw this.#failure;
   }
 
-  /** Nothing has come for a while: who answers nothing takes no part any more. */
+  /** Nothing has come for a while: who owes an answer takes no part any more. No clock is asked again, which may be behind a timer. */
   #leaveSilent(): void {
-    const since = performance.now() - SILENCE;
     for (const lane of this.#lanes) {
-      if (lane !== this.#first && lane.inFlight > 0 && lane.heard < since) lane.session.drop();
+      if (lane !== this.#first && lane.inFlight > 0) lane.session.drop();
     }
   }
 
