@@ -2090,7 +2090,7 @@ export const mutants: readonly Mutant[] = [
     id: "sftp-further-gap",
     removes: "no session writes farther ahead of another than a resumed upload goes back",
     file: "lib/sftp/remote/write_pipeline.ts",
-    find: "this.#offset + length - this.whole > LAST_WINDOW",
+    find: "this.#offset + length - this.whole > LAST_WINDOW - this.#maxWrite",
     replace: "false",
     test: "tests/sftp/further_sessions_test.ts",
     killedBy:

@@ -168,7 +168,10 @@ export class WritePipeline {
       at = Math.min(bytes.length, max - this.#stagedLength);
       this.#staged.set(bytes.subarray(0, at), this.#stagedLength);
       this.#stagedLength += at;
-      if (this.#stagedLength === max) this.#sendStaged();
+      if (this.#stagedLength === max) {
+        if (this.#laneFor(max) === null) return this.#writeRest(bytes, at);
+        this.#sendStaged();
+      }
     }
     for (; at < bytes.length; at += max) {
       const part = bytes.subarray(at, at + max), lane = this.#laneFor(part.length);
@@ -180,6 +183,10 @@ export class WritePipeline {
 
   async #writeRest(bytes: Uint8Array, from: number): Promise<void> {
     const max = this.#maxWrite;
+    while (this.#stagedLength === max) {
+      if (this.#laneFor(max) === null) await this.#progress();
+      else this.#sendStaged();
+    }
     for (let at = from; at < bytes.length; at += max) {
       const part = bytes.subarray(at, at + max);
       let lane = this.#laneFor(part.length);
@@ -192,8 +199,8 @@ export class WritePipeline {
   #laneFor(length: number): Lane | null {
     if (this.#pieces.length === 0) return this.#first;
     if (this.#lost.length > 0) return null;
-    // A copy that goes on later sends so much again: there are no gaps before that.
-    if (this.#offset + length - this.whole > LAST_WINDOW) return null;
+    // A copy that goes on later sends so much again: there are no gaps before that. The last bytes of a file, gathered, do not ask.
+    if (this.#offset + length - this.whole > LAST_WINDOW - this.#maxWrite) return null;
     let best: Lane | null = null;
     for (const lane of this.#lanes) {
       if (!lane.isLeft && fits(lane, length) && (best === null || roomOf(lane) > roomOf(best))) best = lane;
