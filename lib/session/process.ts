@@ -168,11 +168,9 @@ export class RemoteProcess implements AsyncDisposable {
   /** Without streams in between where the process is nobody's but ours. */
   async #output(isOurs: boolean): Promise<ExecOutput> {
     const { stdout = "piped", stderr = "piped", maxOutput = Infinity } = this.#options;
-    const room: Room = { left: maxOutput };
-    const full = (): void => {
-      const words = `Command wrote more than \`maxOutput\`, ${maxOutput} bytes: it was ended`;
-      this.#channel.abort(new SshError(words, { code: "CLOSED" }));
-    };
+    const room: Room = { left: maxOutput },
+      words = `Command wrote more than \`maxOutput\`, ${maxOutput} bytes: it was ended`;
+    const full = (): void => this.#channel.abort(new SshError(words, { code: "CLOSED" }));
     const { received, receivedStderr } = channelCore(this.#channel);
     const [out, err, status] = await Promise.all([
       stdout !== "piped" ? EMPTY : isOurs ? collectPlain(received, room, full) : collect(this.stdout, room, full),
@@ -181,6 +179,8 @@ export class RemoteProcess implements AsyncDisposable {
       this.#inherited,
     ]);
     void this.#channel.close();
+    // What had all come by then could not be ended any more.
+    if (room.left < 0) throw new SshError(words, { code: "CLOSED" });
     return finished(status, out, err, this.#checked, this.#hide);
   }
 

@@ -9,7 +9,7 @@ import {
 } from "../../lib/connection/messages.ts";
 import { SshDisconnectError, SshError } from "../../lib/errors.ts";
 import { ExitStatusRequest, Signal } from "../../lib/session/messages.ts";
-import { type ProcessStart, type RemoteProcess, startProcess } from "../../lib/session/process.ts";
+import { outputOf, type ProcessStart, type RemoteProcess, startProcess } from "../../lib/session/process.ts";
 import { terminateAll } from "../../lib/session/client_session.ts";
 import type { ExecOptions } from "../../lib/session/types.ts";
 import { Msg } from "../../lib/wire/numbers.ts";
@@ -237,4 +237,20 @@ Deno.test("terminateAll() sends TERM on each session ahead of all data, and on n
   transport.take();
   terminateAll(mux);
   assertEquals(said(transport.take()), []);
+});
+
+Deno.test("output() with more than `maxOutput` is an error also where all of it, the status and CLOSE came at once", async () => {
+  for (const collect of [outputOf, (process: RemoteProcess) => process.output()]) {
+    for (const onStderr of [false, true]) {
+      const { transport, starting } = await asked(command, { maxOutput: 4 });
+      transport.receive(success);
+      const collecting = collect(await starting);
+      collecting.catch(() => {});
+      await settle();
+      transport.receive(onStderr ? extendedData(0, 1, "12345") : data(0, "12345"), eof, exit(0), close);
+      await settle();
+      const error = await assertRejects(() => collecting, SshError, "`maxOutput`, 4 bytes");
+      assertEquals(error.code, "CLOSED");
+    }
+  }
 });
