@@ -232,8 +232,8 @@ async function logInByTypes(
 }
 
 /**
- * One connection. `guesses` says whether it may use what is remembered of the server. `asked` are the types of host keys to ask for first, and null where only the verifier may know: then the types that
- * it would rather have seen go to `onKnown`.
+ * One connection. `guesses` says whether it may use what is remembered of the server. `asked` are the types of host keys to ask for first,
+ * and null where only the verifier may know: then the types that it would rather have seen go to `onKnown`.
  */
 async function logInOnce(
   options: ConnectOptions,
@@ -256,6 +256,7 @@ async function logInOnce(
     clock.waitsFor = "the connection";
     way = hop === null ? await dial(options, target, signal) : await dialThrough(hop, options, target, signal);
     clock.waitsFor = "the key exchange";
+    const offered = place === null || !guesses ? null : serverMemory.recall(place);
     connection = new Connection(
       way.conn,
       {
@@ -267,14 +268,14 @@ async function logInOnce(
           return clock.ask(() => verifyHostKey(key, { ...host }));
         },
         lost: way.lost,
-        offered: place === null || !guesses ? null : serverMemory.recall(place),
+        offered,
         algorithms: types === null ? options.algorithms : knownFirst(types, options.algorithms),
       },
       options,
       { maxChannels: MAX_CHANNELS, onSilence: hop === null ? undefined : silenceOf(hop) },
     );
     const { transport } = connection;
-    await exchangeKeys(connection, place, signal);
+    await exchangeKeys(connection, place, offered !== null, signal);
     clock.waitsFor = "the server's answer to who wants to log in";
     const auth = connection.login({ onBanner: options.onBanner, onAsking: clock.asking }, (mux) => {
       learnt = learning(mux, transport.info, options, notes);
@@ -298,12 +299,18 @@ async function logInOnce(
   }
 }
 
-/** The first exchange. What the server offers is remembered when it is done, and forgotten when it fails. */
-async function exchangeKeys(connection: Connection, place: string | null, signal: AbortSignal): Promise<void> {
+/** The first exchange. What the server offers is remembered when it is done, and forgotten when it fails: for good, where a guess may be why. */
+async function exchangeKeys(
+  connection: Connection,
+  place: string | null,
+  mayHaveGuessed: boolean,
+  signal: AbortSignal,
+): Promise<void> {
   try {
     await connection.start({ signal });
   } catch (error) {
-    if (place !== null) serverMemory.forget(place);
+    const isUnderstood = error instanceof HostKeyError || error instanceof MisguessError;
+    if (place !== null) mayHaveGuessed && !isUnderstood ? serverMemory.giveUp(place) : serverMemory.forget(place);
     throw error;
   }
   const { offer } = connection.transport;

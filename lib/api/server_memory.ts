@@ -15,6 +15,8 @@ const MAX_LENGTH = 4_096;
 /** Offers by place, the one used last at the end. */
 export class ServerMemory {
   readonly #offers = new Map<string, ServerOffer>();
+  /** Places of which nothing is kept, those last that were given up last. */
+  readonly #givenUp = new Set<string>();
 
   /** What was offered there, or null. */
   recall(place: string): ServerOffer | null {
@@ -28,6 +30,7 @@ export class ServerMemory {
   /** Keeps what a server offered in an exchange that was completed. */
   keep(place: string, { ident, kex, hostKey }: ServerOffer): void {
     this.forget(place);
+    if (this.#givenUp.has(place)) return;
     if (place.length + ident.length + kex.join().length + hostKey.join().length > MAX_LENGTH) return;
     this.#offers.set(place, { ident, kex: [...kex], hostKey: [...hostKey] });
     for (const oldest of this.#offers.keys()) {
@@ -39,6 +42,20 @@ export class ServerMemory {
   /** Nothing is known of the place any more. */
   forget(place: string): void {
     this.#offers.delete(place);
+  }
+
+  /**
+   * An exchange has failed there that may have been guessed. A server may say that it is one which takes guesses, and drop them: nothing is
+   * kept of it from here on, or each second login there would fail.
+   */
+  giveUp(place: string): void {
+    this.forget(place);
+    if (place.length > MAX_LENGTH) return;
+    this.#givenUp.add(place);
+    for (const oldest of this.#givenUp) {
+      if (this.#givenUp.size <= MAX_PLACES) break;
+      this.#givenUp.delete(oldest);
+    }
   }
 
   /** Places of which something is kept. */

@@ -8,7 +8,7 @@ import { connect, type ConnectOptions } from "../../lib/api/client.ts";
 import { serve, type ServeOptions } from "../../lib/api/server.ts";
 import { ServerMemory, serverMemory } from "../../lib/api/server_memory.ts";
 import { defaultAlgorithms } from "../../lib/crypto/algorithms.ts";
-import { HostKeyError } from "../../lib/errors.ts";
+import { HostKeyError, SshError } from "../../lib/errors.ts";
 import { hostKey, join, login } from "../_support/joined.ts";
 import { inTime } from "../_support/until.ts";
 
@@ -111,6 +111,51 @@ Deno.test("connect() guesses nothing the second time, whatever others have learn
   const verifyHostKey = Object.assign(() => true, { wantedTypes });
   const { guessed } = await visit(port, { verifyHostKey });
   assertEquals([guessed, tries, count.connections], [false, 2, 1]);
+});
+
+/** A way to a server, for those who send their line alone, as Twisted's servers want it: what comes in one piece with it is the end. */
+function fussy(to: number) {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const ends: Promise<unknown>[] = [], settings = { breaks: false };
+  const join = async (near: Deno.Conn): Promise<void> => {
+    using far = await Deno.connect({ hostname: "127.0.0.1", port: to });
+    const buffer = new Uint8Array(1024), length = await near.read(buffer);
+    if (settings.breaks) return near.close();
+    await far.write(buffer.subarray(0, length!));
+    await Promise.allSettled([near.readable.pipeTo(far.writable), far.readable.pipeTo(near.writable)]);
+  };
+  const accepting = (async () => {
+    for await (const conn of listener) ends.push(join(conn).catch(() => {}));
+  })();
+  const stop = async (): Promise<void> => {
+    listener.close();
+    await accepting;
+    await Promise.all(ends);
+  };
+  return { port: listener.addr.port, settings, [Symbol.asyncDispose]: stop };
+}
+
+Deno.test("connect() guesses no more where a guess has failed: a server that cannot bear it fails no second login", async () => {
+  const { served, port } = await server();
+  await using _ = served;
+  await using way = fussy(port);
+  assertEquals((await visit(way.port)).guessed, false);
+  way.settings.breaks = true;
+  await assertRejects(() => visit(way.port), SshError);
+  way.settings.breaks = false;
+  for (let i = 0; i < 3; i++) assertEquals((await visit(way.port)).guessed, false);
+});
+
+Deno.test("ServerMemory keeps nothing of the last 256 places that were given up", () => {
+  const memory = new ServerMemory(), offer = { ident: "SSH-2.0-x", kex: ["a"], hostKey: ["b"] };
+  memory.keep("0", offer);
+  memory.giveUp("x".repeat(4097));
+  for (let i = 0; i < 256; i++) memory.giveUp(`${i}`);
+  memory.keep("0", offer);
+  assertEquals([memory.size, memory.recall("0")], [0, null]);
+  memory.giveUp("256");
+  for (const place of ["0", "1", "256"]) memory.keep(place, offer);
+  assertEquals([memory.recall("0"), memory.recall("1"), memory.recall("256")], [offer, null, null]);
 });
 
 Deno.test("ServerMemory keeps 256 places, those used last, and none whose offer is long", () => {
