@@ -139,9 +139,9 @@ export interface ServeConnOptions extends AdmissionOptions, ServerHandshakeOptio
   /** Stops listening and ends every connection at once; the server's own dispose lets what was written leave first. */
   signal?: AbortSignal | undefined;
   /**
-   * Called for connection and handler errors, with the address of who had connected. What it throws is ignored, at once or by a promise. Without it what handlers throw goes to
-   * `console.error`, as with `Deno.serve`, and with it errors of accepting connections and of host keys; not what clients do wrong, nor
-   * connections that are lost. @default {prints}
+   * Called for connection and handler errors, with the address of who had connected. What it throws is ignored, at once or by a promise.
+   * Without it what handlers throw goes to `console.error`, as with `Deno.serve`, and with it errors of accepting connections and of host
+   * keys; not what clients do wrong, nor connections that are lost. @default {prints}
    */
   onError?: ((error: unknown, info: ServeErrorInfo) => void) | undefined;
 }

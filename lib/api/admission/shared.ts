@@ -15,7 +15,10 @@ import { type Counts, limitsOf, LocalGate, type Pass } from "./gate.ts";
 import type { FromServer, ToServer } from "./port_messages.ts";
 import { NOT_ALLOWED } from "./turn_away.ts";
 
-/** Limits of several servers. */
+/**
+ * Limits of several servers. They have to outlive those, as in the main thread: where the worker that keeps them ends without the dispose,
+ * servers are not told, and whoever connects waits.
+ */
 export interface SharedAdmission extends Disposable {
   /**
    * A port for one more server. Hand it to the worker, among what `postMessage()` transfers, and the server takes it as `admission`. What
