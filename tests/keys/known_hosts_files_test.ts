@@ -67,7 +67,7 @@ Deno.test("knownHosts({ acceptNew }) adds a host hashed or plain, and with the e
       assertEquals(after.slice(0, before.length), before);
       if (isHashed) {
         assertMatch(added.slice(start.length), hashed);
-        assert(added.startsWith(start) && added.endsWith(`= ${c}${end}`) && !added.includes("host"), added);
+        assert(added.startsWith(start) && added.endsWith(`= ${c}${end}`) && !added.includes("host]"), added);
       } else assertEquals(added, `${start}[host]:2222 ${c}${end}`);
       assertEquals(await knownHosts({ files: [file] })(key(c), { hostname: "host", port: 2222 }), true);
     }
