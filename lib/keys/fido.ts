@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { concat } from "@std/bytes";
+import { concat, startsWith } from "@std/bytes";
 import { digest } from "../crypto/hash.ts";
 import { printable } from "../errors.ts";
 import { toBase64 } from "../wire/base_text.ts";
@@ -74,8 +74,7 @@ function isWebAuthn(
   if ((flags & Flag.ATTESTED) !== 0 || (flags & Flag.EXTENSIONS) !== 0 !== extensions.length > 0) return false;
   const challenge = toBase64(data, { alphabet: "base64url", omitPadding: true });
   const begin = new TextEncoder().encode(`{"type":"webauthn.get","challenge":"${challenge}","origin":"`);
-  const wanted = concat([begin, origin, Uint8Array.of(0x22)]);
-  return client.length >= wanted.length && wanted.every((byte, i) => client[i] === byte);
+  return startsWith(client, concat([begin, origin, Uint8Array.of(0x22)]));
 }
 
 /** The application behind a key, which OpenSSH calls `ssh:` unless told otherwise; for a passkey it is the site's domain. */

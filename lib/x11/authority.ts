@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { concat } from "@std/bytes";
+import { concat, equals } from "@std/bytes";
 import { ipv4Bytes, ipv6Bytes } from "../proxy/address.ts";
 import type { Bytes } from "../wire/types.ts";
 
@@ -67,7 +67,7 @@ export function findCookie(
 ): Bytes | null {
   const fitting = entries.filter((entry) => entry.name === MAGIC_COOKIE && ["", number].includes(entry.number));
   const named = (family: number, bytes: Uint8Array): AuthorityEntry | undefined =>
-    fitting.find((entry) => entry.family === family && same(entry.address, bytes));
+    fitting.find((entry) => entry.family === family && equals(entry.address, bytes));
   const wild = fitting.find(({ family }) => family === Family.WILD);
   if (address !== null && !isLoopback(address)) {
     const four = ipv4Bytes(address.replace(/^::ffff:(?=\d+\.)/i, "")), six = ipv6Bytes(address);
@@ -86,9 +86,4 @@ export function findCookie(
 
 function isLoopback(address: string): boolean {
   return /^(?:::ffff:)?127\./i.test(address) || address === "::1";
-}
-
-/** Names and addresses, which are no secrets. */
-function same(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
