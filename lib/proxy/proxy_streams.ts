@@ -5,6 +5,7 @@
  * @module
  */
 import { SshError } from "../errors.ts";
+import { lockReadable } from "../wire/lock.ts";
 import type { ByteDuplex } from "../wire/types.ts";
 
 /** What is wrong with a proxy's answer; whoever asked for the connection says where to. */
@@ -25,16 +26,8 @@ export class ProxyStreams {
   /** Locks the streams. */
   constructor(conn: ByteDuplex) {
     this.#conn = conn;
-    let byob: ReadableStreamBYOBReader | null = null;
-    try {
-      byob = conn.readable.getReader({ mode: "byob" });
-    } catch {
-      // Not a byte stream, or locked: the next line says which.
-    }
-    this.#byob = byob;
-    this.#plain = byob === null ? conn.readable.getReader() : null;
+    ({ byob: this.#byob, plain: this.#plain } = lockReadable(conn.readable));
     this.#writer = conn.writable.getWriter();
-    (byob ?? this.#plain)!.closed.catch(() => {});
     this.#writer.closed.catch(() => {});
   }
 

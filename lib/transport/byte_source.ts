@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { lockReadable } from "../wire/lock.ts";
 import type { Bytes } from "../wire/types.ts";
 import type { Framer } from "./framer.ts";
 
@@ -17,15 +18,7 @@ export class ByteSource {
   /** Locks the stream. */
   constructor(readable: ReadableStream<Uint8Array>, framer: Framer) {
     this.#framer = framer;
-    let byob: ReadableStreamBYOBReader | null = null;
-    try {
-      byob = readable.getReader({ mode: "byob" });
-    } catch {
-      // Not a byte stream, or locked: the next line says which.
-    }
-    this.#byob = byob;
-    this.#plain = byob === null ? readable.getReader() : null;
-    (byob ?? this.#plain)!.closed.catch(() => {});
+    ({ byob: this.#byob, plain: this.#plain } = lockReadable(readable));
   }
 
   /** Reads a chunk that is handed out, for what comes before packets; null at the end. */

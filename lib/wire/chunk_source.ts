@@ -4,6 +4,7 @@
  * @module
  */
 
+import { lockReadable } from "./lock.ts";
 import type { Bytes, PlainSource } from "./types.ts";
 
 /** Room for what a channel of this module has at once: a batch of packets. */
@@ -24,17 +25,8 @@ export class ChunkSource {
   /** Locks the stream, or reads without one. */
   constructor(readable: ReadableStream<Uint8Array> | PlainSource) {
     this.#own = readable instanceof ReadableStream ? null : readable;
-    this.#byob = this.#plain = null;
-    if (!(readable instanceof ReadableStream)) return;
-    let byob: ReadableStreamBYOBReader | null = null;
-    try {
-      byob = readable.getReader({ mode: "byob" });
-    } catch {
-      // Not a byte stream, or locked: the next line says which.
-    }
-    this.#byob = byob;
-    this.#plain = byob === null ? readable.getReader() : null;
-    (byob ?? this.#plain)!.closed.catch(() => {});
+    const own = { byob: null, plain: null };
+    ({ byob: this.#byob, plain: this.#plain } = readable instanceof ReadableStream ? lockReadable(readable) : own);
   }
 
   /**
