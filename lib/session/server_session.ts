@@ -317,7 +317,7 @@ export function ownEnvironment(session: ServerSession): Readonly<Record<string, 
 
 /**
  * Both directions of a session without streams, for a handler of this module that carries all of its bytes; null where somebody has asked
- * for a stream, and for a session that somebody else made. As with `stdout`, giving the output up leaves the channel as it is.
+ * for a stream, and for a session that somebody else made. As with `stdout`, ending the output or giving it up leaves the channel as it is.
  */
 export function plainOf(session: ServerSession): { readonly received: PlainSource; readonly sent: PlainSink } | null {
   return Session.plain(session);
@@ -347,6 +347,8 @@ class Session implements ServerSession {
   #window: Readonly<WindowSize> | null = null;
   #stdout: SessionOutput | null = null;
   #stderr: SessionOutput | null = null;
+  /** What was written without a stream, and is to be ended: not before standard error, as with streams. */
+  #plain: PlainSink | null = null;
   #abort: AbortController | null = null;
   #end: { readonly reason: unknown } | null = null;
   #finished: Promise<void> | null = null;
@@ -400,7 +402,10 @@ class Session implements ServerSession {
           if (given !== null) throw given.reason;
           await sent.write(chunk);
         },
-        end: () => sent.end(),
+        end: () => {
+          session.#plain = sent;
+          return Promise.resolve();
+        },
         abort: (reason) => void (given ??= { reason }),
       },
     };
@@ -435,6 +440,7 @@ class Session implements ServerSession {
     // Standard error first: the end of standard output is the EOF of both.
     await this.#stderr?.end();
     await this.#stdout?.end();
+    await this.#plain?.end().catch(() => {});
     this.#channel.sendEof();
     this.#channel.notify(...encodeExit(status));
     // Who still reads is the handler itself, and has said that it is done.

@@ -6,7 +6,7 @@ import { memoryFiles, testPair } from "../../lib/testing/mod.ts";
 import { sftpSubsystem } from "../../server.ts";
 import { Fxp } from "../../lib/sftp/wire/constants.ts";
 import * as m from "../../lib/sftp/wire/messages.ts";
-import { inTime, turns } from "../_support/until.ts";
+import { inTime, turns, until } from "../_support/until.ts";
 import { framed, idOf, pattern, RawPeer } from "../_support/sftp_peers.ts";
 
 async function linked(
@@ -165,4 +165,25 @@ Deno.test("What is asked for while SftpClient.close() goes on is refused by itse
   }
   assertEquals((await pair.client.exec("x")).text(), "here");
   assertEquals(errors, []);
+});
+
+Deno.test("A handler around sftpSubsystem() has standard error still when that is done, whose end is no end of the session", async () => {
+  const serve = sftpSubsystem(memoryFiles({ "/a": "abc" })), told: unknown[] = [], errors: unknown[] = [];
+  await using pair = await testPair({
+    subsystems: {
+      sftp: async (session) => {
+        const early = session.write(new Uint8Array(300_000), "stderr");
+        await serve(session);
+        await early;
+        told.push(await session.write("done", "stderr").catch((error) => error));
+        return 3;
+      },
+    },
+    onError: (error) => errors.push(error),
+  });
+  const sftp = await pair.client.sftp();
+  assertEquals(await sftp.readTextFile("/a"), "abc");
+  await sftp.close();
+  await until(() => told.length > 0, "The end of the handler");
+  assertEquals([told, errors], [[undefined], []]);
 });
