@@ -31,6 +31,8 @@ function played(play: (words: ReturnType<typeof told>, session: ServerSession) =
       const reading = (async () => {
         for await (const chunk of session.stdin) got += text(chunk);
       })();
+      // A process that is ended ends the writing, too: then nobody waits for this.
+      reading.catch(() => {});
       for (const part of play(told(session.command!), session)) {
         if (part === "") return 1;
         await say(writer, part);
