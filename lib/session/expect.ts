@@ -161,12 +161,15 @@ export async function expectOn(
   });
   /** Looks at what came, or a little later, with what comes until then. */
   const findNext = (): boolean => {
-    if (search.isLong && !search.isFull) {
-      if (isPausing || !search.hasNew) return false;
+    const isLong = search.isLong && !search.isFull;
+    if (isLong && (isPausing || !search.hasNew)) return false;
+    const found = find();
+    // The pause begins when the search is done, however long that took: others have their turn.
+    if (isLong && !found) {
       isPausing = true;
       pause.start(SEARCH_PAUSE);
     }
-    return find();
+    return found;
   };
   try {
     const unread: Bytes[] = [];

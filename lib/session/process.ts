@@ -355,7 +355,9 @@ async function startUnder(
     mux.openChannel("session", EMPTY, (id) => new ClientSession(id, lent), { signal });
   try {
     channel = await open().catch(async (error) => {
-      if (error instanceof ChannelOpenError && await giveRoom?.()) return await open();
+      if (!(error instanceof ChannelOpenError) || giveRoom === undefined) throw error;
+      // The sessions that are given up may take their time to end.
+      if (await abortable(giveRoom(), signal)) return await open();
       throw error;
     });
   } catch (error) {

@@ -1734,7 +1734,7 @@ export const mutants: readonly Mutant[] = [
     id: "expect-drip",
     removes: "long output that comes byte by byte is searched now and then",
     file: "lib/session/expect.ts",
-    find: "if (isPausing || !search.hasNew) return false;",
+    find: "if (isLong && (isPausing || !search.hasNew)) return false;",
     replace: "",
     test: "tests/session/expect_test.ts",
     killedBy:

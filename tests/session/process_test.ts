@@ -4,6 +4,7 @@ import {
   ChannelEof,
   ChannelFailure,
   ChannelOpen,
+  ChannelOpenFailure,
   ChannelRequest,
   ChannelSuccess,
 } from "../../lib/connection/messages.ts";
@@ -59,6 +60,26 @@ function said(payloads: readonly Uint8Array[]): (string | number)[] {
     payload[0] === Msg.CHANNEL_REQUEST ? ChannelRequest.decode(payload).name : payload[0]!
   );
 }
+
+Deno.test("startProcess() that waits for room of a server's sessions ends with its signal", async () => {
+  const { transport, mux } = fakeMux(), counted = countedSignal();
+  const asked = Promise.withResolvers<void>();
+  const starting = startProcess(mux, command, { signal: counted.signal }, {
+    // Sessions that are given up may end late, or never.
+    giveRoom: () => {
+      asked.resolve();
+      return new Promise<boolean>(() => {});
+    },
+  });
+  await settle();
+  const { sender: recipient } = ChannelOpen.decode(transport.takeType(Msg.CHANNEL_OPEN)[0]!);
+  transport.receive(ChannelOpenFailure.encode({ recipient, reason: 2, description: "open failed", language: "" }));
+  await asked.promise;
+  const reason = new Error("enough");
+  counted.abort(reason);
+  assertEquals(await starting.then(() => null, (error) => error), reason);
+  await counted.released();
+});
 
 Deno.test("startProcess() lets go of its signal where the channel ends as soon as it is open", async () => {
   for (const how of ["closed", "lost"] as const) {
