@@ -34,6 +34,8 @@ export interface Settings {
   readonly long: boolean;
   /** Contenders wanted, by a part of their name; empty for all. */
   readonly only: readonly string[];
+  /** Contenders left out, by a part of their name. */
+  readonly without: readonly string[];
   /** Folder for CPU profiles of this module's programs. */
   readonly profile: string | undefined;
   /** Whether the section has had its time, so that a further round is left out. */
@@ -121,6 +123,7 @@ export async function alternate<T>(
     for (const [name, run] of Object.entries(contenders)) {
       if (out.has(name)) continue;
       if (settings.only.length > 0 && !settings.only.some((part) => name.includes(part))) continue;
+      if (settings.without.some((part) => name.includes(part))) continue;
       try {
         const result = await watched(run);
         results.set(name, [...results.get(name) ?? [], result]);

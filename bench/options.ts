@@ -6,6 +6,9 @@
 
 import type { Settings } from "./harness.ts";
 
+/** Contenders that a quick run does not wait for, by a part of their name. */
+const SLOW = ["AsyncSSH", "paramiko"];
+
 /** A run of the bench. */
 export interface Options extends Settings {
   /** Names of sections; empty where none is named. */
@@ -49,5 +52,6 @@ export function parseOptions(args: readonly string[], known: readonly string[]):
     else throw new TypeError(`No such section or option: "${arg}"; sections are ${known.join(" ")}`);
   }
   const revisions = old === undefined ? undefined : { old, new: newer };
-  return { rounds, bytes, count, quick, cells, long, only, json, profile, revisions, wanted };
+  const without = quick && only.length === 0 ? SLOW : [];
+  return { rounds, bytes, count, quick, cells, long, only, without, json, profile, revisions, wanted };
 }

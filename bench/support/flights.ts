@@ -7,7 +7,7 @@
  * @module
  */
 
-/** Milliseconds without a word that end a flight: more than any contender needs to think, such as for a key exchange in Python. */
+/** More than any contender needs to think, such as for a key exchange in Python, in milliseconds. */
 const QUIET = 250;
 
 /** One end of a connection. */
@@ -28,8 +28,11 @@ export class FlightRelay implements AsyncDisposable {
   #latest = { turns: 0 };
   #heard = 0;
 
-  /** `to` is the server's port on 127.0.0.1. */
-  constructor(to: number) {
+  readonly #quiet: number;
+
+  /** `to` is the server's port on 127.0.0.1, and `quiet` how many milliseconds without a word end a flight. */
+  constructor(to: number, quiet = QUIET) {
+    this.#quiet = quiet;
     this.port = this.#listener.addr.port;
     this.#serving = this.#serve(to);
   }
@@ -69,7 +72,7 @@ export class FlightRelay implements AsyncDisposable {
     while (!ends.some(({ said, over }) => over && said.length === 0)) {
       for (let seen = -1; seen !== this.#heard;) {
         seen = this.#heard;
-        await new Promise((resolve) => setTimeout(resolve, QUIET));
+        await new Promise((resolve) => setTimeout(resolve, this.#quiet));
       }
       const flights = ends.map((end) => end.said.splice(0));
       if (flights.every((flight) => flight.length === 0)) continue;

@@ -5,7 +5,7 @@
  */
 import type { Mux } from "../connection/mux.ts";
 import { printable, SftpError, SshError } from "../errors.ts";
-import { type RemoteProcess, startProcess } from "../session/process.ts";
+import { type ProcessServices, type RemoteProcess, startProcess } from "../session/process.ts";
 import type { ExitStatus } from "../session/types.ts";
 import type { ScpOptions } from "../scp/scp.ts";
 import type { TransferSummary } from "../files/copied.ts";
@@ -88,7 +88,7 @@ type Run = (
 ) => Promise<{ readonly summary: TransferSummary; readonly isPartial: boolean }>;
 
 /** SCP over channels of a connection, one for each copy. */
-export function scpClient(mux: Mux): ScpClient {
+export function scpClient(mux: Mux, services: Pick<ProcessServices, "giveRoom">): ScpClient {
   const copy = async (
     direction: "to" | "from",
     { remote, local }: { readonly remote: string; readonly local: string },
@@ -113,6 +113,7 @@ export function scpClient(mux: Mux): ScpClient {
       mux,
       { kind: "exec", command },
       signal === undefined ? {} : { signal },
+      services,
     );
     const stderr = startOf(process.stderr);
     let summary: TransferSummary, isPartial: boolean;

@@ -231,7 +231,7 @@ export class SshClient implements AsyncDisposable {
 
   /** Copies by SCP, for servers without SFTP. */
   get scp(): ScpClient {
-    return scpClient(this.#mux);
+    return scpClient(this.#mux, { giveRoom: this.#giveRoom });
   }
 
   /**
@@ -311,9 +311,11 @@ export class SshClient implements AsyncDisposable {
     return { ...options, agent, x11 };
   }
 
+  readonly #giveRoom = async (): Promise<boolean> => await (await this.#sftp)?.giveRoom() ?? false;
+
   readonly #here = (): ProcessServices => ({
     env: this.#sessions.env,
-    giveRoom: async () => await (await this.#sftp)?.giveRoom() ?? false,
+    giveRoom: this.#giveRoom,
     lend: async (options) => {
       this.#lending ??= import("./lending.ts").then(({ Lending }) => new Lending(this.#mux, this.#transport));
       return await (await this.#lending).lend(options, this.#sessions);

@@ -90,9 +90,9 @@ export class BaseChannel implements AsyncDisposable {
   }
 
   /**
-   * Sends CLOSE behind data that has been written; who still reads what the peer has not ended sees `SshError` `CLOSED`. Where the peer takes nothing of it for 3 seconds, or not all in 30, the rest is
-   * lost: then `closed` rejects and says how much. Resolves when CLOSE has been queued; `closed` tells of the peer's answer, which may
-   * be a long time coming. Safe to call twice; never rejects.
+   * Sends CLOSE behind data that has been written; who still reads what the peer has not ended sees `SshError` `CLOSED`. Where the peer
+   * takes nothing of it for 3 seconds, or not all in 30, the rest is lost: then `closed` rejects and says how much. Resolves when CLOSE has
+   * been queued; `closed` tells of the peer's answer, which may be a long time coming. Safe to call twice; never rejects.
    */
   close(): Promise<void> {
     return this.#core.close();

@@ -111,13 +111,13 @@ export class ChannelCore implements OutboundSource {
     const consumed = (bytes: number) => this.#consumed(bytes);
     this.received = new ReceiveStream(consumed);
     this.receivedStderr = new ReceiveStream(consumed);
-    const wantData = () => this.#wantData();
+    const hasData = () => this.#hasData();
     const aborted = (reason: unknown) => {
       this.#given ??= { reason };
       void this.close();
     };
-    this.sent = new SendStream({ wantData, aborted, finished: () => this.sendEof() });
-    this.sentStderr = new SendStream({ wantData, aborted, finished: () => {} });
+    this.sent = new SendStream({ hasData, aborted, finished: () => this.sendEof() });
+    this.sentStderr = new SendStream({ hasData, aborted, finished: () => {} });
     this.#requests = new ChannelRequests({
       isOpen: () => this.isOpen,
       peer: () => this.#peer,
@@ -161,7 +161,7 @@ export class ChannelCore implements OutboundSource {
     if (this.#closeWanted) this.#patience.start();
     // EOF and CLOSE that were asked for before go from `writeData()`: the confirmation leaves before it is called.
     if (this.#eofWanted || this.#closeWanted) this.#link!.transport.wantData(this);
-    else this.#wantData();
+    else this.#hasData();
   }
 
   /** CHANNEL_OPEN_CONFIRMATION for a channel that the peer opened. */
@@ -178,7 +178,7 @@ export class ChannelCore implements OutboundSource {
   // ------------------------------------------------------------------------------------------------ outbound
 
   /** Data may have become sendable: it counts as such only while there is window for it. */
-  #wantData(): void {
+  #hasData(): void {
     if (this.#state !== "open" || this.#closeSent) return;
     if (this.sendWindow.left > 0) this.#link!.transport.wantData(this);
     else this.sendWindow.wants();
@@ -396,7 +396,7 @@ export class ChannelCore implements OutboundSource {
   /** CHANNEL_WINDOW_ADJUST. */
   adjust(bytes: number): void {
     this.#mustBeOpen("a window adjustment");
-    if (this.sendWindow.add(bytes) && this.sent.available + this.sentStderr.available > 0) this.#wantData();
+    if (this.sendWindow.add(bytes) && this.sent.available + this.sentStderr.available > 0) this.#hasData();
   }
 
   /** CHANNEL_EOF; a second one is ignored. */
@@ -428,6 +428,11 @@ export class ChannelCore implements OutboundSource {
     if (this.#closeReceived) throw new SshProtocolError("Peer sent a channel request after CLOSE");
     if (this.#closeSent) return;
     this.#requests.requested(name, data, wantReply, () => this.#events.onRequest(name, data, wantReply));
+  }
+
+  /** Does `task` behind the answer to the request that `onRequest` is deciding on. */
+  behindAnswer(task: () => void): void {
+    this.#requests.behindAnswer(task);
   }
 
   /** CHANNEL_SUCCESS and CHANNEL_FAILURE; one that nobody waits for is dropped. */

@@ -47,6 +47,8 @@ export class ChannelRequests {
   readonly #waiting = new Waiters(false);
   /** Requests that keep their place behind data that has been written and not left. */
   #afterData: { readonly payload: Uint8Array; readonly question?: Question }[] = [];
+  /** What waits for the answer to the request that is being decided on. */
+  #behindAnswer: (() => void) | null = null;
 
   /** For one channel. */
   constructor(channel: RequestedChannel) {
@@ -103,13 +105,22 @@ export class ChannelRequests {
     this.#queue.add(
       () =>
         decide(answer, false, (granted) => {
-          if (!wantReply || !this.#channel.isOpen()) return;
-          const message = granted === true ? ChannelSuccess : ChannelFailure;
-          link.transport.send(message.encode({ recipient: this.#channel.peer() }), true);
+          if (wantReply && this.#channel.isOpen()) {
+            const message = granted === true ? ChannelSuccess : ChannelFailure;
+            link.transport.send(message.encode({ recipient: this.#channel.peer() }), true);
+          }
+          const behind = this.#behindAnswer;
+          this.#behindAnswer = null;
+          behind?.();
         }, (error) => link.report(error)),
       name.length + data.length,
       link.budget,
     );
+  }
+
+  /** Does `task` when the answer to the request that is being decided on has been sent, or it wants none. */
+  behindAnswer(task: () => void): void {
+    this.#behindAnswer = task;
   }
 
   /** CHANNEL_SUCCESS and CHANNEL_FAILURE; one that nobody waits for is dropped. */

@@ -10,6 +10,7 @@ import { closedError } from "../transport/closing.ts";
 import { questionOf } from "../transport/questions.ts";
 import type { DataTransport, MessageHandler } from "../transport/types.ts";
 import { callBack } from "../wire/callback.ts";
+import { atTurnEnd } from "../wire/turns.ts";
 import { Msg } from "../wire/numbers.ts";
 import { Reader } from "../wire/reader.ts";
 import type { Bytes } from "../wire/types.ts";
@@ -54,6 +55,8 @@ export class Mux implements MessageHandler {
   readonly #budget = new Budget(MAX_WAITING_BYTES);
   readonly #link: ChannelLink;
   #dirty = new Set<ChannelCore>();
+  /** Whether several of them wait for the end of the turn. */
+  #isGathering = false;
   #ended: { readonly error: Error | null } | null = null;
   readonly #keepalive: Keepalive;
   readonly #idle: Idle;
@@ -314,7 +317,17 @@ export class Mux implements MessageHandler {
 
   /** See {@linkcode MessageHandler}. */
   batchEnd(): void {
-    if (this.#dirty.size === 0) return;
+    if (this.#dirty.size === 0 || this.#isGathering) return;
+    if (this.#dirty.size === 1) return this.#flush();
+    // Of many batches that each have a little for several readers, these get what comes in a turn: fewer chunks, and larger ones.
+    this.#isGathering = true;
+    atTurnEnd(() => {
+      this.#isGathering = false;
+      this.#flush();
+    });
+  }
+
+  #flush(): void {
     const dirty = this.#dirty;
     this.#dirty = new Set();
     for (const core of dirty) core.flush();
@@ -443,6 +456,8 @@ export class Mux implements MessageHandler {
   ended(error: Error | null): void {
     if (this.#ended !== null) return;
     this.#ended = { error };
+    // What came before the end goes to those who wait for it.
+    this.#flush();
     this.#keepalive.stop();
     this.#idle.stop();
     this.#requests.clear();
@@ -454,7 +469,6 @@ export class Mux implements MessageHandler {
     this.#channels.openings.clear();
     for (const core of this.#channels.open.values()) core.lost(error);
     this.#channels.open.clear();
-    this.#dirty.clear();
     this.#requests.end(failure);
     callBack(() => this.#options.onEnded?.(error), (cause) => this.#report(cause));
   }

@@ -51,6 +51,8 @@ export class ReceiveStream {
   /** Room that a read offers, filled straight from the packets while nothing else waits, and how much of it is. */
   #room: Bytes | null = null;
   #roomFilled = 0;
+  /** The buffer of the view that the stream has offered last. */
+  #offered: ArrayBufferLike | null = null;
   /** What the last chunk held tells how large the next buffer should be. */
   #expected = 0;
   #wanted = false;
@@ -87,8 +89,12 @@ export class ReceiveStream {
       start: (controller) => void (this.#controller = controller),
       pull: (controller) => {
         this.#wanted = true;
-        const view = (controller as ReadableByteStreamController).byobRequest?.view;
-        this.#room = view ? new Uint8Array(view.buffer, view.byteOffset, view.byteLength) : null;
+        const view = (controller as ReadableByteStreamController).byobRequest?.view ?? null;
+        // Room that was offered before and is asked for once more may be that of a reader who has left. Where one of another kind waits, what
+        // is put there reaches nobody; a chunk reaches whoever reads.
+        const isAnew = view !== null && view.buffer !== this.#offered;
+        this.#offered = view === null ? null : view.buffer;
+        this.#room = isAnew ? new Uint8Array(view.buffer, view.byteOffset, view.byteLength) : null;
         this.flush();
       },
       cancel: () => {

@@ -19,7 +19,7 @@ const spareStages: Bytes[] = [];
 /** What the channel does for its outbound streams. */
 export interface SendStreamOwner {
   /** There is something to send now. */
-  wantData(): void;
+  hasData(): void;
   /** Everything written has become packets, and the application closed the stream. */
   finished(): void;
   /** The application gave the stream up. */
@@ -150,14 +150,14 @@ export class SendStream {
     if (chunk.length === 0) return;
     if (chunk.length <= STAGE - this.staged && !this.#held) {
       this.#gather(chunk);
-      this.#owner.wantData();
+      this.#owner.hasData();
       return;
     }
     this.#chunk = chunk;
     this.#chunkAt = 0;
     this.#chunkEnd = chunk.length;
     this.#chunkDone = Promise.withResolvers<void>();
-    this.#owner.wantData();
+    this.#owner.hasData();
     return this.#chunkDone.promise;
   }
 
@@ -170,7 +170,7 @@ export class SendStream {
     if (this.staged + bytes.length > 2 * STAGE) return false;
     if (bytes.length === 0) return true;
     this.#gather(bytes);
-    this.#owner.wantData();
+    this.#owner.hasData();
     return true;
   }
 
@@ -210,7 +210,7 @@ export class SendStream {
     if (this.#chunk.length !== this.#chunkEnd) {
       this.#settle(new TypeError("Cannot send a chunk: its buffer was transferred or resized during the write"));
       // The other stream of the channel may still have something.
-      this.#owner.wantData();
+      this.#owner.hasData();
       return 0;
     }
     const n = Math.min(most, this.#chunkEnd - this.#chunkAt);

@@ -54,7 +54,6 @@ export function publicPart(curve: Curve, point: Bytes, what = "key"): PublicPart
   const algorithm = { name: "ECDSA", namedCurve: curve.webName };
   let key: Promise<CryptoKey> | undefined;
   return {
-    bits: bitLength(curve.n),
     async verify(value, data): Promise<boolean> {
       const signature = signatureOf(curve, value);
       if (signature === null) return false;

@@ -37,7 +37,7 @@ function signatureOf(value: Uint8Array): Bytes | null {
 /** The public part of a key by its point; throws `KEY_FORMAT` for what has not its length. */
 export function ed25519Public(raw: Bytes, type = NAME): PublicPart {
   if (raw.length !== 32) throw keyFormatError(`Cannot read ${type} key: ${raw.length} bytes where 32 are needed`);
-  return { bits: 256, verify: ed25519Verifier(raw) };
+  return { verify: ed25519Verifier(raw) };
 }
 
 /** WebCrypto's private key for a seed; it computes the public point itself. */

@@ -34,7 +34,6 @@ const none = new Uint8Array(0);
 /** A public part whose signatures cover what an authenticator makes of the data, and which is for one application. */
 function authenticated(inner: PublicPart, application: Uint8Array): PublicPart {
   return {
-    bits: inner.bits,
     async verify(value, data, algorithm, more): Promise<false | AuthenticatorData> {
       const reader = new Reader(more), flags = reader.u8(), counter = reader.u32();
       let extensions: Uint8Array = none, client: Uint8Array = data;

@@ -52,8 +52,6 @@ export type Sign = (data: Bytes, algorithm: string) => Promise<Uint8Array>;
 
 /** What a public key says, once it was read. */
 export interface PublicPart {
-  /** Bits of the key, as `ssh-keygen -l` counts them. */
-  readonly bits: number;
   /** Keys of the runtime are imported on first use. */
   readonly verify: Verify;
 }

@@ -84,7 +84,6 @@ export const mldsa44Ed25519: KeyType<Mldsa44Ed25519Material> = {
     }
     const mldsaKey = raw.subarray(0, MLDSA_PUBLIC), verifyEd25519 = ed25519Verifier(raw.slice(MLDSA_PUBLIC));
     return {
-      bits: BITS,
       async verify(value, data): Promise<boolean> {
         if (value.length !== SIGNATURE_LENGTH) return false;
         // What is checked late must be what came: the value is the caller's.

@@ -218,11 +218,6 @@ export async function verifySignature(
   return own === null ? null : await own.prove(acceptedAlgorithmsOf(own.type), data, signature);
 }
 
-/** The size of a key in bits, as `ssh-keygen -l` counts it. */
-export function keyBits(key: PublicKey): number {
-  return ours(key)?.part.bits ?? 0;
-}
-
 /** Reads `type base64` as a line holds them: the type word must equal the blob's own. */
 export function publicKeyFromWords(type: string, base64: string, options: RsaKeyOptions = {}): PublicKey {
   if (base64.length > 2 * MAX_BLOB) throw fail(`it is longer than ${MAX_BLOB} bytes`);

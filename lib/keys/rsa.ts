@@ -152,11 +152,10 @@ export const rsa: KeyType<RsaMaterial> = {
     const e = positiveMpint(reader, 8), n = positiveMpint(reader, MAX_BYTES);
     const problem = rsaProblem(n, e, minBits);
     if (problem !== null) throw unsupported(`Cannot read ${NAME} key: ${problem}`);
-    const bits = bitLength(n), verify = rsaVerifier(n, e);
+    const bytes = (bitLength(n) + 7) >> 3, verify = rsaVerifier(n, e);
     return {
-      bits,
       async verify(value, data, algorithm): Promise<boolean> {
-        const signature = signatureOf((bits + 7) >> 3, value);
+        const signature = signatureOf(bytes, value);
         return signature !== null && await verify(hashOf(algorithm), signature, data);
       },
     };

@@ -263,8 +263,8 @@ export class ServerSessionChannel extends BaseChannel {
     });
     this.#session = session;
     this.discard("stderr");
-    // The answer goes out before anything that the handler writes.
-    queueMicrotask(() => queueMicrotask(() => void this.#run(session, handler)));
+    // The answer goes out before anything that the handler writes, and the handler begins when what came with the request has been taken.
+    channelCore(this).behindAnswer(() => queueMicrotask(() => void this.#run(session, handler)));
     return true;
   }
 

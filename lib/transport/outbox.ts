@@ -262,17 +262,14 @@ export class Outbox {
     }
     if (taken === this.#items.length) this.#items = [];
     else this.#items.splice(0, taken);
-    for (const source of this.#control) {
-      this.#control.delete(source);
-      const payload = source.takeControl();
+    while (this.#control.size > 0 && !batch.isFull) {
+      const payload = takeFirst(this.#control).takeControl();
       if (payload !== null) batch.payload(this.#compress(payload));
-      if (batch.isFull) return;
     }
     if (this.#items.length > 0) return;
-    for (const source of this.#sources) {
-      if (batch.isFull) return;
-      // Set keeps the order of insertion: taking a source out and putting it back makes the round.
-      this.#sources.delete(source);
+    while (this.#sources.size > 0 && !batch.isFull) {
+      const source = takeFirst(this.#sources);
+      // One that has more gets its next turn behind the others.
       if (this.#writeData(batch, source)) this.#sources.add(source);
     }
   }
@@ -290,6 +287,13 @@ export class Outbox {
     if (length > 0) batch.payload(this.#compress(this.#scratch.subarray(0, length)));
     return length > 0;
   }
+}
+
+/** Takes out what has waited longest: a Set keeps the order in which things were added. */
+function takeFirst(waiting: Set<OutboundSource>): OutboundSource {
+  const [source] = waiting;
+  waiting.delete(source!);
+  return source!;
 }
 
 /** Packets laid out one after the other, to be sealed together. */

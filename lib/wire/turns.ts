@@ -44,15 +44,19 @@ function nextTurn(): void {
 }
 
 let channel: MessageChannel | null = null;
+const atMessage: (() => void)[] = [];
 
 /**
- * A browser has no `setImmediate()`. Its timers wait for milliseconds when they follow each other, and for a second where the page is
- * hidden; a message to oneself does not.
+ * Calls back when the event loop comes round again. A browser has no `setImmediate()`. Its timers wait for milliseconds when they follow
+ * each other, and for a second where the page is hidden; a message to oneself does not.
  */
-function atTurnEnd(done: () => void): void {
+export function atTurnEnd(done: () => void): void {
   if (typeof setImmediate === "function") return void setImmediate(done);
-  channel ??= new MessageChannel();
-  channel.port1.onmessage = done;
+  if (channel === null) {
+    channel = new MessageChannel();
+    channel.port1.onmessage = () => atMessage.shift()!();
+  }
+  atMessage.push(done);
   channel.port2.postMessage(null);
 }
 

@@ -1,7 +1,17 @@
 /** What the tests of keys share. */
 import { assertEquals, assertInstanceOf } from "@std/assert";
 import { SshError } from "../../lib/errors.ts";
+import { bitLength } from "../../lib/wire/integers.ts";
+import { Reader } from "../../lib/wire/reader.ts";
 import { Writer } from "../../lib/wire/writer.ts";
+
+/** Bits of an RSA key's modulus, which stands last in its blob. */
+export function rsaBits({ blob }: { readonly blob: Uint8Array }): number {
+  const reader = new Reader(blob);
+  reader.string();
+  reader.mpint();
+  return bitLength(reader.mpint());
+}
 
 /** A file of vectors. */
 interface Vectors<T> {

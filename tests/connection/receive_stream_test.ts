@@ -252,6 +252,41 @@ Deno.test("ReceiveStream.end() does not lose a chunk whose reader let go of its 
   assert(await next.read().catch((error) => error) === broken);
 });
 
+Deno.test("ReceiveStream serves who comes behind a BYOB reader that left with a read pending, whatever his kind", async () => {
+  for (const kind of ["default", "byob"] as const) {
+    for (const order of ["bytes", "reader"] as const) {
+      const { stream, credited } = make();
+      const gone = stream.readable.getReader({ mode: "byob" }), pending = gone.read(new Uint8Array(100));
+      await settle();
+      gone.releaseLock();
+      await assertRejects(() => pending, TypeError);
+      const come = (bytes: string): void => {
+        stream.push(utf8(bytes));
+        stream.flush();
+      };
+      if (order === "bytes") come("abc");
+      const { readable } = stream;
+      const reader = kind === "default" ? readable.getReader() : readable.getReader({ mode: "byob" });
+      const next = async (): Promise<string> => {
+        const read = reader instanceof ReadableStreamDefaultReader ? reader.read() : reader.read(new Uint8Array(10));
+        return text((await read).value!);
+      };
+      const first = next();
+      await settle();
+      if (order === "reader") come("abc");
+      assertEquals(await stateOf(first), "resolved", `${kind}, ${order} first`);
+      assertEquals(await first, "abc");
+      const second = next();
+      await settle();
+      come("def");
+      assertEquals(await second, "def");
+      assertEquals(credited(), 6);
+      stream.end();
+      await reader.closed;
+    }
+  }
+});
+
 Deno.test("ReceiveStream.end() fails only the reader that waits for half an element", async () => {
   const { stream } = make();
   const reader = stream.readable.getReader({ mode: "byob" });

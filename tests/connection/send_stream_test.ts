@@ -9,7 +9,7 @@ const STAGE = 131_072;
 function make(): { stream: SendStream; events: string[]; take: (most: number) => Uint8Array } {
   const events: string[] = [];
   const stream = new SendStream({
-    wantData: () => void events.push("data"),
+    hasData: () => void events.push("data"),
     finished: () => void events.push("finished"),
     aborted: (reason) => void events.push(`aborted ${reason}`),
   });

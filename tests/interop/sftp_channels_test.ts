@@ -23,16 +23,24 @@ function sessions(server: ServerPeer): number {
 }
 
 for (
-  const { id, version, most, channels } of [
+  const { id, version, most, channels, ...rest } of [
     { id: "openssh", version: "9.2", most: 10, channels: 4 },
     { id: "openssh", version: "9.2", most: 2, channels: 2 },
     { id: "openssh", version: "9.2", most: 1, channels: 1 },
-    { id: "openssh10", version: "10", most: 4, channels: 4 },
-  ] as const
+    { id: "openssh", version: "9.2", most: 4, channels: 4, beside: "scp" },
+    { id: "openssh10", version: "10", most: 4, channels: 4, beside: "exec" },
+  ] as const satisfies readonly {
+    readonly id: string;
+    readonly version: string;
+    readonly most: number;
+    readonly channels: number;
+    readonly beside?: "exec" | "scp";
+  }[]
 ) {
+  const beside = "beside" in rest ? rest.beside : undefined, left = beside ?? "exec";
   peerTest(
     id,
-    `upload() held up by the window of OpenSSH ${version} takes ${channels} of ${most} sessions, and leaves one for exec()`,
+    `upload() held up by the window of OpenSSH ${version} takes ${channels} of ${most} sessions, and leaves one for ${left}()`,
     async () => {
       await using server = await startOpenSshd({ version, config: [`MaxSessions=${most}`] });
       await using relay = delayRelay({ to: server, delay: 8 });
@@ -54,10 +62,14 @@ for (
       let isOver = false;
       const copying = sftp.upload(file, `${dir.path}/g`).finally(() => isOver = true);
       copying.catch(() => {});
-      if (most === 4) {
-        await until(() => sessions(server) === channels || isOver, "The sessions");
+      if (beside !== undefined) await until(() => sessions(server) === channels || isOver, "The sessions");
+      if (beside === "exec") {
         const { stdout } = await inTime(client.exec("echo here"), "The command");
         assertEquals(new TextDecoder().decode(stdout), "here\n");
+      } else if (beside === "scp") {
+        await Deno.writeTextFile(`${dir.path}/small`, "here\n");
+        await inTime(client.scp.upload(`${dir.path}/small`, `${dir.path}/copied`), "The copy by scp");
+        assertEquals(await Deno.readTextFile(`${dir.path}/copied`), "here\n");
       }
       await copying;
       assertEquals(sessions(server), channels);

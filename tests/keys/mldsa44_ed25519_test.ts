@@ -10,13 +10,7 @@ import { signCertificate } from "../../lib/keys/sign_certificate.ts";
 import { verifyMessage } from "../../lib/keys/sshsig/verify_message.ts";
 import { digest } from "../../lib/crypto/hash.ts";
 import { generateKey, inspectPrivateKey, parsePrivateKey } from "../../lib/keys/private_key.ts";
-import {
-  keyBits,
-  parsePublicKey,
-  publicKeyFromBlob,
-  signatureAlgorithm,
-  verifyWith,
-} from "../../lib/keys/public_key.ts";
+import { parsePublicKey, publicKeyFromBlob, signatureAlgorithm, verifyWith } from "../../lib/keys/public_key.ts";
 import { readSignature } from "../../lib/keys/signature_blob.ts";
 import { withCertificate } from "../../lib/keys/with_certificate.ts";
 import { Reader } from "../../lib/wire/reader.ts";
@@ -50,7 +44,6 @@ Deno.test("a public key and a signature by OpenSSH 10.6 are read, and the signat
   const key = publicKey(), { data, signature } = await sshSig();
   assertEquals(key.type, NAME);
   assertEquals(await key.fingerprint(), vectors.fingerprint);
-  assertEquals(keyBits(key), 512);
   assertEquals(key.toString(), vectors.publicKey.split(" ").slice(0, 2).join(" "));
   assertEquals(signatureAlgorithm(signature), NAME);
   assert(await key.verify(data, signature));

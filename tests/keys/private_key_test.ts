@@ -10,13 +10,13 @@ import {
 import { inspect } from "node:util";
 import { DEFAULT_ROUNDS } from "../../lib/keys/format/openssh.ts";
 import { generateKey, insecureSha1Signer, inspectPrivateKey, parsePrivateKey } from "../../lib/keys/private_key.ts";
-import { keyBits, parsePublicKey, publicKeyLine } from "../../lib/keys/public_key.ts";
+import { parsePublicKey, publicKeyLine } from "../../lib/keys/public_key.ts";
 import { Reader } from "../../lib/wire/reader.ts";
 import { runText } from "../_support/child.ts";
 import { scratchDir } from "../_support/keys.ts";
 import { peerTest } from "../_support/peers.ts";
 import { fastest } from "../_support/until.ts";
-import { assertKeyFormat, blobOf, opensshKeys, strings, utf8, vectors } from "../_support/key_vectors.ts";
+import { assertKeyFormat, blobOf, opensshKeys, rsaBits, strings, utf8, vectors } from "../_support/key_vectors.ts";
 
 interface PemKey {
   readonly name: string;
@@ -221,7 +221,7 @@ Deno.test("generateKey() makes keys that read back and sign", async () => {
   ) {
     const key = await generateKey(type, { comment: "ä comment", ...(bits === undefined ? {} : { bits }) });
     assertEquals(key.publicKey.type, name);
-    if (bits !== undefined) assertEquals(keyBits(key.publicKey), bits);
+    if (type === "rsa") assertEquals(rsaBits(key.publicKey), bits);
     const again = await parsePrivateKey(await key.export());
     assertEquals([again.comment, again.publicKey.blob], ["ä comment", key.publicKey.blob]);
     assert(await key.publicKey.verify(utf8("x"), await again.sign(utf8("x"), again.algorithms[0]!)));

@@ -202,6 +202,20 @@ Deno.test("expect() locks stdout while it waits, and wants it free", async () =>
   const next = process.expect("gh");
   say("gh");
   assertEquals((await next).before, "cdef");
+  // One who left while he waited does not get what comes, and neither is it lost for a reader of another kind.
+  const left = process.stdout.getReader({ mode: "byob" });
+  void left.read(new Uint8Array(100)).catch(() => {});
+  await settle();
+  left.releaseLock();
+  const seen = process.expect("ij");
+  await settle();
+  say("ij");
+  await seen;
+  const plain = process.stdout.getReader(), rest = plain.read();
+  await settle();
+  say("kl");
+  assertEquals((await rest).value, utf8("kl"));
+  plain.releaseLock();
   const nobody = await started({ stdout: "null" });
   await assertRejects(() => nobody.process.expect("x"), TypeError, '`stdout` is "null"');
 });
