@@ -456,8 +456,6 @@ export class Mux implements MessageHandler {
   ended(error: Error | null): void {
     if (this.#ended !== null) return;
     this.#ended = { error };
-    // What came before the end goes to those who wait for it.
-    this.#flush();
     this.#keepalive.stop();
     this.#idle.stop();
     this.#requests.clear();
@@ -469,6 +467,7 @@ export class Mux implements MessageHandler {
     this.#channels.openings.clear();
     for (const core of this.#channels.open.values()) core.lost(error);
     this.#channels.open.clear();
+    this.#dirty.clear();
     this.#requests.end(failure);
     callBack(() => this.#options.onEnded?.(error), (cause) => this.#report(cause));
   }

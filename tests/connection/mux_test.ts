@@ -76,6 +76,34 @@ Deno.test("Mux.isQuiet is so while no channel is open: reads that wait have litt
   assert(mux.isQuiet);
 });
 
+Deno.test("Mux gathers what several channels get in a turn, and who waits has it before the connection ends", async () => {
+  for (const isLost of [false, true]) {
+    const { transport, mux } = fakeMux();
+    const readers = [await openOn(transport, mux), await openOn(transport, mux)].map(({ readable }) =>
+      readable.getReader()
+    );
+    const first = readers.map((reader) => reader.read());
+    await settle();
+    // What a chunk held tells how much room the next one has.
+    transport.receive(data(0, "xx"), data(1, "yy"));
+    assertEquals((await Promise.all(first)).map(({ value }) => text(value!)), ["xx", "yy"]);
+    const reads = readers.map((reader) => reader.read());
+    await settle();
+    transport.receive(data(0, "a"), data(1, "b"));
+    transport.receive(data(1, "c"), data(0, "d"));
+    if (isLost) transport.finish(new SshError("gone", { code: "CONNECTION_LOST" }));
+    assertEquals((await Promise.all(reads)).map(({ value }) => text(value!)), ["ad", "bc"]);
+    if (isLost) { for (const reader of readers) await assertRejects(() => reader.read(), SshError, "gone"); }
+    // Where one alone has something, nobody waits for others.
+    else {
+      const next = readers[0]!.read();
+      await settle();
+      transport.receive(data(0, "e"));
+      assertEquals(text((await next).value!), "e");
+    }
+  }
+});
+
 Deno.test("Mux.openChannel() rejects when the peer refuses, with a text that is fit to print", async () => {
   const { transport, mux } = fakeMux();
   let channel: TestChannel | null = null;
