@@ -12,8 +12,12 @@ import {
   SshError,
   type SshServer,
 } from "../../mod.ts";
+import { RemoteGate } from "../../lib/api/admission/remote_gate.ts";
+import { TOO_MANY } from "../../lib/api/admission/turn_away.ts";
 import type { FromServer, ToServer } from "../../lib/api/admission/port_messages.ts";
 import { login, serverOptions, text } from "../_support/joined.ts";
+import { FakeTime } from "../_support/fake_time.ts";
+import { settle } from "../_support/fake_transport.ts";
 import { inTime, until } from "../_support/until.ts";
 
 const wrong = [password("wrong")];
@@ -225,6 +229,30 @@ Deno.test("a server that gets no answers accepts so many and no more, and stops 
   await inTime(server.shutdown(), "it stops");
   assertEquals(asked.length, 32);
   for (const conn of conns) conn.close();
+  port2.close();
+});
+
+Deno.test("who waits for limits that answer nobody any more is turned away, and one answer gives the others time", async () => {
+  using time = new FakeTime();
+  const { port1, port2 } = new MessageChannel();
+  const gate = new RemoteGate(port1, () => {});
+  const verdicts: unknown[] = [];
+  const ask = (): void => void Promise.resolve(gate.admit("192.0.2.1")).then((verdict) => verdicts.push(verdict));
+  ask();
+  ask();
+  time.tick(9_000);
+  port1.onmessage!(new MessageEvent("message", { data: ["answer", 1, "too many"] }));
+  time.tick(9_000);
+  await settle();
+  assertEquals(verdicts, [TOO_MANY]);
+  time.tick(1_000);
+  await settle();
+  assertEquals(verdicts, [TOO_MANY, TOO_MANY]);
+  assertEquals(time.pending, 0);
+  ask();
+  gate.close();
+  await settle();
+  assertEquals([verdicts.length, time.pending], [3, 0]);
   port2.close();
 });
 

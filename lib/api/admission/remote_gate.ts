@@ -1,13 +1,17 @@
 /**
  * A server's end of a port to limits that are kept elsewhere: it asks there, and tells what becomes of its connections. Where nobody
- * answers any more, nobody is let in. No timers.
+ * answers any more, nobody is let in.
  *
  * @module
  */
 import type { Gate, OnRefuses, Pass } from "./gate.ts";
 import type { Offence } from "./penalties.ts";
 import type { FromServer, ToServer } from "./port_messages.ts";
+import { Timer } from "../../wire/timer.ts";
 import { NOT_ALLOWED, type Refusal, TOO_MANY } from "./turn_away.ts";
+
+/** Milliseconds without an answer after which those who wait for one are turned away. */
+const PATIENCE = 10_000;
 
 /** Ports that belong to a server, or did: the numbers of two would be mixed up. */
 const taken = new WeakSet<MessagePort>();
@@ -20,6 +24,7 @@ export class RemoteGate implements Gate {
   readonly #asked = new Map<number, (verdict: Pass | Refusal) => void>();
   /** Connections that can still be dismissed. */
   readonly #passes = new Map<number, Pass>();
+  readonly #patience = new Timer(() => this.#turnAway());
   #last = 0;
   #open = true;
 
@@ -31,6 +36,7 @@ export class RemoteGate implements Gate {
     taken.add(port);
     this.#port = port;
     this.#onRefuses = onRefuses;
+    this.#patience.unref();
     port.onmessage = ({ data }: MessageEvent<ToServer>) => this.#hear(data);
   }
 
@@ -39,6 +45,7 @@ export class RemoteGate implements Gate {
     if (!this.#open) return TOO_MANY;
     const id = ++this.#last;
     return new Promise((resolve) => {
+      if (this.#asked.size === 0) this.#patience.start(PATIENCE);
       this.#asked.set(id, resolve);
       this.#say(["admit", id, address]);
     });
@@ -47,6 +54,11 @@ export class RemoteGate implements Gate {
   /** See {@linkcode Gate.stop}. */
   stop(): void {
     this.#open = false;
+    this.#turnAway();
+  }
+
+  #turnAway(): void {
+    this.#patience.stop();
     for (const resolve of this.#asked.values()) resolve(TOO_MANY);
     this.#asked.clear();
   }
@@ -67,6 +79,8 @@ export class RemoteGate implements Gate {
       case "answer": {
         const [, id, verdict] = message, resolve = this.#asked.get(id);
         this.#asked.delete(id);
+        if (this.#asked.size === 0) this.#patience.stop();
+        else this.#patience.start(PATIENCE);
         if (resolve !== undefined) resolve(verdict === "in" ? this.#pass(id) : refusals[verdict]);
         // Nobody waits for it any more.
         else if (verdict === "in") this.#say(["ended", id, null]);

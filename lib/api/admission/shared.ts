@@ -17,7 +17,7 @@ import { NOT_ALLOWED } from "./turn_away.ts";
 
 /**
  * Limits of several servers. They have to outlive those, as in the main thread: where the worker that keeps them ends without the dispose,
- * servers are not told, and whoever connects waits.
+ * servers are not told, and whoever connects is turned away behind ten seconds without an answer.
  */
 export interface SharedAdmission extends Disposable {
   /**
