@@ -2,8 +2,8 @@
  * aes128-ctr, aes192-ctr and aes256-ctr with a MAC. RFC 4344 section 4, RFC 4253 section 6.4, OpenSSH PROTOCOL section
  * 1.5 (encrypt-then-MAC). No I/O.
  *
- * Small batches are done at once by `node:crypto`; large ones, and all where there is none, by WebCrypto in other threads. MACs are
- * always those of `node:crypto` where it exists.
+ * At once by `node:crypto` where that exists: counter blocks are encrypted as blocks by themselves and XORed here, as its own counter mode
+ * takes seven times as long in Deno (bench/sections/crypto.ts). Else by WebCrypto, in other threads.
  *
  * @module
  */
@@ -16,8 +16,8 @@ import { frameEnd, macInvalid, sealedInto, sharedWorkspace, uint32At } from "./p
 import type { DirectionKeys, PacketFrame, PacketOpener, PacketSealer } from "../types.ts";
 
 const BLOCK = 16;
-/** From this length on a batch is encrypted by WebCrypto; measured, see bench/sections/crypto.ts. */
-const LARGE = 32_768;
+/** Counter blocks that are encrypted together. */
+const PORTION = 2048;
 /** What one call of WebCrypto gets at least. A packet that is as long by itself need not be copied together with others. */
 const GROUP = 32_768;
 
@@ -32,6 +32,34 @@ function counterBlock(iv: Uint8Array, blocks: number): Bytes {
   return block;
 }
 
+/** Counter blocks, used up before anything else runs. */
+class Counters {
+  readonly #bytes = new Uint8Array(PORTION * BLOCK);
+  readonly #words = new Uint32Array(this.#bytes.buffer);
+  readonly #view = new DataView(this.#bytes.buffer);
+
+  /** As many of `count` blocks from `start` on as there is room for, and as differ in their last four bytes alone. */
+  from(start: Bytes, count: number): Uint8Array {
+    const words = this.#words, [a, b, c] = new Uint32Array(start.buffer) as unknown as [number, number, number];
+    const low = uint32At(start, 12), fitting = Math.min(count, PORTION, 2 ** 32 - low);
+    for (let i = 0; i < fitting; i++) {
+      words[4 * i] = a;
+      words[4 * i + 1] = b;
+      words[4 * i + 2] = c;
+      this.#view.setUint32(BLOCK * i + 12, low + i);
+    }
+    return this.#bytes.subarray(0, BLOCK * fitting);
+  }
+}
+
+let counters: Counters | undefined;
+
+/** The bytes as words of the machine, a copy where they do not lie as such. */
+function wordsOf(bytes: Uint8Array): Uint32Array {
+  const lying = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
+  return new Uint32Array(lying.buffer, lying.byteOffset, lying.length / 4);
+}
+
 function joined(parts: readonly Uint8Array[], length: number): Bytes {
   const data = new Uint8Array(length);
   let at = 0;
@@ -44,26 +72,30 @@ function joined(parts: readonly Uint8Array[], length: number): Bytes {
 
 /** The key stream of one direction: each block of it is used once. */
 export class CtrStream implements NodeCipher {
-  readonly #name: string;
-  readonly #key: Bytes;
   readonly #iv: Bytes;
-  readonly #web: CryptoKey;
+  /** One of the two: bare AES, or what makes counter mode elsewhere. */
+  readonly #aes: NodeCipher | null;
+  readonly #web: CryptoKey | null;
   /** Blocks used so far. */
   #blocks = 0;
-  /** Stands at `#blocks` where it is not null. */
-  #open: NodeCipher | null = null;
 
-  private constructor(keys: DirectionKeys, web: CryptoKey) {
-    this.#name = `aes-${8 * keys.key.length}-ctr`;
-    this.#key = keys.key.slice();
-    this.#iv = keys.iv.slice();
+  private constructor(iv: Bytes, aes: NodeCipher | null, web: CryptoKey | null) {
+    this.#iv = iv.slice();
+    this.#aes = aes;
     this.#web = web;
   }
 
   /** Starts at the block that the IV names. */
-  static async create(keys: DirectionKeys): Promise<CtrStream> {
-    if (keys.iv.length !== BLOCK) throw new RangeError("Cannot use IV: AES-CTR wants 16 bytes");
-    return new CtrStream(keys, await crypto.subtle.importKey("raw", keys.key, "AES-CTR", false, ["encrypt"]));
+  static async create({ key, iv }: DirectionKeys): Promise<CtrStream> {
+    if (iv.length !== BLOCK) throw new RangeError("Cannot use IV: AES-CTR wants 16 bytes");
+    return hasNodeCrypto()
+      ? new CtrStream(iv, nodeCipher(`aes-${8 * key.length}-ecb`, "encrypt", key, null), null)
+      : new CtrStream(iv, null, await crypto.subtle.importKey("raw", key, "AES-CTR", false, ["encrypt"]));
+  }
+
+  /** Whether `update()` is what there is, and not `later()`. */
+  get isAtOnce(): boolean {
+    return this.#aes !== null;
   }
 
   #take(length: number): number {
@@ -75,22 +107,26 @@ export class CtrStream implements NodeCipher {
     return first;
   }
 
-  /** XORs at once, through `node:crypto`. */
+  /** XORs at once. */
   update(data: Uint8Array): Uint8Array {
-    const first = this.#take(data.length);
-    this.#open ??= nodeCipher(this.#name, "encrypt", this.#key, counterBlock(this.#iv, first));
-    return this.#open.update(data);
+    const out = new Uint8Array(data), words = wordsOf(out), first = this.#take(data.length);
+    counters ??= new Counters();
+    for (let at = 0; at < words.length;) {
+      const start = counterBlock(this.#iv, first + 4 * at / BLOCK);
+      const stream = wordsOf(this.#aes!.update(counters.from(start, (data.length - 4 * at) / BLOCK)));
+      for (let i = 0; i < stream.length; i++) words[at + i]! ^= stream[i]!;
+      at += stream.length;
+    }
+    return out;
   }
 
-  /** Lets go of the cipher of `node:crypto`. */
+  /** Lets go of the cipher. */
   close(): void {
-    this.#open?.close();
-    this.#open = null;
+    this.#aes?.close();
   }
 
   /** XORs the parts one after the other, through WebCrypto; they are copied before this returns. */
   async later(parts: readonly Uint8Array[]): Promise<Uint8Array[]> {
-    this.close();
     const groups: Promise<Uint8Array[]>[] = [];
     for (let from = 0; from < parts.length;) {
       let to = from, length = 0;
@@ -105,16 +141,11 @@ export class CtrStream implements NodeCipher {
     const counter = counterBlock(this.#iv, this.#take(length)), lengths = parts.map((part) => part.length);
     const data = parts.length === 1 ? parts[0]! : joined(parts, length);
     const done = new Uint8Array(
-      await crypto.subtle.encrypt({ name: "AES-CTR", counter, length: 128 }, this.#web, data as Bytes),
+      await crypto.subtle.encrypt({ name: "AES-CTR", counter, length: 128 }, this.#web!, data as Bytes),
     );
     let at = 0;
     return lengths.map((each) => done.subarray(at, at += each));
   }
-}
-
-/** Whether a batch is done at once. */
-function isSmall(length: number): boolean {
-  return length < LARGE && hasNodeCrypto();
 }
 
 /** Seals counter mode in either order of cipher and MAC. */
@@ -125,7 +156,7 @@ export class CtrSealer implements PacketSealer {
   readonly lengthPadded: boolean;
   /** Bytes of the MAC. */
   readonly tagLength: number;
-  /** Large batches are copied before they are sealed. */
+  /** It writes all of it. */
   readonly fillsOut = true;
   readonly #stream: CtrStream;
   readonly #mac: PacketMac;
@@ -147,10 +178,9 @@ export class CtrSealer implements PacketSealer {
 
   /** Seals at once or later. */
   seal(workspace: Uint8Array, ends: readonly number[], sequence: number, kept?: Bytes): MaybePromise<Bytes> {
-    const length = ends.at(-1) ?? 0;
-    if (isSmall(length)) return this.#atOnce.seal(workspace, ends, sequence);
-    const out = sealedInto(kept, length);
-    out.set(workspace.subarray(0, length));
+    if (this.#stream.isAtOnce) return this.#atOnce.seal(workspace, ends, sequence, kept);
+    const out = sealedInto(kept, ends.at(-1) ?? 0);
+    out.set(workspace.subarray(0, out.length));
     return this.#later(out, ends, sequence);
   }
 
@@ -202,7 +232,7 @@ export class CtrEtmOpener implements PacketOpener {
 
   /** Opens at once or later. */
   open(chunk: Uint8Array, frames: readonly PacketFrame[], sequence: number): MaybePromise<readonly Uint8Array[]> {
-    return isSmall(batchLength(frames))
+    return this.#stream.isAtOnce
       ? this.#atOnce.open(chunk, frames, sequence)
       : this.#later(chunk, frames, sequence);
   }
@@ -235,12 +265,6 @@ export class CtrEtmOpener implements PacketOpener {
 /** Compares every tag with the one of its packet. */
 function allEqual(expected: readonly Uint8Array[], tags: readonly Uint8Array[]): boolean {
   return expected.every((mac, i) => equalBytes(mac, tags[i]!));
-}
-
-function batchLength(frames: readonly PacketFrame[]): number {
-  let total = 0;
-  for (const frame of frames) total += 4 + frame.length;
-  return total;
 }
 
 /**
@@ -284,27 +308,16 @@ export class CtrOpener implements PacketOpener {
     return length;
   }
 
-  /** Opens at once or later. */
-  open(chunk: Uint8Array, frames: readonly PacketFrame[], sequence: number): MaybePromise<readonly Uint8Array[]> {
-    const packets = frames.map((frame) => {
-      const tag = frameEnd(chunk, frame, this.tagLength) - this.tagLength;
+  /** Opens at once. */
+  open(chunk: Uint8Array, frames: readonly PacketFrame[], sequence: number): readonly Uint8Array[] {
+    return frames.map((frame, i) => {
+      const end = frameEnd(chunk, frame, this.tagLength), tag = end - this.tagLength;
       if ((4 + frame.length) % BLOCK !== 0) throw macInvalid();
-      return chunk.subarray(frame.offset, tag);
+      const plain = this.#stream.update(chunk.subarray(frame.offset, tag));
+      const expected = this.#mac.compute((sequence + i) >>> 0, plain);
+      if (!equalBytes(expected, chunk.subarray(tag, end))) throw macInvalid();
+      return plain.subarray(4);
     });
-    const tags = frames.map(({ offset, length }) =>
-      chunk.slice(offset + 4 + length, offset + 4 + length + this.tagLength)
-    );
-    const checked = (plains: readonly Uint8Array[], macs: readonly Uint8Array[]) => {
-      if (!allEqual(macs, tags)) throw macInvalid();
-      return plains.map((plain) => plain.subarray(4));
-    };
-    if (isSmall(batchLength(frames))) {
-      const plains = packets.map((packet) => this.#stream.update(packet));
-      return checked(plains, plains.map((plain, i) => this.#mac.compute((sequence + i) >>> 0, plain)));
-    }
-    return this.#stream.later(packets).then(async (plains) =>
-      checked(plains, await this.#mac.computeAll(sequence, plains))
-    );
   }
 
   /** See {@linkcode PacketOpener}. */

@@ -8,7 +8,7 @@ import type { Bytes } from "../../wire/types.ts";
 import { equalBytes } from "../constant_time.ts";
 import type { PacketMac } from "./hmac.ts";
 import type { NodeCipher } from "../node_crypto.ts";
-import { frameEnd, macInvalid, sharedWorkspace, uint32At } from "./packets.ts";
+import { frameEnd, macInvalid, sealedInto, sharedWorkspace, uint32At } from "./packets.ts";
 import type { PacketFrame, PacketOpener, PacketSealer } from "../types.ts";
 
 /** Seals with either order of cipher and MAC. */
@@ -19,6 +19,8 @@ export class BlockSealer implements PacketSealer {
   readonly lengthPadded: boolean;
   /** Bytes of the MAC. */
   readonly tagLength: number;
+  /** It writes all of it. */
+  readonly fillsOut = true;
   readonly #cipher: NodeCipher;
   readonly #mac: PacketMac;
 
@@ -37,8 +39,8 @@ export class BlockSealer implements PacketSealer {
   }
 
   /** Seals at once. */
-  seal(workspace: Uint8Array, ends: readonly number[], sequence: number): Bytes {
-    const out = new Uint8Array(ends.at(-1) ?? 0), etm = !this.lengthPadded, clear = etm ? 4 : 0;
+  seal(workspace: Uint8Array, ends: readonly number[], sequence: number, kept?: Bytes): Bytes {
+    const out = sealedInto(kept, ends.at(-1) ?? 0), etm = !this.lengthPadded, clear = etm ? 4 : 0;
     let start = 0;
     for (let i = 0; i < ends.length; i++) {
       const tag = ends[i]! - this.tagLength, packet = workspace.subarray(start, tag);
