@@ -4,7 +4,8 @@
  *
  * @module
  */
-import { CtrEtmOpener, CtrOpener, CtrSealer, CtrStream } from "./aes_ctr.ts";
+import { BLOCK, CtrOpener, CtrStream } from "./aes_ctr.ts";
+import { WebCtrOpener, WebCtrSealer, WebCtrStream } from "./aes_ctr_web_crypto.ts";
 import { gcmOpener, gcmSealer } from "./aes_gcm.ts";
 import { CbcOpener } from "./cbc_insecure.ts";
 import { chachaOpener, chachaSealer, hasChacha } from "./chacha20_poly1305.ts";
@@ -129,8 +130,12 @@ export async function createSealer(cipher: string, mac: string | null, keys: Dir
   if (info.kind === "chacha") return chachaSealer(keys);
   if (info.kind === "gcm") return await gcmSealer(keys);
   const { hash, etm } = find(MACS, "MAC", mac);
-  const hmac = await packetHmac(hash, keys.macKey);
-  if (info.kind === "ctr") return new CtrSealer(await CtrStream.create(keys), hmac, etm);
+  const hmac = packetHmac(hash, keys.macKey);
+  if (info.kind === "ctr") {
+    return etm && !hasNodeCrypto()
+      ? new WebCtrSealer(await WebCtrStream.create(keys), hmac)
+      : new BlockSealer(new CtrStream(keys), BLOCK, hmac, etm);
+  }
   return new BlockSealer(nodeCipher(info.openssl, "encrypt", keys.key, keys.iv), info.blockSize, hmac, etm);
 }
 
@@ -141,10 +146,12 @@ export async function createOpener(cipher: string, mac: string | null, keys: Dir
   if (info.kind === "chacha") return chachaOpener(keys);
   if (info.kind === "gcm") return await gcmOpener(keys);
   const { hash, etm } = find(MACS, "MAC", mac);
-  const hmac = await packetHmac(hash, keys.macKey);
+  const hmac = packetHmac(hash, keys.macKey);
   if (info.kind === "ctr") {
-    const stream = await CtrStream.create(keys);
-    return etm ? new CtrEtmOpener(stream, hmac) : new CtrOpener(stream, keys, hmac);
+    if (!etm) return new CtrOpener(new CtrStream(keys), hmac);
+    return hasNodeCrypto()
+      ? new EtmOpener(new CtrStream(keys), BLOCK, hmac)
+      : new WebCtrOpener(await WebCtrStream.create(keys), hmac);
   }
   if (etm) return new EtmOpener(nodeCipher(info.openssl, "decrypt", keys.key, keys.iv), info.blockSize, hmac);
   return new CbcOpener(info.openssl, info.blockSize, keys, hmac);

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import type { Bytes, MaybePromise } from "../../wire/types.ts";
-import { hasNodeCrypto, nodeHmac } from "../node_crypto.ts";
+import type { Bytes } from "../../wire/types.ts";
+import { nodeHmac } from "../node_crypto.ts";
 
 /** A MAC of packets. */
 export interface PacketMac {
@@ -12,11 +12,8 @@ export interface PacketMac {
   readonly tagLength: number;
   /** The tag of `packet` with that sequence number, at once. Needs `node:crypto`. */
   compute(sequence: number, packet: Uint8Array): Uint8Array;
-  /**
-   * The tags of packets that follow each other: at once through `node:crypto`, whose HMAC is as fast as WebCrypto's and copies
-   * nothing; where there is none, through WebCrypto, and the packets are copied before this returns.
-   */
-  computeAll(sequence: number, packets: readonly Uint8Array[]): MaybePromise<readonly Uint8Array[]>;
+  /** The tags of packets that follow each other, through WebCrypto; the packets are copied before this returns. */
+  computeAll(sequence: number, packets: readonly Uint8Array[]): Promise<readonly Uint8Array[]>;
 }
 
 /** The hashes by their names in WebCrypto, with what `node:crypto` calls them. */
@@ -30,27 +27,21 @@ function sequenceBytes(sequence: number): Uint8Array {
 }
 
 /** HMAC with that hash and key. */
-export async function packetHmac(hash: MacHash, key: Bytes): Promise<PacketMac> {
+export function packetHmac(hash: MacHash, key: Bytes): PacketMac {
   const [nodeName, tagLength] = HASHES[hash];
   if (key.length !== tagLength) throw new RangeError(`Cannot use MAC key: HMAC with ${hash} wants ${tagLength} bytes`);
   const macKey = key.slice();
-  const algorithm = { name: "HMAC", hash };
-  const webKey = await crypto.subtle.importKey("raw", macKey, algorithm, false, ["sign"]);
-  const compute = (sequence: number, packet: Uint8Array) => nodeHmac(nodeName, macKey, sequenceBytes(sequence), packet);
+  let webKey: Promise<CryptoKey> | undefined;
   const later = async (sequence: number, packet: Uint8Array) => {
     const data = new Uint8Array(4 + packet.length);
     data.set(sequenceBytes(sequence));
     data.set(packet, 4);
-    return new Uint8Array(await crypto.subtle.sign("HMAC", webKey, data));
+    webKey ??= crypto.subtle.importKey("raw", macKey, { name: "HMAC", hash }, false, ["sign"]);
+    return new Uint8Array(await crypto.subtle.sign("HMAC", await webKey, data));
   };
   return {
     tagLength,
-    compute,
-    computeAll(sequence, packets) {
-      const number = (i: number) => (sequence + i) >>> 0;
-      return hasNodeCrypto()
-        ? packets.map((packet, i) => compute(number(i), packet))
-        : Promise.all(packets.map((packet, i) => later(number(i), packet)));
-    },
+    compute: (sequence, packet) => nodeHmac(nodeName, macKey, sequenceBytes(sequence), packet),
+    computeAll: (sequence, packets) => Promise.all(packets.map((packet, i) => later((sequence + i) >>> 0, packet))),
   };
 }
