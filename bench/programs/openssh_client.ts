@@ -3,6 +3,7 @@
  * The same scenarios, marks and results as `common.mjs`.
  */
 
+import { endChild } from "../../tests/_support/child.ts";
 import { Lines } from "../support/lines.ts";
 import { cpuSecondsOf, descendants, memoryOf } from "../support/proc.ts";
 import { Gather, latencies, params as p, report } from "./common.mjs";
@@ -144,8 +145,7 @@ async function withMaster<T>(body: (through: string[], pid: number) => Promise<T
     }
     return await body([...base, destination], master.pid);
   } finally {
-    master.kill("SIGTERM");
-    await master.status;
+    await endChild(master);
     await Deno.remove(folder, { recursive: true });
   }
 }
@@ -246,11 +246,7 @@ const scenarios: Record<string, () => Promise<unknown>> = {
     await hold(warm + p.count);
     const pss = held.map(({ child }) => memoryOf(child.pid, "Pss"));
     const perConnection = pss.reduce((a, b) => a + b, 0) / pss.length;
-    for (const { child } of held) child.kill("SIGTERM");
-    for (const { child, out } of held) {
-      await out.rest();
-      await child.status;
-    }
+    await Promise.all(held.map(({ child, out }) => Promise.all([endChild(child), out.rest()])));
     return { perConnection, first: perConnection };
   },
 };

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { endChild } from "../../tests/_support/child.ts";
 import { alternate, type Figure, pick, type Settings, type Target } from "../harness.ts";
 import { type Bench, CHACHA } from "../support/bench.ts";
 import { Lines } from "../support/lines.ts";
@@ -64,14 +65,7 @@ async function theirs(bench: Bench, { kind, target, server }: Through): Promise<
     stderr: "piped",
   }).spawn();
   const errors = new Lines(child.stderr).rest();
-  const end = async (): Promise<void> => {
-    try {
-      child.kill("SIGTERM");
-    } catch {
-      // It has ended.
-    }
-    await child.status;
-  };
+  const end = (): Promise<void> => endChild(child);
   for (let i = 0;; i++) {
     try {
       (await Deno.connect({ hostname: "127.0.0.1", port })).close();

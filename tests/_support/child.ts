@@ -129,7 +129,7 @@ async function answersSsh(port: number): Promise<boolean> {
   }
 }
 
-/** TERM, and KILL where that does not end it in three seconds. */
+/** TERM, and KILL where that does not end it in three seconds: `ssh` sleeps on where TERM comes just before it begins to wait. */
 export async function endChild(child: Deno.ChildProcess): Promise<void> {
   const kill = (signal: Deno.Signal) => {
     try {

@@ -7,7 +7,7 @@ import { assertEquals } from "@std/assert";
 import { serve } from "../../lib/api/server.ts";
 import { generateKey } from "../../lib/keys/private_key.ts";
 import { parsePrivateKey } from "../../lib/keys/private_key.ts";
-import { freePort } from "../_support/child.ts";
+import { endChild, freePort } from "../_support/child.ts";
 import { dropbearKey, scratchDir, testKeys } from "../_support/keys.ts";
 import { newerPython, npmFolder, openSsh10, peers, peerTest, scripts } from "../_support/peers.ts";
 import { inTime, PROGRAM_HANGS, until } from "../_support/until.ts";
@@ -112,12 +112,8 @@ function run(command: readonly string[], env: Record<string, string> = {}) {
     errors: () => errors,
     async [Symbol.asyncDispose]() {
       await child.stdin.close().catch(() => {});
-      try {
-        child.kill();
-      } catch {
-        // It has ended.
-      }
-      await Promise.all([child.status, output, stdout]);
+      await endChild(child);
+      await Promise.all([output, stdout]);
     },
   };
 }
