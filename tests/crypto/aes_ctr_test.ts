@@ -1,4 +1,4 @@
-/** The key stream of AES-CTR beside that of WebCrypto: where its counter carries, where portions end, and where bytes lie anyhow. */
+/** The key stream of AES-CTR beside that of WebCrypto: where its counter carries, in any portions, and where bytes lie anyhow. */
 import { assertEquals, assertThrows } from "@std/assert";
 import { CtrStream } from "../../lib/crypto/cipher/aes_ctr.ts";
 import { Prng } from "../_support/fuzz.ts";

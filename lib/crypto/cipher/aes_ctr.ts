@@ -15,8 +15,8 @@ import type { DirectionKeys, PacketFrame, PacketOpener } from "../types.ts";
 
 /** Bytes of an AES block. */
 export const BLOCK = 16;
-/** Counter blocks that are encrypted together. */
-const PORTION = 2048;
+/** Bytes of counter blocks that there is room for at first: those of a packet of 32 KiB. */
+const ROOM = 33_024;
 
 /** The counter block `blocks` after `iv`: a 128-bit number that wraps (RFC 4344 section 4). */
 export function counterBlock(iv: Uint8Array, blocks: number): Bytes {
@@ -41,27 +41,24 @@ export function firstBlock({ iv }: DirectionKeys): Bytes {
   return iv.slice();
 }
 
-/** Counter blocks, used up before anything else runs. */
-class Counters {
-  readonly #bytes = new Uint8Array(PORTION * BLOCK);
-  readonly #words = new Uint32Array(this.#bytes.buffer);
-  readonly #view = new DataView(this.#bytes.buffer);
+let room = new Uint8Array(0);
 
-  /** As many of `count` blocks from `start` on as there is room for, and as differ in their last four bytes alone. */
-  from(start: Bytes, count: number): Uint8Array {
-    const words = this.#words, [a, b, c] = new Uint32Array(start.buffer) as unknown as [number, number, number];
-    const low = uint32At(start, 12), fitting = Math.min(count, PORTION, 2 ** 32 - low);
-    for (let i = 0; i < fitting; i++) {
-      words[4 * i] = a;
-      words[4 * i + 1] = b;
-      words[4 * i + 2] = c;
-      this.#view.setUint32(BLOCK * i + 12, low + i);
-    }
-    return this.#bytes.subarray(0, BLOCK * fitting);
+/** Writes `count` counter blocks from `start` on. They lie in memory that all share, and are used up before anything else runs. */
+function counterBlocks(start: Bytes, count: number): Uint8Array {
+  if (room.length < BLOCK * count) room = new Uint8Array(Math.max(ROOM, BLOCK * count));
+  const words = new Uint32Array(room.buffer), view = new DataView(room.buffer);
+  const [a, b, c] = new Uint32Array(start.buffer) as unknown as [number, number, number];
+  const low = uint32At(start, 12), carry = 2 ** 32 - low;
+  for (let i = 0; i < Math.min(count, carry); i++) {
+    words[4 * i] = a;
+    words[4 * i + 1] = b;
+    words[4 * i + 2] = c;
+    view.setUint32(BLOCK * i + 12, low + i);
   }
+  // One in four billion carries beyond the last four bytes.
+  for (let i = carry; i < count; i++) room.set(counterBlock(start, i), BLOCK * i);
+  return room.subarray(0, BLOCK * count);
 }
-
-let counters: Counters | undefined;
 
 /** The bytes as words of the machine, a copy where they do not lie as such. */
 function wordsOf(bytes: Uint8Array): Uint32Array {
@@ -84,16 +81,11 @@ export class CtrStream implements NodeCipher {
 
   /** XORs. */
   update(data: Uint8Array): Uint8Array {
-    const count = blocksOf(data.length), out = new Uint8Array(data), words = wordsOf(out);
-    counters ??= new Counters();
-    for (let done = 0; done < count;) {
-      const start = counterBlock(this.#iv, this.#blocks + done);
-      const stream = wordsOf(this.#aes.update(counters.from(start, count - done))), at = done * BLOCK / 4;
-      for (let i = 0; i < stream.length; i++) words[at + i]! ^= stream[i]!;
-      done += stream.length * 4 / BLOCK;
-    }
+    const count = blocksOf(data.length), first = counterBlock(this.#iv, this.#blocks), given = wordsOf(data);
     this.#blocks += count;
-    return out;
+    const stream = wordsOf(this.#aes.update(counterBlocks(first, count)));
+    for (let i = 0; i < given.length; i++) stream[i]! ^= given[i]!;
+    return new Uint8Array(stream.buffer, stream.byteOffset, data.length);
   }
 
   /** The key stream's block of that number, which may be used ahead of its turn. */
