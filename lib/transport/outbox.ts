@@ -262,9 +262,11 @@ export class Outbox {
     }
     if (taken === this.#items.length) this.#items = [];
     else this.#items.splice(0, taken);
-    while (this.#control.size > 0 && !batch.isFull) {
+    // At least one of these leaves however many items there are: what the peer provokes does not hold up its own windows.
+    while (this.#control.size > 0) {
       const payload = takeFirst(this.#control).takeControl();
       if (payload !== null) batch.payload(this.#compress(payload));
+      if (batch.isFull) return;
     }
     if (this.#items.length > 0) return;
     while (this.#sources.size > 0 && !batch.isFull) {
