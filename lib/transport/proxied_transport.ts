@@ -38,7 +38,7 @@ import { CHUNK_WORK, PACKET_WORK, WorkShare } from "./work_share.ts";
 import { WriterLoop } from "./writer_loop.ts";
 
 /** Packets delivered before others get a turn. */
-const BATCH_PACKETS = 256;
+const BATCH_PACKETS = 128;
 /** Messages that the other side may provoke without taking them. */
 const MAX_PROVOKED = { messages: 16_384, bytes: 4_194_304 };
 /** Milliseconds that a close waits for channels that are being opened. */

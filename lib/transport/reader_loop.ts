@@ -18,7 +18,7 @@ import type { KeyExchanges } from "./key_exchanges.ts";
 import { CHUNK_WORK, PACKET_WORK, type WorkShare } from "./work_share.ts";
 
 /** Packets opened together; one at a time while keys are being changed. */
-const BATCH_PACKETS = 256;
+const BATCH_PACKETS = 128;
 /** What a peer may send behind an error before it is cut off. */
 const MAX_DROPPED = { chunks: 64, bytes: 262_144 };
 /** Bytes that are read ahead while a step of a key exchange is computed. */
