@@ -207,13 +207,18 @@ class Server implements SshServer {
   }
 
   #judge(socket: Deno.TcpConn, verdict: Pass | Refusal): void {
-    if ("reason" in verdict) return turnAway(socket, this.#options.ident, verdict);
+    if ("reason" in verdict) return this.#during(turnAway(socket, this.#options.ident, verdict));
     if (this.#stop.signal.aborted) {
       // The answer came while the server stopped.
       verdict.ended(null);
       return closeSocket(socket);
     }
-    const serving = this.#serve(socket, verdict).finally(() => this.#serving.delete(serving));
+    this.#during(this.#serve(socket, verdict));
+  }
+
+  /** The server has stopped when this is done, and no sooner. */
+  #during(work: Promise<void>): void {
+    const serving = work.finally(() => this.#serving.delete(serving));
     this.#serving.add(serving);
   }
 

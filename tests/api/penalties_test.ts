@@ -11,7 +11,9 @@ import {
   type SshServer,
 } from "../../mod.ts";
 import { Penalties } from "../../lib/api/admission/penalties.ts";
+import { TOO_MANY, turnAway } from "../../lib/api/admission/turn_away.ts";
 import { FakeTime } from "../_support/fake_time.ts";
+import { stateOf } from "../_support/fake_transport.ts";
 import { until } from "../_support/until.ts";
 import { login, serverOptions, text } from "../_support/joined.ts";
 
@@ -209,6 +211,16 @@ Deno.test("serve() punishes who was sent away to make room for what it tried, an
   await dismissed;
   await until(() => dial(server).then((client) => client.close().then(() => false), () => true), "It is let in");
   await assertRejects(() => dial(server), SshDisconnectError, "Not allowed at this time");
+});
+
+Deno.test("turnAway() is over when the socket is closed, which a server that stops waits for", async () => {
+  const written = Promise.withResolvers<number>();
+  let isClosed = false;
+  const over = turnAway({ write: () => written.promise, close: () => void (isClosed = true) }, undefined, TOO_MANY);
+  assertEquals([await stateOf(over), isClosed], ["pending", false]);
+  written.reject(new Error("reset"));
+  await over;
+  assert(isClosed);
 });
 
 // C: 20 at once, and half were turned away.

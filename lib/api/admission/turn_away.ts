@@ -35,8 +35,12 @@ export const NOT_ALLOWED: Refusal = {
   description: "Not allowed at this time: too many logins from this address failed",
 };
 
-/** Says why, in a line and as a DISCONNECT in the clear, and closes. Nothing is waited for and nothing is read. */
-export function turnAway(socket: Socket, ident: string | undefined, { line, reason, description }: Refusal): void {
+/** Says why, in a line and as a DISCONNECT in the clear, and closes; resolves then. The client is not waited for, and nothing is read. */
+export function turnAway(
+  socket: Socket,
+  ident: string | undefined,
+  { line, reason, description }: Refusal,
+): Promise<void> {
   const disconnect = Disconnect.encode({ reason, description, language: "" });
   const padding = 4 + (8 - (4 + 1 + disconnect.length + 4) % 8) % 8;
   const packet = new Writer()
@@ -49,5 +53,5 @@ export function turnAway(socket: Socket, ident: string | undefined, { line, reas
       // It is closed.
     }
   };
-  socket.write(packet.bytes()).then(close, close);
+  return socket.write(packet.bytes()).then(close, close);
 }
