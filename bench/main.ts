@@ -4,9 +4,9 @@
  *
  * `--list` names the sections, with a line on each. Without a section all run but those that have to be named.
  * Options: `--rounds 5`, `--bytes 1e9` a transfer (a file of the sftp sections has at most 300 MB), `--count 400` steps, `--quick` (2 rounds,
- * 60 MB, 40 steps, less of what takes long, and no AsyncSSH or paramiko: all sections in some five minutes), `--long` (10 GB where memory
- * must not grow), `--only NAME,…` (contenders by a part of their name), `--cells REGEXP` (cells of the table of windows, and figures of forwards, such as
- * "-L one"), `--profile FOLDER` (V8 CPU profiles of this module's programs).
+ * 60 MB, 40 steps, less of what takes long, and no AsyncSSH or paramiko: all sections in some six minutes), `--long` (10 GB where memory
+ * must not grow), `--only NAME,…` (contenders by a part of their name), `--cells REGEXP` (cells of the table of windows, and figures of
+ * forwards, such as "-L one"), `--profile FOLDER` (V8 CPU profiles of this module's programs).
  *
  * Results go to `--json FILE`, or bench/.cache/results.json, as each section ends: every round's value, and of what and when. A file that is
  * there keeps its other sections, so that a long bench can be run in parts. A section that fails is named, and the rest goes on.
