@@ -4,12 +4,12 @@
  * @module
  */
 import { SftpError } from "../errors.ts";
-import { abortable } from "../wire/abortable.ts";
 import { type WaitOptions, withDeadline } from "../wire/deadline.ts";
 import { requireSystem } from "../wire/system.ts";
 import type { Bytes } from "../wire/types.ts";
 import { FileType, Status } from "../files/limits.ts";
 import { checkCall, checkChannel, checkContents, checkPaths, checkWord } from "../files/check_calls.ts";
+import { asked, atMost } from "./remote/asked.ts";
 import { checkFilePath, RemoteFiles } from "./remote/remote_files.ts";
 export type { RemoteFiles, SftpServerInfo } from "./remote/remote_files.ts";
 import { copyRemoteFile } from "./remote/copy.ts";
@@ -27,17 +27,6 @@ import type { TransferOptions } from "./transfer/run.ts";
 import type { TransferSummary } from "../files/copied.ts";
 import { upload } from "./transfer/upload.ts";
 import { writeWholeFile } from "./transfer/write_file.ts";
-
-/** As `withDeadline()`, but over at once when the wait is: a server that answers nothing must not hold the caller. */
-function atMost<T>(
-  options: WaitOptions,
-  what: () => string,
-  work: (signal: AbortSignal | undefined) => Promise<T>,
-): Promise<T> {
-  // Options of Deno's own shape may hold null.
-  const { timeout } = options, signal = options.signal ?? undefined;
-  return withDeadline({ signal, timeout }, what, (signal) => abortable(work(signal), signal));
-}
 
 let construct: (session: SftpSession, linkFirst: boolean, further: FurtherSessions) => SftpClient;
 
@@ -123,7 +112,7 @@ export class SftpClient extends RemoteFiles implements AsyncDisposable {
    */
   async readFile(path: string, options: WaitOptions = {}): Promise<Bytes> {
     checkPaths({ path });
-    checkCall("read", options);
+    checkCall("wait", options);
     return await atMost(options, () => `${quoted(path)} to be read`, (signal) => this.#readFile(path, signal));
   }
 
@@ -172,25 +161,34 @@ export class SftpClient extends RemoteFiles implements AsyncDisposable {
   }
 
   /** Removes a file or an empty directory; with `recursive` whatever is in it, links themselves and not their targets. */
-  async remove(path: string, options: { recursive?: boolean | undefined } = {}): Promise<void> {
+  async remove(path: string, options: WaitOptions & { recursive?: boolean | undefined } = {}): Promise<void> {
     checkPaths({ path });
-    checkCall("remove", options);
-    await remove(this, this.#session, path, options.recursive ?? false);
+    await asked(
+      "remove",
+      path,
+      options,
+      ({ signal }) => remove(this, this.#session, path, options.recursive ?? false, signal),
+      "remove",
+    );
   }
 
   /**
    * Copies a file and its permission bits on the server's side (copy-data), or through here where it cannot. It is written in
-   * place: where that fails halfway, the error says that what is at `to` is not whole.
+   * place: where that fails halfway, the error says that what is at `to` is not whole, as it is where the wait ends first.
    */
-  async copyFile(from: string, to: string): Promise<void> {
+  async copyFile(from: string, to: string, options: WaitOptions = {}): Promise<void> {
     checkPaths({ from, to });
     checkFilePath("copy to", to);
+    await asked("copy", from, options, ({ signal }) => this.#copyFile(from, to, signal));
+  }
+
+  async #copyFile(from: string, to: string, signal: AbortSignal | undefined): Promise<void> {
     // Some servers resolve directories only.
-    const [a, b] = await Promise.all([from, to].map((path) => this.#session.realPath(path).catch(() => null)));
+    const [a, b] = await Promise.all([from, to].map((path) => this.#session.realPath(path, signal).catch(() => null)));
     if (from === to || a !== null && a === b) {
       throw new SftpError(`Cannot copy ${quoted(from)} to ${quoted(to)}: they are one file`, Status.FAILURE, from);
     }
-    await copyRemoteFile(this.#session, from, to);
+    await copyRemoteFile(this.#session, from, to, signal);
   }
 
   /**

@@ -1978,6 +1978,34 @@ export const mutants: readonly Mutant[] = [
   // -------------------------------------------------------------------------------------------------- lib/sftp
 
   {
+    id: "sftp-aborted-sends",
+    removes: "behind an abort nothing more is asked of the server",
+    file: "lib/sftp/remote/session.ts",
+    find: "if (purpose.signal?.aborted) return Promise.reject(purpose.signal.reason);",
+    replace: "",
+    test: "tests/sftp/waits_test.ts",
+    killedBy: "a call of several requests that is aborted changes nothing more, whatever is answered later",
+  },
+  {
+    id: "sftp-read-given-up",
+    removes: "a read that is given up leaves its buffer alone",
+    file: "lib/sftp/remote/read_pipeline.ts",
+    find: "const stop = (): void => this.cancel();",
+    replace: "const stop = (): void => {};",
+    test: "tests/sftp/waits_test.ts",
+    killedBy:
+      "a read that is given up leaves its buffer and the position alone, and one that waits for its turn asks nothing",
+  },
+  {
+    id: "sftp-write-given-up",
+    removes: "of a write that is given up nothing more is sent",
+    file: "lib/sftp/remote/file.ts",
+    find: "if (signal?.aborted) void pipeline.abandon(error);",
+    replace: "",
+    test: "tests/sftp/waits_test.ts",
+    killedBy: "of a write that is given up nothing more is sent, and the session goes on",
+  },
+  {
     id: "root-dotdot",
     removes: "`..` does not reach the system",
     file: "lib/files/rooted/tree.ts",
@@ -2080,8 +2108,8 @@ export const mutants: readonly Mutant[] = [
     id: "fsync-client",
     removes: "SftpFile.sync() asks the server",
     file: "lib/sftp/remote/file.ts",
-    find: "await this.#noting(this.#session.status(Fsync, { handle }, purpose));",
-    replace: "void [Fsync, handle];",
+    find: "await this.#session.status(Fsync, { handle }, purpose);",
+    replace: "await Promise.resolve([Fsync, handle, purpose]);",
     test: "tests/sftp/client_test.ts",
     killedBy: "SftpFile.sync() sends fsync@openssh.com with the file's handle, and waits for its answer",
   },

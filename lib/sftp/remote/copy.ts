@@ -4,6 +4,7 @@
  * @module
  */
 import type { SftpAttributes } from "../../files/file_info.ts";
+import { abortable } from "../../wire/abortable.ts";
 import { Extension, OpenFlag } from "../wire/constants.ts";
 import { CopyData, Fsetstat, Fstat, Open, Setstat, Stat } from "../wire/messages.ts";
 import { quoted } from "../../files/names.ts";
@@ -13,11 +14,16 @@ import type { SftpSession } from "./session.ts";
 import { WritePipeline } from "./write_pipeline.ts";
 
 /** Copies contents and permission bits: on the server's side where it has copy-data, else through here. */
-export async function copyRemoteFile(session: SftpSession, from: string, to: string): Promise<void> {
+export async function copyRemoteFile(
+  session: SftpSession,
+  from: string,
+  to: string,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const source = await session.handle(
     Open,
     { path: from, flags: OpenFlag.READ, attrs: {} },
-    { action: "open", path: from },
+    { action: "open", path: from, signal },
   );
   try {
     const { size, mode } = await told(session, source, from);
@@ -28,14 +34,14 @@ export async function copyRemoteFile(session: SftpSession, from: string, to: str
         flags: OpenFlag.WRITE | OpenFlag.CREAT,
         attrs: mode === undefined ? {} : { mode: mode & 0o777 },
       },
-      { action: "open", path: to },
+      { action: "open", path: to, signal },
     );
     let isTouched = false;
     try {
       // TRUNC would empty the source where both are one file, by a hard link: only what is longer than it is cut.
       const there = (await told(session, target, to)).size ?? Infinity;
       const cut = async (size: number): Promise<void> => {
-        const purpose = { action: "truncate", path: to }, attrs = { size };
+        const purpose = { action: "truncate", path: to, signal }, attrs = { size };
         await session.status(Fsetstat, { handle: target, attrs }, purpose)
           .catch(() => session.status(Setstat, { path: to, attrs }, purpose));
       };
@@ -43,9 +49,9 @@ export async function copyRemoteFile(session: SftpSession, from: string, to: str
       if (session.extensions.has(Extension.copyData) && size !== undefined) {
         if (there > size) await cut(size);
         const whole = { from: source, fromOffset: 0n, length: 0n, to: target, toOffset: 0n };
-        await session.status(CopyData, whole, { action: "copy", path: from });
+        await session.status(CopyData, whole, { action: "copy", path: from, signal });
       } else {
-        const copied = await copyThrough(session, source, from, target, to);
+        const copied = await copyThrough(session, source, from, target, to, signal);
         // What it has now is known, and what it had is what the server said.
         await cut(copied).catch((error) => {
           if (there > copied || session.ended !== null) throw error;
@@ -86,12 +92,18 @@ async function copyThrough(
   from: string,
   target: Uint8Array,
   to: string,
+  signal: AbortSignal | undefined,
 ): Promise<number> {
   const reading = new ReadPipeline(session, source, from, { offset: 0, end: null });
   const writing = new WritePipeline(session, target, to, { offset: 0 });
   try {
-    for (let part = await reading.next(); part !== null; part = await reading.next()) await writing.write(part);
-    await writing.finish();
+    await abortable(
+      (async () => {
+        for (let part = await reading.next(); part !== null; part = await reading.next()) await writing.write(part);
+        await writing.finish();
+      })(),
+      signal,
+    );
     return writing.offset;
   } catch (error) {
     void writing.abandon(error);

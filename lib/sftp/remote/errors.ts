@@ -15,6 +15,8 @@ export interface Purpose {
   readonly action: string;
   /** The path it was for, or null where there is none. */
   readonly path: string | null;
+  /** Once it has aborted nothing more is asked for. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** What may help, by action and status. */

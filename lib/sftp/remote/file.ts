@@ -5,10 +5,11 @@
  */
 import { abortable } from "../../wire/abortable.ts";
 import { SftpError } from "../../errors.ts";
+import type { WaitOptions } from "../../wire/deadline.ts";
 import type { Bytes } from "../../wire/types.ts";
 import { fileInfo } from "../wire/attrs.ts";
 import type { SftpAttributes, SftpFileInfo } from "../../files/file_info.ts";
-import { checkAttributes, checkBuffer, checkTimes } from "../../files/check_calls.ts";
+import { checkAttributes, checkBuffer, checkCall, checkTimes } from "../../files/check_calls.ts";
 import { Extension, OpenFlag } from "../wire/constants.ts";
 import { Status } from "../../files/limits.ts";
 import { Fsetstat, Fstat, Fstatvfs, Fsync, Stat, StatvfsReply } from "../wire/messages.ts";
@@ -16,7 +17,8 @@ import { quoted } from "../../files/names.ts";
 import { readInto, ReadPipeline } from "./read_pipeline.ts";
 import { closedError, type SftpSession } from "./session.ts";
 import { type SftpFileSystemInfo, spaceOf } from "./space.ts";
-import { unsupportedError } from "./errors.ts";
+import { asked, atMost } from "./asked.ts";
+import { type Purpose, unsupportedError } from "./errors.ts";
 import { WritePipeline } from "./write_pipeline.ts";
 
 /** The open flags of draft-ietf-secsh-filexfer-02 section 6.3 for `Deno.OpenOptions`. */
@@ -34,6 +36,9 @@ export function openFlags(options: Deno.OpenOptions): number {
     (create || createNew ? OpenFlag.CREAT : 0) | (truncate ? OpenFlag.TRUNC : 0) | (createNew ? OpenFlag.EXCL : 0);
 }
 
+/** Something that is asked about an open file. */
+type Work<T> = (handle: Uint8Array, purpose: Purpose) => Promise<T>;
+
 let construct: (session: SftpSession, handle: Uint8Array, path: string, flags: number) => SftpFile;
 
 /** The file behind a handle that was opened with these flags; the handle belongs to it from here on. */
@@ -45,7 +50,8 @@ export function openedFile(session: SftpSession, handle: Uint8Array, path: strin
  * An open remote file: the stream and position methods of `Deno.FsFile`.
  *
  * `read`, `write` and `seek` share one position and run one after the other; `readAt` and `writeAt` leave it alone and may
- * run side by side. All of them are done before a file that is closed meanwhile is closed.
+ * run side by side. All of them are done before a file that is closed meanwhile is closed. A read whose wait ends early
+ * leaves the position and its buffer alone from then on; of a write that ends early, any part may have been written.
  */
 export class SftpFile implements AsyncDisposable {
   readonly #session: SftpSession;
@@ -101,21 +107,34 @@ export class SftpFile implements AsyncDisposable {
   }
 
   /** Runs what moves the position after all that was asked for before. */
-  async #inTurn<T>(action: string, work: (handle: Uint8Array) => Promise<T>): Promise<T> {
-    const handle = this.#open(action), result = this.#turn.then(() => work(handle));
-    this.#turn = result.catch(() => {});
-    return await this.#noting(result);
+  async #inTurn<T>(action: string, options: WaitOptions, work: Work<T>): Promise<T> {
+    return await this.#asked(action, options, (handle, purpose) => {
+      const result = this.#turn.then(() => {
+        purpose.signal?.throwIfAborted();
+        return work(handle, purpose);
+      });
+      this.#turn = result.catch(() => {});
+      return result;
+    });
   }
 
   /** Runs what need not wait for a turn. */
-  async #atOnce<T>(action: string, work: (handle: Uint8Array) => Promise<T>): Promise<T> {
-    const running = work(this.#open(action));
-    this.#beside.add(running);
-    try {
-      return await this.#noting(running);
-    } finally {
-      this.#beside.delete(running);
-    }
+  async #atOnce<T>(action: string, options: WaitOptions, work: Work<T>): Promise<T> {
+    return await this.#asked(action, options, async (handle, purpose) => {
+      const running = work(handle, purpose);
+      this.#beside.add(running);
+      try {
+        return await running;
+      } finally {
+        this.#beside.delete(running);
+      }
+    });
+  }
+
+  /** Asks for what the caller waits for as long as it says. */
+  async #asked<T>(action: string, options: WaitOptions, work: Work<T>): Promise<T> {
+    const handle = this.#open(action);
+    return await asked(action, this.#path, options, (purpose) => this.#noting(work(handle, purpose)));
   }
 
   /**
@@ -176,7 +195,7 @@ export class SftpFile implements AsyncDisposable {
             throw new TypeError(`Cannot write ${quoted(this.#path)}: a chunk of its stream is no Uint8Array`);
           }
           this.#opened("write", "write");
-          await this.#atOnce("write", async (handle) => {
+          await this.#atOnce("write", {}, async (handle) => {
             if (this.#writing === null) {
               const offset = await abortable(this.#writePosition(handle), signal);
               signal.throwIfAborted();
@@ -228,118 +247,142 @@ export class SftpFile implements AsyncDisposable {
     return this.#append ? await this.#size(handle) : this.#position;
   }
 
-  async #writeAll(handle: Uint8Array, p: Uint8Array, offset: number): Promise<void> {
+  async #writeAll(handle: Uint8Array, p: Uint8Array, offset: number, signal: AbortSignal | undefined): Promise<void> {
+    signal?.throwIfAborted();
     const pipeline = new WritePipeline(this.#session, handle, this.#path, { offset });
-    await pipeline.write(p);
-    await pipeline.finish();
+    try {
+      await abortable(
+        (async () => {
+          await pipeline.write(p);
+          await pipeline.finish();
+        })(),
+        signal,
+      );
+    } catch (error) {
+      if (signal?.aborted) void pipeline.abandon(error);
+      throw error;
+    }
   }
 
   /** Reads at the current position, until `p` is full or the file ends; null where it had ended already. */
-  async read(p: Uint8Array): Promise<number | null> {
+  async read(p: Uint8Array, options: WaitOptions = {}): Promise<number | null> {
     checkBuffer(p);
     this.#opened("read", "read");
-    return await this.#inTurn("read", async (handle) => {
-      const count = await readInto(this.#session, handle, this.#path, p, this.#position);
+    return await this.#inTurn("read", options, async (handle, { signal }) => {
+      const count = await readInto(this.#session, handle, this.#path, p, this.#position, signal);
       this.#position += count ?? 0;
       return count;
     });
   }
 
   /** Writes all of `p` at the current position, or at the end of a file opened to append. */
-  async write(p: Uint8Array): Promise<number> {
+  async write(p: Uint8Array, options: WaitOptions = {}): Promise<number> {
     checkBuffer(p);
     this.#opened("write", "write");
-    return await this.#inTurn("write", async (handle) => {
-      const offset = await this.#writePosition(handle);
-      await this.#writeAll(handle, p, offset);
+    return await this.#inTurn("write", options, async (handle, { signal }) => {
+      const offset = await abortable(this.#writePosition(handle), signal);
+      await this.#writeAll(handle, p, offset, signal);
       this.#position = offset + p.length;
       return p.length;
     });
   }
 
   /** Reads at an offset, until `p` is full or the file ends; null where it had ended already. */
-  async readAt(p: Uint8Array, offset: number): Promise<number | null> {
+  async readAt(p: Uint8Array, offset: number, options: WaitOptions = {}): Promise<number | null> {
     checkBuffer(p);
     checkOffset("read", offset);
     this.#opened("read", "read");
-    return await this.#atOnce("read", (handle) => readInto(this.#session, handle, this.#path, p, offset));
+    return await this.#atOnce(
+      "read",
+      options,
+      (handle, { signal }) => readInto(this.#session, handle, this.#path, p, offset, signal),
+    );
   }
 
   /** Writes all of `p` at an offset. */
-  async writeAt(p: Uint8Array, offset: number): Promise<number> {
+  async writeAt(p: Uint8Array, offset: number, options: WaitOptions = {}): Promise<number> {
     checkBuffer(p);
     checkOffset("write", offset);
     this.#opened("write", "write");
-    await this.#atOnce("write", (handle) => this.#writeAll(handle, p, offset));
+    await this.#atOnce("write", options, (handle, { signal }) => this.#writeAll(handle, p, offset, signal));
     return p.length;
   }
 
   /** Moves the position; resolves to the new one. */
-  async seek(offset: number, whence: Deno.SeekMode): Promise<number> {
+  async seek(offset: number, whence: Deno.SeekMode, options: WaitOptions = {}): Promise<number> {
     if (whence !== 0 && whence !== 1 && whence !== 2) {
       throw new TypeError("Cannot seek: `whence` must be `Deno.SeekMode.Start`, `.Current` or `.End`");
     }
     if (!Number.isSafeInteger(offset)) {
       throw new RangeError(`Cannot seek to offset ${String(offset)}: it is no integer`);
     }
-    return await this.#inTurn("seek in", async (handle) => {
+    return await this.#inTurn("seek in", options, async (handle, { signal }) => {
       // Deno.SeekMode: Start 0, Current 1, End 2.
-      const base = whence === 0 ? 0 : whence === 1 ? this.#position : await this.#size(handle);
+      const base = whence === 0 ? 0 : whence === 1 ? this.#position : await abortable(this.#size(handle), signal);
       checkOffset("seek to", base + offset);
       return this.#position = base + offset;
     });
   }
 
   /** Metadata (SSH_FXP_FSTAT). */
-  async stat(): Promise<SftpFileInfo> {
-    const purpose = { action: "stat", path: this.#path };
-    return fileInfo(await this.#noting(this.#session.attrs(Fstat, { handle: this.#open("stat") }, purpose)));
+  async stat(options: WaitOptions = {}): Promise<SftpFileInfo> {
+    return fileInfo(
+      await this.#asked("stat", options, (handle, purpose) => this.#session.attrs(Fstat, { handle }, purpose)),
+    );
   }
 
   /** Changes attributes (SSH_FXP_FSETSTAT). */
-  async setStat(attrs: SftpAttributes): Promise<void> {
+  async setStat(attrs: SftpAttributes, options: WaitOptions = {}): Promise<void> {
     checkAttributes(attrs);
     if (attrs.size !== undefined) this.#opened("write", "truncate");
-    const purpose = { action: "change attributes of", path: this.#path };
-    const handle = this.#open("change attributes of");
-    await this.#noting(this.#session.status(Fsetstat, { handle, attrs }, purpose));
+    await this.#change("change attributes of", attrs, options);
+  }
+
+  async #change(action: string, attrs: SftpAttributes, options: WaitOptions): Promise<void> {
+    await this.#asked(
+      action,
+      options,
+      (handle, purpose) => this.#session.status(Fsetstat, { handle, attrs }, purpose),
+    );
   }
 
   /** Cuts or extends to `len` bytes. */
-  async truncate(len = 0): Promise<void> {
+  async truncate(len = 0, options: WaitOptions = {}): Promise<void> {
     checkOffset("truncate to", len);
     this.#opened("write", "truncate");
-    const purpose = { action: "truncate", path: this.#path };
-    const handle = this.#open("truncate"), attrs = { size: len };
-    await this.#noting(this.#session.status(Fsetstat, { handle, attrs }, purpose));
+    await this.#change("truncate", { size: len }, options);
   }
 
   /** Sets the times, in seconds since 1970 or as dates. */
-  async utime(atime: number | Date, mtime: number | Date): Promise<void> {
+  async utime(atime: number | Date, mtime: number | Date, options: WaitOptions = {}): Promise<void> {
     checkTimes({ atime, mtime });
-    await this.setStat({ atime: secondsOf(atime), mtime: secondsOf(mtime) });
+    await this.setStat({ atime: secondsOf(atime), mtime: secondsOf(mtime) }, options);
   }
 
   /** Puts what was written on the disk (fsync@openssh.com); `SftpError` OP_UNSUPPORTED where the server cannot. */
-  async sync(): Promise<void> {
-    const purpose = { action: "sync", path: this.#path }, handle = this.#open("sync");
-    if (!this.#session.extensions.has(Extension.fsync)) throw unsupportedError(purpose, Extension.fsync);
-    await this.#noting(this.#session.status(Fsync, { handle }, purpose));
+  async sync(options: WaitOptions = {}): Promise<void> {
+    await this.#asked("sync", options, async (handle, purpose) => {
+      if (!this.#session.extensions.has(Extension.fsync)) throw unsupportedError(purpose, Extension.fsync);
+      await this.#session.status(Fsync, { handle }, purpose);
+    });
   }
 
   /** Free and total space of the file system it lies on (fstatvfs@openssh.com). */
-  async statfs(): Promise<SftpFileSystemInfo> {
-    const purpose = { action: "stat file system of", path: this.#path }, handle = this.#open("stat file system of");
-    if (!this.#session.extensions.has(Extension.fstatvfs)) throw unsupportedError(purpose, Extension.fstatvfs);
-    return spaceOf(await this.#noting(this.#session.extended(Fstatvfs, { handle }, StatvfsReply, purpose)));
+  async statfs(options: WaitOptions = {}): Promise<SftpFileSystemInfo> {
+    return await this.#asked("stat file system of", options, async (handle, purpose) => {
+      if (!this.#session.extensions.has(Extension.fstatvfs)) throw unsupportedError(purpose, Extension.fstatvfs);
+      return spaceOf(await this.#session.extended(Fstatvfs, { handle }, StatvfsReply, purpose));
+    });
   }
 
   /**
    * Closes the handle; what other methods still do is done first, and rejects where bytes that `writable` took cannot be written.
-   * Safe to call twice.
+   * Safe to call twice. A file whose closing was waited for no longer is closed when the server answers.
    */
-  close(): Promise<void> {
-    return this.#closing ??= this.#close();
+  close(options: WaitOptions = {}): Promise<void> {
+    checkCall("wait", options);
+    const closing = this.#closing ??= this.#close();
+    return atMost(options, () => `${quoted(this.#path)} to be closed`, () => closing);
   }
 
   async #close(): Promise<void> {

@@ -9,6 +9,8 @@ import type { SftpFileInfo } from "../../files/file_info.ts";
 import { FileType, Status } from "../../files/limits.ts";
 import { type NameEntry, Opendir, Readdir } from "../wire/messages.ts";
 import { quoted } from "../../files/names.ts";
+import type { WaitOptions } from "../../wire/deadline.ts";
+import { asked } from "./asked.ts";
 import type { SftpSession } from "./session.ts";
 
 /** READDIR requests under way. */
@@ -26,9 +28,16 @@ export interface DirectoryEntry {
   readonly partial: boolean;
 }
 
-/** Entries of a directory but `.` and `..`, in the server's order, as many at a time as one of its replies holds. */
-export async function* listDirectory(session: SftpSession, path: string): AsyncGenerator<readonly DirectoryEntry[]> {
-  const handle = await session.handle(Opendir, { path }, { action: "open directory", path });
+/**
+ * Entries of a directory but `.` and `..`, in the server's order, as many at a time as one of its replies holds. The time of `options`
+ * is that of each answer that is waited for.
+ */
+export async function* listDirectory(
+  session: SftpSession,
+  path: string,
+  options: WaitOptions = {},
+): AsyncGenerator<readonly DirectoryEntry[]> {
+  const handle = await asked("open directory", path, options, (purpose) => session.handle(Opendir, { path }, purpose));
   const purpose = { action: "list", path };
   const ahead: Promise<readonly NameEntry[] | null>[] = [];
   const ask = (): void => {
@@ -40,7 +49,7 @@ export async function* listDirectory(session: SftpSession, path: string): AsyncG
   try {
     ask();
     for (let total = 0;;) {
-      const entries = await ahead.shift()!;
+      const entries = await asked("list", path, options, () => ahead.shift()!);
       // An empty list that is no end would come again for ever.
       if (entries === null || entries.length === 0) return;
       total += entries.length;

@@ -15,9 +15,10 @@ export async function makeDirectory(
   session: SftpSession,
   path: string,
   options: { mode?: number | undefined; recursive?: boolean | undefined },
+  signal: AbortSignal | undefined,
 ): Promise<void> {
   const attrs: SftpAttributes = options.mode === undefined ? {} : { mode: options.mode & 0o7777 };
-  const make = (): Promise<void> => session.status(Mkdir, { path, attrs }, { action: "make directory", path });
+  const make = (): Promise<void> => session.status(Mkdir, { path, attrs }, { action: "make directory", path, signal });
   if (!options.recursive) return await make();
   try {
     await make();
@@ -26,7 +27,7 @@ export async function makeDirectory(
     if (isTop || refusalOf(error) !== "missing") {
       if (await mayBeMissing(session, path, error, isTop) === false) return;
     }
-    await makeDirectory(session, parent, options);
+    await makeDirectory(session, parent, options, signal);
     await make().catch((second) => mayBeMissing(session, path, second, true));
   }
 }

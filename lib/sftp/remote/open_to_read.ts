@@ -17,7 +17,7 @@ export async function openToRead(
   signal: AbortSignal | undefined,
 ): Promise<{ readonly handle: Bytes; readonly attrs: SftpAttributes }> {
   const request = { path, flags: OpenFlag.READ, attrs: {} };
-  const handle = await session.handle(Open, request, { action: "open", path }, signal);
+  const handle = await session.handle(Open, request, { action: "open", path, signal });
   try {
     const attrs = await abortable(session.attrs(Fstat, { handle }, { action: "stat", path }), signal);
     return { handle, attrs };

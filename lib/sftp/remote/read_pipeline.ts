@@ -242,6 +242,18 @@ export class ReadPipeline {
     }
   }
 
+  /** Gives all that is to come to `take`; rejects with the signal's reason, and leaves a `target` alone, once that has aborted. */
+  async all(signal: AbortSignal | undefined, take: (part: Uint8Array) => void): Promise<void> {
+    const stop = (): void => this.cancel();
+    signal?.addEventListener("abort", stop, { once: true });
+    try {
+      for (let part = await this.next(); part !== null; part = await this.next()) take(part);
+      signal?.throwIfAborted();
+    } finally {
+      signal?.removeEventListener("abort", stop);
+    }
+  }
+
   /** Takes back bytes that `next()` gave, by a caller who is done with them and did not give a `target`. */
   recycle(part: Uint8Array): void {
     if (part.length === this.#session.maxRead && this.#plan.target === undefined) this.#spare.push(part);
@@ -266,11 +278,13 @@ export async function readInto(
   path: string | null,
   target: Uint8Array,
   offset: number,
+  signal?: AbortSignal,
 ): Promise<number | null> {
+  signal?.throwIfAborted();
   if (target.length === 0) return 0;
   const pipeline = new ReadPipeline(session, handle, path, { offset, end: offset + target.length, target });
   let total = 0;
-  for (let part = await pipeline.next(); part !== null; part = await pipeline.next()) total += part.length;
+  await pipeline.all(signal, (part) => void (total += part.length));
   return total === 0 ? null : total;
 }
 
@@ -303,34 +317,25 @@ export async function readAll(
     size,
     ...(size > 0 && result.length === size ? { target: result } : {}),
   });
-  const stop = (): void => pipeline.cancel();
-  signal?.addEventListener("abort", stop, { once: true });
-  try {
-    for (let part = await pipeline.next(); part !== null; part = await pipeline.next()) {
-      if (part.buffer !== result.buffer) {
-        const limit = limitOf(size);
-        if (total + part.length > limit) {
-          pipeline.cancel();
-          throw new RangeError(
-            `Cannot read ${
-              path === null ? "file" : quoted(path)
-            }: the server says it has ${size} bytes, and it has no ` +
-              `end within ${limit}; read it with \`open()\` and \`readable\``,
-          );
-        }
-        if (total + part.length > result.length) {
-          const most = total < size ? size : limit;
-          const grown = new Uint8Array(Math.max(total + part.length, Math.min(2 * result.length, most)));
-          grown.set(result.subarray(0, total));
-          result = grown;
-        }
-        result.set(part, total);
+  await pipeline.all(signal, (part) => {
+    if (part.buffer !== result.buffer) {
+      const limit = limitOf(size);
+      if (total + part.length > limit) {
+        pipeline.cancel();
+        throw new RangeError(
+          `Cannot read ${path === null ? "file" : quoted(path)}: the server says it has ${size} bytes, and it has no ` +
+            `end within ${limit}; read it with \`open()\` and \`readable\``,
+        );
       }
-      total += part.length;
+      if (total + part.length > result.length) {
+        const most = total < size ? size : limit;
+        const grown = new Uint8Array(Math.max(total + part.length, Math.min(2 * result.length, most)));
+        grown.set(result.subarray(0, total));
+        result = grown;
+      }
+      result.set(part, total);
     }
-    signal?.throwIfAborted();
-  } finally {
-    signal?.removeEventListener("abort", stop);
-  }
+    total += part.length;
+  });
   return total === result.length ? result : result.slice(0, total);
 }

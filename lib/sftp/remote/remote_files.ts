@@ -5,7 +5,7 @@
  * @module
  */
 import { SftpError } from "../../errors.ts";
-import { type WaitOptions, withDeadline } from "../../wire/deadline.ts";
+import type { WaitOptions } from "../../wire/deadline.ts";
 import { fileInfo } from "../wire/attrs.ts";
 import type { SftpAttributes, SftpFileInfo } from "../../files/file_info.ts";
 import { Extension, OpenFlag } from "../wire/constants.ts";
@@ -38,7 +38,8 @@ import { joinPath, quoted } from "../../files/names.ts";
 import { remoteTree } from "./remote_tree.ts";
 import type { SftpSession } from "./session.ts";
 import { type SftpFileSystemInfo, spaceOf } from "./space.ts";
-import { reworded, unsupportedError } from "./errors.ts";
+import { asked, atMost } from "./asked.ts";
+import { type Purpose, reworded, unsupportedError } from "./errors.ts";
 
 /** What an SFTP server offers. */
 export interface SftpServerInfo {
@@ -70,7 +71,9 @@ export function checkFilePath(action: string, path: string): void {
   );
 }
 
-/** The files at the far end, request by request; `SftpClient` adds what takes many. */
+/**
+ * The files at the far end, request by request; `SftpClient` adds what takes many. The server may still do what a wait was given up for.
+ */
 export class RemoteFiles {
   readonly #session: SftpSession;
   readonly #linkFirst: boolean;
@@ -95,19 +98,19 @@ export class RemoteFiles {
     const flags = openFlags(options);
     if (flags & OpenFlag.CREAT) checkFilePath("open", path);
     const attrs = options.mode === undefined || !(flags & OpenFlag.CREAT) ? {} : { mode: options.mode & 0o7777 };
-    const request = { path, flags, attrs }, purpose = { action: "open", path };
-    const handle = await withDeadline(
+    const request = { path, flags, attrs };
+    const handle = await atMost(
       options,
       () => `${quoted(path)} to be opened`,
-      (signal) => this.#session.handle(Open, request, purpose, signal ?? undefined),
+      (signal) => this.#session.handle(Open, request, { action: "open", path, signal }),
     );
     return openedFile(this.#session, handle, path, flags);
   }
 
-  /** Lists a directory, without `.` and `..`. A listing left early is closed. */
-  async *readDir(path: string): AsyncIterable<SftpDirEntry> {
+  /** Lists a directory, without `.` and `..`. A listing left early is closed. `timeout` is the time of each answer that it takes. */
+  async *readDir(path: string, options: WaitOptions = {}): AsyncIterable<SftpDirEntry> {
     checkPaths({ path });
-    for await (const entries of listDirectory(this.#session, path)) {
+    for await (const entries of listDirectory(this.#session, path, options)) {
       for (const { name, info } of entries) {
         if (name === "" || /[/\0]/.test(name)) {
           throw new SftpError(
@@ -122,75 +125,86 @@ export class RemoteFiles {
   }
 
   /** Metadata; follows links. */
-  async stat(path: string): Promise<SftpFileInfo> {
+  async stat(path: string, options: WaitOptions = {}): Promise<SftpFileInfo> {
     checkPaths({ path });
-    return fileInfo(await this.#session.attrs(Stat, { path }, { action: "stat", path }));
+    return fileInfo(await asked("stat", path, options, (purpose) => this.#session.attrs(Stat, { path }, purpose)));
   }
 
   /** Metadata; does not follow links. */
-  async lstat(path: string): Promise<SftpFileInfo> {
+  async lstat(path: string, options: WaitOptions = {}): Promise<SftpFileInfo> {
     checkPaths({ path });
-    return fileInfo(await this.#session.attrs(Lstat, { path }, { action: "lstat", path }));
+    return fileInfo(await asked("lstat", path, options, (purpose) => this.#session.attrs(Lstat, { path }, purpose)));
   }
 
   /** Makes a directory; with `recursive` its parents too, and it may exist already. */
   async mkdir(
     path: string,
-    options: { mode?: number | undefined; recursive?: boolean | undefined } = {},
+    options: WaitOptions & { mode?: number | undefined; recursive?: boolean | undefined } = {},
   ): Promise<void> {
     checkPaths({ path });
-    checkCall("makeDirectory", options);
-    await makeDirectory(this.#session, path, options);
+    await asked(
+      "make directory",
+      path,
+      options,
+      ({ signal }) => makeDirectory(this.#session, path, options, signal),
+      "makeDirectory",
+    );
   }
 
   /**
    * Renames. Where the server has posix-rename@openssh.com, a file of the new name is replaced in one step; elsewhere it is an
    * error.
    */
-  async rename(oldPath: string, newPath: string): Promise<void> {
+  async rename(oldPath: string, newPath: string, options: WaitOptions = {}): Promise<void> {
     checkPaths({ oldPath, newPath });
-    const purpose = { action: "rename", path: oldPath };
     const message = this.#offers(Extension.posixRename) ? PosixRename : Rename;
-    await namingBoth(oldPath, newPath, this.#session.status(message, { oldPath, newPath }, purpose));
+    const ask = (purpose: Purpose): Promise<void> => this.#session.status(message, { oldPath, newPath }, purpose);
+    await namingBoth(oldPath, newPath, asked("rename", oldPath, options, ask));
   }
 
   /** Resolves a path to an absolute one; a leading `~` too, where the server has expand-path@openssh.com. */
-  async realPath(path: string): Promise<string> {
+  async realPath(path: string, options: WaitOptions = {}): Promise<string> {
     checkPaths({ path });
-    const purpose = { action: "resolve", path };
-    if (path.startsWith("~") && this.#offers(Extension.expandPath)) {
-      return await this.#session.name(ExpandPath, { path }, purpose);
-    }
-    return await this.#session.realPath(path);
+    return await asked("resolve", path, options, ({ signal }) => this.#resolve(path, signal));
+  }
+
+  #resolve(path: string, signal: AbortSignal | undefined): Promise<string> {
+    if (!path.startsWith("~") || !this.#offers(Extension.expandPath)) return this.#session.realPath(path, signal);
+    return this.#session.name(ExpandPath, { path }, { action: "resolve", path, signal });
   }
 
   /** Expands a leading `~` or `~user` (expand-path@openssh.com); elsewhere `~` and `~/…` by resolving `.` */
-  async expandPath(path: string): Promise<string> {
+  async expandPath(path: string, options: WaitOptions = {}): Promise<string> {
     checkPaths({ path });
-    if (this.#offers(Extension.expandPath) || !/^~(\/|$)/.test(path)) return await this.realPath(path);
-    return await this.realPath(joinPath(await this.realPath("."), path.slice(2)));
+    return await asked("resolve", path, options, async ({ signal }) => {
+      if (this.#offers(Extension.expandPath) || !/^~(\/|$)/.test(path)) return await this.#resolve(path, signal);
+      return await this.#resolve(joinPath(await this.#resolve(".", signal), path.slice(2)), signal);
+    });
   }
 
   /** The home directory of a user, or of the one logged in (home-directory; elsewhere by resolving `.`). */
-  async homeDirectory(username = ""): Promise<string> {
+  async homeDirectory(username = "", options: WaitOptions = {}): Promise<string> {
     checkPaths({ username });
-    const purpose = { action: "find the home directory of", path: username };
-    if (this.#offers(Extension.homeDirectory)) return await this.#session.name(HomeDirectory, { username }, purpose);
-    if (this.#offers(Extension.expandPath)) {
-      return await this.#session.name(ExpandPath, { path: `~${username}` }, purpose);
-    }
-    if (username !== "") throw unsupportedError(purpose, Extension.homeDirectory);
-    return await this.realPath(".");
+    return await asked("find the home directory of", username, options, async (purpose) => {
+      if (this.#offers(Extension.homeDirectory)) return await this.#session.name(HomeDirectory, { username }, purpose);
+      if (this.#offers(Extension.expandPath)) {
+        return await this.#session.name(ExpandPath, { path: `~${username}` }, purpose);
+      }
+      if (username !== "") throw unsupportedError(purpose, Extension.homeDirectory);
+      return await this.#resolve(".", purpose.signal);
+    });
   }
 
   /** Names of users and groups by number, "" where the server knows none (users-groups-by-id@openssh.com). */
   async usersGroups(
     uids: readonly number[],
     gids: readonly number[],
+    options: WaitOptions = {},
   ): Promise<{ users: readonly string[]; groups: readonly string[] }> {
-    const purpose = { action: "look up users and groups", path: null };
-    if (!this.#offers(Extension.usersGroupsById)) throw unsupportedError(purpose, Extension.usersGroupsById);
-    const { users, groups } = await this.#session.extended(UsersGroupsById, { uids, gids }, UsersGroupsReply, purpose);
+    const { users, groups } = await asked("look up users and groups", null, options, async (purpose) => {
+      if (!this.#offers(Extension.usersGroupsById)) throw unsupportedError(purpose, Extension.usersGroupsById);
+      return await this.#session.extended(UsersGroupsById, { uids, gids }, UsersGroupsReply, purpose);
+    });
     if (users.length !== uids.length || groups.length !== gids.length) {
       const message = "Cannot look up users and groups: the server answered with another number of names";
       throw new SftpError(message, Status.BAD_MESSAGE);
@@ -199,24 +213,25 @@ export class RemoteFiles {
   }
 
   /** Reads a link. */
-  async readLink(path: string): Promise<string> {
+  async readLink(path: string, options: WaitOptions = {}): Promise<string> {
     checkPaths({ path });
-    return await this.#session.name(Readlink, { path }, { action: "read link", path });
+    return await asked("read link", path, options, (purpose) => this.#session.name(Readlink, { path }, purpose));
   }
 
   /** Makes a symbolic link at `path` that says `target`. */
-  async symlink(target: string, path: string): Promise<void> {
+  async symlink(target: string, path: string, options: WaitOptions = {}): Promise<void> {
     checkPaths({ target, path });
     const fields = this.#linkFirst ? { target: path, path: target } : { target, path };
-    await this.#session.status(Symlink, fields, { action: "make symbolic link", path });
+    await asked("make symbolic link", path, options, (purpose) => this.#session.status(Symlink, fields, purpose));
   }
 
   /** Makes a hard link (hardlink@openssh.com); `SftpError` OP_UNSUPPORTED where the server cannot. */
-  async link(oldPath: string, newPath: string): Promise<void> {
+  async link(oldPath: string, newPath: string, options: WaitOptions = {}): Promise<void> {
     checkPaths({ oldPath, newPath });
-    const purpose = { action: "link", path: newPath };
-    if (!this.#offers(Extension.hardlink)) throw unsupportedError(purpose, Extension.hardlink);
-    await namingBoth(oldPath, newPath, this.#session.status(Hardlink, { oldPath, newPath }, purpose));
+    await asked("link", newPath, options, async (purpose) => {
+      if (!this.#offers(Extension.hardlink)) throw unsupportedError(purpose, Extension.hardlink);
+      await namingBoth(oldPath, newPath, this.#session.status(Hardlink, { oldPath, newPath }, purpose));
+    });
   }
 
   /**
@@ -226,61 +241,69 @@ export class RemoteFiles {
   async setStat(
     path: string,
     attrs: SftpAttributes,
-    options: { followLinks?: boolean | undefined } = {},
+    options: WaitOptions & { followLinks?: boolean | undefined } = {},
   ): Promise<void> {
     checkPaths({ path });
     checkAttributes(attrs);
-    checkCall("setStat", options);
-    const purpose = { action: "change attributes of", path };
-    if (options.followLinks !== false) return await this.#session.status(Setstat, { path, attrs }, purpose);
-    if (this.#offers(Extension.lsetstat)) return await this.#session.status(Lsetstat, { path, attrs }, purpose);
-    if ((await this.lstat(path)).isSymlink) throw unsupportedError(purpose, Extension.lsetstat);
-    await this.#session.status(Setstat, { path, attrs }, purpose);
+    await asked("change attributes of", path, options, async (purpose) => {
+      const { followLinks = true } = options;
+      if (!followLinks && this.#offers(Extension.lsetstat)) {
+        return await this.#session.status(Lsetstat, { path, attrs }, purpose);
+      }
+      if (!followLinks && (await this.lstat(path)).isSymlink) throw unsupportedError(purpose, Extension.lsetstat);
+      await this.#session.status(Setstat, { path, attrs }, purpose);
+    }, "setStat");
+  }
+
+  /** Changes some attributes in one request. */
+  async #change(action: string, path: string, attrs: SftpAttributes, options: WaitOptions): Promise<void> {
+    await asked(action, path, options, (purpose) => this.#session.status(Setstat, { path, attrs }, purpose));
   }
 
   /** Changes permission bits. */
-  async chmod(path: string, mode: number): Promise<void> {
+  async chmod(path: string, mode: number, options: WaitOptions = {}): Promise<void> {
     checkPaths({ path });
     checkMode(mode);
-    await this.#session.status(Setstat, { path, attrs: { mode } }, { action: "change mode of", path });
+    await this.#change("change mode of", path, { mode }, options);
   }
 
   /** Changes owner and group. */
-  async chown(path: string, uid: number, gid: number): Promise<void> {
+  async chown(path: string, uid: number, gid: number, options: WaitOptions = {}): Promise<void> {
     checkPaths({ path });
     checkIds({ uid, gid });
-    await this.#session.status(Setstat, { path, attrs: { uid, gid } }, { action: "change owner of", path });
+    await this.#change("change owner of", path, { uid, gid }, options);
   }
 
   /** Changes access and modification times, in seconds since 1970 or as dates. */
-  async utime(path: string, atime: number | Date, mtime: number | Date): Promise<void> {
+  async utime(path: string, atime: number | Date, mtime: number | Date, options: WaitOptions = {}): Promise<void> {
     checkPaths({ path });
     checkTimes({ atime, mtime });
-    const attrs = { atime: secondsOf(atime), mtime: secondsOf(mtime) };
-    await this.#session.status(Setstat, { path, attrs }, { action: "change times of", path });
+    await this.#change("change times of", path, { atime: secondsOf(atime), mtime: secondsOf(mtime) }, options);
   }
 
   /** Cuts or extends a file to `len` bytes. */
-  async truncate(path: string, len = 0): Promise<void> {
+  async truncate(path: string, len = 0, options: WaitOptions = {}): Promise<void> {
     checkPaths({ path });
     checkOffset("truncate to", len);
-    await this.#session.status(Setstat, { path, attrs: { size: len } }, { action: "truncate", path });
+    await this.#change("truncate", path, { size: len }, options);
   }
 
   /** Free and total space (statvfs@openssh.com); `SftpError` OP_UNSUPPORTED where the server cannot. */
-  async statfs(path: string): Promise<SftpFileSystemInfo> {
+  async statfs(path: string, options: WaitOptions = {}): Promise<SftpFileSystemInfo> {
     checkPaths({ path });
-    const purpose = { action: "stat file system of", path };
-    if (!this.#offers(Extension.statvfs)) throw unsupportedError(purpose, Extension.statvfs);
-    return spaceOf(await this.#session.extended(Statvfs, { path }, StatvfsReply, purpose));
+    return await asked("stat file system of", path, options, async (purpose) => {
+      if (!this.#offers(Extension.statvfs)) throw unsupportedError(purpose, Extension.statvfs);
+      return spaceOf(await this.#session.extended(Statvfs, { path }, StatvfsReply, purpose));
+    });
   }
 
   /**
    * Paths that match a glob: `*`, `?`, `[a-z]`, `{a,b}`, and `**` for any depth, which does not follow links. Names with a
-   * leading dot match only where the pattern has one. A backslash takes the meaning off the next character.
+   * leading dot match only where the pattern has one. A backslash takes the meaning off the next character. `timeout` is the time of
+   * each answer that it takes.
    */
-  async *glob(pattern: string): AsyncIterable<string> {
+  async *glob(pattern: string, options: WaitOptions = {}): AsyncIterable<string> {
     checkPaths({ pattern });
-    yield* expandGlob(remoteTree(this.#session, (path) => this.readDir(path)), pattern);
+    yield* expandGlob(remoteTree(this.#session, (path) => this.readDir(path, options), options), pattern);
   }
 }

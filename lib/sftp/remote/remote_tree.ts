@@ -6,11 +6,17 @@
 import type { GlobEntry, GlobTree } from "../../files/glob.ts";
 import { Lstat, Stat } from "../wire/messages.ts";
 import { refusalOf } from "../../files/refusals.ts";
+import type { WaitOptions } from "../../wire/deadline.ts";
+import { asked } from "./asked.ts";
 import type { SftpSession } from "./session.ts";
 import { unsupportedError } from "./errors.ts";
 
-/** The tree of a session. */
-export function remoteTree(session: SftpSession, readDir: (path: string) => AsyncIterable<GlobEntry>): GlobTree {
+/** The tree of a session; the time of `options` is that of each answer. */
+export function remoteTree(
+  session: SftpSession,
+  readDir: (path: string) => AsyncIterable<GlobEntry>,
+  options: WaitOptions,
+): GlobTree {
   return {
     list: async (path) => {
       const list: { name: string; isDirectory: boolean }[] = [];
@@ -26,7 +32,7 @@ export function remoteTree(session: SftpSession, readDir: (path: string) => Asyn
     exists: async (path) => {
       for (const look of [Lstat, Stat]) {
         try {
-          await session.attrs(look, { path }, { action: "stat", path });
+          await asked("stat", path, options, (purpose) => session.attrs(look, { path }, purpose));
           return true;
         } catch (error) {
           const refusal = refusalOf(error);

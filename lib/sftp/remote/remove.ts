@@ -18,15 +18,16 @@ export async function remove(
   session: SftpSession,
   path: string,
   recursive: boolean,
+  signal: AbortSignal | undefined,
 ): Promise<void> {
-  if (recursive) await new TreeRemoval(client, session).start(path);
-  else if (!await isRemoved(session, path)) await removeDirectory(session, path);
+  if (recursive) await new TreeRemoval(client, session, signal).start(path);
+  else if (!await isRemoved(session, path, signal)) await removeDirectory(session, path, signal);
 }
 
 /** Removes what is no directory, or an empty one; false where it is one that may hold something. A link to a directory is none. */
-async function isRemoved(session: SftpSession, path: string): Promise<boolean> {
+async function isRemoved(session: SftpSession, path: string, signal: AbortSignal | undefined): Promise<boolean> {
   try {
-    await session.status(Remove, { path }, { action: "remove", path });
+    await session.status(Remove, { path }, { action: "remove", path, signal });
     return true;
   } catch (error) {
     if (!(error instanceof SftpError) || session.ended !== null) throw error;
@@ -37,14 +38,14 @@ async function isRemoved(session: SftpSession, path: string): Promise<boolean> {
     // RMDIR takes nothing but an empty directory away: it may be asked of what the server tells nothing of.
     const isUntold = there === "unknown" || there === "nothing" && !isMissing(error);
     if (!isUntold) throw error;
-    return await removeDirectory(session, path).then(() => true, (second) => {
+    return await removeDirectory(session, path, signal).then(() => true, (second) => {
       throw session.ended === null ? error : second;
     });
   }
 }
 
-async function removeDirectory(session: SftpSession, path: string): Promise<void> {
-  await session.status(Rmdir, { path }, { action: "remove directory", path });
+async function removeDirectory(session: SftpSession, path: string, signal: AbortSignal | undefined): Promise<void> {
+  await session.status(Rmdir, { path }, { action: "remove directory", path, signal });
 }
 
 /** Entries that are being removed or listed at once. */
@@ -54,14 +55,16 @@ const MAX_PLACES = 64;
 class TreeRemoval {
   readonly #client: RemoteFiles;
   readonly #session: SftpSession;
+  readonly #signal: AbortSignal | undefined;
   /** Free ones, over all levels of the tree: a directory that is being listed has a place, and a handle of the server. */
   #places: number;
   readonly #waiting: (() => void)[] = [];
   #failure: { readonly error: unknown } | null = null;
 
-  constructor(client: RemoteFiles, session: SftpSession) {
+  constructor(client: RemoteFiles, session: SftpSession, signal: AbortSignal | undefined) {
     this.#client = client;
     this.#session = session;
+    this.#signal = signal;
     this.#places = Math.max(1, Math.min(MAX_PLACES, Math.floor(session.maxHandles / 2)));
   }
 
@@ -86,13 +89,13 @@ class TreeRemoval {
   async #entry(path: string, depth: number): Promise<void> {
     let names: readonly string[];
     try {
-      if (await isRemoved(this.#session, path)) return;
+      if (await isRemoved(this.#session, path, this.#signal)) return;
       if (depth >= MAX_DEPTH) {
         const message = `Cannot remove ${quoted(path)}: more than ${MAX_DEPTH} directories deep`;
         throw new SftpError(message, Status.FAILURE, path);
       }
       // All of them: what is listed while it changes may leave entries out.
-      names = await Array.fromAsync(this.#client.readDir(path), ({ name }) => name);
+      names = await Array.fromAsync(this.#client.readDir(path, { signal: this.#signal }), ({ name }) => name);
     } finally {
       this.#leave();
     }
@@ -110,6 +113,6 @@ class TreeRemoval {
     }
     await Promise.all(running);
     if (this.#failure !== null) throw this.#failure.error;
-    await removeDirectory(this.#session, path);
+    await removeDirectory(this.#session, path, this.#signal);
   }
 }

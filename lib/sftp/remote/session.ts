@@ -206,6 +206,7 @@ export class SftpSession {
     purpose: Purpose,
     wanted: (payload: Uint8Array) => { value: T } | null,
   ): Promise<T> {
+    if (purpose.signal?.aborted) return Promise.reject(purpose.signal.reason);
     const { promise, resolve, reject } = Promise.withResolvers<T>();
     this.send({
       action: purpose.action,
@@ -234,21 +235,15 @@ export class SftpSession {
     });
   }
 
-  /** A request whose answer is a handle. Where `signal` aborts first, the handle is closed when it comes. */
-  handle<F extends FieldMap>(
-    message: Message<F>,
-    values: RequestValues<F>,
-    purpose: Purpose,
-    signal?: AbortSignal,
-  ): Promise<Bytes> {
-    if (signal?.aborted) return Promise.reject(signal.reason);
+  /** A request whose answer is a handle. Where the purpose's signal aborts first, the handle is closed when it comes. */
+  handle<F extends FieldMap>(message: Message<F>, values: RequestValues<F>, purpose: Purpose): Promise<Bytes> {
     const opened = this.#request(
       message,
       values,
       purpose,
       (payload) => payload[0] === Fxp.HANDLE ? { value: Handle.decode(payload).handle as Bytes } : null,
     );
-    return abortable(opened, signal, (handle) => this.closeHandle(handle, purpose.path));
+    return abortable(opened, purpose.signal, (handle) => this.closeHandle(handle, purpose.path));
   }
 
   /** A request whose answer is attributes. */
@@ -287,8 +282,8 @@ export class SftpSession {
   }
 
   /** The canonical path of what a name stands for in every other request: a leading `~` is a character like any other. */
-  realPath(path: string): Promise<string> {
-    return this.name(Realpath, { path }, { action: "resolve", path });
+  realPath(path: string, signal?: AbortSignal): Promise<string> {
+    return this.name(Realpath, { path }, { action: "resolve", path, signal });
   }
 
   /** An extended request with an EXTENDED_REPLY of its own. */

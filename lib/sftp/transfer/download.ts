@@ -332,9 +332,9 @@ class Downloader {
   }
 
   #open(remote: string): Promise<Uint8Array> {
-    const purpose = { action: "open", path: remote };
+    const purpose = { action: "open", path: remote, signal: this.#run.options.signal };
     const values = { path: remote, flags: OpenFlag.READ, attrs: {} };
-    return this.#session.handle(Open, values, purpose, this.#run.options.signal);
+    return this.#session.handle(Open, values, purpose);
   }
 
   /**

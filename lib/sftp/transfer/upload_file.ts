@@ -274,9 +274,10 @@ export class FileUpload {
   }
 
   #open(path: string, flags: number): Promise<Uint8Array> {
-    const { mode } = this.#info, purpose = { action: "create", path: this.#item.remote };
+    const { mode } = this.#info, { signal } = this.#run.options;
+    const purpose = { action: "create", path: this.#item.remote, signal };
     const values = { path, flags: OpenFlag.WRITE | flags, attrs: mode === null ? {} : { mode } };
-    return this.#session.handle(Open, values, purpose, this.#run.options.signal);
+    return this.#session.handle(Open, values, purpose);
   }
 
   async #openPart(part: string, begun: SftpFileInfo | null): Promise<Uint8Array> {

@@ -100,11 +100,11 @@ async function isWrittenAtOnce(
   data: Uint8Array,
   { create = true, mode, signal }: WriteOptions,
 ): Promise<boolean> {
-  const purpose = { action: "open", path }, attrs = mode === undefined || !create ? {} : { mode: mode & 0o7777 };
-  const flags = OpenFlag.WRITE | (create ? OpenFlag.CREAT : 0);
+  const purpose = { action: "open", path, signal }, flags = OpenFlag.WRITE | (create ? OpenFlag.CREAT : 0);
+  const attrs = mode === undefined || !create ? {} : { mode: mode & 0o7777 };
   let handle: Uint8Array;
   try {
-    handle = await session.handle(Open, { path, flags, attrs }, purpose, signal);
+    handle = await session.handle(Open, { path, flags, attrs }, purpose);
   } catch (error) {
     const refusal = refusalOf(error);
     // What may be had otherwise: some servers do not open without TRUNC.
