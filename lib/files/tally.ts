@@ -9,7 +9,7 @@
 import type { Exclusion, TreePlace } from "./exclude.ts";
 import { MAX_DEPTH } from "./limits.ts";
 import type { LocalInfo } from "./local_files.ts";
-import { joinPath } from "./names.ts";
+import { isEntryName, joinPath } from "./names.ts";
 
 /** What something is, and its size. */
 export type TallyInfo = Pick<LocalInfo, "kind" | "size">;
@@ -18,8 +18,10 @@ export type TallyInfo = Pick<LocalInfo, "kind" | "size">;
 export interface TallyEntry {
   /** Its name. */
   readonly name: string;
-  /** What it is; null where it has to be looked at. */
-  readonly info: TallyInfo | null;
+  /** What it is, or null where it has to be looked at; */
+  readonly kind: TallyInfo["kind"] | null;
+  /** a file's size likewise. */
+  readonly size: number | null;
 }
 
 /** What a tally needs of a file system. */
@@ -94,12 +96,14 @@ export async function tally(
       }
     }
   };
-  const entry = async ({ path, exclusion: within, above }: Pending, { name, info }: TallyEntry): Promise<void> => {
-    // What is left out whatever it is need not be looked at.
-    if (within.excludes(name, false)) return;
+  const entry = async ({ path, exclusion: within, above }: Pending, one: TallyEntry): Promise<void> => {
+    const { name, kind, size } = one;
+    // What is left out whatever it is need not be looked at, and what is no name is not copied.
+    if (!isEntryName(name) || within.excludes(name, false)) return;
     const inner = joinPath(path, name);
     // What fails here the copy meets, too.
-    const there = info ?? await tree.look(inner, false).catch(() => null);
+    const isTold = kind !== null && (kind !== "file" || size !== null);
+    const there = isTold ? { kind, size: size ?? 0 } : await tree.look(inner, false).catch(() => null);
     if (there !== null) await count(inner, there, { within, name }, above).catch(() => {});
   };
   for await (const { path, info, within, name } of roots) {

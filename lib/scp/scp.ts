@@ -10,7 +10,7 @@ import type { ByteDuplex } from "../wire/types.ts";
 import { checkCall, checkChannel, checkPaths } from "../files/check_calls.ts";
 import { exclusionOf } from "../files/exclude.ts";
 import { Status } from "../files/limits.ts";
-import { localTally } from "../files/local_tally.ts";
+import { localSource } from "../files/local_source.ts";
 import { withDeadline } from "../wire/deadline.ts";
 import { tally, type TallyTree } from "../files/tally.ts";
 import { TreeMeter, type TreeProgress } from "../files/tree_progress.ts";
@@ -67,7 +67,7 @@ function planOf(options: ScpOptions, path: string): ScpPlan {
 
 /** What SCP sends of local files: links are followed, but none to directories. */
 const sentTree: TallyTree = {
-  ...localTally,
+  ...localSource,
   async look(path, followLinks) {
     const there = await localStat(path, followLinks);
     return followLinks && there?.kind === "directory" ? null : there;

@@ -13,7 +13,9 @@ import { asked, atMost } from "./remote/asked.ts";
 import { checkFilePath, RemoteFiles } from "./remote/remote_files.ts";
 export type { RemoteFiles, SftpServerInfo } from "./remote/remote_files.ts";
 import { copyRemoteFile } from "./remote/copy.ts";
-import { quoted } from "../files/names.ts";
+import { joinPath, quoted } from "../files/names.ts";
+import { localSource } from "../files/local_source.ts";
+import { wrongKind } from "../wire/check.ts";
 import { FurtherSessions, type OpenFurther } from "./remote/further_sessions.ts";
 import { openToRead } from "./remote/open_to_read.ts";
 import { readAll } from "./remote/read_pipeline.ts";
@@ -25,8 +27,17 @@ import { download } from "./transfer/download.ts";
 import { checkStream, downloadStream } from "./transfer/download_stream.ts";
 import type { TransferOptions } from "./transfer/run.ts";
 import type { TransferSummary } from "../files/copied.ts";
+import { remoteSource } from "./transfer/remote_source.ts";
 import { upload } from "./transfer/upload.ts";
 import { writeWholeFile } from "./transfer/write_file.ts";
+
+/** A tree that is copied into itself would have no end. */
+async function checkApart(session: SftpSession, from: string, to: string, signal?: AbortSignal): Promise<void> {
+  const whole = (path: string): Promise<string> => session.realPath(path, signal).catch(() => path);
+  const [source, target] = await Promise.all([whole(from), whole(to)]);
+  if (source !== target && !target.startsWith(joinPath(source, ""))) return;
+  throw new SftpError(`Cannot copy ${quoted(from)} to ${quoted(to)}: that is it, or lies in it`, Status.FAILURE, from);
+}
 
 let construct: (session: SftpSession, linkFirst: boolean, further: FurtherSessions) => SftpClient;
 
@@ -204,9 +215,50 @@ export class SftpClient extends RemoteFiles implements AsyncDisposable {
     checkCall("copy", options);
     requireSystem("upload local files", "`writeFile()` takes bytes and streams, as `blob.stream()` gives one");
     const further = this.#further;
+    const target = { client: this, session: this.#session, further }, to = remote === "" ? "." : remote;
     const copy = (signal: AbortSignal | undefined): Promise<TransferSummary> =>
-      upload(this, this.#session, further, local, remote === "" ? "." : remote, { ...options, signal });
+      upload(target, localSource, null, local, to, { ...options, signal });
     return await further.during(() => withDeadline(options, () => `${quoted(local)} to be copied`, copy));
+  }
+
+  /**
+   * Copies a file or tree of another server, or of this one, to this one, as {@linkcode SftpClient.upload} copies what is here: through
+   * this program, and nothing of it is kept here. The other server is not trusted: names that are none are refused, no link is made that
+   * leads out of the tree, and a file ends where that server says so, though it gave a smaller size before.
+   *
+   * @example A tree from one server to another
+   * ```ts
+   * import type { SftpClient } from "@amiko/ssh";
+   *
+   * async function migrate(from: SftpClient, to: SftpClient): Promise<void> {
+   *   const { files } = await to.copyFrom(from, "/srv/www", "/srv/www", { recursive: true, preserve: true });
+   *   console.log(`${files} files`);
+   * }
+   * ```
+   */
+  async copyFrom(
+    source: SftpClient,
+    path: string,
+    remote: string,
+    options: TransferOptions = {},
+  ): Promise<TransferSummary> {
+    if (!(source instanceof SftpClient)) throw wrongKind("source", source, "an SftpClient");
+    checkPaths({ path, remote });
+    checkCall("copy", options);
+    const further = this.#further, from = source.#session;
+    const target = { client: this, session: this.#session, further }, to = remote === "" ? "." : remote;
+    const copy = async (signal: AbortSignal | undefined): Promise<TransferSummary> => {
+      if (from === this.#session) await checkApart(from, path, to, signal);
+      // Where this server goes, nobody waits for the other one.
+      const either = this.#session.untilEnd(signal);
+      try {
+        const files = remoteSource(source, from, either.signal);
+        return await upload(target, files, from, path, to, { ...options, signal });
+      } finally {
+        either.stop();
+      }
+    };
+    return await further.during(() => withDeadline(options, () => `${quoted(path)} to be copied`, copy));
   }
 
   /**

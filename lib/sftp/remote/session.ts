@@ -79,6 +79,8 @@ export class SftpSession {
   readonly #packets: PacketReader;
   /** Handles that a CLOSE was sent for. The server may give the same bytes out again, for another file. */
   readonly #closed = new WeakSet<Uint8Array>();
+  /** Told of the end. */
+  readonly #watching = new Set<() => void>();
   #nextId = 0;
   #sending: Promise<void> | null = null;
   #ended: Error | null = null;
@@ -121,6 +123,23 @@ export class SftpSession {
   /** Why the session is over, or null while it is not. */
   get ended(): Error | null {
     return this.#ended;
+  }
+
+  /** Aborts when the session ends, or with the signal; `stop` when nobody wants to know any more. */
+  untilEnd(signal: AbortSignal | undefined): { readonly signal: AbortSignal; stop(): void } {
+    const either = new AbortController(), abort = (): void => either.abort(signal!.reason);
+    const end = (): void => either.abort(this.#ended);
+    if (signal?.aborted) abort();
+    else if (this.#ended !== null) end();
+    this.#watching.add(end);
+    signal?.addEventListener("abort", abort);
+    return {
+      signal: either.signal,
+      stop: () => {
+        this.#watching.delete(end);
+        signal?.removeEventListener("abort", abort);
+      },
+    };
   }
 
   /** How its channel sends, where that can be told. */
@@ -398,6 +417,7 @@ export class SftpSession {
     const waiting = [...this.#pending.values()];
     this.#pending.clear();
     for (const pending of waiting) pending.fail(lostError(pending, error));
+    for (const end of this.#watching) end();
     // The streams' own errors are this very end.
     this.#source.cancel(error).catch(() => {});
     // Where all was written and closed, this does nothing; else the peer takes no more, and need not.

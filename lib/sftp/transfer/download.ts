@@ -37,13 +37,10 @@ import { baseName, isContainedTarget, isEntryName, joinPath, quoted } from "../.
 import { ReadPipeline } from "../remote/read_pipeline.ts";
 import { isMissing } from "../../files/refusals.ts";
 import type { SftpSession } from "../remote/session.ts";
-import { localFailure, type TransferOptions, TransferRun, withGrace } from "./run.ts";
+import { localFailure, type TransferOptions, TransferRun, UNKNOWN_LIMIT, withGrace } from "./run.ts";
 import { partName, type TransferSummary } from "../../files/copied.ts";
 import type { TreePlace } from "../../files/exclude.ts";
-import { remoteRoots, remoteTally, tallyInfo } from "./remote_tally.ts";
-
-/** Most bytes beyond the size that the server gives, which is 0 for files of /proc. */
-const UNKNOWN_LIMIT = 1_073_741_824;
+import { remoteSource, tallyInfo } from "./remote_source.ts";
 
 /** Entries that are asked about at once, where a listing tells too little of them. */
 const ASKED_AT_ONCE = 64;
@@ -97,9 +94,9 @@ async function copy(
       if (isGlob(remote) && error instanceof SftpError && session.ended === null) return error;
       throw error;
     });
-    const tree = remoteTally(client, session);
+    const tree = remoteSource(client, session, options.signal);
     if (found instanceof SftpError) {
-      run.measure(tree, remoteRoots(client, remote, run.exclusion));
+      run.measure(tree, tree.roots(remote, run.exclusion));
       await downloader.glob(remote, local, found);
     } else {
       const into = !found.isDirectory &&

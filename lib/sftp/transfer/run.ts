@@ -70,6 +70,8 @@ export interface TransferOptions {
   links?: "copy" | "follow" | "skip" | undefined;
 }
 
+/** Most bytes beyond the size that a server gives, which is 0 for files of /proc. */
+export const UNKNOWN_LIMIT = 1_073_741_824;
 /** Files at once. */
 const MAX_FILES = 64;
 /** Bytes of files at once, each counted with at most a half. */
@@ -80,6 +82,8 @@ const MAX_ERRORS = 100;
 /** One upload or download: its tasks, and how they went. */
 export class TransferRun {
   readonly #session: SftpSession;
+  /** The session that is read from, where that is another one. */
+  readonly #from: SftpSession | null;
   readonly #slots: number;
   readonly #tasks = new Set<Promise<void>>();
   readonly #errors: unknown[] = [];
@@ -103,8 +107,15 @@ export class TransferRun {
   #isOver = false;
 
   /** A run without tasks yet; `path` is what is copied. */
-  constructor(session: SftpSession, further: FurtherSessions | null, options: TransferOptions, path: string) {
+  constructor(
+    session: SftpSession,
+    further: FurtherSessions | null,
+    options: TransferOptions,
+    path: string,
+    from: SftpSession | null = null,
+  ) {
     this.#session = session;
+    this.#from = from;
     this.further = further;
     this.options = options;
     this.exclusion = exclusionOf(options.exclude);
@@ -122,7 +133,7 @@ export class TransferRun {
       throw new RangeError(`Cannot copy: a concurrency of ${concurrency} is not possible`);
     }
     // A directory that is listed and the file being opened want handles too.
-    const handles = Math.max(1, Math.floor(Math.min(session.maxHandles, 1024) / 2));
+    const handles = Math.max(1, Math.floor(Math.min(session.maxHandles, from?.maxHandles ?? Infinity, 1024) / 2));
     this.#slots = Math.min(MAX_FILES, Math.floor(concurrency ?? MAX_FILES), handles);
   }
 
@@ -130,7 +141,12 @@ export class TransferRun {
   check(path: string | null = null): void {
     this.options.signal?.throwIfAborted();
     if (this.#broken !== null) throw this.#broken.error;
-    if (this.#session.ended !== null) throw lostError({ action: "copy", path }, this.#session.ended);
+    if (this.lost !== null) throw lostError({ action: "copy", path }, this.lost);
+  }
+
+  /** Why nothing more can be copied, or null. */
+  get lost(): Error | null {
+    return this.#session.ended ?? this.#from?.ended ?? null;
   }
 
   /** Most requests under way for a file that starts now. */
@@ -213,7 +229,7 @@ export class TransferRun {
       recursive,
       links,
       found: (files, bytes) => meter.found(files, bytes),
-      over: () => this.#isOver || this.#broken !== null || this.#session.ended !== null,
+      over: () => this.#isOver || this.#broken !== null || this.lost !== null,
     };
     this.#tally = tally(tree, roots, plan).then((isAll) => {
       if (isAll) meter.allFound();
@@ -279,11 +295,11 @@ export class TransferRun {
   /** What was done; throws where anything failed: the error itself, or one that tells how many there are. */
   summary(): TransferSummary {
     this.options.signal?.throwIfAborted();
-    if (this.#session.ended === null) this.#measure((meter) => meter.end(this.#failed));
+    if (this.lost === null) this.#measure((meter) => meter.end(this.#failed));
     if (this.#broken !== null) throw this.#broken.error;
     if (this.#failed === 1 && this.#files === 0) throw this.#errors[0];
     if (this.#failed > 0) {
-      const [first] = this.#errors, { ended } = this.#session;
+      const [first] = this.#errors, ended = this.lost;
       const lost = ended === null ? null : lostError({ action: "copy", path: null }, ended);
       const message = first instanceof Error ? first.message : String(first);
       throw new SftpError(

@@ -1,5 +1,5 @@
 /**
- * Copies one local file to the server. draft-ietf-secsh-filexfer-02 sections 6.3 to 6.6.
+ * Copies one file to the server, from here or from another one. draft-ietf-secsh-filexfer-02 sections 6.3 to 6.6.
  *
  * @module
  */
@@ -9,19 +9,19 @@ import type { SftpAttributes, SftpFileInfo } from "../../files/file_info.ts";
 import { OpenFlag } from "../wire/constants.ts";
 import { Status } from "../../files/limits.ts";
 import { LAST_WINDOW } from "../remote/flight_window.ts";
-import type { LocalFile, LocalInfo } from "../../files/local_files.ts";
+import type { CopySource, SourceFile, SourceInfo } from "../../files/copy_source.ts";
 import { Fsetstat, Lstat, Open, Remove, Setstat } from "../wire/messages.ts";
 import { dirName, joinPath, quoted } from "../../files/names.ts";
 import { moveIntoPlace, noting } from "../remote/replace.ts";
 import { refusalOf } from "../../files/refusals.ts";
 import type { SftpSession } from "../remote/session.ts";
-import { localFailure, type TransferRun } from "./run.ts";
+import { localFailure, type TransferRun, UNKNOWN_LIMIT } from "./run.ts";
 import { abortable } from "../../wire/abortable.ts";
 import { partName } from "../../files/copied.ts";
 import type { TreePlace } from "../../files/exclude.ts";
 import { WritePipeline } from "../remote/write_pipeline.ts";
 
-/** Read from a local file at once. */
+/** Read from a file at once. */
 const BLOCK = 1_048_576;
 /** The same for a file whose size is given as 0. */
 const UNKNOWN_BLOCK = 65_536;
@@ -31,23 +31,28 @@ const FRESH = OpenFlag.CREAT | OpenFlag.EXCL | OpenFlag.TRUNC;
 /** One thing to copy. */
 export interface Item extends TreePlace {
   /** Where it is. */
-  readonly local: string;
+  readonly path: string;
   /** Where it goes. */
   readonly remote: string;
-  /** Its canonical local path, which says that it is the same one in a later run. */
+  /** Its canonical path, which says that it is the same one in a later run. */
   readonly identity: string;
   /** Whether it replaces nothing, as far as is known: its directory was just made. */
   readonly isNew: boolean;
 }
 
 /** What this side has against a copy. */
-export function refused(local: string, why: string, status: number = Status.FAILURE): SftpError {
-  return new SftpError(`Cannot upload ${quoted(local)}: ${why}`, status, local);
+export function refused({ action }: CopySource, path: string, why: string, status: number = Status.FAILURE): SftpError {
+  return new SftpError(`Cannot ${action} ${quoted(path)}: ${why}`, status, path);
 }
 
 /** What is thrown for an error of either side. */
-export function failure(local: string, error: unknown): unknown {
-  return localFailure(error, `upload ${quoted(local)}`, local);
+export function failure({ action }: CopySource, path: string, error: unknown): unknown {
+  return localFailure(error, `${action} ${quoted(path)}`, path);
+}
+
+/** What `preserve` keeps of something. */
+export function kept({ mode, atime, mtime }: SourceInfo): SftpAttributes {
+  return { ...(mode === null ? {} : { mode }), ...(mtime === null ? {} : { atime: atime ?? mtime, mtime }) };
 }
 
 /** The names beside `remote` of what is written, and of what is there already while that takes its place. */
@@ -55,10 +60,10 @@ export function partPaths(
   remote: string,
   identity: string,
   size: number,
-  mtime: number,
+  mtime: number | null,
 ): { readonly part: string; readonly aside: string } {
   const base = remote.slice(remote.lastIndexOf("/") + 1), directory = dirName(remote);
-  const named = (ending: string): string => joinPath(directory, partName(base, identity, size, mtime, ending));
+  const named = (ending: string): string => joinPath(directory, partName(base, identity, size, mtime ?? 0, ending));
   return { part: named("part"), aside: named("old") };
 }
 
@@ -78,26 +83,35 @@ interface Writing {
 export class FileUpload {
   readonly #session: SftpSession;
   readonly #run: TransferRun;
-  readonly #source: LocalFile;
+  readonly #source: CopySource;
+  readonly #file: SourceFile;
   readonly #item: Item;
-  readonly #info: LocalInfo;
+  readonly #info: SourceInfo;
   /** Where the source is read next. */
   #position = 0;
 
-  /** `info` is what `source` was when it was opened. */
-  constructor(session: SftpSession, run: TransferRun, source: LocalFile, item: Item, info: LocalInfo) {
+  /** `info` is what `file` was when it was opened. */
+  constructor(
+    session: SftpSession,
+    run: TransferRun,
+    source: CopySource,
+    file: SourceFile,
+    item: Item,
+    info: SourceInfo,
+  ) {
     this.#session = session;
     this.#run = run;
     this.#source = source;
+    this.#file = file;
     this.#item = item;
     this.#info = info;
   }
 
   /** Copies it. */
   async run(): Promise<void> {
-    const { local, remote, identity } = this.#item, { inPlace, resume } = this.#run.options, info = this.#info;
+    const { path, remote, identity } = this.#item, { inPlace, resume } = this.#run.options, info = this.#info;
     if (resume && isWhole(await this.#fileAt(remote), info)) {
-      this.#run.wasWhole(local, info.size);
+      this.#run.wasWhole(path, info.size);
       return;
     }
     if (inPlace) await this.#writeInPlace(await this.#open(remote, OpenFlag.CREAT | OpenFlag.TRUNC), true);
@@ -119,7 +133,7 @@ export class FileUpload {
 
   /** Writes what an earlier copy left to do of the part, or all of it. */
   async #writePart(part: string): Promise<void> {
-    const { local, remote, isNew } = this.#item, { resume, preserve, signal } = this.#run.options, info = this.#info;
+    const { path, remote, isNew } = this.#item, { resume, preserve, signal } = this.#run.options, info = this.#info;
     // Behind the last byte that was written there may be gaps, as wide as what was under way: less is not worth a look.
     let begun = resume && info.size > LAST_WINDOW ? await this.#fileAt(part) : null;
     if (begun !== null && (begun.size <= LAST_WINDOW || begun.size > info.size)) begun = null;
@@ -135,10 +149,10 @@ export class FileUpload {
         isCounted: true,
       });
       // All may have been under way when the first answer came, and the listener threw.
-      this.#run.check(local);
+      this.#run.check(path);
     } catch (error) {
       // What a server refused is of no use; what was cut can go on.
-      const cut = this.#session.ended !== null || signal?.aborted;
+      const cut = this.#run.lost !== null || signal?.aborted;
       if (!cut) await this.#remove(part).catch(() => {});
       throw error;
     }
@@ -146,14 +160,14 @@ export class FileUpload {
 
   /** Writes all of it to the file's own name. */
   async #writeInPlace(handle: Uint8Array, isCounted: boolean): Promise<void> {
-    const { local, remote: path } = this.#item;
+    const { remote: path } = this.#item;
     try {
-      await this.#source.seek(0);
+      await this.#file.seek(0);
       await this.#write(handle, { path, offset: 0, mode: null, isCounted });
-      this.#run.check(local);
+      this.#run.check(this.#item.path);
     } catch (error) {
       this.#session.dropHandle(handle, path);
-      const failed = failure(local, error);
+      const failed = failure(this.#source, this.#item.path, error);
       throw isCounted
         ? noting(failed, `what is at ${quoted(path)} is not whole, as it was written to in place`)
         : failed;
@@ -162,8 +176,8 @@ export class FileUpload {
 
   /** Writes the file to the handle, and closes it. Errors name the path that the file is to have. */
   async #write(handle: Uint8Array, { path, offset, mode, isCounted }: Writing): Promise<void> {
-    const session = this.#session, run = this.#run, source = this.#source, info = this.#info;
-    const { local, remote } = this.#item, { preserve, signal } = run.options, requests = run.requests;
+    const session = this.#session, run = this.#run, file = this.#file, info = this.#info;
+    const { path: from, remote } = this.#item, { preserve, signal } = run.options, requests = run.requests;
     let closing: Promise<void> | undefined, byPath: SftpAttributes | null = null;
     let done = offset;
     // A server may tell a size of 0 for what has none, as /proc does.
@@ -181,8 +195,9 @@ export class FileUpload {
         onWritten: (bytes) => {
           done += bytes;
           if (isSpread) run.further?.share(pipeline, path, (total ?? 0) - pipeline.offset);
-          run.copied(local, bytes, total === null ? bytes : 0);
-          run.report(local, done, total);
+          const beyond = Math.max(0, Math.min(bytes, done - info.size));
+          run.copied(from, bytes, beyond);
+          run.report(from, done, beyond > 0 ? null : total);
         },
       }),
     });
@@ -203,23 +218,28 @@ export class FileUpload {
     signal?.addEventListener("abort", stop, { once: true });
     try {
       const bits = await mode;
-      run.check(local);
+      run.check(from);
       let changed = bits === null ? undefined : change({ mode: bits & 0o777 });
       if (isCounted) {
-        run.report(local, offset, total);
-        run.passed(local, offset);
+        run.report(from, offset, total);
+        run.passed(from, offset);
       }
-      if (offset > 0) await source.seek(offset);
+      if (offset > 0) await file.seek(offset);
       this.#position = offset;
       const buffer = new Uint8Array(total === null ? UNKNOWN_BLOCK : Math.min(BLOCK, total - offset));
-      for (let left = total === null ? Infinity : total - offset; left > 0;) {
-        const count = await source.read(left < buffer.length ? buffer.subarray(0, left) : buffer);
-        run.check(local);
+      // Another server may give a smaller size than the file has: its end is where that says EOF.
+      const isOpenEnded = total === null || this.#source.isForeign;
+      for (let left = isOpenEnded ? Infinity : total - offset; left > 0;) {
+        const count = await file.read(left < buffer.length ? buffer.subarray(0, left) : buffer);
+        run.check(from);
         if (count === null) {
-          if (total === null) break;
-          throw refused(local, "it became shorter meanwhile");
+          if (this.#position >= info.size) break;
+          throw refused(this.#source, from, "it became shorter meanwhile");
         }
         this.#position += count;
+        if (this.#source.isForeign && this.#position > info.size + UNKNOWN_LIMIT) {
+          throw refused(this.#source, from, `its size is given as ${info.size}, and it has over 1 GiB more`);
+        }
         await pipeline.write(buffer.subarray(0, count));
         left -= count;
       }
@@ -227,15 +247,11 @@ export class FileUpload {
       const written = pipeline.finish();
       if (pipeline.isShared) await written;
       if (preserve) {
-        const kept = change({
-          ...(info.mode === null ? {} : { mode: info.mode }),
-          atime: info.atime,
-          mtime: info.mtime,
-        });
-        changed = changed === undefined ? kept : all([changed, kept]);
+        const all = change(kept(info));
+        changed = changed === undefined ? all : settled([changed, all]);
       }
       closing = session.closeHandle(handle, remote);
-      await all([written, changed, closing]);
+      await settled([written, changed, closing]);
     } catch (error) {
       const left = pipeline.abandon(error);
       // Some servers do not remove what is open.
@@ -262,14 +278,14 @@ export class FileUpload {
 
   /** Bytes that were sent before; what is read next stays what it was. */
   async #again(offset: number, length: number): Promise<Uint8Array> {
-    const source = this.#source, bytes = new Uint8Array(length), { local } = this.#item;
-    await source.seek(offset);
+    const file = this.#file, bytes = new Uint8Array(length);
+    await file.seek(offset);
     for (let done = 0; done < length;) {
-      const count = await source.read(bytes.subarray(done));
-      if (count === null) throw refused(local, "it became shorter meanwhile");
+      const count = await file.read(bytes.subarray(done));
+      if (count === null) throw refused(this.#source, this.#item.path, "it became shorter meanwhile");
       done += count;
     }
-    await source.seek(this.#position);
+    await file.seek(this.#position);
     return bytes;
   }
 
@@ -323,13 +339,13 @@ function isLocked(file: SftpFileInfo | null): file is SftpFileInfo & { mode: num
 }
 
 /** Whether what is there may be taken for a copy of the file. */
-function isWhole(there: SftpFileInfo | null, info: LocalInfo): boolean {
+function isWhole(there: SftpFileInfo | null, info: SourceInfo): boolean {
   return there !== null && there.size === info.size && there.mtime !== null &&
-    there.mtime.getTime() >= info.mtime * 1000;
+    info.mtime !== null && there.mtime.getTime() >= info.mtime * 1000;
 }
 
 /** Waits for all, then throws the first failure: nothing is left running. */
-async function all(promises: readonly (Promise<void> | undefined)[]): Promise<void> {
+async function settled(promises: readonly (Promise<void> | undefined)[]): Promise<void> {
   for (const result of await Promise.allSettled(promises)) {
     if (result.status === "rejected") throw result.reason;
   }
