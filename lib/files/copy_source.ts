@@ -5,17 +5,9 @@
  */
 import type { Exclusion } from "./exclude.ts";
 import type { GlobTree } from "./glob.ts";
-import type { TallyInfo, TallyRoot, TallyTree } from "./tally.ts";
+import type { SourceInfo, TallyRoot, TallyTree } from "./tally.ts";
 
-/** What a copy wants to know of what it reads. */
-export interface SourceInfo extends TallyInfo {
-  /** Permission bits, or null where there are none to be known. */
-  readonly mode: number | null;
-  /** Last access in seconds since 1970, or null where nobody knows. */
-  readonly atime: number | null;
-  /** Last change in seconds since 1970, or null where nobody knows. */
-  readonly mtime: number | null;
-}
+export type { SourceInfo } from "./tally.ts";
 
 /** A file open for reading. */
 export interface SourceFile extends Disposable {

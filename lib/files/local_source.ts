@@ -33,7 +33,7 @@ export const localSource: CopySource = {
   async *list(path) {
     let entries: TallyEntry[] = [];
     for await (const { name, kind } of listLocal(path)) {
-      entries.push({ name, kind, size: null });
+      entries.push({ name, info: { kind, size: 0, mode: null, atime: null, mtime: null }, isWhole: false });
       if (entries.length < TOGETHER) continue;
       yield entries;
       entries = [];

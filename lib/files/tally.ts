@@ -14,14 +14,24 @@ import { isEntryName, joinPath } from "./names.ts";
 /** What something is, and its size. */
 export type TallyInfo = Pick<LocalInfo, "kind" | "size">;
 
+/** What a copy wants to know of what it reads. */
+export interface SourceInfo extends TallyInfo {
+  /** Permission bits, or null where there are none to be known. */
+  readonly mode: number | null;
+  /** Last access in seconds since 1970, or null where nobody knows. */
+  readonly atime: number | null;
+  /** Last change in seconds since 1970, or null where nobody knows. */
+  readonly mtime: number | null;
+}
+
 /** An entry of a directory, as far as its listing tells. */
 export interface TallyEntry {
   /** Its name. */
   readonly name: string;
-  /** What it is, or null where it has to be looked at; */
-  readonly kind: TallyInfo["kind"] | null;
-  /** a file's size likewise. */
-  readonly size: number | null;
+  /** What the listing tells of it, a file where it does not say what it is. */
+  readonly info: SourceInfo;
+  /** Whether that is all there is to be known. */
+  readonly isWhole: boolean;
 }
 
 /** What a tally needs of a file system. */
@@ -97,13 +107,13 @@ export async function tally(
     }
   };
   const entry = async ({ path, exclusion: within, above }: Pending, one: TallyEntry): Promise<void> => {
-    const { name, kind, size } = one;
+    const { name, info, isWhole } = one;
     // What is left out whatever it is need not be looked at, and what is no name is not copied.
     if (!isEntryName(name) || within.excludes(name, false)) return;
     const inner = joinPath(path, name);
     // What fails here the copy meets, too.
-    const isTold = kind !== null && (kind !== "file" || size !== null);
-    const there = isTold ? { kind, size: size ?? 0 } : await tree.look(inner, false).catch(() => null);
+    const isTold = isWhole || info.kind !== "file";
+    const there = isTold ? info : await tree.look(inner, false).catch(() => null);
     if (there !== null) await count(inner, there, { within, name }, above).catch(() => {});
   };
   for await (const { path, info, within, name } of roots) {

@@ -54,10 +54,7 @@ export function remoteSource(
     },
     async *list(path) {
       for await (const entries of listDirectory(session, path, { signal })) {
-        yield entries.map(({ name, info, partial }) => ({
-          name,
-          ...(partial ? { kind: null, size: null } : tallyInfo(info)),
-        }));
+        yield entries.map(({ name, info, partial }) => ({ name, info: sourceInfo(info), isWhole: !partial }));
       }
     },
     async look(path, followLinks) {

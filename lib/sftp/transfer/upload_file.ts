@@ -18,8 +18,8 @@ import type { SftpSession } from "../remote/session.ts";
 import { localFailure, type TransferRun, UNKNOWN_LIMIT } from "./run.ts";
 import { abortable } from "../../wire/abortable.ts";
 import { partName } from "../../files/copied.ts";
-import type { TreePlace } from "../../files/exclude.ts";
 import { WritePipeline } from "../remote/write_pipeline.ts";
+import type { Item } from "./walk.ts";
 
 /** Read from a file at once. */
 const BLOCK = 1_048_576;
@@ -27,18 +27,6 @@ const BLOCK = 1_048_576;
 const UNKNOWN_BLOCK = 65_536;
 /** Opens what is not there yet, and nothing that is: a link neither. */
 const FRESH = OpenFlag.CREAT | OpenFlag.EXCL | OpenFlag.TRUNC;
-
-/** One thing to copy. */
-export interface Item extends TreePlace {
-  /** Where it is. */
-  readonly path: string;
-  /** Where it goes. */
-  readonly remote: string;
-  /** Its canonical path, which says that it is the same one in a later run. */
-  readonly identity: string;
-  /** Whether it replaces nothing, as far as is known: its directory was just made. */
-  readonly isNew: boolean;
-}
 
 /** What this side has against a copy. */
 export function refused({ action }: CopySource, path: string, why: string, status: number = Status.FAILURE): SftpError {
@@ -109,7 +97,7 @@ export class FileUpload {
 
   /** Copies it. */
   async run(): Promise<void> {
-    const { path, remote, identity } = this.#item, { inPlace, resume } = this.#run.options, info = this.#info;
+    const { path, to: remote, identity } = this.#item, { inPlace, resume } = this.#run.options, info = this.#info;
     if (resume && isWhole(await this.#fileAt(remote), info)) {
       this.#run.wasWhole(path, info.size);
       return;
@@ -133,7 +121,7 @@ export class FileUpload {
 
   /** Writes what an earlier copy left to do of the part, or all of it. */
   async #writePart(part: string): Promise<void> {
-    const { path, remote, isNew } = this.#item, { resume, preserve, signal } = this.#run.options, info = this.#info;
+    const { path, to: remote, isNew } = this.#item, { resume, preserve, signal } = this.#run.options, info = this.#info;
     // Behind the last byte that was written there may be gaps, as wide as what was under way: less is not worth a look.
     let begun = resume && info.size > LAST_WINDOW ? await this.#fileAt(part) : null;
     if (begun !== null && (begun.size <= LAST_WINDOW || begun.size > info.size)) begun = null;
@@ -160,7 +148,7 @@ export class FileUpload {
 
   /** Writes all of it to the file's own name. */
   async #writeInPlace(handle: Uint8Array, isCounted: boolean): Promise<void> {
-    const { remote: path } = this.#item;
+    const { to: path } = this.#item;
     try {
       await this.#file.seek(0);
       await this.#write(handle, { path, offset: 0, mode: null, isCounted });
@@ -177,7 +165,7 @@ export class FileUpload {
   /** Writes the file to the handle, and closes it. Errors name the path that the file is to have. */
   async #write(handle: Uint8Array, { path, offset, mode, isCounted }: Writing): Promise<void> {
     const session = this.#session, run = this.#run, file = this.#file, info = this.#info;
-    const { path: from, remote } = this.#item, { preserve, signal } = run.options, requests = run.requests;
+    const { path: from, to: remote } = this.#item, { preserve, signal } = run.options, requests = run.requests;
     let closing: Promise<void> | undefined, byPath: SftpAttributes | null = null;
     let done = offset;
     // A server may tell a size of 0 for what has none, as /proc does.
@@ -291,7 +279,7 @@ export class FileUpload {
 
   #open(path: string, flags: number): Promise<Uint8Array> {
     const { mode } = this.#info, { signal } = this.#run.options;
-    const purpose = { action: "create", path: this.#item.remote, signal };
+    const purpose = { action: "create", path: this.#item.to, signal };
     const values = { path, flags: OpenFlag.WRITE | flags, attrs: mode === null ? {} : { mode } };
     return this.#session.handle(Open, values, purpose);
   }
@@ -300,7 +288,7 @@ export class FileUpload {
     if (begun !== null) {
       // The bits forbid its owner to write to it, and will again when it is open.
       if (isLocked(begun)) {
-        const purpose = { action: "create", path: this.#item.remote };
+        const purpose = { action: "create", path: this.#item.to };
         await this.#session.status(Setstat, { path: part, attrs: { mode: (begun.mode | 0o200) & 0o777 } }, purpose);
       }
       return await this.#open(part, 0);
