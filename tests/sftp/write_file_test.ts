@@ -1,10 +1,12 @@
 /** `writeFile()` where the server refuses a part of what it asks for. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { SftpError } from "../../lib/errors.ts";
-import { Extension } from "../../lib/sftp/wire/constants.ts";
+import { Extension, Fxp } from "../../lib/sftp/wire/constants.ts";
+import * as m from "../../lib/sftp/wire/messages.ts";
 import { Status } from "../../lib/files/limits.ts";
 import { type Fault, fileNode, memoryFiles, refusing, statuses } from "../_support/refusing_server.ts";
-import { pattern } from "../_support/sftp_peers.ts";
+import { pattern, scripted, statusReply } from "../_support/sftp_peers.ts";
+import { inTime, until } from "../_support/until.ts";
 
 const fresh = pattern(1000, 3);
 
@@ -106,5 +108,39 @@ Deno.test("writeFile() gives a mode by path where the server does not do it by h
         assertEquals(written, data);
       }
     }
+  }
+});
+
+/** What is written, with which mode, and the request that is not answered before the call is given up. */
+const givenUp: readonly (readonly [string, number, number | undefined, number])[] = [
+  ["a mode that is given by handle", 10, 0o600, Fxp.FSETSTAT],
+  ["the mode of more than a request", 100_000, 0o600, Fxp.FSETSTAT],
+  ["a look at what may have to be cut", 10, undefined, Fxp.STAT],
+];
+
+Deno.test("writeFile() that is given up changes nothing by path behind that, where another may have written since", async () => {
+  for (const [name, size, mode, held] of givenUp) {
+    const asked: number[] = [], answer = Promise.withResolvers<void>(), reason = new Error("enough");
+    let open = 0;
+    await using server = await scripted(async (payload, id) => {
+      const type = payload[0]!;
+      asked.push(type);
+      if (type === held) await answer.promise;
+      if (type === Fxp.OPEN) return m.Handle.encode({ id, handle: new Uint8Array([++open]) });
+      if (type === Fxp.CLOSE) open--;
+      if (type === Fxp.STAT) return m.Attrs.encode({ id, attrs: { mode: 0o100644, size: 5000 } });
+      return type === Fxp.FSETSTAT || type === Fxp.REALPATH ? statusReply(id, Status.OP_UNSUPPORTED) : undefined;
+    });
+    const controller = new AbortController(), { signal } = controller;
+    const writing = server.sftp.writeFile("/f", pattern(size), { signal, ...mode === undefined ? {} : { mode } })
+      .then(() => "done", (error) => error);
+    await until(() => asked.includes(held), `${name}: it was not asked for`);
+    controller.abort(reason);
+    assertEquals(await inTime(writing, name), reason);
+    answer.resolve();
+    await until(() => open === 0, `${name}: a handle is still open`);
+    // More answers, behind all that could have been asked for.
+    for (let i = 0; i < 10; i++) await server.sftp.realPath("/").catch(() => {});
+    assert(!asked.includes(Fxp.SETSTAT), `${name}: ${asked}`);
   }
 });
