@@ -28,7 +28,7 @@ import type { TransferSummary } from "../files/copied.ts";
 export interface ScpOptions {
   /** Copy directories and what is in them. @default {false} */
   readonly recursive?: boolean | undefined;
-  /** Keep times and permission bits. @default {false} */
+  /** Keep times and permission bits. Without it a file that replaces another here keeps that one's bits. @default {false} */
   readonly preserve?: boolean | undefined;
   /** Told of bytes done, per file, by its local path. */
   readonly onProgress?: ((progress: { path: string; bytes: number; total: number | null }) => void) | undefined;
