@@ -4,7 +4,8 @@ import { SftpError, SshProtocolError } from "../../lib/errors.ts";
 import { scpDownload, type ScpOptions, scpUpload } from "../../lib/scp/scp.ts";
 import { scpCommand } from "../../lib/scp/command.ts";
 import { FakeTime } from "../_support/fake_time.ts";
-import { until } from "../_support/until.ts";
+import type { ByteDuplex } from "../../lib/wire/types.ts";
+import { inTime, until } from "../_support/until.ts";
 import { isMissing, pattern, pipes, tempDir } from "../_support/sftp_peers.ts";
 
 const text = new TextEncoder();
@@ -70,6 +71,25 @@ Deno.test("scpDownload() takes a directory that the server calls a dot, whose na
   await using dir = await tempDir();
   const outcome = await sent("D0755 0 .\nC0644 1 f\nx\0E\n", ".", `${dir.path}/out`, { recursive: true });
   assertEquals(outcome, { files: 1, bytes: 1, warnings: [] });
+});
+
+Deno.test("scpDownload() and scpUpload() that fail before they begin end the streams that they were given", async () => {
+  await using dir = await tempDir();
+  await Deno.writeTextFile(`${dir.path}/f`, "x");
+  const signal = AbortSignal.abort(new Error("enough"));
+  for (
+    const start of [
+      (near: ByteDuplex) => scpDownload(near, "/there", `${dir.path}/f/no`),
+      (near: ByteDuplex) => scpDownload(near, "/there", `${dir.path}/g`, { signal }),
+      (near: ByteDuplex) => scpUpload(near, `${dir.path}/f`, { signal }),
+    ]
+  ) {
+    const { near, far } = pipes(), reader = far.readable.getReader(), writer = far.writable.getWriter();
+    await assertRejects(() => start(near), Error);
+    await inTime(assertRejects(() => reader.closed), "what is sent there");
+    await inTime(writer.closed.catch(() => {}), "what comes from there");
+    assertEquals(entries(dir.path), ["f"]);
+  }
 });
 
 Deno.test("scpDownload() leaves the permission bits of the file that it replaces alone, unless it keeps those of the source", async () => {
