@@ -97,6 +97,8 @@ async function copy(
       if (isGlob(remote) && error instanceof SftpError && session.ended === null) return error;
       throw error;
     });
+    // Who was given up for lack of an answer begins nothing when it comes.
+    run.check();
     const tree = remoteTally(client, session);
     if (found instanceof SftpError) {
       run.measure(tree, remoteRoots(client, remote, run.exclusion));
@@ -107,6 +109,7 @@ async function copy(
       const to = into ? joinPath(local, localName(baseName(remote), remote)) : local;
       // Some servers resolve directories only.
       const identity = await session.realPath(remote).catch(() => remote);
+      run.check();
       const place = { within: run.exclusion, name: null };
       run.measure(tree, [{ path: remote, info: tallyInfo(found), ...place }]);
       await downloader.entry({ remote, local: to, identity, isNamed: !into, isNew: false, ...place }, found, []);
@@ -203,6 +206,7 @@ class Downloader {
   }
 
   async #directory(item: Item, info: SftpFileInfo, above: readonly string[]): Promise<void> {
+    this.#run.check();
     const isNew = await makeDirectory(item.remote, item.local, item.isNamed);
     if (this.#run.options.preserve) this.#directories.push({ item, info });
     const seen = new Set<string>(), within = item.within.enter(item.name);
@@ -262,6 +266,7 @@ class Downloader {
 
   async #link({ remote, local }: Item, depth: number): Promise<void> {
     const target = await this.#client.readLink(remote);
+    this.#run.check();
     if (isForeignTarget(target) || !target.isWellFormed() || !isContainedTarget(target, depth)) {
       throw refused(
         remote,

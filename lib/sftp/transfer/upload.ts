@@ -63,6 +63,7 @@ async function copy(
       const into = !isTree && (named || there?.isDirectory);
       const to = into ? joinPath(remote, splitLocal(local).base) : remote;
       const identity = await localRealPath(local);
+      run.check();
       const place = { within: run.exclusion, name: null };
       run.measure(localTally, [{ path: local, info: found, ...place }]);
       await uploader.entry({ local, remote: to, identity, isNew: there === null, ...place }, found, []);
@@ -215,6 +216,7 @@ class Uploader {
         const there = await this.#client.readLink(remote).catch(() => null);
         if (there === null) throw error;
         if (there === target) return this.#run.wasThere();
+        this.#run.check();
         await this.#replaceLink(target, remote, identity, error);
       }
       this.#run.finished();
@@ -230,6 +232,7 @@ class Uploader {
       // What an earlier copy left.
       if (await this.#client.readLink(part).catch(() => null) !== target) throw error;
     });
+    this.#run.check();
     const onWarning = (left: SftpError): void => this.#run.warn(left);
     await moveIntoPlace(this.#session, { part, path, aside, what: "link", onWarning });
   }
