@@ -88,6 +88,25 @@ Deno.test("writeFile() of more than a request says that what is there is not who
   assertEquals(peer.open(), 0);
 });
 
+Deno.test("writeFile() tells what was refused first, and that what is there is not whole, also where CLOSE is refused as well", async () => {
+  // Few bytes wait for the answers when the stream is closed; of many, one is refused before the last is sent.
+  for (const size of [100_000, 5_000_000]) {
+    for (const kind of ["WRITE", "SETSTAT"]) {
+      const files = memoryFiles(), before = fileNode(pattern(5000, 5));
+      files.nodes.set("/f", before);
+      const plan = (asked: string): Fault | null =>
+        asked === "CLOSE" ? { status: 9, done: true } : asked.endsWith(kind) ? { status: 14 } : null;
+      await using peer = await refusing(files, plan, [Extension.limits]);
+      const error = await assertRejects(
+        () => peer.sftp.writeFile("/f", pattern(size), kind === "WRITE" ? {} : { mode: 0o600 }),
+        SftpError,
+        "no space is left there; what is at",
+      );
+      assert(error.message.includes('"/f" is not whole'), error.message);
+    }
+  }
+});
+
 Deno.test("writeFile() gives a mode by path where the server does not do it by handle, and writes nothing where it does neither", async () => {
   for (const size of [10, 500_000]) {
     for (const status of [Status.PERMISSION_DENIED, Status.FAILURE, Status.OP_UNSUPPORTED]) {

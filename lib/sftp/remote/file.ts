@@ -392,11 +392,12 @@ export class SftpFile implements AsyncDisposable {
 
   async #close(): Promise<void> {
     await Promise.allSettled([this.#turn, ...this.#beside]);
-    try {
-      await this.#writing?.finish();
-    } finally {
-      await this.#session.closeHandle(this.#handle, this.#path);
-    }
+    const refused = await this.#writing?.finish().then(() => null, (error) => ({ error })) ?? null;
+    await this.#session.closeHandle(this.#handle, this.#path).catch((error) => {
+      // What was refused first says more.
+      throw refused === null ? error : refused.error;
+    });
+    if (refused !== null) throw refused.error;
   }
 
   /**

@@ -54,10 +54,9 @@ export async function writeWholeFile(
     await source.pipeTo(file.writable, { preventClose: true, ...signal === undefined ? {} : { signal } });
     await closed(file.writable, signal);
   } catch (error) {
+    // Closed with the stream already, but where nothing could be piped at all; what a CLOSE says now is not what went wrong.
+    await file.close().catch(() => {});
     throw append ? error : notWhole(error, path);
-  } finally {
-    // Closed with the stream already, but where nothing could be piped at all.
-    await file.close();
   }
 }
 
