@@ -197,6 +197,10 @@ export async function takeScp(
     const there = await localStat(local, true).catch((error) => {
       throw copyError("copy to", local, error);
     });
+    if (there?.kind === "other") {
+      const why = "it is no regular file, and would be replaced by one";
+      throw new SftpError(`Cannot copy to ${quoted(local)}: ${why}`, Status.FAILURE, local);
+    }
     const own = there?.kind === "directory" ? localScpFiles.spell(baseName(remote)) : null;
     const inside = own === null ? {} : { file: joinPath(local, own) };
     plan.meter?.begin();

@@ -37,7 +37,7 @@ import { baseName, isContainedTarget, isEntryName, joinPath, quoted } from "../.
 import { ReadPipeline } from "../remote/read_pipeline.ts";
 import { isMissing } from "../../files/refusals.ts";
 import type { SftpSession } from "../remote/session.ts";
-import { localFailure, type TransferOptions, TransferRun, withGrace } from "./run.ts";
+import { localFailure, type TransferOptions, TransferRun, withGrace, wouldReplace } from "./run.ts";
 import { partName, type TransferSummary } from "../../files/copied.ts";
 import type { TreePlace } from "../../files/exclude.ts";
 import { remoteRoots, remoteTally, tallyInfo } from "./remote_tally.ts";
@@ -104,8 +104,10 @@ async function copy(
       run.measure(tree, remoteRoots(client, remote, run.exclusion));
       await downloader.glob(remote, local, found);
     } else {
-      const into = !found.isDirectory &&
-        (local.endsWith("/") || (await localStat(local, true))?.kind === "directory");
+      const isTree = found.isDirectory, named = local.endsWith("/");
+      const there = isTree || named ? undefined : (await localStat(local, true))?.kind;
+      const into = !isTree && (named || there === "directory");
+      if (there === "other" && !options.inPlace) throw refused(remote, wouldReplace(local, "here"));
       const to = into ? joinPath(local, localName(baseName(remote), remote)) : local;
       // Some servers resolve directories only.
       const identity = await session.realPath(remote).catch(() => remote);

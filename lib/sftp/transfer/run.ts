@@ -11,6 +11,7 @@ import type { FurtherSessions } from "../remote/further_sessions.ts";
 import type { SftpSession } from "../remote/session.ts";
 import { lostError } from "../remote/errors.ts";
 import { isFileSystemError, statusOf } from "../../files/errors.ts";
+import { quoted } from "../../files/names.ts";
 import { type Exclusion, exclusionOf } from "../../files/exclude.ts";
 import { tally, type TallyPlan, type TallyRoot, type TallyTree } from "../../files/tally.ts";
 import { TreeMeter, type TreeProgress } from "../../files/tree_progress.ts";
@@ -59,7 +60,7 @@ export interface TransferOptions {
   timeout?: number | undefined;
   /**
    * Write to the file's own name at once, instead of beside it and renaming it at the end. An interrupted copy is then left
-   * under that name. Not together with `resume`, which is a `TypeError`: nothing tells the start of this file from an older
+   * under that name. A device or a pipe is written to only so. Not together with `resume`, which is a `TypeError`: nothing tells the start of this file from an older
    * one. @default {false}
    */
   inPlace?: boolean | undefined;
@@ -317,6 +318,13 @@ export async function withGrace<T>(work: Promise<T>, signal: AbortSignal | undef
     signal.removeEventListener("abort", abort);
     clearTimeout(timer);
   }
+}
+
+/** Why no file is copied to the name of a device or a pipe: whoever names one, as `/dev/null`, wants it to be there afterwards. */
+export function wouldReplace(path: string, where: "here" | "there"): string {
+  return `${
+    quoted(path)
+  } ${where} is no regular file, and would be replaced by one; with \`inPlace: true\` it is written to`;
 }
 
 /** A failure of a local file as an error that names what was copied, and not the part. Other errors stay what they are. */

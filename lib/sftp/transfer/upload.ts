@@ -6,7 +6,7 @@
 import { SftpError } from "../../errors.ts";
 import type { SftpFileInfo } from "../../files/file_info.ts";
 import type { RemoteFiles } from "../remote/remote_files.ts";
-import { MAX_DEPTH, Status } from "../../files/limits.ts";
+import { FileType, MAX_DEPTH, Status } from "../../files/limits.ts";
 import { expandGlob, isGlob } from "../../files/glob.ts";
 import {
   listLocal,
@@ -24,7 +24,7 @@ import { moveIntoPlace } from "../remote/replace.ts";
 import { isMissing, refusalOf } from "../../files/refusals.ts";
 import type { FurtherSessions } from "../remote/further_sessions.ts";
 import type { SftpSession } from "../remote/session.ts";
-import { type TransferOptions, TransferRun, withGrace } from "./run.ts";
+import { type TransferOptions, TransferRun, withGrace, wouldReplace } from "./run.ts";
 import type { TransferSummary } from "../../files/copied.ts";
 import { failure, FileUpload, type Item, partPaths, refused } from "./upload_file.ts";
 
@@ -61,6 +61,7 @@ async function copy(
       const isTree = found.kind === "directory", named = remote.endsWith("/");
       const there = isTree || named ? undefined : await lookUp(client, session, remote);
       const into = !isTree && (named || there?.isDirectory);
+      if (isIrregular(there) && !options.inPlace) throw refused(local, wouldReplace(remote, "there"));
       const to = into ? joinPath(remote, splitLocal(local).base) : remote;
       const identity = await localRealPath(local);
       run.check();
@@ -86,6 +87,11 @@ async function lookUp(
     if (session.ended !== null || !(error instanceof SftpError)) throw error;
     return isMissing(error) ? null : undefined;
   });
+}
+
+/** Whether it is known to be a device, a pipe or a socket. */
+function isIrregular(there: SftpFileInfo | null | undefined): boolean {
+  return !!there && !there.isFile && !there.isDirectory && ((there.mode ?? 0) & FileType.MASK) !== 0;
 }
 
 class Uploader {
