@@ -84,7 +84,10 @@ export interface ScpFiles {
   shown(path: string): string;
 }
 
-/** Local files; a file is written beside its name and renamed when it is whole. */
+/**
+ * Local files; a file is written beside its name and renamed when it is whole. One that replaces another has that one's permission bits,
+ * as when scp writes to it, unless times and bits are kept.
+ */
 export const localScpFiles: ScpFiles = {
   stat: localStat,
   async *list(path) {
@@ -102,7 +105,9 @@ export const localScpFiles: ScpFiles = {
     if (namesLocalDirectory(path)) throw new SftpError("There is no such directory", Status.NO_SUCH_FILE, path);
     const { directory, base } = splitLocal(path);
     const part = joinPath(directory, partName(base, path, size, 0));
-    const file = await createLocal(part, mode);
+    const there = await localStat(path, false), kept = there?.kind === "file" ? there.mode : null;
+    // It is open to nobody, at no time, whom the one or the other keeps out.
+    const file = await createLocal(part, kept === null ? mode : kept & mode);
     return {
       write: (bytes) => file.write(bytes),
       async finish(times) {
@@ -118,6 +123,7 @@ export const localScpFiles: ScpFiles = {
           notKept = new SftpError(message, statusOf(error), path, { cause: error });
         }
         try {
+          if (times === null && kept !== null) await localMode(part, kept);
           await renameLocal(part, path);
         } catch (error) {
           await removeLocal(part).catch(() => {});

@@ -28,7 +28,7 @@ import type { TransferSummary } from "../files/copied.ts";
 export interface ScpOptions {
   /** Copy directories and what is in them. @default {false} */
   readonly recursive?: boolean | undefined;
-  /** Keep times and permission bits. @default {false} */
+  /** Keep times and permission bits. Without it a file that replaces another here keeps that one's bits. @default {false} */
   readonly preserve?: boolean | undefined;
   /** Told of bytes done, per file, by its local path. */
   readonly onProgress?: ((progress: { path: string; bytes: number; total: number | null }) => void) | undefined;
@@ -118,11 +118,11 @@ export async function exchange<T>(
   signal: AbortSignal | undefined,
   run: (stream: ScpStream) => Promise<T>,
 ): Promise<T> {
-  signal?.throwIfAborted();
   const stream = new ScpStream(channel);
   const abort = (): void => stream.abort(signal!.reason);
   signal?.addEventListener("abort", abort, { once: true });
   try {
+    signal?.throwIfAborted();
     const result = await run(stream);
     await stream.close();
     return result;
@@ -193,15 +193,18 @@ export async function takeScp(
   requireLocalFiles();
   const plan = planOf(options, remote);
   const destination: ScpDestination = { path: local, place: "as", asked: remote };
-  const base = baseName(remote),
-    there = await localStat(local, true).catch((error) => {
+  const run = async (stream: ScpStream): Promise<ScpResult> => {
+    const there = await localStat(local, true).catch((error) => {
       throw copyError("copy to", local, error);
     });
-  const own = there?.kind === "directory" ? localScpFiles.spell(base) : null;
-  const inside = own === null ? {} : { file: joinPath(local, own) };
-  const run = (stream: ScpStream): Promise<ScpResult> => {
+    if (there?.kind === "other") {
+      const why = "it is no regular file, and would be replaced by one";
+      throw new SftpError(`Cannot copy to ${quoted(local)}: ${why}`, Status.FAILURE, local);
+    }
+    const own = there?.kind === "directory" ? localScpFiles.spell(baseName(remote)) : null;
+    const inside = own === null ? {} : { file: joinPath(local, own) };
     plan.meter?.begin();
-    return receiveScp(stream, localScpFiles, { ...destination, ...inside }, plan);
+    return await receiveScp(stream, localScpFiles, { ...destination, ...inside }, plan);
   };
   const result = await timed(options, remote, (signal) => exchange(channel, signal, run));
   return { summary: summary(result, plan), isPartial: result.excluded > 0 };

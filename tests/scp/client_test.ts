@@ -1,23 +1,24 @@
 /** `scpDownload()` and `scpUpload()` with senders and targets that are not as they should be. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { SftpError, SshProtocolError } from "../../lib/errors.ts";
-import { scpDownload, scpUpload } from "../../lib/scp/scp.ts";
+import { scpDownload, type ScpOptions, scpUpload } from "../../lib/scp/scp.ts";
 import { scpCommand } from "../../lib/scp/command.ts";
 import { FakeTime } from "../_support/fake_time.ts";
-import { until } from "../_support/until.ts";
+import type { ByteDuplex } from "../../lib/wire/types.ts";
+import { inTime, until } from "../_support/until.ts";
 import { isMissing, pattern, pipes, tempDir } from "../_support/sftp_peers.ts";
 
 const text = new TextEncoder();
 
 /** What `scpDownload` makes of a sender that sends these bytes and takes any answer. */
-async function sent(bytes: string, remote: string, local: string, recursive = false): Promise<unknown> {
+async function sent(bytes: string, remote: string, local: string, options: ScpOptions = {}): Promise<unknown> {
   const { near, far } = pipes(), writer = far.writable.getWriter();
   const sending = (async () => {
     await writer.write(text.encode(bytes));
     await writer.close();
   })().catch(() => {});
   const drained = far.readable.pipeTo(new WritableStream()).catch(() => {});
-  const outcome = await scpDownload(near, remote, local, { recursive }).then((summary) => summary, (error) => error);
+  const outcome = await scpDownload(near, remote, local, options).then((summary) => summary, (error) => error);
   await Promise.all([sending, drained]);
   return outcome;
 }
@@ -68,8 +69,52 @@ Deno.test("scpDownload() tells which path failed", async () => {
 
 Deno.test("scpDownload() takes a directory that the server calls a dot, whose name does not matter", async () => {
   await using dir = await tempDir();
-  const outcome = await sent("D0755 0 .\nC0644 1 f\nx\0E\n", ".", `${dir.path}/out`, true);
+  const outcome = await sent("D0755 0 .\nC0644 1 f\nx\0E\n", ".", `${dir.path}/out`, { recursive: true });
   assertEquals(outcome, { files: 1, bytes: 1, warnings: [] });
+});
+
+Deno.test("scpDownload() and scpUpload() that fail before they begin end the streams that they were given", async () => {
+  await using dir = await tempDir();
+  await Deno.writeTextFile(`${dir.path}/f`, "x");
+  const signal = AbortSignal.abort(new Error("enough"));
+  for (
+    const start of [
+      (near: ByteDuplex) => scpDownload(near, "/there", `${dir.path}/f/no`),
+      (near: ByteDuplex) => scpDownload(near, "/there", `${dir.path}/g`, { signal }),
+      (near: ByteDuplex) => scpUpload(near, `${dir.path}/f`, { signal }),
+    ]
+  ) {
+    const { near, far } = pipes(), reader = far.readable.getReader(), writer = far.writable.getWriter();
+    await assertRejects(() => start(near), Error);
+    await inTime(assertRejects(() => reader.closed), "what is sent there");
+    await inTime(writer.closed.catch(() => {}), "what comes from there");
+    assertEquals(entries(dir.path), ["f"]);
+  }
+});
+
+Deno.test("scpDownload() leaves the permission bits of the file that it replaces alone, unless it keeps those of the source", async () => {
+  await using dir = await tempDir();
+  const path = `${dir.path}/f`, during: number[] = [];
+  const modeOf = (name: string): number => Deno.statSync(`${dir.path}/${name}`).mode! & 0o777;
+  const onProgress = (): void => void during.push(...entries(dir.path).filter((name) => name !== "f").map(modeOf));
+  for (
+    const [there, source, preserve, expected] of [
+      [0o600, 0o644, false, 0o600],
+      [0o666, 0o600, false, 0o666],
+      [0o400, 0o755, false, 0o400],
+      [0o600, 0o644, true, 0o644],
+      [0o666, 0o600, true, 0o600],
+    ] as const
+  ) {
+    await Deno.writeTextFile(path, "old");
+    await Deno.chmod(path, there);
+    const line = `C0${source.toString(8)} 3 f\nnew\0`;
+    const outcome = await sent((preserve ? "T1 0 1 0\n" : "") + line, "/f", path, { preserve, onProgress });
+    assertEquals(outcome, { files: 1, bytes: 3, warnings: [] });
+    assertEquals([await Deno.readTextFile(path), modeOf("f")], ["new", expected]);
+    assert(during.splice(0).every((mode) => (mode & ~there) === 0 && (mode & ~source) === 0), `${there} ${source}`);
+    await Deno.remove(path);
+  }
 });
 
 const SCP = "/usr/bin/scp";
@@ -191,7 +236,7 @@ Deno.test("scpDownload() of what ends at any byte fails and leaves what was here
   const tree = "D0755 0 d\nC0644 1 a\nx\0E\nT1 0 1 0\n";
   for (let length = 0; length <= tree.length; length++) {
     await Deno.remove(`${dir.path}/d`, { recursive: true }).catch(() => {});
-    const outcome = await sent(tree.slice(0, length), "/d", `${dir.path}/d`, true);
+    const outcome = await sent(tree.slice(0, length), "/d", `${dir.path}/d`, { recursive: true });
     if (tree.slice(0, length).endsWith("E\n")) assertEquals(outcome, { files: 1, bytes: 1, warnings: [] });
     else assert(outcome instanceof Error, `${length}: ${JSON.stringify(outcome)}`);
   }

@@ -6,7 +6,8 @@ import { Extension, Fxp } from "../../lib/sftp/wire/constants.ts";
 import { Status } from "../../lib/files/limits.ts";
 import * as m from "../../lib/sftp/wire/messages.ts";
 import { inTime, turns, until } from "../_support/until.ts";
-import { framed, pattern, pipes, RawPeer, scripted, statusReply } from "../_support/sftp_peers.ts";
+import { FakeTime } from "../_support/fake_time.ts";
+import { framed, namesBelow, pattern, pipes, RawPeer, scripted, statusReply, tempDir } from "../_support/sftp_peers.ts";
 
 Deno.test("writeFile() can be aborted while the server answers no WRITE", async () => {
   let writes = 0;
@@ -227,4 +228,71 @@ Deno.test("SftpFile.readable can be cancelled while the server answers nothing",
   await turns();
   assertEquals(await inTime(reader.cancel(), "cancel()"), undefined);
   assertEquals(await inTime(reading, "The read"), "ended");
+});
+
+/** Copies, the request that is not answered before they are given up, and what that must not lead to. */
+const copies: readonly (readonly [string, number, number, readonly number[]])[] = [
+  ["download", Fxp.STAT, 0o040755, [Fxp.OPENDIR]],
+  ["download", Fxp.REALPATH, 0o040755, [Fxp.OPENDIR]],
+  ["download", Fxp.READLINK, 0o040755, []],
+  ["upload", Fxp.SYMLINK, 0o040755, [Fxp.RENAME, Fxp.REMOVE]],
+  ["upload", Fxp.READLINK, 0o040755, [Fxp.SYMLINK, Fxp.RENAME]],
+  ["upload of a file", Fxp.STAT, 0o100644, [Fxp.OPEN]],
+];
+
+Deno.test("a copy that was given up begins nothing, here or there, and tells nothing when the server answers at last", async () => {
+  for (const [copy, held, mode, begun] of copies) {
+    await using dir = await tempDir();
+    await Deno.mkdir(`${dir.path}/tree`);
+    await Deno.symlink("new", `${dir.path}/tree/link`);
+    await Deno.writeTextFile(`${dir.path}/file`, "x");
+    const answer = Promise.withResolvers<void>(), asked: number[] = [], what = `${copy}, ${held}`;
+    let directories = 0;
+    const listed = new Set<number>();
+    await using server = await scripted(async (payload, id) => {
+      const type = payload[0]!;
+      asked.push(type);
+      // The name itself is taken.
+      const isTaken = type === Fxp.SYMLINK && asked.filter((one) => one === type).length === 1;
+      if (type === held) await answer.promise;
+      if (type === Fxp.STAT) return m.Attrs.encode({ id, attrs: { mode, size: 1 } });
+      if (type === Fxp.LSTAT) return statusReply(id, Status.NO_SUCH_FILE);
+      if (type === Fxp.OPENDIR) return m.Handle.encode({ id, handle: new Uint8Array([++directories]) });
+      const names = type === Fxp.READDIR
+        ? ["link"]
+        : type === Fxp.REALPATH
+        ? ["/d"]
+        : type === Fxp.READLINK
+        ? ["old"]
+        : [];
+      if (names.length === 0) return isTaken ? statusReply(id, Status.FAILURE) : undefined;
+      if (type === Fxp.READDIR) {
+        const [handle] = m.Readdir.decode(payload).handle;
+        if (listed.has(handle!)) return statusReply(id, Status.EOF);
+        listed.add(handle!);
+      }
+      const attrs = { mode: 0o120777, size: 3 };
+      return m.Name.encode({ id, entries: names.map((name) => ({ name, longName: "", attrs })) });
+    });
+    using time = new FakeTime();
+    let isOver = false, told = 0;
+    const controller = new AbortController(), reason = new Error("enough"), tell = (): void => void (isOver && told++);
+    const options = { recursive: true, signal: controller.signal, onProgress: tell, onTreeProgress: tell };
+    const copying = (copy === "download"
+      ? server.sftp.download("/d", `${dir.path}/here`, options)
+      : server.sftp.upload(`${dir.path}/${copy === "upload" ? "tree" : "file"}`, "/d", options))
+      .then(() =>
+        "done", (error) => error);
+    await until(() => asked.includes(held), `${what}: it was not asked for`);
+    controller.abort(reason);
+    time.tick(1000);
+    assertEquals(await inTime(copying, what), reason);
+    isOver = true;
+    const before = await namesBelow(dir.path), sent = asked.length;
+    answer.resolve();
+    for (let i = 0; i < 10; i++) await server.sftp.lstat("/").catch(() => {});
+    await turns(20);
+    const later = asked.slice(sent).filter((type) => begun.includes(type));
+    assertEquals([await namesBelow(dir.path), later, told], [before, [], 0], what);
+  }
 });

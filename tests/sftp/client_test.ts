@@ -327,6 +327,19 @@ Deno.test("SftpFile.writable gathers small writes and keeps their order", async 
   assert((await peer.sftp.stat("/g")).size <= data.length);
 });
 
+Deno.test("a file that is closed tells which write was refused, also where its CLOSE is refused as well", async () => {
+  for (const closing of [Status.OK, Status.FAILURE]) {
+    await using server = await scripted((payload, id) => {
+      if (payload[0] === Fxp.OPEN) return m.Handle.encode({ id, handle: new Uint8Array([1]) });
+      if (payload[0] === Fxp.WRITE) return statusReply(id, 14);
+      return statusReply(id, payload[0] === Fxp.CLOSE ? closing : Status.OK);
+    });
+    const writer = (await server.sftp.open("/f", { write: true })).writable.getWriter();
+    await writer.write(new Uint8Array(10));
+    await assertRejects(() => writer.close(), SftpError, 'Cannot write "/f": no space is left there');
+  }
+});
+
 Deno.test("SftpFile.sync() sends fsync@openssh.com with the file's handle, and waits for its answer", async () => {
   const synced: string[] = [];
   let answer = Status.OK as number;

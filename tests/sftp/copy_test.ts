@@ -1,6 +1,8 @@
 /** Copies on the server. */
 import { assert, assertEquals } from "@std/assert";
 import { SftpError } from "../../lib/errors.ts";
+import type { SftpBackend } from "../../lib/files/backend.ts";
+import { Status } from "../../lib/files/limits.ts";
 import { Extension } from "../../lib/sftp/wire/constants.ts";
 import type { SftpChannel } from "../../lib/sftp/wire/channel.ts";
 import { type Fault, fileNode, memoryFiles, refusing, statuses } from "../_support/refusing_server.ts";
@@ -53,6 +55,39 @@ for (const shape of [undefined, withoutCopyData]) {
     assertEquals(await sha256(`${dir.path}/link`), await sha256(pattern(500_000)));
   });
 }
+
+Deno.test("copyFile() leaves nothing of what was there where the source ends before the size that the server gives", async () => {
+  for (const there of [0, 26, 100, 4096, 5000]) {
+    const files = memoryFiles(), source = pattern(26), { backend } = files;
+    files.nodes.set("/from", fileNode(source));
+    files.nodes.set("/to", fileNode(pattern(there, 7)));
+    const open: SftpBackend["open"] = async (path, options, who) => {
+      const file = await backend.open(path, options, who);
+      if (path !== "/from") return file;
+      // As of files of /sys.
+      return { ...file, stat: async () => ({ ...await file.stat(), size: 4096 }) };
+    };
+    await using peer = await refusing({ backend: { ...backend, open } }, () => null);
+    assert(peer.sftp.server.extensions.has(Extension.copyData));
+    assertEquals((await peer.sftp.readFile("/from")).length, 26);
+    await peer.sftp.copyFile("/from", "/to");
+    assertEquals((files.nodes.get("/to") as { data: Uint8Array }).data, source, `${there} bytes were there`);
+  }
+});
+
+Deno.test("copyFile() copies through here where the server has no copy-data after all", async () => {
+  const files = memoryFiles(), source = pattern(70_000, 3);
+  files.nodes.set("/from", fileNode(source));
+  for (const there of [0, 100, 100_000]) {
+    files.nodes.set("/to", fileNode(pattern(there, 7)));
+    const plan = (name: string): Fault | null => name === Extension.copyData ? { status: Status.OP_UNSUPPORTED } : null;
+    await using peer = await refusing(files, plan);
+    assert(peer.sftp.server.extensions.has(Extension.copyData));
+    await peer.sftp.copyFile("/from", "/to");
+    assert(peer.asked.includes(Extension.copyData));
+    assertEquals(await sha256((files.nodes.get("/to") as { data: Uint8Array }).data), await sha256(source));
+  }
+});
 
 Deno.test("copyFile() tells of what is not whole whatever becomes of any request, and leaves its source", async () => {
   const from = pattern(70_000, 3), before = pattern(100_000, 5);

@@ -6,7 +6,7 @@ import { openRootedBackend } from "../../lib/files/rooted/backend.ts";
 import { scpDownload, scpUpload } from "../../lib/scp/scp.ts";
 import { serveScp } from "../../lib/scp/server.ts";
 import { scpCommand } from "../../lib/scp/command.ts";
-import { isMissing, ours, pipes, someone, tempDir } from "../_support/sftp_peers.ts";
+import { isMissing, namesBelow, ours, pipes, someone, tempDir } from "../_support/sftp_peers.ts";
 
 const PYTHON = "/usr/bin/python3";
 
@@ -170,3 +170,35 @@ for (const strategy of [undefined, "named"] as const) {
     await assertRejects(() => peer.sftp.truncate("/none", 0), SftpError, "no such file");
   });
 }
+
+Deno.test({
+  name: "no copy puts a file in the place of a socket, a pipe or a device that it was given as its target",
+  ignore: Deno.build.os !== "linux",
+  async fn() {
+    await using dir = await tempDir();
+    await using peer = await ours({ root: dir.path });
+    await Deno.writeTextFile(`${dir.path}/f`, "f");
+    using _listener = Deno.listen({ transport: "unix", path: `${dir.path}/socket` });
+    const more = [];
+    if (await made("mkfifo", `${dir.path}/pipe`)) more.push("pipe");
+    if (await made("mknod", `${dir.path}/device`, "c", "1", "3")) more.push("device");
+    await Deno.symlink("socket", `${dir.path}/link`);
+    for (const name of ["socket", "link", ...more]) {
+      const before = await Deno.lstat(`${dir.path}/${name}`);
+      for (const options of [{}, { preserve: true }, { resume: true }]) {
+        const down = (): Promise<unknown> => peer.sftp.download("/f", `${dir.path}/${name}`, options);
+        await assertRejects(down, SftpError, "here is no regular file");
+        const up = (): Promise<unknown> => peer.sftp.upload(`${dir.path}/f`, `/${name}`, options);
+        await assertRejects(up, SftpError, "there is no regular file");
+      }
+      const { near, far } = pipes();
+      const served = serveScp(far, scpCommand("from", "/f"), { root: dir.path }, someone);
+      await assertRejects(() => scpDownload(near, "/f", `${dir.path}/${name}`), SftpError, "no regular file");
+      await served;
+      const { ino, isFile } = await Deno.lstat(`${dir.path}/${name}`);
+      assertEquals([ino, isFile], [before.ino, false], name);
+    }
+    assertEquals((await namesBelow(dir.path)).filter((name) => name.endsWith(".part")), []);
+    assertEquals((await peer.sftp.download("/f", "/dev/null", { inPlace: true })).files, 1);
+  },
+});

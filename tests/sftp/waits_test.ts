@@ -1,5 +1,6 @@
 /** `timeout` and `signal` of each request: a wait ends when it is told to, and nothing more is asked for behind that. */
-import { assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
+import { SftpError } from "../../lib/errors.ts";
 import { Status } from "../../lib/files/limits.ts";
 import type { SftpClient } from "../../lib/sftp/client.ts";
 import type { SftpFile } from "../../lib/sftp/remote/file.ts";
@@ -8,7 +9,7 @@ import * as m from "../../lib/sftp/wire/messages.ts";
 import type { WaitOptions } from "../../lib/wire/deadline.ts";
 import { countedSignal } from "../_support/counted_signal.ts";
 import { FakeTime } from "../_support/fake_time.ts";
-import { pattern, scripted, statusReply } from "../_support/sftp_peers.ts";
+import { framed, pattern, scripted, statusReply } from "../_support/sftp_peers.ts";
 import { inTime, turns, until } from "../_support/until.ts";
 
 /** All that this client can ask for, but the limits, which it asks for at the start. */
@@ -116,6 +117,7 @@ Deno.test("nothing is asked for by a signal that has aborted, and options that a
     await assertRejects(() => start({ timeout: 0 }), RangeError, "milliseconds above 0");
     await assertRejects(() => start({ timeouts: 5 } as WaitOptions), TypeError, "`timeout`");
   }
+  await assertRejects(() => file.close({ timeout: 0 }), RangeError, "milliseconds above 0");
   assertEquals(server.asked(), 0);
   await file.close();
 });
@@ -236,4 +238,84 @@ Deno.test("of a write that is given up nothing more is sent, and the session goe
   for (let i = 0; i < 10; i++) await server.sftp.realPath("/").catch(() => {});
   assertEquals(writes.length, sent);
   await inTime(file.close(), "close()");
+});
+
+/**
+ * What a call comes to whose answer follows that of another request in one chunk, of which the program hears some turns of its promises
+ * before it aborts the call: null where that is in time.
+ */
+async function closelyAborted<T>(
+  turns: number,
+  type: number,
+  answer: (id: number) => Uint8Array,
+  start: (sftp: SftpClient, signal: AbortSignal) => Promise<T>,
+) {
+  let held: number | null = null, stat: number | null = null;
+  const asked: Uint8Array[] = [];
+  const server = await scripted(async (payload, id, peer) => {
+    asked.push(payload);
+    if (payload[0] === type && held === null) held = id;
+    else if (payload[0] === Fxp.STAT) stat = id;
+    else if (payload[0] === Fxp.OPEN) return m.Handle.encode({ id, handle: new Uint8Array([1]) });
+    else if (payload[0] === Fxp.READ) return m.Data.encode({ id, data: pattern(10) });
+    else return payload[0] === Fxp.READDIR || payload[0] === Fxp.REALPATH ? statusReply(id, Status.EOF) : undefined;
+    if (held !== null && stat !== null) {
+      await peer.raw(new Uint8Array([...framed(m.Attrs.encode({ id: stat, attrs: {} })), ...framed(answer(held))]));
+    }
+    return null;
+  });
+  const controller = new AbortController(), started = start(server.sftp, controller.signal);
+  const aborting = (async () => {
+    await until(() => held !== null, "It was not asked for");
+    await server.sftp.stat("/g");
+    for (let i = 0; i < turns; i++) await null;
+    controller.abort();
+  })();
+  const got = await started.catch(() => null);
+  await aborting;
+  return Object.assign(server, { got, asked });
+}
+
+Deno.test("what comes just before an abort is the caller's, or is let go of", async () => {
+  const handle = (id: number) => m.Handle.encode({ id, handle: new Uint8Array([1]) });
+  for (let turns = 0; turns < 20; turns++) {
+    {
+      await using server = await closelyAborted(turns, Fxp.OPEN, handle, (sftp, signal) => sftp.open("/f", { signal }));
+      await server.got?.close();
+      const isClosed = (): boolean => server.asked.some((payload) => payload[0] === Fxp.CLOSE);
+      await until(isClosed, `An abort after ${turns} turns left the file open`);
+    }
+    {
+      const list = (sftp: SftpClient, signal: AbortSignal) => Array.fromAsync(sftp.readDir("/d", { signal }));
+      await using server = await closelyAborted(turns, Fxp.OPENDIR, handle, list);
+      const isClosed = (): boolean => server.asked.some((payload) => payload[0] === Fxp.CLOSE);
+      await until(isClosed, `An abort after ${turns} turns left the directory open`);
+    }
+    {
+      const data = (id: number) => m.Data.encode({ id, data: pattern(10) });
+      let file!: SftpFile;
+      await using server = await closelyAborted(turns, Fxp.READ, data, async (sftp, signal) => {
+        file = await sftp.open("/f");
+        return await file.read(new Uint8Array(10), { signal });
+      });
+      await file.read(new Uint8Array(10));
+      const offsets = server.asked.filter((payload) => payload[0] === Fxp.READ).map((one) => m.Read.decode(one).offset);
+      assertEquals(offsets, [0n, server.got === null ? 0n : 10n], `An abort after ${turns} turns`);
+      await file.close();
+    }
+  }
+});
+
+Deno.test("an abort whose reason is the error of another request is no answer of the server", async () => {
+  for (const status of [Status.NO_SUCH_FILE, Status.PERMISSION_DENIED, Status.FAILURE, Status.OP_UNSUPPORTED]) {
+    const reason = new SftpError('Cannot open "/other": no such file or directory', status, "/other");
+    for (const [action, start] of calls) {
+      await using server = await silent();
+      const controller = new AbortController(), waiting = start(server.sftp, { signal: controller.signal });
+      await until(() => server.asked() > 0, `${action}: it was not asked for`);
+      controller.abort(reason);
+      const got = await inTime(waiting.then(() => "done", (error) => error), action);
+      assert(got === reason, `${action}, status ${status}: ${got}`);
+    }
+  }
 });

@@ -1,10 +1,12 @@
 /** `writeFile()` where the server refuses a part of what it asks for. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { SftpError } from "../../lib/errors.ts";
-import { Extension } from "../../lib/sftp/wire/constants.ts";
+import { Extension, Fxp } from "../../lib/sftp/wire/constants.ts";
+import * as m from "../../lib/sftp/wire/messages.ts";
 import { Status } from "../../lib/files/limits.ts";
 import { type Fault, fileNode, memoryFiles, refusing, statuses } from "../_support/refusing_server.ts";
-import { pattern } from "../_support/sftp_peers.ts";
+import { pattern, scripted, statusReply } from "../_support/sftp_peers.ts";
+import { inTime, until } from "../_support/until.ts";
 
 const fresh = pattern(1000, 3);
 
@@ -86,6 +88,25 @@ Deno.test("writeFile() of more than a request says that what is there is not who
   assertEquals(peer.open(), 0);
 });
 
+Deno.test("writeFile() tells what was refused first, and that what is there is not whole, also where CLOSE is refused as well", async () => {
+  // Few bytes wait for the answers when the stream is closed; of many, one is refused before the last is sent.
+  for (const size of [100_000, 5_000_000]) {
+    for (const kind of ["WRITE", "SETSTAT"]) {
+      const files = memoryFiles(), before = fileNode(pattern(5000, 5));
+      files.nodes.set("/f", before);
+      const plan = (asked: string): Fault | null =>
+        asked === "CLOSE" ? { status: 9, done: true } : asked.endsWith(kind) ? { status: 14 } : null;
+      await using peer = await refusing(files, plan, [Extension.limits]);
+      const error = await assertRejects(
+        () => peer.sftp.writeFile("/f", pattern(size), kind === "WRITE" ? {} : { mode: 0o600 }),
+        SftpError,
+        "no space is left there; what is at",
+      );
+      assert(error.message.includes('"/f" is not whole'), error.message);
+    }
+  }
+});
+
 Deno.test("writeFile() gives a mode by path where the server does not do it by handle, and writes nothing where it does neither", async () => {
   for (const size of [10, 500_000]) {
     for (const status of [Status.PERMISSION_DENIED, Status.FAILURE, Status.OP_UNSUPPORTED]) {
@@ -106,5 +127,39 @@ Deno.test("writeFile() gives a mode by path where the server does not do it by h
         assertEquals(written, data);
       }
     }
+  }
+});
+
+/** What is written, with which mode, and the request that is not answered before the call is given up. */
+const givenUp: readonly (readonly [string, number, number | undefined, number])[] = [
+  ["a mode that is given by handle", 10, 0o600, Fxp.FSETSTAT],
+  ["the mode of more than a request", 100_000, 0o600, Fxp.FSETSTAT],
+  ["a look at what may have to be cut", 10, undefined, Fxp.STAT],
+];
+
+Deno.test("writeFile() that is given up changes nothing by path behind that, where another may have written since", async () => {
+  for (const [name, size, mode, held] of givenUp) {
+    const asked: number[] = [], answer = Promise.withResolvers<void>(), reason = new Error("enough");
+    let open = 0;
+    await using server = await scripted(async (payload, id) => {
+      const type = payload[0]!;
+      asked.push(type);
+      if (type === held) await answer.promise;
+      if (type === Fxp.OPEN) return m.Handle.encode({ id, handle: new Uint8Array([++open]) });
+      if (type === Fxp.CLOSE) open--;
+      if (type === Fxp.STAT) return m.Attrs.encode({ id, attrs: { mode: 0o100644, size: 5000 } });
+      return type === Fxp.FSETSTAT || type === Fxp.REALPATH ? statusReply(id, Status.OP_UNSUPPORTED) : undefined;
+    });
+    const controller = new AbortController(), { signal } = controller;
+    const writing = server.sftp.writeFile("/f", pattern(size), { signal, ...mode === undefined ? {} : { mode } })
+      .then(() => "done", (error) => error);
+    await until(() => asked.includes(held), `${name}: it was not asked for`);
+    controller.abort(reason);
+    assertEquals(await inTime(writing, name), reason);
+    answer.resolve();
+    await until(() => open === 0, `${name}: a handle is still open`);
+    // More answers, behind all that could have been asked for.
+    for (let i = 0; i < 10; i++) await server.sftp.realPath("/").catch(() => {});
+    assert(!asked.includes(Fxp.SETSTAT), `${name}: ${asked}`);
   }
 });

@@ -9,15 +9,22 @@ import { abortable } from "../../wire/abortable.ts";
 import { type WaitOptions, withDeadline } from "../../wire/deadline.ts";
 import type { Purpose } from "./errors.ts";
 
-/** As `withDeadline()`, but over at once when the wait is: a server that answers nothing must not hold the caller. */
+/** As `withDeadline()`, by options that may hold null, as those of Deno's own shape. */
+export function within<T>(
+  { timeout, signal }: WaitOptions,
+  what: () => string,
+  work: (signal: AbortSignal | undefined) => Promise<T>,
+): Promise<T> {
+  return withDeadline({ signal: signal ?? undefined, timeout }, what, work);
+}
+
+/** The same, but over at once when the wait is: a server that answers nothing must not hold the caller. */
 export function atMost<T>(
   options: WaitOptions,
   what: () => string,
   work: (signal: AbortSignal | undefined) => Promise<T>,
 ): Promise<T> {
-  // Options of Deno's own shape may hold null.
-  const { timeout } = options, signal = options.signal ?? undefined;
-  return withDeadline({ signal, timeout }, what, (signal) => abortable(work(signal), signal));
+  return within(options, what, (signal) => abortable(work(signal), signal));
 }
 
 /**
@@ -31,7 +38,21 @@ export function asked<T>(
   ask: (purpose: Purpose) => Promise<T>,
   kind: Parameters<typeof checkCall>[0] = "wait",
 ): Promise<T> {
+  return heeding(action, path, options, (purpose) => abortable(ask(purpose), purpose.signal), kind);
+}
+
+/**
+ * The same for an `ask` that is over at once by itself when the signal aborts, and whose outcome must not be lost between the two, as a
+ * handle or a place in a file would be: who waits hears what it came to, however closely an abort follows.
+ */
+export function heeding<T>(
+  action: string,
+  path: string | null,
+  options: WaitOptions,
+  ask: (purpose: Purpose) => Promise<T>,
+  kind: Parameters<typeof checkCall>[0] = "wait",
+): Promise<T> {
   checkCall(kind, options);
   const what = path === null ? action : `${action} ${quoted(path)}`;
-  return atMost(options, () => `the server to ${what}`, (signal) => ask({ action, path, signal }));
+  return within(options, () => `the server to ${what}`, (signal) => ask({ action, path, signal }));
 }

@@ -8,7 +8,8 @@ import { abortable } from "../../wire/abortable.ts";
 import { Extension, OpenFlag } from "../wire/constants.ts";
 import { CopyData, Fsetstat, Fstat, Open, Setstat, Stat } from "../wire/messages.ts";
 import { quoted } from "../../files/names.ts";
-import { ReadPipeline } from "./read_pipeline.ts";
+import { refusalOf } from "../../files/refusals.ts";
+import { readInto, ReadPipeline } from "./read_pipeline.ts";
 import { noting } from "./replace.ts";
 import type { SftpSession } from "./session.ts";
 import { WritePipeline } from "./write_pipeline.ts";
@@ -40,17 +41,16 @@ export async function copyRemoteFile(
     try {
       // TRUNC would empty the source where both are one file, by a hard link: only what is longer than it is cut.
       const there = (await told(session, target, to)).size ?? Infinity;
+      const isThere = session.extensions.has(Extension.copyData) && size !== undefined &&
+        (there === 0 || await reaches(session, source, from, size, signal));
       const cut = async (size: number): Promise<void> => {
         const purpose = { action: "truncate", path: to, signal }, attrs = { size };
         await session.status(Fsetstat, { handle: target, attrs }, purpose)
           .catch(() => session.status(Setstat, { path: to, attrs }, purpose));
       };
       isTouched = true;
-      if (session.extensions.has(Extension.copyData) && size !== undefined) {
-        if (there > size) await cut(size);
-        const whole = { from: source, fromOffset: 0n, length: 0n, to: target, toOffset: 0n };
-        await session.status(CopyData, whole, { action: "copy", path: from, signal });
-      } else {
+      if (isThere && there > size) await cut(size);
+      if (!isThere || !await isCopiedThere(session, source, from, target, signal)) {
         const copied = await copyThrough(session, source, from, target, to, signal);
         // What it has now is known, and what it had is what the server said.
         await cut(copied).catch((error) => {
@@ -83,6 +83,39 @@ async function told(session: SftpSession, handle: Uint8Array, path: string): Pro
       if (session.ended !== null) throw error;
       return {};
     });
+}
+
+/**
+ * Whether a file has all of the size that the server gives, which for those of /sys is more than there is: where a copy ends before
+ * that, what was behind it would stay, and nobody could tell.
+ */
+async function reaches(
+  session: SftpSession,
+  source: Uint8Array,
+  from: string,
+  size: number,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  return size === 0 || await readInto(session, source, from, new Uint8Array(1), size - 1, signal) !== null;
+}
+
+/** Has the server copy all of it; false where it names copy-data among its extensions, and has none for this file. */
+async function isCopiedThere(
+  session: SftpSession,
+  source: Uint8Array,
+  from: string,
+  target: Uint8Array,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  const whole = { from: source, fromOffset: 0n, length: 0n, to: target, toOffset: 0n };
+  try {
+    await session.status(CopyData, whole, { action: "copy", path: from, signal });
+    return true;
+  } catch (error) {
+    if (refusalOf(error) !== "unsupported") throw error;
+    signal?.throwIfAborted();
+    return false;
+  }
 }
 
 /** Copies to the end of the file, and tells where that was. */

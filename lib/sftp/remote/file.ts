@@ -17,7 +17,7 @@ import { quoted } from "../../files/names.ts";
 import { readInto, ReadPipeline } from "./read_pipeline.ts";
 import { closedError, type SftpSession } from "./session.ts";
 import { type SftpFileSystemInfo, spaceOf } from "./space.ts";
-import { asked, atMost } from "./asked.ts";
+import { asked, atMost, heeding } from "./asked.ts";
 import { type Purpose, unsupportedError } from "./errors.ts";
 import { WritePipeline } from "./write_pipeline.ts";
 
@@ -108,14 +108,19 @@ export class SftpFile implements AsyncDisposable {
 
   /** Runs what moves the position after all that was asked for before. */
   async #inTurn<T>(action: string, options: WaitOptions, work: Work<T>): Promise<T> {
-    return await this.#asked(action, options, (handle, purpose) => {
-      const result = this.#turn.then(() => {
-        purpose.signal?.throwIfAborted();
-        return work(handle, purpose);
-      });
-      this.#turn = result.catch(() => {});
-      return result;
+    const handle = this.#open(action);
+    return await heeding(action, this.#path, options, (purpose) => this.#noting(this.#next(handle, purpose, work)));
+  }
+
+  #next<T>(handle: Uint8Array, purpose: Purpose, work: Work<T>): Promise<T> {
+    const { signal } = purpose, before = this.#turn;
+    const result = abortable(before, signal).then(() => {
+      signal?.throwIfAborted();
+      return work(handle, purpose);
     });
+    // Who waits no longer for a turn leaves it to those before.
+    this.#turn = Promise.allSettled([before, result]);
+    return result;
   }
 
   /** Runs what need not wait for a turn. */
@@ -379,19 +384,20 @@ export class SftpFile implements AsyncDisposable {
    * Closes the handle; what other methods still do is done first, and rejects where bytes that `writable` took cannot be written.
    * Safe to call twice. A file whose closing was waited for no longer is closed when the server answers.
    */
-  close(options: WaitOptions = {}): Promise<void> {
+  async close(options: WaitOptions = {}): Promise<void> {
     checkCall("wait", options);
     const closing = this.#closing ??= this.#close();
-    return atMost(options, () => `${quoted(this.#path)} to be closed`, () => closing);
+    await atMost(options, () => `${quoted(this.#path)} to be closed`, () => closing);
   }
 
   async #close(): Promise<void> {
     await Promise.allSettled([this.#turn, ...this.#beside]);
-    try {
-      await this.#writing?.finish();
-    } finally {
-      await this.#session.closeHandle(this.#handle, this.#path);
-    }
+    const refused = await this.#writing?.finish().then(() => null, (error) => ({ error })) ?? null;
+    await this.#session.closeHandle(this.#handle, this.#path).catch((error) => {
+      // What was refused first says more.
+      throw refused === null ? error : refused.error;
+    });
+    if (refused !== null) throw refused.error;
   }
 
   /**

@@ -10,7 +10,7 @@ import { FileType, Status } from "../../files/limits.ts";
 import { type NameEntry, Opendir, Readdir } from "../wire/messages.ts";
 import { quoted } from "../../files/names.ts";
 import type { WaitOptions } from "../../wire/deadline.ts";
-import { asked } from "./asked.ts";
+import { asked, heeding } from "./asked.ts";
 import type { SftpSession } from "./session.ts";
 
 /** READDIR requests under way. */
@@ -37,7 +37,12 @@ export async function* listDirectory(
   path: string,
   options: WaitOptions = {},
 ): AsyncGenerator<readonly DirectoryEntry[]> {
-  const handle = await asked("open directory", path, options, (purpose) => session.handle(Opendir, { path }, purpose));
+  const handle = await heeding(
+    "open directory",
+    path,
+    options,
+    (purpose) => session.handle(Opendir, { path }, purpose),
+  );
   const purpose = { action: "list", path };
   const ahead: Promise<readonly NameEntry[] | null>[] = [];
   const ask = (): void => {

@@ -38,7 +38,7 @@ import { joinPath, quoted } from "../../files/names.ts";
 import { remoteTree } from "./remote_tree.ts";
 import type { SftpSession } from "./session.ts";
 import { type SftpFileSystemInfo, spaceOf } from "./space.ts";
-import { asked, atMost } from "./asked.ts";
+import { asked, within } from "./asked.ts";
 import { type Purpose, reworded, unsupportedError } from "./errors.ts";
 
 /** What an SFTP server offers. */
@@ -99,7 +99,7 @@ export class RemoteFiles {
     if (flags & OpenFlag.CREAT) checkFilePath("open", path);
     const attrs = options.mode === undefined || !(flags & OpenFlag.CREAT) ? {} : { mode: options.mode & 0o7777 };
     const request = { path, flags, attrs };
-    const handle = await atMost(
+    const handle = await within(
       options,
       () => `${quoted(path)} to be opened`,
       (signal) => this.#session.handle(Open, request, { action: "open", path, signal }),
@@ -159,7 +159,8 @@ export class RemoteFiles {
     checkPaths({ oldPath, newPath });
     const message = this.#offers(Extension.posixRename) ? PosixRename : Rename;
     const ask = (purpose: Purpose): Promise<void> => this.#session.status(message, { oldPath, newPath }, purpose);
-    await namingBoth(oldPath, newPath, asked("rename", oldPath, options, ask));
+    // Within the wait, whose end may be told by an error of another request.
+    await asked("rename", oldPath, options, (purpose) => namingBoth(oldPath, newPath, ask(purpose)));
   }
 
   /** Resolves a path to an absolute one; a leading `~` too, where the server has expand-path@openssh.com. */

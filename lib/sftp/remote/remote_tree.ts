@@ -23,6 +23,8 @@ export function remoteTree(
       try {
         for await (const entry of readDir(path)) list.push(entry);
       } catch (error) {
+        // The reason of an abort may be an error of another request.
+        options.signal?.throwIfAborted();
         // What is no directory, or may not be read, has nothing that matches.
         const refusal = refusalOf(error), isHarmless = refusal !== "unsupported" && refusal !== "malformed";
         if (refusal === null || !isHarmless || session.ended !== null) throw error;
@@ -35,6 +37,7 @@ export function remoteTree(
           await asked("stat", path, options, (purpose) => session.attrs(look, { path }, purpose));
           return true;
         } catch (error) {
+          options.signal?.throwIfAborted();
           const refusal = refusalOf(error);
           if (refusal === null || session.ended !== null) throw error;
           if (refusal !== "unsupported") return false;

@@ -62,6 +62,7 @@ export async function download(
 
 /** Files here that are written. */
 class LocalTarget implements CopyTarget {
+  readonly where = "here";
   readonly #session: SftpSession;
   readonly #run: TransferRun;
   readonly refused = refused;
@@ -82,9 +83,8 @@ class LocalTarget implements CopyTarget {
     throw refused(path, `the server names ${quoted(name)}, which is no name of a file here`, Status.BAD_MESSAGE);
   }
 
-  async isDirectory(path: string): Promise<boolean | null> {
-    const there = await localStat(path, true);
-    return there && there.kind === "directory";
+  async kindAt(path: string): Promise<SourceInfo["kind"] | null> {
+    return (await localStat(path, true))?.kind ?? null;
   }
 
   async makeDirectory({ path, to, isNamed }: Pick<Item, "path" | "to" | "isNamed">): Promise<boolean> {

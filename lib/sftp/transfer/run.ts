@@ -59,8 +59,8 @@ export interface TransferOptions {
   timeout?: number | undefined;
   /**
    * Write to the file's own name at once, instead of beside it and renaming it at the end. An interrupted copy is then left
-   * under that name. Not together with `resume`, which is a `TypeError`: nothing tells the start of this file from an older
-   * one. @default {false}
+   * under that name. A device or a pipe is written to only so. Not together with `resume`, which is a `TypeError`: nothing
+   * tells the start of this file from an older one. @default {false}
    */
   inPlace?: boolean | undefined;
   /**

@@ -14,6 +14,7 @@ import type { SftpSession } from "../remote/session.ts";
 import { type TransferOptions, TransferRun, withGrace } from "./run.ts";
 import type { TransferSummary } from "../../files/copied.ts";
 import { failure, FileUpload, kept, partPaths, refused } from "./upload_file.ts";
+import { tallyInfo } from "./remote_source.ts";
 import { type CopyTarget, copyTree, entryName, type Item } from "./walk.ts";
 
 /** A server that a copy goes to. */
@@ -41,6 +42,7 @@ export async function upload(
 
 /** Files of a server that are written. */
 class RemoteTarget implements CopyTarget {
+  readonly where = "there";
   readonly #client: RemoteFiles;
   readonly #session: SftpSession;
   readonly #source: CopySource;
@@ -66,9 +68,9 @@ class RemoteTarget implements CopyTarget {
   }
 
   /** A server that does not say it may let a file be written all the same. */
-  async isDirectory(path: string): Promise<boolean | null | undefined> {
+  async kindAt(path: string): Promise<SourceInfo["kind"] | null | undefined> {
     try {
-      return (await this.#client.stat(path)).isDirectory;
+      return tallyInfo(await this.#client.stat(path)).kind;
     } catch (error) {
       if (this.#session.ended !== null || !(error instanceof SftpError)) throw error;
       return isMissing(error) ? null : undefined;
@@ -118,6 +120,7 @@ class RemoteTarget implements CopyTarget {
       const there = await this.#client.readLink(to).catch(() => null);
       if (there === null) throw error;
       if (there === target) return this.#run.wasThere();
+      this.#run.check();
       await this.#replaceLink(target, to, identity, error);
     }
     this.#run.finished();
@@ -130,6 +133,7 @@ class RemoteTarget implements CopyTarget {
       // What an earlier copy left.
       if (await this.#client.readLink(part).catch(() => null) !== target) throw error;
     });
+    this.#run.check();
     const onWarning = (left: SftpError): void => this.#run.warn(left);
     await moveIntoPlace(this.#session, { part, path, aside, what: "link", onWarning });
   }

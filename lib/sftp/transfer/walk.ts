@@ -34,8 +34,10 @@ export interface Item extends TreePlace {
 
 /** Where a copy goes. */
 export interface CopyTarget {
-  /** Whether a directory is at a path; null where nothing is, undefined where nobody says. */
-  isDirectory(path: string): Promise<boolean | null | undefined>;
+  /** Where it is, for errors. */
+  readonly where: "here" | "there";
+  /** What is at a path, links followed; null where nothing is, undefined where nobody says. */
+  kindAt(path: string): Promise<SourceInfo["kind"] | null | undefined>;
   /** The name that something gets there; throws where it can have none. */
   spell(name: string, path: string): string;
   /** Makes a directory, or takes the one that is there; false where there is one. `info` is what is copied, where that is one. */
@@ -97,15 +99,22 @@ class TreeCopy {
       if (isGlob(path) && error instanceof SftpError && this.#run.lost === null) return error;
       throw error;
     });
+    // Who was given up for lack of an answer begins nothing when it comes.
+    this.#run.check();
     if (found === null || found instanceof SftpError) {
       if (!isGlob(path)) throw target.refused(path, `no such file ${this.#where}`, Status.NO_SUCH_FILE);
       this.#run.measure(source, source.roots(path, within));
       return await this.#glob(path, to, found);
     }
     const isTree = found.kind === "directory", isInside = !isTree && to.endsWith("/");
-    const there = isTree || isInside ? undefined : await target.isDirectory(to);
-    const isInto = isInside || there === true;
+    const there = isTree || isInside ? undefined : await target.kindAt(to), isInto = isInside || there === "directory";
+    // Whoever names one, as `/dev/null`, wants it to be there afterwards.
+    if (there === "other" && !this.#run.options.inPlace) {
+      const what = `${quoted(to)} ${target.where} is no regular file, and would be replaced by one`;
+      throw target.refused(path, `${what}; with \`inPlace: true\` it is written to`);
+    }
     const place = { within, name: null }, identity = await source.realPath(path);
+    this.#run.check();
     this.#run.measure(source, [{ path, info: found, ...place }]);
     const whole = isInto ? joinPath(to, target.spell(source.base(path), path)) : to;
     await this.#entry({ path, to: whole, identity, isNamed: !isInto, isNew: there === null, ...place }, found, []);
@@ -190,6 +199,7 @@ class TreeCopy {
   }
 
   async #directory(item: Item, info: SourceInfo, above: readonly string[]): Promise<void> {
+    this.#run.check();
     const isNew = await this.#target.makeDirectory(item, info);
     if (this.#run.options.preserve) this.#directories.push({ item, info });
     const within = item.within.enter(item.name), seen = new Set<string>();
@@ -245,6 +255,7 @@ class TreeCopy {
   async #link(item: Item, depth: number | null): Promise<void> {
     try {
       const text = await this.#source.readLink(item.path);
+      this.#run.check();
       if (depth !== null && !(this.#target.takesLink(text) && isContainedTarget(text, depth))) {
         const why = `the link leads out of the tree, to ${quoted(text)}; \`links\` can be "follow" or "skip"`;
         throw this.#target.refused(item.path, why);

@@ -48,15 +48,15 @@ export async function writeWholeFile(
     // OPEN gives it to a file that it creates only, and less what the server's umask takes away.
     if (mode !== undefined) {
       const attrs = { mode: mode & 0o7777 };
-      await file.setStat(attrs).catch((error) => changeByPath(session, path, attrs, error));
+      await file.setStat(attrs, signal === undefined ? {} : { signal })
+        .catch((error) => changeByPath(session, path, attrs, error, signal));
     }
     await source.pipeTo(file.writable, { preventClose: true, ...signal === undefined ? {} : { signal } });
     await closed(file.writable, signal);
   } catch (error) {
+    // Closed with the stream already, but where nothing could be piped at all; what a CLOSE says now is not what went wrong.
+    await file.close().catch(() => {});
     throw append ? error : notWhole(error, path);
-  } finally {
-    // Closed with the stream already, but where nothing could be piped at all.
-    await file.close();
   }
 }
 
@@ -79,9 +79,10 @@ async function changeByPath(
   path: string,
   attrs: { mode: number },
   error: unknown,
+  signal: AbortSignal | undefined,
 ): Promise<void> {
   if (session.ended !== null) throw error;
-  await session.status(Setstat, { path, attrs }, { action: "change attributes of", path }).catch((second) => {
+  await session.status(Setstat, { path, attrs }, { action: "change attributes of", path, signal }).catch((second) => {
     throw session.ended === null ? error : second;
   });
 }
@@ -117,7 +118,7 @@ async function isWrittenAtOnce(
     if (mode !== undefined) {
       const attrs = { mode: mode & 0o7777 };
       await session.status(Fsetstat, { handle, attrs }, changing)
-        .catch((error) => changeByPath(session, path, attrs, error));
+        .catch((error) => changeByPath(session, path, attrs, error, signal));
     }
     signal?.throwIfAborted();
     const writing = new WritePipeline(session, handle, path, { offset: 0 });
@@ -139,12 +140,20 @@ async function isWrittenAtOnce(
     session.closeHandle(handle, path).then(() => null, (error) => ({ error })),
   ]);
   if (refusal !== null) throw isCut ? refusal.error : notWhole(refusal.error, path);
-  return isCut || await isCutByPath(session, path, size);
+  return isCut || await isCutByPath(session, path, size, signal);
 }
 
-/** The same for a server without FSETSTAT; what is no regular file, or no longer, has nothing to be cut off. */
-async function isCutByPath(session: SftpSession, path: string, size: number): Promise<boolean> {
-  const purpose = { action: "truncate", path };
+/**
+ * The same for a server without FSETSTAT; what is no regular file, or no longer, has nothing to be cut off. Behind an abort another may
+ * have written to the path: nothing is cut then.
+ */
+async function isCutByPath(
+  session: SftpSession,
+  path: string,
+  size: number,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  const purpose = { action: "truncate", path, signal };
   try {
     const there = await session.attrs(Stat, { path }, purpose);
     const isRegular = ((there.mode ?? FileType.REGULAR) & FileType.MASK) === FileType.REGULAR;
