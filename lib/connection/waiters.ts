@@ -21,6 +21,11 @@ class Waiter<T> implements Question {
     signal?.addEventListener("abort", this.#abort, { once: true });
   }
 
+  /** Whether nobody wants the answer any more. */
+  get isAborted(): boolean {
+    return this.#signal?.aborted ?? false;
+  }
+
   /** The answer. */
   get answer(): Promise<T> {
     return this.#settled.promise;
@@ -40,32 +45,60 @@ class Waiter<T> implements Question {
 /** The requests of one order that wait for their answers. */
 export class Waiters<T> {
   readonly #refused: T;
+  readonly #most: number;
   #waiting: Waiter<T>[] = [];
+  /** Requests that have not left, as too many wait. */
+  #held: { readonly waiter: Waiter<T>; readonly send: (question: Question) => void }[] = [];
 
-  /** `refused` is the answer to a request that the peer does not know. */
-  constructor(refused: T) {
+  /** `refused` is the answer to a request that the peer does not know; no more than `most` wait at once. */
+  constructor(refused: T, most = Infinity) {
     this.#refused = refused;
+    this.#most = most;
   }
 
   /** A request is about to leave. */
   add(signal?: AbortSignal): Question & { readonly answer: Promise<T> } {
-    const waiter = new Waiter<T>(signal, (unknown) => {
-      this.#waiting.splice(this.#waiting.indexOf(unknown), 1);
-      unknown.settle(({ resolve }) => resolve(this.#refused));
-    });
+    const waiter = this.#make(signal);
     this.#waiting.push(waiter);
     return waiter;
+  }
+
+  /** Sends a request once there is room for it, and those before it have left; resolves with the answer. An `urgent` one waits for none. */
+  ask(signal: AbortSignal | undefined, send: (question: Question) => void, urgent = false): Promise<T> {
+    const waiter = this.#make(signal);
+    this.#held.splice(urgent ? 0 : this.#held.length, 0, { waiter, send });
+    this.#release(urgent ? this.#waiting.length + 1 : this.#most);
+    return waiter.answer;
+  }
+
+  #make(signal: AbortSignal | undefined): Waiter<T> {
+    return new Waiter<T>(signal, (unknown) => {
+      this.#waiting.splice(this.#waiting.indexOf(unknown), 1);
+      unknown.settle(({ resolve }) => resolve(this.#refused));
+      this.#release();
+    });
+  }
+
+  #release(most = this.#most): void {
+    while (this.#held.length > 0 && this.#waiting.length < most) {
+      const { waiter, send } = this.#held.shift()!;
+      if (waiter.isAborted) continue;
+      this.#waiting.push(waiter);
+      send(waiter);
+    }
   }
 
   /** The answer to the oldest has come; one that nobody waits for is dropped. */
   answered(value: () => T): void {
     this.#waiting.shift()?.settle(({ resolve }) => resolve(value()));
+    this.#release();
   }
 
   /** No answer comes any more. */
   end(error: unknown): void {
-    const waiting = this.#waiting;
+    const waiting = [...this.#waiting, ...this.#held.map(({ waiter }) => waiter)];
     this.#waiting = [];
+    this.#held = [];
     for (const waiter of waiting) {
       waiter.answer.catch(() => {});
       waiter.settle(({ reject }) => reject(error));
