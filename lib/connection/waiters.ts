@@ -11,12 +11,17 @@ class Waiter<T> implements Question {
   readonly #settled = Promise.withResolvers<T>();
   readonly #signal: AbortSignal | undefined;
   readonly #unknown: (waiter: Waiter<T>) => void;
-  readonly #abort = (): void => this.#settled.reject(this.#signal!.reason);
+  readonly #aborted: () => void;
+  readonly #abort = (): void => {
+    this.#settled.reject(this.#signal!.reason);
+    this.#aborted();
+  };
   waits = true;
 
-  constructor(signal: AbortSignal | undefined, unknown: (waiter: Waiter<T>) => void) {
+  constructor(signal: AbortSignal | undefined, unknown: (waiter: Waiter<T>) => void, aborted: () => void) {
     this.#signal = signal;
     this.#unknown = unknown;
+    this.#aborted = aborted;
     // The answer still comes, in its place in the order: an aborted waiter stays and is ignored.
     signal?.addEventListener("abort", this.#abort, { once: true });
   }
@@ -67,7 +72,7 @@ export class Waiters<T> {
   ask(signal: AbortSignal | undefined, send: (question: Question) => void, urgent = false): Promise<T> {
     const waiter = this.#make(signal);
     this.#held.splice(urgent ? 0 : this.#held.length, 0, { waiter, send });
-    this.#release(urgent ? this.#waiting.length + 1 : this.#most);
+    this.#release(urgent);
     return waiter.answer;
   }
 
@@ -76,15 +81,19 @@ export class Waiters<T> {
       this.#waiting.splice(this.#waiting.indexOf(unknown), 1);
       unknown.settle(({ resolve }) => resolve(this.#refused));
       this.#release();
-    });
+    }, () => this.#release());
   }
 
-  #release(most = this.#most): void {
-    while (this.#held.length > 0 && this.#waiting.length < most) {
+  /** Aborted ones take no room: some peers never answer. */
+  #release(urgent = false): void {
+    if (this.#held.length === 0) return;
+    const asked = this.#waiting.reduce((count, { isAborted }) => isAborted ? count : count + 1, 0);
+    for (let room = urgent ? 1 : this.#most - asked; room > 0 && this.#held.length > 0;) {
       const { waiter, send } = this.#held.shift()!;
       if (waiter.isAborted) continue;
       this.#waiting.push(waiter);
       send(waiter);
+      room--;
     }
   }
 

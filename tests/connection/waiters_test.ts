@@ -41,6 +41,24 @@ Deno.test("Waiters.ask() sends what is urgent at once, and never what was aborte
   assertEquals(await Promise.all(asked.toSpliced(2, 1)), ["a", "b", "d", "u"]);
 });
 
+Deno.test("Waiters.ask() gives the room of aborted requests to others, and their answers to nobody", async () => {
+  const { waiters, ask, names } = two(), abort = new AbortController(), { signal } = abort;
+  const asked = [ask("a", { signal }), ask("b", { signal }), ask("c"), ask("d"), ask("e")];
+  abort.abort("enough");
+  assertEquals(names(), "abcd");
+  for (const name of "abcd") waiters.answered(() => name);
+  assertEquals(names(), "abcde");
+  waiters.answered(() => "e");
+  const ends = await Promise.allSettled(asked);
+  assertEquals(ends.map((end) => end.status === "fulfilled" ? end.value : end.reason), [
+    "enough",
+    "enough",
+    "c",
+    "d",
+    "e",
+  ]);
+});
+
 Deno.test("Waiters.end() rejects what waits and what was held back, and nothing leaves any more", async () => {
   const { waiters, ask, names } = two(), error = new Error("over");
   const asked = [..."abcd"].map((name) => ask(name));
