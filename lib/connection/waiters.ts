@@ -56,16 +56,9 @@ export class Waiters<T> {
   #held: { readonly waiter: Waiter<T>; readonly send: (question: Question) => void }[] = [];
 
   /** `refused` is the answer to a request that the peer does not know; no more than `most` wait at once. */
-  constructor(refused: T, most = Infinity) {
+  constructor(refused: T, most: number) {
     this.#refused = refused;
     this.#most = most;
-  }
-
-  /** A request is about to leave. */
-  add(signal?: AbortSignal): Question & { readonly answer: Promise<T> } {
-    const waiter = this.#make(signal);
-    this.#waiting.push(waiter);
-    return waiter;
   }
 
   /** Sends a request once there is room for it, and those before it have left; resolves with the answer. An `urgent` one waits for none. */

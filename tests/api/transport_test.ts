@@ -340,6 +340,21 @@ Deno.test("hundreds of global requests at once are answered, also by who takes h
   await renewed;
 });
 
+Deno.test("hundreds of requests of a channel at once are answered, also by who takes his time", async () => {
+  class Slow extends Channel {
+    override async checkOtherRequest(name: string): Promise<boolean> {
+      await Promise.resolve();
+      return Number(name) % 3 === 0;
+    }
+  }
+  await using both = await negotiated({ ...password, checkChannelRequest: (_kind, id) => new Slow(id) });
+  const { client } = both;
+  await client.authPassword("slowdive", "pygmalion");
+  const channel = await client.openSession();
+  const asked = Array.from({ length: 600 }, (_, i) => channel.request(`${i}`));
+  assertEquals(await Promise.all(asked), asked.map((_, i) => i % 3 === 0));
+});
+
 Deno.test("renegotiateKeys() keeps channels and the host key", async () => {
   await using both = await negotiated(password);
   const { client, server } = both;
