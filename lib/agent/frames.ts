@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { concat } from "@std/bytes";
 import { SshProtocolError } from "../errors.ts";
+import { Gathered } from "../wire/gathered.ts";
 import { Reader } from "../wire/reader.ts";
 import type { ByteDuplex, Bytes } from "../wire/types.ts";
 import { Writer } from "../wire/writer.ts";
@@ -70,16 +70,15 @@ export class AgentFrames {
 
   /** Exactly `length` bytes. Memory grows with what arrived, not with what was announced. */
   async #read(length: number): Promise<Bytes | null> {
-    const chunks = [this.#left];
-    let have = this.#left.length;
-    while (have < length) {
+    const gathered = new Gathered();
+    gathered.add(this.#left);
+    while (gathered.length < length) {
       const { value, done } = await this.#reader.read();
-      if (done && have === 0) return null;
+      if (done && gathered.length === 0) return null;
       if (done) throw new SshProtocolError("Cannot read agent's message: the stream ended in it");
-      chunks.push(value);
-      have += value.length;
+      gathered.add(value);
     }
-    const all = concat(chunks);
+    const all = gathered.bytes();
     this.#left = all.subarray(length);
     return all.slice(0, length);
   }

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { concat } from "@std/bytes";
 import { SshError, SshProtocolError } from "../errors.ts";
+import { Gathered } from "../wire/gathered.ts";
 import { Reader } from "../wire/reader.ts";
 import type { ByteDuplex, Bytes } from "../wire/types.ts";
 import { Writer } from "../wire/writer.ts";
@@ -58,15 +58,14 @@ export class StreamLine implements AgentLine {
 
   /** Exactly `length` bytes. Memory grows with what arrived, not with what was announced. */
   async #read(length: number): Promise<Bytes> {
-    const chunks = [this.#left];
-    let have = this.#left.length;
-    while (have < length) {
+    const gathered = new Gathered();
+    gathered.add(this.#left);
+    while (gathered.length < length) {
       const { value, done } = await this.#reader.read();
       if (done) throw lost("Cannot read agent's answer: the agent closed the connection");
-      chunks.push(value);
-      have += value.length;
+      gathered.add(value);
     }
-    const all = concat(chunks);
+    const all = gathered.bytes();
     this.#left = all.subarray(length);
     return all.slice(0, length);
   }

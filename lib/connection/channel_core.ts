@@ -209,7 +209,7 @@ export class ChannelCore implements OutboundSource {
     writeU32(out, at + 1, this.#peer);
     if (stderr) writeU32(out, at + 5, EXTENDED_DATA_STDERR);
     writeU32(out, at + header - 4, length);
-    this.sendWindow.take(length, this.#available > 0);
+    this.sendWindow.take(length, this.sent.available + this.sentStderr.available > 0);
     this.#link!.idle.passed();
     this.#patience.progress();
     this.#sendAfterData();
@@ -221,8 +221,8 @@ export class ChannelCore implements OutboundSource {
   }
 
   /** Bytes of both streams that EOF waits for: it ends standard error as well (RFC 4254 section 5.3). */
-  get #available(): number {
-    return this.sent.available + this.sentStderr.available;
+  get #waiting(): number {
+    return this.sent.waiting + this.sentStderr.waiting;
   }
 
   /**
@@ -232,14 +232,14 @@ export class ChannelCore implements OutboundSource {
   #sendAfterData(): void {
     if (this.#staged > 0 && this.sendWindow.left > 0) return;
     this.#requests.sendHeldBack();
-    if (this.#eofWanted && this.#available === 0) this.#sendEofNow();
+    if (this.#eofWanted && this.#waiting === 0) this.#sendEofNow();
     if (this.#closeWanted && this.#staged === 0) this.#sendCloseNow();
   }
 
   /** Sends EOF behind what has been written; writes that come later fail. */
   sendEof(): void {
     if (this.#eofSent || this.#eofWanted || this.#closeSent || this.#state === "closed") return;
-    if (this.#state !== "open" || this.#available > 0) this.#eofWanted = true;
+    if (this.#state !== "open" || this.#waiting > 0) this.#eofWanted = true;
     else this.#sendEofNow();
   }
 

@@ -15,6 +15,8 @@ import { Waiters } from "./waiters.ts";
 
 /** Requests of the peer that wait for their answer; more is abuse. */
 const MAX_REQUESTS = 256;
+/** This side's own that wait for theirs; more are held back, as the peer may think the same. */
+const MAX_ASKED = 128;
 
 /** What the requests of a channel need of its connection. */
 export interface RequestLink {
@@ -44,7 +46,7 @@ export interface RequestedChannel {
 export class ChannelRequests {
   readonly #channel: RequestedChannel;
   readonly #queue: RequestQueue;
-  readonly #waiting = new Waiters(false);
+  readonly #waiting = new Waiters(false, MAX_ASKED);
   /** Requests that keep their place behind data that has been written and not left. */
   #afterData: { readonly payload: Uint8Array; readonly question?: Question }[] = [];
   /** What waits for the answer to the request that is being decided on. */
@@ -66,11 +68,11 @@ export class ChannelRequests {
     } catch (error) {
       return Promise.reject(error);
     }
-    const question = this.#waiting.add(signal);
-    // Requests keep their order among themselves.
-    if (this.#afterData.length > 0) this.#afterData.push({ payload, question });
-    else this.#send(payload, question);
-    return question.answer;
+    return this.#waiting.ask(signal, (question) => {
+      // Requests keep their order among themselves.
+      if (this.#afterData.length > 0) this.#afterData.push({ payload, question });
+      else this.#send(payload, question);
+    });
   }
 
   /** Sends a request that wants no answer at once, or `behindData`: when what has been written has left. */

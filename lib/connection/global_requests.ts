@@ -6,7 +6,7 @@
 import { printable } from "../errors.ts";
 import { checkSize } from "../transport/message_size.ts";
 import { MAX_PAYLOAD } from "../transport/outbox.ts";
-import type { DataTransport } from "../transport/types.ts";
+import type { DataTransport, Question } from "../transport/types.ts";
 import type { Bytes, MaybePromise } from "../wire/types.ts";
 import { Doors } from "./doors.ts";
 import type { Idle } from "./idle.ts";
@@ -22,6 +22,8 @@ export type AnyRequestAnswerer = (name: string, ...request: Parameters<RequestAn
 
 /** Global requests of the peer that wait for their answer; more is abuse. */
 const MAX_REQUESTS = 256;
+/** This side's own that wait for theirs; more are held back, as the peer may think the same. */
+const MAX_ASKED = 128;
 const NOTHING = new Uint8Array(0);
 
 /** What global requests need of their connection. */
@@ -43,7 +45,7 @@ export class GlobalRequests {
   readonly #host: GlobalRequestHost;
   readonly #answerers = new Doors<RequestAnswerer>("global request");
   readonly #queue: RequestQueue;
-  readonly #waiting = new Waiters<Bytes | null>(null);
+  readonly #waiting = new Waiters<Bytes | null>(null, MAX_ASKED);
 
   /** For one connection. */
   constructor(host: GlobalRequestHost) {
@@ -51,18 +53,19 @@ export class GlobalRequests {
     this.#queue = new RequestQueue(MAX_REQUESTS, (error) => host.transport.fail(error));
   }
 
-  /** Sends a request and waits for its reply's payload, or null when it was refused. */
-  request(name: string, data: Uint8Array, signal: AbortSignal | undefined): Promise<Bytes | null> {
+  /** Sends a request and waits for its reply's payload, or null when it was refused. An `urgent` one is never held back. */
+  request(name: string, data: Uint8Array, signal: AbortSignal | undefined, urgent: boolean): Promise<Bytes | null> {
     let payload: Bytes;
     try {
       payload = encodeRequest(name, data, true);
     } catch (error) {
       return Promise.reject(error);
     }
-    const request = this.#waiting.add(signal);
-    this.#host.idle.passed(payload);
-    this.#host.transport.send(payload, false, request);
-    return request.answer;
+    const send = (question: Question): void => {
+      this.#host.idle.passed(payload);
+      this.#host.transport.send(payload, false, question);
+    };
+    return this.#waiting.ask(signal, send, urgent);
   }
 
   /** Sends a request that wants no answer. */

@@ -192,18 +192,21 @@ export class Mux implements MessageHandler {
     return core;
   }
 
-  /** Sends a global request and waits for its reply's payload, or null when it was refused. */
+  /**
+   * Sends a global request and waits for its reply's payload, or null when it was refused. Where many wait for theirs it leaves later,
+   * unless it is `urgent`.
+   */
   globalRequest(
     name: string,
     data: Uint8Array = NOTHING,
-    options: { signal?: AbortSignal | undefined } = {},
+    options: { signal?: AbortSignal | undefined; urgent?: boolean } = {},
   ): Promise<Bytes | null> {
-    const { signal } = options;
+    const { signal, urgent = false } = options;
     if (this.#isOver) return Promise.reject(closedError(this.#ended?.error ?? null));
     if (signal?.aborted) return Promise.reject(signal.reason);
     const refusal = this.#options.cannot?.(`make global request "${name}"`);
     if (refusal !== undefined) return Promise.reject(refusal);
-    return this.#requests.request(name, data, signal);
+    return this.#requests.request(name, data, signal, urgent);
   }
 
   /** Sends a global request that wants no answer. */
@@ -414,7 +417,7 @@ export class Mux implements MessageHandler {
 
   /** Sends what peers answer. */
   askForLife(): void {
-    this.globalRequest("keepalive@openssh.com").catch(() => {});
+    this.globalRequest("keepalive@openssh.com", NOTHING, { urgent: true }).catch(() => {});
   }
 
   /** When the peer last sent something, by `performance.now()`. */

@@ -47,6 +47,8 @@ export class SendStream {
   #closing: PromiseWithResolvers<void> | null = null;
   /** The connection is being closed: what has not been taken stays where it is. */
   #held = false;
+  /** The rest of a chunk was dropped. */
+  #isCut = false;
   /** Everything has become packets and the stream is closed: nothing can fail any more. */
   #finished = false;
   #error: { readonly reason: unknown } | null = null;
@@ -144,6 +146,12 @@ export class SendStream {
     return this.staged + (this.#chunk === null || this.#held ? 0 : this.#chunkEnd - this.#chunkAt);
   }
 
+  /** Bytes that an end has to follow. Without end where some will never leave: what has left must not look whole. */
+  get waiting(): number {
+    if (this.#isCut) return Infinity;
+    return this.staged + (this.#chunk === null ? 0 : this.#chunkEnd - this.#chunkAt);
+  }
+
   #write(chunk: Uint8Array): void | Promise<void> {
     if (!(chunk instanceof Uint8Array)) throw new TypeError("Cannot write to a channel: chunks must be Uint8Array");
     if (this.#error !== null) throw this.#error.reason;
@@ -208,6 +216,7 @@ export class SendStream {
     }
     if (this.#chunk === null || this.#held) return 0;
     if (this.#chunk.length !== this.#chunkEnd) {
+      this.#isCut = true;
       this.#settle(new TypeError("Cannot send a chunk: its buffer was transferred or resized during the write"));
       // The other stream of the channel may still have something.
       this.#owner.hasData();
@@ -268,6 +277,7 @@ export class SendStream {
     this.#fails(error);
     if (this.#controller === null && this.#chunkDone === null) return;
     const reason = error();
+    this.#isCut ||= this.#chunk !== null;
     this.#chunk = null;
     this.#chunkDone?.reject(reason);
     this.#chunkDone = null;

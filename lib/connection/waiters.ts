@@ -11,14 +11,24 @@ class Waiter<T> implements Question {
   readonly #settled = Promise.withResolvers<T>();
   readonly #signal: AbortSignal | undefined;
   readonly #unknown: (waiter: Waiter<T>) => void;
-  readonly #abort = (): void => this.#settled.reject(this.#signal!.reason);
+  readonly #aborted: () => void;
+  readonly #abort = (): void => {
+    this.#settled.reject(this.#signal!.reason);
+    this.#aborted();
+  };
   waits = true;
 
-  constructor(signal: AbortSignal | undefined, unknown: (waiter: Waiter<T>) => void) {
+  constructor(signal: AbortSignal | undefined, unknown: (waiter: Waiter<T>) => void, aborted: () => void) {
     this.#signal = signal;
     this.#unknown = unknown;
+    this.#aborted = aborted;
     // The answer still comes, in its place in the order: an aborted waiter stays and is ignored.
     signal?.addEventListener("abort", this.#abort, { once: true });
+  }
+
+  /** Whether nobody wants the answer any more. */
+  get isAborted(): boolean {
+    return this.#signal?.aborted ?? false;
   }
 
   /** The answer. */
@@ -40,32 +50,57 @@ class Waiter<T> implements Question {
 /** The requests of one order that wait for their answers. */
 export class Waiters<T> {
   readonly #refused: T;
+  readonly #most: number;
   #waiting: Waiter<T>[] = [];
+  /** Requests that have not left, as too many wait. */
+  #held: { readonly waiter: Waiter<T>; readonly send: (question: Question) => void }[] = [];
 
-  /** `refused` is the answer to a request that the peer does not know. */
-  constructor(refused: T) {
+  /** `refused` is the answer to a request that the peer does not know; no more than `most` wait at once. */
+  constructor(refused: T, most: number) {
     this.#refused = refused;
+    this.#most = most;
   }
 
-  /** A request is about to leave. */
-  add(signal?: AbortSignal): Question & { readonly answer: Promise<T> } {
-    const waiter = new Waiter<T>(signal, (unknown) => {
+  /** Sends a request once there is room for it, and those before it have left; resolves with the answer. An `urgent` one waits for none. */
+  ask(signal: AbortSignal | undefined, send: (question: Question) => void, urgent = false): Promise<T> {
+    const waiter = this.#make(signal);
+    this.#held.splice(urgent ? 0 : this.#held.length, 0, { waiter, send });
+    this.#release(urgent);
+    return waiter.answer;
+  }
+
+  #make(signal: AbortSignal | undefined): Waiter<T> {
+    return new Waiter<T>(signal, (unknown) => {
       this.#waiting.splice(this.#waiting.indexOf(unknown), 1);
       unknown.settle(({ resolve }) => resolve(this.#refused));
-    });
-    this.#waiting.push(waiter);
-    return waiter;
+      this.#release();
+    }, () => this.#release());
+  }
+
+  /** Aborted ones take no room: some peers never answer. */
+  #release(urgent = false): void {
+    if (this.#held.length === 0) return;
+    const asked = this.#waiting.reduce((count, { isAborted }) => isAborted ? count : count + 1, 0);
+    for (let room = urgent ? 1 : this.#most - asked; room > 0 && this.#held.length > 0;) {
+      const { waiter, send } = this.#held.shift()!;
+      if (waiter.isAborted) continue;
+      this.#waiting.push(waiter);
+      send(waiter);
+      room--;
+    }
   }
 
   /** The answer to the oldest has come; one that nobody waits for is dropped. */
   answered(value: () => T): void {
     this.#waiting.shift()?.settle(({ resolve }) => resolve(value()));
+    this.#release();
   }
 
   /** No answer comes any more. */
   end(error: unknown): void {
-    const waiting = this.#waiting;
+    const waiting = [...this.#waiting, ...this.#held.map(({ waiter }) => waiter)];
     this.#waiting = [];
+    this.#held = [];
     for (const waiter of waiting) {
       waiter.answer.catch(() => {});
       waiter.settle(({ reject }) => reject(error));

@@ -171,15 +171,17 @@ export class ChannelConn<A extends Deno.Addr = Deno.Addr> implements SshConn<A> 
 }
 
 /** A reader or writer that is there while calls wait, so that the stream is free for others between them. */
-class Lock<T extends { releaseLock(): void; readonly closed: Promise<unknown> }> {
+export class Lock<T extends { releaseLock(): void; readonly closed: Promise<unknown> }> {
   readonly #get: () => T;
   #held: T | null = null;
   #users = 0;
 
+  /** `get` locks the stream. */
   constructor(get: () => T) {
     this.#get = get;
   }
 
+  /** Calls `act` with the lock, which others use meanwhile, too. */
   async use<R>(act: (lock: T) => Promise<R>): Promise<R> {
     const lock = this.#held ??= this.#get();
     lock.closed.catch(() => {});

@@ -6,7 +6,7 @@
 import { SshError } from "../errors.ts";
 import { wrongKind } from "../wire/check.ts";
 import type { Bytes } from "../wire/types.ts";
-import type { ConnAddrs, SshConn } from "./conn.ts";
+import { type ConnAddrs, Lock, type SshConn } from "./conn.ts";
 import type { Ending } from "./ending.ts";
 import { hangUp } from "./local_sockets.ts";
 import type { Socket } from "./pump.ts";
@@ -24,6 +24,8 @@ export class SocketConn<A extends Deno.Addr> implements SshConn<A> {
   readonly #socket: Socket;
   readonly #ended = Promise.withResolvers<void>();
   readonly #leave: () => void;
+  /** The lock that `write()` and `closeWrite()` hold while calls of them wait. */
+  readonly #writer: Lock<WritableStreamDefaultWriter<Uint8Array>>;
   #readEnded = false;
   #writeEnded = false;
   #end: { readonly error: unknown } | null = null;
@@ -59,6 +61,7 @@ export class SocketConn<A extends Deno.Addr> implements SshConn<A> {
       close: () => this.#endWriting(),
       abort: () => this.#finish({ error: closed() }, true),
     });
+    this.#writer = new Lock(() => this.writable.getWriter());
   }
 
   async #read(into: Uint8Array): Promise<number | null> {
@@ -70,7 +73,6 @@ export class SocketConn<A extends Deno.Addr> implements SshConn<A> {
   }
 
   async #endWriting(): Promise<void> {
-    if (this.#writeEnded) return;
     await this.#try(() => this.#socket.closeWrite());
     this.#writeEnded = true;
     this.#whenBothEnded();
@@ -112,17 +114,19 @@ export class SocketConn<A extends Deno.Addr> implements SshConn<A> {
 
   async write(p: Uint8Array): Promise<number> {
     if (!(p instanceof Uint8Array)) throw wrongKind("p", p, "a Uint8Array");
-    const writer = this.writable.getWriter();
-    try {
+    return await this.#writer.use(async (writer) => {
       await writer.write(p);
       return p.length;
-    } finally {
-      writer.releaseLock();
-    }
+    });
   }
 
   closeWrite(): Promise<void> {
-    return this.#closeWrite ??= this.#endWriting();
+    if (this.#writeEnded) return Promise.resolve();
+    return this.#closeWrite ??= this.#writer.use((writer) => writer.close()).catch((error) => {
+      // Somebody may have held the stream, and lets go of it.
+      this.#closeWrite = null;
+      throw error;
+    });
   }
 
   /** What was written has been taken by the socket. */

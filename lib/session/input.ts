@@ -44,7 +44,13 @@ async function feedStream(
   failed: (reason: unknown) => void,
   ready: Promise<void> | null,
 ): Promise<void> {
-  const reader = input.getReader();
+  let reader: ReadableStreamDefaultReader<Uint8Array>;
+  try {
+    reader = input.getReader();
+  } catch (error) {
+    // Somebody else has begun to read it since it was looked at.
+    return failed(error);
+  }
   // One that stands still is let go of when nobody waits for it any more.
   const onGone = (reason: unknown): void => void reader.cancel(reason).catch(() => {});
   writer.closed.catch(onGone);

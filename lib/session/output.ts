@@ -6,6 +6,7 @@
 import { concat } from "@std/bytes";
 import { TextLineStream } from "@std/streams/text-line-stream";
 import { printable, SshError } from "../errors.ts";
+import { Gathered } from "../wire/gathered.ts";
 import type { Bytes, PlainSource } from "../wire/types.ts";
 import type { ExecOutput, ExitStatus } from "./types.ts";
 
@@ -101,13 +102,13 @@ export interface Room {
 
 /** Reads a stream to its end. Calls `full` with more than there is room for, and goes on: that ends the stream. */
 export async function collect(stream: ReadableStream<Bytes>, room: Room, full: () => void): Promise<Bytes> {
-  const reader = stream.getReader(), chunks: Bytes[] = [];
+  const reader = stream.getReader(), gathered = new Gathered();
   for (;;) {
     const { done, value } = await reader.read();
-    if (done) return chunks.length === 1 ? chunks[0]! : concat(chunks);
+    if (done) return gathered.bytes();
     room.left -= value.length;
     if (room.left < 0) full();
-    else chunks.push(value);
+    else gathered.add(value);
   }
 }
 
@@ -117,15 +118,15 @@ const LARGEST_ROOM = 262_144;
 
 /** As {@linkcode collect}, without a stream. */
 export async function collectPlain(source: PlainSource, room: Room, full: () => void): Promise<Bytes> {
-  const chunks: Bytes[] = [];
+  const gathered = new Gathered();
   let space: Bytes = new Uint8Array(FIRST_ROOM);
   for (;;) {
     const chunk = await source.read(space);
-    if (chunk === null) return chunks.length === 1 ? chunks[0]! : concat(chunks);
+    if (chunk === null) return gathered.bytes();
     room.left -= chunk.length;
     if (room.left < 0) full();
     // What fills its memory is kept as it is, and anything less would keep the rest of it.
-    else chunks.push(chunk.length === chunk.buffer.byteLength ? chunk : chunk.slice());
+    else gathered.add(chunk, chunk.length === chunk.buffer.byteLength);
     const { byteLength } = chunk.buffer;
     if (chunk.length < byteLength || room.left < 0) space = new Uint8Array(chunk.buffer);
     else space = new Uint8Array(Math.min(4 * byteLength, LARGEST_ROOM));

@@ -28,16 +28,19 @@ export async function askVariables(
 ): Promise<Variables> {
   const unset = new Map(Object.entries(variables));
   if (unset.size === 0) return variables;
+  // What is not answered in time takes no room from the requests behind it.
+  const late = Promise.withResolvers<void>(), over = new AbortController(), { signal } = over;
   const answers = Promise.all([...unset].map(async ([name, value]) => {
-    if (await channel.request(Env.name, Env.encode({ name, value }))) unset.delete(name);
+    if (await channel.request(Env.name, Env.encode({ name, value }), { signal })) unset.delete(name);
   }));
-  const late = Promise.withResolvers<void>(), timer = new Timer(late.resolve);
+  const timer = new Timer(late.resolve);
   timer.start(PATIENCE);
   try {
     await Promise.race([answers, late.promise]);
   } finally {
     timer.stop();
     answers.catch(() => {});
+    over.abort();
   }
   for (const name of unset.keys()) {
     if (isVariable(name)) continue;

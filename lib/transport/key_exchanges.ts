@@ -103,6 +103,8 @@ export class KeyExchanges {
   /** The guess has left before the peer has identified itself. */
   #early = false;
   #strict = false;
+  /** This side's NEWKEYS has been queued and has not left: what was counted outbound is still of the old keys. */
+  #leaving = false;
   #loggedIn = false;
   #ended = false;
   #stepping: Promise<void> = Promise.resolve();
@@ -280,7 +282,7 @@ export class KeyExchanges {
 
   /** Volume asks for new keys. There is no exchange before login, where nothing legitimate comes near the hard limits. */
   renewIfDue(): void {
-    if (!this.#policy.due || this.running || this.#ended) return;
+    if (!this.#policy.due || this.running || this.#leaving || this.#ended) return;
     if (this.#loggedIn) this.begin();
     else if (this.#policy.exhausted) this.#host.fail(new SshProtocolError("Peer used up its keys before logging in"));
   }
@@ -424,11 +426,15 @@ export class KeyExchanges {
     };
     this.#nextInbound = { opener, decompressor: delayed(inward.compression) ? null : decompressor };
     const { outbox } = this.#host;
+    this.#leaving = true;
     outbox.sendKex(NewKeys.encode({}), {
       sealer,
       resetSequence: this.#strict,
       compressor: delayed(out.compression) ? null : compressor,
-      inForce: () => this.#policy.renewedOutbound(out),
+      inForce: () => {
+        this.#leaving = false;
+        this.#policy.renewedOutbound(out);
+      },
     });
     if (!this.#firstDone && machine.peerMarkers.extInfo) {
       outbox.sendKex(encodeExtInfo(ownExtensions(this.#options.role, this.#options.signatureAlgorithms)));

@@ -37,6 +37,8 @@ const failures: Record<string, () => never> = {
     throw mine;
   },
   rejects: () => Promise.reject(mine) as never,
+  "rejects, by a promise of another library": () =>
+    ({ then: (_: unknown, reject: (e: unknown) => void) => reject(mine) }) as never,
 };
 
 for (const [how, fail] of Object.entries(failures)) {
@@ -190,6 +192,19 @@ for (const [how, fail] of Object.entries(failures)) {
     assertEquals(text((await client.exec("echo on")).stdout), "on\n");
   });
 }
+
+Deno.test("a channel's check methods may answer by a promise of another library", async () => {
+  const later = (answer: boolean) => ({ then: (resolve: (answer: boolean) => void) => resolve(answer) }) as never;
+  class Later extends Channel {
+    override checkPtyRequest = () => later(true);
+    override checkExecRequest = (command: string) => later(command === "yes");
+  }
+  await using both = await loggedIn({ checkChannelRequest: (_kind, id) => new Later(id) }, {});
+  const channel = await both.client.openSession();
+  await channel.getPty();
+  await assertRejects(() => channel.execCommand("no"), SshError, "refused");
+  await channel.execCommand("yes");
+});
 
 Deno.test("Transport tells onError of answers that are none, and refuses", async () => {
   const errors: unknown[] = [];

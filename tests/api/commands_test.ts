@@ -120,6 +120,17 @@ Deno.test("half of an input never looks like all of it: a stream that fails ends
   await assertRejects(() => joined.client.exec("input", { stdin: wrong }), TypeError, "no Uint8Array");
 });
 
+Deno.test("a stream that two commands are to read goes to one of them, and the other one is ended", async () => {
+  await using joined = await join({ handler });
+  const stdin = new Blob(["once"]).stream(), run = () => joined.client.exec("input", { stdin });
+  const ends = Promise.allSettled([run(), run()]);
+  const outcomes = (await inTime(ends, "both commands")).map((end) =>
+    end.status === "fulfilled" ? end.value.text() : end.reason
+  );
+  assertEquals(outcomes.filter((outcome) => outcome === "once").length, 1);
+  assertEquals(outcomes.filter((outcome) => outcome instanceof TypeError).length, 1);
+});
+
 Deno.test("standard error goes into standard output in the order of arrival", async () => {
   await using joined = await join({ handler });
   await using process = await joined.client.spawn("both in turn", { stderr: "stdout" });

@@ -324,6 +324,37 @@ Deno.test("global requests and forwards go to the interface", async () => {
   assertEquals(seen, [["echo", "x"], ["yes", ""], ["no", ""], ["h", 0], ["h", 9], ["h", 80]]);
 });
 
+Deno.test("hundreds of global requests at once are answered, also by who takes his time, and across new keys", async () => {
+  await using both = await negotiated({
+    ...password,
+    checkGlobalRequest: async (_name: string, data: Bytes) => {
+      await Promise.resolve();
+      return data;
+    },
+  });
+  const { client } = both;
+  await client.authPassword("slowdive", "pygmalion");
+  const renewed = client.renegotiateKeys();
+  const asked = Array.from({ length: 600 }, (_, i) => client.globalRequest("echo", new TextEncoder().encode(`${i}`)));
+  assertEquals((await Promise.all(asked)).map((reply) => text(reply!)), asked.map((_, i) => `${i}`));
+  await renewed;
+});
+
+Deno.test("hundreds of requests of a channel at once are answered, also by who takes his time", async () => {
+  class Slow extends Channel {
+    override async checkOtherRequest(name: string): Promise<boolean> {
+      await Promise.resolve();
+      return Number(name) % 3 === 0;
+    }
+  }
+  await using both = await negotiated({ ...password, checkChannelRequest: (_kind, id) => new Slow(id) });
+  const { client } = both;
+  await client.authPassword("slowdive", "pygmalion");
+  const channel = await client.openSession();
+  const asked = Array.from({ length: 600 }, (_, i) => channel.request(`${i}`));
+  assertEquals(await Promise.all(asked), asked.map((_, i) => i % 3 === 0));
+});
+
 Deno.test("renegotiateKeys() keeps channels and the host key", async () => {
   await using both = await negotiated(password);
   const { client, server } = both;

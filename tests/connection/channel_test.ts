@@ -588,6 +588,30 @@ Deno.test("Channel.sendEof() waits for a write that waits for window, and refuse
   assertEquals(transport.take(), []);
 });
 
+Deno.test("Channel.sendEof() sends no EOF where the write that it waits for is cut off: what has come must not look whole", async () => {
+  for (const how of ["close", "closing", "transferred"]) {
+    for (const output of ["writable", "stderrWritable"] as const) {
+      const { transport, mux, channel } = await openChannel({ window: 10 });
+      const writer = channel[output].getWriter(), large = new Uint8Array(200_000);
+      await writer.write(new Uint8Array(100));
+      const cut = writer.write(large).catch((error) => error);
+      await settle();
+      // The end of standard output is the EOF of both.
+      if (output === "writable") channel.sendEof();
+      else await channel.writable.close();
+      if (how === "close") void channel.close();
+      else if (how === "closing") mux.closing();
+      else large.buffer.transfer();
+      transport.receive(adjust(1_000_000));
+      const sent = new Set(types(transport.take()));
+      assertEquals(sent.has(Msg.CHANNEL_EOF), false, `${how}, ${output}`);
+      assertEquals(sent.has(Msg.CHANNEL_CLOSE), how === "close");
+      transport.finish(null);
+      assert(await cut instanceof Error);
+    }
+  }
+});
+
 Deno.test("Channel.close() sends CLOSE behind all staged data, however often the window must grow for it", async () => {
   const { transport, channel } = await openChannel({ window: 5 });
   transport.takes = false;

@@ -531,6 +531,19 @@ Deno.test("Mux.globalRequest() matches replies in order, and an aborted one keep
   assertEquals(text((await last)!), "g");
 });
 
+Deno.test("Mux.globalRequest() has no more requests wait than a peer of this module allows, but for signs of life", async () => {
+  const { transport, mux } = fakeMux(),
+    names = () => transport.take().map((payload) => GlobalRequest.decode(payload).name);
+  const asked = Array.from({ length: 300 }, (_, i) => mux.globalRequest(`r${i}`));
+  assertEquals(names().length, 128);
+  mux.askForLife();
+  assertEquals(names(), ["keepalive@openssh.com"]);
+  // The answer to the sign of life comes in its turn, too.
+  for (let i = 0; i < 301; i++) transport.receive(i === 128 ? failure : success(utf8(`r${i < 128 ? i : i - 1}`)));
+  assertEquals(names().length, 172);
+  assertEquals((await Promise.all(asked)).map((reply) => text(reply!)), asked.map((_, i) => `r${i}`));
+});
+
 Deno.test("Mux answers global requests in order although their answers come in another", async () => {
   const decisions = new Map<string, PromiseWithResolvers<Bytes | boolean>>();
   const asked: string[] = [];

@@ -1,8 +1,10 @@
 import { assertEquals, assertRejects, assertStrictEquals, assertStringIncludes } from "@std/assert";
 import { SshError } from "../../lib/errors.ts";
 import type { SshConn } from "../../lib/forward/conn.ts";
+import { Ending } from "../../lib/forward/ending.ts";
+import { SocketConn } from "../../lib/forward/socket_conn.ts";
 import { inTime, until } from "../_support/until.ts";
-import { channels, connPair, pattern, readAll, writeAll } from "./_conns.ts";
+import { channels, connPair, pattern, readAll, socketPair, writeAll } from "./_conns.ts";
 
 const text = (bytes: Uint8Array | undefined): string => new TextDecoder().decode(bytes);
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
@@ -139,4 +141,22 @@ Deno.test("an `SshConn` that was aborted closes at the far end, too", async () =
   await until(() => channels(muxes).every((count) => count === 0), "A channel is still open");
   const conn: SshConn = far;
   await inTime(conn.closed, "the end");
+});
+
+Deno.test("`SocketConn.closeWrite()` sends the end behind writes that nobody has waited for, as over a channel", async () => {
+  using pair = await socketPair();
+  const addr = pair.ours.localAddr as Deno.NetAddr, data = pattern(4_000_000);
+  const conn = new SocketConn(pair.ours, { localAddr: addr, remoteAddr: addr }, new Ending(new Promise(() => {})));
+  // More than the system takes while nobody reads.
+  const sent = Promise.all([
+    conn.write(data.subarray(0, 3_000_000)),
+    conn.write(data.subarray(3_000_000)),
+    conn.closeWrite(),
+    conn.closeWrite(),
+  ]);
+  assertEquals(await inTime(readAll(pair.theirs), "all of it"), data);
+  assertEquals((await sent).slice(0, 2), [3_000_000, 1_000_000]);
+  await conn.closeWrite();
+  await assertRejects(() => conn.write(new Uint8Array(1)), TypeError);
+  await conn.close();
 });

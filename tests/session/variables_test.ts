@@ -98,6 +98,20 @@ Deno.test("a server that never answers for variables counts as one that refuses,
   await starting;
 });
 
+Deno.test("hundreds of variables that a server never answers for hold nothing up behind them", async () => {
+  using time = new FakeTime();
+  const env = Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`V${i}`, "x"]));
+  const { transport, said, starting } = await asked(command, { env });
+  assertEquals(said().length, 128);
+  time.tick(5_000);
+  await settle();
+  const lines = said();
+  assertEquals(lines.length, 1);
+  assertEquals(lines[0]!.match(/ V\d+=/g)!.length, 300);
+  transport.finish(null);
+  await assertRejects(() => starting, SshError);
+});
+
 Deno.test("the wait for variables ends with the channel, the connection and the signal", async () => {
   const reason = new Error("enough"), env = { A: "1" };
   const closed = await asked(command, { env });

@@ -395,8 +395,8 @@ export class Channel extends BaseChannel {
   #settled(check: () => MaybePromise<boolean>, done: (granted: boolean) => boolean): MaybePromise<boolean> {
     try {
       const answer = check();
-      if (!(answer instanceof Promise)) return done(answer === true);
-      return answer.then((granted) => done(granted === true), (error) => {
+      if (!isThenable(answer)) return done(answer === true);
+      return Promise.resolve(answer).then((granted) => done(granted === true), (error) => {
         done(false);
         throw error;
       });
