@@ -3,6 +3,20 @@
  *
  * @module
  */
+import { SshError } from "../errors.ts";
+
+/**
+ * What was written, for callers that need not wait for it: where the peer has gone they hear of it if they listen, and a rejection that
+ * nobody handles, which would end the program with all its other connections, is none. A mistake of the program stays one.
+ */
+export function leavable(written: Promise<void>): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  written.then(resolve, (error) => {
+    if (error instanceof SshError) promise.catch(() => {});
+    reject(error);
+  });
+  return promise;
+}
 
 /** What closing gives once the stream has failed; null while it has not. */
 type Ending = () => Promise<void> | null;
@@ -34,6 +48,10 @@ class OutputWriter extends WritableStreamDefaultWriter<Uint8Array> {
   constructor(stream: WritableStream<Uint8Array>, ending: Ending) {
     super(stream);
     this.#ending = ending;
+  }
+
+  override write(chunk?: Uint8Array): Promise<void> {
+    return leavable(super.write(chunk));
   }
 
   override close(): Promise<void> {
