@@ -6,11 +6,11 @@
 import { SshError } from "../errors.ts";
 
 /**
- * What was written, for callers that need not wait for it: where the peer has gone they hear of it if they listen, and a rejection that
+ * What was written or closed, for callers that need not wait for it: where the peer has gone they hear of it if they listen, and a rejection that
  * nobody handles, which would end the program with all its other connections, is none. A mistake of the program stays one.
  */
-export function leavable(written: Promise<void>): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
+export function leavable<T>(written: Promise<T>): Promise<T> {
+  const { promise, resolve, reject } = Promise.withResolvers<T>();
   written.then(resolve, (error) => {
     if (error instanceof SshError) promise.catch(() => {});
     reject(error);
@@ -34,7 +34,7 @@ export class OutputStream extends WritableStream<Uint8Array> {
   }
 
   override close(): Promise<void> {
-    return this.locked ? super.close() : this.#ending() ?? super.close();
+    return leavable(this.locked ? super.close() : this.#ending() ?? super.close());
   }
 
   override getWriter(): WritableStreamDefaultWriter<Uint8Array> {
@@ -55,7 +55,7 @@ class OutputWriter extends WritableStreamDefaultWriter<Uint8Array> {
   }
 
   override close(): Promise<void> {
-    return this.#ending() ?? super.close();
+    return leavable(this.#ending() ?? super.close());
   }
 
   override releaseLock(): void {

@@ -102,7 +102,11 @@ Deno.test("what a handler writes and does not wait for ends no program when the 
         if (session.command === "writer") {
           const writer = session.stdout.getWriter();
           for (let i = 0; i < 3; i++) void writer.write(much);
-        } else for (let i = 0; i < 3; i++) void session.write(much);
+          void writer.close();
+        } else {
+          for (let i = 0; i < 3; i++) void session.write(much);
+          void session.stdout.close();
+        }
         writes++;
         await left;
         void session.write("late", "stderr");
@@ -112,6 +116,23 @@ Deno.test("what a handler writes and does not wait for ends no program when the 
     const process = await joined.client.spawn("session");
     void process.write(much);
     await until(() => writes === 2, "The handlers did not write");
+  });
+  assertEquals(names, []);
+});
+
+Deno.test("what a handler of forwards writes and does not wait for ends no program when the client leaves", async () => {
+  const names = await unhandledIn(async () => {
+    const { promise: written, resolve } = Promise.withResolvers<void>();
+    await using joined = await join({
+      allowForward: () => true,
+      onForward: (_info, { conn }) => {
+        void conn.write(new Uint8Array(3_000_000));
+        void conn.closeWrite();
+        resolve();
+      },
+    });
+    await joined.client.dial({ hostname: "web.internal", port: 80 });
+    await written;
   });
   assertEquals(names, []);
 });
