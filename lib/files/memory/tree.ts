@@ -19,7 +19,7 @@ export const MAX_NAME = 255;
 /** Links that one path may lead through, as on Linux. */
 const MAX_LINKS = 40;
 /** Components walked for one path, those of links counted; without links none has as many. */
-const MAX_STEPS = 4096;
+const MAX_WALKED = 4096;
 /** Who owns what is new. */
 const OWNER = 1000;
 /** What a file, a directory and a link that others may not change look like: a umask of 022. */
@@ -181,7 +181,7 @@ export function walk(root: DirectoryNode, path: string, follow: boolean, checked
   let at = root, links = 0, steps = 0, isDirectory = namesDirectory(path);
   while (todo.length > 0) {
     const part = todo.pop()!, isLast = todo.length === 0;
-    if (++steps > MAX_STEPS) throw refused.ELOOP();
+    if (++steps > MAX_WALKED) throw refused.ELOOP();
     if (part === "..") {
       at = at.parent;
       names.pop();
