@@ -62,6 +62,8 @@ const places: Readonly<Record<string, readonly Place[]>> = {
   "channels of a connection": [["lib/connection/", "maxChannels ??"]],
   "addresses that a connection has a server listen at": [["lib/api/", "DEFAULT_MAX_LISTENERS ="]],
   "connecting to where a client wants to go": [["lib/api/", "DEFAULT_FORWARD_TIMEOUT ="]],
+  "… names looked up at once, by one and in all": [["lib/forward/", "OF_ONE ="], ["lib/forward/", "OF_ALL ="]],
+  "… each of which counts for at most": [["lib/forward/", "LOOK_UP_TIME ="]],
   "host, path of a socket, of a forward": [["lib/forward/", "MAX_HOST ="], [
     "lib/forward/accept_forwards.ts",
     "MAX_PATH =",
@@ -179,6 +181,7 @@ const places: Readonly<Record<string, readonly Place[]>> = {
   "SFTP: file of unknown size in memory, client": [["lib/sftp/", "UNKNOWN_LIMIT ="]],
   "files in memory: bytes of all": [["lib/files/memory/", "DEFAULT_MAX_BYTES ="]],
   "files in memory: files, directories and links": [["lib/files/memory/", "DEFAULT_MAX_FILES ="]],
+  "files in memory: components walked": [["lib/files/memory/", "MAX_WALKED ="]],
   "SCP: line": [["lib/scp/", "MAX_LINE ="]],
 };
 

@@ -3,6 +3,20 @@
  *
  * @module
  */
+import { SshError } from "../errors.ts";
+
+/**
+ * What was written or closed, for callers that need not wait for it: where the peer has gone they hear of it if they listen, and a rejection that
+ * nobody handles, which would end the program with all its other connections, is none. A mistake of the program stays one.
+ */
+export function leavable<T>(written: Promise<T>): Promise<T> {
+  const { promise, resolve, reject } = Promise.withResolvers<T>();
+  written.then(resolve, (error) => {
+    if (error instanceof SshError) promise.catch(() => {});
+    reject(error);
+  });
+  return promise;
+}
 
 /** What closing gives once the stream has failed; null while it has not. */
 type Ending = () => Promise<void> | null;
@@ -20,7 +34,7 @@ export class OutputStream extends WritableStream<Uint8Array> {
   }
 
   override close(): Promise<void> {
-    return this.locked ? super.close() : this.#ending() ?? super.close();
+    return leavable(this.locked ? super.close() : this.#ending() ?? super.close());
   }
 
   override getWriter(): WritableStreamDefaultWriter<Uint8Array> {
@@ -36,8 +50,12 @@ class OutputWriter extends WritableStreamDefaultWriter<Uint8Array> {
     this.#ending = ending;
   }
 
+  override write(chunk?: Uint8Array): Promise<void> {
+    return leavable(super.write(chunk));
+  }
+
   override close(): Promise<void> {
-    return this.#ending() ?? super.close();
+    return leavable(this.#ending() ?? super.close());
   }
 
   override releaseLock(): void {

@@ -15,9 +15,10 @@ import { closedError } from "../transport/closing.ts";
 import { callBack } from "../wire/callback.ts";
 import { Timer } from "../wire/timer.ts";
 import type { MaybePromise } from "../wire/types.ts";
-import { isBindable } from "./addresses.ts";
+import { isAddress, isBindable } from "./addresses.ts";
 import { acceptConn, type ConnChannel, type SshConn } from "./conn.ts";
 import { isHost } from "./host.ts";
+import { LookUps } from "./look_ups.ts";
 import { CancelStreamlocalForward, CancelTcpipForward, DirectStreamlocal, DirectTcpip } from "./messages.ts";
 import { StreamlocalForward, TcpipForward, TcpipForwardReply } from "./messages.ts";
 import { pump } from "./pump.ts";
@@ -82,6 +83,7 @@ export class Forwards {
   readonly #stop = new AbortController();
   readonly #listeners: ServedListeners;
   readonly #sockets = new Set<SystemSocket>();
+  readonly #lookUps = new LookUps();
   #refed = true;
 
   constructor(mux: Mux, services: ForwardAcceptance) {
@@ -126,9 +128,15 @@ export class Forwards {
     const timer = new Timer(() => connecting.abort(new DOMException("Connecting took too long", "TimeoutError")));
     timer.start(forwardTimeout);
     signal.addEventListener("abort", onStop, { once: true });
+    let over: (() => void) | undefined;
     try {
-      return await sockets.connect(target, connecting.signal);
+      if (!("path" in target) && !isAddress(target.hostname)) over = await this.#lookUps.begin(connecting.signal);
+      const socket = await sockets.connect(target, connecting.signal);
+      over?.();
+      return socket;
     } catch (error) {
+      // The look-up goes on where it was given up.
+      if (!connecting.signal.aborted) over?.();
       if (isNotCapable(error)) onError(error);
       throw new ChannelOpenError(wordsFor(error), OpenFailureReason.CONNECT_FAILED, { cause: error });
     } finally {

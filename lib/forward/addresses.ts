@@ -45,6 +45,11 @@ function canonical(address: string): string {
   return [high >> 8, high & 255, low >> 8, low & 255].join(".");
 }
 
+/** Whether a host to connect to is an address, and needs no look-up. */
+export function isAddress(host: string): boolean {
+  return ipv4Bytes(host) !== null || ipv6Bytes(host) !== null;
+}
+
 /** Whether an address to listen at needs no look-up: it is one, or stands for some as RFC 4254 section 7.1 has it. */
 export function isBindable(address: string): boolean {
   const name = address.toLowerCase();

@@ -7,6 +7,7 @@ import { BaseChannel, channelCore } from "../connection/channel.ts";
 import type { ChannelCore } from "../connection/channel_core.ts";
 import type { Mux } from "../connection/mux.ts";
 import { RESET } from "../connection/reset.ts";
+import { leavable } from "../connection/output_stream.ts";
 import { SshError } from "../errors.ts";
 import { wrongKind } from "../wire/check.ts";
 import type { ByteDuplex, Bytes } from "../wire/types.ts";
@@ -139,18 +140,20 @@ export class ChannelConn<A extends Deno.Addr = Deno.Addr> implements SshConn<A> 
 
   write(p: Uint8Array): Promise<number> {
     if (!(p instanceof Uint8Array)) return Promise.reject(wrongKind("p", p, "a Uint8Array"));
-    return this.#writer.use(async (writer) => {
+    return leavable(this.#writer.use(async (writer) => {
       await writer.write(p);
       return p.length;
-    });
+    }));
   }
 
   closeWrite(): Promise<void> {
-    return this.#closeWrite ??= this.#writer.use((writer) => writer.close()).catch((error) => {
-      // Somebody may have held the stream, and lets go of it.
-      this.#closeWrite = null;
-      throw error;
-    });
+    return this.#closeWrite ??= leavable(
+      this.#writer.use((writer) => writer.close()).catch((error) => {
+        // Somebody may have held the stream, and lets go of it.
+        this.#closeWrite = null;
+        throw error;
+      }),
+    );
   }
 
   close(): Promise<void> {

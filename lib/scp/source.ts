@@ -9,6 +9,7 @@ import { type Exclusion, exclusionOf } from "../files/exclude.ts";
 import { MAX_DEPTH, Status } from "../files/limits.ts";
 import type { LocalInfo } from "../files/local_files.ts";
 import { joinPath, quoted } from "../files/names.ts";
+import { TurnShare } from "../wire/turns.ts";
 import type { ScpFiles, ScpSource } from "./files.ts";
 import { type ScpPlan, ScpResult } from "./result.ts";
 import { type ScpStream, scpTime } from "./stream.ts";
@@ -41,16 +42,22 @@ export async function sendScp(
 
 /** All of a file whose size is given as 0, as those of /proc: SCP has to say it first. */
 async function readUnknown(source: ScpSource): Promise<Uint8Array> {
-  const parts: Uint8Array[] = [];
-  let total = 0;
+  const blocks: Uint8Array[] = [], turn = TurnShare.known();
+  let block = new Uint8Array(UNKNOWN_BLOCK), used = 0, total = 0;
   for (;;) {
-    const block = new Uint8Array(total === 0 ? UNKNOWN_BLOCK : BLOCK), count = await source.read(block);
-    if (count === 0) break;
-    parts.push(block.subarray(0, count));
+    await turn.rest();
+    // Such files give little at a time, those of /proc less than a page: a block is for as many reads as it takes to fill it.
+    if (used === block.length) {
+      blocks.push(block);
+      block = new Uint8Array(BLOCK);
+      used = 0;
+    }
+    const count = await source.read(block.subarray(used));
+    if (count === 0) return concat([...blocks, block.subarray(0, used)]);
+    used += count;
     total += count;
     if (total > UNKNOWN_LIMIT) throw failure("its size is given as 0, and it has more than 64 MiB; SFTP can copy it");
   }
-  return concat(parts);
 }
 
 function failure(message: string, status: number = Status.FAILURE): SftpError {

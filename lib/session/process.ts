@@ -125,8 +125,8 @@ export class RemoteProcess implements AsyncDisposable {
    * for each other. Rejects with `TypeError` where `stdin` was closed, or is in use by a writer or a pipe, and with the error that ended the
    * process.
    */
-  async write(data: string | Uint8Array): Promise<void> {
-    await writeTo(this.stdin, data, "stdin");
+  write(data: string | Uint8Array): Promise<void> {
+    return writeTo(() => this.stdin, data, "stdin");
   }
 
   /** Standard output, a byte stream. What is not read holds the process up, and its standard error with it. */

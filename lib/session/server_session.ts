@@ -77,8 +77,9 @@ export interface ServerSession {
   readonly stderr: WritableStream<Uint8Array>;
   /**
    * Writes a text as UTF-8, or bytes, to `stdout`, or to `stderr` where that is said; it stays open. Resolves when the client can be sent
-   * more; calls need not wait for each other. Rejects with `TypeError` where the output was closed, or is in use by a writer or a pipe, and
-   * with the error that ended the session. Nothing is added: where the client has a terminal, `\r\n` ends a line.
+   * more; calls need not wait for each other, and nobody for any of them: a client that leaves makes no rejection that would end the
+   * program. Rejects with `TypeError` where the output was closed, or is in use by a writer or a pipe, and with the error that ended the
+   * session. Nothing is added: where the client has a terminal, `\r\n` ends a line.
    */
   write(data: string | Uint8Array, output?: "stdout" | "stderr"): Promise<void>;
   /** Aborted when the channel or the connection ends; its reason is the `SshError` that says why. */
@@ -339,9 +340,12 @@ class Session implements ServerSession {
   readonly breaks: Mailbox<number> = new Mailbox(1);
   readonly onError: (error: unknown) => void;
   /** Handlers take the session apart. */
-  readonly write = async (data: string | Uint8Array, output: "stdout" | "stderr" = "stdout"): Promise<void> => {
-    checkWord("output", output, ["stdout", "stderr"]);
-    await writeTo(this[output], data, output);
+  readonly write = (data: string | Uint8Array, output: "stdout" | "stderr" = "stdout"): Promise<void> => {
+    const find = (): WritableStream<Uint8Array> => {
+      checkWord("output", output, ["stdout", "stderr"]);
+      return this[output];
+    };
+    return writeTo(find, data, output);
   };
   readonly #channel: ServerSessionChannel;
   #window: Readonly<WindowSize> | null = null;

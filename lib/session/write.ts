@@ -3,17 +3,23 @@
  *
  * @module
  */
+import { leavable } from "../connection/output_stream.ts";
 import { wrongKind } from "../wire/check.ts";
 
 /**
- * Writes it behind what was written before, and lets go of the stream at once, so that calls need not wait for each other. `name` is what
- * the caller knows the stream as.
+ * Writes it behind what was written before, and lets go of the stream at once, so that calls need not wait for each other, and nobody for
+ * any of them. `name` is what the caller knows the stream as, and `find` gives it.
  */
-export async function writeTo(
-  stream: WritableStream<Uint8Array>,
+export function writeTo(
+  find: () => WritableStream<Uint8Array>,
   data: string | Uint8Array,
   name: string,
 ): Promise<void> {
+  return leavable(write(find, data, name));
+}
+
+async function write(find: () => WritableStream<Uint8Array>, data: string | Uint8Array, name: string): Promise<void> {
+  const stream = find();
   if (typeof data !== "string" && !(data instanceof Uint8Array)) {
     throw wrongKind("data", data, "a text or a Uint8Array");
   }

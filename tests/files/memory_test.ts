@@ -341,6 +341,22 @@ Deno.test("memoryFiles() takes names at their bounds, and none beyond; `..` and 
   assertEquals(await refusal(() => files.mkdir("/\ud800")), "BAD_MESSAGE: Invalid argument");
 });
 
+Deno.test("memoryFiles() walks no more of a path than a bound, however many dots its links are padded with", async () => {
+  const files = memoryFiles({ "/d": null, "/file": "hello" });
+  // What stands for nothing is no step, and at the end still says that it is a directory's.
+  files.symlink(`d${"/.".repeat(2000)}`, "/padded");
+  files.symlink(`${"./".repeat(2000)}d`, "/before");
+  files.symlink("file/.", "/wrong");
+  assertEquals([files.realPath("/padded"), files.realPath("/before/.")], ["/d", "/d"]);
+  assertEquals(await refusal(() => files.stat("/wrong")), "NO_SUCH_FILE: Not a directory");
+  assertEquals(await refusal(() => files.open("/wrong", { read: true })), "NO_SUCH_FILE: Not a directory");
+  // Each name of the last ones looked at all the dots behind it: most of a second for one request, in which nobody else had a turn.
+  for (let i = 0; i < 20; i++) files.symlink(`p${i + 1}${"/.".repeat(2000)}`, `/p${i}`);
+  for (let i = 20; i < 39; i++) files.symlink(`${"d/../".repeat(800)}${i < 38 ? `p${i + 1}` : "d"}`, `/p${i}`);
+  assertEquals(await refusal(() => files.realPath("/p0")), "NO_SUCH_FILE: Too many levels of symbolic links");
+  assertEquals(files.realPath("/p37"), "/d");
+});
+
 Deno.test("memoryFiles() keeps a directory out of itself, and the root where it is", async () => {
   const files = memoryFiles({ "/a/b/c": "x", "/empty": null, "/f": "x" });
   const rename = (from: string, to: string, replace = true) => refusal(() => files.rename(from, to, { replace }));

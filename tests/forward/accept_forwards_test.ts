@@ -311,6 +311,31 @@ Deno.test("connecting ends with its time and with the connection, and a slow one
   assert(signals[1]!.aborted);
 });
 
+Deno.test("a client that names hosts whose look-ups take their time has eight of them at once, and addresses wait for none", async () => {
+  const waiting: { readonly host: string; fail(): void }[] = [];
+  const connect: Sockets["connect"] = (target, signal) => {
+    if ("path" in target || target.hostname === "127.0.0.1") return systemSockets.connect(target, signal);
+    return new Promise((_, reject) => {
+      waiting.push({ host: target.hostname, fail: () => reject(new Error("failed to lookup address information")) });
+    });
+  };
+  await using server = echo();
+  await using under = new Under({ ...yes, sockets: { ...systemSockets, connect } });
+  const hosts = Array.from({ length: 20 }, (_, i) => `h${i}.example`);
+  const dials = hosts.map((host) => refusal(under.dial(host, 80)));
+  await until(() => waiting.length >= 8);
+  assertEquals(await echoed(await under.dial("127.0.0.1", server.port), "past it"), "past it");
+  assertEquals(waiting.map(({ host }) => host), hosts.slice(0, 8));
+  for (let i = 0; i < 20; i++) {
+    await until(() => waiting.length > i);
+    assertEquals(waiting.length, Math.min(20, 8 + i));
+    waiting[i]!.fail();
+    await turns();
+  }
+  for (const dial of dials) assert((await dial).message.includes("Name or service not known"));
+  assertEquals(under.errors, []);
+});
+
 Deno.test("allowForward that takes its time holds up no channel, and what it allows too late opens nothing", async () => {
   const late = Promise.withResolvers<boolean>();
   await using server = echo();

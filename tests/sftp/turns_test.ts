@@ -4,7 +4,7 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import type { SftpBackend } from "../../lib/files/backend.ts";
-import { Fxp } from "../../lib/sftp/wire/constants.ts";
+import { Extension, Fxp } from "../../lib/sftp/wire/constants.ts";
 import { Status } from "../../lib/files/limits.ts";
 import * as m from "../../lib/sftp/wire/messages.ts";
 import { openRootedBackend } from "../../lib/files/rooted/backend.ts";
@@ -13,7 +13,7 @@ import { serveSftp } from "../../lib/sftp/server/server.ts";
 import { info } from "../_support/file_info.ts";
 import { framed, pipes, RawPeer, someone, statusIn, tempDir } from "../_support/sftp_peers.ts";
 
-const text = new TextEncoder(), COUNT = 3000;
+const text = new TextEncoder(), decoder = new TextDecoder(), COUNT = 3000;
 
 /** Turns of the event loop that other work has while this goes on, and milliseconds of the longest. */
 async function turnsDuring(
@@ -110,6 +110,61 @@ Deno.test("serveSftp() and serveScp() take no longer turns when many clients flo
   );
   // 10 ms, and a look at the clock of each; with 10 ms for each of them it would be 120.
   assert(longest <= 40, `${longest} ms in one of ${turns} turns`);
+});
+
+Deno.test("serveSftp() gives others a turn while one copy-data goes on", async () => {
+  const size = 1000 * 262_144, backend = readyBackend(false), { near, far } = pipes();
+  let written = 0;
+  backend.open = () => ({
+    readAt: (p) => p.length,
+    writeAt: (p) => void (written += p.length),
+    stat: () => info(size),
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  });
+  const served = serveSftp(far, backend, someone), peer = new RawPeer(near);
+  await peer.ask(m.encodeVersion(Fxp.INIT, 3));
+  const open = async (path: string): Promise<Uint8Array> =>
+    m.Handle.decode((await peer.ask(m.Open.encode({ id: 1, path, flags: 3, attrs: {} })))!).handle.slice();
+  const from = await open("/a"), to = await open("/b"), zero = { fromOffset: 0n, length: 0n, toOffset: 0n };
+  const { turns } = await turnsDuring(async () => {
+    assertEquals(
+      statusIn(await peer.ask(m.CopyData.encode({ id: 2, extension: Extension.copyData, from, to, ...zero }))),
+      Status.OK,
+    );
+  });
+  await peer.end();
+  await served;
+  assertEquals(written, size);
+  assert(turns >= 50, `${turns} turns in 1000 pieces`);
+});
+
+Deno.test("serveScp() reads a file whose size is given as 0 in turns, and takes no more memory than it has bytes", async () => {
+  const size = 320_000, buffers = new Set<ArrayBufferLike>(), backend = readyBackend(false), { near, far } = pipes();
+  backend.open = () => ({
+    // As files of /proc do, it gives less than what there is room for.
+    readAt: (p, offset) => {
+      buffers.add(p.buffer);
+      const count = Math.min(p.length, 320, size - offset);
+      p.fill(0x61, 0, count);
+      return count;
+    },
+    writeAt: () => {},
+    stat: () => info(),
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  });
+  let said = "", code: number | undefined;
+  const { turns } = await turnsDuring(async () => {
+    const serving = serveScp(far, "scp -f -- /f", backend, someone), writer = near.writable.getWriter();
+    const heard = near.readable.pipeTo(new WritableStream({ write: (chunk) => void (said += decoder.decode(chunk)) }));
+    await writer.write(new Uint8Array(3));
+    await writer.close();
+    code = await serving;
+    await heard;
+  });
+  assertEquals([code, said], [0, `C0644 ${size} f\n${"a".repeat(size)}\0`]);
+  const held = [...buffers].reduce((sum, { byteLength }) => sum + byteLength, 0);
+  assert(held < 2 * size, `${held} bytes for a file of ${size}`);
+  assert(turns >= 50, `${turns} turns in 1000 reads`);
 });
 
 const commands: Record<

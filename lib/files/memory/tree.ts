@@ -8,6 +8,7 @@
  */
 import { SftpError } from "../../errors.ts";
 import { FileType, MAX_PATH, Status } from "../limits.ts";
+import { namesDirectory } from "../canonical.ts";
 import { encodeName, isEncodable } from "../names.ts";
 import type { SftpFileInfo } from "../file_info.ts";
 import type { Bytes } from "../../wire/types.ts";
@@ -17,6 +18,8 @@ import { Content, type Space } from "./content.ts";
 export const MAX_NAME = 255;
 /** Links that one path may lead through, as on Linux. */
 const MAX_LINKS = 40;
+/** Components walked for one path, those of links counted; without links none has as many. */
+const MAX_WALKED = 4096;
 /** Who owns what is new. */
 const OWNER = 1000;
 /** What a file, a directory and a link that others may not change look like: a umask of 022. */
@@ -163,17 +166,22 @@ function checkName(name: string): void {
   if (name.length > MAX_NAME / 3 && encodeName(name).length > MAX_NAME) throw refused.ENAMETOOLONG();
 }
 
+/** What a path is made of. Without what stands for nothing: nobody is to walk over thousands of dots for each name before them. */
+function components(path: string): string[] {
+  return path.split("/").filter((part) => part !== "" && part !== ".");
+}
+
 /**
  * Walks a path. With `follow` a link at its end is walked too, down to a name that is no link or is not there. Every directory
  * on the way must exist, and with `checked` let its owner in; what ends with a slash is nothing else than a directory.
  */
 export function walk(root: DirectoryNode, path: string, follow: boolean, checked: boolean): Place {
   if (path.length > MAX_PATH) throw refused.ENAMETOOLONG();
-  const todo = path.split("/").reverse(), names: string[] = [];
-  let at = root, links = 0;
+  const todo = components(path).reverse(), names: string[] = [];
+  let at = root, links = 0, steps = 0, isDirectory = namesDirectory(path);
   while (todo.length > 0) {
-    const part = todo.pop()!;
-    if (part === "" || part === ".") continue;
+    const part = todo.pop()!, isLast = todo.length === 0;
+    if (++steps > MAX_WALKED) throw refused.ELOOP();
     if (part === "..") {
       at = at.parent;
       names.pop();
@@ -182,19 +190,20 @@ export function walk(root: DirectoryNode, path: string, follow: boolean, checked
     if (checked) check(at, Bit.SEARCH);
     checkName(part);
     const node = at.entries.get(part) ?? null;
-    const isLast = todo.every((rest) => rest === "" || rest === ".");
-    const isDirectory = isLast && todo.length > 0;
     if (node?.kind === "link" && (follow || !isLast)) {
       if (++links > MAX_LINKS) throw refused.ELOOP();
       if (node.target.startsWith("/")) {
         at = root;
         names.length = 0;
       }
-      todo.push(...node.target.split("/").reverse());
+      if (isLast) isDirectory ||= namesDirectory(node.target);
+      todo.push(...components(node.target).reverse());
       continue;
     }
-    if (isDirectory && node !== null && node.kind !== "directory") throw refused.ENOTDIR();
-    if (isLast) return { parent: at, name: part, node, path: `/${[...names, part].join("/")}`, isDirectory };
+    if (isLast) {
+      if (isDirectory && node !== null && node.kind !== "directory") throw refused.ENOTDIR();
+      return { parent: at, name: part, node, path: `/${[...names, part].join("/")}`, isDirectory };
+    }
     if (node === null) throw refused.ENOENT();
     if (node.kind !== "directory") throw refused.ENOTDIR();
     at = node;

@@ -62,6 +62,7 @@ function errno(error: unknown): string | undefined {
   return typeof code === "string" ? code : undefined;
 }
 
+/** What a path is made of. Without what stands for nothing: nobody is to walk over thousands of dots for each name before them. */
 function components(path: string): string[] {
   return path.split("/").filter((part) => part !== "" && part !== ".");
 }
@@ -175,7 +176,7 @@ export class RootedTree implements Disposable {
    */
   walk(path: string, follow: boolean): Place {
     const stack = [this.#enterRoot()], names: string[] = [];
-    const todo = path.split("/").reverse();
+    const todo = components(path).reverse();
     let links = 0, steps = 0;
     const release = (): void => {
       for (const directory of stack.splice(0)) this.#leave(directory);
@@ -190,7 +191,6 @@ export class RootedTree implements Disposable {
     try {
       while (todo.length > 0) {
         const part = todo.pop()!, top = stack.at(-1)!;
-        if (part === "" || part === ".") continue;
         if (++steps > (this.held ? MAX_STEPS : MAX_NAMED_STEPS)) {
           throw new SftpError("No such file: too many components", Status.NO_SUCH_FILE);
         }
@@ -202,7 +202,7 @@ export class RootedTree implements Disposable {
           continue;
         }
         this.#check(part);
-        const last = todo.every((rest) => rest === "" || rest === ".");
+        const last = todo.length === 0;
         if (last && !follow) return place(part);
         const inner = last ? null : this.#enter(top, part);
         if (inner !== null) {
@@ -218,7 +218,7 @@ export class RootedTree implements Disposable {
         const target = this.#fs.readlinkSync(`${top.at}/${part}`);
         if (++links > MAX_LINKS) throw new SftpError("No such file: too many links", Status.NO_SUCH_FILE);
         const shown = this.showTarget(target);
-        todo.push(...shown.split("/").reverse());
+        todo.push(...components(shown).reverse());
         // On Windows a target with a drive or a backslash does not pass `#check()` as a component.
         if (shown.startsWith("/")) {
           for (const directory of stack.splice(1)) this.#leave(directory);

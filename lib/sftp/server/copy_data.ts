@@ -7,6 +7,7 @@ import { SftpError } from "../../errors.ts";
 import { Status } from "../../files/limits.ts";
 import type { FileHandle } from "./handles.ts";
 import { countOf } from "../../files/backend.ts";
+import { TurnShare } from "../../wire/turns.ts";
 
 const CHUNK = 262_144;
 
@@ -27,9 +28,11 @@ export async function copyData(
   const there = fromOffset < size ? size - fromOffset : 0n;
   const count = length === 0n || length > there ? there : length;
   if (toOffset + count > BigInt(Number.MAX_SAFE_INTEGER)) throw new SftpError("Offset out of range", Status.FAILURE);
-  const buffer = new Uint8Array(Number(count < CHUNK ? count : CHUNK));
+  const turn = TurnShare.known(), buffer = new Uint8Array(Number(count < CHUNK ? count : CHUNK));
   let read = Number(fromOffset), write = Number(toOffset), left = Number(count);
   while (left > 0) {
+    // A backend that has everything at once would copy it all in one turn.
+    await turn.rest();
     ended.throwIfAborted();
     const room = Math.min(left, buffer.length);
     const got = countOf(await from.file.readAt(buffer.subarray(0, room), read), room);
