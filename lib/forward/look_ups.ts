@@ -9,7 +9,7 @@
 import { Timer } from "../wire/timer.ts";
 
 /** Names that are looked up at once for one connection, and for all of the program. */
-const OF_ONE = 8, OF_ALL = 16;
+const OF_ONE = 16, OF_ALL = 24;
 /** Milliseconds after which one counts no more: two tries at a name server, and some. */
 const LOOK_UP_TIME = 15_000;
 

@@ -311,7 +311,7 @@ Deno.test("connecting ends with its time and with the connection, and a slow one
   assert(signals[1]!.aborted);
 });
 
-Deno.test("a client that names hosts whose look-ups take their time has eight of them at once, and addresses wait for none", async () => {
+Deno.test("a client that names hosts whose look-ups take their time has sixteen of them at once, and addresses wait for none", async () => {
   const waiting: { readonly host: string; fail(): void }[] = [];
   const connect: Sockets["connect"] = (target, signal) => {
     if ("path" in target || target.hostname === "127.0.0.1") return systemSockets.connect(target, signal);
@@ -323,12 +323,12 @@ Deno.test("a client that names hosts whose look-ups take their time has eight of
   await using under = new Under({ ...yes, sockets: { ...systemSockets, connect } });
   const hosts = Array.from({ length: 20 }, (_, i) => `h${i}.example`);
   const dials = hosts.map((host) => refusal(under.dial(host, 80)));
-  await until(() => waiting.length >= 8);
+  await until(() => waiting.length >= 16);
   assertEquals(await echoed(await under.dial("127.0.0.1", server.port), "past it"), "past it");
-  assertEquals(waiting.map(({ host }) => host), hosts.slice(0, 8));
+  assertEquals(waiting.map(({ host }) => host), hosts.slice(0, 16));
   for (let i = 0; i < 20; i++) {
     await until(() => waiting.length > i);
-    assertEquals(waiting.length, Math.min(20, 8 + i));
+    assertEquals(waiting.length, Math.min(20, 16 + i));
     waiting[i]!.fail();
     await turns();
   }

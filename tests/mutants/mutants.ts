@@ -4307,7 +4307,7 @@ export const mutants: readonly Mutant[] = [
     replace: "return resolve(this.#take());",
     test: "tests/forward/accept_forwards_test.ts",
     killedBy:
-      "a client that names hosts whose look-ups take their time has eight of them at once, and addresses wait for none",
+      "a client that names hosts whose look-ups take their time has sixteen of them at once, and addresses wait for none",
   },
   {
     id: "copy-data-turns",
