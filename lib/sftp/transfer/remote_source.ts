@@ -47,8 +47,8 @@ export function remoteSource(
     isForeign: true,
     globs: remoteTree(session, (path) => client.readDir(path, { signal }), { signal }),
     async *roots(pattern, within) {
-      for await (const path of client.glob(pattern)) {
-        const info = await client.stat(path).catch(() => null);
+      for await (const path of client.glob(pattern, { signal })) {
+        const info = await client.stat(path, { signal }).catch(() => null);
         if (info !== null) yield { path, info: tallyInfo(info), within, name: baseName(path) };
       }
     },
