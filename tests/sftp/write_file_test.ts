@@ -163,3 +163,21 @@ Deno.test("writeFile() that is given up changes nothing by path behind that, whe
     assert(!asked.includes(Fxp.SETSTAT), `${name}: ${asked}`);
   }
 });
+
+Deno.test("writeFile() cancels the stream that it was given where it cannot write it", async () => {
+  for (const refused of [Fxp.OPEN, Fxp.FSETSTAT, Fxp.WRITE, null]) {
+    await using server = await scripted((payload, id) => {
+      if (payload[0] === refused || payload[0] === Fxp.SETSTAT) return statusReply(id, Status.PERMISSION_DENIED);
+      return payload[0] === Fxp.OPEN ? m.Handle.encode({ id, handle: new Uint8Array([1]) }) : undefined;
+    });
+    let told: unknown = null;
+    const stream = new ReadableStream<Uint8Array>({
+      pull: (controller) => controller.enqueue(pattern(1000)),
+      cancel: (reason) => void (told = reason),
+    });
+    const signal = refused === null ? AbortSignal.abort(new Error("enough")) : undefined;
+    const writing = server.sftp.writeFile("/f", stream, { mode: 0o600, ...signal === undefined ? {} : { signal } });
+    await assertRejects(() => inTime(writing, "The write"), Error, refused === null ? "enough" : "permission denied");
+    await until(() => told !== null, `${refused}: the stream goes on`);
+  }
+});

@@ -34,6 +34,7 @@ export async function writeWholeFile(
   if (data instanceof Uint8Array && data.length > 0 && data.length <= session.maxWrite && !append && !createNew) {
     if (await isWrittenAtOnce(session, path, data, options)) return;
   }
+  const source = data instanceof Uint8Array ? ReadableStream.from(pieces(data)) : data;
   const file = await client.open(path, {
     write: true,
     append,
@@ -42,8 +43,10 @@ export async function writeWholeFile(
     truncate: !append,
     ...(mode === undefined ? {} : { mode }),
     ...(signal === undefined ? {} : { signal }),
+  }).catch((error) => {
+    leave(source, error);
+    throw error;
   });
-  const source = data instanceof Uint8Array ? ReadableStream.from(pieces(data)) : data;
   try {
     // OPEN gives it to a file that it creates only, and less what the server's umask takes away.
     if (mode !== undefined) {
@@ -56,8 +59,14 @@ export async function writeWholeFile(
   } catch (error) {
     // Closed with the stream already, but where nothing could be piped at all; what a CLOSE says now is not what went wrong.
     await file.close().catch(() => {});
+    leave(source, error);
     throw append ? error : notWhole(error, path);
   }
+}
+
+/** Whoever gives a stream need not see to what is left of it. A pipe has done so where it began. */
+function leave(source: ReadableStream<Uint8Array>, error: unknown): void {
+  source.cancel(error).catch(() => {});
 }
 
 /** Closes what was written, which waits for all answers. A pipe that is closing already does not hear its signal. */
