@@ -2016,8 +2016,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: "copy-from-eof",
     removes: "a file of another server ends where that says EOF",
-    file: "lib/sftp/transfer/upload_file.ts",
-    find: "total === null || this.#source.isForeign",
+    file: "lib/sftp/transfer/handle_write.ts",
+    find: "total === null || source.isForeign",
     replace: "total === null",
     test: "tests/sftp/copy_from_test.ts",
     killedBy: "copyFrom() ends a file where the other server says so, and takes none that ends before its size",

@@ -13,7 +13,8 @@ import type { RemoteFiles } from "../remote/remote_files.ts";
 import type { SftpSession } from "../remote/session.ts";
 import { type TransferOptions, TransferRun, withGrace } from "./run.ts";
 import type { TransferSummary } from "../../files/copied.ts";
-import { failure, FileUpload, kept, partPaths, refused } from "./upload_file.ts";
+import { failure, kept, refused } from "./handle_write.ts";
+import { FileUpload, partPaths } from "./upload_file.ts";
 import { tallyInfo } from "./remote_source.ts";
 import { type CopyTarget, copyTree, entryName, type Item } from "./walk.ts";
 
@@ -99,7 +100,8 @@ class RemoteTarget implements CopyTarget {
     if (info.kind !== "file") throw this.refused(item.path, "it changed meanwhile");
     await this.#run.hold(info.size);
     try {
-      await new FileUpload(this.#session, this.#run, this.#source, file, item, info).run();
+      const copy = { session: this.#session, run: this.#run, source: this.#source, file, item, info };
+      await new FileUpload(copy).run();
     } finally {
       this.#run.letGo(info.size);
     }
