@@ -16,7 +16,7 @@ import { tally, type TallyTree } from "../files/tally.ts";
 import { TreeMeter, type TreeProgress } from "../files/tree_progress.ts";
 import { localStat } from "../files/local_files.ts";
 import { baseName, joinPath, quoted } from "../files/names.ts";
-import { localScpFiles } from "./files.ts";
+import { localScpFiles } from "./client_files.ts";
 import type { ScpPlan, ScpResult } from "./result.ts";
 import { receiveScp, type ScpDestination } from "./sink.ts";
 import { sendScp } from "./source.ts";

@@ -16,7 +16,8 @@ import { expandGlob, GlobLimitError, type GlobTree } from "../files/glob.ts";
 import { quoted } from "../files/names.ts";
 import { openRootedBackend, type RootedOptions } from "../files/rooted/backend.ts";
 import { parseScpCommand, type ScpCommand } from "./command.ts";
-import { backendScpFiles, type ScpFiles } from "./files.ts";
+import { BackendScpFiles } from "./backend_files.ts";
+import type { ScpFiles } from "./files.ts";
 import type { ScpResult } from "./result.ts";
 import { exchange } from "./scp.ts";
 import { receiveScp } from "./sink.ts";
@@ -51,10 +52,10 @@ export async function serveScp(
   if (parsed === null) return 127;
   const { onError = () => {} } = options;
   if (typeof (backend as SftpBackend).open === "function") {
-    return await serve(channel, parsed, backendScpFiles(backend as SftpBackend, info, onError), options);
+    return await serve(channel, parsed, new BackendScpFiles(backend as SftpBackend, info, onError), options);
   }
   await using rooted = await openRootedBackend(backend as RootedOptions);
-  return await serve(channel, parsed, backendScpFiles(rooted, info, onError), options);
+  return await serve(channel, parsed, new BackendScpFiles(rooted, info, onError), options);
 }
 
 async function serve(

@@ -3061,7 +3061,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: "slash-scp",
     removes: "scp -t makes no file of a path that ends in a slash",
-    file: "lib/scp/files.ts",
+    file: "lib/scp/backend_files.ts",
     find: 'if (namesDirectory(path)) throw new SftpError("Is a directory", Status.FAILURE);',
     replace: "",
     test: "tests/sftp/trailing_slash_test.ts",
