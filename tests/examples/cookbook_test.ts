@@ -173,6 +173,7 @@ peerTest(["git", "sudo"], "the recipes of the cookbook do what they say, as they
       "Again after a lost connection": "steady",
       "Upload with a progress bar": "6 of 6 bytes, 0 s left",
       "Sync, and check the sums": "1 files sent (3 bytes)",
+      "From one server to another": "1 files copied",
       "A host that is new": "up 3 days",
       "Make a key and let it in": "Added",
       "A certificate for an hour": "up 3 days",
@@ -182,7 +183,8 @@ peerTest(["git", "sudo"], "the recipes of the cookbook do what they say, as they
     }
     assert(!said.includes("FAILED"), said);
     assertStringIncludes(said.split("=== An interactive shell")[1]!.split("=== code ")[1]!.slice(0, 1), "3");
-    assertEquals([...Deno.readDirSync(`${there}/www`)].map(({ name }) => name), ["index.html"]);
+    assertEquals([...Deno.readDirSync(`${there}/www`)].map(({ name }) => name).sort(), ["index.html", "pictures"]);
+    assertEquals(await Deno.readTextFile(`${there}/www/pictures/2025/one.jpg`), "one");
     const dump = (await Deno.open(`${home}/app.sql.gz`)).readable.pipeThrough(new DecompressionStream("gzip"));
     assertEquals(await new Response(dump).text(), "dump of app\n");
     assertStringIncludes(await Deno.readTextFile(knownHosts), "new.example");
