@@ -2023,6 +2023,15 @@ export const mutants: readonly Mutant[] = [
     killedBy: "copyFrom() ends a file where the other server says so, and takes none that ends before its size",
   },
   {
+    id: "copy-from-real-path",
+    removes: "a copy from another server waits for no path that it does not resolve",
+    file: "lib/sftp/transfer/remote_source.ts",
+    find: "abortable(session.realPath(path, signal).catch(() => path), signal)",
+    replace: "(void abortable, session.realPath(path, signal).catch(() => path))",
+    test: "tests/sftp/copy_from_test.ts",
+    killedBy: "copyFrom() ends with its signal, and with the loss of either server",
+  },
+  {
     id: "copy-from-lost",
     removes: "a copy from another server ends with the server that it goes to",
     file: "lib/sftp/remote/session.ts",

@@ -233,24 +233,27 @@ Deno.test("copyFrom() ends a file where the other server says so, and takes none
 });
 
 Deno.test("copyFrom() ends with its signal, and with the loss of either server", async () => {
-  for (const what of ["signal", "source", "target"]) {
+  const held = [Fxp.STAT, Fxp.REALPATH, Fxp.OPEN, Fxp.FSTAT, Fxp.READ];
+  for (
+    const [what, silent] of ["signal", "source", "target"].flatMap((what) => held.map((type) => [what, type] as const))
+  ) {
     await using there = await tempDir();
     let isAsked = false;
     await using b = await ours({ root: there.path });
     await using a = await scripted((payload, id) => {
-      if (payload[0] === Fxp.OPEN) return m.Handle.encode({ id, handle: new Uint8Array([1]) });
-      if (payload[0] === Fxp.REALPATH) return statusReply(id, Status.FAILURE);
-      if (payload[0] === Fxp.READ) {
+      if (payload[0] === silent) {
         isAsked = true;
         return null;
       }
+      if (payload[0] === Fxp.OPEN) return m.Handle.encode({ id, handle: new Uint8Array([1]) });
+      if (payload[0] === Fxp.REALPATH) return statusReply(id, Status.FAILURE);
       if (payload[0] === Fxp.CLOSE) return undefined;
       return m.Attrs.encode({ id, attrs: { mode: 0o100644, size: 1_000_000, atime: 5, mtime: 5 } });
     });
     const controller = new AbortController();
     const copying = b.sftp.copyFrom(a.sftp, "/f", "/f", { signal: controller.signal })
       .then(() => "copied", (error) => error);
-    await until(() => isAsked, "No READ came");
+    await until(() => isAsked, `${silent} did not come`);
     if (what === "signal") controller.abort(new Error("enough"));
     if (what === "source") await a.sftp.close();
     if (what === "target") await b.sftp.close();

@@ -8,6 +8,7 @@ import type { SftpFileInfo } from "../../files/file_info.ts";
 import { FileType } from "../../files/limits.ts";
 import { baseName } from "../../files/names.ts";
 import { isMissing } from "../../files/refusals.ts";
+import { abortable } from "../../wire/abortable.ts";
 import type { TallyInfo } from "../../files/tally.ts";
 import { listDirectory } from "../remote/listing.ts";
 import { openToRead } from "../remote/open_to_read.ts";
@@ -66,7 +67,7 @@ export function remoteSource(
       }
     },
     // Some servers resolve directories only.
-    realPath: (path) => session.realPath(path, signal).catch(() => path),
+    realPath: (path) => abortable(session.realPath(path, signal).catch(() => path), signal),
     readLink: (path) => client.readLink(path, { signal }),
     async open(path) {
       const { handle, attrs } = await openToRead(session, path, signal);
