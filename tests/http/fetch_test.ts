@@ -215,6 +215,22 @@ Deno.test("close() ends requests that wait and bodies that nobody reads, and lea
   }
 });
 
+Deno.test("fetch() over a connection that has ended says why, whichever client it is given, and cancels the body that it was to send", async () => {
+  for (const isLost of [true, false]) {
+    await using far = await saying("");
+    const { client } = far, http = await client.createHttpClient(), cancelled: unknown[] = [];
+    if (isLost) far.joined.pair.reset();
+    else await client.close();
+    await client.closed.catch(() => {});
+    for (const init of [{}, { client: http }]) {
+      const body = new ReadableStream<Uint8Array>({ cancel: (reason) => void cancelled.push(reason) });
+      const error = await rejection(client.fetch("http://192.0.2.1/", { method: "POST", body, ...init }));
+      assert(error instanceof SshError && error.code === (isLost ? "CONNECTION_LOST" : "CLOSED"), String(error));
+      assertEquals(cancelled.pop(), error);
+    }
+  }
+});
+
 Deno.test("bodies can be read, piped, cloned and cancelled like those of `fetch()`, and given to a server as they are", async () => {
   await using far = await inside((request) => {
     const { pathname } = new URL(request.url);
