@@ -16,8 +16,9 @@ import { agentFor } from "../keys/session_agents.ts";
 import { openKeyFile } from "../keys/key_file.ts";
 import { checkPassphrase, type Passphrase } from "../keys/passphrase.ts";
 import { inspectPrivateKey } from "../keys/private_key.ts";
+import { parsePublicKey } from "../keys/public_key.ts";
 import { isAuthenticators, privateFormOf } from "../keys/key_types.ts";
-import type { Signer } from "../keys/types.ts";
+import type { PublicKey, Signer } from "../keys/types.ts";
 import { withCertificate } from "../keys/with_certificate.ts";
 import { hasSystem } from "../wire/system.ts";
 
@@ -129,8 +130,8 @@ export async function* findIdentities(
         skip(path, "it is encrypted; add it to an agent, or hand it over with its passphrase");
         withIt = await certified(path, signers.find((one) => String(one.publicKey) === String(publicKey)));
       } else {
-        const beside = encrypted ? await abortable(readIfThere(`${path}.pub`), signal) : null;
-        key = await openKeyFile({ text, passphrase, name: path, publicKey: beside ?? undefined }, signal);
+        const beside = encrypted ? await publicBeside(path, signal) : undefined;
+        key = await openKeyFile({ text, passphrase, name: path, publicKey: beside }, signal);
         withIt = await certified(path, key);
       }
     } catch (error) {
@@ -139,5 +140,16 @@ export async function* findIdentities(
       continue;
     }
     for (const signer of [withIt, key]) if (signer !== null && isNew(signer)) yield signer;
+  }
+}
+
+/** The public half beside a key file, where it can be read: it only lets the server be asked before the passphrase is. */
+async function publicBeside(path: string, signal: AbortSignal | undefined): Promise<PublicKey | undefined> {
+  try {
+    const text = await abortable(readIfThere(`${path}.pub`), signal);
+    return text === null ? undefined : parsePublicKey(text);
+  } catch {
+    signal?.throwIfAborted();
+    return undefined;
   }
 }

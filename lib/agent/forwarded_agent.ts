@@ -70,8 +70,10 @@ export class ForwardedAgents {
 
   async #listen(connect: (signal: AbortSignal) => Promise<SshConn>, signal: AbortSignal): Promise<string> {
     signal.throwIfAborted();
+    let remove = (): void => {};
     try {
       const folder = await socketFolder(), path = `${folder.path}/agent`;
+      remove = folder.remove;
       const relay: Relay = new Relay(this.#services.sockets.listenUnix(path), {
         most: MAX_CLIENTS,
         open: (_socket, signal) => connect(signal),
@@ -81,13 +83,14 @@ export class ForwardedAgents {
       if (!this.#refed) relay.setRef(false);
       const end = (): void => {
         relay.end(signal.reason);
-        folder.remove();
+        remove();
       };
       if (signal.aborted) end();
       else signal.addEventListener("abort", end, { once: true });
       signal.throwIfAborted();
       return path;
     } catch (error) {
+      remove();
       if (isNotCapable(error)) this.#services.onError(error);
       throw error;
     }

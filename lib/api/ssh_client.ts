@@ -329,7 +329,7 @@ export class SshClient implements AsyncDisposable {
    * are kept, HTTP/2 where a server of HTTPS offers it. Certificates are checked here, against the host of the URL. `client` is one of
    * {@linkcode SshClient.createHttpClient}. Rejects with `ChannelOpenError` where the server does not allow or cannot make the
    * connection, with the error of an SSH connection that is lost, which fails a body in the midst, too, and else as `fetch()` does, with
-   * `TypeError` or the signal's reason.
+   * `TypeError` or the signal's reason. A body whose end nothing announces fails as well where a far end that runs this module has cut it.
    *
    * Takes `--allow-net` for 127.0.0.1, where a socket that lets in nobody but this program is between Deno's HTTP client and the
    * connection, and for the host of the URL, as `fetch()` wants. It refuses the ports that `fetch()` does, 22 and 6000 among them. Where

@@ -62,6 +62,14 @@ export interface ConnAddrs<A extends Deno.Addr> {
   readonly remoteAddr: A;
 }
 
+/** Errors of connections that were cut at their far ends. */
+const cuts = new WeakSet<Error>();
+
+/** Whether an error says that the far end of a connection has cut it. */
+export function isCut(error: unknown): boolean {
+  return error instanceof Error && cuts.has(error);
+}
+
 /** The channel of a connection: it has no standard error and no requests but one, and what a peer sends there is dropped. */
 export class ConnChannel extends BaseChannel {
   #reset = false;
@@ -80,7 +88,10 @@ export class ConnChannel extends BaseChannel {
   }
 
   override onUnended(): Error | null {
-    return this.#reset ? new SshError("Connection was cut at its far end", { code: "CLOSED" }) : null;
+    if (!this.#reset) return null;
+    const error = new SshError("Connection was cut at its far end", { code: "CLOSED" });
+    cuts.add(error);
+    return error;
   }
 }
 

@@ -13,7 +13,7 @@ import { Timer } from "../wire/timer.ts";
 import type { MaybePromise } from "../wire/types.ts";
 import { placeOf } from "./addresses.ts";
 import { isUnix } from "./check.ts";
-import { acceptConn, type SshConn } from "./conn.ts";
+import { acceptConn, isCut, type SshConn } from "./conn.ts";
 import { dialTcp, dialUnix } from "./dial.ts";
 import type { Ending } from "./ending.ts";
 import { type Carried, type Forward, type ForwardOptions, StandingForward } from "./forward.ts";
@@ -89,6 +89,8 @@ export interface OwnSocks {
   opened(conn: SshConn): void;
   /** A connection could not be made; its client learns it after this. */
   refused(to: RemoteTarget, error: unknown): void;
+  /** Its far end has cut a connection; its client sees the end of it after this. */
+  cut(to: RemoteTarget, error: unknown): void;
 }
 
 /** As `ssh -D`: a SOCKS server here, connections made there. */
@@ -118,7 +120,10 @@ export function forwardDynamic(
       await conn.close();
       throw error;
     }
-    await pump(withRest(socket, rest), conn, { signal: carried.signal });
+    await pump(withRest(socket, rest), conn, { signal: carried.signal }).catch((error) => {
+      if (isCut(error)) own?.cut(to, error);
+      throw error;
+    });
   }, own === null);
 }
 

@@ -1,5 +1,5 @@
 /**
- * The body of a response that came through a connection: it does not look whole where the connection was lost. No I/O.
+ * The body of a response that came through a connection: it does not look whole where the connection was lost, or cut. No I/O.
  *
  * Deno ends a body without an error where its socket is closed and no length was announced, and it forgets a request's signal when
  * garbage is collected in the midst of the body. So the body is passed on by a stream that looks at both itself.
@@ -10,20 +10,28 @@
 /** Statuses that a `Response` can be made with. */
 const STATUS = { least: 200, most: 599 };
 
-/** `response` to `request`, whose body fails with the reason of `lost` where that has cut it, and with the one of the request's signal. */
-export function withWatchedBody(response: Response, request: Request, lost: AbortSignal): Response {
+/** What may have cut a body short whose end nothing announces. */
+export interface Cutting {
+  /** Aborts when the SSH connection has ended. */
+  readonly lost: AbortSignal;
+  /** Why the far end has cut the body's own connection, or what may be that one; null where it has not. */
+  cut(): unknown;
+}
+
+/** `response` to `request`, whose body fails with the reason of what has cut it, and with the one of the request's signal. */
+export function withWatchedBody(response: Response, request: Request, cutting: Cutting): Response {
   const { body, status, statusText, headers } = response;
   if (body === null || status < STATUS.least || status > STATUS.most) return response;
   // What announces its end is known to lack it.
   const tells = headers.has("content-length") || headers.has("transfer-encoding");
-  return likeness(new Response(watched(body, tells, request, lost), { status, statusText, headers }), response);
+  return likeness(new Response(watched(body, tells, request, cutting), { status, statusText, headers }), response);
 }
 
 function watched(
   body: ReadableStream<Uint8Array<ArrayBuffer>>,
   tells: boolean,
   request: Request,
-  lost: AbortSignal,
+  { lost, cut }: Cutting,
 ): ReadableStream<Uint8Array<ArrayBuffer>> {
   const reader = body.getReader(), { signal } = request;
   let leave = (): void => {};
@@ -44,6 +52,8 @@ function watched(
         if (signal.aborted) return;
         if (!done) return controller.enqueue(value);
         if (lost.aborted && !tells) throw lost.reason;
+        const why = tells ? null : cut();
+        if (why !== null) throw why;
       } catch (error) {
         leave();
         throw lost.aborted && !signal.aborted ? lost.reason : error;

@@ -39,14 +39,21 @@ export class ClientHttp {
   ): Promise<Response> {
     checkRuntime("fetch through a connection");
     const given = init?.client;
-    if (given !== undefined && !this.#clients.has(given)) {
+    // With the connection all of them have ended, and that is what there is to say then.
+    if (this.#ended === null && given !== undefined && !this.#clients.has(given)) {
       throw new TypeError(
         "Cannot use `client`: it must be one that `createHttpClient()` of this connection has made, and still open",
       );
     }
     const request = checkedRequest(input, init);
-    const own = given === undefined ? this.#default ??= this.#make({}) : this.#clients.get(given)!;
-    return await fetchThrough(this.#way(), own, request);
+    try {
+      const way = this.#way(), own = given === undefined ? this.#default ??= this.#make({}) : this.#clients.get(given)!;
+      return await fetchThrough(way, own, request);
+    } catch (error) {
+      // Where Deno has begun with it, it has let go of it as well.
+      request.body?.cancel(error).catch(() => {});
+      throw error;
+    }
   }
 
   /** See `SshClient.createHttpClient()`. */

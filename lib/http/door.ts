@@ -17,10 +17,10 @@ const ANY_HOST = "tcp", ONE_PATH = "unix:";
 /** Bytes of the path of a Unix socket that can be asked for: what a login's user name has room for. Systems take 107. */
 export const LONGEST_PATH = 250;
 
-/** Connections that could not be made, whose reasons are kept until somebody asks. */
+/** Connections that could not be made, or were cut, whose reasons are kept until somebody asks: so many of each. */
 const MOST_FAILURES = 256;
 
-/** A connection that could not be made. */
+/** A connection that could not be made, or was cut. */
 interface Failure {
   readonly to: string;
   readonly at: number;
@@ -34,8 +34,9 @@ export class Door {
   readonly #port: number;
   readonly #password: string;
   readonly #lost = new AbortController();
-  #failures: Failure[] = [];
-  #attempts = 0;
+  readonly #failures: Failure[] = [];
+  readonly #cuts: Failure[] = [];
+  #noted = 0;
 
   /** Opens it, for which it takes the permission to listen on 127.0.0.1. */
   constructor(host: ForwardHost) {
@@ -50,7 +51,8 @@ export class Door {
         username === ANY_HOST ? { hostname, port } : { path: username.slice(ONE_PATH.length) },
       // Channels know of the end before anybody else does.
       opened: (conn) => void conn.closed.catch((error) => mux.hasEnded && end(error)),
-      refused: (to, error) => this.#failed(to, error),
+      refused: (to, error) => this.#note(this.#failures, to, error),
+      cut: (to, error) => this.#note(this.#cuts, to, error),
     });
     this.#port = (forward.addr as Deno.NetAddr).port;
   }
@@ -66,21 +68,30 @@ export class Door {
     return { url: `socks5h://127.0.0.1:${this.#port}`, basicAuth: { username, password: this.#password } };
   }
 
-  /** A moment, for {@linkcode Door.failure}. */
+  /** A moment, for {@linkcode Door.failure} and {@linkcode Door.cut}. */
   get now(): number {
-    return this.#attempts;
+    return this.#noted;
   }
 
   /** Why the last connection to `to` that was tried since a moment could not be made; null where none has failed. */
   failure(to: RemoteTarget, since: number): unknown {
-    const key = keyOf(to);
-    return this.#failures.findLast((one) => one.to === key && one.at > since)?.error ?? null;
+    return lastOf(this.#failures, to, since);
   }
 
-  #failed(to: RemoteTarget, error: unknown): void {
-    this.#failures.push({ to: keyOf(to), at: ++this.#attempts, error });
-    if (this.#failures.length > MOST_FAILURES) this.#failures.shift();
+  /** How the far end has cut a connection to `to` since a moment; null where it has cut none. */
+  cut(to: RemoteTarget, since: number): unknown {
+    return lastOf(this.#cuts, to, since);
   }
+
+  #note(list: Failure[], to: RemoteTarget, error: unknown): void {
+    list.push({ to: keyOf(to), at: ++this.#noted, error });
+    if (list.length > MOST_FAILURES) list.shift();
+  }
+}
+
+function lastOf(list: readonly Failure[], to: RemoteTarget, since: number): unknown {
+  const key = keyOf(to);
+  return list.findLast((one) => one.to === key && one.at > since)?.error ?? null;
 }
 
 function isRoute(username: string): boolean {

@@ -18,13 +18,16 @@ export interface OwnClient {
 
 /**
  * Fetches through a door. Rejects with the error of a connection that the server could not make, with why the SSH connection has ended,
- * and else as `fetch()` does; the body fails with the end of the SSH connection, too.
+ * and else as `fetch()` does; the body fails with the end of the SSH connection, too, and where its own was cut at the far end.
  */
 export async function fetchThrough(door: Door, own: OwnClient, request: Request): Promise<Response> {
   const { lost, now } = door;
   lost.throwIfAborted();
   try {
-    return withWatchedBody(await fetch(request, { client: own.client }), request, lost);
+    const response = await fetch(request, { client: own.client });
+    // Which connection of several to a host it came through nobody tells: one that was cut speaks for each.
+    const to = own.path === undefined ? targetOf(new URL(response.url || request.url)) : { path: own.path };
+    return withWatchedBody(response, request, { lost, cut: () => door.cut(to, now) });
   } catch (error) {
     if (request.signal.aborted) throw error;
     if (lost.aborted) throw lost.reason;

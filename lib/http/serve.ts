@@ -93,7 +93,8 @@ function serveHere(visitors: Visitors, handler: HttpHandler, { onError }: Forwar
       },
     };
     try {
-      return await abortable((async () => await handler(request, own))(), over);
+      // Nobody reads what comes too late.
+      return await abortable((async () => await handler(request, own))(), over, (late) => late.body?.cancel());
     } catch (error) {
       if (over.aborted) return new Response(null, { status: 503 });
       throw error;

@@ -283,3 +283,17 @@ Deno.test("session.agent.open() rejects when its time is over, and the channel t
   await until(() => transport.sent.some((payload) => payload[0] === Msg.CHANNEL_CLOSE), "It is not closed");
   await assertRejects(() => agent.open({ timeout: 0 }), RangeError, "milliseconds above 0");
 });
+
+Deno.test("session.agent.listen() that cannot listen leaves no folder behind", async () => {
+  const { mux } = fakeMux({}, "server"), tried: string[] = [];
+  const listenUnix = (path: string): never => {
+    tried.push(path);
+    assert(Deno.statSync(path.replace(/\/agent$/, "")).isDirectory);
+    throw new Deno.errors.NotCapable("no");
+  };
+  const errors: unknown[] = [], sockets = { ...systemSockets, listenUnix };
+  using agent = new ForwardedAgents(mux, { sockets, onError: (error) => errors.push(error) }).open();
+  await assertRejects(() => agent.listen(), Deno.errors.NotCapable);
+  assertEquals([tried.length, errors.length], [1, 1]);
+  assertThrows(() => Deno.statSync(tried[0]!.replace(/\/agent$/, "")), Deno.errors.NotFound);
+});

@@ -182,6 +182,27 @@ Deno.test("a lost SSH connection fails requests that wait and bodies that flow, 
   assert(error instanceof SshError && error.code === "CONNECTION_LOST", String(error));
 });
 
+Deno.test("a body whose end nothing announces fails where its connection was cut at the far end, and is whole where it was closed", async () => {
+  let isCut = true, read = Promise.withResolvers<void>();
+  await using far = await insideRaw(async (conn) => {
+    await conn.read(new Uint8Array(4096));
+    await conn.write(encoder.encode("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhalf of it"));
+    await read.promise;
+    if (isCut) await conn.writable.abort(new Error("Connection reset by peer"));
+    await conn.close();
+  });
+  for (const url of ["http://192.0.2.1/", "http://192.0.2.1:8080/a"]) {
+    read = Promise.withResolvers();
+    const reader = (await inTime(far.client.fetch(url), "headers")).body!.getReader();
+    assertEquals(new TextDecoder().decode((await reader.read()).value), "half of it");
+    read.resolve();
+    const error = await rejection(reader.read());
+    assert(error instanceof SshError && error.message.includes("cut at its far end"), String(error));
+  }
+  isCut = false;
+  assertEquals(await (await far.client.fetch("http://192.0.2.1/")).text(), "half of it");
+});
+
 Deno.test("close() ends requests that wait and bodies that nobody reads, and leaves nothing open", async () => {
   await using far = await saying("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx");
   await using silent = await saying("");
@@ -191,6 +212,22 @@ Deno.test("close() ends requests that wait and bodies that nobody reads, and lea
   await Promise.all([far.client.close(), silent.client.close()]);
   for (const error of [await waiting, await rejection(response.text())]) {
     assert(error instanceof SshError && error.code === "CLOSED", String(error));
+  }
+});
+
+Deno.test("fetch() over a connection that has ended says why, whichever client it is given, and cancels the body that it was to send", async () => {
+  for (const isLost of [true, false]) {
+    await using far = await saying("");
+    const { client } = far, http = await client.createHttpClient(), cancelled: unknown[] = [];
+    if (isLost) far.joined.pair.reset();
+    else await client.close();
+    await client.closed.catch(() => {});
+    for (const init of [{}, { client: http }]) {
+      const body = new ReadableStream<Uint8Array>({ cancel: (reason) => void cancelled.push(reason) });
+      const error = await rejection(client.fetch("http://192.0.2.1/", { method: "POST", body, ...init }));
+      assert(error instanceof SshError && error.code === (isLost ? "CONNECTION_LOST" : "CLOSED"), String(error));
+      assertEquals(cancelled.pop(), error);
+    }
   }
 });
 

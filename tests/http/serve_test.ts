@@ -192,6 +192,23 @@ Deno.test("shutdown() lets requests be answered and hangs up on visitors that wa
   }
 });
 
+Deno.test("serve() cancels the body of an answer that comes when nobody waits for it any more", async () => {
+  await using joined = await allowed();
+  const asked = Promise.withResolvers<void>(), release = Promise.withResolvers<void>();
+  const cancelled = Promise.withResolvers<void>();
+  const forward = await joined.client.serve({ port: 0 }, async () => {
+    asked.resolve();
+    await release.promise;
+    return new Response(new ReadableStream({ cancel: () => cancelled.resolve() }));
+  });
+  const visitor = await ask(forward);
+  await asked.promise;
+  await forward.close();
+  release.resolve();
+  await inTime(cancelled.promise, "the end of the body");
+  await rest(visitor);
+});
+
 Deno.test("serve() ends with a lost connection, and is refused as listen() is; nothing stays open", async () => {
   const joined = await allowed(), { client } = joined;
   const forward = await client.serve({ port: 0 }, () => new Promise<Response>(() => {}));

@@ -224,6 +224,16 @@ Deno.test("defaultIdentities({ passphrase }) gives the user's encrypted keys, an
     assertEquals((await joined.client.exec("exit 3")).code, 3);
     assertEquals(names, [`${ssh}/id_ecdsa`]);
     assertEquals((await Array.fromAsync(defaultIdentities({}))).length, 0);
+    // What is beside a key file and cannot be read does not cost the key.
+    for (const beside of ["", "no key\n"]) {
+      await Deno.writeTextFile(`${ssh}/id_ecdsa.pub`, beside);
+      const notes: string[] = [], onSkip = (note: string) => notes.push(note);
+      const found = await Array.fromAsync(defaultIdentities({ passphrase, onSkip }));
+      assertEquals([found.map(({ publicKey }) => String(publicKey)), notes], [
+        [alice, other].map(({ publicKey }) => String(publicKey)),
+        [],
+      ]);
+    }
     assertThrows(() => defaultIdentities({ passphrase: 7 as unknown as string }), TypeError, "its passphrase");
   } finally {
     for (const [name, value] of before) value === undefined ? Deno.env.delete(name) : Deno.env.set(name, value);

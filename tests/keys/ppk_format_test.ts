@@ -1,6 +1,9 @@
-import { assert, assertEquals, assertLess, assertNotEquals } from "@std/assert";
+import { assert, assertEquals, assertLess, assertNotEquals, assertStringIncludes } from "@std/assert";
+import { coveredByMac } from "../../lib/keys/format/ppk.ts";
 import { generateKey, inspectPrivateKey, parsePrivateKey } from "../../lib/keys/private_key.ts";
 import { publicKeyLine } from "../../lib/keys/public_key.ts";
+import { signCertificate } from "../../lib/keys/sign_certificate.ts";
+import { fromBase64, toHex } from "../../lib/wire/base_text.ts";
 import { runText } from "../_support/child.ts";
 import { peerTest } from "../_support/peers.ts";
 import { fastest } from "../_support/until.ts";
@@ -93,6 +96,28 @@ Deno.test("parsePrivateKey() bounds what PuTTY's keys may ask of Argon2", async 
   await assertKeyFormat(() => parsePrivateKey(unknown, { passphrase: "secret" }), 'the KDF "Argon3"');
 });
 
+Deno.test("parsePrivateKey() reads the key of a PuTTY file to which a certificate was added", async () => {
+  const key = await generateKey("ed25519", { comment: "key" }), ca = await generateKey();
+  const certificate = await signCertificate(ca, key.publicKey, { kind: "user", keyId: "id", principals: ["alice"] });
+  const [type, base64] = certificate.trim().split(" ") as [string, string], blob = fromBase64(base64);
+  const plain = await key.export({ format: "putty" }), body = /Private-Lines: 1\n(.*)\n/.exec(plain)![1]!;
+  const covered = coveredByMac(type, "none", utf8("key"), blob, fromBase64(body));
+  const hmac = await crypto.subtle.importKey("raw", new Uint8Array(1), { name: "HMAC", hash: "SHA-256" }, false, [
+    "sign",
+  ]);
+  const mac = toHex(new Uint8Array(await crypto.subtle.sign("HMAC", hmac, covered)));
+  const lines = base64.match(/.{1,64}/g)!;
+  const text = plain.replace("ssh-ed25519", type).replace(/-MAC: .*/, `-MAC: ${mac}`)
+    .replace(/Public-Lines: 2\n.*\n.*/, `Public-Lines: ${lines.length}\n${lines.join("\n")}`);
+  const read = await parsePrivateKey(text);
+  assertEquals([String(read), String(read.publicKey)], [String(key), String(key.publicKey)]);
+  assertEquals(String(inspectPrivateKey(text).publicKey), String(key.publicKey));
+  await assertKeyFormat(() => parsePrivateKey(text.replace(type, "ssh-ed25519")), "its type is not that");
+  // In its nonce, which means nothing.
+  const changed = lines[1]!.replace(/^./, (first) => first === "A" ? "B" : "A");
+  await assertKeyFormat(() => parsePrivateKey(text.replace(lines[1]!, changed)), "MAC is wrong");
+});
+
 peerTest(
   "putty",
   "puttygen reads keys made by generateKey() and writes keys that parsePrivateKey() reads",
@@ -112,6 +137,18 @@ peerTest(
             passphrase: "correct horse",
           });
           assertEquals([again.publicKey.blob, again.comment], [key.publicKey.blob, "made here"]);
+          if (type === "ed25519") {
+            const user = { kind: "user", keyId: "id", principals: ["alice"] } as const;
+            await Deno.writeTextFile(`${dir}/cert.pub`, await signCertificate(key, key.publicKey, user));
+            await runText([
+              ...["puttygen", `${dir}/key.ppk`, "--old-passphrase", `${dir}/passphrase`],
+              ...["--certificate", `${dir}/cert.pub`, "-O", "private", "-o", `${dir}/certified.ppk`],
+            ]);
+            const text = await Deno.readTextFile(`${dir}/certified.ppk`);
+            assertStringIncludes(text, "-cert-v01@openssh.com");
+            const { publicKey } = await parsePrivateKey(text, { passphrase: "correct horse" });
+            assertEquals(publicKey.blob, key.publicKey.blob);
+          }
           await Deno.remove(`${dir}/key.ppk`);
         }
       }

@@ -3256,7 +3256,7 @@ export const mutants: readonly Mutant[] = [
     id: "http-foreign-client",
     removes: "fetch() takes no client whose connections do not lead through the server",
     file: "lib/http/client.ts",
-    find: "if (given !== undefined && !this.#clients.has(given)) {",
+    find: "if (this.#ended === null && given !== undefined && !this.#clients.has(given)) {",
     replace: "if (given === null) {",
     test: "tests/http/fetch_test.ts",
     killedBy: "fetch() refuses what leads nowhere through a server, before anything is opened",

@@ -16,7 +16,7 @@ import { howToRead } from "../user_files.ts";
 import { type KeyMaterial, privateFormOf } from "../key_types.ts";
 import { decodeBase64 } from "./base64.ts";
 import type { AskPassphrase } from "../passphrase.ts";
-import { publicKeyFromBlob } from "../public_key.ts";
+import { anyKeyFromBlob } from "../certificate.ts";
 import type { RsaKeyOptions } from "../rsa_public.ts";
 import type { PublicKey } from "../types.ts";
 
@@ -44,6 +44,8 @@ export interface Ppk {
   readonly comment: Bytes;
   /** The public half, in clear. */
   readonly publicKey: PublicKey;
+  /** The same as it stands in the file: where PuTTY has added a certificate to the key (0.78 and later), that stands there. */
+  readonly publicBlob: Bytes;
   /** The private part, as it stands in the file. */
   readonly body: Bytes;
   /** MAC over all of it. */
@@ -91,8 +93,9 @@ export function readPpk(text: string, options: RsaKeyOptions): Ppk {
     throw unsupported(`${FAILED}: the cipher "${printable(encryption, 40)}" is not supported`);
   }
   const comment = bytesOfString(header("Comment")[1]);
-  const publicKey = publicKeyFromBlob(block("Public-Lines"), options);
-  if (publicKey.type !== type) throw fail("its type is not that of its public part");
+  const publicBlob = block("Public-Lines"), shown = anyKeyFromBlob(publicBlob, options);
+  const publicKey = shown.certificate?.publicKey ?? shown;
+  if (shown.type !== type) throw fail("its type is not that of its public part");
   const kdf = new Map<string, string>();
   if (version === 3 && encryption !== "none") {
     for (const name of ["Key-Derivation", "Argon2-Memory", "Argon2-Passes", "Argon2-Parallelism", "Argon2-Salt"]) {
@@ -106,7 +109,7 @@ export function readPpk(text: string, options: RsaKeyOptions): Ppk {
   if (encryption !== "none" && (body.length === 0 || body.length % 16 !== 0)) {
     throw fail(`${body.length} bytes are no whole number of blocks`);
   }
-  return { version, type, encryption, comment, publicKey, body, mac: fromHex(mac), kdf };
+  return { version, type, encryption, comment, publicKey, publicBlob, body, mac: fromHex(mac), kdf };
 }
 
 /** Decrypts and reads the private part. The material is not checked yet. */
@@ -122,7 +125,7 @@ export async function readPpkMaterial(
   const secret = new TextEncoder().encode(passphrase ?? "");
   const { key, iv, macKey } = await (ppk.version === 2 ? keysOf2(secret) : argon2Keys(parameters, secret));
   const body = encrypted ? await cbcDecrypt(key, iv, ppk.body) : ppk.body;
-  const covered = coveredByMac(ppk.type, ppk.encryption, ppk.comment, ppk.publicKey.blob, body);
+  const covered = coveredByMac(ppk.type, ppk.encryption, ppk.comment, ppk.publicBlob, body);
   const hmac = { name: "HMAC", hash: ppk.version === 2 ? "SHA-1" : "SHA-256" };
   const imported = await crypto.subtle.importKey("raw", macKey, hmac, false, ["verify"]);
   if (!await crypto.subtle.verify("HMAC", imported, ppk.mac, covered)) {
