@@ -4,6 +4,7 @@
  * @module
  */
 import { SftpError } from "../errors.ts";
+import { abortable } from "../wire/abortable.ts";
 import { type WaitOptions, withDeadline } from "../wire/deadline.ts";
 import { requireSystem } from "../wire/system.ts";
 import type { Bytes } from "../wire/types.ts";
@@ -34,7 +35,7 @@ import { writeWholeFile } from "./transfer/write_file.ts";
 /** A tree that is copied into itself would have no end. */
 async function checkApart(session: SftpSession, from: string, to: string, signal?: AbortSignal): Promise<void> {
   const whole = (path: string): Promise<string> => session.realPath(path, signal).catch(() => path);
-  const [source, target] = await Promise.all([whole(from), whole(to)]);
+  const [source, target] = await abortable(Promise.all([whole(from), whole(to)]), signal);
   if (source !== target && !target.startsWith(joinPath(source, ""))) return;
   throw new SftpError(`Cannot copy ${quoted(from)} to ${quoted(to)}: that is it, or lies in it`, Status.FAILURE, from);
 }
