@@ -40,7 +40,7 @@ async function checkApart(session: SftpSession, from: string, to: string, signal
   throw new SftpError(`Cannot copy ${quoted(from)} to ${quoted(to)}: that is it, or lies in it`, Status.FAILURE, from);
 }
 
-let construct: (session: SftpSession, linkFirst: boolean, further: FurtherSessions) => SftpClient;
+let construct: (session: SftpSession, linkFirst: boolean, further: FurtherSessions, server: object) => SftpClient;
 
 /** Has a client give up the sessions that it has beside its first, for the program's own; false where it has none. */
 export let giveRoom: (client: SftpClient) => Promise<boolean>;
@@ -61,6 +61,8 @@ export async function openSftp(
 
 /** What is known of a server. */
 interface Known {
+  /** The same object for all sessions with it that are known to be. */
+  readonly server?: object | undefined;
   readonly linkFirst?: boolean | undefined;
   readonly hasLimits?: boolean | undefined;
 }
@@ -92,7 +94,8 @@ async function openSftpAmong(
   further: FurtherSessions,
 ): Promise<SftpClient> {
   const session = await started(channel, options);
-  return construct(session, saidLinkFirst(session.extensions) ?? options.linkFirst ?? false, further);
+  const linkFirst = saidLinkFirst(session.extensions) ?? options.linkFirst ?? false;
+  return construct(session, linkFirst, further, options.server ?? session);
 }
 
 /**
@@ -106,16 +109,18 @@ async function openSftpAmong(
 export class SftpClient extends RemoteFiles implements AsyncDisposable {
   readonly #session: SftpSession;
   readonly #further: FurtherSessions;
+  readonly #server: object;
 
   static {
-    construct = (session, linkFirst, further) => new SftpClient(session, linkFirst, further);
+    construct = (session, linkFirst, further, server) => new SftpClient(session, linkFirst, further, server);
     giveRoom = (client) => client.#further.yield();
   }
 
-  private constructor(session: SftpSession, linkFirst: boolean, further: FurtherSessions) {
+  private constructor(session: SftpSession, linkFirst: boolean, further: FurtherSessions, server: object) {
     super(session, linkFirst);
     this.#session = session;
     this.#further = further;
+    this.#server = server;
   }
 
   /**
@@ -225,7 +230,8 @@ export class SftpClient extends RemoteFiles implements AsyncDisposable {
   /**
    * Copies a file or tree of another server, or of this one, to this one, as {@linkcode SftpClient.upload} copies what is here: through
    * this program, and nothing of it is kept here. The other server is not trusted: names that are none are refused, no link is made that
-   * leads out of the tree, and a file ends where that server says so, though it gave a smaller size before.
+   * leads out of the tree, and a file ends where that server says so, though it gave a smaller size before. Nothing is copied into
+   * itself within one connection; of two connections to one server nobody can tell that.
    *
    * @example A tree from one server to another
    * ```ts
@@ -249,7 +255,7 @@ export class SftpClient extends RemoteFiles implements AsyncDisposable {
     const further = this.#further, from = source.#session;
     const target = { client: this, session: this.#session, further }, to = remote === "" ? "." : remote;
     const copy = async (signal: AbortSignal | undefined): Promise<TransferSummary> => {
-      if (from === this.#session) await checkApart(from, path, to, signal);
+      if (source.#server === this.#server) await checkApart(this.#session, path, to, signal);
       // Where this server goes, nobody waits for the other one.
       const either = this.#session.untilEnd(signal);
       try {
