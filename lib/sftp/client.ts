@@ -158,7 +158,7 @@ export class SftpClient extends RemoteFiles implements AsyncDisposable {
   async writeFile(
     path: string,
     data: Uint8Array | ReadableStream<Uint8Array>,
-    options: Deno.WriteFileOptions & WaitOptions = {},
+    options: Omit<Deno.WriteFileOptions, "signal"> & WaitOptions = {},
   ): Promise<void> {
     checkPaths({ path });
     checkContents(data);
@@ -172,7 +172,11 @@ export class SftpClient extends RemoteFiles implements AsyncDisposable {
   }
 
   /** Writes a whole file as UTF-8. */
-  async writeTextFile(path: string, data: string, options: Deno.WriteFileOptions & WaitOptions = {}): Promise<void> {
+  async writeTextFile(
+    path: string,
+    data: string,
+    options: Omit<Deno.WriteFileOptions, "signal"> & WaitOptions = {},
+  ): Promise<void> {
     checkWord("data", data);
     await this.writeFile(path, new TextEncoder().encode(data), options);
   }
