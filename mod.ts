@@ -57,6 +57,7 @@ export {
   type InteractiveQuery,
   type ServerInterface,
   Transport,
+  type TransportLogin,
   type TransportOptions,
 } from "./lib/api/transport/transport.ts";
 export {

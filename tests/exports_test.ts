@@ -65,3 +65,8 @@ Deno.test("each entry point has what it is there for", async () => {
     }
   }
 });
+
+Deno.test("mod.ts names what Transport.connect() takes, as it does the options of the rest", () => {
+  const login: main.TransportLogin = { username: "alice" };
+  assertEquals(login.username, "alice");
+});

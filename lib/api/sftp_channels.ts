@@ -67,6 +67,7 @@ export class SftpChannels {
       const known = {
         linkFirst: serverTakesLinkFirst({ peer: idents?.peer, own: idents?.own }),
         hasLimits: hasLimits(idents?.peer),
+        server: this,
       };
       // Its first packet does not wait until the server has started it.
       const { promise: client, resolve } = Promise.withResolvers<SftpClient>();

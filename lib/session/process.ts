@@ -231,7 +231,8 @@ export class RemoteProcess implements AsyncDisposable {
 
   /**
    * Sends a signal, by its name with or without `SIG` (RFC 4254 section 6.9); does nothing once the process is gone. Not every server
-   * delivers signals. Throws `TypeError` for what is no name.
+   * delivers signals: OpenSSH delivers none to forced commands, and where root has logged in some versions do not (9.2 does not, 10.0
+   * does); it says nothing of that. On a terminal `write("\x03")` is what Ctrl-C is. Throws `TypeError` for what is no name.
    */
   kill(signal = "TERM"): void {
     this.#channel.notify(Signal.name, encodeSignal(signal));

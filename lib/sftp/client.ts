@@ -4,6 +4,7 @@
  * @module
  */
 import { SftpError } from "../errors.ts";
+import { abortable } from "../wire/abortable.ts";
 import { type WaitOptions, withDeadline } from "../wire/deadline.ts";
 import { requireSystem } from "../wire/system.ts";
 import type { Bytes } from "../wire/types.ts";
@@ -34,12 +35,12 @@ import { writeWholeFile } from "./transfer/write_file.ts";
 /** A tree that is copied into itself would have no end. */
 async function checkApart(session: SftpSession, from: string, to: string, signal?: AbortSignal): Promise<void> {
   const whole = (path: string): Promise<string> => session.realPath(path, signal).catch(() => path);
-  const [source, target] = await Promise.all([whole(from), whole(to)]);
+  const [source, target] = await abortable(Promise.all([whole(from), whole(to)]), signal);
   if (source !== target && !target.startsWith(joinPath(source, ""))) return;
   throw new SftpError(`Cannot copy ${quoted(from)} to ${quoted(to)}: that is it, or lies in it`, Status.FAILURE, from);
 }
 
-let construct: (session: SftpSession, linkFirst: boolean, further: FurtherSessions) => SftpClient;
+let construct: (session: SftpSession, linkFirst: boolean, further: FurtherSessions, server: object) => SftpClient;
 
 /** Has a client give up the sessions that it has beside its first, for the program's own; false where it has none. */
 export let giveRoom: (client: SftpClient) => Promise<boolean>;
@@ -60,6 +61,8 @@ export async function openSftp(
 
 /** What is known of a server. */
 interface Known {
+  /** The same object for all sessions with it that are known to be. */
+  readonly server?: object | undefined;
   readonly linkFirst?: boolean | undefined;
   readonly hasLimits?: boolean | undefined;
 }
@@ -91,7 +94,8 @@ async function openSftpAmong(
   further: FurtherSessions,
 ): Promise<SftpClient> {
   const session = await started(channel, options);
-  return construct(session, saidLinkFirst(session.extensions) ?? options.linkFirst ?? false, further);
+  const linkFirst = saidLinkFirst(session.extensions) ?? options.linkFirst ?? false;
+  return construct(session, linkFirst, further, options.server ?? session);
 }
 
 /**
@@ -105,16 +109,18 @@ async function openSftpAmong(
 export class SftpClient extends RemoteFiles implements AsyncDisposable {
   readonly #session: SftpSession;
   readonly #further: FurtherSessions;
+  readonly #server: object;
 
   static {
-    construct = (session, linkFirst, further) => new SftpClient(session, linkFirst, further);
+    construct = (session, linkFirst, further, server) => new SftpClient(session, linkFirst, further, server);
     giveRoom = (client) => client.#further.yield();
   }
 
-  private constructor(session: SftpSession, linkFirst: boolean, further: FurtherSessions) {
+  private constructor(session: SftpSession, linkFirst: boolean, further: FurtherSessions, server: object) {
     super(session, linkFirst);
     this.#session = session;
     this.#further = further;
+    this.#server = server;
   }
 
   /**
@@ -152,7 +158,7 @@ export class SftpClient extends RemoteFiles implements AsyncDisposable {
   async writeFile(
     path: string,
     data: Uint8Array | ReadableStream<Uint8Array>,
-    options: Deno.WriteFileOptions & WaitOptions = {},
+    options: Omit<Deno.WriteFileOptions, "signal"> & WaitOptions = {},
   ): Promise<void> {
     checkPaths({ path });
     checkContents(data);
@@ -166,7 +172,11 @@ export class SftpClient extends RemoteFiles implements AsyncDisposable {
   }
 
   /** Writes a whole file as UTF-8. */
-  async writeTextFile(path: string, data: string, options: Deno.WriteFileOptions & WaitOptions = {}): Promise<void> {
+  async writeTextFile(
+    path: string,
+    data: string,
+    options: Omit<Deno.WriteFileOptions, "signal"> & WaitOptions = {},
+  ): Promise<void> {
     checkWord("data", data);
     await this.writeFile(path, new TextEncoder().encode(data), options);
   }
@@ -224,7 +234,8 @@ export class SftpClient extends RemoteFiles implements AsyncDisposable {
   /**
    * Copies a file or tree of another server, or of this one, to this one, as {@linkcode SftpClient.upload} copies what is here: through
    * this program, and nothing of it is kept here. The other server is not trusted: names that are none are refused, no link is made that
-   * leads out of the tree, and a file ends where that server says so, though it gave a smaller size before.
+   * leads out of the tree, and a file ends where that server says so, though it gave a smaller size before. Nothing is copied into
+   * itself within one connection; of two connections to one server nobody can tell that.
    *
    * @example A tree from one server to another
    * ```ts
@@ -248,7 +259,7 @@ export class SftpClient extends RemoteFiles implements AsyncDisposable {
     const further = this.#further, from = source.#session;
     const target = { client: this, session: this.#session, further }, to = remote === "" ? "." : remote;
     const copy = async (signal: AbortSignal | undefined): Promise<TransferSummary> => {
-      if (from === this.#session) await checkApart(from, path, to, signal);
+      if (source.#server === this.#server) await checkApart(this.#session, path, to, signal);
       // Where this server goes, nobody waits for the other one.
       const either = this.#session.untilEnd(signal);
       try {

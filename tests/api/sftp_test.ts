@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { sftpSubsystem } from "../../lib/api/sftp_subsystem.ts";
-import { SshError } from "../../lib/errors.ts";
+import { SftpError, SshError } from "../../lib/errors.ts";
+import { memoryFiles } from "../../lib/files/memory/files.ts";
 import type { ServerSession } from "../../lib/session/server_session.ts";
 import { seededBytes } from "../_support/duplex.ts";
 import { join } from "../_support/joined.ts";
@@ -95,4 +96,21 @@ Deno.test("sftp() begins in the midst of new keys", async () => {
   assertEquals(await sftp.realPath("/"), "/");
   const [, other] = await Promise.all([joined.client.rekey(), joined.client.sftp()]);
   assertEquals(await other.realPath("/"), "/");
+});
+
+Deno.test("copyFrom() copies nothing into itself, by two sessions of one connection either", async () => {
+  const files = memoryFiles({ "/www/page": "all of it", "/other": null });
+  await using joined = await join({ subsystems: { sftp: sftpSubsystem(files) } });
+  await using from = await joined.client.sftp();
+  await using to = await joined.client.sftp();
+  await assertRejects(
+    () => to.copyFrom(from, "/www", "/www/backup", { recursive: true }),
+    SftpError,
+    'Cannot copy "/www" to "/www/backup": that is it, or lies in it',
+  );
+  // In place it would cut the file before it is read.
+  await assertRejects(() => to.copyFrom(from, "/www/page", "/www/page", { inPlace: true }), SftpError, "that is it");
+  assertEquals([files.list(), files.text("/www/page")], [["/other/", "/www/", "/www/page"], "all of it"]);
+  assertEquals((await to.copyFrom(from, "/www", "/other/www", { recursive: true })).files, 1);
+  assertEquals(files.text("/other/www/page"), "all of it");
 });

@@ -156,6 +156,13 @@ Deno.test("Transport.wire ends when the transport is closed before it was starte
   await transport.closed;
   assertEquals(await readable.getReader().closed.then(() => "closed", () => "ended"), "ended");
   await assertRejects(() => writable.getWriter().write(new Uint8Array(1)));
+  // A pipe tells why it ends.
+  const another = new Transport(), idle = new TransformStream<Uint8Array, Uint8Array>();
+  const pipe = idle.readable.pipeThrough(another.wire).pipeTo(new WritableStream()).catch((error) => error);
+  await another.close();
+  const error = await pipe;
+  assert(error instanceof SshError, String(error));
+  assertEquals([error.code, error.message], ["CLOSED", "Connection is closed"]);
 });
 
 Deno.test("Transport.wire throws where the constructor was given streams", async () => {

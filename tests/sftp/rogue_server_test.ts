@@ -257,6 +257,19 @@ Deno.test("a failed write is told by the stream, by the file, and by writeFile()
   await file.close();
 });
 
+Deno.test("a failed read says that it may be a directory, which OpenSSH opens like a file", async () => {
+  await using peer = await rogue((payload) => {
+    const id = idOf(payload);
+    if (payload[0] === Fxp.OPEN) return handleFor(id);
+    if (payload[0] === Fxp.STAT || payload[0] === Fxp.FSTAT) return m.Attrs.encode({ id, attrs: { mode: 0o040755 } });
+    return status(id, payload[0] === Fxp.READ ? 4 : 0);
+  });
+  const message = 'Cannot read "/d": the server reports a failure; it may be a directory';
+  await assertRejects(() => peer.sftp.readFile("/d"), SftpError, message);
+  await using file = await peer.sftp.open("/d");
+  await assertRejects(() => file.read(new Uint8Array(1)), SftpError, message);
+});
+
 Deno.test("openSftp() fails with what happened, and aborts", async () => {
   const { near, far } = pipes();
   const peer = new RawPeer(far);

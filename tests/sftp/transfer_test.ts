@@ -544,6 +544,7 @@ Deno.test("a copy from a server that answers nothing can be aborted", async () =
     (signal: AbortSignal) => sftp.download("/g", `${dir.path}/h`, { signal }),
     (signal: AbortSignal) => sftp.readFile("/g", { signal }),
     (signal: AbortSignal) => sftp.writeFile("/g", pattern(10), { signal }),
+    (signal: AbortSignal) => sftp.copyFrom(sftp, "/g", "/h", { signal }),
   ];
   // The second that each may take for what it leaves there goes side by side.
   await Promise.all(copies.map(async (copy) => {

@@ -111,6 +111,9 @@ Deno.test("nothing is asked for by a signal that has aborted, and options that a
   const starts = [
     ...calls.map(([, start]) => (wait: WaitOptions) => start(server.sftp, wait)),
     ...ofFile.map(([, start]) => (wait: WaitOptions) => start(file, wait)),
+    // A wait goes in beside options of Deno's own shape.
+    (wait: WaitOptions) => server.sftp.writeFile("/f", new Uint8Array(1), { append: true, ...wait }),
+    (wait: WaitOptions) => server.sftp.writeTextFile("/f", "x", { append: true, ...wait }),
   ];
   for (const start of starts) {
     assertEquals(await assertRejects(() => start({ signal: AbortSignal.abort(reason) })), reason);

@@ -12,6 +12,7 @@ import type { ChannelOpenRequest, Mux } from "../../connection/mux.ts";
 import { printable, SshAuthError, SshError } from "../../errors.ts";
 import { checkSigner } from "../../keys/check_key.ts";
 import type { PublicKey, Signer } from "../../keys/types.ts";
+import { closedError } from "../../transport/closing.ts";
 import type { SecureTransport } from "../../transport/secure_transport.ts";
 import type { ConnectionInfo } from "../../transport/types.ts";
 import { callBack } from "../../wire/callback.ts";
@@ -180,9 +181,9 @@ export class Transport implements ServerInterface, AsyncDisposable {
   }
 
   /**
-   * startClient, host key check and login in one. With a key and a password, the key is tried first and the password where the server
-   * wants more or else; with neither, nobody is logged in. Rejects with `HostKeyError` before any secret is sent, or with
-   * `SshAuthError`, and the connection has ended then.
+   * startClient, host key check and login in one; without `hostKey` any host key will do. With a key and a password, the key is tried
+   * first and the password where the server wants more or else; with neither, nobody is logged in. Rejects with `HostKeyError` before any
+   * secret is sent, or with `SshAuthError`, and the connection has ended then.
    */
   async connect(options: TransportLogin): Promise<void> {
     checkTransportConnect(options);
@@ -373,7 +374,7 @@ export class Transport implements ServerInterface, AsyncDisposable {
     if (this.#connection !== null) await this.#connection.transport.close().catch(() => {});
     else if (!this.#started) {
       this.#started = true;
-      await letGo(this.#conn);
+      await letGo(this.#conn, closedError(null));
       this.#accepted.end();
       this.#closed.resolve();
     }

@@ -34,6 +34,8 @@ function advice(action: string, status: number): string {
       case "link":
       case "make symbolic link":
         return "; the new name may exist already";
+      case "read":
+        return "; it may be a directory";
       case "write":
         return "; the disk may be full, or a quota reached";
       case "replace":
