@@ -96,6 +96,7 @@ const kinds = {
 const habits: Readonly<Record<string, Habit>> = {
   overwrite: { ours: ["truncate", "createNew"], write: "`createNew: true`, or nothing, as files are replaced," },
   parents: { ours: ["recursive"], write: "`recursive`" },
+  recurse: { ours: ["recursive"], write: "`recursive`" },
   progress: { ours: ["onProgress"], write: "`onProgress`" },
   ignore: { ours: ["exclude"], write: "`exclude`, an array of patterns," },
   filter: { ours: ["exclude"], write: "`exclude`, an array of patterns," },

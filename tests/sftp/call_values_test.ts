@@ -142,7 +142,7 @@ const values: readonly [Call, readonly Loose[]][] = [
     read: false,
   }]],
   [(sftp, options) => sftp.mkdir("/d", options), [...noObjects, { Recursive: true }, { parents: true }]],
-  [(sftp, options) => sftp.remove("/d", options), [...noObjects, { recursve: true }]],
+  [(sftp, options) => sftp.remove("/d", options), [...noObjects, { recursve: true }, { recurse: true }]],
   [(sftp, mode) => sftp.chmod("/f", mode), [...noModes, undefined]],
   [(sftp, id) => sftp.chown("/f", id, 0), [-1, 0.5, NaN, 2 ** 32, "0", null, undefined]],
   [(sftp, id) => sftp.chown("/f", 0, id), [-1, 0.5, NaN, 2 ** 32, "0", null, undefined]],
