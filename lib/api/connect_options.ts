@@ -46,7 +46,7 @@ export interface DialOptions {
 
 /** How a client makes sure of its server, and what the two encrypt with. */
 export interface HandshakeOptions extends ProtocolOptions {
-  /** Host key policy. @default {knownHosts()} */
+  /** Host key policy of this server alone: hops of `jump`, and of ProxyJump in ssh_config, have their own. @default {knownHosts()} */
   verifyHostKey?: HostKeyVerifier | undefined;
   /**
    * The name that known_hosts has for the host, in the place of `hostname` and `port` (`HostKeyAlias`): for hosts behind one address, and for
