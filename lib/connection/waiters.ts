@@ -11,14 +11,18 @@ class Waiter<T> implements Question {
   readonly #settled = Promise.withResolvers<T>();
   readonly #signal: AbortSignal | undefined;
   readonly #unknown: (waiter: Waiter<T>) => void;
-  readonly #aborted: () => void;
+  readonly #aborted: (waiter: Waiter<T>) => void;
   readonly #abort = (): void => {
     this.#settled.reject(this.#signal!.reason);
-    this.#aborted();
+    this.#aborted(this);
   };
   waits = true;
 
-  constructor(signal: AbortSignal | undefined, unknown: (waiter: Waiter<T>) => void, aborted: () => void) {
+  constructor(
+    signal: AbortSignal | undefined,
+    unknown: (waiter: Waiter<T>) => void,
+    aborted: (waiter: Waiter<T>) => void,
+  ) {
     this.#signal = signal;
     this.#unknown = unknown;
     this.#aborted = aborted;
@@ -52,8 +56,8 @@ export class Waiters<T> {
   readonly #refused: T;
   readonly #most: number;
   #waiting: Waiter<T>[] = [];
-  /** Requests that have not left, as too many wait. */
-  #held: { readonly waiter: Waiter<T>; readonly send: (question: Question) => void }[] = [];
+  /** Requests that have not left, as too many wait, and what sends them. */
+  readonly #held = new Map<Waiter<T>, (question: Question) => void>();
 
   /** `refused` is the answer to a request that the peer does not know; no more than `most` wait at once. */
   constructor(refused: T, most: number) {
@@ -61,11 +65,19 @@ export class Waiters<T> {
     this.#most = most;
   }
 
+  /** Requests that have not left. */
+  get held(): number {
+    return this.#held.size;
+  }
+
   /** Sends a request once there is room for it, and those before it have left; resolves with the answer. An `urgent` one waits for none. */
   ask(signal: AbortSignal | undefined, send: (question: Question) => void, urgent = false): Promise<T> {
     const waiter = this.#make(signal);
-    this.#held.splice(urgent ? 0 : this.#held.length, 0, { waiter, send });
-    this.#release(urgent);
+    if (urgent) this.#leave(waiter, send);
+    else {
+      this.#held.set(waiter, send);
+      this.#release();
+    }
     return waiter.answer;
   }
 
@@ -74,19 +86,29 @@ export class Waiters<T> {
       this.#waiting.splice(this.#waiting.indexOf(unknown), 1);
       unknown.settle(({ resolve }) => resolve(this.#refused));
       this.#release();
-    }, () => this.#release());
+    }, (waiter) => {
+      this.#held.delete(waiter);
+      this.#release();
+    });
+  }
+
+  #leave(waiter: Waiter<T>, send: (question: Question) => void): void {
+    this.#waiting.push(waiter);
+    send(waiter);
   }
 
   /** Aborted ones take no room: some peers never answer. */
-  #release(urgent = false): void {
-    if (this.#held.length === 0) return;
+  #release(): void {
+    if (this.#held.size === 0) return;
     const asked = this.#waiting.reduce((count, { isAborted }) => isAborted ? count : count + 1, 0);
-    for (let room = urgent ? 1 : this.#most - asked; room > 0 && this.#held.length > 0;) {
-      const { waiter, send } = this.#held.shift()!;
+    let room = this.#most - asked;
+    for (const [waiter, send] of this.#held) {
+      if (room <= 0) break;
+      this.#held.delete(waiter);
+      // One signal may be that of many, which hear of it one after the other.
       if (waiter.isAborted) continue;
-      this.#waiting.push(waiter);
-      send(waiter);
       room--;
+      this.#leave(waiter, send);
     }
   }
 
@@ -98,9 +120,9 @@ export class Waiters<T> {
 
   /** No answer comes any more. */
   end(error: unknown): void {
-    const waiting = [...this.#waiting, ...this.#held.map(({ waiter }) => waiter)];
+    const waiting = [...this.#waiting, ...this.#held.keys()];
     this.#waiting = [];
-    this.#held = [];
+    this.#held.clear();
     for (const waiter of waiting) {
       waiter.answer.catch(() => {});
       waiter.settle(({ reject }) => reject(error));

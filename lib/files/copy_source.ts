@@ -33,8 +33,8 @@ export interface CopySource extends TallyTree {
   look(path: string, followLinks: boolean): Promise<SourceInfo | null>;
   /** Reads a link. */
   readLink(path: string): Promise<string>;
-  /** Opens a file to read. */
-  open(path: string): Promise<SourceFile>;
+  /** Opens a file to read, for which no more than so many requests are to be under way, where there are any. */
+  open(path: string, requests: number | undefined): Promise<SourceFile>;
   /** The last component of a path. */
   base(path: string): string;
 }

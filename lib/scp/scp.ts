@@ -198,7 +198,8 @@ export async function takeScp(
       throw copyError("copy to", local, error);
     });
     if (there?.kind === "other") {
-      const why = "it is no regular file, and would be replaced by one";
+      const why =
+        "it is no regular file, and would be replaced by one; `download()` of SFTP writes to it with `inPlace: true`";
       throw new SftpError(`Cannot copy to ${quoted(local)}: ${why}`, Status.FAILURE, local);
     }
     const own = there?.kind === "directory" ? localScpFiles.spell(baseName(remote)) : null;

@@ -59,6 +59,17 @@ Deno.test("Waiters.ask() gives the room of aborted requests to others, and their
   ]);
 });
 
+Deno.test("Waiters hold nothing of requests that were aborted before they left, though no answer ever comes", async () => {
+  const { waiters, ask, names } = two(), abort = new AbortController(), { signal } = abort;
+  const waiting = [ask("a"), ask("b")], given = [..."cdef"].map((name) => ask(name, { signal }));
+  assertEquals(waiters.held, 4);
+  abort.abort("enough");
+  assertEquals([waiters.held, names()], [0, "ab"]);
+  for (const { status } of await Promise.allSettled(given)) assertEquals(status, "rejected");
+  for (const name of "ab") waiters.answered(() => name);
+  assertEquals([await Promise.all(waiting), names()], [["a", "b"], "ab"]);
+});
+
 Deno.test("Waiters.end() rejects what waits and what was held back, and nothing leaves any more", async () => {
   const { waiters, ask, names } = two(), error = new Error("over");
   const asked = [..."abcd"].map((name) => ask(name));

@@ -22,26 +22,35 @@ function told(line: string): { prompt: string; begun: string } {
 function played(play: (words: ReturnType<typeof told>, session: ServerSession) => readonly string[]): {
   handler: (session: ServerSession) => Promise<number>;
   got: () => string;
+  [Symbol.asyncDispose](): Promise<void>;
 } {
   let got = "";
+  const running: Promise<number>[] = [];
+  const run = async (session: ServerSession): Promise<number> => {
+    const writer = session.stderr.getWriter();
+    const reading = (async () => {
+      for await (const chunk of session.stdin) got += text(chunk);
+    })();
+    // A process that is ended ends the writing, too: then nobody waits for this.
+    reading.catch(() => {});
+    for (const part of play(told(session.command!), session)) {
+      if (part === "") return 1;
+      await say(writer, part);
+      // Or it would leave in one packet with the next.
+      await turns(1);
+    }
+    await reading;
+    return 0;
+  };
   return {
     got: () => got,
-    handler: async (session) => {
-      const writer = session.stderr.getWriter();
-      const reading = (async () => {
-        for await (const chunk of session.stdin) got += text(chunk);
-      })();
-      // A process that is ended ends the writing, too: then nobody waits for this.
-      reading.catch(() => {});
-      for (const part of play(told(session.command!), session)) {
-        if (part === "") return 1;
-        await say(writer, part);
-        // Or it would leave in one packet with the next.
-        await turns(1);
-      }
-      await reading;
-      return 0;
+    handler: (session) => {
+      const over = run(session);
+      running.push(over);
+      return over;
     },
+    // A client that gives up leaves while it is between two of its words.
+    [Symbol.asyncDispose]: async () => void await Promise.allSettled(running),
   };
 }
 
@@ -183,7 +192,8 @@ Deno.test("sudo() refuses before anything is sent what sudo would not read as on
   await assertRejects(() => sudo({ timeout: 0 }), RangeError, "`timeout`");
   assertEquals(ran, 0);
   // A password of a function is looked at as well.
-  const { handler, got } = played(({ prompt }) => [prompt]);
+  await using sudoThere = played(({ prompt }) => [prompt]);
+  const { handler, got } = sudoThere;
   await using asked = await join({ handler });
   for (const bad of ["a\nb", 5, undefined]) {
     await assertRejects(() => asked.client.sudo("x", { password: () => bad as string }), TypeError, "`password`");

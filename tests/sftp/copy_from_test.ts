@@ -263,3 +263,34 @@ Deno.test("copyFrom() ends with its signal, and with the loss of either server",
     else assertEquals((error as SftpError).code, "CLOSED", what);
   }
 });
+
+Deno.test("copyFrom() keeps no more requests in flight at either server than `concurrency` says", async () => {
+  for (const concurrency of [1, 3]) {
+    const unanswered = new Map<number, number>();
+    let most = 0;
+    await using there = await tempDir();
+    await using b = await ours({ root: there.path });
+    await using a = await scripted((payload, id, peer) => {
+      if (payload[0] === Fxp.OPEN) return m.Handle.encode({ id, handle: new Uint8Array([1]) });
+      if (payload[0] === Fxp.REALPATH) return statusReply(id, Status.FAILURE);
+      if (payload[0] === Fxp.CLOSE) return undefined;
+      if (payload[0] !== Fxp.READ) {
+        return m.Attrs.encode({ id, attrs: { mode: 0o100644, size: 1_000_000, atime: 5, mtime: 5 } });
+      }
+      const { offset, length } = m.Read.decode(payload), from = Number(offset);
+      unanswered.set(id, from);
+      most = Math.max(most, unanswered.size);
+      // Whatever else is asked at once comes before the answer.
+      setTimeout(() => {
+        unanswered.delete(id);
+        const data = pattern(1_000_000).subarray(from, from + length);
+        const reply = data.length === 0 ? statusReply(id, Status.EOF) : m.Data.encode({ id, data });
+        peer.send(reply).catch(() => {});
+      }, 0);
+      return null;
+    });
+    await b.sftp.copyFrom(a.sftp, "/f", "/f", { concurrency });
+    assertEquals(await Deno.readFile(`${there.path}/f`), pattern(1_000_000));
+    assert(most <= concurrency, `${most} at once`);
+  }
+});

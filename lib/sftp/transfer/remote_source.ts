@@ -69,9 +69,9 @@ export function remoteSource(
     // Some servers resolve directories only.
     realPath: (path) => abortable(session.realPath(path, signal).catch(() => path), signal),
     readLink: (path) => client.readLink(path, { signal }),
-    async open(path) {
+    async open(path, requests) {
       const { handle, attrs } = await openToRead(session, path, signal);
-      return new RemoteSourceFile(session, handle, path, sourceInfo(fileInfo(attrs)), signal);
+      return new RemoteSourceFile(session, handle, path, sourceInfo(fileInfo(attrs)), requests, signal);
     },
     base: baseName,
   };
@@ -83,6 +83,7 @@ class RemoteSourceFile implements SourceFile {
   readonly #handle: Uint8Array;
   readonly #path: string;
   readonly #info: SourceInfo;
+  readonly #requests: number | undefined;
   readonly #signal: AbortSignal | undefined;
   readonly #stop = (): void => this.#pipeline?.cancel();
   #pipeline: ReadPipeline | null = null;
@@ -96,12 +97,14 @@ class RemoteSourceFile implements SourceFile {
     handle: Uint8Array,
     path: string,
     info: SourceInfo,
+    requests: number | undefined,
     signal: AbortSignal | undefined,
   ) {
     this.#session = session;
     this.#handle = handle;
     this.#path = path;
     this.#info = info;
+    this.#requests = requests;
     this.#signal = signal;
     signal?.addEventListener("abort", this.#stop);
   }
@@ -112,8 +115,7 @@ class RemoteSourceFile implements SourceFile {
 
   async read(p: Uint8Array): Promise<number | null> {
     if (this.#part === null) {
-      const { size } = this.#info, offset = this.#offset;
-      this.#pipeline ??= new ReadPipeline(this.#session, this.#handle, this.#path, { offset, end: null, size });
+      this.#pipeline ??= this.#begin();
       this.#part = await this.#pipeline.next();
       this.#signal?.throwIfAborted();
       this.#taken = 0;
@@ -128,6 +130,14 @@ class RemoteSourceFile implements SourceFile {
       this.#pipeline!.recycle(part);
     }
     return taken.length;
+  }
+
+  #begin(): ReadPipeline {
+    const requests = this.#requests, plan = { offset: this.#offset, end: null, size: this.#info.size };
+    return new ReadPipeline(this.#session, this.#handle, this.#path, {
+      ...plan,
+      ...(requests === undefined ? {} : { concurrency: requests }),
+    });
   }
 
   seek(offset: number): Promise<void> {

@@ -95,7 +95,7 @@ class RemoteTarget implements CopyTarget {
   }
 
   async file(item: Item): Promise<void> {
-    using file = await this.#source.open(item.path);
+    using file = await this.#source.open(item.path, this.#run.requests);
     const info = file.stat();
     if (info.kind !== "file") throw this.refused(item.path, "it changed meanwhile");
     await this.#run.hold(info.size);

@@ -51,7 +51,7 @@ export async function writeWholeFile(
     // OPEN gives it to a file that it creates only, and less what the server's umask takes away.
     if (mode !== undefined) {
       const attrs = { mode: mode & 0o7777 };
-      await file.setStat(attrs, signal === undefined ? {} : { signal })
+      await file.setStat(attrs, { signal })
         .catch((error) => changeByPath(session, path, attrs, error, signal));
     }
     await source.pipeTo(file.writable, { preventClose: true, ...signal === undefined ? {} : { signal } });
