@@ -230,8 +230,11 @@ peerTest(
     await assertRejects(() => running.status, SshError);
     await goesOn(master);
     await letGoOfHeld();
-    // What this is about: whoever sees it go on has an OpenSSH that needs none of this.
-    await until(() => !master.runs, "the master ends", PROGRAM_HANGS);
+    // What this is about: whoever sees it go on has an OpenSSH that needs none of this. Asking wakes it, should it wait for something.
+    const answers = async (): Promise<boolean> => master.runs && (await master.control("check")).success;
+    await until(async () => !await answers(), "the master ends", PROGRAM_HANGS).catch((error) => {
+      throw new Error(master.log(), { cause: error });
+    });
   },
 );
 
