@@ -25,7 +25,7 @@ const verifier = {
   write: "`verifyHostKey: knownHosts(text)` or `pinnedHostKey(fingerprint)`",
 };
 const streams = { ours: ["transport", "jump", "proxyCommand", "proxy"], write: "`transport: { readable, writable }`" };
-const jump = { ours: ["jump"], write: "`jump: { hostname, username }`" };
+const jump = { ours: ["jump"], write: '`jump: "user@host"`' };
 const command = { ours: ["proxyCommand"], write: '`proxyCommand: ["nc", "%h", "%p"]`, in words,' };
 const proxyUrl = { ours: ["proxy"], write: '`proxy: "socks5://host:1080"`' };
 /** A signal is no advice: it would end the connection, too. */

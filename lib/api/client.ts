@@ -25,7 +25,7 @@ import { checkConnect, snapshot } from "./check_connect.ts";
 import type { ConnectOptions } from "./connect_options.ts";
 import { Connection } from "./connection.ts";
 import { dial, placeOf } from "./dial.ts";
-import { closeHop, dialThrough, type Hop, hopPlace, hopsOf, silenceOf, throughHop } from "./jump.ts";
+import { closeHop, dialThrough, hasNames, type Hop, hopPlace, hopsOf, silenceOf, throughHop } from "./jump.ts";
 import { letGo } from "./let_go.ts";
 import type { AliasOptions } from "./config/connect_alias.ts";
 import { extrasOf } from "./config/extras.ts";
@@ -68,7 +68,8 @@ export function connect(alias: string | ConnectOptions, overrides?: AliasOptions
  *
  * Rejects with `HostKeyError` (unknown and changed keys are classes of their own), `SshAuthError`, another `SshError`, or the reason
  * of the signal; and before anything is opened with `TypeError` or `RangeError` for options that make no sense. Whatever it rejects with, nothing stays open.
- * An error of a hop of `jump` is of the same class and has the same code as without one, and says which hop it was.
+ * An error of a hop of `jump` is of the same class and has the same code as without one, and says which hop it was; where `jump` is a text,
+ * it rejects with {@linkcode SshConfigError}, too. How ssh_config is read for that, a second argument says, as for an alias.
  *
  * An open connection keeps the program alive, as `Deno.Conn` does: close it, have `await using` do that, or call {@linkcode SshClient.unref}.
  *
@@ -85,6 +86,16 @@ export function connect(alias: string | ConnectOptions, overrides?: AliasOptions
  *   await using client = await connect({ hostname, username: "alice" });
  *   const output = await client.exec("uname -a");
  *   console.log(output.code, output.text());
+ * }
+ * ```
+ *
+ * @example Through a bastion, as `ssh -J alice@bastion.example` goes
+ * ```ts
+ * import { connect } from "@amiko/ssh";
+ *
+ * async function name(): Promise<string> {
+ *   await using client = await connect({ hostname: "inner.example", username: "bob", jump: "alice@bastion.example" });
+ *   return await client.$`hostname`.text();
  * }
  * ```
  *
@@ -111,14 +122,15 @@ export async function connect(
   if (typeof options !== "string" && isControlPath(options)) {
     return await (await import("./control_path.ts")).connectControl(options);
   }
-  if (typeof options !== "string" && Object.keys(overrides).length === 0) return await connectAs(options);
-  const { aliasOptions, mergeOptions } = await import("./config/connect_alias.ts");
-  if (typeof options !== "string") return await connectAs(mergeOptions(options, overrides));
+  if (typeof options !== "string" && Object.keys(overrides).length === 0 && !hasNames(options?.jump)) {
+    return await connectAs(options);
+  }
+  const { aliasOptions, withNamedHops } = await import("./config/connect_alias.ts");
   let merged: ConnectOptions;
   try {
-    merged = await aliasOptions(options, overrides);
+    merged = await (typeof options === "string" ? aliasOptions(options, overrides) : withNamedHops(options, overrides));
   } catch (error) {
-    await Promise.all(transportsIn(overrides).map((conn) => letGo(conn, error)));
+    await Promise.all(transportsIn(options, overrides).map((conn) => letGo(conn, error)));
     throw error;
   }
   return await connectAs(merged);
@@ -168,14 +180,14 @@ function targetOf({ hostname, port = 22 }: ConnectOptions): ProxyTarget {
 }
 
 /** The streams that options brought, whatever else is in them. */
-function transportsIn(options: unknown): ConnectOptions["transport"][] {
+function transportsIn(...options: readonly unknown[]): ConnectOptions["transport"][] {
   const found = new Set<Partial<ConnectOptions>>();
   const look = (value: unknown): void => {
     if (typeof value !== "object" || value === null || found.has(value)) return;
     found.add(value);
     for (const hop of [(value as Partial<ConnectOptions>).jump].flat()) look(hop);
   };
-  look(options);
+  options.forEach(look);
   return [...found].map(({ transport }) => transport);
 }
 

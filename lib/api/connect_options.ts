@@ -23,8 +23,11 @@ export interface DialOptions {
    * Servers to go through, first to last (`ProxyJump`), 16 at most: each with options as `connect()` takes them, its own login and host key
    * check; or a client that is open, as the first one. What was opened for this connection closes with it; a client that was open stays open.
    * Only the first hop may have a `transport`, a `proxy` or a `proxyCommand`; a hop with a `jump` of its own is reached through that.
+   *
+   * A text is what `ssh -J` takes, `"alice@bastion:2222"` or several with commas between: login, host key check and the first one's way are those
+   * that ssh_config has for it, which is read as {@linkcode loadSshConfig} says. `"none"` is no hop.
    */
-  jump?: ConnectOptions | SshClient | readonly (ConnectOptions | SshClient)[] | undefined;
+  jump?: string | ConnectOptions | SshClient | readonly (string | ConnectOptions | SshClient)[] | undefined;
   /**
    * A program whose standard streams are the connection (`ProxyCommand`), as words, which no shell takes apart. `%h`, `%p` and `%r` stand for
    * host, port and user, `%%` for a percent sign. What it writes to standard error is told where it ends. It is told to end (TERM) with the

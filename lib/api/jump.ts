@@ -38,10 +38,14 @@ export function hopsOf(jump: unknown): readonly (ConnectOptions | SshClient)[] {
     for (const hop of Array.isArray(value) ? value : [value]) {
       if (!isOptions(hop)) {
         const example = "`{ hostname, username }`";
-        throw wrongKind("jump", hop, `options such as ${example}, an SshClient, or a list of those`);
+        throw wrongKind(
+          "jump",
+          hop,
+          `a name such as "user@host:22", options such as ${example}, an SshClient, or a list of those`,
+        );
       }
       // Counted on the way in: options may lead through themselves.
-      if (++met > MAX_HOPS) throw new RangeError(`Cannot use \`jump\`: more than ${MAX_HOPS} hops`);
+      if (++met > MAX_HOPS) throw tooManyHops();
       if (!(hop instanceof SshClient)) {
         const { jump } = hop as Partial<ConnectOptions>;
         if (jump !== undefined) add(jump);
@@ -53,6 +57,50 @@ export function hopsOf(jump: unknown): readonly (ConnectOptions | SshClient)[] {
   };
   if (jump !== undefined) add(jump);
   return hops;
+}
+
+/** A server to go through: a name as `ssh -J` takes it, options, or a client that is open. */
+type NamedHop = string | ConnectOptions | SshClient;
+
+/** Whether a hop of `jump`, or a hop on the way to one, is a name. */
+export function hasNames(jump: unknown, depth = 0): boolean {
+  if (typeof jump === "string") return true;
+  // Options may lead through themselves.
+  if (depth > MAX_HOPS) return false;
+  if (Array.isArray(jump)) return jump.some((hop) => hasNames(hop, depth + 1));
+  return isOptions(jump) && !(jump instanceof SshClient) && hasNames((jump as Partial<ConnectOptions>).jump, depth + 1);
+}
+
+/**
+ * The hops of `jump` with options in the place of names, of which several may stand in one text, with commas between. Only the first hop of
+ * all is reached by a way of its own.
+ */
+export async function withoutNames(
+  jump: ConnectOptions["jump"],
+  find: (name: string, isFirst: boolean) => Promise<ConnectOptions>,
+): Promise<ConnectOptions["jump"]> {
+  let met = 0;
+  const resolve = async (value: ConnectOptions["jump"], isFirst: boolean): Promise<ConnectOptions["jump"]> => {
+    const hops: (ConnectOptions | SshClient)[] = [];
+    for (const hop of [value].flat() as readonly NamedHop[]) {
+      const names = typeof hop === "string" ? hop.split(",") : [];
+      met += Math.max(names.length, 1);
+      if (met > MAX_HOPS) throw tooManyHops();
+      const isFirstOfAll = isFirst && hops.length === 0;
+      if (typeof hop !== "string") {
+        const isReady = hop instanceof SshClient || Array.isArray(hop) || !hasNames(hop);
+        hops.push(isReady ? hop : { ...hop, jump: await resolve(hop.jump, isFirstOfAll) });
+      } else if (hop.toLowerCase() !== "none") {
+        for (const [i, name] of names.entries()) hops.push(await find(name, isFirstOfAll && i === 0));
+      }
+    }
+    return hops;
+  };
+  return await resolve(jump, true);
+}
+
+function tooManyHops(): RangeError {
+  return new RangeError(`Cannot use \`jump\`: more than ${MAX_HOPS} hops`);
 }
 
 /** Which hop it is, for errors. */

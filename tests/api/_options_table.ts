@@ -9,6 +9,7 @@
  * @module
  */
 import { AUTH_METHODS, Handlers, key, lockedPair, nodeStream } from "./_option_values.ts";
+import { SshConfigError } from "../../lib/config/config_error.ts";
 import { insecureAlgorithms } from "../../lib/crypto/algorithms.ts";
 import {
   insecureAcceptAnyHostKey,
@@ -58,7 +59,7 @@ export type Entry =
 
 /** Values that get the same error. */
 export interface Bad {
-  readonly error: typeof TypeError | typeof RangeError;
+  readonly error: typeof TypeError | typeof RangeError | typeof SshConfigError;
   readonly text: string;
   readonly values: readonly unknown[];
 }
@@ -129,9 +130,9 @@ const signalled: readonly Entry[] = ["connect", "controlPath", ...waiting];
 const HOP = { hostname: "hop.invalid", username: "alice", auth: AUTH_METHODS, verifyHostKey: () => true };
 
 /** Options that lead through themselves. */
-function endlessHop(): object {
+function endlessHop(...names: string[]): object {
   const hop: typeof HOP & { jump?: object } = { ...HOP };
-  return hop.jump = hop;
+  return hop.jump = names.length === 0 ? hop : [hop, ...names];
 }
 
 const NO_INTEGER = [-1, -5, 0.5, 1.5, NaN, -Infinity, "7", null, true, {}, 10n];
@@ -418,8 +419,24 @@ export const rows: readonly Row[] = [
       { ...HOP, proxy: "socks5://proxy.invalid" },
       { ...HOP, proxyCommand: ["nc", "%h", "%p"] },
       new Array(16).fill(HOP),
+      "none",
+      "hop.invalid",
+      "alice@hop.invalid:22,bob@[::1]:2222",
+      ["hop.invalid", HOP],
+      { ...HOP, jump: "ssh://alice@hop.invalid" },
     ],
-    typeError("options such as `{ hostname, username }`", "bastion", 5, true, null, ["bastion"], [null], [[HOP]]),
+    typeError("options such as `{ hostname, username }`", 5, true, null, [null], [[HOP]], [["hop.invalid"]]),
+    {
+      error: SshConfigError,
+      text: "as a host: write `host`, `user@host:port`",
+      values: ["@h", "hop:0", ["hop:x"], "", "hop.invalid,", [HOP, ""]],
+    },
+    rangeError(
+      "more than 16 hops",
+      new Array(17).fill("hop.invalid"),
+      "h,".repeat(16) + "h",
+      endlessHop("hop.invalid"),
+    ),
     typeError("`await` before it", Promise.resolve(HOP)),
     typeError("`username` is missing; write `connect({ hostname, username })` (hop 1 of `jump`)", { hostname: "h" }),
     typeError("write `hostname` in its place (hop 2 of `jump`)", [HOP, { host: "h", username: "alice" }]),

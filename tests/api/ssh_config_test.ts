@@ -8,6 +8,7 @@ import { denoSystem, shellCommand } from "../../lib/api/config/deno_system.ts";
 import { SshConfigError } from "../../lib/config/config_error.ts";
 import type { ConfigSystem } from "../../lib/config/system.ts";
 import { globPaths } from "../../lib/config/glob_paths.ts";
+import { withoutNames } from "../../lib/api/jump.ts";
 import { serveConn } from "../../lib/api/server.ts";
 import { SshAuthError } from "../../lib/errors.ts";
 import { generateKey } from "../../lib/keys/private_key.ts";
@@ -164,6 +165,50 @@ Deno.test("hops have options of their own, and the first of them its own way", a
       { hostname: "::1", port: 2201, username: "bob" },
       { hostname: "inner", port: 22, username: "carol" },
     ],
+  });
+});
+
+Deno.test("hops that a program names are those that ProxyJump would be, in the place of the configuration's way", async () => {
+  const hops = ["Host gate", "ProxyJump outer", "Port 2200", "Host inner", "ProxyJump never", "User carol"];
+  const named = "gate,bob@[::1]:2201,ssh://inner";
+  const config = await load(["Host web", `ProxyJump ${named}`, ...hops].join("\n"));
+  const other = await load(["Host web", "ProxyCommand nc %h %p", "Host a", "ProxyJump b", ...hops].join("\n"));
+  const wanted = plain(await config.options());
+  assertEquals(plain(await other.connectOptions("web", { jump: named })), wanted);
+  assertEquals(plain(await config.connectOptions("a", { jump: "NONE" })), {
+    hostname: "a",
+    port: 22,
+    username: "alice",
+  });
+  // As with `ssh -J none`, the way is none at all.
+  assertEquals((await other.connectOptions("web", { jump: "none" })).proxyCommand, undefined);
+  for (const jump of ["web", "x,web"]) {
+    await assertRejects(() => config.connectOptions("web", { jump }), SshConfigError, "through the host itself");
+  }
+  await assertRejects(() => config.connectOptions("web", { jump: "a;b" }), SshConfigError, "a shell could take it");
+  const secret = await assertRejects(() => config.connectOptions("web", { jump: "bob:hunter2@a b:1" }), SshConfigError);
+  assert(!secret.message.includes("hunter2"), secret.message);
+  await assertRejects(() => config.connectOptions("web", { jump: 5 as never }), TypeError, "`jump`");
+
+  // Beside options, at any depth; only the first of all goes its own way.
+  const open = { hostname: "open", username: "alice" };
+  const hop = async (...jump: readonly (string | ConnectOptions)[]): Promise<unknown> => {
+    const find = (name: string, isFirst: boolean): Promise<ConnectOptions> =>
+      other.connectOptions(name, isFirst ? {} : { jump: "none" });
+    return plain({ ...open, jump: (await withoutNames(jump, find))! });
+  };
+  const a = { ...open, hostname: "a", port: 22 }, b = { ...a, hostname: "b" };
+  assertEquals(await hop("a,b", "none", "a"), { ...open, jump: [{ ...a, jump: [b] }, b, a] });
+  assertEquals(await hop(open, "a", { ...open, jump: "a" }), { ...open, jump: [open, a, { ...open, jump: [a] }] });
+  let found = 0;
+  for (const jump of ["h,".repeat(16) + "h", [...new Array(16).fill(open), "h"]]) {
+    const find = (): Promise<ConnectOptions> => (found++, Promise.resolve(open));
+    await assertRejects(() => withoutNames(jump, find), RangeError, "more than 16 hops");
+  }
+  assertEquals(found, 0);
+  assertEquals(await hop({ ...open, jump: ["a", open] }), {
+    ...open,
+    jump: [{ ...open, jump: [{ ...a, jump: [b] }, open] }],
   });
 });
 
@@ -451,8 +496,14 @@ Deno.test("connect() with a host of ssh_config checks its options and its names 
   const { client } = memoryPair();
   await assertRejects(() => connect("$(id)", { files: [], transport: client }), SshConfigError);
   await client.readable.getReader().closed.catch(() => {});
+  const given = [memoryPair().client, memoryPair().client] as const, options = { hostname: "h", username: "a" };
+  const jump = [{ ...options, transport: given[0] }, "$(id)"];
+  await assertRejects(() => connect({ ...options, jump, transport: given[1] }, { files: [] }), SshConfigError);
+  for (const { readable } of given) await readable.getReader().closed.catch(() => {});
   const signal = AbortSignal.abort(new Error("over"));
   await assertRejects(() => connect("web", { files: [], signal }), Error, "over");
+  await assertRejects(() => connect({ ...options, jump: "b", signal }, { files: [] }), Error, "over");
+  await assertRejects(() => connect({ ...options, jump: "b" }, { files: 1 as never }), TypeError, "`files`");
   await assertRejects(() => connect("web", { files: [], username: "a;b" }), SshConfigError, "user name");
   const error = await assertRejects(() => connect("", { files: [] }));
   assertInstanceOf(error, SshConfigError);

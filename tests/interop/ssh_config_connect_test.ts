@@ -4,7 +4,17 @@
  * @module
  */
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { connect, HostKeyChangedError, HostKeyRevokedError, loadSshConfig, SshAuthError, SshError } from "../../mod.ts";
+import {
+  connect,
+  HostKeyChangedError,
+  HostKeyRevokedError,
+  knownHosts,
+  loadSshConfig,
+  parsePrivateKey,
+  publicKey,
+  SshAuthError,
+  SshError,
+} from "../../mod.ts";
 import { letGoOfHeld } from "../../lib/api/control_path.ts";
 import { freePort } from "../_support/child.ts";
 import { startMaster } from "../_support/control_master.ts";
@@ -104,6 +114,23 @@ peerTest(
         }
       },
     );
+
+    await t.step("through hosts that the program names, as by ssh -J", async () => {
+      const { files } = await configured(server, "Host wrong\nHostName 127.0.0.1\nUser nobody\n");
+      const { port, username } = server, here = { hostname: "127.0.0.1", port, username };
+      const key = await parsePrivateKey(await Deno.readTextFile(server.clientKey.file));
+      const own = { ...here, auth: [publicKey(key)], verifyHostKey: knownHosts(`*:${port} ${server.hostKeys[0]}`) };
+      for (const jump of ["gate", `gate,${username}@inner`, ["gate", own], { ...own, jump: "gate" }]) {
+        for (const way of [() => connect("direct", { files, jump }), () => connect({ ...own, jump }, { files })]) {
+          await using client = await way();
+          assertEquals((await client.exec("echo through")).text(), "through\n");
+          // Each hop is a connection of its own to the server, whose sessions it has none of.
+          assertEquals((await client.exec("echo ${SSH_CONNECTION%% *}")).text(), "127.0.0.1\n");
+        }
+      }
+      const error = await assertRejects(() => connect({ ...own, jump: "wrong,gate" }, { files }), SshError);
+      assert(/through "127.0.0.1" port 22 \(hop 1 of 2\)/.test(error.message), error.message);
+    });
 
     await t.step("by ProxyCommand, and by another name for the host", async () => {
       const { files, dir } = await configured(server, "Host outer\nProxyCommand nc %h %p\nHostKeyAlias the-host\n");

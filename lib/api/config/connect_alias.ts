@@ -14,10 +14,11 @@ import { abortable } from "../../wire/abortable.ts";
 import { requireSystem } from "../../wire/system.ts";
 import type { ConnectOptions } from "../connect_options.ts";
 import { given } from "../options.ts";
+import { hasNames, withoutNames } from "../jump.ts";
 import { giveSessions, type SshClient } from "../ssh_client.ts";
 import type { Extras, Kept } from "./extras.ts";
 import { denoSystemUntil } from "./deno_system.ts";
-import { checkLoadOptions, loadOn, type LoadSshConfigOptions } from "./ssh_config.ts";
+import { checkLoadOptions, loadOn, type LoadSshConfigOptions, type SshConfig } from "./ssh_config.ts";
 
 /** Options of `connect()` for a host of ssh_config: those that are given come before the configuration's, and how that is read. */
 export interface AliasOptions extends Partial<ConnectOptions>, LoadSshConfigOptions {
@@ -43,17 +44,48 @@ export function mergeOptions(options: ConnectOptions, overrides: Partial<Connect
 
 /** The options for a host of ssh_config. */
 export async function aliasOptions(alias: string, overrides: AliasOptions): Promise<ConnectOptions> {
+  const { load, own } = apart(overrides), { username, port, hostname, jump, signal } = own;
+  const config = await loaded(load, signal);
+  // A text is what `ssh -J` takes: there is no other way, from the configuration's first line on.
+  const named = typeof jump === "string" ? { jump } : {};
+  const options = await abortable(config.connectOptions(alias, { username, port, hostname, ...named }), signal);
+  const way = typeof jump === "string" ? undefined : hasNames(jump) ? await hopsBy(config, jump, signal) : jump;
+  signal?.throwIfAborted();
+  return mergeOptions(options, { ...own, jump: way });
+}
+
+/** Options with others on top, whose hops have options in the place of names: those that ssh_config has for them. */
+export async function withNamedHops(options: ConnectOptions, overrides: AliasOptions): Promise<ConnectOptions> {
+  const { load, own } = apart(overrides), merged = mergeOptions(options, own), { jump, signal } = merged;
+  // Without a name there is nothing to read a configuration for.
+  if (!hasNames(jump)) return mergeOptions(options, overrides);
+  const hops = await hopsBy(await loaded(load, signal), jump, signal);
+  signal?.throwIfAborted();
+  return { ...merged, jump: hops };
+}
+
+/** How ssh_config is read, and the options of a connection. */
+function apart(overrides: AliasOptions): { load: LoadSshConfigOptions; own: Partial<ConnectOptions> } {
   const { files, exec, passphrase, answer, onNotice, ...own } = overrides;
-  const load = { files, exec, passphrase, answer, onNotice };
+  return { load: { files, exec, passphrase, answer, onNotice }, own };
+}
+
+async function loaded(load: LoadSshConfigOptions, signal: AbortSignal | undefined): Promise<SshConfig> {
   checkLoadOptions(load);
-  const { username, port, hostname, signal } = own;
   signal?.throwIfAborted();
   requireSystem("read ssh_config", "hand options over to `connect()`");
-  const find = async (): Promise<ConnectOptions> =>
-    await (await loadOn(denoSystemUntil(signal), load)).connectOptions(alias, { username, port, hostname });
-  const options = await abortable(find(), signal);
-  signal?.throwIfAborted();
-  return mergeOptions(options, own);
+  return await abortable(loadOn(denoSystemUntil(signal), load), signal);
+}
+
+async function hopsBy(
+  config: SshConfig,
+  jump: ConnectOptions["jump"],
+  signal: AbortSignal | undefined,
+): Promise<ConnectOptions["jump"]> {
+  // Only the first is reached by a way of its own, the others through the one before.
+  const find = (name: string, isFirst: boolean): Promise<ConnectOptions> =>
+    config.connectOptions(name, isFirst ? {} : { jump: "none" });
+  return await abortable(withoutNames(jump, find), signal);
 }
 
 /** Connects, and does what the configuration wants besides. `login` makes a connection by the options alone. */

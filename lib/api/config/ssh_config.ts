@@ -69,6 +69,8 @@ export interface SshConfigOverrides {
   port?: number | undefined;
   /** Host to dial (`ssh -o HostName=…`). */
   hostname?: string | undefined;
+  /** Hosts to go through, with commas between (`ssh -J`), each as its own part of the configuration says; `"none"` goes straight there. */
+  jump?: string | undefined;
 }
 
 /** Settings read from ssh_config files. Files that are included are read when they are met first, and all of them once. */
@@ -193,7 +195,7 @@ class Loaded implements SshConfig {
 function askedFor(alias: string, options: SshConfigOverrides): Asked {
   const { host, username, port } = destinationOf(alias);
   checkObject("options", options, "an object such as `{ username }`");
-  checkNames("connectOptions()", options, ["username", "port", "hostname"], {
+  checkNames("connectOptions()", options, ["username", "port", "hostname", "jump"], {
     user: { ours: ["username"], write: "`username`" },
     host: { ours: ["hostname"], write: "`hostname`" },
   });
@@ -205,12 +207,18 @@ function askedFor(alias: string, options: SshConfigOverrides): Asked {
     username: options.username ?? username ?? undefined,
     port: options.port ?? port ?? undefined,
     hostname: options.hostname,
+    jump: options.jump === undefined ? undefined : hopsNamed(options.jump),
   };
 }
 
+function hopsNamed(jump: string): Asked["jump"] {
+  checkText("jump", jump, 'hosts as `ssh -J` takes them, such as "user@host:22", with commas between');
+  return jump.toLowerCase() === "none" ? "none" : jump.split(",").map((name) => destinationOf(name, "jump"));
+}
+
 /** Throws `SshConfigError` for what names no host. */
-function destinationOf(alias: string): Destination {
-  checkText("alias", alias, "a host's name, `user@host:port`, or a `ssh://` URI");
+function destinationOf(alias: string, option = "alias"): Destination {
+  checkText(option, alias, "a host's name, `user@host:port`, or a `ssh://` URI");
   const found = parseDestination(alias);
   if (found !== null) return found;
   // A password may stand where none belongs.
