@@ -11,10 +11,11 @@ import { parseProxy, type Proxy } from "../proxy/proxy_url.ts";
 import { throughProxy } from "../proxy/through_proxy.ts";
 import { isNotCapable, system } from "../system/system.ts";
 import type { TcpSocket } from "../system/types.ts";
-import { requireSystem } from "../wire/system.ts";
+import { hasDeno, requireSystem } from "../wire/system.ts";
 import { Timer } from "../wire/timer.ts";
 import type { DialOptions } from "./connect_options.ts";
 import { startProxyCommand } from "./proxy_command.ts";
+import { socketStreams } from "./socket_streams.ts";
 import type { Way } from "./way.ts";
 
 /** Milliseconds. */
@@ -54,9 +55,10 @@ export async function dial(
       throw cannotConnect(proxy === null ? placeOf(target) : `the proxy ${placeOf(proxy)}`, cause, signal);
     });
     const setRef = (refed: boolean): void => refed ? socket.ref() : socket.unref();
-    if (proxy === null) return { conn: socket, copies: true, setRef };
+    const streams = hasDeno() ? socketStreams(socket) : socket;
+    if (proxy === null) return { conn: streams, copies: true, setRef };
     try {
-      return { conn: await throughProxy(socket, proxy, target, dialling), copies: true, setRef };
+      return { conn: await throughProxy(streams, proxy, target, dialling), copies: true, setRef };
     } catch (cause) {
       closeSocket(socket);
       throw cannotConnect(`${placeOf(target)} through the proxy ${placeOf(proxy)}`, cause, signal);

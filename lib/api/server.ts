@@ -18,6 +18,7 @@ import { given } from "./options.ts";
 import type { ServeConnOptions, ServeOptions, SshServer } from "./serve_options.ts";
 import { ServedConnection } from "./served_connection.ts";
 import { type Refusal, turnAway } from "./admission/turn_away.ts";
+import { socketStreams } from "./socket_streams.ts";
 
 export type { ServeConnOptions, ServeOptions, SshServer } from "./serve_options.ts";
 
@@ -226,7 +227,8 @@ class Server implements SshServer {
     this.#sockets.add(socket);
     let offence: Offence | null = null, reports = this.#reports;
     try {
-      const connection = new ServedConnection(socket, this.#options, true);
+      const { remoteAddr, localAddr } = socket, conn = { ...socketStreams(socket), remoteAddr, localAddr };
+      const connection = new ServedConnection(conn, this.#options, true);
       reports = connection.reports;
       connection.setRef(this.#refed);
       this.#connections.set(connection, false);

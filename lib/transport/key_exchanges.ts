@@ -108,6 +108,8 @@ export class KeyExchanges {
   #loggedIn = false;
   #ended = false;
   #stepping: Promise<void> = Promise.resolve();
+  /** Client: what is guessed is being made; never rejects. */
+  #guessing: Promise<void> = Promise.resolve();
   /** Runs while an exchange waits for the peer or for this side's own signature, but not while a person is being asked. */
   readonly #exchangeTimer = new Timer(() => this.#tooSlow());
   readonly #rekeyTimer = new Timer(() => {
@@ -208,7 +210,7 @@ export class KeyExchanges {
     outbox.sendKex(machine.kexInit);
     if (guess === null) return;
     this.#host.trace("guess", { kex: guess.kex[0]!, hostKey: guess.hostKey[0]! });
-    machine.guessed().then(
+    this.#guessing = machine.guessed().then(
       (packet) => {
         if (!this.#ended) outbox.sendKex(packet);
       },
@@ -331,8 +333,8 @@ export class KeyExchanges {
   }
 
   /** Settles when nothing is being computed any more: what WebCrypto has begun cannot be called off. */
-  get idle(): Promise<void> {
-    return this.#stepping;
+  get idle(): Promise<unknown> {
+    return Promise.all([this.#guessing, this.#stepping]);
   }
 
   async #step(machine: KexMachine, payload: Bytes, sequence: number): Promise<void> {

@@ -9,8 +9,12 @@ import { serve, type ServeOptions } from "../../lib/api/server.ts";
 import { ServerMemory, serverMemory } from "../../lib/api/server_memory.ts";
 import { defaultAlgorithms } from "../../lib/crypto/algorithms.ts";
 import { HostKeyError, SshError } from "../../lib/errors.ts";
+import { NOT_ALLOWED, turnAway } from "../../lib/api/admission/turn_away.ts";
+import { memoryPair } from "../_support/duplex.ts";
+import { FakeTime } from "../_support/fake_time.ts";
+import { stateOf } from "../_support/fake_transport.ts";
 import { hostKey, join, login } from "../_support/joined.ts";
-import { inTime } from "../_support/until.ts";
+import { inTime, turns } from "../_support/until.ts";
 
 const CURVE = "curve25519-sha256", NIST = "ecdh-sha2-nistp256";
 
@@ -174,4 +178,37 @@ Deno.test("ServerMemory keeps 256 places, those used last, and none whose offer 
   assertEquals([memory.size, memory.recall("at")], [255, null]);
   memory.forget("0");
   assertEquals(memory.recall("0"), null);
+});
+
+Deno.test("a connection that ends while a guess is made is over when that is made: nothing of it is left behind", async () => {
+  const { subtle } = crypto, { exportKey } = subtle, asked = Promise.withResolvers<void>();
+  const released = Promise.withResolvers<void>();
+  Object.assign(subtle, {
+    async exportKey(...args: Parameters<typeof exportKey>) {
+      asked.resolve();
+      await released.promise;
+      return await exportKey.apply(subtle, args);
+    },
+  });
+  using _time = new FakeTime();
+  try {
+    const { client, server } = memoryPair(), writer = server.writable.getWriter(), reader = server.readable.getReader();
+    const algorithms = { kex: [CURVE], hostKey: ["ssh-ed25519"] };
+    const failed = assertRejects(() => connect({ hostname: "h", ...login, transport: client, algorithms }), SshError);
+    // It guesses, as it wants one thing only, and this server forgives that.
+    const said = turnAway(
+      { write: (p) => writer.write(p).then(() => p.length), close() {} },
+      "OpenSSH_9.2",
+      NOT_ALLOWED,
+    );
+    await Promise.all([said, asked.promise]);
+    while (!(await reader.read()).done);
+    await turns();
+    assertEquals(await stateOf(failed), "pending");
+    released.resolve();
+    assertEquals((await failed).code, "DISCONNECTED");
+  } finally {
+    released.resolve();
+    Reflect.deleteProperty(subtle, "exportKey");
+  }
 });
