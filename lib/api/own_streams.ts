@@ -9,5 +9,5 @@ import { writeOwn } from "./system_terminal.ts";
 /** A stream that is made for each use, as a lock on the one that Deno has would keep others out. Closing it closes nothing. */
 export function ownStream(name: "stdout" | "stderr"): WritableStream<Uint8Array> {
   requireSystem(`use "inherit" as \`${name}\``, `\`process.${name}\` is a stream to read`);
-  return new WritableStream({ write: (chunk) => writeOwn(name, chunk) });
+  return new WritableStream({ write: (chunk, { signal }) => writeOwn(name, chunk, signal) });
 }

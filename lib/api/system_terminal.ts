@@ -17,6 +17,8 @@ import type { Bytes } from "../wire/types.ts";
 const PIECE = 65_536;
 /** Milliseconds between looks at the size where no signal tells of it. */
 const LOOKS = 500;
+/** Milliseconds at most between tries to write where there is no room. */
+const MAX_WAIT = 16;
 /** Name in the environment, and what is taken without it. */
 const DEFAULT_TERM = "xterm-256color";
 
@@ -163,9 +165,26 @@ export function ownInput(): ReadableStream<Bytes> {
   }, { highWaterMark: 0 });
 }
 
-/** Writes all of it to this program's own output. */
-export async function writeOwn(name: "stdout" | "stderr", chunk: Uint8Array): Promise<void> {
-  for (let written = 0; written < chunk.length;) written += await system[name].write(chunk.subarray(written));
+/**
+ * Writes all of it to this program's own output. A pipe that whoever started this program has made non-blocking, as rsync does, takes
+ * nothing while it is full, and says so by an error; then it is tried again a little later, until the signal aborts.
+ */
+export async function writeOwn(name: "stdout" | "stderr", chunk: Uint8Array, signal?: AbortSignal): Promise<void> {
+  for (let written = 0, wait = 1; written < chunk.length;) {
+    try {
+      written += await system[name].write(chunk.subarray(written));
+      wait = 1;
+    } catch (error) {
+      if (!isFull(error)) throw error;
+      signal?.throwIfAborted();
+      await new Promise((resolve) => setTimeout(resolve, wait));
+      wait = Math.min(wait * 2, MAX_WAIT);
+    }
+  }
+}
+
+function isFull(error: unknown): boolean {
+  return error instanceof Error && (error.name === "WouldBlock" || (error as { code?: unknown }).code === "EAGAIN");
 }
 
 /** Adds a listener for a signal that the system may not have. Returns how to take it away. */

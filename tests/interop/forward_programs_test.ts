@@ -226,9 +226,8 @@ function program(settings: Record<string, unknown>): string {
     import { connect, pinnedHostKey, publicKey } from "${import.meta.resolve("../../mod.ts")}";
     const { key, hostKeys, auth: _, verifyHostKey: __, ...rest } = ${JSON.stringify(settings)};
     await using client = await connect({ ...rest, auth: [publicKey(key)], verifyHostKey: pinnedHostKey(...hostKeys) });
-    await using child = await client.spawn(Deno.args.slice(1).join(" "), { stdin: Deno.stdin.readable, stderr: "inherit" });
-    await child.stdout.pipeTo(Deno.stdout.writable);
-    Deno.exitCode = (await child.status).code ?? 1;
+    const streams = { stdin: Deno.stdin.readable, stdout: "inherit", stderr: "inherit" };
+    Deno.exitCode = (await client.exec(Deno.args.slice(1).join(" "), streams)).code ?? 1;
   `;
 }
 
