@@ -7,7 +7,7 @@ import { Mux } from "../connection/mux.ts";
 import type { UnixSocket } from "../system/types.ts";
 import { cannot, ProxiedTransport } from "../transport/proxied_transport.ts";
 import type { ClientTransport } from "./client_transport.ts";
-import { hasDeno, requireSystem } from "../wire/system.ts";
+import { requireSystem } from "../wire/system.ts";
 import { checkControl } from "./check_control.ts";
 import { ControlLender } from "./control_lender.ts";
 import type { ControlPathOptions } from "./control_options.ts";
@@ -51,7 +51,7 @@ function clientOf(socket: UnixSocket, rest: Uint8Array, options: ControlPathOpti
     void ended.then(() => letGo(close));
   };
   const proxied = new ProxiedTransport(
-    hasDeno() ? socketStreams(socket) : socket,
+    socketStreams(socket),
     { rest, hold, copyingWritable: true, ...given(options, "trace") },
     (transport) => mux = new Mux(transport, { ...given(options, "window"), maxChannels: MAX_CHANNELS, cannot }),
   );

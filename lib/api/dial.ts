@@ -11,11 +11,11 @@ import { parseProxy, type Proxy } from "../proxy/proxy_url.ts";
 import { throughProxy } from "../proxy/through_proxy.ts";
 import { isNotCapable, system } from "../system/system.ts";
 import type { TcpSocket } from "../system/types.ts";
-import { hasDeno, requireSystem } from "../wire/system.ts";
+import { requireSystem } from "../wire/system.ts";
 import { Timer } from "../wire/timer.ts";
 import type { DialOptions } from "./connect_options.ts";
 import { startProxyCommand } from "./proxy_command.ts";
-import { socketStreams } from "./socket_streams.ts";
+import { closeSocket, socketStreams } from "./socket_streams.ts";
 import type { Way } from "./way.ts";
 
 /** Milliseconds. */
@@ -55,7 +55,7 @@ export async function dial(
       throw cannotConnect(proxy === null ? placeOf(target) : `the proxy ${placeOf(proxy)}`, cause, signal);
     });
     const setRef = (refed: boolean): void => refed ? socket.ref() : socket.unref();
-    const streams = hasDeno() ? socketStreams(socket) : socket;
+    const streams = socketStreams(socket);
     if (proxy === null) return { conn: streams, copies: true, setRef };
     try {
       return { conn: await throughProxy(streams, proxy, target, dialling), copies: true, setRef };
@@ -102,14 +102,6 @@ async function dialTcp({ hostname, port }: ProxyTarget, signal: AbortSignal): Pr
     throw error;
   }
   return conn;
-}
-
-function closeSocket(socket: TcpSocket): void {
-  try {
-    socket.close();
-  } catch {
-    // Its streams have closed it.
-  }
 }
 
 /** What dialling rejects with; `signal` is the one of the whole login. */

@@ -18,7 +18,7 @@ import { given } from "./options.ts";
 import type { ServeConnOptions, ServeOptions, SshServer } from "./serve_options.ts";
 import { ServedConnection } from "./served_connection.ts";
 import { type Refusal, turnAway } from "./admission/turn_away.ts";
-import { socketStreams } from "./socket_streams.ts";
+import { closeSocket, socketStreams } from "./socket_streams.ts";
 
 export type { ServeConnOptions, ServeOptions, SshServer } from "./serve_options.ts";
 
@@ -249,15 +249,6 @@ class Server implements SshServer {
       closeSocket(socket);
       pass.ended(offence);
     }
-  }
-}
-
-/** The streams of a socket close it; this is for what was never read. */
-function closeSocket(socket: Deno.TcpConn): void {
-  try {
-    socket.close();
-  } catch {
-    // It is closed.
   }
 }
 

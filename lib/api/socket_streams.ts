@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { hasDeno } from "../wire/system.ts";
 import type { ByteDuplex } from "../wire/types.ts";
 
 /** A `Deno.TcpConn`, as far as it is used here. */
@@ -16,13 +17,8 @@ interface Socket extends ByteDuplex {
  * peer that said why it hangs up, and did so while this side wrote, would not be heard. Closing or aborting this one closes the socket.
  */
 export function socketStreams(socket: Socket): ByteDuplex {
-  const close = (): void => {
-    try {
-      socket.close();
-    } catch {
-      // The end of `readable` has closed it.
-    }
-  };
+  if (!hasDeno()) return socket;
+  const close = (): void => closeSocket(socket);
   const writable = new WritableStream<Uint8Array>({
     async write(chunk) {
       let at = await socket.write(chunk);
@@ -32,4 +28,13 @@ export function socketStreams(socket: Socket): ByteDuplex {
     abort: close,
   });
   return { readable: socket.readable, writable };
+}
+
+/** Closes a socket that its streams may have closed. */
+export function closeSocket(socket: Pick<Socket, "close">): void {
+  try {
+    socket.close();
+  } catch {
+    // They have.
+  }
 }
