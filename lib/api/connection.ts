@@ -18,6 +18,7 @@ import { Timer } from "../wire/timer.ts";
 import type { ByteDuplex } from "../wire/types.ts";
 import type { ClientTransport } from "./client_transport.ts";
 import { type ChannelOptions, given, type ProtocolOptions } from "./options.ts";
+import { streamsOf } from "./socket_streams.ts";
 import type { Held } from "./way.ts";
 
 /** Milliseconds. */
@@ -51,7 +52,7 @@ export class Connection {
   constructor(conn: ByteDuplex, side: SecureTransportOptions, options: ConnectionOptions, channels: MuxOptions) {
     this.#options = options;
     this.#channels = channels;
-    this.transport = new SecureTransport(conn, {
+    this.transport = new SecureTransport(streamsOf(conn), {
       signatureAlgorithms: defaultSignatureAlgorithms,
       ...given(options, "algorithms", "rekey", "ident", "insecureMinRsaBits"),
       ...given(options, "handshakeTimeout", "requireStrictKex", "trace"),

@@ -55,10 +55,9 @@ export async function dial(
       throw cannotConnect(proxy === null ? placeOf(target) : `the proxy ${placeOf(proxy)}`, cause, signal);
     });
     const setRef = (refed: boolean): void => refed ? socket.ref() : socket.unref();
-    const streams = socketStreams(socket);
-    if (proxy === null) return { conn: streams, copies: true, setRef };
+    if (proxy === null) return { conn: socket, copies: true, setRef };
     try {
-      return { conn: await throughProxy(streams, proxy, target, dialling), copies: true, setRef };
+      return { conn: await throughProxy(socketStreams(socket), proxy, target, dialling), copies: true, setRef };
     } catch (cause) {
       closeSocket(socket);
       throw cannotConnect(`${placeOf(target)} through the proxy ${placeOf(proxy)}`, cause, signal);

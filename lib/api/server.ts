@@ -18,7 +18,7 @@ import { given } from "./options.ts";
 import type { ServeConnOptions, ServeOptions, SshServer } from "./serve_options.ts";
 import { ServedConnection } from "./served_connection.ts";
 import { type Refusal, turnAway } from "./admission/turn_away.ts";
-import { closeSocket, socketStreams } from "./socket_streams.ts";
+import { closeSocket } from "./socket_streams.ts";
 
 export type { ServeConnOptions, ServeOptions, SshServer } from "./serve_options.ts";
 
@@ -227,8 +227,7 @@ class Server implements SshServer {
     this.#sockets.add(socket);
     let offence: Offence | null = null, reports = this.#reports;
     try {
-      const { remoteAddr, localAddr } = socket, conn = { ...socketStreams(socket), remoteAddr, localAddr };
-      const connection = new ServedConnection(conn, this.#options, true);
+      const connection = new ServedConnection(socket, this.#options, true);
       reports = connection.reports;
       connection.setRef(this.#refed);
       this.#connections.set(connection, false);

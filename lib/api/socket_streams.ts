@@ -1,8 +1,9 @@
 /**
- * The streams of a socket of this side's own, which fail each by itself.
+ * The streams of a socket, which fail each by itself.
  *
  * @module
  */
+import { ChannelConn } from "../forward/conn.ts";
 import { hasDeno } from "../wire/system.ts";
 import type { ByteDuplex } from "../wire/types.ts";
 
@@ -28,6 +29,23 @@ export function socketStreams(socket: Socket): ByteDuplex {
     abort: close,
   });
   return { readable: socket.readable, writable };
+}
+
+/**
+ * The streams that a connection runs over: those of {@linkcode socketStreams} where `conn` is a socket of Deno's, whose own `writable` is
+ * locked from then on; otherwise `conn` itself.
+ */
+export function streamsOf(conn: ByteDuplex): ByteDuplex {
+  if (!isSocket(conn)) return conn;
+  conn.writable.getWriter();
+  return socketStreams(conn);
+}
+
+/** A forwarded connection has the methods as well, and streams that fail each by itself; what a program put in place of `writable` is meant. */
+function isSocket(conn: ByteDuplex): conn is Socket {
+  if (!hasDeno() || conn instanceof ChannelConn || Object.hasOwn(conn, "writable")) return false;
+  const { read, write, closeWrite, close } = conn as Partial<Deno.Conn>;
+  return [read, write, closeWrite, close].every((method) => typeof method === "function");
 }
 
 /** Closes a socket that its streams may have closed. */

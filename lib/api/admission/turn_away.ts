@@ -7,6 +7,7 @@ import { DisconnectReason } from "../../errors.ts";
 import { identLine } from "../../transport/ident.ts";
 import { Disconnect } from "../../transport/messages.ts";
 import { Writer } from "../../wire/writer.ts";
+import { closeSocket } from "../socket_streams.ts";
 
 /** A socket, as far as it is needed here. */
 interface Socket {
@@ -46,12 +47,6 @@ export function turnAway(
   const packet = new Writer()
     .raw(new TextEncoder().encode(`${line}\r\n${identLine(ident ?? "amiko")}\r\n`))
     .u32(1 + disconnect.length + padding).u8(padding).raw(disconnect).raw(new Uint8Array(padding));
-  const close = (): void => {
-    try {
-      socket.close();
-    } catch {
-      // It is closed.
-    }
-  };
+  const close = (): void => closeSocket(socket);
   return socket.write(packet.bytes()).then(close, close);
 }
