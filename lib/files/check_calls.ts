@@ -144,6 +144,13 @@ export function checkContents(data: unknown): void {
   throw wrongKind("data", data, `a Uint8Array or a ReadableStream of them${advice}`);
 }
 
+/** Throws where the memory of a buffer that had `length` bytes is no longer the program's to share, as behind `postMessage()`. */
+export function checkStays(action: "read" | "write", bytes: Uint8Array, length: number): void {
+  if (bytes.length === length) return;
+  const done = action === "read" ? "filled" : "written";
+  throw new TypeError(`Cannot ${action}: the buffer was moved elsewhere, or shrunk, before all of it was ${done}`);
+}
+
 /** Throws `TypeError` for what is no buffer. */
 export function checkBuffer(value: unknown): void {
   if (value === undefined) throw wrongKind("p", value, "a Uint8Array");

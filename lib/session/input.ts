@@ -13,13 +13,23 @@ export function isInput(stdin: unknown): stdin is Input {
   return typeof stdin === "object" && stdin !== null;
 }
 
+/** The same, with what its bytes are when they are handed over: their memory may be moved elsewhere before they are sent. */
+export type HeldInput = ReadableStream<Uint8Array> | { readonly bytes: Uint8Array; readonly length: number };
+
+/** What is to be sent of an input. */
+export function heldInput(input: Input): HeldInput {
+  if (input instanceof ReadableStream) return input;
+  const bytes = input instanceof Uint8Array ? input : new TextEncoder().encode(input.text);
+  return { bytes, length: bytes.length };
+}
+
 /**
  * Sends all of it, and the end of file. A process that takes no more of it is its own affair, as with a pipe: a stream is cancelled then.
- * A stream that fails calls `failed`, as half of the input must not look like all of it. Nothing is sent before `ready`.
+ * What cannot be had whole calls `failed`, as half of the input must not look like all of it. Nothing is sent before `ready`.
  */
 export async function feed(
   channel: BaseChannel,
-  input: Input,
+  input: HeldInput,
   failed: (reason: unknown) => void,
   ready: Promise<void> | null = null,
 ): Promise<void> {
@@ -27,15 +37,31 @@ export async function feed(
   writer.closed.catch(() => {});
   try {
     if (input instanceof ReadableStream) await feedStream(input, writer, failed, ready);
-    else {
-      if (ready !== null) await Promise.race([ready, writer.closed]);
-      const bytes = input instanceof Uint8Array ? input : new TextEncoder().encode(input.text);
-      if (bytes.length > 0) await writer.write(bytes);
-      await writer.close();
-    }
+    else await feedBytes(input, writer, failed, ready);
   } catch {
     // The process has ended, or takes no more: `status` and the outputs tell how.
   }
+}
+
+async function feedBytes(
+  { bytes, length }: { readonly bytes: Uint8Array; readonly length: number },
+  writer: WritableStreamDefaultWriter<Uint8Array>,
+  failed: (reason: unknown) => void,
+  ready: Promise<void> | null,
+): Promise<void> {
+  if (ready !== null) await Promise.race([ready, writer.closed]);
+  try {
+    if (bytes.length > 0) await writer.write(bytes);
+  } finally {
+    if (bytes.length !== length) {
+      failed(
+        new TypeError(
+          "Cannot send standard input: its buffer was moved elsewhere, or shrunk, before all of it was sent",
+        ),
+      );
+    }
+  }
+  await writer.close();
 }
 
 async function feedStream(

@@ -13,7 +13,7 @@ import { abortable } from "../wire/abortable.ts";
 import { startDeadline } from "../wire/deadline.ts";
 import { checkCommand, checkExec, checkU32 } from "./check_options.ts";
 import { expectOn, type ExpectOptions } from "./expect.ts";
-import { feed, type Input, isInput } from "./input.ts";
+import { feed, type HeldInput, heldInput, isInput } from "./input.ts";
 import { ClientSession, type Lent, nothingLent } from "./client_session.ts";
 import { Break, Env, Exec, PtyReq, Shell, Signal, Subsystem, WindowChange } from "./messages.ts";
 import { collect, collectPlain, finished, linesOf, type Room, SshCommandError } from "./output.ts";
@@ -299,6 +299,7 @@ export async function startProcess(
   const outputs: OwnOutputs = own === undefined ? [] : inheriting.map((name) => [name, own(name)]);
   const inherited = options.stdin === "inherit" ? ownInput?.() : undefined;
   const input = inherited ?? (isInput(options.stdin) ? options.stdin : undefined);
+  const held = input && heldInput(input);
   const what = start.kind === "exec" ? "the command" : "the session";
   const { signal, stop } = startDeadline(options, () => `${what} to end`);
   try {
@@ -315,7 +316,7 @@ export async function startProcess(
       lent,
       onEnd: stop,
       own: outputs,
-      input,
+      input: held,
       asked: services.asked,
       gate: services.gate,
       giveRoom: services.giveRoom,
@@ -345,7 +346,7 @@ async function startUnder(
     lent: Lent;
     onEnd: () => void;
     own: OwnOutputs;
-    input: Input | undefined;
+    input: HeldInput | undefined;
     asked: ProcessServices["asked"];
     gate: Gate | undefined;
     giveRoom: ProcessServices["giveRoom"];

@@ -9,7 +9,7 @@ import type { ServerSession } from "../../lib/session/server_session.ts";
 import { SshCommandError } from "../../lib/session/output.ts";
 import { FakeTime } from "../_support/fake_time.ts";
 import { join, say } from "../_support/joined.ts";
-import { inTime, until } from "../_support/until.ts";
+import { inTime, turns, until } from "../_support/until.ts";
 
 /** `say TEXT`, `words`, `both`, `fail`, `input`, `first`, `hang`: what these tests run. `\n` is a new line. */
 async function handler({ command, stdin, stdout, stderr, signal }: ServerSession): Promise<number> {
@@ -118,6 +118,25 @@ Deno.test("half of an input never looks like all of it: a stream that fails ends
   assertEquals(await joined.client.exec("input", { stdin }).catch((error) => error), broken);
   const wrong = ReadableStream.from(["text"]) as unknown as ReadableStream<Uint8Array>;
   await assertRejects(() => joined.client.exec("input", { stdin: wrong }), TypeError, "no Uint8Array");
+});
+
+Deno.test("half of an input never looks like all of it: bytes that are moved elsewhere meanwhile end the process with an error", async () => {
+  await using joined = await join({ handler });
+  const { client } = joined, wanted = "Cannot send standard input: its buffer was moved elsewhere";
+  for (const length of [10, 6_000_000]) {
+    const stdin = new Uint8Array(length), running = client.exec("input", { stdin });
+    structuredClone(stdin.buffer, { transfer: [stdin.buffer] });
+    await assertRejects(() => running, TypeError, wanted);
+  }
+  // While a part of it waits for room, as nobody reads what comes back.
+  const stdin = new Uint8Array(24_000_000);
+  await using process = await client.spawn("input", { stdin });
+  const reader = process.stdout.getReader();
+  await reader.read();
+  await turns();
+  structuredClone(stdin.buffer, { transfer: [stdin.buffer] });
+  reader.releaseLock();
+  await assertRejects(() => inTime(process.output(), "The end"), TypeError, wanted);
 });
 
 Deno.test("a stream that two commands are to read goes to one of them, and the other one is ended", async () => {

@@ -1,5 +1,5 @@
 /** Aborts, lost connections and silent servers: everything settles. */
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { SftpError } from "../../lib/errors.ts";
 import { openSftp } from "../../lib/sftp/client.ts";
 import { Extension, Fxp } from "../../lib/sftp/wire/constants.ts";
@@ -189,6 +189,39 @@ Deno.test("readAt() that failed leaves the buffer alone when half of another ans
   await server.peer.raw(half);
   assertEquals((await server.sftp.stat("/f")).size, 5);
   assert(p.every((byte) => byte === 1));
+});
+
+Deno.test("read() and readAt() say so where their buffer is moved elsewhere meanwhile, and the session goes on", async (t) => {
+  // How much of an answer has come when the buffer goes: nothing, its head, a part of its data, all of the first of two.
+  for (const sent of [0, 13, 20_000, 32_781]) {
+    for (const how of ["read", "readAt"] as const) {
+      await t.step(`${how}(), ${sent} bytes of an answer`, async () => {
+        let answer: Uint8Array | null = null;
+        const p = new Uint8Array(50_000);
+        const move = (): void => void structuredClone(p.buffer, { transfer: [p.buffer] });
+        await using server = await scripted(async (payload, id, peer) => {
+          if (payload[0] === Fxp.OPEN) return m.Handle.encode({ id, handle: new Uint8Array([1]) });
+          if (payload[0] === Fxp.STAT) return m.Attrs.encode({ id, attrs: { size: 5 } });
+          if (payload[0] !== Fxp.READ) return undefined;
+          const data = framed(m.Data.encode({ id, data: new Uint8Array(m.Read.decode(payload).length).fill(7) }));
+          if (answer === null) {
+            await peer.raw(data.subarray(0, sent));
+            answer = data.subarray(sent);
+            return null;
+          }
+          await turns();
+          move();
+          await peer.raw(Uint8Array.from([...answer, ...data]));
+          return null;
+        });
+        await using file = await server.sftp.open("/f");
+        const error = await assertRejects(() => how === "read" ? file.read(p) : file.readAt(p, 0), TypeError);
+        assertStringIncludes(error.message, "Cannot read: the buffer was moved elsewhere");
+        assertEquals((await server.sftp.stat("/f")).size, 5);
+        if (how === "read") assertEquals(await file.seek(0, Deno.SeekMode.Current), 0);
+      });
+    }
+  }
 });
 
 Deno.test("SftpFile.writable can be aborted while the end of a file opened to append is asked for", async () => {

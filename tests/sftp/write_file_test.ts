@@ -181,3 +181,49 @@ Deno.test("writeFile() cancels the stream that it was given where it cannot writ
     await until(() => told !== null, `${refused}: the stream goes on`);
   }
 });
+
+Deno.test("what is written and moved elsewhere meanwhile is an error, and the old file is whole where it fitted into a request", async () => {
+  const move = (data: Uint8Array<ArrayBuffer>): void => void structuredClone(data.buffer, { transfer: [data.buffer] });
+  for (const length of [1000, 200_000, 1_500_000, 3_000_000]) {
+    for (const behind of ["the call", "OPEN", "WRITE"]) {
+      // Few bytes are in a packet by the time of the first WRITE.
+      if (length === 1000 && behind === "WRITE") continue;
+      const files = memoryFiles(), old = pattern(5000, 5), data = pattern(length, 3);
+      files.nodes.set("/f", fileNode(old.slice()));
+      await using peer = await refusing(files, (kind) => {
+        if (kind === behind && data.length > 0) move(data);
+        return null;
+      }, [Extension.limits]);
+      const writing = peer.sftp.writeFile("/f", data);
+      if (behind === "the call") move(data);
+      await assertRejects(
+        () => writing,
+        TypeError,
+        "Cannot write: the buffer was moved elsewhere",
+        `${length}, ${behind}`,
+      );
+      if (length === 1000) assertEquals((files.nodes.get("/f") as { data: Uint8Array }).data, old);
+      assertEquals(peer.open(), 0);
+    }
+  }
+});
+
+Deno.test("SftpFile.write(), writeAt() and a stream say so where what they write is moved elsewhere meanwhile", async () => {
+  const move = (data: Uint8Array<ArrayBuffer>): void => void structuredClone(data.buffer, { transfer: [data.buffer] });
+  for (const way of ["write", "writeAt", "writable"] as const) {
+    const files = memoryFiles(), large = pattern(6_000_000), first = pattern(10, 2);
+    let writes = 0;
+    await using peer = await refusing(files, (kind) => {
+      if (kind === "WRITE" && ++writes === 2) move(large);
+      return null;
+    }, [Extension.limits]);
+    const file = await peer.sftp.open("/f", { write: true, create: true });
+    const writer = way === "writable" ? file.writable.getWriter() : null;
+    writer?.closed.catch(() => {});
+    const write = (bytes: Uint8Array): Promise<unknown> =>
+      way === "writable" ? writer!.write(bytes) : way === "write" ? file.write(bytes) : file.writeAt(bytes, 10);
+    await write(first);
+    await assertRejects(() => write(large), TypeError, "Cannot write: the buffer was moved elsewhere");
+    await file.close();
+  }
+});

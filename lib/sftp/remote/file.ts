@@ -9,7 +9,7 @@ import type { WaitOptions } from "../../wire/deadline.ts";
 import type { Bytes } from "../../wire/types.ts";
 import { fileInfo } from "../wire/attrs.ts";
 import type { SftpAttributes, SftpFileInfo } from "../../files/file_info.ts";
-import { checkAttributes, checkBuffer, checkCall, checkTimes } from "../../files/check_calls.ts";
+import { checkAttributes, checkBuffer, checkCall, checkStays, checkTimes } from "../../files/check_calls.ts";
 import { Extension, OpenFlag } from "../wire/constants.ts";
 import { Status } from "../../files/limits.ts";
 import { Fsetstat, Fstat, Fstatvfs, Fsync, Stat, StatvfsReply } from "../wire/messages.ts";
@@ -200,6 +200,7 @@ export class SftpFile implements AsyncDisposable {
             throw new TypeError(`Cannot write ${quoted(this.#path)}: a chunk of its stream is no Uint8Array`);
           }
           this.#opened("write", "write");
+          const { length } = chunk;
           await this.#atOnce("write", {}, async (handle) => {
             if (this.#writing === null) {
               const offset = await abortable(this.#writePosition(handle), signal);
@@ -207,6 +208,7 @@ export class SftpFile implements AsyncDisposable {
               this.#writing = new WritePipeline(this.#session, handle, this.#path, { offset });
             }
             const pipeline = this.#writing;
+            checkStays("write", chunk, length);
             await pipeline.write(chunk);
             this.#position = pipeline.offset;
           });
@@ -273,7 +275,9 @@ export class SftpFile implements AsyncDisposable {
   async read(p: Uint8Array, options: WaitOptions = {}): Promise<number | null> {
     checkBuffer(p);
     this.#opened("read", "read");
+    const { length } = p;
     return await this.#inTurn("read", options, async (handle, { signal }) => {
+      checkStays("read", p, length);
       const count = await readInto(this.#session, handle, this.#path, p, this.#position, signal);
       this.#position += count ?? 0;
       return count;
@@ -284,11 +288,13 @@ export class SftpFile implements AsyncDisposable {
   async write(p: Uint8Array, options: WaitOptions = {}): Promise<number> {
     checkBuffer(p);
     this.#opened("write", "write");
+    const { length } = p;
     return await this.#inTurn("write", options, async (handle, { signal }) => {
       const offset = await abortable(this.#writePosition(handle), signal);
+      checkStays("write", p, length);
       await this.#writeAll(handle, p, offset, signal);
-      this.#position = offset + p.length;
-      return p.length;
+      this.#position = offset + length;
+      return length;
     });
   }
 
@@ -309,8 +315,9 @@ export class SftpFile implements AsyncDisposable {
     checkBuffer(p);
     checkOffset("write", offset);
     this.#opened("write", "write");
+    const { length } = p;
     await this.#atOnce("write", options, (handle, { signal }) => this.#writeAll(handle, p, offset, signal));
-    return p.length;
+    return length;
   }
 
   /** Moves the position; resolves to the new one. */

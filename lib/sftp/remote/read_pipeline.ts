@@ -10,6 +10,7 @@ import { SshProtocolError } from "../../errors.ts";
 import { Reader } from "../../wire/reader.ts";
 import type { Bytes } from "../../wire/types.ts";
 import { Fxp } from "../wire/constants.ts";
+import { checkStays } from "../../files/check_calls.ts";
 import { Status } from "../../files/limits.ts";
 import { FIRST_WINDOW, FlightWindow, LAST_WINDOW, MAX_REQUESTS } from "./flight_window.ts";
 import { readStatus } from "../wire/messages.ts";
@@ -44,44 +45,49 @@ class Piece implements Pending {
   readonly handle: Uint8Array;
   readonly owner: ReadPipeline;
   readonly offset: number;
+  /** How many bytes it is to bring. Its buffer has as many, unless the program has moved the memory elsewhere. */
+  readonly length: number;
   buffer: Uint8Array;
   readonly sent = performance.now();
   got = 0;
   done = false;
   error: Error | null = null;
-  /** Where DATA is just being put. */
+  /** Where DATA is just being put, and how many bytes of it. */
   #arriving: Uint8Array | null = null;
+  #answered = 0;
 
   constructor(owner: ReadPipeline, handle: Uint8Array, path: string | null, offset: number, buffer: Uint8Array) {
     this.owner = owner;
     this.handle = handle;
     this.path = path;
     this.offset = offset;
+    this.length = buffer.length;
     this.buffer = buffer;
   }
 
   data(length: number): Uint8Array {
-    if (length > this.buffer.length - this.got) {
+    if (length > this.length - this.got) {
       throw new SshProtocolError(
-        `Cannot read: the server sent ${length} bytes where ${this.buffer.length - this.got} were asked for`,
+        `Cannot read: the server sent ${length} bytes where ${this.length - this.got} were asked for`,
       );
     }
     // Without this a server could keep a reader busy for ever.
     if (length === 0) throw new SshProtocolError("Cannot read: the server sent no bytes and no end of file");
+    if (this.buffer.length !== this.length) this.buffer = new Uint8Array(this.length);
     this.got += length;
+    this.#answered = length;
     return this.#arriving = this.buffer.subarray(this.got - length, this.got);
   }
 
   /** Leaves the buffer alone from here on: what still comes goes into `nowhere`. */
   divert(session: SftpSession, nowhere: Uint8Array): void {
     if (this.#arriving !== null) session.divert(this.#arriving);
-    this.buffer = nowhere.subarray(0, this.buffer.length);
+    this.buffer = nowhere.subarray(0, this.length);
   }
 
   dataEnd(): void {
-    const { length } = this.#arriving!;
     this.#arriving = null;
-    if (this.got < this.buffer.length && !this.owner.endsWith(this, length)) this.owner.ask(this);
+    if (this.got < this.length && !this.owner.endsWith(this, this.#answered)) this.owner.ask(this);
     else this.owner.settled(this, null);
   }
 
@@ -189,7 +195,7 @@ export class ReadPipeline {
       return;
     }
     this.#session.send(piece, (out, id) => {
-      out.read(id, this.#handle, piece.offset + piece.got, piece.buffer.length - piece.got);
+      out.read(id, this.#handle, piece.offset + piece.got, piece.length - piece.got);
     });
   }
 
@@ -200,7 +206,7 @@ export class ReadPipeline {
     if (error === null) {
       this.#window.answered(piece.got, piece.sent, performance.now());
       // The file ends inside this piece: what lies behind is not part of it.
-      if (piece.got < piece.buffer.length) this.#end = Math.min(this.#end, piece.offset + piece.got);
+      if (piece.got < piece.length) this.#end = Math.min(this.#end, piece.offset + piece.got);
     } else {
       // It is thrown before anything behind it could be handed out.
       this.#end = Math.min(this.#end, piece.offset);
@@ -226,13 +232,15 @@ export class ReadPipeline {
       }
       if (piece.done) {
         this.#pieces.shift();
-        this.#held -= piece.buffer.length;
+        this.#held -= piece.length;
         this.#fill();
-        const whole = piece.got === piece.buffer.length;
+        const whole = piece.got === piece.length;
         if (!whole) {
           this.cancel();
           if (piece.got === 0) return null;
         }
+        if (piece.buffer.length !== piece.length) this.cancel();
+        checkStays("read", piece.buffer, piece.length);
         return piece.buffer.subarray(0, piece.got);
       }
       const { promise, resolve } = Promise.withResolvers<void>();
@@ -281,10 +289,12 @@ export async function readInto(
   signal?: AbortSignal,
 ): Promise<number | null> {
   signal?.throwIfAborted();
-  if (target.length === 0) return 0;
-  const pipeline = new ReadPipeline(session, handle, path, { offset, end: offset + target.length, target });
+  const { length } = target;
+  if (length === 0) return 0;
+  const pipeline = new ReadPipeline(session, handle, path, { offset, end: offset + length, target });
   let total = 0;
   await pipeline.all(signal, (part) => void (total += part.length));
+  checkStays("read", target, length);
   return total === 0 ? null : total;
 }
 

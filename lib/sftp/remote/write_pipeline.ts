@@ -10,6 +10,7 @@ import { SshProtocolError } from "../../errors.ts";
 import { Reader } from "../../wire/reader.ts";
 import { Timer } from "../../wire/timer.ts";
 import { Fxp } from "../wire/constants.ts";
+import { checkStays } from "../../files/check_calls.ts";
 import { Status } from "../../files/limits.ts";
 import { FIRST_WINDOW, FlightWindow, LAST_WINDOW, MAX_REQUESTS } from "./flight_window.ts";
 import { readStatus } from "../wire/messages.ts";
@@ -182,16 +183,17 @@ export class WritePipeline {
   }
 
   async #writeRest(bytes: Uint8Array, from: number): Promise<void> {
-    const max = this.#maxWrite;
+    const max = this.#maxWrite, { length } = bytes;
     while (this.#stagedLength === max) {
       if (this.#laneFor(max) === null) await this.#progress();
       else this.#sendStaged();
     }
-    for (let at = from; at < bytes.length; at += max) {
-      const part = bytes.subarray(at, at + max);
-      let lane = this.#laneFor(part.length);
-      for (; lane === null; lane = this.#laneFor(part.length)) await this.#progress();
-      this.#send(lane, part);
+    for (let at = from; at < length; at += max) {
+      const count = Math.min(max, length - at);
+      let lane = this.#laneFor(count);
+      for (; lane === null; lane = this.#laneFor(count)) await this.#progress();
+      checkStays("write", bytes, length);
+      this.#send(lane, bytes.subarray(at, at + count));
     }
   }
 

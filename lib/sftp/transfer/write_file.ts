@@ -5,6 +5,7 @@
  */
 import type { RemoteFiles } from "../remote/remote_files.ts";
 import { OpenFlag } from "../wire/constants.ts";
+import { checkStays } from "../../files/check_calls.ts";
 import { FileType } from "../../files/limits.ts";
 import { Fsetstat, Open, Setstat, Stat } from "../wire/messages.ts";
 import { abortable } from "../../wire/abortable.ts";
@@ -18,8 +19,11 @@ import { WritePipeline } from "../remote/write_pipeline.ts";
 type WriteOptions = Omit<Deno.WriteFileOptions, "signal"> & { signal: AbortSignal | undefined };
 
 /** Bytes in pieces, between which a write can be aborted. */
-function* pieces(data: Uint8Array): Iterable<Uint8Array> {
-  for (let at = 0; at < data.length; at += 1_048_576) yield data.subarray(at, at + 1_048_576);
+function* pieces(data: Uint8Array, length: number): Iterable<Uint8Array> {
+  for (let at = 0; at < length; at += 1_048_576) {
+    checkStays("write", data, length);
+    yield data.subarray(at, at + 1_048_576);
+  }
 }
 
 /** Writes `data` to a file, which is created or replaced unless the options say otherwise. */
@@ -31,10 +35,11 @@ export async function writeWholeFile(
   options: WriteOptions,
 ): Promise<void> {
   const { append = false, create = true, createNew = false, mode, signal } = options;
-  if (data instanceof Uint8Array && data.length > 0 && data.length <= session.maxWrite && !append && !createNew) {
+  const { length } = data instanceof Uint8Array ? data : { length: 0 };
+  if (data instanceof Uint8Array && length > 0 && length <= session.maxWrite && !append && !createNew) {
     if (await isWrittenAtOnce(session, path, data, options)) return;
   }
-  const source = data instanceof Uint8Array ? ReadableStream.from(pieces(data)) : data;
+  const source = data instanceof Uint8Array ? ReadableStream.from(pieces(data, length)) : data;
   const file = await client.open(path, {
     write: true,
     append,
@@ -55,6 +60,7 @@ export async function writeWholeFile(
         .catch((error) => changeByPath(session, path, attrs, error, signal));
     }
     await source.pipeTo(file.writable, { preventClose: true, ...signal === undefined ? {} : { signal } });
+    if (data instanceof Uint8Array) checkStays("write", data, length);
     await closed(file.writable, signal);
   } catch (error) {
     // Closed with the stream already, but where nothing could be piped at all; what a CLOSE says now is not what went wrong.
@@ -112,6 +118,7 @@ async function isWrittenAtOnce(
 ): Promise<boolean> {
   const purpose = { action: "open", path, signal }, flags = OpenFlag.WRITE | (create ? OpenFlag.CREAT : 0);
   const attrs = mode === undefined || !create ? {} : { mode: mode & 0o7777 };
+  const size = data.length;
   let handle: Uint8Array;
   try {
     handle = await session.handle(Open, { path, flags, attrs }, purpose);
@@ -130,6 +137,7 @@ async function isWrittenAtOnce(
         .catch((error) => changeByPath(session, path, attrs, error, signal));
     }
     signal?.throwIfAborted();
+    checkStays("write", data, size);
     const writing = new WritePipeline(session, handle, path, { offset: 0 });
     await writing.write(data);
     await writing.finish();
@@ -141,7 +149,7 @@ async function isWrittenAtOnce(
     session.dropHandle(handle, path);
     throw error;
   }
-  const size = data.length, cutting = { action: "truncate", path };
+  const cutting = { action: "truncate", path };
   const cut = session.status(Fsetstat, { handle, attrs: { size } }, cutting).then(() => true, () => false);
   // Both are waited for: a server may refuse the one before it has done the other.
   const [isCut, refusal] = await Promise.all([

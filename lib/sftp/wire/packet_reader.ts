@@ -57,6 +57,7 @@ export class PacketReader {
   #shared = false;
   /** Where the data of a DATA packet goes. */
   #data: Uint8Array | null = null;
+  #dataLength = 0;
   #dataId = 0;
 
   /** At the start of a packet. */
@@ -102,7 +103,9 @@ export class PacketReader {
   }
 
   #continueData(chunk: Uint8Array, at: number): number {
-    const data = this.#data!;
+    let data = this.#data!;
+    // The memory of a program may be moved elsewhere, as `postMessage()` does it. What still comes has nowhere to go.
+    if (data.length !== this.#dataLength) this.#data = data = new Uint8Array(this.#dataLength);
     const count = Math.min(data.length - this.#filled, chunk.length - at);
     data.set(chunk.subarray(at, at + count), this.#filled);
     this.#filled += count;
@@ -188,6 +191,7 @@ export class PacketReader {
     if (data === null) return false;
     if (data.length !== dataLength) throw new RangeError("Cannot read DATA: its destination has another length");
     this.#filled = 0;
+    this.#dataLength = dataLength;
     this.#dataId = id;
     if (dataLength === 0) this.#sink.dataEnd!(id);
     else this.#data = data;
