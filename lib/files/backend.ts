@@ -70,7 +70,7 @@ export interface SftpBackend {
 
 /** Metadata of a file of a {@linkcode SftpBackend}: `SftpFileInfo`, extended attributes left out or not. */
 export interface SftpBackendInfo extends Omit<SftpFileInfo, "extended"> {
-  /** Extended attributes by name. */
+  /** Extended attributes by name; a file with more than 64 KiB of them is told of without them. */
   readonly extended?: ReadonlyMap<string, Bytes> | undefined;
 }
 

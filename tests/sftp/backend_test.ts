@@ -345,3 +345,37 @@ Deno.test("serveSftp() takes null from readAt() for the end, as Deno.FsFile.read
   await peer.end();
   await served;
 });
+
+Deno.test("serveSftp() makes no packet that is too long, whatever a backend gives: extended attributes, links, names of users", async () => {
+  const told: unknown[] = [];
+  const withExtended = (length: number): SftpDirEntry["info"] => ({
+    ...info(1),
+    extended: new Map([["user.a@b", new Uint8Array(length)]]),
+  });
+  const backend: SftpBackend = {
+    ...memory(new Map()),
+    async *readDir() {
+      for (let i = 0; i < 150; i++) {
+        yield { name: `f${i}`, isFile: true, isDirectory: false, isSymlink: false, info: withExtended(4000) };
+      }
+      yield { name: "last", isFile: true, isDirectory: false, isSymlink: false, info: withExtended(400_000) };
+    },
+    stat: (path) => withExtended(path === "/much" ? 400_000 : 4000),
+    readLink: () => "x".repeat(200_000),
+    usersGroups: (uids, gids) => ({ users: uids.map(() => "some user"), groups: gids.map(() => "group") }),
+  };
+  const { near, far } = pipes(), served = serveSftp(far, backend, someone, { onError: (error) => told.push(error) });
+  const sftp = await openSftp(near);
+  const entries = await Array.fromAsync(sftp.readDir("/"), ({ name, info }) => `${name} ${info.extended.size}`);
+  assertEquals(entries, [...Array.from({ length: 150 }, (_, i) => `f${i} 1`), "last 0"]);
+  assertEquals((await sftp.stat("/some")).extended, new Map([["user.a@b", new Uint8Array(4000)]]));
+  assertEquals((await sftp.stat("/much")).extended, new Map());
+  const many = new Array<number>(30_000).fill(1);
+  for (const ask of [() => sftp.readLink("/l"), () => sftp.usersGroups(many, [])]) {
+    const { status } = await assertRejects(ask, SftpError);
+    assertEquals([status, told.splice(0).map((error) => error instanceof RangeError)], [Status.FAILURE, [true]]);
+  }
+  assertEquals((await sftp.usersGroups([1], [2])).users, ["some user"]);
+  await sftp.close();
+  await served;
+});

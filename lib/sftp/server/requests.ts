@@ -10,7 +10,7 @@ import type { Field, Message, ValuesOf } from "../../wire/codec.ts";
 import { Reader } from "../../wire/reader.ts";
 import { turnEnd } from "../../wire/turn_end.ts";
 import type { MaybePromise } from "../../wire/types.ts";
-import { attributesOf, longName } from "../wire/attrs.ts";
+import { attributesOf, extendedLength, longName } from "../wire/attrs.ts";
 import type { SftpAttributes } from "../../files/file_info.ts";
 import type { SftpBackend, SftpBackendEntry, SftpBackendFile, SftpBackendInfo } from "../../files/backend.ts";
 import { canonicalPath, namesDirectory } from "../../files/canonical.ts";
@@ -218,13 +218,13 @@ async function nextNames(directory: DirectoryHandle): Promise<Uint8Array | null>
     const entry = await nextEntry(directory);
     if (entry === null) break;
     // No UTF-16 unit of a name takes more than three bytes; it stands in the reply twice.
-    const { name } = entry, length = 6 * name.length + 160;
+    const { name } = entry, nameLength = 6 * name.length + 160, attrs = attributesOf(entry.info);
+    const length = nameLength + extendedLength(attrs.extended);
     if (size > 0 && size + length > NAMES_LIMIT) break;
     directory.kept = null;
     // A backend's entry that is no single name, that no bytes stand for, or too long for any file system, is not one to pass on.
-    if (name === "" || /[/\0]/.test(name) || length > NAMES_LIMIT || !isEncodable(name)) continue;
+    if (name === "" || /[/\0]/.test(name) || nameLength > NAMES_LIMIT || !isEncodable(name)) continue;
     size += length;
-    const attrs = attributesOf(entry.info);
     entries.push({ name, longName: longName(name, attrs, now), attrs });
   }
   return entries.length === 0 ? null : names(0, entries);

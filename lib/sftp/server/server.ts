@@ -24,7 +24,7 @@ import { checkServed } from "../../files/check_backend.ts";
 import { checkCall, checkChannel } from "../../files/check_calls.ts";
 import type { ChunkSource } from "../../wire/chunk_source.ts";
 import type { PlainSink } from "../../wire/types.ts";
-import { Fxp, SFTP_VERSION } from "../wire/constants.ts";
+import { Fxp, MAX_PACKET, SFTP_VERSION } from "../wire/constants.ts";
 import { Status } from "../../files/limits.ts";
 import { Handles } from "./handles.ts";
 import { decodeVersion, encodeVersion, StatusReply } from "../wire/messages.ts";
@@ -329,7 +329,9 @@ class ServerSession {
   #answer(id: number, value: Answer): void {
     if (value === undefined) this.#status(id, Status.OK);
     else if (typeof value === "number") this.#status(id, value);
-    else if (value instanceof Uint8Array) this.#put(value);
+    else if (value instanceof Uint8Array && value.length > MAX_PACKET) {
+      this.#refuse(id, new RangeError(`Cannot answer: what the backend gives makes a packet of ${value.length} bytes`));
+    } else if (value instanceof Uint8Array) this.#put(value);
     else {
       const head = new DataView(value.packet.buffer, value.packet.byteOffset, 13);
       head.setUint32(0, 9 + value.length);

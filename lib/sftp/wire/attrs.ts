@@ -103,7 +103,17 @@ export function fileInfo(attrs: SftpAttributes, typeBits = 0): SftpFileInfo {
   };
 }
 
-/** The opposite of {@linkcode fileInfo}, for a server's replies. */
+/** Bytes that the extended attributes of one file may take in a server's replies, which have to fit into packets. */
+const MAX_EXTENDED = 65_536;
+
+/** Bytes that extended attributes take at most: no UTF-16 unit of a name takes more than three. */
+export function extendedLength(extended: ReadonlyMap<string, Uint8Array> | undefined): number {
+  let length = 0;
+  for (const [name, value] of extended ?? none) length += 8 + 3 * name.length + value.length;
+  return length;
+}
+
+/** The opposite of {@linkcode fileInfo}, for a server's replies: with more extended attributes than fit, without them. */
 export function attributesOf(
   info: Omit<SftpFileInfo, "extended"> & { readonly extended?: ReadonlyMap<string, Bytes> | undefined },
 ): SftpAttributes {
@@ -120,7 +130,7 @@ export function attributesOf(
     mode: (plain & FileType.MASK) !== 0 ? plain : plain | type,
     ...(info.uid !== null && info.gid !== null ? { uid: info.uid, gid: info.gid } : {}),
     ...(info.mtime !== null ? { mtime: secondsOf(info.mtime), atime: secondsOf(info.atime ?? info.mtime) } : {}),
-    ...(info.extended?.size ? { extended: info.extended } : {}),
+    ...(info.extended?.size && extendedLength(info.extended) <= MAX_EXTENDED ? { extended: info.extended } : {}),
   };
 }
 
