@@ -139,6 +139,9 @@ export function checkWord(name: string, value: unknown): void {
 
 /** Throws `TypeError` for what cannot be the contents of a file. */
 export function checkContents(data: unknown): void {
+  if (data instanceof ReadableStream && data.locked) {
+    throw new TypeError("Cannot write this stream: it is locked, somebody else has a reader of it");
+  }
   if (data instanceof Uint8Array || data instanceof ReadableStream) return;
   const advice = typeof data === "string" ? "; `writeTextFile()` takes a text" : "";
   throw wrongKind("data", data, `a Uint8Array or a ReadableStream of them${advice}`);
