@@ -172,6 +172,7 @@ Deno.test("download() ends with its signal whatever the stream and the server do
     assertEquals(await inTime(copying.then(() => null, (error) => error), case_), reason);
     if (case_ !== "stuck") await until(() => to.ended() !== null, `${case_}: the stream is not ended`);
     if (case_ !== "stuck") assertEquals(to.ended(), { reason }, case_);
+    await until(() => peer.open() === 0, `${case_}: the file is still open`);
   }
   silent = "";
   assertEquals((await peer.sftp.download("/f", sink().stream)).bytes, 3_000_000);

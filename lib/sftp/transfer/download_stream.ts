@@ -52,8 +52,14 @@ export async function downloadStream(
     cancel: () => source.leave(),
   }, { highWaterMark: 0 });
   const piping = reading.pipeTo(stream, signal === undefined ? {} : { signal });
-  // A stream that takes nothing any more does not hold an aborted call.
-  await abortable(piping, signal);
+  try {
+    // A stream that takes nothing any more does not hold an aborted call,
+    await abortable(piping, signal);
+  } catch (error) {
+    // nor the file: a pipe lets go of that when its last write has ended.
+    source.leave();
+    throw error;
+  }
   run.finished();
   return run.summary();
 }
