@@ -6,7 +6,7 @@ import * as m from "../../lib/sftp/wire/messages.ts";
 import { Status } from "../../lib/files/limits.ts";
 import { type Fault, fileNode, memoryFiles, refusing, statuses } from "../_support/refusing_server.ts";
 import { pattern, scripted, statusReply } from "../_support/sftp_peers.ts";
-import { inTime, until } from "../_support/until.ts";
+import { inTime, turns, until } from "../_support/until.ts";
 
 const fresh = pattern(1000, 3);
 
@@ -180,6 +180,43 @@ Deno.test("writeFile() cancels the stream that it was given where it cannot writ
     await assertRejects(() => inTime(writing, "The write"), Error, refused === null ? "enough" : "permission denied");
     await until(() => told !== null, `${refused}: the stream goes on`);
   }
+});
+
+Deno.test("writeFile() that is given up lets go of its stream and of the file at once, though the server answers no WRITE", async () => {
+  await using peer = await refusing(memoryFiles(), (kind) => kind === "WRITE" ? "silent" : null);
+  const controller = new AbortController(), reason = new Error("enough");
+  let told: unknown = null, given = 0;
+  const stream = new ReadableStream<Uint8Array>({
+    pull: (controller) => {
+      given += 1_000_000;
+      controller.enqueue(pattern(1_000_000));
+    },
+    cancel: (reason) => void (told = reason),
+  });
+  const writing = peer.sftp.writeFile("/f", stream, { signal: controller.signal });
+  writing.catch(() => {});
+  let before = -1;
+  await until(async () => {
+    const stands = given > 2_000_000 && given === before;
+    before = given;
+    await turns(20);
+    return stands;
+  }, "the stream is read without end");
+  controller.abort(reason);
+  assertEquals(await inTime(writing.then(() => null, (error) => error), "The write"), reason);
+  await until(() => told === reason && !stream.locked, "the stream is not let go of");
+  await until(() => peer.open() === 0, "the file is not closed");
+});
+
+Deno.test("writeFile() refuses a stream that somebody else reads before it asks: the old file was emptied", async () => {
+  const files = memoryFiles(), old = pattern(500);
+  files.nodes.set("/f", fileNode(old));
+  await using peer = await refusing(files, () => null);
+  const stream = new ReadableStream<Uint8Array>(), before = peer.asked.length;
+  stream.getReader();
+  await assertRejects(() => peer.sftp.writeFile("/f", stream), TypeError, "it is locked");
+  assertEquals(peer.asked.length, before);
+  assertEquals((files.nodes.get("/f") as { data: Uint8Array }).data, old);
 });
 
 Deno.test("what is written and moved elsewhere meanwhile is an error, and the old file is whole where it fitted into a request", async () => {

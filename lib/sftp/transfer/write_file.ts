@@ -59,9 +59,9 @@ export async function writeWholeFile(
       await file.setStat(attrs, { signal })
         .catch((error) => changeByPath(session, path, attrs, error, signal));
     }
-    await source.pipeTo(file.writable, { preventClose: true, ...signal === undefined ? {} : { signal } });
-    if (data instanceof Uint8Array) checkStays("write", data, length);
-    await closed(file.writable, signal);
+    await piped(source, file.writable, signal, () => {
+      if (data instanceof Uint8Array) checkStays("write", data, length);
+    });
   } catch (error) {
     // Closed with the stream already, but where nothing could be piped at all; what a CLOSE says now is not what went wrong.
     await file.close().catch(() => {});
@@ -75,13 +75,27 @@ function leave(source: ReadableStream<Uint8Array>, error: unknown): void {
   source.cancel(error).catch(() => {});
 }
 
-/** Closes what was written, which waits for all answers. A pipe that is closing already does not hear its signal. */
-async function closed(written: WritableStream<Uint8Array>, signal: AbortSignal | undefined): Promise<void> {
+/**
+ * Writes all of `source`, which is cancelled where that fails, and closes what was written, which waits for all answers. `written` hears
+ * of an abort at once: a pipe would tell it, and `source`, behind the write that the server does not answer.
+ */
+async function piped(
+  source: ReadableStream<Uint8Array>,
+  written: WritableStream<Uint8Array>,
+  signal: AbortSignal | undefined,
+  beforeClose: () => void,
+): Promise<void> {
   const writer = written.getWriter();
   const onAbort = (): void => void writer.abort(signal!.reason).catch(() => {});
   signal?.addEventListener("abort", onAbort);
   if (signal?.aborted) onAbort();
+  const through = new WritableStream<Uint8Array>({
+    write: (chunk) => writer.write(chunk),
+    abort: (reason) => writer.abort(reason),
+  });
   try {
+    await source.pipeTo(through, signal === undefined ? {} : { signal });
+    beforeClose();
     await writer.close();
   } finally {
     signal?.removeEventListener("abort", onAbort);
