@@ -50,7 +50,7 @@ export function isContainedTarget(target: string, depth: number): boolean {
   let left = target.startsWith("/") ? 0 : depth, named = false;
   for (const part of target.split("/")) {
     if (part === "..") {
-      if (named || left-- === 0) return false;
+      if (named || left-- <= 0) return false;
     } else if (part !== "" && part !== ".") named = true;
   }
   return true;

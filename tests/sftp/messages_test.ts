@@ -73,7 +73,9 @@ Deno.test("isContainedTarget() lets `..` only lead back over real directories", 
   for (const [target, depth] of [["a", 0], ["../a", 1], ["../../a", 2], ["./a/b", 0], [".", 0], ["/a", 0]] as const) {
     assert(isContainedTarget(target, depth), target);
   }
-  for (const [target, depth] of [["..", 0], ["../../a", 1], ["a/../../b", 1], ["a/..", 3], ["/..", 4]] as const) {
+  for (
+    const [target, depth] of [["..", 0], ["../../a", 1], ["a/../../b", 1], ["a/..", 3], ["/..", 4], ["..", -1]] as const
+  ) {
     assert(!isContainedTarget(target, depth), target);
   }
 });

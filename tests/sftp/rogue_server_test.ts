@@ -2,11 +2,12 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { SftpError, SshProtocolError } from "../../lib/errors.ts";
 import { openSftp, type SftpClient } from "../../lib/sftp/client.ts";
+import { memoryFiles } from "../../lib/files/memory/files.ts";
 import { Extension, Fxp } from "../../lib/sftp/wire/constants.ts";
 import { Status } from "../../lib/files/limits.ts";
 import * as m from "../../lib/sftp/wire/messages.ts";
 import { Writer } from "../../lib/wire/writer.ts";
-import { dice, idOf, pattern, pipes, RawPeer, sha256 } from "../_support/sftp_peers.ts";
+import { dice, idOf, ours, pattern, pipes, RawPeer, sha256, tempDir } from "../_support/sftp_peers.ts";
 
 type Answer = Uint8Array | Uint8Array[] | null;
 
@@ -169,6 +170,47 @@ Deno.test("readDir() refuses names that are paths", async () => {
     });
     await assertRejects(() => Array.fromAsync(peer.sftp.readDir("/d")), SftpError, "the server names");
   }
+});
+
+Deno.test("row 135: a link that a server names where links are followed is made nowhere, and not followed without end", async () => {
+  await using dir = await tempDir();
+  let asked = 0;
+  const answer = (payload: Uint8Array): Answer => {
+    const id = idOf(payload);
+    switch (payload[0]) {
+      case Fxp.LSTAT:
+      case Fxp.STAT:
+        asked++;
+        return m.Attrs.encode({ id, attrs: { size: 1, mode: 0o120777 } });
+      case Fxp.REALPATH:
+      case Fxp.READLINK: {
+        const name = payload[0] === Fxp.REALPATH ? "/x" : "../../outside";
+        return m.Name.encode({ id, entries: [{ name, longName: name, attrs: {} }] });
+      }
+      default:
+        return status(id, Status.NO_SUCH_FILE);
+    }
+  };
+  await using peer = await rogue(answer);
+  const files = memoryFiles({ "/a/b": null });
+  await using to = await ours(files);
+  for (const links of ["copy", "follow", "skip"] as const) {
+    for (const path of ["/x", "/x{1,2}"]) {
+      const why = "what the link leads to";
+      await assertRejects(
+        () => peer.sftp.download(path, `${dir.path}/to`, { links }),
+        SftpError,
+        why,
+        `${links} ${path}`,
+      );
+      await assertRejects(() => to.sftp.copyFrom(peer.sftp, path, "/a/b/to", { links }), SftpError, why);
+    }
+  }
+  assert(asked < 100, `${asked} looks`);
+  const made = await Array.fromAsync(Deno.readDir(dir.path), ({ name, isSymlink }) => `${name} ${isSymlink}`);
+  assertEquals(made.filter((name) => name !== "to false"), []);
+  await assertRejects(() => Deno.readLink(`${dir.path}/to`));
+  assertEquals(files.list("/a/b").filter((path) => path !== "/a/b/to/"), []);
 });
 
 Deno.test("row 137: version 2 is refused, 99 is taken as 3, and 10,000 extensions do not matter", async () => {

@@ -94,7 +94,7 @@ class TreeCopy {
   /** Copies what is at a path, or what that finds as a glob. */
   async start(path: string, to: string): Promise<void> {
     const source = this.#source, target = this.#target, { exclusion: within } = this.#run;
-    const found = await source.look(path, true).catch((error) => {
+    const found = await this.#lookBehind(path).catch((error) => {
       // A star is a name that some file systems cannot have, and their servers say so in their own ways.
       if (isGlob(path) && error instanceof SftpError && this.#run.lost === null) return error;
       throw error;
@@ -158,11 +158,18 @@ class TreeCopy {
     this.#run.failed(this.#target.failure(item, error));
   }
 
+  /** What a path leads to; null for nothing. A link that a server names there is none of a tree, and could be made of anything. */
+  async #lookBehind(path: string): Promise<SourceInfo | null> {
+    const info = await this.#source.look(path, true);
+    if (info?.kind !== "link") return info;
+    throw this.#target.refused(path, "the server does not say what the link leads to", Status.BAD_MESSAGE);
+  }
+
   /** What a path leads to, and which that is. */
   async #follow(path: string): Promise<{ readonly info: SourceInfo; readonly identity: string }> {
     const resolved = this.#source.realPath(path);
     resolved.catch(() => {});
-    const info = await this.#source.look(path, true);
+    const info = await this.#lookBehind(path);
     if (info === null) throw this.#target.refused(path, "its target is missing", Status.NO_SUCH_FILE);
     return { info, identity: await resolved };
   }
