@@ -456,3 +456,14 @@ Deno.test("memoryFiles() refuses offsets that are none at once", async () => {
   }
   assertEquals(files.text("/file"), "hello");
 });
+
+Deno.test("memoryFiles() lists a directory to its end though whatever is told of is renamed", async () => {
+  const files = memoryFiles(Object.fromEntries(Array.from({ length: 100 }, (_, i) => [`/f${i}`, ""])));
+  let told = 0;
+  for await (const { name } of files.readDir("/")) {
+    if (++told > 100) break;
+    files.rename(`/${name}`, `/${name}.old`);
+  }
+  assertEquals(told, 100);
+  assertEquals(files.list(), Array.from({ length: 100 }, (_, i) => `/f${i}.old`).sort());
+});
