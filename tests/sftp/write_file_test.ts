@@ -208,6 +208,27 @@ Deno.test("writeFile() that is given up lets go of its stream and of the file at
   await until(() => peer.open() === 0, "the file is not closed");
 });
 
+Deno.test("writeFile() fails with the session though its stream has nothing to give just then, which is cancelled", async () => {
+  for (const append of [false, true]) {
+    const files = memoryFiles(), given = pattern(100);
+    let isLost = false;
+    await using peer = await refusing(files, () => isLost ? "lost before" : null);
+    let told: unknown = null;
+    const stream = new ReadableStream<Uint8Array>({
+      start: (controller) => controller.enqueue(given),
+      cancel: (reason) => void (told = reason),
+    });
+    const writing = peer.sftp.writeFile("/f", stream, { append });
+    writing.catch(() => {});
+    await until(() => (files.nodes.get("/f") as { data: Uint8Array } | undefined)?.data.length === 100, "nothing came");
+    isLost = true;
+    await assertRejects(() => peer.sftp.stat("/"), SftpError, "ended");
+    const error = await assertRejects(() => inTime(writing, "The write"), SftpError, "Cannot write");
+    assertEquals([error.code, error.path, error.message.includes("is not whole")], ["CONNECTION_LOST", "/f", !append]);
+    await until(() => told !== null, "the stream goes on");
+  }
+});
+
 Deno.test("writeFile() refuses a stream that somebody else reads before it asks: the old file was emptied", async () => {
   const files = memoryFiles(), old = pattern(500);
   files.nodes.set("/f", fileNode(old));

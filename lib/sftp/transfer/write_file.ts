@@ -10,6 +10,7 @@ import { FileType } from "../../files/limits.ts";
 import { Fsetstat, Open, Setstat, Stat } from "../wire/messages.ts";
 import { abortable } from "../../wire/abortable.ts";
 import { quoted } from "../../files/names.ts";
+import { lostError } from "../remote/errors.ts";
 import { noting } from "../remote/replace.ts";
 import { refusalOf } from "../../files/refusals.ts";
 import type { SftpSession } from "../remote/session.ts";
@@ -52,6 +53,8 @@ export async function writeWholeFile(
     leave(source, error);
     throw error;
   });
+  // A source that has nothing to give just now would not hear that there is nowhere for it to go any more.
+  const end = session.untilEnd(signal);
   try {
     // OPEN gives it to a file that it creates only, and less what the server's umask takes away.
     if (mode !== undefined) {
@@ -59,14 +62,17 @@ export async function writeWholeFile(
       await file.setStat(attrs, { signal })
         .catch((error) => changeByPath(session, path, attrs, error, signal));
     }
-    await piped(source, file.writable, signal, () => {
+    await piped(source, file.writable, end.signal, () => {
       if (data instanceof Uint8Array) checkStays("write", data, length);
     });
   } catch (error) {
     // Closed with the stream already, but where nothing could be piped at all; what a CLOSE says now is not what went wrong.
     await file.close().catch(() => {});
     leave(source, error);
-    throw append ? error : notWhole(error, path);
+    const failure = error === session.ended ? lostError({ action: "write", path }, error) : error;
+    throw append ? failure : notWhole(failure, path);
+  } finally {
+    end.stop();
   }
 }
 
@@ -82,23 +88,23 @@ function leave(source: ReadableStream<Uint8Array>, error: unknown): void {
 async function piped(
   source: ReadableStream<Uint8Array>,
   written: WritableStream<Uint8Array>,
-  signal: AbortSignal | undefined,
+  signal: AbortSignal,
   beforeClose: () => void,
 ): Promise<void> {
   const writer = written.getWriter();
-  const onAbort = (): void => void writer.abort(signal!.reason).catch(() => {});
-  signal?.addEventListener("abort", onAbort);
-  if (signal?.aborted) onAbort();
+  const onAbort = (): void => void writer.abort(signal.reason).catch(() => {});
+  signal.addEventListener("abort", onAbort);
+  if (signal.aborted) onAbort();
   const through = new WritableStream<Uint8Array>({
     write: (chunk) => writer.write(chunk),
     abort: (reason) => writer.abort(reason),
   });
   try {
-    await source.pipeTo(through, signal === undefined ? {} : { signal });
+    await source.pipeTo(through, { signal });
     beforeClose();
     await writer.close();
   } finally {
-    signal?.removeEventListener("abort", onAbort);
+    signal.removeEventListener("abort", onAbort);
   }
 }
 
