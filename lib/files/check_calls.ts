@@ -196,6 +196,11 @@ export function checkAttributes(attrs: unknown): void {
       throw new RangeError(`Cannot use ${time} as \`${name}\`: it must be a number of seconds`);
     }
   }
+  for (const [one, other] of [["uid", "gid"], ["gid", "uid"], ["atime", "mtime"], ["mtime", "atime"]] as const) {
+    const { [one]: given, [other]: missing } = attrs as SftpAttributes;
+    if (given === undefined || missing !== undefined) continue;
+    throw new TypeError(`Cannot change \`${one}\` without \`${other}\`: a request has both of them or neither`);
+  }
 }
 
 /** Throws `TypeError` for what is no pair of streams. */

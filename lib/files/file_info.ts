@@ -9,15 +9,15 @@ import type { Bytes } from "../wire/types.ts";
 export interface SftpAttributes {
   /** Bytes. */
   readonly size?: number | undefined;
-  /** Owner; sent only together with the group. */
+  /** Owner; changed only together with the group. */
   readonly uid?: number | undefined;
-  /** Group; sent only together with the owner. */
+  /** Group; changed only together with the owner. */
   readonly gid?: number | undefined;
   /** Permission bits, with the file type where a server sent it. */
   readonly mode?: number | undefined;
-  /** Last access in seconds since 1970; sent only together with `mtime`. */
+  /** Last access in seconds since 1970; changed only together with `mtime`. */
   readonly atime?: number | undefined;
-  /** Last change in seconds since 1970; sent only together with `atime`. */
+  /** Last change in seconds since 1970; changed only together with `atime`. */
   readonly mtime?: number | undefined;
   /** Extended attributes by name. */
   readonly extended?: ReadonlyMap<string, Bytes> | undefined;

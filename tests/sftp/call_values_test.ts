@@ -159,6 +159,10 @@ const values: readonly [Call, readonly Loose[]][] = [
     { uid: 0, gid: 2 ** 32 },
     { atime: NaN, mtime: 0 },
     { atime: 0, mtime: new Date() },
+    { atime: 0 },
+    { mtime: 0, size: 5 },
+    { uid: 0 },
+    { gid: 0, uid: undefined },
     { Mode: 0o600 },
   ]],
   [(sftp, contents) => sftp.writeFile("/f", contents), ["text", [1, 2], new ArrayBuffer(5), null, undefined, {}]],
@@ -172,7 +176,7 @@ const values: readonly [Call, readonly Loose[]][] = [
   [(_, offset, file) => file.seek(offset, 0), [...noLengths, undefined]],
   [(_, whence, file) => file.seek(0, whence), [-1, 3, "start", null, undefined]],
   [(_, len, file) => file.truncate(len), noLengths],
-  [(_, attrs, file) => file.setStat(attrs), [{ size: -1 }, null, 5]],
+  [(_, attrs, file) => file.setStat(attrs), [{ size: -1 }, { mtime: 0 }, { uid: 0 }, null, 5]],
   [(_, time, file) => file.utime(time, 0), [NaN, "now", null, undefined]],
 ];
 
