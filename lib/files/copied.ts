@@ -31,9 +31,43 @@ function fingerprint(text: string): string {
 
 /**
  * The name beside `base` that a file has while it is copied. It tells the version of the source by its path, size and time, so
- * that a copy goes on only from the same one.
+ * that a copy goes on only from the same one. `copy` is its number among those under way.
  */
-export function partName(base: string, source: string, size: number, mtime: number, ending = "part"): string {
-  const tag = fingerprint(`${source}\0${size}\0${mtime}`);
+export function partName(
+  base: string,
+  source: string,
+  size: number,
+  mtime: number,
+  { ending = "part", copy = 0 }: { readonly ending?: string; readonly copy?: number } = {},
+): string {
+  const tag = fingerprint(`${source}\0${size}\0${mtime}${copy === 0 ? "" : `\0${copy}`}`);
   return encodeName(base).length > 200 ? `.${tag}.${ending}` : `.${base}.${tag}.${ending}`;
+}
+
+/** Paths of parts that this program writes to, by where they are. */
+const written = new WeakMap<object, Set<string>>();
+
+/** Where local files are. */
+export const HERE: object = {};
+
+/** A part that is written to; disposing it lets go of it. */
+export interface TakenPart extends Disposable {
+  /** Its path. */
+  readonly path: string;
+  /** Which of the copies under way it is. */
+  readonly copy: number;
+}
+
+/**
+ * Takes the first part that nobody in this program writes to: of two copies that write to one, the first to be whole would give the
+ * file's name to what the other has begun.
+ */
+export function takePart(where: object, pathOf: (copy: number) => string): TakenPart {
+  const paths = written.get(where) ?? new Set();
+  written.set(where, paths);
+  let copy = 0;
+  while (paths.has(pathOf(copy))) copy++;
+  const path = pathOf(copy);
+  paths.add(path);
+  return { path, copy, [Symbol.dispose]: () => void paths.delete(path) };
 }

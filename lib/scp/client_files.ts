@@ -4,7 +4,7 @@
  * @module
  */
 import { SftpError } from "../errors.ts";
-import { partName } from "../files/copied.ts";
+import { HERE, partName, takePart } from "../files/copied.ts";
 import { statusOf } from "../files/errors.ts";
 import { Status } from "../files/limits.ts";
 import {
@@ -46,13 +46,18 @@ export const localScpFiles: ScpFiles = {
   async create(path, mode, size) {
     if (namesLocalDirectory(path)) throw new SftpError("There is no such directory", Status.NO_SUCH_FILE, path);
     const { directory, base } = splitLocal(path);
-    const part = joinPath(directory, partName(base, path, size, 0));
     const there = await localStat(path, false), kept = there?.kind === "file" ? there.mode : null;
+    const taken = takePart(HERE, (copy) => joinPath(directory, partName(base, path, size, 0, { copy }))),
+      part = taken.path;
     // It is open to nobody, at no time, whom the one or the other keeps out.
-    const file = await createLocal(part, kept === null ? mode : kept & mode);
+    const file = await createLocal(part, kept === null ? mode : kept & mode).catch((error) => {
+      taken[Symbol.dispose]();
+      throw error;
+    });
     return {
       write: (bytes) => file.write(bytes),
       async finish(times) {
+        using _ = taken;
         file[Symbol.dispose]();
         let notKept: SftpError | null = null;
         try {
@@ -74,6 +79,7 @@ export const localScpFiles: ScpFiles = {
         if (notKept !== null) throw notKept;
       },
       async abandon() {
+        using _ = taken;
         file[Symbol.dispose]();
         await removeLocal(part).catch(() => {});
       },

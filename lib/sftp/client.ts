@@ -225,7 +225,8 @@ export class SftpClient extends RemoteFiles implements AsyncDisposable {
     checkCall("copy", options);
     requireSystem("upload local files", "`writeFile()` takes bytes and streams, as `blob.stream()` gives one");
     const further = this.#further;
-    const target = { client: this, session: this.#session, further }, to = remote === "" ? "." : remote;
+    const target = { server: this.#server, client: this, session: this.#session, further },
+      to = remote === "" ? "." : remote;
     const copy = (signal: AbortSignal | undefined): Promise<TransferSummary> =>
       upload(target, localSource, null, local, to, { ...options, signal });
     return await further.during(() => withDeadline(options, () => `${quoted(local)} to be copied`, copy));
@@ -257,7 +258,8 @@ export class SftpClient extends RemoteFiles implements AsyncDisposable {
     checkPaths({ path, remote });
     checkCall("copy", options);
     const further = this.#further, from = source.#session;
-    const target = { client: this, session: this.#session, further }, to = remote === "" ? "." : remote;
+    const target = { server: this.#server, client: this, session: this.#session, further },
+      to = remote === "" ? "." : remote;
     const copy = async (signal: AbortSignal | undefined): Promise<TransferSummary> => {
       if (source.#server === this.#server) await checkApart(this.#session, path, to, signal);
       // Where this server goes, nobody waits for the other one.

@@ -241,3 +241,28 @@ Deno.test("scpDownload() of what ends at any byte fails and leaves what was here
     else assert(outcome instanceof Error, `${length}: ${JSON.stringify(outcome)}`);
   }
 });
+
+Deno.test("scpDownload() is whole though another one of the same path and size is under way", async () => {
+  await using dir = await tempDir();
+  const path = `${dir.path}/f`;
+  const begun = ["a", "b"].map((letter) => {
+    const { near, far } = pipes(), writer = far.writable.getWriter(), copying = scpDownload(near, "/f", path);
+    copying.catch(() => {});
+    const drained = far.readable.pipeTo(new WritableStream()).catch(() => {});
+    return { letter, writer, copying, drained };
+  });
+  for (const [i, { writer, letter }] of begun.entries()) {
+    await writer.write(text.encode(`C0644 6 f\n${letter.repeat(3)}`));
+    const isBegun = (): boolean =>
+      entries(dir.path).filter((name) => Deno.statSync(`${dir.path}/${name}`).size === 3).length === i + 1;
+    await until(isBegun, `${letter} does not begin`);
+  }
+  for (const { writer, letter, copying, drained } of begun) {
+    await writer.write(text.encode(`${letter.repeat(3)}\0`));
+    await writer.close();
+    assertEquals((await inTime(copying, letter)).bytes, 6);
+    assertEquals(await Deno.readTextFile(path), letter.repeat(6));
+    await drained;
+  }
+  assertEquals(entries(dir.path), ["f"]);
+});

@@ -7,6 +7,7 @@ import { Status } from "../../lib/files/limits.ts";
 import * as m from "../../lib/sftp/wire/messages.ts";
 import type { SftpChannel } from "../../lib/sftp/wire/channel.ts";
 import { serveSftp } from "../../lib/sftp/server/server.ts";
+import { fileNode, memoryFiles, refusing } from "../_support/refusing_server.ts";
 import { turns } from "../_support/until.ts";
 import {
   dice,
@@ -577,4 +578,24 @@ Deno.test("upload() and download() tell progress that starts low, only grows, an
       }
     }
   }
+});
+
+Deno.test("upload() and download() are whole though others of the same file are under way", async () => {
+  await using dir = await tempDir();
+  const files = memoryFiles(), data = pattern(3_000_000), sizes: unknown[] = [];
+  files.nodes.set("/f", fileNode(data));
+  await Deno.writeFile(`${dir.path}/from`, data);
+  await using peer = await refusing(files, () => null);
+  const download = async (): Promise<void> => {
+    await peer.sftp.download("/f", `${dir.path}/to`);
+    sizes.push((await Deno.stat(`${dir.path}/to`)).size);
+  };
+  const upload = async (): Promise<void> => {
+    await peer.sftp.upload(`${dir.path}/from`, "/to");
+    sizes.push((files.nodes.get("/to") as { data: Uint8Array }).data.length);
+  };
+  for (const copy of [download, upload]) await Promise.all([0, 3, 5].map((late) => turns(late).then(copy)));
+  assertEquals(sizes, new Array(6).fill(data.length));
+  assertEquals(Array.from(Deno.readDirSync(dir.path), ({ name }) => name).sort(), ["from", "to"]);
+  assertEquals([...files.nodes.keys()].sort(), ["/", "/f", "/to"]);
 });

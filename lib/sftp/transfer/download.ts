@@ -35,7 +35,7 @@ import { joinPath, quoted } from "../../files/names.ts";
 import { ReadPipeline } from "../remote/read_pipeline.ts";
 import type { SftpSession } from "../remote/session.ts";
 import { localFailure, type TransferOptions, TransferRun, UNKNOWN_LIMIT, withGrace } from "./run.ts";
-import { partName, type TransferSummary } from "../../files/copied.ts";
+import { HERE, partName, takePart, type TransferSummary } from "../../files/copied.ts";
 import { remoteSource } from "./remote_source.ts";
 import { type CopyTarget, copyTree, type Item } from "./walk.ts";
 
@@ -129,8 +129,11 @@ class LocalTarget implements CopyTarget {
       return;
     }
     const { directory, base } = splitLocal(local);
-    const part = joinPath(directory, partName(base, identity, info.size, (info.mtime ?? 0) * 1000));
-    const path = inPlace ? local : part;
+    using part = takePart(
+      HERE,
+      (copy) => joinPath(directory, partName(base, identity, info.size, (info.mtime ?? 0) * 1000, { copy })),
+    );
+    const path = inPlace ? local : part.path;
     const { mode: own } = info;
     const kept = preserve ? null : replaced?.then((there) => there?.mode ?? null) ?? null;
     try {

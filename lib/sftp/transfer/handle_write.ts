@@ -28,6 +28,8 @@ const UNKNOWN_BLOCK = 65_536;
 
 /** A file that is copied: from where, by which run and session, and what it was when it was opened. */
 export interface FileCopy {
+  /** The same object for all sessions with the server that it goes to. */
+  readonly server: object;
   readonly session: SftpSession;
   readonly run: TransferRun;
   readonly source: CopySource;

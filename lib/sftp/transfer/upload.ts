@@ -20,7 +20,9 @@ import { type CopyTarget, copyTree, entryName, type Item } from "./walk.ts";
 
 /** A server that a copy goes to. */
 export interface UploadTarget {
-  /** The files there, */
+  /** The same object for all sessions with it that are known to be, */
+  readonly server: object;
+  /** the files there, */
   readonly client: RemoteFiles;
   /** their session, */
   readonly session: SftpSession;
@@ -44,12 +46,14 @@ export async function upload(
 /** Files of a server that are written. */
 class RemoteTarget implements CopyTarget {
   readonly where = "there";
+  readonly #server: object;
   readonly #client: RemoteFiles;
   readonly #session: SftpSession;
   readonly #source: CopySource;
   readonly #run: TransferRun;
 
-  constructor({ client, session }: UploadTarget, source: CopySource, run: TransferRun) {
+  constructor({ server, client, session }: UploadTarget, source: CopySource, run: TransferRun) {
+    this.#server = server;
     this.#client = client;
     this.#session = session;
     this.#source = source;
@@ -100,7 +104,15 @@ class RemoteTarget implements CopyTarget {
     if (info.kind !== "file") throw this.refused(item.path, "it changed meanwhile");
     await this.#run.hold(info.size);
     try {
-      const copy = { session: this.#session, run: this.#run, source: this.#source, file, item, info };
+      const copy = {
+        server: this.#server,
+        session: this.#session,
+        run: this.#run,
+        source: this.#source,
+        file,
+        item,
+        info,
+      };
       await new FileUpload(copy).run();
     } finally {
       this.#run.letGo(info.size);

@@ -15,7 +15,7 @@ import { moveIntoPlace, noting } from "../remote/replace.ts";
 import type { SftpSession } from "../remote/session.ts";
 import { failure, type FileCopy, HandleWrite } from "./handle_write.ts";
 import type { TransferRun } from "./run.ts";
-import { partName } from "../../files/copied.ts";
+import { partName, takePart } from "../../files/copied.ts";
 import type { Item } from "./walk.ts";
 
 /** Opens what is not there yet, and nothing that is: a link neither. */
@@ -27,9 +27,11 @@ export function partPaths(
   identity: string,
   size: number,
   mtime: number | null,
+  copy = 0,
 ): { readonly part: string; readonly aside: string } {
   const base = remote.slice(remote.lastIndexOf("/") + 1), directory = dirName(remote);
-  const named = (ending: string): string => joinPath(directory, partName(base, identity, size, mtime ?? 0, ending));
+  const named = (ending: string): string =>
+    joinPath(directory, partName(base, identity, size, mtime ?? 0, { ending, copy }));
   return { part: named("part"), aside: named("old") };
 }
 
@@ -59,7 +61,10 @@ export class FileUpload {
     }
     if (inPlace) await this.#writeInPlace(await this.#open(remote, OpenFlag.CREAT | OpenFlag.TRUNC), true);
     else {
-      const { part, aside } = partPaths(remote, identity, info.size, info.mtime);
+      const pathsOf = (copy: number): ReturnType<typeof partPaths> =>
+        partPaths(remote, identity, info.size, info.mtime, copy);
+      using taken = takePart(this.#copy.server, (copy) => pathsOf(copy).part);
+      const { path: part } = taken, { aside } = pathsOf(taken.copy);
       await this.#writePart(part);
       await moveIntoPlace(this.#session, {
         part,
