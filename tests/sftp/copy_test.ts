@@ -1,5 +1,5 @@
 /** Copies on the server. */
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { SftpError } from "../../lib/errors.ts";
 import type { SftpBackend } from "../../lib/files/backend.ts";
 import { Status } from "../../lib/files/limits.ts";
@@ -20,6 +20,18 @@ Deno.test({
     await using peer = await spawned();
     await peer.sftp.copyFile(`${dir.path}/f`, `${dir.path}/other`).catch(() => {});
     assertEquals(await Deno.readTextFile(`${dir.path}/f`), "precious");
+  },
+});
+
+Deno.test({
+  name: "copyFile() of a directory makes no file (OpenSSH sftp-server)",
+  ...openssh,
+  async fn() {
+    await using dir = await tempDir();
+    await Deno.mkdir(`${dir.path}/d`);
+    await using peer = await spawned();
+    await assertRejects(() => peer.sftp.copyFile(`${dir.path}/d`, `${dir.path}/new`), SftpError, "it is a directory");
+    assertEquals(Array.from(Deno.readDirSync(dir.path), ({ name }) => name), ["d"]);
   },
 });
 

@@ -3,7 +3,9 @@
  *
  * @module
  */
+import { SftpError } from "../../errors.ts";
 import type { SftpAttributes } from "../../files/file_info.ts";
+import { FileType, Status } from "../../files/limits.ts";
 import { abortable } from "../../wire/abortable.ts";
 import { Extension, OpenFlag } from "../wire/constants.ts";
 import { CopyData, Fsetstat, Fstat, Open, Setstat, Stat } from "../wire/messages.ts";
@@ -28,6 +30,10 @@ export async function copyRemoteFile(
   );
   try {
     const { size, mode } = await told(session, source, from);
+    // OpenSSH opens one like a file, and refuses to read it when the target is there.
+    if (((mode ?? 0) & FileType.MASK) === FileType.DIRECTORY) {
+      throw new SftpError(`Cannot copy ${quoted(from)}: it is a directory`, Status.FAILURE, from);
+    }
     const target = await session.handle(
       Open,
       {
