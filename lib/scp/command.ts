@@ -16,8 +16,8 @@ export interface ScpCommand {
   readonly preserve: boolean;
   /** The target must be a directory (`-d`). */
   readonly directory: boolean;
-  /** Paths, in order; for `to` there is one. `glob` says that a shell would expand it. */
-  readonly paths: readonly { readonly text: string; readonly glob: boolean }[];
+  /** Paths, in order; for `to` there is one. `glob` is what a shell would expand, with a backslash before what was quoted; or null. */
+  readonly paths: readonly { readonly text: string; readonly glob: string | null }[];
 }
 
 /** A word in quotes that every POSIX shell takes for itself. */
@@ -48,39 +48,48 @@ export function scpCommand(
 }
 
 /** Splits a line as a POSIX shell does, or null where it holds more than words. */
-function words(line: string): { text: string; glob: boolean; home: boolean }[] | null {
-  const result: { text: string; glob: boolean; home: boolean }[] = [];
-  let text: string | null = null, glob = false, home = false;
+function words(line: string): { text: string; glob: string | null; home: boolean }[] | null {
+  const result: { text: string; glob: string | null; home: boolean }[] = [];
+  let text: string | null = null, pattern = "", isGlob = false, home = false;
+  const end = (): void => {
+    if (text !== null) result.push({ text, glob: isGlob ? pattern : null, home });
+    text = null;
+    pattern = "";
+    isGlob = home = false;
+  };
+  const quoted = (part: string): void => {
+    text += part;
+    pattern += part.replace(/[*?[\]{},\\!^-]/g, "\\$&");
+  };
   for (let i = 0; i < line.length; i++) {
     const c = line.charAt(i);
     if (c === " " || c === "\t") {
-      if (text !== null) result.push({ text, glob, home });
-      text = null;
-      glob = home = false;
+      end();
       continue;
     }
     if (text === null) home = c === "~";
     text ??= "";
     if (c === "'") {
-      const end = line.indexOf("'", i + 1);
-      if (end < 0) return null;
-      text += line.slice(i + 1, i = end);
+      const close = line.indexOf("'", i + 1);
+      if (close < 0) return null;
+      quoted(line.slice(i + 1, i = close));
     } else if (c === '"') {
       for (i++; line.charAt(i) !== '"'; i++) {
         if (i >= line.length || /[$`]/.test(line.charAt(i))) return null;
         if (line.charAt(i) === "\\" && /["\\$`]/.test(line.charAt(i + 1))) i++;
-        text += line.charAt(i);
+        quoted(line.charAt(i));
       }
     } else if (c === "\\") {
       if (++i >= line.length) return null;
-      text += line.charAt(i);
+      quoted(line.charAt(i));
     } else if (/[;&|<>()$`\n\r]/.test(c)) return null;
     else {
-      if (/[*?[]/.test(c)) glob = true;
+      if (/[*?[]/.test(c)) isGlob = true;
       text += c;
+      pattern += c;
     }
   }
-  if (text !== null) result.push({ text, glob, home });
+  end();
   return result;
 }
 
@@ -100,10 +109,11 @@ export function parseScpCommand(line: string): ScpCommand | null {
     if (!/^-[tfrpdvqEX]+$/.test(text)) return null;
     for (const flag of text.slice(1)) flags.add(flag);
   }
-  const paths = rest.slice(at).map(({ text, glob, home }) => ({
-    text: home && /^~(\/|$)/.test(text) ? text.slice(2) || "." : text,
-    glob,
-  }));
+  const paths = rest.slice(at).map(({ text, glob, home }) => {
+    // What stands before a name of the user's own is written the same in both.
+    if (!home || !/^~(\/|$)/.test(text)) return { text, glob };
+    return { text: text.slice(2) || ".", glob: glob && glob.slice(2) };
+  });
   if (flags.has("t") === flags.has("f") || paths.length === 0 || flags.has("t") && paths.length !== 1) return null;
   return {
     direction: flags.has("t") ? "to" : "from",

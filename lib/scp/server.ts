@@ -128,9 +128,9 @@ async function* pathsOf(
     signal?.throwIfAborted();
     let found = false;
     // What is longer is no path, and nothing is done for it.
-    if (glob && text.length <= MAX_PATH) {
+    if (glob !== null && text.length <= MAX_PATH) {
       try {
-        for await (const path of expandGlob(tree, text)) {
+        for await (const path of expandGlob(tree, glob)) {
           found = true;
           yield path;
         }

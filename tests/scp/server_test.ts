@@ -203,12 +203,12 @@ Deno.test("scpCommand() quotes, and parseScpCommand() reads it back", () => {
       recursive: true,
       preserve: true,
       directory: true,
-      paths: [{ text: shown, glob: false }],
+      paths: [{ text: shown, glob: null }],
     }, command);
   }
-  assertEquals(parseScpCommand("scp -v -f /a/*.txt b")!.paths, [{ text: "/a/*.txt", glob: true }, {
+  assertEquals(parseScpCommand("scp -v -f /a/*.txt b")!.paths, [{ text: "/a/*.txt", glob: "/a/*.txt" }, {
     text: "b",
-    glob: false,
+    glob: null,
   }]);
   assertEquals(parseScpCommand("scp -f ~ ~/x '~/y' ~z")!.paths.map(({ text }) => text), [".", "x", "~/y", "~z"]);
   assertThrows(() => scpCommand("to", "a\0b"), TypeError);
@@ -649,6 +649,17 @@ Deno.test("serveScp() sends what a pattern finds", async () => {
   assertEquals(await names("*.txt"), ["a.txt", "b.txt"]);
   assertEquals(await names("/[!a]* a*"), ["a.txt", "b.txt", "c.md"]);
   assertEquals(await names("'c.md' x*"), ["c.md"]);
+  // What is quoted stands for itself.
+  await Deno.mkdir(`${dir.path}/q`);
+  const odd = ["x[1].md", "x1.md", "{a,b}.md", "a.md", "s*r.md", "star.md", "w\\v.md"];
+  for (const name of odd) await Deno.writeTextFile(`${dir.path}/q/${name}`, name);
+  for (const pattern of ["'q/x[1]'*", '"q/x[1]".m?', "q/x\\[1]*", "~/'q/x[1]'*"]) {
+    assertEquals(await names(pattern), ["x[1].md"], pattern);
+  }
+  assertEquals(await names("q/x[1]*"), ["x1.md"]);
+  assertEquals(await names("'q/{a,b}'*"), ["{a,b}.md"]);
+  assertEquals(await names("q/'s*r'*"), ["s*r.md"]);
+  assertEquals(await names("q/'w\\v'*"), ["w\\v.md"]);
 });
 
 Deno.test("serveScp() keeps no more of a client's errors than it can tell", async () => {
