@@ -4679,4 +4679,33 @@ export const mutants: readonly Mutant[] = [
     test: "tests/api/sftp_test.ts",
     killedBy: "copyFrom() copies nothing into itself, by two sessions of one connection either",
   },
+  {
+    id: "copy-link-at-target",
+    removes: "no copy makes or follows a link that a server names where links are followed",
+    file: "lib/sftp/transfer/walk.ts",
+    find: 'if (info?.kind !== "link") return info;',
+    replace: 'if (info?.kind !== "link" || path !== "") return info;',
+    test: "tests/sftp/rogue_server_test.ts",
+    killedBy:
+      "row 135: a link that a server names where links are followed is made nowhere, and not followed without end",
+  },
+  {
+    id: "copy-parts-apart",
+    removes: "copies of one file at a time write to parts of their own",
+    file: "lib/files/copied.ts",
+    find: "while (paths.has(pathOf(copy))) copy++;",
+    replace: "",
+    test: "tests/scp/client_test.ts",
+    killedBy: "scpDownload() is whole though another one of the same path and size is under way",
+  },
+  {
+    id: "sftp-answer-fits",
+    removes: "extended attributes count in what a reply of names holds",
+    file: "lib/sftp/server/requests.ts",
+    find: "const length = nameLength + extendedLength(attrs.extended);",
+    replace: "const length = nameLength + 0 * extendedLength(attrs.extended);",
+    test: "tests/sftp/backend_test.ts",
+    killedBy:
+      "serveSftp() makes no packet that is too long, whatever a backend gives: extended attributes, links, names of users",
+  },
 ];
