@@ -65,9 +65,8 @@ export interface TakenPart extends Disposable {
 export function takePart(where: object, pathOf: (copy: number) => string): TakenPart {
   const paths = written.get(where) ?? new Set();
   written.set(where, paths);
-  let copy = 0;
-  while (paths.has(pathOf(copy))) copy++;
-  const path = pathOf(copy);
+  let copy = 0, path = pathOf(copy);
+  while (paths.has(path)) path = pathOf(++copy);
   paths.add(path);
   return { path, copy, [Symbol.dispose]: () => void paths.delete(path) };
 }
