@@ -10,11 +10,11 @@ import type { ConfigSystem } from "../../lib/config/system.ts";
 import { globPaths } from "../../lib/config/glob_paths.ts";
 import { withoutNames } from "../../lib/api/jump.ts";
 import { serveConn } from "../../lib/api/server.ts";
-import { SshAuthError } from "../../lib/errors.ts";
+import { SshAuthError, SshError } from "../../lib/errors.ts";
 import { generateKey } from "../../lib/keys/private_key.ts";
 import { insecureAcceptAnyHostKey } from "../../lib/keys/trust/known_hosts.ts";
 import type { PublicKey } from "../../lib/keys/types.ts";
-import { serverOptions } from "../_support/joined.ts";
+import { join, serverOptions } from "../_support/joined.ts";
 import { memoryPair } from "../_support/duplex.ts";
 import { inTime, until } from "../_support/until.ts";
 import vectors from "../vectors/mldsa44_ed25519.json" with { type: "json" };
@@ -323,6 +323,23 @@ Deno.test("what connect() does besides goes along with copies of the options, an
   // A master is not looked for where one is to be started.
   const master = await load("ControlPath /x\nControlMaster yes\n");
   assertEquals(extrasOf(await master.options()), null);
+});
+
+Deno.test("a connection that is lost while its forwards are opened is an error, and not a forward that failed", async () => {
+  const config = await load("RemoteForward 9000 localhost:22\n"), options = await config.options(), pair = memoryPair();
+  const allowForward = () => {
+    pair.reset();
+    return false;
+  };
+  const { client, served } = await join({ allowForward }, {}, pair);
+  const connecting = connectWithExtras(options, extrasOf(options)!, () => Promise.resolve(client));
+  const error = await assertRejects(
+    () => connecting,
+    SshError,
+    "Cannot open forward of ssh_config, RemoteForward 9000",
+  );
+  assertEquals([error.code, config.notices], ["CONNECTION_LOST", []]);
+  await served;
 });
 
 Deno.test("a master is for whom the configuration means, and not for another user, host or trust that a program names", async () => {
