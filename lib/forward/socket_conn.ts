@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { leavable, OutputStream } from "../connection/output_stream.ts";
 import { SshError } from "../errors.ts";
 import { wrongKind } from "../wire/check.ts";
 import type { Bytes } from "../wire/types.ts";
@@ -54,13 +55,11 @@ export class SocketConn<A extends Deno.Addr> implements SshConn<A> {
       },
       cancel: () => this.#finish({ error: closed() }, true),
     });
-    this.writable = new WritableStream<Uint8Array>({
-      write: async (chunk) => {
-        for (let at = 0; at < chunk.length;) at += await this.#try(() => this.#socket.write(chunk.subarray(at)));
-      },
+    this.writable = new OutputStream({
+      write: (chunk) => this.#write(chunk),
       close: () => this.#endWriting(),
       abort: () => this.#finish({ error: closed() }, true),
-    });
+    }, () => this.#end === null || this.#writeEnded ? null : Promise.reject(this.#end.error));
     this.#writer = new Lock(() => this.writable.getWriter());
   }
 
@@ -70,6 +69,17 @@ export class SocketConn<A extends Deno.Addr> implements SshConn<A> {
     this.#readEnded = true;
     this.#whenBothEnded();
     return null;
+  }
+
+  async #write(chunk: Uint8Array): Promise<void> {
+    if (!(chunk instanceof Uint8Array)) throw new TypeError("Cannot write to connection: chunks must be Uint8Array");
+    const { length } = chunk;
+    for (let at = 0; at < length;) {
+      if (chunk.length !== length) {
+        throw new TypeError("Cannot send a chunk: its buffer was transferred or resized during the write");
+      }
+      at += await this.#try(() => this.#socket.write(chunk.subarray(at)));
+    }
   }
 
   async #endWriting(): Promise<void> {
@@ -112,21 +122,23 @@ export class SocketConn<A extends Deno.Addr> implements SshConn<A> {
     return this.#readEnded ? null : await this.#read(p);
   }
 
-  async write(p: Uint8Array): Promise<number> {
-    if (!(p instanceof Uint8Array)) throw wrongKind("p", p, "a Uint8Array");
-    return await this.#writer.use(async (writer) => {
+  write(p: Uint8Array): Promise<number> {
+    if (!(p instanceof Uint8Array)) return Promise.reject(wrongKind("p", p, "a Uint8Array"));
+    return leavable(this.#writer.use(async (writer) => {
       await writer.write(p);
       return p.length;
-    });
+    }));
   }
 
   closeWrite(): Promise<void> {
     if (this.#writeEnded) return Promise.resolve();
-    return this.#closeWrite ??= this.#writer.use((writer) => writer.close()).catch((error) => {
-      // Somebody may have held the stream, and lets go of it.
-      this.#closeWrite = null;
-      throw error;
-    });
+    return this.#closeWrite ??= leavable(
+      this.#writer.use((writer) => writer.close()).catch((error) => {
+        // Somebody may have held the stream, and lets go of it.
+        this.#closeWrite = null;
+        throw error;
+      }),
+    );
   }
 
   /** What was written has been taken by the socket. */
