@@ -29,6 +29,8 @@ export class SocketConn<A extends Deno.Addr> implements SshConn<A> {
   readonly #writer: Lock<WritableStreamDefaultWriter<Uint8Array>>;
   #readEnded = false;
   #writeEnded = false;
+  /** Why nothing more can be written, though what has come may still be read. */
+  #failure: { readonly error: unknown } | null = null;
   #end: { readonly error: unknown } | null = null;
   #closeWrite: Promise<void> | null = null;
 
@@ -59,12 +61,15 @@ export class SocketConn<A extends Deno.Addr> implements SshConn<A> {
       write: (chunk) => this.#write(chunk),
       close: () => this.#endWriting(),
       abort: () => this.#finish({ error: closed() }, true),
-    }, () => this.#end === null || this.#writeEnded ? null : Promise.reject(this.#end.error));
+    }, () => {
+      const failure = this.#failure ?? (this.#writeEnded ? null : this.#end);
+      return failure === null ? null : Promise.reject(failure.error);
+    });
     this.#writer = new Lock(() => this.writable.getWriter());
   }
 
   async #read(into: Uint8Array): Promise<number | null> {
-    const length = await this.#try(() => this.#socket.read(into));
+    const length = await this.#try(() => this.#socket.read(into), (failure) => this.#finish(failure, true));
     if (length !== null) return length;
     this.#readEnded = true;
     this.#whenBothEnded();
@@ -78,17 +83,24 @@ export class SocketConn<A extends Deno.Addr> implements SshConn<A> {
       if (chunk.length !== length) {
         throw new TypeError("Cannot send a chunk: its buffer was transferred or resized during the write");
       }
-      at += await this.#try(() => this.#socket.write(chunk.subarray(at)));
+      at += await this.#try(() => this.#socket.write(chunk.subarray(at)), this.#writeFailed);
     }
   }
 
   async #endWriting(): Promise<void> {
-    await this.#try(() => this.#socket.closeWrite());
+    await this.#try(() => this.#socket.closeWrite(), this.#writeFailed);
     this.#writeEnded = true;
     this.#whenBothEnded();
   }
 
-  async #try<T>(act: () => Promise<T>): Promise<T> {
+  /** Who hangs up may have said why. */
+  readonly #writeFailed = (failure: { readonly error: unknown }): void => {
+    this.#failure = failure;
+    this.#writeEnded = true;
+    this.#whenBothEnded();
+  };
+
+  async #try<T>(act: () => Promise<T>, failed: (failure: { readonly error: unknown }) => void): Promise<T> {
     if (this.#end !== null) throw this.#end.error;
     try {
       return await act();
@@ -97,7 +109,7 @@ export class SocketConn<A extends Deno.Addr> implements SshConn<A> {
       const ended = this.#end as { readonly error: unknown } | null;
       if (ended !== null) throw ended.error;
       const error = new SshError("Connection was reset", { code: "CLOSED", cause });
-      this.#finish({ error }, true);
+      failed({ error });
       throw error;
     }
   }
@@ -131,7 +143,7 @@ export class SocketConn<A extends Deno.Addr> implements SshConn<A> {
   }
 
   closeWrite(): Promise<void> {
-    if (this.#writeEnded) return Promise.resolve();
+    if (this.#writeEnded && this.#failure === null) return Promise.resolve();
     return this.#closeWrite ??= leavable(
       this.#writer.use((writer) => writer.close()).catch((error) => {
         // Somebody may have held the stream, and lets go of it.

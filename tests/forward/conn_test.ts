@@ -168,12 +168,27 @@ Deno.test("`SocketConn.write()` that nobody has waited for may fail when its far
   // Unhandled rejections fail a test.
   void conn.write(data);
   pair.theirs.close();
-  await inTime(conn.closed, "the end");
-  await assertRejects(() => conn.write(data), SshError, "reset");
+  await inTime(assertRejects(() => conn.write(data), SshError, "reset"), "the reset");
   void conn.closeWrite();
   await assertRejects(() => conn.closeWrite(), SshError, "reset");
   void conn.writable.close();
   await assertRejects(() => conn.writable.close(), SshError, "reset");
+  // Nobody reads any more, either.
+  await conn.read(new Uint8Array(1)).catch(() => {});
+  await inTime(conn.closed, "the end");
+});
+
+Deno.test("`SocketConn` still gives what its far end had sent when a write fails, as over a channel", async () => {
+  const dir = await Deno.makeTempDir(), addr = { transport: "unix", path: `${dir}/s` } as const;
+  using listener = Deno.listen(addr);
+  const [theirs, socket] = await Promise.all([listener.accept(), Deno.connect(addr)]);
+  const conn = new SocketConn(socket, { localAddr: addr, remoteAddr: addr }, new Ending(new Promise(() => {})));
+  await theirs.write(utf8("no room"));
+  theirs.close();
+  await assertRejects(() => conn.write(new Uint8Array(1)), SshError, "reset");
+  assertEquals(text(await new Response(conn.readable).bytes()), "no room");
+  await inTime(conn.closed, "the end");
+  await Deno.remove(dir, { recursive: true });
 });
 
 Deno.test("`SocketConn` refuses a chunk that is no Uint8Array, and one whose buffer was transferred while it waited", async () => {
