@@ -227,6 +227,10 @@ Deno.test("an answer is in no error, also where it comes back", async () => {
       JSON.stringify("Password: Sorry, *** is wrong\n".repeat(2))
     }`,
   );
+  // Two questions answered at once: what comes back has something between the lines.
+  const respond = [{ pattern: /(?<!wrong\n)Password: /, answer: "first one\nsecond one" }];
+  const both = await client.run("stderr 2", { respond }).catch((error) => error);
+  assertEquals(both.stderr, "Password: Sorry, *** is wrong\n".repeat(2));
   const secrets = new Secrets();
   for (const secret of ["y", "a.c", "$&", "secret", "secrets", ""]) secrets.add(secret);
   assertEquals(secrets.hide("yes (y/n)y a.c abc $& secrets secretive"), "yes (***/n)*** *** abc *** *** ***ive");
