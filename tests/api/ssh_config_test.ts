@@ -212,6 +212,24 @@ Deno.test("hops that a program names are those that ProxyJump would be, in the p
   });
 });
 
+Deno.test("a file that could not be read is read anew the next time, and one that could is not", async () => {
+  const reads: string[] = [];
+  let isBusy = true;
+  const read = (path: string): Promise<string | null> => {
+    reads.push(path);
+    if (path === `${HOME}/.ssh/config`) return Promise.resolve("Include ~/more\n");
+    if (path !== `${HOME}/more`) return Promise.resolve(null);
+    return isBusy ? Promise.reject(new Error("Too many open files")) : Promise.resolve("User bob\n");
+  };
+  const config = await load("", {
+    system: { read, glob: (pattern) => Promise.resolve([pattern]) },
+  });
+  await assertRejects(() => config.options(), SshConfigError, "Too many open files");
+  isBusy = false;
+  for (let i = 0; i < 2; i++) assertEquals((await config.options()).username, "bob");
+  assertEquals(reads, [`${HOME}/.ssh/config`, "/etc/ssh/ssh_config", `${HOME}/more`, `${HOME}/more`]);
+});
+
 Deno.test("hops that lead in a circle are refused", async () => {
   const { options } = await load("Host a\nProxyJump b\nHost b\nProxyJump a\nHost web\nProxyJump web\n");
   await assertRejects(() => options("a"), SshConfigError, "in a circle");
