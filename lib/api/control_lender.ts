@@ -11,6 +11,7 @@ import type { Lender, LentAddress, LentListener } from "../forward/lender.ts";
 import type { LocalSocket } from "../forward/local_sockets.ts";
 import type { ControlConn, ControlForward } from "../transport/control_conn.ts";
 import { abortable } from "../wire/abortable.ts";
+import { requireDeno } from "../wire/system.ts";
 import { askMaster, hangUp, named } from "./control_socket.ts";
 
 /** Has one master listen. */
@@ -24,6 +25,7 @@ export class ControlLender implements Lender {
 
   /** See {@linkcode Lender}. */
   async listen(where: LentAddress, signal: AbortSignal | undefined): Promise<LentListener> {
+    requireDeno("listen through a control socket", "a connection of its own, without `controlPath`, listens");
     signal?.throwIfAborted();
     // Only the user's own programs can reach what is in it.
     const dir = await Deno.makeTempDir({ prefix: "amiko_" }), path = `${dir}/s`;

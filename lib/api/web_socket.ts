@@ -344,9 +344,15 @@ class SocketStreams implements ByteDuplex {
     if (!(chunk instanceof Uint8Array)) {
       throw new TypeError("Cannot write to WebSocket: a chunk must be a Uint8Array");
     }
+    const { length } = chunk;
     await this.opened;
-    for (let at = 0; at < chunk.length; at += MAX_MESSAGE) {
+    for (let at = 0; at < length; at += MAX_MESSAGE) {
       await this.#drained(MAX_BUFFERED, signal);
+      if (chunk.length !== length) {
+        throw new TypeError(
+          "Cannot write to WebSocket: the chunk's buffer was transferred or resized during the write",
+        );
+      }
       // A copy is sent: the chunk is the writer's again when this ends.
       this.#socket.send(chunk.slice(at, at + MAX_MESSAGE));
     }

@@ -289,5 +289,7 @@ export function readLines(
     return text === null ? null : linesOf(text, path);
   })();
   cache.set(path, read);
+  // What could not be read may be the next time.
+  read.catch(() => cache.delete(path));
   return read;
 }

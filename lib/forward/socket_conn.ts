@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { leavable, OutputStream } from "../connection/output_stream.ts";
 import { SshError } from "../errors.ts";
 import { wrongKind } from "../wire/check.ts";
 import type { Bytes } from "../wire/types.ts";
@@ -28,6 +29,8 @@ export class SocketConn<A extends Deno.Addr> implements SshConn<A> {
   readonly #writer: Lock<WritableStreamDefaultWriter<Uint8Array>>;
   #readEnded = false;
   #writeEnded = false;
+  /** Why nothing more can be written, though what has come may still be read. */
+  #failure: { readonly error: unknown } | null = null;
   #end: { readonly error: unknown } | null = null;
   #closeWrite: Promise<void> | null = null;
 
@@ -54,31 +57,50 @@ export class SocketConn<A extends Deno.Addr> implements SshConn<A> {
       },
       cancel: () => this.#finish({ error: closed() }, true),
     });
-    this.writable = new WritableStream<Uint8Array>({
-      write: async (chunk) => {
-        for (let at = 0; at < chunk.length;) at += await this.#try(() => this.#socket.write(chunk.subarray(at)));
-      },
+    this.writable = new OutputStream({
+      write: (chunk) => this.#write(chunk),
       close: () => this.#endWriting(),
       abort: () => this.#finish({ error: closed() }, true),
+    }, () => {
+      const failure = this.#failure ?? (this.#writeEnded ? null : this.#end);
+      return failure === null ? null : Promise.reject(failure.error);
     });
     this.#writer = new Lock(() => this.writable.getWriter());
   }
 
   async #read(into: Uint8Array): Promise<number | null> {
-    const length = await this.#try(() => this.#socket.read(into));
+    const length = await this.#try(() => this.#socket.read(into), (failure) => this.#finish(failure, true));
     if (length !== null) return length;
     this.#readEnded = true;
     this.#whenBothEnded();
     return null;
   }
 
+  async #write(chunk: Uint8Array): Promise<void> {
+    if (!(chunk instanceof Uint8Array)) throw new TypeError("Cannot write to connection: chunks must be Uint8Array");
+    const { length } = chunk;
+    for (let at = 0; at < length;) {
+      if (chunk.length !== length) {
+        throw new TypeError("Cannot send a chunk: its buffer was transferred or resized during the write");
+      }
+      at += await this.#try(() => this.#socket.write(chunk.subarray(at)), this.#writeFailed);
+    }
+  }
+
   async #endWriting(): Promise<void> {
-    await this.#try(() => this.#socket.closeWrite());
+    await this.#try(() => this.#socket.closeWrite(), this.#writeFailed);
     this.#writeEnded = true;
     this.#whenBothEnded();
   }
 
-  async #try<T>(act: () => Promise<T>): Promise<T> {
+  /** Who hangs up may have said why. */
+  readonly #writeFailed = (failure: { readonly error: unknown }): void => {
+    this.#failure = failure;
+    this.#writeEnded = true;
+    this.#whenBothEnded();
+  };
+
+  async #try<T>(act: () => Promise<T>, failed: (failure: { readonly error: unknown }) => void): Promise<T> {
     if (this.#end !== null) throw this.#end.error;
     try {
       return await act();
@@ -87,7 +109,7 @@ export class SocketConn<A extends Deno.Addr> implements SshConn<A> {
       const ended = this.#end as { readonly error: unknown } | null;
       if (ended !== null) throw ended.error;
       const error = new SshError("Connection was reset", { code: "CLOSED", cause });
-      this.#finish({ error }, true);
+      failed({ error });
       throw error;
     }
   }
@@ -112,21 +134,23 @@ export class SocketConn<A extends Deno.Addr> implements SshConn<A> {
     return this.#readEnded ? null : await this.#read(p);
   }
 
-  async write(p: Uint8Array): Promise<number> {
-    if (!(p instanceof Uint8Array)) throw wrongKind("p", p, "a Uint8Array");
-    return await this.#writer.use(async (writer) => {
+  write(p: Uint8Array): Promise<number> {
+    if (!(p instanceof Uint8Array)) return Promise.reject(wrongKind("p", p, "a Uint8Array"));
+    return leavable(this.#writer.use(async (writer) => {
       await writer.write(p);
       return p.length;
-    });
+    }));
   }
 
   closeWrite(): Promise<void> {
-    if (this.#writeEnded) return Promise.resolve();
-    return this.#closeWrite ??= this.#writer.use((writer) => writer.close()).catch((error) => {
-      // Somebody may have held the stream, and lets go of it.
-      this.#closeWrite = null;
-      throw error;
-    });
+    if (this.#writeEnded && this.#failure === null) return Promise.resolve();
+    return this.#closeWrite ??= leavable(
+      this.#writer.use((writer) => writer.close()).catch((error) => {
+        // Somebody may have held the stream, and lets go of it.
+        this.#closeWrite = null;
+        throw error;
+      }),
+    );
   }
 
   /** What was written has been taken by the socket. */

@@ -114,12 +114,11 @@ async function locked<T>(
   for (;;) {
     using file = await openInFolder(path, options);
     // There a lock keeps everybody from reading, `ssh` too.
-    if (system.build.os !== "windows") {
-      await lock(file, until);
-      // Whoever had it may have put another file in the place of this one.
-      if (!await isAt(path, file)) continue;
-    }
-    const done = await action(file, await readAll(path, file));
+    const isWindows = system.build.os === "windows";
+    if (!isWindows) await lock(file, until);
+    // Whoever had it may have put another file in the place of this one.
+    const isStill = isWindows || await isAt(path, file),
+      done = isStill ? await action(file, await readAll(path, file)) : again;
     if (done !== again) return done;
     if (performance.now() > until) throw new Error(`others have kept changing it for ${LOCK_TIME} ms`);
   }

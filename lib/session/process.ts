@@ -66,6 +66,9 @@ let construct: (
 /** The size that a process was last told its terminal has; null where it has none. */
 export let windowOf: (process: RemoteProcess) => WindowSize | null;
 
+/** A text of a process without what no error may show. */
+export let hiddenIn: (process: RemoteProcess, text: string) => string;
+
 /** What `output()` gives, of a process that nobody else has: no streams are made for it. */
 export let outputOf: (process: RemoteProcess) => Promise<ExecOutput>;
 
@@ -95,6 +98,7 @@ export class RemoteProcess implements AsyncDisposable {
   static {
     construct = (...parts) => new RemoteProcess(...parts);
     windowOf = (process) => process.#window;
+    hiddenIn = (process, text) => process.#hide(text);
     outputOf = (process) => process.#output(process.#options.respond === undefined);
   }
 

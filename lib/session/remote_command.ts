@@ -4,7 +4,7 @@
  * @module
  */
 import { collectEnd, linesOf, SshCommandError } from "./output.ts";
-import type { RemoteProcess } from "./process.ts";
+import { hiddenIn, type RemoteProcess } from "./process.ts";
 import type { ShellValue } from "./quote.ts";
 import type { ExecOptions, ExecOutput } from "./types.ts";
 
@@ -44,7 +44,9 @@ export function remoteCommand(runner: Runner, command: string, given: ExecOption
       stderr.catch(() => {});
       yield* linesOf(process.stdout);
       const status = await process.status;
-      if (options.check && !status.success) throw new SshCommandError(command, status, await stderr);
+      if (options.check && !status.success) {
+        throw new SshCommandError(command, status, hiddenIn(process, await stderr));
+      }
     },
   };
 }

@@ -8,10 +8,10 @@
 export class Secrets {
   readonly #secrets = new Set<string>();
 
-  /** Is not shown from here on. */
+  /** Is not shown from here on, nor is a line of it: several may come back one by one, with other ends. */
   add(secret: string | Uint8Array): void {
-    const text = (secret instanceof Uint8Array ? new TextDecoder().decode(secret) : secret).replace(/[\r\n]+$/, "");
-    if (text !== "") this.#secrets.add(text);
+    const text = secret instanceof Uint8Array ? new TextDecoder().decode(secret) : secret;
+    for (const line of text.split(/[\r\n]+/)) if (line !== "") this.#secrets.add(line);
   }
 
   /** The text without them. A short one is looked for as a word of its own: `y` stands in half of all others. */

@@ -6,6 +6,7 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import type { Agent } from "../../lib/keys/types.ts";
 import { connect } from "../../lib/api/client.ts";
+import { ControlLender } from "../../lib/api/control_lender.ts";
 import { SshError } from "../../lib/errors.ts";
 import { scratchDir } from "../_support/keys.ts";
 import { Reader } from "../../lib/wire/reader.ts";
@@ -271,4 +272,20 @@ Deno.test("listen() through a master that is aborted takes back what the master 
   granted.resolve();
   await until(() => closed.length === 1, "it is taken back");
   assertEquals(closed, forwards);
+});
+
+Deno.test("listen() through a master tells a runtime that is not Deno what it takes", async () => {
+  const lender = new ControlLender("/nowhere"), deno = Object.getOwnPropertyDescriptor(globalThis, "Deno")!;
+  let listening: Promise<unknown>;
+  try {
+    Object.defineProperty(globalThis, "Deno", { ...deno, value: undefined });
+    listening = lender.listen({ hostname: "localhost", port: 0 }, undefined);
+  } finally {
+    Object.defineProperty(globalThis, "Deno", deno);
+  }
+  await assertRejects(
+    () => listening,
+    TypeError,
+    "that takes Deno, and this runtime is another; a connection of its own",
+  );
 });

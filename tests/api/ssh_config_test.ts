@@ -10,11 +10,11 @@ import type { ConfigSystem } from "../../lib/config/system.ts";
 import { globPaths } from "../../lib/config/glob_paths.ts";
 import { withoutNames } from "../../lib/api/jump.ts";
 import { serveConn } from "../../lib/api/server.ts";
-import { SshAuthError } from "../../lib/errors.ts";
+import { SshAuthError, SshError } from "../../lib/errors.ts";
 import { generateKey } from "../../lib/keys/private_key.ts";
 import { insecureAcceptAnyHostKey } from "../../lib/keys/trust/known_hosts.ts";
 import type { PublicKey } from "../../lib/keys/types.ts";
-import { serverOptions } from "../_support/joined.ts";
+import { join, serverOptions } from "../_support/joined.ts";
 import { memoryPair } from "../_support/duplex.ts";
 import { inTime, until } from "../_support/until.ts";
 import vectors from "../vectors/mldsa44_ed25519.json" with { type: "json" };
@@ -212,6 +212,24 @@ Deno.test("hops that a program names are those that ProxyJump would be, in the p
   });
 });
 
+Deno.test("a file that could not be read is read anew the next time, and one that could is not", async () => {
+  const reads: string[] = [];
+  let isBusy = true;
+  const read = (path: string): Promise<string | null> => {
+    reads.push(path);
+    if (path === `${HOME}/.ssh/config`) return Promise.resolve("Include ~/more\n");
+    if (path !== `${HOME}/more`) return Promise.resolve(null);
+    return isBusy ? Promise.reject(new Error("Too many open files")) : Promise.resolve("User bob\n");
+  };
+  const config = await load("", {
+    system: { read, glob: (pattern) => Promise.resolve([pattern]) },
+  });
+  await assertRejects(() => config.options(), SshConfigError, "Too many open files");
+  isBusy = false;
+  for (let i = 0; i < 2; i++) assertEquals((await config.options()).username, "bob");
+  assertEquals(reads, [`${HOME}/.ssh/config`, "/etc/ssh/ssh_config", `${HOME}/more`, `${HOME}/more`]);
+});
+
 Deno.test("hops that lead in a circle are refused", async () => {
   const { options } = await load("Host a\nProxyJump b\nHost b\nProxyJump a\nHost web\nProxyJump web\n");
   await assertRejects(() => options("a"), SshConfigError, "in a circle");
@@ -323,6 +341,23 @@ Deno.test("what connect() does besides goes along with copies of the options, an
   // A master is not looked for where one is to be started.
   const master = await load("ControlPath /x\nControlMaster yes\n");
   assertEquals(extrasOf(await master.options()), null);
+});
+
+Deno.test("a connection that is lost while its forwards are opened is an error, and not a forward that failed", async () => {
+  const config = await load("RemoteForward 9000 localhost:22\n"), options = await config.options(), pair = memoryPair();
+  const allowForward = () => {
+    pair.reset();
+    return false;
+  };
+  const { client, served } = await join({ allowForward }, {}, pair);
+  const connecting = connectWithExtras(options, extrasOf(options)!, () => Promise.resolve(client));
+  const error = await assertRejects(
+    () => connecting,
+    SshError,
+    "Cannot open forward of ssh_config, RemoteForward 9000",
+  );
+  assertEquals([error.code, config.notices], ["CONNECTION_LOST", []]);
+  await served;
 });
 
 Deno.test("a master is for whom the configuration means, and not for another user, host or trust that a program names", async () => {

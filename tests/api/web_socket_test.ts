@@ -227,6 +227,16 @@ Deno.test("writing waits while the socket holds much, messages are short, and a 
   assertEquals(socket.closedWith, 1000);
 });
 
+Deno.test("a chunk whose buffer is transferred while it waits is refused, and not cut short without a word", async () => {
+  const socket = new SlowSocket(), chunk = new Uint8Array(1 << 20);
+  const near = await webSocketTransport(socket as unknown as WebSocket);
+  const writing = assertRejects(() => near.writable.getWriter().write(chunk), TypeError, "transferred or resized");
+  await until(() => socket.bufferedAmount > 262_144, "a full socket");
+  structuredClone(chunk, { transfer: [chunk.buffer] });
+  socket.bufferedAmount = 0;
+  await inTime(writing, "the refusal");
+});
+
 Deno.test("small messages count as what they take, and what waits is read in large chunks", async () => {
   const flood = async (count: number, length: number) => {
     const socket = new SlowSocket(), near = await webSocketTransport(socket as unknown as WebSocket);

@@ -160,3 +160,56 @@ Deno.test("`SocketConn.closeWrite()` sends the end behind writes that nobody has
   await assertRejects(() => conn.write(new Uint8Array(1)), TypeError);
   await conn.close();
 });
+
+Deno.test("`SocketConn.write()` that nobody has waited for may fail when its far end has gone, as over a channel", async () => {
+  using pair = await socketPair();
+  const addr = pair.ours.localAddr as Deno.NetAddr, data = pattern(4_000_000);
+  const conn = new SocketConn(pair.ours, { localAddr: addr, remoteAddr: addr }, new Ending(new Promise(() => {})));
+  // Unhandled rejections fail a test.
+  void conn.write(data);
+  pair.theirs.close();
+  await inTime(assertRejects(() => conn.write(data), SshError, "reset"), "the reset");
+  void conn.closeWrite();
+  await assertRejects(() => conn.closeWrite(), SshError, "reset");
+  void conn.writable.close();
+  await assertRejects(() => conn.writable.close(), SshError, "reset");
+  // Nobody reads any more, either.
+  await conn.read(new Uint8Array(1)).catch(() => {});
+  await inTime(conn.closed, "the end");
+});
+
+Deno.test("`SocketConn` still gives what its far end had sent when a write fails, as over a channel", async () => {
+  const dir = await Deno.makeTempDir(), addr = { transport: "unix", path: `${dir}/s` } as const;
+  using listener = Deno.listen(addr);
+  const [theirs, socket] = await Promise.all([listener.accept(), Deno.connect(addr)]);
+  const conn = new SocketConn(socket, { localAddr: addr, remoteAddr: addr }, new Ending(new Promise(() => {})));
+  await theirs.write(utf8("no room"));
+  theirs.close();
+  await assertRejects(() => conn.write(new Uint8Array(1)), SshError, "reset");
+  assertEquals(text(await new Response(conn.readable).bytes()), "no room");
+  await inTime(conn.closed, "the end");
+  await Deno.remove(dir, { recursive: true });
+});
+
+Deno.test("`SocketConn` refuses a chunk that is no Uint8Array, and one whose buffer was transferred while it waited", async () => {
+  const addr: Deno.NetAddr = { transport: "tcp", hostname: "127.0.0.1", port: 1 }, chunk = new Uint8Array(10);
+  let written = 0;
+  const socket = {
+    read: () => Promise.resolve(null),
+    write: () => {
+      structuredClone(chunk, { transfer: [chunk.buffer] });
+      return Promise.resolve(++written);
+    },
+    closeWrite: () => Promise.resolve(),
+    close: () => {},
+  };
+  const join = () => new SocketConn(socket, { localAddr: addr, remoteAddr: addr }, new Ending(new Promise(() => {})));
+  for (const wrong of [new ArrayBuffer(10), "text"]) {
+    await using conn = join();
+    const writer = conn.writable.getWriter();
+    await assertRejects(() => writer.write(wrong as never), TypeError, "chunks must be Uint8Array");
+  }
+  await using conn = join();
+  await assertRejects(() => conn.write(chunk), TypeError, "transferred or resized");
+  assertEquals(written, 1);
+});

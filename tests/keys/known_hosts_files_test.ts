@@ -213,6 +213,23 @@ Deno.test("appendTo() begins anew where somebody puts another file in the place 
     assertEquals(await Deno.readTextFile(file), "added\n");
   }));
 
+Deno.test("appendTo() gives up in its time where the file is never the one that it has opened", () =>
+  inFolder(async (_folder, file) => {
+    const { stat } = Deno, { now } = performance;
+    let looks = 0;
+    performance.now = () => looks * 1000;
+    // Somebody puts another file there each time, or a file system has a new number for it.
+    Deno.stat = async (path) => ({ ...await stat(path), ino: -++looks });
+    try {
+      await assertRejects(() => appendTo(file, () => utf8("added\n")), Error, "others have kept changing it");
+    } finally {
+      Deno.stat = stat;
+      performance.now = now;
+    }
+    assert(looks < 20, String(looks));
+    assertEquals(await Deno.readTextFile(file), "");
+  }));
+
 Deno.test("what cannot be written leaves the file as it was", () =>
   inFolder(async (folder, file) => {
     // A disk that fills up in the middle of a line.

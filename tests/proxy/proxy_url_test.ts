@@ -83,5 +83,14 @@ Deno.test("proxyOfEnvironment() reads the variables as curl does", () => {
     assertEquals(of({ ALL_PROXY: "socks5://one", NO_PROXY: list }), "one", list);
   }
   assertEquals(of({ ALL_PROXY: "socks5://one", no_proxy: "[::1]" }, "::1"), null);
+  const networks = (list: string, hostname: string) => of({ ALL_PROXY: "socks5://one", NO_PROXY: list }, hostname);
+  for (const list of ["10.0.0.0/8", "localhost,10.96.0.0/11", "10.127.1.2/32", "0.0.0.0/0"]) {
+    assertEquals(networks(list, "10.127.1.2"), null, list);
+  }
+  for (const list of ["11.0.0.0/8", "10.64.0.0/11", "10.127.1.3/32", "10.127.1.2/33", "::/0", "10.0.0/8", "/8"]) {
+    assertEquals(networks(list, "10.127.1.2"), "one", list);
+  }
+  assertEquals(networks("10.0.0.0/8", "ten.example.org"), "one");
+  assertEquals([networks("fd00::/8", "fdab::1"), networks("fd00::/9", "fdab::1")], [null, "one"]);
   assertThrows(() => of({ ALL_PROXY: "ftp://u:hush@p" }), TypeError, "`ALL_PROXY`");
 });

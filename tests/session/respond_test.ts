@@ -217,6 +217,8 @@ Deno.test("an answer is in no error, also where it comes back", async () => {
   assertInstanceOf(error, SshCommandError);
   assertEquals(error.message, "Command failed with exit code 1: Password: Sorry, *** is wrong");
   assertEquals(error.stderr, "Password: Sorry, *** is wrong\n".repeat(2));
+  const byLines = await Array.fromAsync(client.$(options)`stderr 2`.lines()).catch((error) => error);
+  assertEquals([byLines.message, byLines.stderr], [error.message, error.stderr]);
   await using process = await client.spawn("asks 2", { ...options, stderr: "null" });
   const missing = await assertRejects(() => process.expect("never"), SshError);
   assertEquals(
@@ -225,6 +227,10 @@ Deno.test("an answer is in no error, also where it comes back", async () => {
       JSON.stringify("Password: Sorry, *** is wrong\n".repeat(2))
     }`,
   );
+  // Two questions answered at once: what comes back has something between the lines.
+  const respond = [{ pattern: /(?<!wrong\n)Password: /, answer: "first one\nsecond one" }];
+  const both = await client.run("stderr 2", { respond }).catch((error) => error);
+  assertEquals(both.stderr, "Password: Sorry, *** is wrong\n".repeat(2));
   const secrets = new Secrets();
   for (const secret of ["y", "a.c", "$&", "secret", "secrets", ""]) secrets.add(secret);
   assertEquals(secrets.hide("yes (y/n)y a.c abc $& secrets secretive"), "yes (***/n)*** *** abc *** *** ***ive");

@@ -15,7 +15,7 @@ import { requireSystem } from "../../wire/system.ts";
 import type { ConnectOptions } from "../connect_options.ts";
 import { given } from "../options.ts";
 import { hasNames, withoutNames } from "../jump.ts";
-import { giveSessions, type SshClient } from "../ssh_client.ts";
+import { giveSessions, type SshClient, whereabouts } from "../ssh_client.ts";
 import type { Extras, Kept } from "./extras.ts";
 import { denoSystemUntil } from "./deno_system.ts";
 import { checkLoadOptions, loadOn, type LoadSshConfigOptions, type SshConfig } from "./ssh_config.ts";
@@ -144,7 +144,8 @@ async function openForwards(client: SshClient, { local, remote, gateway, strict,
       const why = cause instanceof Error ? cause.message : String(cause);
       const what = `${keyword} ${printable(showEnd(spec.from), 128)}`;
       // A connection that has ended, or a permission that is missing, is no forward that failed.
-      if (strict || cause instanceof system.errors.NotCapable || cause instanceof SshError && cause.code === "CLOSED") {
+      const isOver = cause instanceof SshError && cause.code === "CLOSED" || whereabouts(client).endedBy !== null;
+      if (strict || isOver || cause instanceof system.errors.NotCapable) {
         if (!(cause instanceof SshError)) throw cause;
         throw new SshError(`Cannot open forward of ssh_config, ${what}: ${cause.message}`, { code: cause.code, cause });
       }
