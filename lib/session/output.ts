@@ -10,7 +10,7 @@ import { Gathered } from "../wire/gathered.ts";
 import type { Bytes, PlainSource } from "../wire/types.ts";
 import type { ExecOutput, ExitStatus } from "./types.ts";
 
-/** How many bytes of standard error an error keeps. */
+/** How many bytes of standard error an error keeps; as many before them are looked through for what it must not show, and may be cut. */
 const TAIL = 4096;
 
 /** A command that ended with another exit code than 0, or by a signal. */
@@ -50,9 +50,10 @@ export class SshCommandError extends SshError {
   }
 }
 
-/** The end of bytes, as text. */
-function endOf(bytes: Uint8Array): string {
-  return new TextDecoder().decode(bytes.subarray(Math.max(0, bytes.length - TAIL)));
+/** The end of bytes, as text, without what `hide` leaves out. */
+export function endOf(bytes: Uint8Array, hide: (text: string) => string): string {
+  const shown = new TextEncoder().encode(hide(new TextDecoder().decode(bytes.subarray(-2 * TAIL))));
+  return new TextDecoder().decode(shown.subarray(-TAIL));
 }
 
 /** A finished process. */
@@ -90,7 +91,7 @@ export function finished(
   command: string | null,
   hide: (text: string) => string,
 ): ExecOutput {
-  if (command !== null && !status.success) throw new SshCommandError(command, status, hide(endOf(stderr)));
+  if (command !== null && !status.success) throw new SshCommandError(command, status, endOf(stderr, hide));
   return new Output(status, stdout, stderr);
 }
 
@@ -134,12 +135,13 @@ export async function collectPlain(source: PlainSource, room: Room, full: () => 
 }
 
 /** Reads a stream to its end and keeps what an error shows of it. */
-export async function collectEnd(stream: ReadableStream<Bytes>): Promise<string> {
+export async function collectEnd(stream: ReadableStream<Bytes>): Promise<Bytes> {
+  const most = 2 * TAIL;
   let kept: Bytes = new Uint8Array(0);
   for await (const chunk of stream) {
-    kept = chunk.length >= TAIL ? chunk.slice(-TAIL) : concat([kept, chunk]).slice(-TAIL);
+    kept = chunk.length >= most ? chunk.slice(-most) : concat([kept, chunk]).slice(-most);
   }
-  return endOf(kept);
+  return kept;
 }
 
 /** Lines as they come, without their ends. */

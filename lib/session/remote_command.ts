@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { collectEnd, linesOf, SshCommandError } from "./output.ts";
+import { collectEnd, endOf, linesOf, SshCommandError } from "./output.ts";
 import { hiddenIn, type RemoteProcess } from "./process.ts";
 import type { ShellValue } from "./quote.ts";
 import type { ExecOptions, ExecOutput } from "./types.ts";
@@ -40,12 +40,13 @@ export function remoteCommand(runner: Runner, command: string, given: ExecOption
     json: async () => JSON.parse((await run()).text()),
     async *lines() {
       await using process = await runner.spawn(command, { ...options, check: false });
-      const stderr = (options.stderr ?? "piped") === "piped" ? collectEnd(process.stderr) : Promise.resolve("");
-      stderr.catch(() => {});
+      const stderr = (options.stderr ?? "piped") === "piped" ? collectEnd(process.stderr) : null;
+      stderr?.catch(() => {});
       yield* linesOf(process.stdout);
       const status = await process.status;
       if (options.check && !status.success) {
-        throw new SshCommandError(command, status, hiddenIn(process, await stderr));
+        const said = stderr === null ? "" : endOf(await stderr, (text) => hiddenIn(process, text));
+        throw new SshCommandError(command, status, said);
       }
     },
   };

@@ -5,7 +5,7 @@
  */
 import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
 import { SshError } from "../../lib/errors.ts";
-import { SshCommandError } from "../../lib/session/output.ts";
+import { endOf, SshCommandError } from "../../lib/session/output.ts";
 import type { Answer } from "../../lib/session/respond.ts";
 import { Secrets } from "../../lib/session/secrets.ts";
 import type { ServerSession } from "../../lib/session/server_session.ts";
@@ -234,6 +234,12 @@ Deno.test("an answer is in no error, also where it comes back", async () => {
   const secrets = new Secrets();
   for (const secret of ["y", "a.c", "$&", "secret", "secrets", ""]) secrets.add(secret);
   assertEquals(secrets.hide("yes (y/n)y a.c abc $& secrets secretive"), "yes (***/n)*** *** abc *** *** ***ive");
+  // Where the end of standard error that an error keeps begins within one.
+  for (let behind = 4_080; behind < 4_100; behind++) {
+    const said = new TextEncoder().encode(`${"-".repeat(10_000)}secrets${"-".repeat(behind)}`);
+    const end = endOf(said, secrets.hide);
+    assert(end.length <= 4_096 && /^[-*]*$/.test(end), end.slice(0, 20));
+  }
 });
 
 Deno.test("`respond` is checked before anything is sent", async () => {
