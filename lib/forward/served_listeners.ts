@@ -47,6 +47,7 @@ export class ServedListeners {
   #forwarded = 0;
   /** Told when one has gone, and at the end. */
   #waiting: (() => void)[] = [];
+  #ended = false;
   #refed = true;
 
   /** `hold` is told of sockets, and returns what tells it that they have gone. */
@@ -61,8 +62,9 @@ export class ServedListeners {
     return this.#open.size < this.#limits.maxListeners && !this.#open.has(keyOf(address, port));
   }
 
-  /** Listens. Returns the port, or null where that is not possible. */
+  /** Listens. Returns the port, or null where that is not possible, and behind the end. */
   listen(address: string, port: number | null): number | null {
+    if (this.#ended) return null;
     const { sockets, onError } = this.#limits;
     let listeners: SystemListener[];
     try {
@@ -96,6 +98,7 @@ export class ServedListeners {
 
   /** Stops listening everywhere. */
   end(): void {
+    this.#ended = true;
     const open = this.#all();
     this.#open.clear();
     for (const listener of open) listener.close();

@@ -354,6 +354,37 @@ Deno.test("allowForward that takes its time holds up no channel, and what it all
   assertEquals([connected, under.errors], [1, []]);
 });
 
+Deno.test("nothing is listened at for a connection that ends while the word of allowForward is on its way", async () => {
+  for (let steps = 0; steps < 5; steps++) {
+    const late = Promise.withResolvers<boolean>(), path = `${Deno.makeTempDirSync()}/socket`;
+    let asked = 0, listening = 0;
+    const counted = (listener: SystemListener): SystemListener => {
+      listening++;
+      return { ...listener, close: () => (listening--, listener.close()) };
+    };
+    const under = new Under({
+      sockets: {
+        ...systemSockets,
+        listen: (...args) => systemSockets.listen(...args).map(counted),
+        listenUnix: (path) => counted(systemSockets.listenUnix(path)),
+      },
+      allowForward: () => (asked++, late.promise),
+    });
+    const asking = [
+      () => under.listen("127.0.0.1"),
+      () => under.unix("streamlocal-forward@openssh.com", path),
+    ][steps % 2]!;
+    const ended = assertRejects(asking, SshError);
+    await until(() => asked === 1);
+    late.resolve(true);
+    for (let i = 0; i < steps; i++) await null;
+    under.end();
+    await ended;
+    await turns();
+    assertEquals(listening, 0, `${steps} microtasks`);
+  }
+});
+
 Deno.test("replies to requests to listen keep their order while one waits for allowForward", async () => {
   const late = Promise.withResolvers<boolean>();
   await using under = new Under({
