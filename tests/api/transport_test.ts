@@ -281,6 +281,39 @@ Deno.test("a server that accepts nothing is not flooded with channels", async ()
   await both.client.openSession();
 });
 
+Deno.test("a server that accepts nothing is not flooded with channels that come at once, and those that it opens no more keep no place", async () => {
+  let channels = 0;
+  class Counted extends Channel {
+    constructor(id: number) {
+      super(id);
+      channels++;
+    }
+    override onEnded(error: Error | null): void {
+      channels--;
+      super.onEnded(error);
+    }
+  }
+  await using both = await negotiated({
+    ...password,
+    checkChannelRequest: (kind, id) => {
+      const channel = new Counted(id);
+      if (kind === "closed@test") void channel.close();
+      return channel;
+    },
+  });
+  const { client, server } = both;
+  await client.authPassword("slowdive", "pygmalion");
+  const at = async (kind: string, count: number): Promise<number> => {
+    const opening = Array.from({ length: count }, () => client.openChannel(kind));
+    const opened = await Promise.allSettled(opening);
+    return opened.filter(({ status }) => status === "fulfilled").length;
+  };
+  assertEquals([await at("closed@test", 100), channels], [0, 0]);
+  assertEquals([await at("session", 100), channels], [64, 64]);
+  for (let i = 0; i < 10; i++) await server.accept();
+  assertEquals(await at("session", 20), 10);
+});
+
 Deno.test("a client refuses every channel that its server opens, and every global request", async () => {
   await using both = await negotiated(password);
   const { client, server } = both;
