@@ -131,6 +131,11 @@ export class Mux implements MessageHandler {
     return this.#channels.open.size;
   }
 
+  /** Channels that take room: those that are open, being opened, or decided on. */
+  get channelsTaken(): number {
+    return this.#channels.taken;
+  }
+
   /**
    * Opens a channel; `make` builds a subclass of `BaseChannel` from its number. Rejects with `ChannelOpenError` when the peer
    * refuses, and with the signal's reason.

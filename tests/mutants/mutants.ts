@@ -4172,7 +4172,7 @@ export const mutants: readonly Mutant[] = [
     id: "x11-room",
     removes: "windows leave room for sessions",
     file: "lib/x11/served_displays.ts",
-    find: "this.#windows > 0 && this.#mux.channelCount >= this.#services.maxForwarded",
+    find: "this.#windows > 0 && this.#mux.channelsTaken >= this.#services.maxForwarded",
     replace: "this.#windows < 0",
     test: "tests/x11/served_displays_test.ts",
     killedBy: "connections to a display leave room for sessions, but one is always possible",
