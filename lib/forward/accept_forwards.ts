@@ -10,7 +10,7 @@ import type { AuthInfo } from "../auth/types.ts";
 import { channelCore } from "../connection/channel.ts";
 import { OpenFailureReason } from "../connection/messages.ts";
 import type { ChannelAcceptor, Mux } from "../connection/mux.ts";
-import { ChannelOpenError } from "../errors.ts";
+import { ChannelOpenError, SshError } from "../errors.ts";
 import { closedError } from "../transport/closing.ts";
 import { callBack } from "../wire/callback.ts";
 import { Timer } from "../wire/timer.ts";
@@ -187,6 +187,8 @@ export class Forwards {
       channel,
       opened: () =>
         callBack(() => onForward(info, { hostname, port, conn }), (error) => {
+          // A client that leaves breaks the connection's streams, and that is no news.
+          if (channelCore(channel).hasEnded && error instanceof SshError) return;
           channelCore(channel).abort(error);
           onError(error);
         }),

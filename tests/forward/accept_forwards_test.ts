@@ -423,6 +423,37 @@ Deno.test("onForward answers allowed forwards in the place of a socket, and what
   await until(() => under.muxes.server.channelCount === 0);
 });
 
+Deno.test("a client that leaves while onForward answers is no news, and what else that throws behind the end is", async () => {
+  for (const isLost of [false, true]) {
+    const own = new Error("the broker is broken");
+    let answered = 0;
+    const under = new Under({
+      sockets: noSockets,
+      allowForward: () => true,
+      onForward: async (_info, { hostname, conn }) => {
+        try {
+          await conn.readable.pipeTo(conn.writable);
+        } catch (error) {
+          throw hostname === "bad" ? own : error;
+        } finally {
+          answered++;
+        }
+      },
+    });
+    for (const host of ["good", "bad"]) {
+      const conn = await under.dial(host, 80);
+      await conn.write(Uint8Array.of(1));
+      await conn.read(new Uint8Array(1));
+      if (!isLost) await conn.close();
+    }
+    if (isLost) under.end(new SshError("gone", { code: "CONNECTION_LOST" }));
+    await until(() => answered === 2);
+    await turns();
+    assertEquals(under.errors, [own]);
+    under.end();
+  }
+});
+
 for (const address of ["", "*", "localhost", "127.0.0.1", "0.0.0.0", "::1", "::"]) {
   Deno.test(`a listener at "${address}" forwards what comes there, and port 0 answers the port`, async () => {
     await using under = new Under(yes);
