@@ -62,7 +62,8 @@ const agentChannels: LentKind<void> = { type: "auth-agent@openssh.com", read: ()
  *
  * class Greeter extends Channel {
  *   override checkExecRequest(command: string): boolean {
- *     this.greet(command);
+ *     // A client may leave before it has its answer.
+ *     this.greet(command).catch(() => {});
  *     return true;
  *   }
  *   async greet(name: string): Promise<void> {
