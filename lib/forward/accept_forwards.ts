@@ -125,6 +125,8 @@ export class Forwards {
   async #connect(target: Target): Promise<SystemSocket> {
     const { sockets, forwardTimeout, onError } = this.#services, connecting = new AbortController();
     const { signal } = this.#stop, onStop = (): void => connecting.abort(signal.reason);
+    // It may have come since somebody allowed this.
+    signal.throwIfAborted();
     const timer = new Timer(() => connecting.abort(new DOMException("Connecting took too long", "TimeoutError")));
     timer.start(forwardTimeout);
     signal.addEventListener("abort", onStop, { once: true });
