@@ -5,6 +5,7 @@ import { Transport, type TransportOptions } from "../../lib/api/transport/transp
 import { ChannelOpenError, HostKeyError, SshAuthError, SshError } from "../../lib/errors.ts";
 import { generateKey } from "../../lib/keys/private_key.ts";
 import type { PublicKey } from "../../lib/keys/types.ts";
+import { ExitSignal, Signal } from "../../lib/session/messages.ts";
 import type { PtyOptions, WindowSize } from "../../lib/session/types.ts";
 import type { Bytes } from "../../lib/wire/types.ts";
 import { memoryPair, sleep } from "../_support/duplex.ts";
@@ -236,6 +237,25 @@ Deno.test("exitStatus tells a code, a signal, or that the channel closed without
   assertEquals((await end("yes")).code, 23);
   assertEquals(await end("signal"), { success: false, code: null, signal: "KILL" });
   assertEquals(await end("quiet"), { success: false, code: null, signal: null });
+});
+
+Deno.test("signals go by their names without SIG, however a client or a server writes them", async () => {
+  const sent: string[] = [];
+  class Signalled extends Session {
+    override notify(name: string, data?: Uint8Array): void {
+      if (name === "exit-signal") sent.push(ExitSignal.decode(data!).signal);
+      super.notify(name, data);
+    }
+  }
+  await using both = await negotiated({ ...password, checkChannelRequest: (_kind, id) => new Signalled(id) });
+  await both.client.authPassword("slowdive", "pygmalion");
+  const channel = await both.client.openSession(), far = await both.server.accept() as Signalled;
+  for (const name of ["TERM", "SIGTERM"]) {
+    assertEquals(await channel.request("signal", Signal.encode({ signal: name })), true);
+    far.sendExitSignal(name);
+  }
+  assertEquals([far.seen, sent], [["TERM", "TERM"], ["TERM", "TERM"]]);
+  assertEquals((await channel.exitStatus).signal, "TERM");
 });
 
 Deno.test("a garbled exit-status spoils its channel and nothing else", async () => {
