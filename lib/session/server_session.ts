@@ -222,7 +222,7 @@ export class ServerSessionChannel extends BaseChannel {
   #onEnv(data: Bytes): boolean {
     if (this.#session !== null || data.length > MAX_VARIABLE) return false;
     const { name, value } = Env.decode(data);
-    if (name === "" || name.includes("=") || !this.#services.grants.allowsVariable(name)) return false;
+    if (!this.#services.grants.allowsVariable(name)) return false;
     // Values that are replaced count as well.
     if ((this.#environmentBytes += data.length) > MAX_ENVIRONMENT) return false;
     if (!(name in this.#env) && ++this.#variables > MAX_VARIABLES) return false;
