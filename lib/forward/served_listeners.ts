@@ -115,7 +115,15 @@ export class ServedListeners {
     return [...this.#open.values()].flatMap(({ listeners }) => listeners);
   }
 
+  /** Whatever else the client has open counts, too, but one connection is always possible. */
+  get #isFull(): boolean {
+    const { maxForwarded } = this.#limits;
+    return this.#forwarded >= maxForwarded || this.#forwarded > 0 && this.#mux.channelsTaken >= maxForwarded;
+  }
+
+  /** A connection has gone; nobody tells when another channel does, so that is looked at now and then. */
   #woken(): Promise<void> {
+    if (this.#forwarded < this.#limits.maxForwarded) return this.#sleep(PAUSE.longest);
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
@@ -135,7 +143,7 @@ export class ServedListeners {
     await turnEnd();
     const share = new TurnShare();
     let pause = 0;
-    const isFull = (): boolean => isOpen() && this.#forwarded >= this.#limits.maxForwarded;
+    const isFull = (): boolean => isOpen() && this.#isFull;
     for (;;) {
       if (share.isUsed) await share.next();
       while (isFull()) await this.#woken();
