@@ -131,9 +131,11 @@ export class Mux implements MessageHandler {
     return this.#channels.open.size;
   }
 
-  /** Channels that take room: those that are open, being opened, or decided on. */
-  get channelsTaken(): number {
-    return this.#channels.taken;
+  /** Channels that take room, those that are open, being opened, or decided on; open ones of a type do not count. */
+  channelsBeside(type: string): number {
+    let count = this.#channels.taken;
+    for (const core of this.#channels.open.values()) if (core.type === type) count--;
+    return count;
   }
 
   /**

@@ -118,7 +118,8 @@ export class ServedListeners {
   /** Whatever else the client has open counts, too, but one connection is always possible. */
   get #isFull(): boolean {
     const { maxForwarded } = this.#limits;
-    return this.#forwarded >= maxForwarded || this.#forwarded > 0 && this.#mux.channelsTaken >= maxForwarded;
+    return this.#forwarded >= maxForwarded ||
+      this.#forwarded > 0 && this.#mux.channelsBeside("session") >= maxForwarded;
   }
 
   /** A connection has gone; nobody tells when another channel does, so that is looked at now and then. */

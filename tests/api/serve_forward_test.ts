@@ -174,7 +174,9 @@ Deno.test("connections to a listener leave room for sessions, whatever else the 
   await turns(50);
   assertEquals((await inTime(client.exec("echo"), "a session")).code, 0);
   for (const channel of own) void channel.close();
-  // The others wait until there is room, five of them for one to go.
+  await using sessions = new AsyncDisposableStack();
+  for (let i = 0; i < 6; i++) sessions.use(await client.spawn("cat", { stdin: "piped" }));
+  // The others wait until there is room, five of them for one to go; open sessions take none of theirs.
   for (let i = 0; i < 5; i++) accepted.push(await inTime(listener.accept(), "the next one"));
   for (const one of [...strangers, ...accepted]) one.close();
 });
