@@ -11,7 +11,8 @@ import { Channel, type ServerInterface, Transport } from "@amiko/ssh/transport";
 /** Greets by the command's text. */
 class Greeter extends Channel {
   override checkExecRequest(command: string): boolean {
-    this.#answer(`Hello ${command}\n`);
+    // A client may leave before it has its answer.
+    this.#answer(`Hello ${command}\n`).catch((error) => console.error(`${error.name}: ${error.message}`));
     return true;
   }
 

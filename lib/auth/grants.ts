@@ -165,9 +165,12 @@ export class Grants {
     return this.#all.map(({ forwardOnly }) => forwardOnly?.[direction]).filter((one) => one !== undefined);
   }
 
-  /** Whether a client may set a variable: not the one that tells the granted command what was asked for. */
+  /**
+   * Whether a client may set a variable: not the one that tells the granted command what was asked for, and none whose name would set
+   * another one where name and value go together.
+   */
   allowsVariable(name: string): boolean {
-    return this.command === null || name !== ORIGINAL_COMMAND;
+    return name !== "" && !name.includes("=") && (this.command === null || name !== ORIGINAL_COMMAND);
   }
 
   /** Variables of each session; a later step's value wins. */

@@ -39,10 +39,15 @@ export class ChannelTable {
     this.most = most;
   }
 
+  /** Numbers that are taken: of channels that are open, being opened, or decided on. */
+  get taken(): number {
+    return this.open.size + this.openings.size + this.deciding.size;
+  }
+
   /** A number for one channel more, or null where there is no room for it. */
   freeNumber(): number | null {
     const used = (id: number) => this.open.has(id) || this.openings.has(id) || this.deciding.has(id);
-    if (this.open.size + this.openings.size + this.deciding.size >= this.most) return null;
+    if (this.taken >= this.most) return null;
     while (used(this.#nextNumber)) this.#countOn();
     const id = this.#nextNumber;
     this.#countOn();

@@ -131,6 +131,13 @@ export class Mux implements MessageHandler {
     return this.#channels.open.size;
   }
 
+  /** Channels that take room, those that are open, being opened, or decided on; open ones of a type do not count. */
+  channelsBeside(type: string): number {
+    let count = this.#channels.taken;
+    for (const core of this.#channels.open.values()) if (core.type === type) count--;
+    return count;
+  }
+
   /**
    * Opens a channel; `make` builds a subclass of `BaseChannel` from its number. Rejects with `ChannelOpenError` when the peer
    * refuses, and with the signal's reason.

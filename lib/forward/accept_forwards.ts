@@ -10,7 +10,7 @@ import type { AuthInfo } from "../auth/types.ts";
 import { channelCore } from "../connection/channel.ts";
 import { OpenFailureReason } from "../connection/messages.ts";
 import type { ChannelAcceptor, Mux } from "../connection/mux.ts";
-import { ChannelOpenError } from "../errors.ts";
+import { ChannelOpenError, SshError } from "../errors.ts";
 import { closedError } from "../transport/closing.ts";
 import { callBack } from "../wire/callback.ts";
 import { Timer } from "../wire/timer.ts";
@@ -125,6 +125,8 @@ export class Forwards {
   async #connect(target: Target): Promise<SystemSocket> {
     const { sockets, forwardTimeout, onError } = this.#services, connecting = new AbortController();
     const { signal } = this.#stop, onStop = (): void => connecting.abort(signal.reason);
+    // It may have come since somebody allowed this.
+    signal.throwIfAborted();
     const timer = new Timer(() => connecting.abort(new DOMException("Connecting took too long", "TimeoutError")));
     timer.start(forwardTimeout);
     signal.addEventListener("abort", onStop, { once: true });
@@ -187,6 +189,8 @@ export class Forwards {
       channel,
       opened: () =>
         callBack(() => onForward(info, { hostname, port, conn }), (error) => {
+          // A client that leaves breaks the connection's streams, and that is no news.
+          if (channelCore(channel).hasEnded && error instanceof SshError) return;
           channelCore(channel).abort(error);
           onError(error);
         }),

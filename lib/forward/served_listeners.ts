@@ -47,6 +47,7 @@ export class ServedListeners {
   #forwarded = 0;
   /** Told when one has gone, and at the end. */
   #waiting: (() => void)[] = [];
+  #ended = false;
   #refed = true;
 
   /** `hold` is told of sockets, and returns what tells it that they have gone. */
@@ -61,8 +62,9 @@ export class ServedListeners {
     return this.#open.size < this.#limits.maxListeners && !this.#open.has(keyOf(address, port));
   }
 
-  /** Listens. Returns the port, or null where that is not possible. */
+  /** Listens. Returns the port, or null where that is not possible, and behind the end. */
   listen(address: string, port: number | null): number | null {
+    if (this.#ended) return null;
     const { sockets, onError } = this.#limits;
     let listeners: SystemListener[];
     try {
@@ -96,6 +98,7 @@ export class ServedListeners {
 
   /** Stops listening everywhere. */
   end(): void {
+    this.#ended = true;
     const open = this.#all();
     this.#open.clear();
     for (const listener of open) listener.close();
@@ -112,7 +115,16 @@ export class ServedListeners {
     return [...this.#open.values()].flatMap(({ listeners }) => listeners);
   }
 
+  /** Whatever else the client has open counts, too, but one connection is always possible. */
+  get #isFull(): boolean {
+    const { maxForwarded } = this.#limits;
+    return this.#forwarded >= maxForwarded ||
+      this.#forwarded > 0 && this.#mux.channelsBeside("session") >= maxForwarded;
+  }
+
+  /** A connection has gone; nobody tells when another channel does, so that is looked at now and then. */
   #woken(): Promise<void> {
+    if (this.#forwarded < this.#limits.maxForwarded) return this.#sleep(PAUSE.longest);
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
@@ -132,7 +144,7 @@ export class ServedListeners {
     await turnEnd();
     const share = new TurnShare();
     let pause = 0;
-    const isFull = (): boolean => isOpen() && this.#forwarded >= this.#limits.maxForwarded;
+    const isFull = (): boolean => isOpen() && this.#isFull;
     for (;;) {
       if (share.isUsed) await share.next();
       while (isFull()) await this.#woken();

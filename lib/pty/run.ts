@@ -10,6 +10,7 @@
  */
 import { SshError } from "../errors.ts";
 import { errorReporter, type ServerSession, type SessionHandler } from "../session/server_session.ts";
+import { callBack } from "../wire/callback.ts";
 import { checkFlag, checkNames, checkObject, checkText, wrongKind } from "../wire/check.ts";
 import { environmentOf } from "./environment.ts";
 import { isSignal } from "./signals.ts";
@@ -292,7 +293,10 @@ async function endOf(session: ServerSession, running: Running): Promise<Deno.Com
 
 /** Acts on each event until there are no more, or the program has ended. */
 async function eachOf<T>(events: AsyncIterable<T>, over: AbortSignal, act: (event: T) => unknown): Promise<void> {
-  for await (const event of events) {
+  const iterator = events[Symbol.asyncIterator]();
+  // Whoever went on waiting would take the first event from the session's next program.
+  over.addEventListener("abort", () => callBack(() => iterator.return?.()), { once: true });
+  for await (const event of { [Symbol.asyncIterator]: () => iterator }) {
     if (over.aborted) return;
     await act(event);
   }

@@ -8,7 +8,7 @@
 export class Mailbox<T> implements AsyncIterable<T> {
   readonly #capacity: number;
   readonly #unread: T[] = [];
-  readonly #waiting: ((result: IteratorResult<T>) => void)[] = [];
+  readonly #waiting = new Set<(result: IteratorResult<T>) => void>();
   #ended = false;
   #readers = 0;
 
@@ -25,8 +25,7 @@ export class Mailbox<T> implements AsyncIterable<T> {
   /** Adds an event; the oldest unread one makes room. */
   push(event: T): void {
     if (this.#ended) return;
-    const reader = this.#waiting.shift();
-    if (reader !== undefined) return reader({ done: false, value: event });
+    for (const reader of this.#waiting) return reader({ done: false, value: event });
     if (this.#unread.length === this.#capacity) this.#unread.shift();
     this.#unread.push(event);
   }
@@ -34,16 +33,18 @@ export class Mailbox<T> implements AsyncIterable<T> {
   /** No more will come: readers get what is unread, then the end. */
   end(): void {
     this.#ended = true;
-    for (const reader of this.#waiting.splice(0)) reader({ done: true, value: undefined });
+    for (const reader of [...this.#waiting]) reader({ done: true, value: undefined });
   }
 
-  /** Reads events until the end. */
+  /** Reads events until the end. Who returns while he waits gets none: it is for those who still read. */
   [Symbol.asyncIterator](): AsyncIterator<T> {
+    const own = new Set<(result: IteratorResult<T>) => void>();
     let open = true;
     this.#readers++;
     const leave = (): void => {
       if (open) this.#readers--;
       open = false;
+      for (const reader of [...own]) reader({ done: true, value: undefined });
     };
     return {
       next: (): Promise<IteratorResult<T>> => {
@@ -54,7 +55,15 @@ export class Mailbox<T> implements AsyncIterable<T> {
           leave();
           return Promise.resolve({ done: true, value: undefined });
         }
-        return new Promise((resolve) => this.#waiting.push(resolve));
+        return new Promise((resolve) => {
+          const reader = (result: IteratorResult<T>): void => {
+            this.#waiting.delete(reader);
+            own.delete(reader);
+            resolve(result);
+          };
+          this.#waiting.add(reader);
+          own.add(reader);
+        });
       },
       return: (): Promise<IteratorResult<T>> => {
         leave();

@@ -126,7 +126,7 @@ export class ServerSessionChannel extends BaseChannel {
   #x11: (ForwardedX11 & Disposable) | null = null;
   #agent: (ForwardedAgent & Disposable) | null = null;
   #session: Session | null = null;
-  #ended = false;
+  #ended: { readonly error: Error | null } | null = null;
 
   /** Makes the channel; `services` answers its requests. */
   constructor(channelId: number, services: SessionServices) {
@@ -182,7 +182,7 @@ export class ServerSessionChannel extends BaseChannel {
 
   /** See {@linkcode BaseChannel}. */
   override onEnded(error: Error | null): void {
-    this.#ended = true;
+    this.#ended = { error };
     this.#x11?.[Symbol.dispose]();
     this.#agent?.[Symbol.dispose]();
     this.#session?.onEnded(error);
@@ -215,14 +215,14 @@ export class ServerSessionChannel extends BaseChannel {
     if (isThenable(asked)) return asked.then((lent) => this.#take(lent, keep));
     if (asked === null) return false;
     keep(asked);
-    if (this.#ended) asked[Symbol.dispose]();
+    if (this.#ended !== null) asked[Symbol.dispose]();
     return true;
   }
 
   #onEnv(data: Bytes): boolean {
     if (this.#session !== null || data.length > MAX_VARIABLE) return false;
     const { name, value } = Env.decode(data);
-    if (name === "" || name.includes("=") || !this.#services.grants.allowsVariable(name)) return false;
+    if (!this.#services.grants.allowsVariable(name)) return false;
     // Values that are replaced count as well.
     if ((this.#environmentBytes += data.length) > MAX_ENVIRONMENT) return false;
     if (!(name in this.#env) && ++this.#variables > MAX_VARIABLES) return false;
@@ -263,6 +263,8 @@ export class ServerSessionChannel extends BaseChannel {
       onError: this.#services.onError,
     });
     this.#session = session;
+    // The client may have gone while a request before this one was decided on.
+    if (this.#ended !== null) session.onEnded(this.#ended.error);
     this.discard("stderr");
     // The answer goes out before anything that the handler writes, and the handler begins when what came with the request has been taken.
     channelCore(this).behindAnswer(() => queueMicrotask(() => void this.#run(session, handler)));
@@ -275,7 +277,7 @@ export class ServerSessionChannel extends BaseChannel {
       status = exitCode(await handler(session) ?? 0);
     } catch (error) {
       // A client that leaves breaks the handler's streams, and that is no news.
-      if (!this.#ended || !isEnd(error, session)) callBack(() => this.#services.onError(error));
+      if (this.#ended === null || !isEnd(error, session)) callBack(() => this.#services.onError(error));
     }
     await session.finish(status);
   }

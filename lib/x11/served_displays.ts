@@ -60,7 +60,7 @@ export class ServedDisplays {
       onDone: () => this.#relays.delete(relay),
       open: async ({ from }, signal) => {
         // Any user of this machine can connect: the client keeps room for its sessions, and one window is always possible.
-        if (this.#windows > 0 && this.#mux.channelCount >= this.#services.maxForwarded) throw tooMany();
+        if (this.#windows > 0 && this.#mux.channelsBeside("session") >= this.#services.maxForwarded) throw tooMany();
         const { hostname, port } = from ?? { hostname: ADDRESS, port: 0 };
         const addr: Deno.NetAddr = { transport: "tcp", hostname, port };
         const data = X11Open.encode({ originHost: hostname, originPort: port });

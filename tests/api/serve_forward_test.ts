@@ -15,7 +15,7 @@ import { memoryPair } from "../_support/duplex.ts";
 import { FakeTime } from "../_support/fake_time.ts";
 import { join, type Joined, text } from "../_support/joined.ts";
 import { Served } from "../_support/served.ts";
-import { inTime, until } from "../_support/until.ts";
+import { inTime, turns, until } from "../_support/until.ts";
 
 const at = (hostname: string, port: number): Deno.NetAddr => ({ transport: "tcp", hostname, port });
 
@@ -156,4 +156,27 @@ Deno.test("a client that reads nothing stops its socket, and the other channels 
   await writing;
   socket.close();
   listener.close();
+});
+
+Deno.test("connections to a listener leave room for sessions, whatever else the client has open, but one is always possible", async () => {
+  await using joined = await join({
+    maxChannels: 16,
+    allowForward: () => true,
+    onForward: () => new Promise(() => {}),
+  });
+  const { client } = joined;
+  await using listener = await client.listen({ hostname: "127.0.0.1", port: 0 });
+  const own = await Promise.all(Array.from({ length: 10 }, () => dial(joined, "some.name", 80)));
+  const strangers = await Promise.all(
+    Array.from({ length: 8 }, () => Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port })),
+  );
+  const accepted = [await inTime(listener.accept(), "one")];
+  await turns(50);
+  assertEquals((await inTime(client.exec("echo"), "a session")).code, 0);
+  for (const channel of own) void channel.close();
+  await using sessions = new AsyncDisposableStack();
+  for (let i = 0; i < 6; i++) sessions.use(await client.spawn("cat", { stdin: "piped" }));
+  // The others wait until there is room, five of them for one to go; open sessions take none of theirs.
+  for (let i = 0; i < 5; i++) accepted.push(await inTime(listener.accept(), "the next one"));
+  for (const one of [...strangers, ...accepted]) one.close();
 });

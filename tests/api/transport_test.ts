@@ -5,6 +5,7 @@ import { Transport, type TransportOptions } from "../../lib/api/transport/transp
 import { ChannelOpenError, HostKeyError, SshAuthError, SshError } from "../../lib/errors.ts";
 import { generateKey } from "../../lib/keys/private_key.ts";
 import type { PublicKey } from "../../lib/keys/types.ts";
+import { ExitSignal, Signal } from "../../lib/session/messages.ts";
 import type { PtyOptions, WindowSize } from "../../lib/session/types.ts";
 import type { Bytes } from "../../lib/wire/types.ts";
 import { memoryPair, sleep } from "../_support/duplex.ts";
@@ -238,6 +239,25 @@ Deno.test("exitStatus tells a code, a signal, or that the channel closed without
   assertEquals(await end("quiet"), { success: false, code: null, signal: null });
 });
 
+Deno.test("signals go by their names without SIG, however a client or a server writes them", async () => {
+  const sent: string[] = [];
+  class Signalled extends Session {
+    override notify(name: string, data?: Uint8Array): void {
+      if (name === "exit-signal") sent.push(ExitSignal.decode(data!).signal);
+      super.notify(name, data);
+    }
+  }
+  await using both = await negotiated({ ...password, checkChannelRequest: (_kind, id) => new Signalled(id) });
+  await both.client.authPassword("slowdive", "pygmalion");
+  const channel = await both.client.openSession(), far = await both.server.accept() as Signalled;
+  for (const name of ["TERM", "SIGTERM"]) {
+    assertEquals(await channel.request("signal", Signal.encode({ signal: name })), true);
+    far.sendExitSignal(name);
+  }
+  assertEquals([far.seen, sent], [["TERM", "TERM"], ["TERM", "TERM"]]);
+  assertEquals((await channel.exitStatus).signal, "TERM");
+});
+
 Deno.test("a garbled exit-status spoils its channel and nothing else", async () => {
   await using both = await negotiated(password);
   const { client, server } = both;
@@ -279,6 +299,39 @@ Deno.test("a server that accepts nothing is not flooded with channels", async ()
   assertEquals(error.reason, 4);
   await both.server.accept();
   await both.client.openSession();
+});
+
+Deno.test("a server that accepts nothing is not flooded with channels that come at once, and those that it opens no more keep no place", async () => {
+  let channels = 0;
+  class Counted extends Channel {
+    constructor(id: number) {
+      super(id);
+      channels++;
+    }
+    override onEnded(error: Error | null): void {
+      channels--;
+      super.onEnded(error);
+    }
+  }
+  await using both = await negotiated({
+    ...password,
+    checkChannelRequest: (kind, id) => {
+      const channel = new Counted(id);
+      if (kind === "closed@test") void channel.close();
+      return channel;
+    },
+  });
+  const { client, server } = both;
+  await client.authPassword("slowdive", "pygmalion");
+  const at = async (kind: string, count: number): Promise<number> => {
+    const opening = Array.from({ length: count }, () => client.openChannel(kind));
+    const opened = await Promise.allSettled(opening);
+    return opened.filter(({ status }) => status === "fulfilled").length;
+  };
+  assertEquals([await at("closed@test", 100), channels], [0, 0]);
+  assertEquals([await at("session", 100), channels], [64, 64]);
+  for (let i = 0; i < 10; i++) await server.accept();
+  assertEquals(await at("session", 20), 10);
 });
 
 Deno.test("a client refuses every channel that its server opens, and every global request", async () => {

@@ -28,6 +28,7 @@ import {
   Shell,
   Subsystem,
   WindowChange,
+  X11Req,
 } from "../../lib/session/messages.ts";
 import { Msg } from "../../lib/wire/numbers.ts";
 import type { Bytes } from "../../lib/wire/types.ts";
@@ -35,7 +36,7 @@ import { Writer } from "../../lib/wire/writer.ts";
 import { confirmation, data, globalRequest, open, request, utf8 } from "../_support/fake_transport.ts";
 import { memoryPair } from "../_support/duplex.ts";
 import { RawPeer } from "../_support/raw_peer.ts";
-import { inTime } from "../_support/until.ts";
+import { inTime, until } from "../_support/until.ts";
 import { hostKey } from "../_support/attack.ts";
 
 const algorithms = { kex: ["curve25519-sha256"] };
@@ -94,6 +95,7 @@ async function client(options: Partial<ServeConnOptions> = {}): Promise<{
 
 const pty = (modes: Uint8Array) =>
   PtyReq.encode({ term: "xterm", columns: 0xffff_ffff, rows: 0, width: 0xffff_ffff, height: 0, modes });
+const x11 = X11Req.encode({ single: false, protocol: "MIT-MAGIC-COOKIE-1", cookie: "00".repeat(16), screen: 0 });
 const size = WindowChange.encode({ columns: 0xffff_ffff, rows: 0xffff_ffff, width: 0, height: 0xffff_ffff });
 
 Deno.test("session attacks: serve() runs one command on a session (109)", async () => {
@@ -183,6 +185,29 @@ Deno.test("session attacks: serve() opens ten sessions of 300, and no other chan
   assertEquals(reasons.slice(290, 292), [1, 1]);
   await peer.close();
   assert(await served instanceof SshError);
+});
+
+Deno.test("session attacks: serve() tells a handler that its client has gone also where it went while the server decided what it lends (112)", async () => {
+  for (const [name, more] of [["x11-req", x11], ["auth-agent-req@openssh.com", nothing]] as const) {
+    const allowed = Promise.withResolvers<boolean>(), allow = () => allowed.promise, signals: AbortSignal[] = [];
+    const { peer, session } = await client({
+      allowX11: allow,
+      allowAgent: allow,
+      handler: async ({ signal, signals: sent }) => {
+        for await (const _ of sent);
+        signals.push(signal);
+      },
+    });
+    const recipient = await session();
+    await peer.send(request(recipient, name, false, more));
+    await peer.send(request(recipient, "exec", false, Exec.encode({ command: "x" })));
+    await peer.send(ChannelClose.encode({ recipient }));
+    await peer.receiveType(Msg.CHANNEL_CLOSE);
+    allowed.resolve(true);
+    await until(() => signals.length === 1, "the handler hears of the end");
+    assert(signals[0]!.aborted && signals[0]!.reason instanceof SshError);
+    await peer.close();
+  }
 });
 
 Deno.test("session attacks: serve() closes on a session after no-more-sessions@openssh.com (110)", async () => {

@@ -16,6 +16,8 @@ import {
   publicKey,
   SshAuthError,
 } from "../../mod.ts";
+import { Transport } from "../../lib/api/transport/transport.ts";
+import { Exec } from "../../lib/session/messages.ts";
 import { Reader } from "../../lib/wire/reader.ts";
 import { Writer } from "../../lib/wire/writer.ts";
 import { say, text } from "../_support/joined.ts";
@@ -293,8 +295,14 @@ Deno.test("examples/echo_server.ts gives back what it gets", async () => {
   assertEquals([text(stdout), code], ["hello", 0]);
 });
 
-Deno.test("examples/transport_client.ts and transport_server.ts talk to each other", async () => {
+Deno.test("examples/transport_client.ts and transport_server.ts talk to each other, also behind one that hung up", async () => {
   await using server = await startServer("transport_server.ts", ["0"]);
+  await using hasty = new Transport(await Deno.connect({ hostname: "127.0.0.1", port: server.port }));
+  await hasty.connect({ username: "robey", password: "foo" });
+  const channel = await hasty.openSession();
+  channel.notify("exec", Exec.encode({ command: "world" }));
+  await channel.close();
+  await channel.closed;
   const fingerprint = /SHA256:\S+/.exec(server.said)![0];
   const { code, stdout, stderr } = await run("transport_client.ts", [
     ...["127.0.0.1", `${server.port}`, "robey", "foo"],

@@ -354,6 +354,42 @@ Deno.test("allowForward that takes its time holds up no channel, and what it all
   assertEquals([connected, under.errors], [1, []]);
 });
 
+Deno.test("nothing is opened for a connection that ends while the word of allowForward is on its way", async () => {
+  for (let steps = 0; steps < 9; steps++) {
+    const late = Promise.withResolvers<boolean>(), path = `${Deno.makeTempDirSync()}/socket`;
+    let asked = 0, open = 0;
+    const counted = (listener: SystemListener): SystemListener => {
+      open++;
+      return { ...listener, close: () => (open--, listener.close()) };
+    };
+    const under = new Under({
+      sockets: {
+        ...systemSockets,
+        listen: (...args) => systemSockets.listen(...args).map(counted),
+        listenUnix: (path) => counted(systemSockets.listenUnix(path)),
+        connect: (_target, signal) => {
+          open++;
+          return new Promise((_, reject) => signal.addEventListener("abort", () => (open--, reject(signal.reason))));
+        },
+      },
+      allowForward: () => (asked++, late.promise),
+    });
+    const asking = [
+      () => under.listen("127.0.0.1"),
+      () => under.unix("streamlocal-forward@openssh.com", path),
+      () => under.dial("127.0.0.1", 1),
+    ][steps % 3]!;
+    const ended = assertRejects(asking, SshError);
+    await until(() => asked === 1);
+    late.resolve(true);
+    for (let i = 0; i < Math.floor(steps / 3); i++) await null;
+    under.end();
+    await ended;
+    await turns();
+    assertEquals(open, 0, `try ${steps}`);
+  }
+});
+
 Deno.test("replies to requests to listen keep their order while one waits for allowForward", async () => {
   const late = Promise.withResolvers<boolean>();
   await using under = new Under({
@@ -390,6 +426,37 @@ Deno.test("onForward answers allowed forwards in the place of a socket, and what
   await inTime(reset.closed);
   assertEquals([hosts, under.errors], [["any.name", "bad"], [failed]]);
   await until(() => under.muxes.server.channelCount === 0);
+});
+
+Deno.test("a client that leaves while onForward answers is no news, and what else that throws behind the end is", async () => {
+  for (const isLost of [false, true]) {
+    const own = new Error("the broker is broken");
+    let answered = 0;
+    const under = new Under({
+      sockets: noSockets,
+      allowForward: () => true,
+      onForward: async (_info, { hostname, conn }) => {
+        try {
+          await conn.readable.pipeTo(conn.writable);
+        } catch (error) {
+          throw hostname === "bad" ? own : error;
+        } finally {
+          answered++;
+        }
+      },
+    });
+    for (const host of ["good", "bad"]) {
+      const conn = await under.dial(host, 80);
+      await conn.write(Uint8Array.of(1));
+      await conn.read(new Uint8Array(1));
+      if (!isLost) await conn.close();
+    }
+    if (isLost) under.end(new SshError("gone", { code: "CONNECTION_LOST" }));
+    await until(() => answered === 2);
+    await turns();
+    assertEquals(under.errors, [own]);
+    under.end();
+  }
 });
 
 for (const address of ["", "*", "localhost", "127.0.0.1", "0.0.0.0", "::1", "::"]) {

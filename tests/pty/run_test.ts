@@ -195,6 +195,28 @@ linuxTest("a program waits for a slow client in both directions, and nothing is 
 });
 
 linuxTest(
+  "each program of a session gets the signals that are sent while it runs, also behind another one",
+  async () => {
+    const script = "trap 'echo heard; exit 0' USR1; echo ready; while :; do sleep 0.05; done";
+    await using joined = await join({
+      handler: async (session: ServerSession) => {
+        await runInSession(session, ["/bin/true"], { env });
+        return await runInSession(session, ["/bin/sh", "-c", script], { env });
+      },
+    });
+    for (const pty of [false, true]) {
+      const process = await joined.client.spawn("both", { pty });
+      await inTime(process.expect("ready"), "the second program");
+      process.kill("SIGUSR1");
+      const { stdout, code } = await inTime(process.output(), "the second program's end");
+      assertMatch(text(stdout), /heard\r?\n$/);
+      assertEquals(code, 0);
+    }
+    assertEquals(joined.errors, []);
+  },
+);
+
+linuxTest(
   "runInSession() runs a program by its words, which no shell sees, and reports what cannot be started",
   async () => {
     const run = (words: readonly string[], options: RunOptions = { env }) =>

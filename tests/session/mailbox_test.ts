@@ -36,3 +36,15 @@ Deno.test("Mailbox knows whether somebody reads", async () => {
   }
   assertEquals(box.hasReader, false);
 });
+
+Deno.test("Mailbox gives nothing to a reader that has returned while it waited: who still reads gets it", async () => {
+  const box = new Mailbox<number>(2);
+  const [gone, stays] = [box[Symbol.asyncIterator](), box[Symbol.asyncIterator]()];
+  const [first, second] = [gone.next(), stays.next()];
+  await gone.return!();
+  assertEquals([box.hasReader, (await first).done], [true, true]);
+  box.push(1);
+  assertEquals(await second, { done: false, value: 1 });
+  await stays.return!();
+  assertEquals(box.hasReader, false);
+});

@@ -189,6 +189,24 @@ Deno.test("connections to a display leave room for sessions, but one is always p
   for (const one of [end, small.end]) one();
 });
 
+Deno.test("connections to a display that the client has not answered for leave room for sessions, too", async () => {
+  const muxes = joinedMuxes(), answered = Promise.withResolvers<null>();
+  let openings = 0;
+  muxes.client.onChannel("x11", () => (openings++, answered.promise));
+  const displays = new ServedDisplays(muxes.server, { sockets: systemSockets, maxForwarded: 3, onError: () => {} });
+  const display = displays.open(asked)!;
+  const sockets = await Promise.all(Array.from({ length: 8 }, () => dial(portOf(display.display))));
+  let refused = 0;
+  for (const socket of sockets) void socket.read(new Uint8Array(1)).catch(() => null).then(() => refused++);
+  await until(() => openings + refused === 8, "all have an answer, or wait for one");
+  assertEquals([openings, refused], [3, 5]);
+  answered.resolve(null);
+  await until(() => refused === 8, "the client wants none");
+  displays.end(null);
+  for (const socket of sockets) socket.close();
+  muxes.transports.server.finish(null);
+});
+
 // ------------------------------------------------------------------------------------------------ who may
 
 /** What a session sees of its display, under options of the server and what its login was granted. */

@@ -9,6 +9,8 @@ export class AcceptQueue<T> {
   readonly #capacity: number;
   readonly #queue: T[] = [];
   readonly #waiting = new Set<(item: T | null) => void>();
+  /** Places that are kept. */
+  #kept = 0;
   #ended = false;
 
   /** Keeps at most `capacity` items; who adds looks at `isFull` first. */
@@ -18,7 +20,19 @@ export class AcceptQueue<T> {
 
   /** Whether no more fit. */
   get isFull(): boolean {
-    return this.#queue.length >= this.#capacity;
+    return this.#queue.length + this.#kept >= this.#capacity;
+  }
+
+  /** Keeps a place for one that may come: what is returned adds that, or gives the place up for null. Its first call counts. */
+  keepPlace(): (item: T | null) => void {
+    let isKept = true;
+    this.#kept++;
+    return (item) => {
+      if (!isKept) return;
+      isKept = false;
+      this.#kept--;
+      if (item !== null) this.push(item);
+    };
   }
 
   /** Adds one. */

@@ -19,7 +19,7 @@ import {
   Shell,
   Signal,
 } from "../../session/messages.ts";
-import { Subsystem, WindowChange, X11Req } from "../../session/messages.ts";
+import { Subsystem, WindowChange, withoutSig, X11Req } from "../../session/messages.ts";
 import { decodeExit, encodePty, encodeSignal, encodeWindowSize } from "../../session/encoding.ts";
 import { startOn } from "../../session/start.ts";
 import { decodeTerminalModes } from "../../session/terminal_modes.ts";
@@ -62,7 +62,8 @@ const agentChannels: LentKind<void> = { type: "auth-agent@openssh.com", read: ()
  *
  * class Greeter extends Channel {
  *   override checkExecRequest(command: string): boolean {
- *     this.greet(command);
+ *     // A client may leave before it has its answer.
+ *     this.greet(command).catch(() => {});
  *     return true;
  *   }
  *   async greet(name: string): Promise<void> {
@@ -173,11 +174,14 @@ export class Channel extends BaseChannel {
     this.notify(ExitStatusRequest.name, ExitStatusRequest.encode({ code }));
   }
 
-  /** Tells the client that a signal, by name without `SIG`, ended the command. A message is cut at 32,000 bytes. */
+  /** Tells the client that a signal ended the command, by name: `TERM` and `SIGTERM` are the same. A message is cut at 32,000 bytes. */
   sendExitSignal(signal: string, message = ""): void {
     checkSignalName(signal);
     checkText("message", message);
-    this.notify(ExitSignal.name, ExitSignal.encode({ signal, coreDumped: false, message, language: "" }));
+    this.notify(
+      ExitSignal.name,
+      ExitSignal.encode({ signal: withoutSig(signal), coreDumped: false, message, language: "" }),
+    );
   }
 
   /** Asks for a terminal (RFC 4254 section 6.2). Rejects with `SshError` `REQUEST_DENIED` when refused. */
@@ -323,7 +327,7 @@ export class Channel extends BaseChannel {
         return isThenable(done) ? Promise.resolve(done).then(() => true) : true;
       }
       case Signal.name:
-        return this.checkSignalRequest(Signal.decode(data).signal);
+        return this.checkSignalRequest(withoutSig(Signal.decode(data).signal));
       case ExitStatusRequest.name:
       case ExitSignal.name:
         return this.#onExit(name, data);

@@ -6,6 +6,7 @@
  */
 import { forbidsForward } from "../../auth/forward_grants.ts";
 import type { Grants } from "../../auth/grants.ts";
+import { OpenFailureReason } from "../../connection/messages.ts";
 import type { ChannelOpenRequest, Mux } from "../../connection/mux.ts";
 import { ChannelOpenError } from "../../errors.ts";
 import { isHost } from "../../forward/host.ts";
@@ -39,7 +40,7 @@ export async function openByPeer(
   accepted: AcceptQueue<Channel>,
   grants: () => Grants,
 ): Promise<{ channel: Channel; opened: () => void } | null> {
-  if (accepted.isFull) throw new ChannelOpenError("Too many channels wait to be accepted", 4);
+  if (accepted.isFull) throw tooMany();
   if (forbidsForward(grants(), "open", type, data)) return null;
   const addresses = type === DirectTcpip.name ? addressesOf(data) : undefined;
   if (addresses === null) return null;
@@ -49,8 +50,20 @@ export async function openByPeer(
     throw new TypeError(`Cannot open channel: checkChannelRequest() gave no Channel made with the number ${id}`);
   }
   checkChannelClass(channel);
+  // A batch of messages may hold many, which all found room when they were asked about.
+  if (accepted.isFull) {
+    void channel.close();
+    throw tooMany();
+  }
   putUnder(channel, grants(), addresses ?? null);
-  return { channel, opened: () => accepted.push(channel) };
+  const come = accepted.keepPlace(), leave = (): void => come(null);
+  // It may be closed, or the connection may end, before it is open.
+  channel.closed.then(leave, leave);
+  return { channel, opened: () => come(channel) };
+}
+
+function tooMany(): ChannelOpenError {
+  return new ChannelOpenError("Too many channels wait to be accepted", OpenFailureReason.RESOURCE_SHORTAGE);
 }
 
 /** Null where they make no sense. */
