@@ -37,12 +37,13 @@ const listener = Deno.listen({ hostname: "127.0.0.1", port: Number(Deno.args[0] 
 console.log(`Listening on 127.0.0.1 port ${listener.addr.port}, key ${await hostKey.publicKey.fingerprint()}`);
 
 for await (const conn of listener) {
-  conn.setNoDelay(true);
   serveOne(conn).catch((error) => console.error(`${error.name}: ${error.message}`));
 }
 
 async function serveOne(conn: Deno.TcpConn): Promise<void> {
   await using transport = new Transport(conn);
+  // Throws where the client has gone already.
+  conn.setNoDelay(true);
   transport.addServerKey(hostKey);
   await transport.startServer(rules);
   for (let channel = await transport.accept(); channel !== null; channel = await transport.accept()) {

@@ -24,13 +24,14 @@ console.log(`Listening on 127.0.0.1 port ${ssh.addr.port}, key ${await hostKey.p
 
 void acceptHttp();
 for await (const conn of ssh) {
-  conn.setNoDelay(true);
   serveSsh(conn).catch((error) => console.error(`${error.name}: ${error.message}`));
 }
 
 /** One client of the service; its names are free again when it has gone. */
 async function serveSsh(conn: Deno.TcpConn): Promise<void> {
   await using transport = new Transport(conn);
+  // Throws where the client has gone already.
+  conn.setNoDelay(true);
   const names = new Set<string>();
   transport.addServerKey(hostKey);
   await transport.startServer({
