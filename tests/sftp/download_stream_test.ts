@@ -272,3 +272,29 @@ Deno.test("download() into a stream fails with the session, and the stream with 
   const error = await assertRejects(() => sftp.download("/f", to.stream), SftpError);
   assertEquals([error.code, to.ended()], ["CONNECTION_LOST", { reason: error }]);
 });
+
+Deno.test("download() into a stream that takes nothing any more fails with the session, and not where all has been read", async () => {
+  for (const isWhole of [false, true]) {
+    const files = memoryFiles(), stuck = Promise.withResolvers<void>();
+    files.nodes.set("/f", fileNode(pattern(3_000_000)));
+    await using peer = await refusing(files, (kind) => kind === "STAT" ? "lost before" : null);
+    let isStuck = false;
+    const wait = (): Promise<void> => {
+      isStuck = true;
+      return stuck.promise;
+    };
+    const stream = new WritableStream<Uint8Array>(isWhole ? { close: wait } : { write: wait });
+    const copying = peer.sftp.download("/f", stream).then(({ bytes }) => bytes, (error) => error);
+    await until(() => isStuck, "nothing is written");
+    await peer.sftp.stat("/f").catch(() => {});
+    if (isWhole) {
+      await turns();
+      stuck.resolve();
+      assertEquals(await inTime(copying, "the whole file"), 3_000_000);
+    } else {
+      const error = await inTime(copying, "the lost session");
+      assertInstanceOf(error, SftpError);
+      assertEquals(error.code, "CONNECTION_LOST");
+    }
+  }
+});

@@ -125,16 +125,23 @@ export class SftpSession {
     return this.#ended;
   }
 
-  /** Aborts when the session ends, or with the signal; `stop` when nobody wants to know any more. */
-  untilEnd(signal: AbortSignal | undefined): { readonly signal: AbortSignal; stop(): void } {
+  /**
+   * Aborts when the session ends, for what `reasonOf` makes of why, or with the signal. `heedSignalOnly` when the session is needed no more,
+   * and `stop` when nobody wants to know any more.
+   */
+  untilEnd(
+    signal: AbortSignal | undefined,
+    reasonOf: (ended: Error) => Error = (ended) => ended,
+  ): { readonly signal: AbortSignal; heedSignalOnly(): void; stop(): void } {
     const either = new AbortController(), abort = (): void => either.abort(signal!.reason);
-    const end = (): void => either.abort(this.#ended);
+    const end = (): void => either.abort(reasonOf(this.#ended!));
     if (signal?.aborted) abort();
     else if (this.#ended !== null) end();
     this.#watching.add(end);
     signal?.addEventListener("abort", abort);
     return {
       signal: either.signal,
+      heedSignalOnly: () => void this.#watching.delete(end),
       stop: () => {
         this.#watching.delete(end);
         signal?.removeEventListener("abort", abort);

@@ -11,6 +11,7 @@ import type { TransferSummary } from "../../files/copied.ts";
 import { FileType, Status } from "../../files/limits.ts";
 import { quoted } from "../../files/names.ts";
 import { abortable } from "../../wire/abortable.ts";
+import { lostError } from "../remote/errors.ts";
 import { openToRead } from "../remote/open_to_read.ts";
 import { ReadPipeline } from "../remote/read_pipeline.ts";
 import type { SftpSession } from "../remote/session.ts";
@@ -44,21 +45,23 @@ export async function downloadStream(
   stream: WritableStream<Uint8Array>,
   options: TransferOptions,
 ): Promise<TransferSummary> {
-  const { signal } = options,
-    run = new TransferRun(session, null, options, remote),
-    source = new Source(session, remote, run);
+  const run = new TransferRun(session, null, options, remote);
+  const end = session.untilEnd(options.signal, (ended) => lostError({ action: "copy", path: remote }, ended));
+  const source = new Source(session, remote, run, () => end.heedSignalOnly());
   const reading = new ReadableStream<Uint8Array>({
     pull: (controller) => source.pull(controller),
     cancel: () => source.leave(),
   }, { highWaterMark: 0 });
-  const piping = reading.pipeTo(stream, signal === undefined ? {} : { signal });
+  const piping = reading.pipeTo(stream, { signal: end.signal });
   try {
-    // A stream that takes nothing any more does not hold an aborted call,
-    await abortable(piping, signal);
+    // A stream that takes nothing any more does not hold a call that was aborted, or whose session has ended,
+    await abortable(piping, end.signal);
   } catch (error) {
     // nor the file: a pipe lets go of that when its last write has ended.
     source.leave();
     throw error;
+  } finally {
+    end.stop();
   }
   run.finished();
   return run.summary();
@@ -69,14 +72,17 @@ class Source {
   readonly #session: SftpSession;
   readonly #remote: string;
   readonly #run: TransferRun;
+  readonly #isRead: () => void;
   #open: { readonly handle: Uint8Array; readonly pipeline: ReadPipeline; readonly size: number } | null = null;
   #done = 0;
   #isLeft = false;
 
-  constructor(session: SftpSession, remote: string, run: TransferRun) {
+  /** `isRead` is told when all of it has been read. */
+  constructor(session: SftpSession, remote: string, run: TransferRun, isRead: () => void) {
     this.#session = session;
     this.#remote = remote;
     this.#run = run;
+    this.#isRead = isRead;
   }
 
   /** Gives the next bytes. */
@@ -93,6 +99,7 @@ class Source {
           throw refused(remote, `it ended after ${this.#done} of ${size} bytes; it may have changed meanwhile`);
         }
         this.leave();
+        this.#isRead();
         return controller.close();
       }
       this.#done += part.length;

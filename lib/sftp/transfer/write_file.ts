@@ -54,7 +54,7 @@ export async function writeWholeFile(
     throw error;
   });
   // A source that has nothing to give just now would not hear that there is nowhere for it to go any more.
-  const end = session.untilEnd(signal);
+  const end = session.untilEnd(signal, (ended) => lostError({ action: "write", path }, ended));
   try {
     // OPEN gives it to a file that it creates only, and less what the server's umask takes away.
     if (mode !== undefined) {
@@ -69,8 +69,7 @@ export async function writeWholeFile(
     // Closed with the stream already, but where nothing could be piped at all; what a CLOSE says now is not what went wrong.
     await file.close().catch(() => {});
     leave(source, error);
-    const failure = error === session.ended ? lostError({ action: "write", path }, error) : error;
-    throw append ? failure : notWhole(failure, path);
+    throw append ? error : notWhole(error, path);
   } finally {
     end.stop();
   }
