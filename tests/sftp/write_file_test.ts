@@ -285,3 +285,29 @@ Deno.test("SftpFile.write(), writeAt() and a stream say so where what they write
     await file.close();
   }
 });
+
+Deno.test("what SftpFile is to read into or write, and is moved elsewhere behind the call, is an error", async () => {
+  const files = memoryFiles();
+  files.nodes.set("/f", fileNode(pattern(5000, 5)));
+  await using peer = await refusing(files, () => null, [Extension.limits]);
+  await using file = await peer.sftp.open("/f", { read: true, write: true });
+  const calls: Record<string, (p: Uint8Array) => Promise<unknown>> = {
+    read: (p) => file.read(p),
+    readAt: (p) => file.readAt(p, 10),
+    write: (p) => file.write(p),
+    writeAt: (p) => file.writeAt(p, 10),
+  };
+  for (const [name, call] of Object.entries(calls)) {
+    const p = pattern(1000), calling = call(p).then((result) => `${name}(): ${result}`, (error) => error);
+    structuredClone(p.buffer, { transfer: [p.buffer] });
+    const error = await calling;
+    // What had left by then is as good as done.
+    if (error === "writeAt(): 1000") assertEquals(await readBack(), pattern(1000));
+    else assert(error instanceof TypeError && error.message.includes("was moved elsewhere"), String(error));
+  }
+  async function readBack(): Promise<Uint8Array> {
+    const back = new Uint8Array(1000);
+    await file.readAt(back, 10);
+    return back;
+  }
+});
