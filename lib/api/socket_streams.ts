@@ -41,7 +41,7 @@ export function streamsOf(conn: ByteDuplex): ByteDuplex {
   return socketStreams(conn);
 }
 
-/** A forwarded connection has the methods as well, and streams that fail each by itself; what a program put in place of `writable` is meant. */
+/** A forwarded connection has the methods, too, and streams that fail each by itself. A `writable` that a program put there is meant. */
 function isSocket(conn: ByteDuplex): conn is Socket {
   if (!hasDeno() || conn instanceof ChannelConn || Object.hasOwn(conn, "writable")) return false;
   const { read, write, closeWrite, close } = conn as Partial<Deno.Conn>;

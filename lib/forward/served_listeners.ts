@@ -7,6 +7,7 @@
  * @module
  */
 import type { Mux } from "../connection/mux.ts";
+import { Timer } from "../wire/timer.ts";
 import { turnEnd } from "../wire/turn_end.ts";
 import { TurnShare } from "../wire/turns.ts";
 import { openConn, type SshConn } from "./conn.ts";
@@ -46,7 +47,7 @@ export class ServedListeners {
   /** Channels of connections that came, asked for or open. */
   #forwarded = 0;
   /** Told when one has gone, and at the end. */
-  #waiting: (() => void)[] = [];
+  readonly #waiting = new Set<() => void>();
   #ended = false;
   #refed = true;
 
@@ -125,13 +126,12 @@ export class ServedListeners {
   /** A connection has gone; nobody tells when another channel does, so that is looked at now and then. */
   #woken(): Promise<void> {
     if (this.#forwarded < this.#limits.maxForwarded) return this.#sleep(PAUSE.longest);
-    return new Promise((resolve) => this.#waiting.push(resolve));
+    return new Promise((resolve) => this.#waiting.add(resolve));
   }
 
   #wake(): void {
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const wake of waiting) wake();
+    for (const wake of this.#waiting) wake();
+    this.#waiting.clear();
   }
 
   async #accept(
@@ -166,10 +166,14 @@ export class ServedListeners {
 
   /** Ends early with the connection. */
   async #sleep(milliseconds: number): Promise<void> {
-    const slept = Promise.withResolvers<void>(), timer = setTimeout(slept.resolve, milliseconds);
-    this.#waiting.push(slept.resolve);
-    await slept.promise;
-    clearTimeout(timer);
+    const { promise, resolve } = Promise.withResolvers<void>(), timer = new Timer(resolve);
+    // The connection keeps the program alive, or does not.
+    timer.unref();
+    timer.start(milliseconds);
+    this.#waiting.add(resolve);
+    await promise;
+    this.#waiting.delete(resolve);
+    timer.stop();
   }
 
   async #forward(socket: SystemSocket, address: string, port: number | null): Promise<void> {

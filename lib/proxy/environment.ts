@@ -8,7 +8,8 @@ import { parseProxy, type Proxy } from "./proxy_url.ts";
 
 /**
  * The proxy of the first of `all_proxy`, `ALL_PROXY`, `https_proxy` and `HTTPS_PROXY` that is set, or null without one, or where
- * `no_proxy` or `NO_PROXY` names the host: by its name, by a domain or a network that it is in, or by `*`. A value without a scheme is a proxy of HTTP.
+ * `no_proxy` or `NO_PROXY` names the host: by its name, by a domain or a network that it is in, or by `*`. A value without a scheme is a
+ * proxy of HTTP.
  */
 export function proxyOfEnvironment(get: (name: string) => string | undefined, hostname: string): Proxy | null {
   const first = (...names: string[]): { name: string; value: string } | undefined =>
